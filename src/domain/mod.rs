@@ -1,0 +1,75 @@
+//! The words of DCB: events, queries, conditions, and what matches what. No I/O.
+
+mod condition;
+mod event;
+mod name;
+mod query;
+mod reading;
+
+pub use condition::Condition;
+pub use event::{Event, EventBuilder, EventView, SequencedEvent, Tags};
+pub use name::{EventId, EventType, Tag, Term};
+pub use query::{Item, Query, Wanted};
+pub use reading::{ReadRequest, Reading, Span};
+
+/// One append: its events, and the conditions that guard it.
+///
+/// Made by [`AppendRequest::new`], which holds the rules that concern more than one event.
+#[derive(Debug, Clone)]
+pub struct AppendRequest {
+    events: Vec<Event>,
+    conditions: Vec<Condition>,
+}
+
+impl AppendRequest {
+    /// At least one event; ids on all of them or on none, no two alike.
+    pub fn new(events: Vec<Event>, conditions: Vec<Condition>) -> crate::Result<Self> {
+        use crate::Error;
+        if events.is_empty() {
+            return Err(Error::invalid("events: an append needs at least one event"));
+        }
+        if events.len() > crate::limits::MAX_EVENTS_PER_APPEND {
+            return Err(Error::too_large(format!(
+                "events: more than {} events in an append",
+                crate::limits::MAX_EVENTS_PER_APPEND
+            )));
+        }
+        let with_id = events.iter().filter(|event| event.id().is_some()).count();
+        if with_id != 0 {
+            if with_id != events.len() {
+                return Err(Error::invalid(
+                    "events: either every event of an append has an id, or none has",
+                ));
+            }
+            let mut seen = std::collections::HashMap::with_capacity(with_id);
+            for (index, event) in events.iter().enumerate() {
+                if let Some(first) = seen.insert(event.id(), index) {
+                    return Err(Error::invalid(format!(
+                        "events[{index}].id: the same id as events[{first}]"
+                    )));
+                }
+            }
+        }
+        Ok(AppendRequest { events, conditions })
+    }
+
+    /// The events, in order; never none.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The conditions; all of them have to hold.
+    pub fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    /// Whether the events carry ids, so that the append may be repeated.
+    pub fn has_ids(&self) -> bool {
+        self.events[0].id().is_some()
+    }
+
+    /// The parts, for a store that keeps the events.
+    pub fn into_parts(self) -> (Vec<Event>, Vec<Condition>) {
+        (self.events, self.conditions)
+    }
+}

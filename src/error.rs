@@ -1,0 +1,149 @@
+//! What can go wrong, in the terms of the contract.
+
+use std::borrow::Cow;
+
+/// The result of every fallible operation of the library.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The outcome of a call. The numbers are part of the C ABI: they are only ever appended to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(i32)]
+#[allow(missing_docs)] // each is described in `include/dcb.h`
+pub enum Status {
+    Ok = 0,
+    ConditionFailed = 1,
+    DuplicateId = 2,
+    InvalidArgument = 3,
+    TooLarge = 4,
+    Busy = 5,
+    Timeout = 6,
+    Cancelled = 7,
+    ReadOnly = 8,
+    Full = 9,
+    Io = 10,
+    Corrupt = 11,
+    UnsupportedFormat = 12,
+    Closed = 13,
+    Unavailable = 14,
+    Internal = 15,
+    NoMemory = 16,
+}
+
+impl Status {
+    /// Every status, in the order of its number.
+    pub const ALL: [Status; 17] = [
+        Status::Ok,
+        Status::ConditionFailed,
+        Status::DuplicateId,
+        Status::InvalidArgument,
+        Status::TooLarge,
+        Status::Busy,
+        Status::Timeout,
+        Status::Cancelled,
+        Status::ReadOnly,
+        Status::Full,
+        Status::Io,
+        Status::Corrupt,
+        Status::UnsupportedFormat,
+        Status::Closed,
+        Status::Unavailable,
+        Status::Internal,
+        Status::NoMemory,
+    ];
+
+    /// The name that documents, vectors and bindings use: `condition_failed`.
+    pub const fn name(self) -> &'static str {
+        // C strings in the C surface are made of these: no NUL in any of them.
+        match self {
+            Status::Ok => "ok",
+            Status::ConditionFailed => "condition_failed",
+            Status::DuplicateId => "duplicate_id",
+            Status::InvalidArgument => "invalid_argument",
+            Status::TooLarge => "too_large",
+            Status::Busy => "busy",
+            Status::Timeout => "timeout",
+            Status::Cancelled => "cancelled",
+            Status::ReadOnly => "read_only",
+            Status::Full => "full",
+            Status::Io => "io",
+            Status::Corrupt => "corrupt",
+            Status::UnsupportedFormat => "unsupported_format",
+            Status::Closed => "closed",
+            Status::Unavailable => "unavailable",
+            Status::Internal => "internal",
+            Status::NoMemory => "no_memory",
+        }
+    }
+}
+
+/// Why a call did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {message}", status.name())]
+pub struct Error {
+    /// The kind of failure; never [`Status::Ok`].
+    pub status: Status,
+    /// SQLite's extended result code, or the system's `errno`; else 0.
+    pub detail: i32,
+    /// The position that a failed condition or a duplicate id names; else 0.
+    pub position: i64,
+    /// One sentence for the person who reads it: lower case, no full stop.
+    pub message: Cow<'static, str>,
+}
+
+impl Error {
+    /// An error of `status` that says `message`.
+    pub fn new(status: Status, message: impl Into<Cow<'static, str>>) -> Self {
+        Error { status, detail: 0, position: 0, message: message.into() }
+    }
+
+    /// The caller's request breaks a rule.
+    pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Status::InvalidArgument, message)
+    }
+
+    /// A named limit is passed.
+    pub fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Status::TooLarge, message)
+    }
+
+    /// An append condition is not met: `position` is the lowest that makes any of them fail.
+    pub fn condition_failed(position: i64) -> Self {
+        Error {
+            position,
+            ..Self::new(
+                Status::ConditionFailed,
+                format!("the append condition failed: the event at position {position} matches"),
+            )
+        }
+    }
+
+    /// An event id is stored already, and the append is not a repetition of that one.
+    pub fn duplicate_id(position: i64, message: impl Into<Cow<'static, str>>) -> Self {
+        Error { position, ..Self::new(Status::DuplicateId, message) }
+    }
+
+    /// The same error with a code of the system or of SQLite.
+    pub fn with_detail(self, detail: i32) -> Self {
+        Error { detail, ..self }
+    }
+
+    /// The same error, its message led by the place that it speaks of: `events[2].tags[0]`.
+    pub fn at(self, place: &str) -> Self {
+        if place.is_empty() {
+            return self;
+        }
+        Error { message: format!("{place}: {}", self.message).into(), ..self }
+    }
+}
+
+/// A failed system call, as `io` (or `full` where the disk is).
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        let status = match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Status::Full,
+            std::io::ErrorKind::OutOfMemory => Status::NoMemory,
+            _ => Status::Io,
+        };
+        Error::new(status, error.to_string()).with_detail(error.raw_os_error().unwrap_or(0))
+    }
+}
