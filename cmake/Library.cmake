@@ -1,0 +1,80 @@
+# The library as cargo builds it, laid out in ${PROJECT_BINARY_DIR} as an installation would be:
+#
+#   lib/libdcb.so.X.Y.Z, its links, lib/libdcb.a    dcb.pc
+#
+# Cargo alone knows what is stale, so the build always asks it.
+
+find_program(CARGO cargo REQUIRED)
+find_package(Threads REQUIRED)
+
+set(DCB_CARGO_TARGET_DIR
+    "${PROJECT_BINARY_DIR}/cargo"
+    CACHE PATH "Where cargo builds")
+
+if(CMAKE_BUILD_TYPE STREQUAL "Debug")
+    set(dcb_cargo_profile dev)
+    set(dcb_cargo_output debug)
+else()
+    set(dcb_cargo_profile release)
+    set(dcb_cargo_output release)
+endif()
+
+# What a command needs to run cargo on this source. Cargo reads .cargo/config.toml, and with it
+# SQLite's compile-time options, from its working directory: always run it in PROJECT_SOURCE_DIR.
+set(DCB_CARGO ${CMAKE_COMMAND} -E env "CARGO_TARGET_DIR=${DCB_CARGO_TARGET_DIR}" ${CARGO})
+
+set(dcb_lib_dir "${PROJECT_BINARY_DIR}/lib")
+set(dcb_soname "libdcb.so.${PROJECT_VERSION_MAJOR}")
+set(dcb_shared "${dcb_lib_dir}/libdcb.so.${PROJECT_VERSION}")
+set(dcb_static "${dcb_lib_dir}/libdcb.a")
+
+add_custom_target(
+    dcb_library ALL
+    COMMAND ${DCB_CARGO} build --locked --lib --profile ${dcb_cargo_profile}
+    COMMAND
+        ${CMAKE_COMMAND} "-DFROM=${DCB_CARGO_TARGET_DIR}/${dcb_cargo_output}" "-DTO=${dcb_lib_dir}"
+        -DVERSION=${PROJECT_VERSION} -DSONAME=${dcb_soname} -P
+        "${CMAKE_CURRENT_LIST_DIR}/StageLibrary.cmake"
+    WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}"
+    BYPRODUCTS "${dcb_shared}" "${dcb_lib_dir}/${dcb_soname}" "${dcb_lib_dir}/libdcb.so"
+               "${dcb_static}"
+    COMMENT "Building the library with cargo"
+    USES_TERMINAL VERBATIM)
+
+# The system's libraries that Rust's standard library calls, as rustc reports them
+# (--print native-static-libs): what a program that links libdcb.a has to name.
+set(DCB_STATIC_LINK_LIBRARIES gcc_s util rt pthread m dl c)
+
+add_library(dcb::shared SHARED IMPORTED GLOBAL)
+set_target_properties(dcb::shared PROPERTIES IMPORTED_LOCATION "${dcb_shared}"
+                                             IMPORTED_SONAME "${dcb_soname}")
+
+add_library(dcb::static STATIC IMPORTED GLOBAL)
+set_target_properties(
+    dcb::static PROPERTIES IMPORTED_LOCATION "${dcb_static}"
+                           INTERFACE_LINK_LIBRARIES "${DCB_STATIC_LINK_LIBRARIES}")
+
+set(dcb_include_dirs "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/bindings/cpp/include")
+foreach(library dcb::shared dcb::static)
+    add_dependencies(${library} dcb_library)
+    target_include_directories(${library} INTERFACE ${dcb_include_dirs})
+endforeach()
+
+# dcb::dcb follows CMake's own switch, and is shared unless that says otherwise.
+add_library(dcb::dcb INTERFACE IMPORTED GLOBAL)
+if(DEFINED BUILD_SHARED_LIBS AND NOT BUILD_SHARED_LIBS)
+    target_link_libraries(dcb::dcb INTERFACE dcb::static)
+else()
+    target_link_libraries(dcb::dcb INTERFACE dcb::shared)
+endif()
+
+# With PKG_CONFIG_PATH set to the build folder, cgo and any other user of pkg-config finds this
+# library with nothing installed. The run path is the build tree's only.
+list(TRANSFORM DCB_STATIC_LINK_LIBRARIES PREPEND "-l" OUTPUT_VARIABLE dcb_pc_libs_private)
+list(JOIN dcb_pc_libs_private " " dcb_pc_libs_private)
+list(TRANSFORM dcb_include_dirs PREPEND "-I" OUTPUT_VARIABLE dcb_pc_cflags)
+list(JOIN dcb_pc_cflags " " dcb_pc_cflags)
+set(dcb_pc_prefix "${PROJECT_BINARY_DIR}")
+set(dcb_pc_libdir "${dcb_lib_dir}")
+set(dcb_pc_libs "-L\${libdir} -Wl,-rpath,\${libdir} -ldcb")
+configure_file("${CMAKE_CURRENT_LIST_DIR}/dcb.pc.in" "${PROJECT_BINARY_DIR}/dcb.pc" @ONLY)
