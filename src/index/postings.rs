@@ -1,0 +1,159 @@
+//! Term -> ascending positions.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
+
+use crate::domain::{Span, Term};
+
+/// The positions of one term, ascending. Most terms are on one event only, so that one is inline.
+#[derive(Debug)]
+#[allow(clippy::box_collection)] // a third of the size, in a table of mostly single positions
+pub(super) enum Postings {
+    One(i64),
+    Many(Box<VecDeque<i64>>),
+}
+
+impl Postings {
+    pub fn len(&self) -> usize {
+        match self {
+            Postings::One(_) => 1,
+            Postings::Many(positions) => positions.len(),
+        }
+    }
+
+    /// The position at `index`, which is below `len`.
+    pub fn get(&self, index: usize) -> i64 {
+        match self {
+            Postings::One(position) => *position,
+            Postings::Many(positions) => positions[index],
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = i64> + '_ {
+        (0..self.len()).map(|index| self.get(index))
+    }
+
+    /// Where the positions in `span` stand.
+    pub fn range(&self, span: Span) -> Range<usize> {
+        let from = self.count_through(span.low);
+        from..self.count_through(span.high).max(from)
+    }
+
+    /// How many positions are at or below `position`.
+    fn count_through(&self, position: i64) -> usize {
+        let len = self.len();
+        // Most spans begin before the first position or end behind the last one.
+        if self.get(len - 1) <= position {
+            return len;
+        }
+        if self.get(0) > position {
+            return 0;
+        }
+        match self {
+            Postings::One(_) => 0,
+            Postings::Many(positions) => positions.partition_point(|&own| own <= position),
+        }
+    }
+
+    /// Adds a position above all others, or the last one again: whether it is new.
+    fn add(&mut self, position: i64) -> bool {
+        match self {
+            Postings::One(own) if *own == position => false,
+            Postings::One(own) => {
+                *self = Postings::Many(Box::new(VecDeque::from([*own, position])));
+                true
+            }
+            Postings::Many(positions) if positions.back() == Some(&position) => false,
+            Postings::Many(positions) => {
+                positions.push_back(position);
+                true
+            }
+        }
+    }
+}
+
+/// A term is a hash already.
+#[derive(Debug, Default)]
+struct TermHasher(u64);
+
+impl Hasher for TermHasher {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a term hashes as one u64");
+    }
+
+    fn write_u64(&mut self, term: u64) {
+        self.0 = term;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type Shard = HashMap<Term, Postings, BuildHasherDefault<TermHasher>>;
+
+/// All terms. In shards, because a table that grows moves all it holds, under the store's lock:
+/// so the move is never of more than one shard.
+#[derive(Debug)]
+pub(super) struct Terms {
+    shards: Box<[Shard]>,
+    terms: usize,
+    positions: usize,
+}
+
+const SHARDS: usize = 256;
+
+/// The slot of a term in its table, with the slots that a table keeps free.
+const TERM_BYTES: usize = (size_of::<(Term, Postings)>() + 1) * 3 / 2;
+
+impl Terms {
+    pub fn new() -> Self {
+        Terms { shards: (0..SHARDS).map(|_| Shard::default()).collect(), terms: 0, positions: 0 }
+    }
+
+    pub fn get(&self, term: Term) -> Option<&Postings> {
+        self.shards[shard_of(term)].get(&term)
+    }
+
+    /// Files `position`, which is not below any filed before.
+    pub fn add(&mut self, term: Term, position: i64) {
+        match self.shards[shard_of(term)].entry(term) {
+            Entry::Vacant(slot) => {
+                slot.insert(Postings::One(position));
+                self.terms += 1;
+                self.positions += 1;
+            }
+            Entry::Occupied(slot) => self.positions += usize::from(slot.into_mut().add(position)),
+        }
+    }
+
+    /// Drops the positions of `term` up to and with `position`.
+    pub fn forget_through(&mut self, term: Term, position: i64) {
+        let Entry::Occupied(mut slot) = self.shards[shard_of(term)].entry(term) else { return };
+        let postings = slot.get_mut();
+        let gone = postings.count_through(position);
+        self.positions -= gone;
+        if gone == postings.len() {
+            slot.remove();
+            self.terms -= 1;
+        } else if let Postings::Many(positions) = postings {
+            positions.drain(..gone);
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Term, &Postings)> {
+        self.shards.iter().flatten().map(|(term, postings)| (*term, postings))
+    }
+
+    pub fn footprint(&self) -> usize {
+        // A list of positions has room for up to twice of what it holds.
+        self.terms * TERM_BYTES + self.positions * size_of::<i64>() * 3 / 2
+    }
+}
+
+/// By bits that the tables themselves do not look at: they take the lowest and the highest.
+fn shard_of(term: Term) -> usize {
+    (term.0 >> 40) as usize % SHARDS
+}

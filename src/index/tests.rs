@@ -1,0 +1,255 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::{Index, Progress};
+use crate::domain::{
+    Event, EventBuilder, EventId, EventType, Item, Query, SequencedEvent, Span, Tag, Term,
+};
+
+const TYPES: [&str; 4] = ["A", "B", "C", "D"];
+const TAGS: [&str; 6] = ["x", "y:1", "y:2", "z:1", "z:2", "A"];
+
+impl Index {
+    /// An index in which terms that agree in the bits of `mask` are one.
+    fn with_mask(base: i64, mask: u64) -> Self {
+        Index { mask, ..Index::new(base) }
+    }
+}
+
+fn event(event_type: &str, tags: &[&str], id: Option<&str>) -> Event {
+    let mut event = EventBuilder::new(EventType::new(event_type).unwrap());
+    for tag in tags {
+        event.tag(Tag::new(tag).unwrap()).unwrap();
+    }
+    if let Some(id) = id {
+        event.id(EventId::new(id).unwrap());
+    }
+    event.build()
+}
+
+fn at(position: i64, event: Event) -> Arc<SequencedEvent> {
+    Arc::new(SequencedEvent { position, timestamp_us: 7, event })
+}
+
+fn query(items: &[(&[&str], &[&str])]) -> Query {
+    Query::of(items.iter().map(|(types, tags)| item(types, tags)).collect()).unwrap()
+}
+
+fn item(types: &[&str], tags: &[&str]) -> Item {
+    let mut item = Item::new();
+    types.iter().for_each(|name| item.or_type(EventType::new(name).unwrap()));
+    tags.iter().for_each(|name| item.and_tag(Tag::new(name).unwrap()));
+    item
+}
+
+fn positions(events: &[Arc<SequencedEvent>]) -> Vec<i64> {
+    events.iter().map(|event| event.position).collect()
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    (select(&TYPES), prop::collection::vec(select(&TAGS), 0..4))
+        .prop_map(|(name, tags)| event(name, &tags, None))
+}
+
+fn any_query() -> impl Strategy<Value = Query> {
+    let item =
+        (prop::collection::vec(select(&TYPES), 0..3), prop::collection::vec(select(&TAGS), 0..3))
+            .prop_map(|(types, tags)| item(&types, &tags));
+    prop_oneof![
+        1 => Just(Query::all()),
+        9 => prop::collection::vec(item, 1..5).prop_map(|items| Query::of(items).unwrap()),
+    ]
+}
+
+fn any_span() -> impl Strategy<Value = Span> {
+    let bound = prop_oneof![8 => -1..80i64, 1 => Just(i64::MAX)];
+    (bound.clone(), bound).prop_map(|(low, high)| Span { low, high })
+}
+
+/// Few bits: nearly all terms collide; more: some do; all: none does.
+fn any_mask() -> impl Strategy<Value = u64> {
+    select(vec![0, 1, 7, u64::MAX])
+}
+
+/// What the index is to find, without an index.
+fn naive(events: &[Arc<SequencedEvent>], query: &Query, span: Span) -> Vec<i64> {
+    let in_span = |position| span.low < position && position <= span.high;
+    let hits = events.iter().filter(|event| query.matches(&event.view()));
+    hits.map(|event| event.position).filter(|&position| in_span(position)).collect()
+}
+
+proptest! {
+    #[test]
+    fn finds_what_a_filter_finds(
+        base in 0..5i64,
+        events in prop::collection::vec(any_event(), 0..60),
+        forget in prop::option::of(0..70i64),
+        mask in any_mask(),
+        query in any_query(),
+        mut span in any_span(),
+        backwards: bool,
+        max in 0..9usize,
+    ) {
+        let mut index = Index::with_mask(base, mask);
+        let mut held = Vec::new();
+        for (position, event) in (base + 1..).zip(events) {
+            let event = at(position, event);
+            held.push(Arc::clone(&event));
+            index.push(event);
+        }
+        let empty = Index::with_mask(base, mask).footprint();
+        if let Some(forget) = forget {
+            index.forget_through(forget);
+            held.retain(|event| event.position > forget);
+        }
+        prop_assert_eq!(index.len(), held.len());
+        prop_assert_eq!(index.footprint() == empty, held.is_empty());
+
+        let mut expected = naive(&held, &query, span);
+        prop_assert_eq!(index.first_match(&query, span), expected.first().copied());
+
+        if backwards {
+            expected.reverse();
+        }
+        let mut found = Vec::new();
+        if max == 0 {
+            let progress = index.find(&query, span, backwards, 0, &mut found);
+            prop_assert!(found.is_empty());
+            prop_assert!(progress != Progress::Exhausted || expected.is_empty());
+            return Ok(());
+        }
+        loop {
+            let before = found.len();
+            let progress = index.find(&query, span, backwards, max, &mut found);
+            prop_assert!(found.len() - before <= max);
+            match progress {
+                Progress::Exhausted => break,
+                Progress::Reached(position) if backwards => {
+                    prop_assert!(span.low < position && position <= span.high);
+                    span.high = position - 1;
+                }
+                Progress::Reached(position) => {
+                    prop_assert!(span.low < position && position <= span.high);
+                    span.low = position;
+                }
+            }
+        }
+        prop_assert_eq!(positions(&found), expected);
+    }
+
+    #[test]
+    fn postings_are_the_terms_of_the_events_held(
+        events in prop::collection::vec(any_event(), 0..40),
+        forget in 0..50i64,
+        through in 0..50i64,
+    ) {
+        let mut index = Index::new(0);
+        let mut expected = Vec::new();
+        for (position, event) in (1..).zip(events) {
+            let terms = event.terms().map(|term| (term, position));
+            expected.extend(terms.filter(|_| forget < position && position <= through));
+            index.push(at(position, event));
+        }
+        index.forget_through(forget);
+        expected.sort();
+        prop_assert_eq!(index.postings(through), expected);
+    }
+}
+
+#[test]
+fn holds_a_run_of_events() {
+    let mut index = Index::new(3);
+    assert_eq!((index.base(), index.head(), index.len()), (3, 3, 0));
+    assert!(index.is_empty() && index.get(3).is_none() && index.get(4).is_none());
+    index.push(at(4, event("A", &["x"], None)));
+    index.push(at(5, event("B", &[], None)));
+    assert_eq!((index.base(), index.head(), index.len()), (3, 5, 2));
+    assert_eq!(index.get(5).unwrap().event.event_type(), "B");
+    for position in [i64::MIN, -1, 3, 6, i64::MAX] {
+        assert!(index.get(position).is_none(), "{position}");
+    }
+    index.forget_through(4);
+    assert_eq!((index.base(), index.head(), index.len()), (4, 5, 1));
+    assert!(index.get(4).is_none() && index.get(5).is_some());
+    index.forget_through(99);
+    assert_eq!((index.base(), index.head(), index.len()), (5, 5, 0));
+    index.push(at(6, event("A", &[], None)));
+    assert_eq!(index.head(), 6);
+}
+
+#[test]
+#[should_panic(expected = "positions have no gap")]
+fn refuses_a_gap() {
+    Index::new(0).push(at(2, event("A", &[], None)));
+}
+
+#[test]
+fn ids_are_compared_themselves() {
+    let mut index = Index::with_mask(0, 0);
+    index.push(at(1, event("A", &["one"], Some("one"))));
+    index.push(at(2, event("two", &["two"], None)));
+    index.push(at(3, event("A", &[], Some("three"))));
+    assert_eq!(index.position_of_id("one"), Some(1));
+    assert_eq!(index.position_of_id("two"), None);
+    assert_eq!(index.position_of_id("three"), Some(3));
+    index.forget_through(1);
+    assert_eq!(index.position_of_id("one"), None);
+    assert_eq!(index.position_of_id("three"), Some(3));
+}
+
+#[test]
+fn an_event_whose_terms_collide_is_filed_once() {
+    let mut index = Index::with_mask(0, 0);
+    index.push(at(1, event("A", &["x", "y:1"], None)));
+    assert_eq!(index.postings(1), [(Term(0), 1)]);
+    let mut found = Vec::new();
+    let both = query(&[(&["A"], &[]), (&[], &["x"]), (&["A"], &["y:1"])]);
+    index.find(&both, Span { low: 0, high: 1 }, false, 9, &mut found);
+    assert_eq!(positions(&found), [1]);
+}
+
+#[test]
+fn looks_at_a_bounded_number_of_candidates() {
+    let mut index = Index::new(0);
+    for position in 1..=10_000 {
+        index.push(at(position, event("A", if position == 10_000 { &["x"] } else { &[] }, None)));
+    }
+    // With one bit every tag is filed with the types: each event is a candidate, one matches.
+    let mut colliding = Index::with_mask(0, 0);
+    (1..=10_000).for_each(|position| colliding.push(Arc::clone(index.get(position).unwrap())));
+    let span = Span { low: 0, high: 10_000 };
+    let mut found = Vec::new();
+    let rare = query(&[(&[], &["x"])]);
+    assert_eq!(index.find(&rare, span, false, 9, &mut found), Progress::Exhausted);
+    assert_eq!(positions(&found), [10_000]);
+    found.clear();
+    assert_eq!(colliding.find(&rare, span, false, 9, &mut found), Progress::Reached(4096));
+    assert!(found.is_empty());
+    assert_eq!(colliding.find(&rare, span, true, 9, &mut found), Progress::Reached(5905));
+    assert_eq!(positions(&found), [10_000]);
+    found.clear();
+    assert_eq!(index.find(&Query::all(), span, false, 9_999, &mut found), Progress::Reached(4096));
+    assert_eq!(found.len(), 4096);
+}
+
+#[test]
+fn ten_thousand_items_give_each_event_once() {
+    let mut index = Index::new(0);
+    for position in 1..=2_000 {
+        let tags = [format!("k:{position}"), format!("k:{}", position + 1)];
+        index.push(at(position, event("A", &[&tags[0], &tags[1]], None)));
+    }
+    let items = (1..=10_000).map(|key| item(&["A"], &[&format!("k:{key}")])).collect();
+    let query = Query::of(items).unwrap();
+    let mut found = Vec::new();
+    let mut low = 0;
+    while let Progress::Reached(position) =
+        index.find(&query, Span { low, high: 2_000 }, false, 300, &mut found)
+    {
+        low = position;
+    }
+    assert_eq!(positions(&found), (1..=2_000).collect::<Vec<_>>());
+    assert_eq!(index.first_match(&query, Span { low: 7, high: 2_000 }), Some(8));
+}
