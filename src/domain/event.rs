@@ -201,6 +201,15 @@ pub struct EventView<'a> {
 }
 
 impl EventView<'_> {
+    /// Bytes of all its texts, by which a batch is bounded.
+    pub fn text_len(&self) -> usize {
+        self.event_type.len()
+            + self.tags.iter().map(str::len).sum::<usize>()
+            + self.data.len()
+            + self.id.map_or(0, str::len)
+            + self.metadata.map_or(0, str::len)
+    }
+
     /// Whether this stored event is the same as `event`, byte for byte, tags in order.
     pub fn is_same_as(&self, event: &Event) -> bool {
         self.event_type == event.event_type()
