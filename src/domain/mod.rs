@@ -2,12 +2,14 @@
 
 mod condition;
 mod event;
+mod judge;
 mod name;
 mod query;
 mod reading;
 
 pub use condition::Condition;
 pub use event::{Event, EventBuilder, EventView, SequencedEvent, Tags};
+pub use judge::{Verdict, judge_conditions, judge_ids};
 pub use name::{EventId, EventType, Tag, Term};
 pub use query::{Item, Query, Wanted};
 pub use reading::{ReadRequest, Reading, Span};
