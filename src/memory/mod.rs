@@ -1,43 +1,199 @@
-//! The memory store.
+//! The memory store: the index, a lock around it, and a watch on its head.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::call::Call;
-use crate::domain::{AppendRequest, Reading};
-use crate::error::Result;
+use crate::domain::{
+    AppendRequest, Event, Reading, SequencedEvent, Term, Verdict, judge_conditions, judge_ids,
+};
+use crate::error::{Error, Result, Status};
+use crate::index::{Index, Progress};
 use crate::store::{Batch, Sink, Store};
+use crate::watch::Watch;
 
 /// A store of this process alone, gone when it is closed.
-#[derive(Debug, Default)]
-pub struct MemoryStore {}
+#[derive(Debug)]
+pub struct MemoryStore {
+    /// From position 1. Appends are judged and stored under the write lock.
+    index: RwLock<Index>,
+    watch: Watch,
+}
+
+/// How many events a read takes under the lock before it gives them, outside of it.
+const SLICE: usize = 256;
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        Self::default()
+        MemoryStore { index: RwLock::new(Index::new(0)), watch: Watch::new(0) }
+    }
+
+    /// The index of a store that is open, to look at.
+    fn shared(&self) -> Result<RwLockReadGuard<'_, Index>> {
+        let index = self.index.read().map_err(poisoned)?;
+        // Closing empties the index under the lock: nobody may take that for an empty store.
+        self.watch.check_open()?;
+        Ok(index)
+    }
+
+    /// The index of a store that is open, to change.
+    fn exclusive(&self) -> Result<RwLockWriteGuard<'_, Index>> {
+        let index = self.index.write().map_err(poisoned)?;
+        self.watch.check_open()?;
+        Ok(index)
+    }
+
+    /// What every call looks at first.
+    fn check(&self, call: &Call) -> Result<()> {
+        self.watch.check_open()?;
+        call.start(None).check_cancel()
     }
 }
 
+/// A panic left the index half changed.
+fn poisoned<T>(_: PoisonError<T>) -> Error {
+    Error::new(Status::Internal, "the store is unusable since an earlier call failed in it")
+}
+
+/// The events of an append with all that can be made of them before the lock is had.
+struct Prepared {
+    /// Their positions are given under the lock.
+    events: Vec<Arc<SequencedEvent>>,
+    /// Those of all events, one after the other.
+    terms: Vec<Term>,
+}
+
+impl Prepared {
+    fn new(events: Vec<Event>) -> Self {
+        let timestamp_us = now_us();
+        let mut terms = Vec::with_capacity(events.iter().map(count_terms).sum());
+        let events = events
+            .into_iter()
+            .map(|event| {
+                terms.extend(event.terms());
+                Arc::new(SequencedEvent { position: 0, timestamp_us, event })
+            })
+            .collect();
+        Prepared { events, terms }
+    }
+
+    fn events(&self) -> impl Iterator<Item = &Event> {
+        self.events.iter().map(|sequenced| &sequenced.event)
+    }
+
+    fn store_in(self, index: &mut Index) {
+        let mut terms = &self.terms[..];
+        for mut event in self.events {
+            let (own, rest) = terms.split_at(count_terms(&event.event));
+            let slot = Arc::get_mut(&mut event).expect("nobody else has it yet");
+            slot.position = index.head() + 1;
+            index.push_filed(event, own);
+            terms = rest;
+        }
+    }
+}
+
+fn count_terms(event: &Event) -> usize {
+    1 + event.tags().len() + usize::from(event.id().is_some())
+}
+
+/// Microseconds since 1970; 0 where the clock stands before that.
+fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
 impl Store for MemoryStore {
-    fn append(&self, _request: AppendRequest, _call: &Call) -> Result<i64> {
-        unimplemented!()
+    fn append(&self, request: AppendRequest, call: &Call) -> Result<i64> {
+        self.check(call)?;
+        let (events, conditions) = request.into_parts();
+        let prepared = Prepared::new(events);
+
+        let mut index = self.exclusive()?;
+        let verdict = judge_ids(
+            prepared.events(),
+            |id| Ok(index.position_of_id(id)),
+            |position, event| Ok(index.get(position).is_some_and(|stored| stored.event == *event)),
+        )?;
+        if let Verdict::Repeated(last) = verdict {
+            return Ok(last);
+        }
+        judge_conditions(&conditions, |query, span| Ok(index.first_match(query, span)))?;
+        prepared.store_in(&mut index);
+        let head = index.head();
+        drop(index);
+        self.watch.publish(head);
+        Ok(head)
     }
 
     fn read(
         &self,
-        _reading: &mut Reading,
-        _batch: Batch,
-        _call: &Call,
-        _sink: &mut dyn Sink,
+        reading: &mut Reading,
+        batch: Batch,
+        call: &Call,
+        sink: &mut dyn Sink,
     ) -> Result<()> {
-        unimplemented!()
+        let mut found = Vec::new();
+        // No event is without bytes, so each batch gives one at least.
+        let (mut events_left, mut bytes_left) = (batch.max_events, batch.max_bytes.max(1));
+        while events_left > 0 && bytes_left > 0 {
+            self.check(call)?;
+            let progress = {
+                let index = self.shared()?;
+                reading.begin(index.head());
+                let Some(span) = reading.span() else { return Ok(()) };
+                let max = reading.allowance(events_left).min(SLICE);
+                index.find(reading.query(), span, reading.backwards(), max, &mut found)
+            };
+            let mut slice = found.drain(..);
+            while bytes_left > 0
+                && let Some(event) = slice.next()
+            {
+                let view = event.view();
+                sink.event(&view)?;
+                reading.gave(view.position);
+                events_left -= 1;
+                bytes_left = bytes_left.saturating_sub(view.text_len());
+            }
+            if slice.len() == 0 {
+                match progress {
+                    Progress::Exhausted => reading.finish(),
+                    Progress::Reached(position) => reading.passed(position),
+                }
+            }
+        }
+        Ok(())
     }
 
-    fn head(&self, _call: &Call) -> Result<i64> {
-        unimplemented!()
+    fn head(&self, call: &Call) -> Result<i64> {
+        self.check(call)?;
+        Ok(self.shared()?.head())
     }
 
-    fn wait(&self, _after: i64, _call: &Call) -> Result<i64> {
-        unimplemented!()
+    fn wait(&self, after: i64, call: &Call) -> Result<i64> {
+        let patience = call.start(None);
+        // An append publishes only after it has let go of the lock; what it stored is seen before.
+        self.watch.publish(self.shared()?.head());
+        let head = self.watch.wait_above(after, &patience, None)?;
+        Ok(head.expect("without a slice a wait has but this end"))
     }
 
-    fn close(&self) {}
+    fn close(&self) {
+        self.watch.close();
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let events = std::mem::replace(&mut *index, Index::new(0));
+        drop(index);
+        // Outside of the lock: there may be millions of them.
+        drop(events);
+    }
 }
