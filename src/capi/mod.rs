@@ -1,1 +1,26 @@
-//! capi
+//! The C surface: one file for each C type, and `boundary`, which every call goes through.
+//!
+//! The doc comments of what is exported here are the text of `include/dcb.h`, so they speak to
+//! a C programmer. What a valid pointer is, the header's preamble says once for all functions
+//! (`cbindgen.toml`).
+
+// The names are those of C.
+#![allow(non_camel_case_types)]
+// The header says what every function demands of its pointers.
+#![allow(clippy::missing_safety_doc)]
+
+mod boundary;
+pub mod buf;
+pub mod call;
+pub mod cancel;
+pub mod cursor;
+pub mod error;
+pub mod event;
+mod fork;
+pub mod limits;
+mod panic;
+pub mod status;
+pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod version;

@@ -1,0 +1,265 @@
+//! `dcb_cursor`: a read in batches of plain structs.
+
+use std::ffi::c_char;
+use std::ptr;
+use std::sync::Arc;
+
+use super::boundary::{self, Handle, Out, document};
+use super::call::dcb_call;
+use super::error::dcb_error;
+use super::event::{dcb_event, dcb_str};
+use super::fork::Generation;
+use super::status::dcb_status;
+use super::store::dcb_store;
+use crate::call::Call;
+use crate::documents;
+use crate::domain::{EventView, Reading};
+use crate::error::{Error, Result, Status};
+use crate::store::{Batch, Store};
+
+/// A read under way: a snapshot of the store, read in batches without any JSON. One thread at a
+/// time; a store may have any number. From dcb_cursor_open to dcb_cursor_close. Between calls
+/// it holds no lock and no transaction, so a forgotten one blocks nobody.
+///
+///     const dcb_event *events;
+///     size_t len;
+///     while (dcb_cursor_next(cursor, 256, NULL, &events, &len, &err) == DCB_OK && len > 0)
+///         for (size_t i = 0; i < len; i++)
+///             use(&events[i]);
+pub struct dcb_cursor {
+    store: Arc<dyn Store>,
+    generation: Generation,
+    reading: Reading,
+    position: i64,
+    /// The failure that every further call answers with.
+    failure: Option<Error>,
+    page: Page,
+}
+
+impl Handle for dcb_cursor {
+    const NAME: &'static str = "cursor";
+
+    fn generation(&self) -> Generation {
+        self.generation
+    }
+}
+
+/// What one batch holds at most, whatever the caller asks for: it bounds a cursor's memory. A
+/// single larger event is given alone.
+const MAX_EVENTS: usize = 8192;
+const MAX_BYTES: usize = 1024 * 1024;
+
+impl dcb_cursor {
+    fn next(&mut self, max: usize, call: &Call) -> Result<&[dcb_event]> {
+        if max == 0 {
+            return Err(Error::invalid("max: must not be 0"));
+        }
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        self.page.clear();
+        let batch = Batch { max_events: max.min(MAX_EVENTS), max_bytes: MAX_BYTES };
+        let page = &mut self.page;
+        let outcome = self.store.read(&mut self.reading, batch, call, page);
+        let resumable = |error: &Error| {
+            matches!(error.status, Status::Busy | Status::Timeout | Status::Cancelled)
+        };
+        if let Err(error) = &outcome
+            && !resumable(error)
+        {
+            self.failure = Some(error.clone());
+        }
+        match outcome {
+            // What came before the failure is not to be lost. A failure that stays is the next
+            // call's answer; after one that passes, the next call goes on.
+            Err(error) if self.page.events.is_empty() => return Err(error),
+            Err(_) if !self.reading.backwards() => self.position = self.page.last_position(),
+            _ => self.position = self.reading.position(),
+        }
+        Ok(self.page.finish())
+    }
+}
+
+/// The events of one batch and all that they point to; its memory is used again by the next.
+#[derive(Default)]
+struct Page {
+    text: Vec<u8>,
+    tags: Vec<dcb_str>,
+    events: Vec<dcb_event>,
+}
+
+// SAFETY: its pointers lead into its own vectors, which move with it.
+unsafe impl Send for Page {}
+
+impl Page {
+    /// Empties it. What a single huge event has made it grow by is given back.
+    fn clear(&mut self) {
+        self.events.clear();
+        self.tags.clear();
+        self.text.clear();
+        if self.text.capacity() > 4 * MAX_BYTES {
+            self.text = Vec::new();
+        }
+    }
+
+    fn last_position(&self) -> i64 {
+        self.events.last().map_or(0, |event| event.position)
+    }
+
+    /// A string behind those before it, present but without its place: the text may still move.
+    fn push(&mut self, text: &str) -> dcb_str {
+        self.text.extend_from_slice(text.as_bytes());
+        dcb_str { data: ptr::dangling(), len: text.len() }
+    }
+
+    /// Gives every string and every list of tags its place, in the order of [`Page::push`].
+    fn finish(&mut self) -> &[dcb_event] {
+        let mut text = self.text.as_ptr().cast::<c_char>();
+        let mut place = |string: &mut dcb_str| {
+            if !string.data.is_null() {
+                string.data = text;
+                text = text.wrapping_add(string.len);
+            }
+        };
+        let mut tags = &mut self.tags[..];
+        for event in &mut self.events {
+            place(&mut event.r#type);
+            place(&mut event.data);
+            place(&mut event.metadata);
+            place(&mut event.id);
+            let (own, others) = std::mem::take(&mut tags).split_at_mut(event.tags_len);
+            own.iter_mut().for_each(&mut place);
+            if !own.is_empty() {
+                event.tags = own.as_ptr();
+            }
+            tags = others;
+        }
+        &self.events
+    }
+}
+
+impl crate::store::Sink for Page {
+    fn event(&mut self, event: &EventView<'_>) -> Result<()> {
+        let optional = |text: Option<&str>| text.map_or(0, str::len);
+        let bytes = event.event_type.len()
+            + event.data.len()
+            + optional(event.metadata)
+            + optional(event.id)
+            + event.tags.iter().map(str::len).sum::<usize>();
+        // All or nothing: a page never holds half an event.
+        self.text.try_reserve(bytes).map_err(no_memory)?;
+        self.tags.try_reserve(event.tags.len()).map_err(no_memory)?;
+        self.events.try_reserve(1).map_err(no_memory)?;
+        let absent = dcb_str { data: ptr::null(), len: 0 };
+        let r#type = self.push(event.event_type);
+        let data = self.push(event.data);
+        let metadata = event.metadata.map_or(absent, |text| self.push(text));
+        let id = event.id.map_or(absent, |text| self.push(text));
+        for tag in event.tags.iter() {
+            let tag = self.push(tag);
+            self.tags.push(tag);
+        }
+        self.events.push(dcb_event {
+            position: event.position,
+            timestamp_us: event.timestamp_us,
+            r#type,
+            data,
+            metadata,
+            id,
+            tags: ptr::null(),
+            tags_len: event.tags.len(),
+        });
+        Ok(())
+    }
+}
+
+fn no_memory(_: std::collections::TryReserveError) -> Error {
+    Error::new(Status::NoMemory, "no memory for a batch of events")
+}
+
+/// Begins a read: `request` is a read request as dcb_read takes it, `len` 0 for every event. The
+/// snapshot is taken here: events appended later are not in it. The cursor is written to `*out`,
+/// which the caller closes with dcb_cursor_close; NULL if the call fails.
+///
+/// `request` is borrowed for the call. Any thread.
+///
+/// The statuses of dcb_read.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dcb_cursor_open(
+    store: *mut dcb_store,
+    request: *const c_char,
+    len: usize,
+    call: *const dcb_call,
+    out: *mut *mut dcb_cursor,
+    err: *mut dcb_error,
+) -> dcb_status {
+    // SAFETY: the pointers are what the header demands.
+    unsafe {
+        boundary::call(err, Out("out", out), || {
+            let store = boundary::shared(store)?;
+            let call = Call::from_c(call)?;
+            let mut reading = Reading::new(documents::parse_read(document(request, len)?)?);
+            store.store.begin(&mut reading, &call)?;
+            Ok(boundary::give(dcb_cursor {
+                store: Arc::clone(&store.store),
+                generation: store.generation(),
+                position: reading.position(),
+                reading,
+                failure: None,
+                page: Page::default(),
+            }))
+        })
+    }
+}
+
+/// Gives the next events, `max` at most: their array is written to `*events`, their number to
+/// `*len`. A batch may be shorter than `max` before the end is reached, for its memory is
+/// bounded; only `len` 0 is the end. Events and all that they point to belong to the cursor and
+/// live until the next call on it, successful or not.
+///
+/// After DCB_BUSY, DCB_TIMEOUT, DCB_CANCELLED and a wrong argument the next call goes on where
+/// the cursor stood; nothing is lost. Any other failure stays: every further call answers with
+/// it.
+///
+/// DCB_INVALID_ARGUMENT (`max` is 0), DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT, DCB_CLOSED,
+/// DCB_NO_MEMORY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dcb_cursor_next(
+    cursor: *mut dcb_cursor,
+    max: usize,
+    call: *const dcb_call,
+    events: *mut *const dcb_event,
+    len: *mut usize,
+    err: *mut dcb_error,
+) -> dcb_status {
+    // SAFETY: the pointers are what the header demands.
+    unsafe {
+        boundary::call(err, (Out("events", events), Out("len", len)), || {
+            let cursor = boundary::exclusive(cursor)?;
+            let batch = cursor.next(max, &Call::from_c(call)?)?;
+            let events = if batch.is_empty() { ptr::null() } else { batch.as_ptr() };
+            Ok((events, batch.len()))
+        })
+    }
+}
+
+/// How far the read has come. At its end (`len` was 0), and in a backward read at any time, the
+/// position that is safe as the `after` of an append condition with the same query, as in
+/// dcb_read. Before the end of a forward read, the position of the last event given; before the
+/// first one, the request's `after`. NULL: 0. It ends no event's life. As every call on a
+/// cursor, not while another thread is in one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dcb_cursor_position(cursor: *const dcb_cursor) -> i64 {
+    // SAFETY: the pointer is what the header demands.
+    unsafe { cursor.as_ref() }.map_or(0, |cursor| cursor.position)
+}
+
+/// Closes the cursor and frees it, with the events that it gave. NULL is ignored. It may come
+/// after the store's dcb_close.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dcb_cursor_close(cursor: *mut dcb_cursor) {
+    // SAFETY: the pointer is what the header demands.
+    unsafe {
+        boundary::end(cursor, drop);
+    }
+}

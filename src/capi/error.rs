@@ -1,0 +1,96 @@
+//! `dcb_error`: why a call failed, in a struct of the caller's.
+
+use std::ffi::c_char;
+
+use super::status::{DCB_OK, dcb_status};
+use crate::error::Error;
+
+/// Why a call failed. The caller's own struct, on the stack for instance: there is nothing to
+/// free, and the library keeps nothing of it. Every function that takes one takes NULL too. A
+/// call zeroes it on entry and fills it only if it fails. 256 bytes, frozen.
+#[repr(C)]
+pub struct dcb_error {
+    /// What the call returned.
+    pub status: dcb_status,
+    /// SQLite's extended result code or the system's errno, where one is the cause; else 0.
+    pub detail: i32,
+    /// With DCB_CONDITION_FAILED and DCB_DUPLICATE_ID the position that the caller was refused
+    /// for; else 0.
+    pub position: i64,
+    /// One sentence for the person who reads it: UTF-8, always terminated, cut between
+    /// characters where it is too long.
+    pub message: [c_char; 240],
+}
+
+const _: () = assert!(size_of::<dcb_error>() == 256);
+
+/// Zeroes what the caller holds.
+///
+/// # Safety
+/// `err` is NULL or valid for a write.
+pub(super) unsafe fn clear(err: *mut dcb_error) {
+    if !err.is_null() {
+        // SAFETY: valid for a write; zero bytes are a dcb_error.
+        unsafe { err.write_bytes(0, 1) };
+    }
+}
+
+/// Fills what the caller holds, which is zeroed.
+///
+/// # Safety
+/// `err` is NULL or was cleared by [`clear`].
+pub(super) unsafe fn report(err: *mut dcb_error, error: &Error) -> dcb_status {
+    let status = error.status as dcb_status;
+    debug_assert_ne!(status, DCB_OK);
+    // SAFETY: NULL or, being cleared, an initialised dcb_error.
+    if let Some(err) = unsafe { err.as_mut() } {
+        err.status = status;
+        err.detail = error.detail;
+        err.position = error.position;
+        // One byte stays zero behind the message.
+        let room = err.message.len() - 1;
+        for (to, from) in err.message.iter_mut().zip(cut(&error.message, room).bytes()) {
+            *to = from as c_char;
+        }
+    }
+    status
+}
+
+/// As many whole characters of `text` as fit into `room` bytes.
+fn cut(text: &str, room: usize) -> &str {
+    let mut end = text.len().min(room);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Status;
+    use std::ffi::CStr;
+    use std::mem::MaybeUninit;
+
+    #[test]
+    fn a_message_is_cut_between_characters_and_terminated() {
+        for (message, kept) in
+            [("short".to_owned(), 5), ("x".repeat(239), 239), ("x".repeat(240), 239)]
+                .into_iter()
+                .chain([(format!("{}é", "x".repeat(238)), 238), ("€".repeat(90), 237)])
+        {
+            let mut err = MaybeUninit::<dcb_error>::uninit();
+            let error = Error { position: 7, ..Error::new(Status::Io, message.clone()) };
+            // SAFETY: a dcb_error of our own.
+            let err = unsafe {
+                clear(err.as_mut_ptr());
+                assert_eq!(report(err.as_mut_ptr(), &error.with_detail(5)), 10);
+                err.assume_init()
+            };
+            assert_eq!((err.status, err.detail, err.position), (10, 5, 7));
+            // SAFETY: terminated, or the test is about to fail anyway.
+            let text = unsafe { CStr::from_ptr(err.message.as_ptr()) }.to_str().unwrap();
+            assert_eq!(text, &message[..kept]);
+        }
+    }
+}

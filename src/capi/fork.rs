@@ -1,0 +1,162 @@
+//! Which process a handle belongs to: a fork leaves the child with copies of handles whose
+//! locks, threads and files are its parent's.
+//!
+//! Every process of a line of forks has a generation of its own. A handle keeps the one that it
+//! was made in, and is of no use in any other. Nothing here locks, so nothing here can be found
+//! locked by a child.
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+/// The process that a handle was made in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Generation(u64);
+
+impl Generation {
+    /// That of this process.
+    pub(super) fn current() -> Self {
+        let mut mark = MARK.load(Ordering::Acquire);
+        if mark.is_null() {
+            mark = place_mark();
+        }
+        if ptr::eq(mark, &NO_PAGE) {
+            return Generation(by_process_id());
+        }
+        // SAFETY: a page that stays mapped for the life of the process.
+        let mark = unsafe { &*mark };
+        match mark.load(Ordering::Relaxed) {
+            0 => Generation(begin(mark)),
+            generation => Generation(generation),
+        }
+    }
+
+    /// Whether this process is the child of one that used the library before the fork.
+    pub(super) fn is_child(self) -> bool {
+        self != Generation(1)
+    }
+}
+
+/// The mark of this process, on a page of its own that the kernel zeroes in a child; or
+/// [`NO_PAGE`] where there is no such page to be had; NULL before the first use.
+static MARK: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+/// Stands in for a page, and is never read.
+static NO_PAGE: AtomicU64 = AtomicU64::new(0);
+/// The newest generation that this process knows of. A child inherits it.
+static NEWEST: AtomicU64 = AtomicU64::new(0);
+
+/// Marks a process that has none yet: the first one, or the child of a fork.
+fn begin(mark: &AtomicU64) -> u64 {
+    let next = NEWEST.load(Ordering::Acquire) + 1;
+    // Raised before the mark is set: a fork between the two must not give the child a
+    // generation that handles of this process can have.
+    NEWEST.fetch_max(next, Ordering::AcqRel);
+    match mark.compare_exchange(0, next, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => next,
+        Err(other_thread_s) => other_thread_s,
+    }
+}
+
+/// Without a page: the generation in the upper half, its process id in the lower.
+fn by_process_id() -> u64 {
+    static KNOWN: AtomicU64 = AtomicU64::new(0);
+    let process = u64::from(std::process::id());
+    let mut known = KNOWN.load(Ordering::Acquire);
+    while known & 0xffff_ffff != process {
+        let next = ((known >> 32) + 1) << 32 | process;
+        match KNOWN.compare_exchange(known, next, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => known = next,
+            Err(other_thread_s) => known = other_thread_s,
+        }
+    }
+    known >> 32
+}
+
+/// Maps the page, once; two threads that come here together agree without a lock.
+fn place_mark() -> *mut AtomicU64 {
+    let ours = map_page().unwrap_or((&raw const NO_PAGE).cast_mut());
+    match MARK.compare_exchange(ptr::null_mut(), ours, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => ours,
+        // The page that lost stays mapped: four kilobytes, at most once a thread.
+        Err(theirs) => theirs,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn map_page() -> Option<*mut AtomicU64> {
+    // SAFETY: a new mapping of one page, which nobody else knows of.
+    unsafe {
+        let length = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).ok()?;
+        let page = libc::mmap(
+            ptr::null_mut(),
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
+        if page == libc::MAP_FAILED {
+            return None;
+        }
+        // An emulator that accepts advice that does not exist does not follow any.
+        let believable = libc::madvise(page, length, -1) != 0;
+        if !believable || libc::madvise(page, length, libc::MADV_WIPEONFORK) != 0 {
+            libc::munmap(page, length);
+            return None;
+        }
+        Some(page.cast())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn map_page() -> Option<*mut AtomicU64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs `check` in a child and tells whether it held.
+    fn holds_in_child(check: impl Fn() -> bool) -> bool {
+        // SAFETY: the child only calls `check`, which takes no lock, and leaves.
+        unsafe {
+            match libc::fork() {
+                0 => libc::_exit(if check() { 0 } else { 1 }),
+                child => {
+                    let mut status = 0;
+                    assert_eq!(libc::waitpid(child, &mut status, 0), child);
+                    libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_child_is_of_another_generation_and_so_is_its_child() {
+        let parent = Generation::current();
+        assert_eq!(parent, Generation::current());
+        assert!(holds_in_child(|| {
+            let child = Generation::current();
+            child != parent
+                && child.is_child()
+                && child == Generation::current()
+                && holds_in_child(|| {
+                    let grandchild = Generation::current();
+                    grandchild != child && grandchild != parent
+                })
+        }));
+        assert_eq!(parent, Generation::current());
+    }
+
+    #[test]
+    fn process_ids_tell_the_same() {
+        let parent = by_process_id();
+        assert_eq!(parent, by_process_id());
+        assert!(holds_in_child(|| {
+            let child = by_process_id();
+            child != parent
+                && child == by_process_id()
+                && holds_in_child(|| by_process_id() > child)
+        }));
+    }
+}
