@@ -236,7 +236,7 @@ enum Repr<'a> {
 
 impl<'a> Tags<'a> {
     /// Tags that stand in a list.
-    pub fn listed(tags: &'a [&'a str]) -> Self {
+    pub const fn listed(tags: &'a [&'a str]) -> Self {
         Tags(Repr::Listed(tags))
     }
 
