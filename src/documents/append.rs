@@ -1,0 +1,69 @@
+//! An append request: `{"events": [...], "condition": one object or a list of them}`.
+
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
+
+use super::condition::ConditionsIn;
+use super::event::EventIn;
+use super::shape::{As, Keys, Shape, read_document};
+use super::trail::Trail;
+use crate::domain::{AppendRequest, Event};
+
+/// Reads an append request.
+pub fn parse_append(request: &[u8]) -> crate::Result<AppendRequest> {
+    read_document("request", request, |trail, json| As(AppendIn(trail)).deserialize(json))
+}
+
+struct AppendIn<'t>(&'t mut Trail);
+
+impl<'de> Shape<'de> for AppendIn<'_> {
+    type Value = AppendRequest;
+    const KIND: &'static str = "an object";
+
+    fn trail(&mut self) -> &mut Trail {
+        self.0
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<AppendRequest, A::Error> {
+        let trail = self.0;
+        let (mut events, mut conditions) = (None, Vec::new());
+        let mut keys = Keys::new(&["events", "condition"]);
+        while let Some(key) = keys.next(trail, &mut object)? {
+            if key == "events" {
+                events = Some(object.next_value_seed(As(EventsIn(trail)))?);
+            } else {
+                conditions = object.next_value_seed(As(ConditionsIn(trail)))?;
+            }
+            trail.leave();
+        }
+        let Some(events) = events else {
+            trail.enter_key("events");
+            return Err(trail.refuse("is missing"));
+        };
+        AppendRequest::new(events, conditions).map_err(|error| trail.fail_within(error))
+    }
+}
+
+struct EventsIn<'t>(&'t mut Trail);
+
+impl<'de> Shape<'de> for EventsIn<'_> {
+    type Value = Vec<Event>;
+    const KIND: &'static str = "a list of objects";
+
+    fn trail(&mut self) -> &mut Trail {
+        self.0
+    }
+
+    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Event>, A::Error> {
+        let trail = self.0;
+        let (mut events, mut tags) = (Vec::new(), Vec::new());
+        loop {
+            trail.enter_index(events.len());
+            let event = EventIn { trail, index: events.len(), tags: &mut tags };
+            let Some(event) = list.next_element_seed(As(event))? else { break };
+            events.push(event);
+            trail.leave();
+        }
+        trail.leave();
+        Ok(events)
+    }
+}

@@ -1,0 +1,73 @@
+//! Append conditions: `{"failIfEventsMatch": query, "after": 12}`, one or a list of them.
+
+use serde::de::{MapAccess, SeqAccess};
+
+use super::integer::optional_integer;
+use super::query::QueryIn;
+use super::shape::{As, Keys, Raw, Shape};
+use super::trail::Trail;
+use crate::domain::Condition;
+
+/// No condition, one, or a list of them.
+pub(super) struct ConditionsIn<'t>(pub &'t mut Trail);
+
+impl<'de> Shape<'de> for ConditionsIn<'_> {
+    type Value = Vec<Condition>;
+    const KIND: &'static str = "an object, a list of objects, or null";
+
+    fn trail(&mut self) -> &mut Trail {
+        self.0
+    }
+
+    fn null<E: serde::de::Error>(self) -> Result<Vec<Condition>, E> {
+        Ok(Vec::new())
+    }
+
+    fn object<A: MapAccess<'de>>(self, object: A) -> Result<Vec<Condition>, A::Error> {
+        ConditionIn(self.0).object(object).map(|condition| vec![condition])
+    }
+
+    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Condition>, A::Error> {
+        let trail = self.0;
+        let mut conditions = Vec::new();
+        loop {
+            trail.enter_index(conditions.len());
+            let Some(condition) = list.next_element_seed(As(ConditionIn(trail)))? else { break };
+            conditions.push(condition);
+            trail.leave();
+        }
+        trail.leave();
+        Ok(conditions)
+    }
+}
+
+struct ConditionIn<'t>(&'t mut Trail);
+
+impl<'de> Shape<'de> for ConditionIn<'_> {
+    type Value = Condition;
+    const KIND: &'static str = "an object";
+
+    fn trail(&mut self) -> &mut Trail {
+        self.0
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Condition, A::Error> {
+        let trail = self.0;
+        let (mut query, mut after) = (None, 0);
+        let mut keys = Keys::new(&["failIfEventsMatch", "after"]);
+        while let Some(key) = keys.next(trail, &mut object)? {
+            if key == "after" {
+                let raw = object.next_value_seed(Raw)?;
+                after = optional_integer(trail, raw)?.unwrap_or(0);
+            } else {
+                query = Some(object.next_value_seed(As(QueryIn(trail)))?);
+            }
+            trail.leave();
+        }
+        let Some(query) = query else {
+            trail.enter_key("failIfEventsMatch");
+            return Err(trail.refuse("is missing (every event is null)"));
+        };
+        Condition::new(query, after).map_err(|error| trail.fail_within(error))
+    }
+}

@@ -1,0 +1,53 @@
+//! A read request: `{"query": query, "after": 0, "before": null, "limit": null, "backwards": false}`.
+
+use serde::de::{DeserializeSeed, MapAccess};
+
+use super::integer::optional_integer;
+use super::query::QueryIn;
+use super::shape::{As, Boolean, Keys, Raw, Shape, read_document};
+use super::trail::Trail;
+use crate::domain::{Query, ReadRequest};
+
+/// Reads a read request; no bytes at all are the request for everything.
+pub fn parse_read(request: &[u8]) -> crate::Result<ReadRequest> {
+    if request.is_empty() {
+        return Ok(ReadRequest::default());
+    }
+    read_document("request", request, |trail, json| As(ReadIn(trail)).deserialize(json))
+}
+
+struct ReadIn<'t>(&'t mut Trail);
+
+impl<'de> Shape<'de> for ReadIn<'_> {
+    type Value = ReadRequest;
+    const KIND: &'static str = "an object";
+
+    fn trail(&mut self) -> &mut Trail {
+        self.0
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<ReadRequest, A::Error> {
+        let trail = self.0;
+        let (mut query, mut backwards) = (Query::all(), false);
+        let (mut after, mut before, mut limit) = (None, None, None);
+        let mut keys = Keys::new(&["query", "after", "before", "limit", "backwards"]);
+        while let Some(key) = keys.next(trail, &mut object)? {
+            match key {
+                "query" => query = object.next_value_seed(As(QueryIn(trail)))?,
+                "backwards" => backwards = object.next_value_seed(As(Boolean(trail)))?,
+                _ => {
+                    let raw = object.next_value_seed(Raw)?;
+                    let value = optional_integer(trail, raw)?;
+                    match key {
+                        "after" => after = value,
+                        "before" => before = value,
+                        _ => limit = value,
+                    }
+                }
+            }
+            trail.leave();
+        }
+        ReadRequest::new(query, after.unwrap_or(0), before, limit, backwards)
+            .map_err(|error| trail.fail_within(error))
+    }
+}

@@ -1,0 +1,117 @@
+//! The place in a document that is being read, so that an error can name it.
+
+use std::fmt::{self, Write};
+
+use serde::de;
+
+use crate::error::{Error, Status};
+
+/// One step from a value to one inside it.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Key(&'static str),
+    Index(usize),
+}
+
+/// `condition[1].failIfEventsMatch.items[0].types[2]`, the deepest place there is, has 7 steps.
+const DEEPEST: usize = 8;
+
+/// The way from the root of a document to the value being read, and what was wrong there.
+///
+/// A step is taken back only when the value is read: where reading fails, the trail still
+/// leads there.
+#[derive(Debug)]
+pub(super) struct Trail {
+    root: &'static str,
+    steps: [Step; DEEPEST],
+    len: usize,
+    error: Option<Error>,
+}
+
+impl Trail {
+    /// At the root, which errors call by `name`.
+    pub fn new(name: &'static str) -> Self {
+        Trail { root: name, steps: [Step::Index(0); DEEPEST], len: 0, error: None }
+    }
+
+    /// Goes to the value under a key.
+    pub fn enter_key(&mut self, key: &'static str) {
+        self.push(Step::Key(key));
+    }
+
+    /// Goes to a value in a list.
+    pub fn enter_index(&mut self, index: usize) {
+        self.push(Step::Index(index));
+    }
+
+    /// Goes back to the value that holds this one.
+    pub fn leave(&mut self) {
+        self.len -= 1;
+    }
+
+    fn push(&mut self, step: Step) {
+        self.steps[self.len] = step;
+        self.len += 1;
+    }
+
+    /// Ends the reading: `error` is about the value here.
+    #[cold]
+    pub fn fail<E: de::Error>(&mut self, error: Error) -> E {
+        self.error = Some(error.at(&self.to_string()));
+        E::custom("")
+    }
+
+    /// Ends the reading: `error` begins with a place inside the value here.
+    #[cold]
+    pub fn fail_within<E: de::Error>(&mut self, error: Error) -> E {
+        self.error = Some(match self.len {
+            0 => error,
+            _ => Error { message: format!("{self}.{}", error.message).into(), ..error },
+        });
+        E::custom("")
+    }
+
+    /// Ends the reading: the value here breaks a rule.
+    #[cold]
+    pub fn refuse<E: de::Error>(&mut self, rule: impl Into<std::borrow::Cow<'static, str>>) -> E {
+        self.fail(Error::invalid(rule))
+    }
+
+    /// The error that ended the reading: one of ours, or what the JSON parser says.
+    #[cold]
+    pub fn into_error(self, error: &serde_json::Error) -> Error {
+        match self.error {
+            Some(error) => error,
+            None => Error::new(Status::InvalidArgument, format!("not valid JSON: {error}"))
+                .at(&self.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.len == 0 {
+            return f.write_str(self.root);
+        }
+        for (depth, step) in self.steps[..self.len].iter().enumerate() {
+            match step {
+                Step::Key(key) if depth == 0 => f.write_str(key)?,
+                Step::Key(key) => write!(f, ".{key}")?,
+                Step::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As much of a key of the caller's as an error shows.
+pub(super) fn shown(key: &str) -> String {
+    const SHOWN: usize = 40;
+    let mut text = String::from('"');
+    for character in key.chars().flat_map(char::escape_debug).take(SHOWN) {
+        text.push(character);
+    }
+    let cut = key.chars().flat_map(char::escape_debug).nth(SHOWN).is_some();
+    let _ = text.write_str(if cut { "...\"" } else { "\"" });
+    text
+}
