@@ -54,7 +54,7 @@ set_target_properties(
     dcb::static PROPERTIES IMPORTED_LOCATION "${dcb_static}"
                            INTERFACE_LINK_LIBRARIES "${DCB_STATIC_LINK_LIBRARIES}")
 
-set(dcb_include_dirs "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/bindings/cpp/include")
+set(dcb_include_dirs "${PROJECT_SOURCE_DIR}/include")
 foreach(library dcb::shared dcb::static)
     add_dependencies(${library} dcb_library)
     target_include_directories(${library} INTERFACE ${dcb_include_dirs})
