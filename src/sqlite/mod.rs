@@ -1,1 +1,3 @@
 //! sqlite
+
+pub mod locks;

@@ -1,0 +1,214 @@
+//! Two copies of SQLite in one process: the library's, with its lock hooks, and the host's own.
+//!
+//! Each test runs its scenario in processes of their own, which are killed at the end, and looks
+//! at the file afterwards. Where a scenario damages the file without the hooks, a second test
+//! shows that it does, so that the first is known to look at the right thing.
+//!
+//! `DCB_TEST_LONG=1` runs the scenarios under load for minutes.
+
+#![cfg(all(target_os = "linux", feature = "bundled-sqlite"))]
+
+mod host;
+mod roles;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// Whether the processes of a scenario install the lock hooks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hooks {
+    Installed,
+    Missing,
+}
+
+/// A directory with one database, and what the processes wrote down beside it.
+struct Scene {
+    directory: TempDir,
+}
+
+impl Scene {
+    /// With an empty table of rows in a file in the given journal mode.
+    fn new(journal_mode: &str) -> Scene {
+        let scene = Scene { directory: TempDir::new().unwrap() };
+        let database = rusqlite::Connection::open(scene.file()).unwrap();
+        database.pragma_update(None, "journal_mode", journal_mode).unwrap();
+        database.execute_batch("CREATE TABLE rows (id INTEGER PRIMARY KEY, filler)").unwrap();
+        scene
+    }
+
+    fn file(&self) -> PathBuf {
+        roles::file(self.directory.path())
+    }
+
+    fn start(&self, role: &str, hooks: Hooks) -> Child {
+        roles::start(role, self.directory.path(), hooks == Hooks::Installed)
+    }
+
+    fn run(&self, role: &str, hooks: Hooks) -> ExitStatus {
+        self.start(role, hooks).wait().unwrap()
+    }
+
+    /// What is wrong with the file: rows that were acknowledged and are gone, or worse.
+    fn damage(&self) -> Option<String> {
+        let path = self.directory.path();
+        if let Ok(errors) = std::fs::read_to_string(path.join("errors")) {
+            return Some(errors);
+        }
+        let acknowledged = roles::acknowledged(path);
+        assert!(!acknowledged.is_empty(), "the scenario has done nothing");
+        match stored(&self.file()) {
+            Err(error) => Some(error.to_string()),
+            Ok((integrity, _)) if integrity != "ok" => Some(integrity),
+            Ok((_, rows)) => {
+                let lost = acknowledged.difference(&rows).count();
+                (lost > 0).then(|| format!("{lost} of {} rows lost", acknowledged.len()))
+            }
+        }
+    }
+}
+
+fn stored(file: &Path) -> rusqlite::Result<(String, HashSet<i64>)> {
+    let database = rusqlite::Connection::open(file)?;
+    let integrity = database.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    let mut statement = database.prepare("SELECT id FROM rows")?;
+    let rows = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    Ok((integrity, rows))
+}
+
+fn long() -> bool {
+    std::env::var_os("DCB_TEST_LONG").is_some()
+}
+
+/// Runs only when another test starts this program again for it.
+#[test]
+#[ignore = "a process of the other tests"]
+fn role() {
+    roles::play();
+}
+
+fn host_reads_and_closes(hooks: Hooks) -> Option<String> {
+    let scene = Scene::new("WAL");
+    scene.run("appends_go_on_after_the_host_has_closed", hooks);
+    scene.damage()
+}
+
+#[test]
+fn a_host_that_reads_and_closes_takes_nothing_away() {
+    assert_eq!(host_reads_and_closes(Hooks::Installed), None);
+}
+
+#[test]
+fn without_hooks_a_host_that_reads_and_closes_takes_the_log_away() {
+    let damage = host_reads_and_closes(Hooks::Missing).expect("damage");
+    assert_eq!(damage, "100 of 110 rows lost");
+}
+
+fn under_load(hooks: Hooks, time: Duration) -> Option<String> {
+    let scene = Scene::new("WAL");
+    let mut processes = [scene.start("load", hooks), scene.start("other_process", hooks)];
+    std::thread::sleep(time);
+    for process in &mut processes {
+        // One that found the file damaged has ended by itself.
+        let _ = process.kill();
+        process.wait().unwrap();
+    }
+    scene.damage()
+}
+
+#[test]
+fn load_from_both_copies_and_another_process_loses_nothing() {
+    let (runs, time) = if long() { (60, 3_000) } else { (3, 1_000) };
+    for run in 0..runs {
+        assert_eq!(under_load(Hooks::Installed, Duration::from_millis(time)), None, "run {run}");
+    }
+}
+
+#[test]
+fn without_hooks_load_from_both_copies_does_damage() {
+    let damaged = (0..10).any(|_| under_load(Hooks::Missing, Duration::from_secs(1)).is_some());
+    assert!(damaged, "ten runs, and nothing lost");
+}
+
+fn library_closes(hooks: Hooks) -> Option<String> {
+    let scene = Scene::new("WAL");
+    scene.run("library_closes_while_the_host_has_the_file_open", hooks);
+    scene.damage()
+}
+
+#[test]
+fn the_library_closing_takes_no_lock_of_the_host_away() {
+    assert_eq!(library_closes(Hooks::Installed), None);
+}
+
+#[test]
+fn without_hooks_the_library_closing_takes_the_locks_of_the_host_away() {
+    assert!(library_closes(Hooks::Missing).is_some());
+}
+
+#[test]
+fn in_rollback_mode_the_copies_see_each_other_and_connections_do_not_block_each_other() {
+    assert!(Scene::new("DELETE").run("rollback", Hooks::Installed).success());
+}
+
+#[test]
+fn without_hooks_the_copies_do_not_see_each_other() {
+    assert!(!Scene::new("DELETE").run("rollback", Hooks::Missing).success());
+}
+
+/// A process that has the file open forks and is killed; its child lives on.
+fn locked_after_fork(role: &str) -> bool {
+    let scene = Scene::new("WAL");
+    scene.run(role, Hooks::Installed);
+    let child = std::fs::read_to_string(scene.directory.path().join("child")).unwrap();
+    let database = rusqlite::Connection::open(scene.file()).unwrap();
+    database.busy_timeout(Duration::ZERO).unwrap();
+    // Only the last connection of all may leave WAL mode.
+    let left = database.pragma_update(None, "journal_mode", "DELETE").is_ok();
+    roles::kill(child.parse().unwrap());
+    !left
+}
+
+#[test]
+fn a_forked_child_keeps_no_lock() {
+    assert!(!locked_after_fork("fork"));
+}
+
+#[test]
+fn a_child_that_the_hooks_did_not_see_made_keeps_the_locks() {
+    assert!(locked_after_fork("clone"));
+}
+
+#[test]
+fn descriptors_are_bounded_by_the_files_that_exist() {
+    assert!(Scene::new("WAL").run("ten_thousand_files", Hooks::Installed).success());
+}
+
+#[test]
+fn descriptors_are_bounded_while_the_host_has_the_file_open() {
+    assert!(Scene::new("WAL").run("three_thousand_openings", Hooks::Installed).success());
+}
+
+#[test]
+fn a_pooled_descriptor_is_not_taken_for_a_new_file() {
+    assert!(Scene::new("WAL").run("file_made_again", Hooks::Installed).success());
+}
+
+#[test]
+fn a_read_only_opening_does_not_stand_in_the_way_of_a_writer() {
+    assert!(Scene::new("DELETE").run("readable_first", Hooks::Installed).success());
+}
+
+#[test]
+fn diagnostics_name_a_foreign_sqlite() {
+    let scene = Scene::new("WAL");
+    // Another process's locks are elder than the host's.
+    let database = rusqlite::Connection::open(scene.file()).unwrap();
+    database.execute("INSERT INTO rows VALUES (1, 'x')", []).unwrap();
+    assert!(scene.run("diagnose", Hooks::Installed).success());
+    drop(database);
+    assert!(scene.run("diagnose", Hooks::Installed).success());
+}
