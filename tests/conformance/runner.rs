@@ -1,0 +1,333 @@
+//! Plays a case on a store.
+
+use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dcb::documents::{ReadResult, parse_append, parse_read};
+use dcb::domain::{EventView, Reading};
+use dcb::open::Options;
+use dcb::store::Batch;
+use dcb::{Call, Error, Store, Timeout};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::corpus::{Case, Step};
+
+/// The store that a case is played on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    Memory,
+    SqliteFile,
+    SqliteMemory,
+}
+
+/// A step's outcome: what it answered, or the error that it ended with.
+type Outcome = Result<Answer, Error>;
+
+#[derive(Debug)]
+enum Answer {
+    Last(i64),
+    Head(i64),
+    Count(i64),
+    Read { events: Vec<Event>, position: i64 },
+    Reopened,
+}
+
+/// An event as one way of reading gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Event {
+    position: i64,
+    event_type: String,
+    tags: Vec<String>,
+    data: String,
+    id: Option<String>,
+    metadata: Option<String>,
+}
+
+/// Plays the case on a fresh store; an error is the report of the first step that fails.
+pub fn play(case: &Case, target: Target) -> Result<(), String> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let open = || open(target, folder.path());
+    let mut store = open();
+    let mut result = Ok(());
+    for (index, step) in case.steps.iter().enumerate() {
+        let played = catch_unwind(AssertUnwindSafe(|| {
+            if step.kind != "reopen" {
+                return act(&*store, step);
+            }
+            if target == Target::SqliteFile {
+                store.close();
+                store = open();
+            }
+            Ok(Ok(Answer::Reopened))
+        }));
+        let outcome = played.unwrap_or_else(|_| Err("the library panicked".to_owned()));
+        result = outcome
+            .and_then(|outcome| compare(&step.expect, outcome))
+            .map_err(|what| format!("{}: {}: step {index}: {what}", case.file, case.name));
+        if result.is_err() {
+            break;
+        }
+    }
+    store.close();
+    result
+}
+
+fn open(target: Target, folder: &Path) -> Arc<dyn Store> {
+    let uri = match target {
+        Target::Memory => "memory:".to_owned(),
+        Target::SqliteFile => format!("sqlite:{}", folder.join("x.db").display()),
+        Target::SqliteMemory => "sqlite::memory:".to_owned(),
+    };
+    dcb::open(&uri, &Options::default()).unwrap_or_else(|error| panic!("{uri}: {error}"))
+}
+
+/// Does what the step says; the outer error is one of the corpus or of the result's own shape.
+fn act(store: &dyn Store, step: &Step) -> Result<Outcome, String> {
+    let argument = step.argument.as_str();
+    let text = || serde_json::from_str::<String>(argument).map_err(|e| e.to_string());
+    let append = |request: &str| {
+        parse_append(request.as_bytes())
+            .and_then(|request| store.append(request, &Call::default()))
+            .map(Answer::Last)
+    };
+    Ok(match step.kind.as_str() {
+        "append" => append(argument),
+        "append_text" => append(&text()?),
+        "read" => read(store, argument)?,
+        "read_text" => read(store, &text()?)?,
+        "head" => store.head(&Call::default()).map(Answer::Head),
+        "count" => store.count(&Call::default()).map(Answer::Count),
+        "wait" => {
+            let wait: Value = serde_json::from_str(argument).map_err(|e| e.to_string())?;
+            let (Some(after), Some(timeout)) =
+                (wait["after"].as_i64(), wait["timeout_ms"].as_u64())
+            else {
+                return Err(format!("a wait of {argument}"));
+            };
+            let timeout = Timeout::After(Duration::from_millis(timeout));
+            store.wait(after, &Call { timeout, cancel: None }).map(Answer::Head)
+        }
+        kind => return Err(format!("an unknown step {kind:?}")),
+    })
+}
+
+/// Reads by a document and by batches of one and of many, and holds them against each other.
+fn read(store: &dyn Store, request: &str) -> Result<Outcome, String> {
+    let document = read_document(store, request)?;
+    for max_events in [1, 1000] {
+        let mut events = Vec::new();
+        let batched = read_batches(store, request, max_events, &mut |event| {
+            events.push(Event::of(event));
+            Ok(())
+        });
+        let agree = match (&document, &batched) {
+            (Ok((whole, end)), Ok(position)) => *whole == events && end == position,
+            (Err(one), Err(other)) => one == other,
+            _ => false,
+        };
+        if !agree {
+            return Err(format!(
+                "a document gives {document:?}, batches of {max_events} give {events:?}, {batched:?}"
+            ));
+        }
+    }
+    Ok(document.map(|(events, position)| Answer::Read { events, position }))
+}
+
+/// Gives the position at the end of the read.
+fn read_batches(
+    store: &dyn Store,
+    request: &str,
+    max_events: usize,
+    take: &mut dyn FnMut(&EventView<'_>) -> dcb::Result<()>,
+) -> dcb::Result<i64> {
+    let mut reading = Reading::new(parse_read(request.as_bytes())?);
+    let batch = Batch { max_events, max_bytes: usize::MAX };
+    loop {
+        let mut taken = 0;
+        store.read(&mut reading, batch, &Call::default(), &mut |event: &EventView<'_>| {
+            taken += 1;
+            take(event)
+        })?;
+        assert!(taken <= max_events, "{taken} events in a batch of {max_events}");
+        if taken == 0 {
+            return Ok(reading.position());
+        }
+    }
+}
+
+type Whole = Result<(Vec<Event>, i64), Error>;
+
+fn read_document(store: &dyn Store, request: &str) -> Result<Whole, String> {
+    let mut result = ReadResult::new();
+    let read = read_batches(store, request, usize::MAX, &mut |event| result.event(event));
+    let document = match read.and_then(|position| result.finish(position)) {
+        Ok(document) => document,
+        Err(error) => return Ok(Err(error)),
+    };
+    let text = String::from_utf8(document).map_err(|e| e.to_string())?;
+    let Members(members) = from_text(&text)?;
+    let [(events_key, events), (position_key, position)] = &members[..] else {
+        return Err(format!("a result of {text}"));
+    };
+    if (events_key.as_str(), position_key.as_str()) != ("events", "position") {
+        return Err(format!("a result of {text}"));
+    }
+    let events: Vec<Members> = from_text(events)?;
+    let events = events.iter().map(Event::from_members).collect::<Result<_, _>>()?;
+    Ok(Ok((events, from_text(position)?)))
+}
+
+impl Event {
+    fn of(view: &EventView<'_>) -> Self {
+        Event {
+            position: view.position,
+            event_type: view.event_type.to_owned(),
+            tags: view.tags.iter().map(str::to_owned).collect(),
+            data: view.data.to_owned(),
+            id: view.id.map(str::to_owned),
+            metadata: view.metadata.map(str::to_owned),
+        }
+    }
+
+    fn from_members(Members(members): &Members) -> Result<Self, String> {
+        let keys: Vec<&str> = members.iter().map(|(key, _)| key.as_str()).collect();
+        let of =
+            |key: &str| members.iter().find(|(own, _)| own == key).map(|(_, text)| text.as_str());
+        let order = ["position", "type", "tags", "data", "id", "metadata", "timestamp"];
+        let in_order: Vec<&str> = order
+            .into_iter()
+            .filter(|key| !["id", "metadata"].contains(key) || of(key).is_some())
+            .collect();
+        if keys != in_order {
+            return Err(format!("an event has the keys {keys:?}"));
+        }
+        Ok(Event {
+            position: from_text(of("position").unwrap_or(""))?,
+            event_type: from_text(of("type").unwrap_or(""))?,
+            tags: from_text(of("tags").unwrap_or(""))?,
+            data: of("data").unwrap_or("").to_owned(),
+            id: of("id").map(from_text).transpose()?,
+            metadata: of("metadata").map(str::to_owned),
+        })
+    }
+}
+
+/// An object's keys in the order given, each with the text of its value.
+struct Members(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    members.push((key, value.get().to_owned()));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+fn from_text<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| format!("{error} in {text}"))
+}
+
+fn compare(expect: &Map<String, Value>, outcome: Outcome) -> Result<(), String> {
+    let status = expect.get("status").map_or(Some("ok"), Value::as_str);
+    let answer = match outcome {
+        Err(error) => {
+            same("status", status, Some(error.status.name()))
+                .map_err(|what| format!("{what} ({error})"))?;
+            return each(expect, |key, value| match (key, value) {
+                ("status", _) => Some(Ok(())),
+                ("position", _) => Some(same(key, value, &json!(error.position))),
+                ("message_contains", Value::String(piece)) => {
+                    let contained = error.message.contains(piece.as_str());
+                    Some(same(key, piece.as_str(), if contained { piece } else { &error.message }))
+                }
+                _ => None,
+            });
+        }
+        Ok(answer) => answer,
+    };
+    if status != Some("ok") {
+        return Err(format!("status: expected {status:?}, got {answer:?}"));
+    }
+    each(expect, |key, value| {
+        Some(match (key, &answer) {
+            ("status", _) => Ok(()),
+            ("last", Answer::Last(got))
+            | ("head", Answer::Head(got))
+            | ("count", Answer::Count(got))
+            | ("position", Answer::Read { position: got, .. }) => same(key, value, &json!(got)),
+            ("positions", Answer::Read { events, .. }) => {
+                let got: Vec<i64> = events.iter().map(|event| event.position).collect();
+                same(key, value, &json!(got))
+            }
+            ("events", Answer::Read { events, .. }) => compare_events(value, events),
+            _ => return None,
+        })
+    })
+}
+
+/// Looks at every key; one that `look` does not know is an error of the corpus.
+fn each(
+    expect: &Map<String, Value>,
+    look: impl Fn(&str, &Value) -> Option<Result<(), String>>,
+) -> Result<(), String> {
+    expect.iter().try_for_each(|(key, value)| {
+        look(key, value).unwrap_or_else(|| Err(format!("cannot expect {key}: {value}")))
+    })
+}
+
+fn compare_events(expected: &Value, got: &[Event]) -> Result<(), String> {
+    let expected = expected.as_array().ok_or("events: not a list")?;
+    for (index, (expected, got)) in expected.iter().zip(got).enumerate() {
+        let expected = expected.as_object().ok_or("events: not a list of objects")?;
+        compare_event(expected, got).map_err(|what| format!("events[{index}].{what}"))?;
+    }
+    same("events", expected.len(), got.len()).map_err(|what| format!("number of {what}"))
+}
+
+fn compare_event(expected: &Map<String, Value>, got: &Event) -> Result<(), String> {
+    let known =
+        ["position", "type", "tags", "data", "data_text", "id", "metadata", "metadata_text"];
+    if let Some(key) = expected.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(format!("{key}: an unknown key"));
+    }
+    let member = |key: &str| expected.get(key).cloned();
+    same("position", member("position"), Some(json!(got.position)))?;
+    same("type", member("type"), Some(json!(got.event_type)))?;
+    same("tags", member("tags").unwrap_or(json!([])), json!(got.tags))?;
+    same("id", member("id"), got.id.as_ref().map(|id| json!(id)))?;
+    match member("data_text") {
+        Some(text) => same("data_text", text, json!(got.data))?,
+        None => same("data", member("data").unwrap_or(Value::Null), from_text(&got.data)?)?,
+    }
+    match (member("metadata_text"), &got.metadata) {
+        (Some(text), Some(got)) => same("metadata_text", text, json!(got)),
+        (None, Some(got)) => same("metadata", member("metadata"), Some(from_text(got)?)),
+        (text, None) => same("metadata", text.or(member("metadata")), None),
+    }
+}
+
+fn same<T: PartialEq + Debug>(what: &str, expected: T, got: T) -> Result<(), String> {
+    if expected == got {
+        Ok(())
+    } else {
+        Err(format!("{what}: expected {expected:?}, got {got:?}"))
+    }
+}
