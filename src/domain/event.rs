@@ -4,45 +4,82 @@ use super::{EventId, EventType, Tag, Term};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_DATA_BYTES, MAX_TAGS_PER_EVENT};
 
-/// An event that holds every rule, not yet at a position. One allocation for its text, one for
-/// the borders in it.
+/// An event that holds every rule, not yet at a position. All its text is one allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Type, data, id, metadata, then the tags, one after the other.
+    /// The type, the tags, data, id, metadata, one after the other: what a query looks at is in
+    /// the first cache lines.
     text: Box<str>,
-    /// Where the type, data, id, metadata, and each tag end in `text`.
-    ends: Box<[u32]>,
+    /// Where each of them ends in `text`.
+    ends: Ends,
     has_id: bool,
     has_metadata: bool,
 }
 
-/// The borders in front of those of the tags.
+/// The borders beside those of the tags, and those of them that come behind the tags.
 const FIELDS: usize = 4;
+const FIELDS_BEHIND: usize = 3;
+
+/// Borders in a text. In place for an event with few tags: to look at an event in a large store
+/// is to wait for memory, once for each allocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ends {
+    Few { len: u8, ends: [u32; FIELDS + 4] },
+    Many(Box<[u32]>),
+}
+
+impl Ends {
+    /// `all` gives `len` of them.
+    fn new(len: usize, all: impl Iterator<Item = u32>) -> Self {
+        let mut ends = [0; FIELDS + 4];
+        if len > ends.len() {
+            return Ends::Many(all.collect());
+        }
+        ends.iter_mut().zip(all).for_each(|(end, given)| *end = given);
+        Ends::Few { len: len as u8, ends }
+    }
+
+    fn as_slice(&self) -> &[u32] {
+        match self {
+            Ends::Few { len, ends } => &ends[..usize::from(*len)],
+            Ends::Many(ends) => ends,
+        }
+    }
+
+    /// Bytes that it takes beside itself.
+    fn apart(&self) -> usize {
+        match self {
+            Ends::Few { .. } => 0,
+            Ends::Many(ends) => size_of_val(&**ends),
+        }
+    }
+}
 
 impl Event {
     /// What kind of event it is.
     pub fn event_type(&self) -> &str {
-        self.piece(0)
+        &self.text[..self.ends.as_slice()[0] as usize]
     }
 
     /// The JSON text of `data`, byte for byte as given; `null` where none was.
     pub fn data(&self) -> &str {
-        self.piece(1)
+        self.behind_tags(0)
     }
 
     /// The id that makes the append repeatable, if it was given.
     pub fn id(&self) -> Option<&str> {
-        self.has_id.then(|| self.piece(2))
+        self.has_id.then(|| self.behind_tags(1))
     }
 
     /// The JSON text of `metadata`, byte for byte as given, if it was.
     pub fn metadata(&self) -> Option<&str> {
-        self.has_metadata.then(|| self.piece(3))
+        self.has_metadata.then(|| self.behind_tags(2))
     }
 
     /// The tags, in the order given, each once.
     pub fn tags(&self) -> Tags<'_> {
-        Tags(Repr::Packed { text: &self.text, ends: &self.ends[FIELDS - 1..] })
+        let ends = self.ends.as_slice();
+        Tags(Repr::Packed { text: &self.text, ends: &ends[..ends.len() - FIELDS_BEHIND] })
     }
 
     /// The event as one looks at it at a position.
@@ -67,12 +104,14 @@ impl Event {
 
     /// About how many bytes it takes in memory.
     pub fn footprint(&self) -> usize {
-        self.text.len() + self.ends.len() * 4 + size_of::<Self>()
+        self.text.len() + self.ends.apart() + size_of::<Self>()
     }
 
-    fn piece(&self, index: usize) -> &str {
-        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
-        &self.text[start..self.ends[index] as usize]
+    /// One of the fields that come behind the tags.
+    fn behind_tags(&self, index: usize) -> &str {
+        let ends = self.ends.as_slice();
+        let index = ends.len() - FIELDS_BEHIND + index;
+        &self.text[ends[index - 1] as usize..ends[index] as usize]
     }
 }
 
@@ -133,20 +172,21 @@ impl<'a> EventBuilder<'a> {
 
     /// The event.
     pub fn build(&self) -> Event {
+        let event_type = self.event_type.as_str();
         let id = self.id.map_or("", EventId::as_str);
-        let metadata = self.metadata.unwrap_or("");
-        let fields = [self.event_type.as_str(), self.data, id, metadata];
-        let pieces = || fields.iter().chain(&self.tags);
+        let behind_tags = [self.data, id, self.metadata.unwrap_or("")];
+        let pieces = || std::iter::once(&event_type).chain(&self.tags).chain(&behind_tags);
         let mut text = String::with_capacity(pieces().map(|piece| piece.len()).sum());
-        let mut ends = Vec::with_capacity(FIELDS + self.tags.len());
-        for piece in pieces() {
-            text.push_str(piece);
+        pieces().for_each(|piece| text.push_str(piece));
+        let mut end = 0;
+        let ends = pieces().map(|piece| {
+            end += piece.len();
             // The limits of the parts keep the sum far below 4 GiB.
-            ends.push(text.len() as u32);
-        }
+            end as u32
+        });
         Event {
             text: text.into(),
-            ends: ends.into(),
+            ends: Ends::new(FIELDS + self.tags.len(), ends),
             has_id: self.id.is_some(),
             has_metadata: self.metadata.is_some(),
         }
@@ -270,5 +310,33 @@ impl<'a> Tags<'a> {
     /// Whether `tag` is among them.
     pub fn contains(&self, tag: &str) -> bool {
         self.iter().any(|own| own == tag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_gives_back_its_parts() {
+        let tags: Vec<_> = (0..MAX_TAGS_PER_EVENT).map(|tag| format!("é:{tag}")).collect();
+        for count in [0, 1, 3, 4, 5, 6, MAX_TAGS_PER_EVENT] {
+            for (id, metadata) in [(None, None), (Some("1"), None), (None, Some("{}"))] {
+                let mut builder = EventBuilder::new(EventType::new("Né").unwrap());
+                for tag in &tags[..count] {
+                    builder.tag(Tag::new(tag).unwrap()).unwrap();
+                }
+                builder.data("[\"é\"]").unwrap();
+                id.iter().for_each(|id| builder.id(EventId::new(id).unwrap()));
+                metadata.iter().for_each(|metadata| builder.metadata(metadata).unwrap());
+                let event = builder.build();
+                let view = event.view(7, 8);
+                assert_eq!((view.position, view.timestamp_us), (7, 8));
+                assert_eq!((view.event_type, view.data), ("Né", "[\"é\"]"));
+                assert_eq!((view.id, view.metadata), (id, metadata));
+                assert!(view.tags.iter().eq(&tags[..count]), "{count}");
+                assert!(view.is_same_as(&event));
+            }
+        }
     }
 }
