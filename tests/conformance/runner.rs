@@ -1,6 +1,5 @@
 //! Plays a case on a store.
 
-use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -246,36 +245,39 @@ fn from_text<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
 }
 
 fn compare(expect: &Map<String, Value>, outcome: Outcome) -> Result<(), String> {
-    let status = expect.get("status").map_or(Some("ok"), Value::as_str);
+    let status = expect.get("status").cloned().unwrap_or(json!("ok"));
     let answer = match outcome {
         Err(error) => {
-            same("status", status, Some(error.status.name()))
+            same("status", status, json!(error.status.name()))
                 .map_err(|what| format!("{what} ({error})"))?;
             return each(expect, |key, value| match (key, value) {
                 ("status", _) => Some(Ok(())),
-                ("position", _) => Some(same(key, value, &json!(error.position))),
+                ("position", _) => Some(same(key, value.clone(), json!(error.position))),
                 ("message_contains", Value::String(piece)) => {
-                    let contained = error.message.contains(piece.as_str());
-                    Some(same(key, piece.as_str(), if contained { piece } else { &error.message }))
+                    Some(if error.message.contains(piece.as_str()) {
+                        Ok(())
+                    } else {
+                        Err(format!("{key}: expected {value}, got {:?}", error.message))
+                    })
                 }
                 _ => None,
             });
         }
         Ok(answer) => answer,
     };
-    if status != Some("ok") {
-        return Err(format!("status: expected {status:?}, got {answer:?}"));
-    }
+    same("status", status, json!("ok")).map_err(|what| format!("{what}: {answer:?}"))?;
     each(expect, |key, value| {
         Some(match (key, &answer) {
             ("status", _) => Ok(()),
             ("last", Answer::Last(got))
             | ("head", Answer::Head(got))
             | ("count", Answer::Count(got))
-            | ("position", Answer::Read { position: got, .. }) => same(key, value, &json!(got)),
+            | ("position", Answer::Read { position: got, .. }) => {
+                same(key, value.clone(), json!(got))
+            }
             ("positions", Answer::Read { events, .. }) => {
                 let got: Vec<i64> = events.iter().map(|event| event.position).collect();
-                same(key, value, &json!(got))
+                same(key, value.clone(), json!(got))
             }
             ("events", Answer::Read { events, .. }) => compare_events(value, events),
             _ => return None,
@@ -299,7 +301,7 @@ fn compare_events(expected: &Value, got: &[Event]) -> Result<(), String> {
         let expected = expected.as_object().ok_or("events: not a list of objects")?;
         compare_event(expected, got).map_err(|what| format!("events[{index}].{what}"))?;
     }
-    same("events", expected.len(), got.len()).map_err(|what| format!("number of {what}"))
+    same("number of events", json!(expected.len()), json!(got.len()))
 }
 
 fn compare_event(expected: &Map<String, Value>, got: &Event) -> Result<(), String> {
@@ -309,25 +311,33 @@ fn compare_event(expected: &Map<String, Value>, got: &Event) -> Result<(), Strin
         return Err(format!("{key}: an unknown key"));
     }
     let member = |key: &str| expected.get(key).cloned();
-    same("position", member("position"), Some(json!(got.position)))?;
-    same("type", member("type"), Some(json!(got.event_type)))?;
+    same("position", member("position"), json!(got.position))?;
+    same("type", member("type"), json!(got.event_type))?;
     same("tags", member("tags").unwrap_or(json!([])), json!(got.tags))?;
     same("id", member("id"), got.id.as_ref().map(|id| json!(id)))?;
     match member("data_text") {
         Some(text) => same("data_text", text, json!(got.data))?,
-        None => same("data", member("data").unwrap_or(Value::Null), from_text(&got.data)?)?,
+        None => {
+            same("data", member("data").unwrap_or(Value::Null), from_text::<Value>(&got.data)?)?
+        }
     }
     match (member("metadata_text"), &got.metadata) {
         (Some(text), Some(got)) => same("metadata_text", text, json!(got)),
-        (None, Some(got)) => same("metadata", member("metadata"), Some(from_text(got)?)),
+        (None, Some(got)) => same("metadata", member("metadata"), from_text::<Value>(got)?),
         (text, None) => same("metadata", text.or(member("metadata")), None),
     }
 }
 
-fn same<T: PartialEq + Debug>(what: &str, expected: T, got: T) -> Result<(), String> {
+/// Holds two values against each other; `None` is one that is left out.
+fn same(
+    what: &str,
+    expected: impl Into<Option<Value>>,
+    got: impl Into<Option<Value>>,
+) -> Result<(), String> {
+    let (expected, got) = (expected.into(), got.into());
     if expected == got {
-        Ok(())
-    } else {
-        Err(format!("{what}: expected {expected:?}, got {got:?}"))
+        return Ok(());
     }
+    let show = |value: Option<Value>| value.map_or("none".to_owned(), |value| value.to_string());
+    Err(format!("{what}: expected {}, got {}", show(expected), show(got)))
 }
