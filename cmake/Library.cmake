@@ -10,6 +10,7 @@ find_package(Threads REQUIRED)
 set(DCB_CARGO_TARGET_DIR
     "${PROJECT_BINARY_DIR}/cargo"
     CACHE PATH "Where cargo builds")
+option(DCB_SYSTEM_SQLITE "Link the system's SQLite instead of the bundled one" OFF)
 
 if(CMAKE_BUILD_TYPE STREQUAL "Debug")
     set(dcb_cargo_profile dev)
@@ -18,6 +19,7 @@ else()
     set(dcb_cargo_profile release)
     set(dcb_cargo_output release)
 endif()
+set(dcb_cargo_features "$<$<BOOL:${DCB_SYSTEM_SQLITE}>:--no-default-features>")
 
 # What a command needs to run cargo on this source. Cargo reads .cargo/config.toml, and with it
 # SQLite's compile-time options, from its working directory: always run it in PROJECT_SOURCE_DIR.
@@ -31,6 +33,7 @@ set(dcb_static "${dcb_lib_dir}/libdcb.a")
 add_custom_target(
     dcb_library ALL
     COMMAND ${DCB_CARGO} build --locked --lib --profile ${dcb_cargo_profile}
+            ${dcb_cargo_features}
     COMMAND
         ${CMAKE_COMMAND} "-DFROM=${DCB_CARGO_TARGET_DIR}/${dcb_cargo_output}" "-DTO=${dcb_lib_dir}"
         -DVERSION=${PROJECT_VERSION} -DSONAME=${dcb_soname} -P
@@ -39,11 +42,14 @@ add_custom_target(
     BYPRODUCTS "${dcb_shared}" "${dcb_lib_dir}/${dcb_soname}" "${dcb_lib_dir}/libdcb.so"
                "${dcb_static}"
     COMMENT "Building the library with cargo"
-    USES_TERMINAL VERBATIM)
+    USES_TERMINAL VERBATIM COMMAND_EXPAND_LISTS)
 
 # The system's libraries that Rust's standard library calls, as rustc reports them
 # (--print native-static-libs): what a program that links libdcb.a has to name.
 set(DCB_STATIC_LINK_LIBRARIES gcc_s util rt pthread m dl c)
+if(DCB_SYSTEM_SQLITE)
+    list(PREPEND DCB_STATIC_LINK_LIBRARIES sqlite3)
+endif()
 
 add_library(dcb::shared SHARED IMPORTED GLOBAL)
 set_target_properties(dcb::shared PROPERTIES IMPORTED_LOCATION "${dcb_shared}"

@@ -7,7 +7,8 @@
  * The answer: a subscription is decided on what a query found, and appended on the condition that
  * nothing new matches that query. If something does, somebody was faster: read again, decide again.
  *
- * demo.cpp and demo.go make the same decisions on the same file; `run` lets all three loose on it.
+ * demo.cpp and go/demo.go make the same decisions on the same file; `run` lets all three loose on
+ * it.
  */
 #define _POSIX_C_SOURCE 200809L
 
