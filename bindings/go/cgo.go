@@ -1,0 +1,6 @@
+//go:build !dcb_static
+
+package dcb
+
+// #cgo pkg-config: dcb
+import "C"

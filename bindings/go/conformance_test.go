@@ -1,0 +1,405 @@
+package dcb
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The corpus that every store and every binding plays; its README defines the format. It is part
+// of the repository, not of this module.
+const corpus = "../../tests/conformance"
+
+type conformanceCase struct {
+	Name  string `json:"name"`
+	Steps []step `json:"steps"`
+}
+
+type step struct {
+	Append     json.RawMessage `json:"append"`
+	AppendText *string         `json:"append_text"`
+	Read       json.RawMessage `json:"read"`
+	ReadText   *string         `json:"read_text"`
+	Head       *struct{}       `json:"head"`
+	Count      *struct{}       `json:"count"`
+	Wait       *struct {
+		After     int64 `json:"after"`
+		TimeoutMS int64 `json:"timeout_ms"`
+	} `json:"wait"`
+	Reopen *struct{}   `json:"reopen"`
+	Expect expectation `json:"expect"`
+}
+
+type expectation struct {
+	Status          string           `json:"status"`
+	MessageContains string           `json:"message_contains"`
+	Last            *int64           `json:"last"`
+	Positions       *[]int64         `json:"positions"`
+	Events          *[]expectedEvent `json:"events"`
+	Position        *int64           `json:"position"`
+	Head            *int64           `json:"head"`
+	Count           *int64           `json:"count"`
+}
+
+type expectedEvent struct {
+	Position     int64           `json:"position"`
+	Type         string          `json:"type"`
+	Tags         []string        `json:"tags"`
+	Data         json.RawMessage `json:"data"`
+	DataText     *string         `json:"data_text"`
+	ID           string          `json:"id"`
+	Metadata     json.RawMessage `json:"metadata"`
+	MetadataText *string         `json:"metadata_text"`
+}
+
+func TestConformance(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(corpus, "*.json"))
+	if err != nil || len(files) == 0 {
+		if _, err := os.Stat("../../Cargo.toml"); err == nil {
+			t.Fatalf("no corpus in %s", corpus)
+		}
+		t.Skip("the corpus is not part of this module")
+	}
+	for _, kind := range storeKinds {
+		t.Run(kind.name, func(t *testing.T) {
+			for _, file := range files {
+				text, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var cases []conformanceCase
+				decoder := json.NewDecoder(bytes.NewReader(text))
+				decoder.DisallowUnknownFields()
+				if err := decoder.Decode(&cases); err != nil {
+					t.Fatalf("%s: %v", file, err)
+				}
+				t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
+					for _, c := range cases {
+						t.Run(c.Name, func(t *testing.T) { play(t, kind, c.Steps) })
+					}
+				})
+			}
+		})
+	}
+}
+
+func play(t *testing.T, kind storeKind, steps []step) {
+	uri := kind.uri(t)
+	store := mustOpen(t, uri)
+	for i, s := range steps {
+		var problem error
+		switch {
+		case s.Append != nil:
+			problem = playAppend(store, s.Append, s.Expect)
+		case s.AppendText != nil:
+			last, err := store.h.append(context.Background(), []byte(*s.AppendText))
+			problem = errors.Join(s.Expect.outcome(err), differs("last", s.Expect.Last, last))
+		case s.Read != nil:
+			problem = playRead(store, s.Read, true, s.Expect)
+		case s.ReadText != nil:
+			problem = playRead(store, []byte(*s.ReadText), false, s.Expect)
+		case s.Head != nil:
+			head, err := store.Head(context.Background())
+			problem = errors.Join(s.Expect.outcome(err), differs("head", s.Expect.Head, head))
+		case s.Count != nil:
+			count, err := store.Count(context.Background())
+			problem = errors.Join(s.Expect.outcome(err), differs("count", s.Expect.Count, count))
+		case s.Wait != nil:
+			problem = playWait(store, s)
+		case s.Reopen != nil:
+			if kind.persists {
+				store.Close()
+				store = mustOpen(t, uri)
+			}
+		default:
+			t.Fatalf("step %d is of no known kind", i)
+		}
+		if problem != nil {
+			t.Fatalf("step %d: %v", i, problem)
+		}
+	}
+}
+
+// playAppend goes through the package's own types where the request is one that they can express.
+func playAppend(store *Store, document []byte, expect expectation) error {
+	var last int64
+	var err error
+	if events, conditions, ok := parseAppend(document); ok && expect.inGo() {
+		var appended Appended
+		appended, err = store.AppendEvents(context.Background(), events, conditions...)
+		last = appended.Last
+	} else {
+		last, err = store.h.append(context.Background(), document)
+	}
+	return errors.Join(expect.outcome(err), differs("last", expect.Last, last))
+}
+
+func playRead(store *Store, document []byte, isValue bool, expect expectation) error {
+	for _, max := range []int{1, batch} {
+		events, position, err := readDocument(store, document, max)
+		if problem := expect.read(events, position, err); problem != nil {
+			return fmt.Errorf("in batches of %d: %w", max, problem)
+		}
+	}
+	query, options, ok := parseRead(document)
+	if !isValue || !ok || !expect.inGo() {
+		return nil
+	}
+	events, position, err := store.ReadRaw(context.Background(), query, options...)
+	if problem := expect.read(events, position, err); problem != nil {
+		return fmt.Errorf("ReadRaw: %w", problem)
+	}
+	events = nil
+	for event, failure := range store.RawEvents(context.Background(), query, options...) {
+		if err = failure; err == nil {
+			events = append(events, event)
+		}
+	}
+	if problem := expect.read(events, position, err); problem != nil {
+		return fmt.Errorf("RawEvents: %w", problem)
+	}
+	return nil
+}
+
+func readDocument(store *Store, document []byte, max int) (events []RawEvent, position int64, err error) {
+	c, err := store.h.openCursor(context.Background(), document, store.h.patience)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer c.close()
+	for {
+		before := len(events)
+		if events, position, err = c.next(events, max); err != nil || len(events) == before {
+			return events, position, err
+		}
+	}
+}
+
+func playWait(store *Store, s step) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.Wait.TimeoutMS)*time.Millisecond)
+	defer cancel()
+	if s.Wait.TimeoutMS == 0 {
+		// A context that is over before the call ends it before it looks.
+		ctx, cancel = context.WithTimeout(context.Background(), 20*time.Millisecond)
+		defer cancel()
+	}
+	head, err := store.Wait(ctx, s.Wait.After)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = &Error{Status: StatusTimeout, Message: err.Error()}
+	}
+	return errors.Join(s.Expect.outcome(err), differs("head", s.Expect.Head, head))
+}
+
+// inGo says whether the outcome is one that a request in Go's types has as well: what is wrong with
+// a document's form cannot be said in them.
+func (e *expectation) inGo() bool {
+	return slices.Contains([]string{"", "ok", "condition_failed", "duplicate_id"}, e.Status)
+}
+
+func (e *expectation) outcome(err error) error {
+	status, failure := StatusOK, &Error{}
+	if err != nil {
+		if !errors.As(err, &failure) {
+			return fmt.Errorf("an error that is no *Error: %w", err)
+		}
+		status = failure.Status
+	}
+	wanted := e.Status
+	if wanted == "" {
+		wanted = "ok"
+	}
+	if status.String() != wanted {
+		return fmt.Errorf("expected status %s, got %s (%w)", wanted, status, err)
+	}
+	if !strings.Contains(failure.Message, e.MessageContains) {
+		return fmt.Errorf("expected %q in the message %q", e.MessageContains, failure.Message)
+	}
+	if wanted != "ok" {
+		return differs("position", e.Position, failure.Position)
+	}
+	return nil
+}
+
+func (e *expectation) read(events []RawEvent, position int64, err error) error {
+	if problem := e.outcome(err); problem != nil || err != nil {
+		return problem
+	}
+	if problem := differs("position", e.Position, position); problem != nil {
+		return problem
+	}
+	if e.Positions != nil {
+		positions := []int64{}
+		for _, event := range events {
+			positions = append(positions, event.Position)
+		}
+		if !slices.Equal(positions, *e.Positions) {
+			return fmt.Errorf("expected positions %v, got %v", *e.Positions, positions)
+		}
+	}
+	if e.Events == nil {
+		return nil
+	}
+	if len(events) != len(*e.Events) {
+		return fmt.Errorf("expected %d events, got %d", len(*e.Events), len(events))
+	}
+	for i, expected := range *e.Events {
+		if problem := expected.differsFrom(events[i]); problem != nil {
+			return fmt.Errorf("event %d: %w", i, problem)
+		}
+	}
+	return nil
+}
+
+func (e *expectedEvent) differsFrom(event RawEvent) error {
+	var tags []string
+	for _, tag := range event.Tags {
+		tags = append(tags, tag.String())
+	}
+	if event.Position != e.Position || event.Type != e.Type || event.ID != e.ID || !slices.Equal(tags, e.Tags) {
+		return fmt.Errorf("expected %d %s %q %q, got %d %s %q %q",
+			e.Position, e.Type, e.Tags, e.ID, event.Position, event.Type, tags, event.ID)
+	}
+	data := e.Data
+	if data == nil {
+		data = json.RawMessage("null")
+	}
+	return errors.Join(
+		jsonDiffers("data", data, e.DataText, event.Data),
+		jsonDiffers("metadata", e.Metadata, e.MetadataText, event.Metadata))
+}
+
+func jsonDiffers(what string, expected json.RawMessage, text *string, got json.RawMessage) error {
+	var a, b any
+	switch {
+	case text != nil && *text == string(got), text == nil && expected == nil && got == nil:
+		return nil
+	case text == nil && expected != nil && got != nil &&
+		unmarshalNumbers(expected, &a) == nil && unmarshalNumbers(got, &b) == nil && reflect.DeepEqual(a, b):
+		return nil
+	case text != nil:
+		expected = json.RawMessage(*text)
+	}
+	return fmt.Errorf("expected %s %s, got %s", what, expected, got)
+}
+
+func differs(what string, expected *int64, got int64) error {
+	if expected != nil && *expected != got {
+		return fmt.Errorf("expected %s %d, got %d", what, *expected, got)
+	}
+	return nil
+}
+
+// The requests as Go's types have them. What those cannot express is not ok.
+
+type queryDocument struct {
+	Items []struct {
+		Types []string `json:"types"`
+		Tags  []string `json:"tags"`
+	} `json:"items"`
+}
+
+func (d *queryDocument) query() (Query, bool) {
+	if d == nil {
+		return QueryAll(), true
+	}
+	items := []QueryItem{}
+	for _, item := range d.Items {
+		tags, ok := parseTags(item.Tags)
+		if !ok {
+			return Query{}, false
+		}
+		items = append(items, QueryItem{Types: item.Types, Tags: tags})
+	}
+	return NewQuery(items...), true
+}
+
+func parseTags(texts []string) (tags []Tag, ok bool) {
+	for _, text := range texts {
+		tag := ParseTag(text)
+		if tag.String() != text {
+			return nil, false
+		}
+		tags = append(tags, tag)
+	}
+	return tags, true
+}
+
+func parseAppend(document []byte) (events []Event, conditions []AppendCondition, ok bool) {
+	var d struct {
+		Events []struct {
+			Type     string          `json:"type"`
+			Tags     []string        `json:"tags"`
+			Data     json.RawMessage `json:"data"`
+			ID       string          `json:"id"`
+			Metadata json.RawMessage `json:"metadata"`
+		} `json:"events"`
+		Condition json.RawMessage `json:"condition"`
+	}
+	if json.Unmarshal(document, &d) != nil {
+		return nil, nil, false
+	}
+	for _, e := range d.Events {
+		tags, ok := parseTags(e.Tags)
+		if !ok {
+			return nil, nil, false
+		}
+		event := Event{Type: e.Type, Tags: tags, Data: e.Data, ID: e.ID}
+		if e.Metadata != nil {
+			event.Metadata = e.Metadata
+		}
+		events = append(events, event)
+	}
+	type condition struct {
+		Query *queryDocument `json:"failIfEventsMatch"`
+		After int64          `json:"after"`
+	}
+	var list []condition
+	if bytes.HasPrefix(d.Condition, []byte("{")) {
+		d.Condition = slices.Concat([]byte("["), d.Condition, []byte("]"))
+	}
+	if d.Condition != nil && json.Unmarshal(d.Condition, &list) != nil {
+		return nil, nil, false
+	}
+	for _, c := range list {
+		query, ok := c.Query.query()
+		if !ok {
+			return nil, nil, false
+		}
+		conditions = append(conditions, AppendCondition{FailIfEventsMatch: query, After: c.After})
+	}
+	return events, conditions, true
+}
+
+func parseRead(document []byte) (query Query, options []ReadOption, ok bool) {
+	var d struct {
+		Query     *queryDocument `json:"query"`
+		After     int64          `json:"after"`
+		Before    *int64         `json:"before"`
+		Limit     *int           `json:"limit"`
+		Backwards bool           `json:"backwards"`
+	}
+	if json.Unmarshal(document, &d) != nil {
+		return Query{}, nil, false
+	}
+	options = append(options, FromPosition(d.After))
+	if d.Before != nil {
+		options = append(options, Before(*d.Before))
+	}
+	if d.Limit != nil {
+		options = append(options, Limit(*d.Limit))
+	}
+	if d.Backwards {
+		options = append(options, Backwards())
+	}
+	query, ok = d.Query.query()
+	return query, options, ok
+}

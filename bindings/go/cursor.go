@@ -1,0 +1,134 @@
+package dcb
+
+// #include <dcb.h>
+// #cgo noescape dcb_cursor_open
+// #cgo nocallback dcb_cursor_open
+// #cgo noescape dcb_cursor_next
+// #cgo nocallback dcb_cursor_next
+import "C"
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"time"
+	"unsafe"
+)
+
+// batch is how many events one call of the library gives at most.
+const batch = 256
+
+// cursor is a dcb_cursor: a read under way over one snapshot. One goroutine at a time.
+type cursor struct {
+	h    *handle
+	c    *C.dcb_cursor
+	call call
+	// names are the types met so far: there are few, and each comes often.
+	names map[string]string
+}
+
+// openCursor takes the snapshot. The caller closes the cursor.
+func (h *handle) openCursor(ctx context.Context, request []byte, patience int64) (*cursor, error) {
+	if err := h.enter(); err != nil {
+		return nil, err
+	}
+	defer h.leave()
+	c := &cursor{h: h, call: newCall(ctx, patience), names: map[string]string{}}
+	var opened *C.dcb_cursor
+	var failure C.dcb_error
+	options := c.call.options()
+	status := C.dcb_cursor_open(
+		h.c, characters(request), C.size_t(len(request)), &options, &opened, &failure)
+	if err := c.call.failure(status, &failure); err != nil {
+		c.call.end()
+		return nil, err
+	}
+	c.c = opened
+	return c, nil
+}
+
+// next appends the next events to dst, copied, max at most. None: the read is at its end, at
+// position.
+func (c *cursor) next(dst []RawEvent, max int) (events []RawEvent, position int64, err error) {
+	if err := c.call.ctx.Err(); err != nil {
+		return dst, 0, err
+	}
+	if err := c.h.enter(); err != nil {
+		return dst, 0, err
+	}
+	defer c.h.leave()
+	var first *C.dcb_event
+	var length C.size_t
+	var failure C.dcb_error
+	options := c.call.options()
+	status := C.dcb_cursor_next(c.c, C.size_t(max), &options, &first, &length, &failure)
+	if err := c.call.failure(status, &failure); err != nil {
+		return dst, 0, err
+	}
+	if length == 0 {
+		return dst, int64(C.dcb_cursor_position(c.c)), nil
+	}
+	views := unsafe.Slice(first, length)
+	for i := range views {
+		dst = append(dst, c.copy(&views[i]))
+	}
+	return dst, 0, nil
+}
+
+// close may come after the store's own.
+func (c *cursor) close() {
+	c.h.mu.RLock()
+	defer c.h.mu.RUnlock()
+	C.dcb_cursor_close(c.c)
+	c.call.end()
+}
+
+// copy takes an event out of the library's memory, with an allocation each for the data, the
+// texts and the tags: who keeps some of an event keeps neither its payload nor its neighbours.
+func (c *cursor) copy(view *C.dcb_event) RawEvent {
+	event := RawEvent{
+		Position:  int64(view.position),
+		Type:      c.name(bytesOf(view._type)),
+		Data:      json.RawMessage(bytes.Clone(bytesOf(view.data))),
+		Timestamp: time.UnixMicro(int64(view.timestamp_us)).UTC(),
+	}
+	if view.metadata.data != nil {
+		event.Metadata = json.RawMessage(bytes.Clone(bytesOf(view.metadata)))
+	}
+	tags := unsafe.Slice(view.tags, view.tags_len)
+	size := int(view.id.len)
+	for _, tag := range tags {
+		size += int(tag.len)
+	}
+	if size == 0 {
+		return event
+	}
+	block := append(make([]byte, 0, size), bytesOf(view.id)...)
+	for _, tag := range tags {
+		block = append(block, bytesOf(tag)...)
+	}
+	text := unsafe.String(unsafe.SliceData(block), size)
+	event.ID, text = text[:view.id.len], text[view.id.len:]
+	if len(tags) > 0 {
+		event.Tags = make([]Tag, len(tags))
+	}
+	for i, tag := range tags {
+		event.Tags[i] = ParseTag(text[:tag.len])
+		text = text[tag.len:]
+	}
+	return event
+}
+
+func (c *cursor) name(text []byte) string {
+	name, ok := c.names[string(text)]
+	if !ok {
+		name = string(text)
+		c.names[name] = name
+	}
+	return name
+}
+
+// bytesOf is the library's memory, not a copy of it.
+func bytesOf(view C.dcb_str) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(view.data)), view.len)
+}

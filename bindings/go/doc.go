@@ -1,0 +1,84 @@
+/*
+Package dcb is an event store with Dynamic Consistency Boundaries (https://dcb.events).
+
+All events of a bounded context are one sequence. An event has a type, a payload, and tags that say
+what it is about; one event may be about several things. There are no streams: a query asks for the
+events that a decision rests on, whatever they are about, and an append condition guards exactly
+those.
+
+# Events
+
+	store, err := dcb.NewSQLiteStore("courses.db")
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+
+	err = store.Append(ctx, []dcb.Event{{
+		Type: "CourseDefined",
+		Tags: []dcb.Tag{{Key: "course", Value: "c1"}},
+		Data: map[string]any{"capacity": 20},
+	}})
+
+Once Append returns nil the events are durable. They get positions, 1 for the first of the store,
+rising by one. [Store.AppendEvents] tells which.
+
+# Queries
+
+A query has items, of which an event has to match one: to have one of its types, and all of its tags.
+
+	query := dcb.NewQuery(
+		dcb.QueryItem{
+			Types: []string{"CourseDefined", "StudentSubscribed"},
+			Tags:  []dcb.Tag{{Key: "course", Value: "c1"}},
+		},
+		dcb.QueryItem{
+			Types: []string{"StudentSubscribed"},
+			Tags:  []dcb.Tag{{Key: "student", Value: "s1"}},
+		},
+	)
+	events, position, err := store.Read(ctx, query)
+
+[FromPosition], [Before], [Limit] and [Backwards] narrow a read. [Store.Events] reads what is too
+much for a slice, [Store.Subscribe] goes on with what comes.
+
+# Decisions
+
+A decision reads, decides, and appends on condition that what it read is still all there is:
+
+	err = store.Append(ctx, decided, dcb.AppendCondition{FailIfEventsMatch: query, After: position})
+	if errors.Is(err, dcb.ErrAppendConditionFailed) {
+		// somebody was faster: read again, decide again
+	}
+
+[CommandHandler] does that for a [Decider], which says what to read, what the events mean, and what
+follows. Where the parts of the model are questions of their own, each is a [Projection]; [Compose]
+joins them, and [Decide] runs the decision:
+
+	model := dcb.Compose(
+		dcb.PartOf(courseExists("c1"), func(m *model) *bool { return &m.exists }),
+		dcb.PartOf(seatsTaken("c1"), func(m *model) *int { return &m.taken }),
+	)
+	err := dcb.Decide(ctx, store, model, func(m model) ([]dcb.Event, error) { ... })
+
+# Payloads
+
+Data goes in as [encoding/json] encodes it, and comes out as [json.Unmarshal] into an any gives it. A
+[Registry] makes it come out as Go types. [Store.ReadRaw], [Store.RawEvents] and [Store.SubscribeRaw]
+give the bytes as they were put in, which is the fastest.
+
+# Errors
+
+Every failure of the library is an [*Error]; [errors.Is] with the Err variables tells the kind. A
+failed condition is an expected outcome, and its error names the position of the event that was in
+the way. Where a context ends a call, the error is the context's too.
+
+After [ErrIO], [ErrUnavailable] and [ErrInternal] the outcome of an append is unknown. Who gives
+events an ID can append them again: what is stored already is not stored twice.
+
+# Linking
+
+The package calls libdcb through cgo, and finds it by pkg-config. With the build tag dcb_static the
+library becomes part of the program.
+*/
+package dcb

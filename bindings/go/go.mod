@@ -1,0 +1,3 @@
+module github.com/libdcb/libdcb/bindings/go
+
+go 1.24

@@ -1,0 +1,146 @@
+package dcb
+
+// #include <stdlib.h>
+// #include <dcb.h>
+// #cgo noescape dcb_open
+// #cgo nocallback dcb_open
+// #cgo noescape dcb_append
+// #cgo nocallback dcb_append
+// #cgo noescape dcb_head
+// #cgo nocallback dcb_head
+// #cgo noescape dcb_count
+// #cgo nocallback dcb_count
+// #cgo noescape dcb_wait
+// #cgo nocallback dcb_wait
+import "C"
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+)
+
+// handle guards a dcb_store: every call holds mu for reading, so that close waits for those that
+// run, and none begins after it.
+type handle struct {
+	mu      sync.RWMutex
+	c       *C.dcb_store // nil once closed
+	closing atomic.Bool
+	closed  sync.Once
+	// patience is how long a call waits for a lock by default, in milliseconds.
+	patience int64
+	watch    watch
+}
+
+func openHandle(uri, options string, patience int64) (*handle, error) {
+	if strings.IndexByte(uri, 0) >= 0 {
+		return nil, invalid("uri: must not hold a NUL")
+	}
+	uriC, optionsC := C.CString(uri), C.CString(options)
+	defer C.free(unsafe.Pointer(uriC))
+	defer C.free(unsafe.Pointer(optionsC))
+	var c *C.dcb_store
+	var failure C.dcb_error
+	collect()
+	status := C.dcb_open(uriC, optionsC, &c, &failure)
+	if status != 0 {
+		return nil, newError(status, &failure)
+	}
+	return &handle{c: c, patience: patience}, nil
+}
+
+// enter begins a call on the store; leave ends it.
+func (h *handle) enter() error {
+	// Not behind a close that waits for a slow call.
+	if h == nil || h.closing.Load() {
+		return closed()
+	}
+	h.mu.RLock()
+	if h.c == nil {
+		h.mu.RUnlock()
+		return closed()
+	}
+	collect()
+	return nil
+}
+
+func (h *handle) leave() {
+	collect()
+	h.mu.RUnlock()
+}
+
+func (h *handle) close() {
+	h.closed.Do(func() {
+		h.closing.Store(true)
+		h.watch.stop()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		C.dcb_close(h.c)
+		h.c = nil
+	})
+}
+
+func (h *handle) append(ctx context.Context, request []byte) (int64, error) {
+	if err := h.enter(); err != nil {
+		return 0, err
+	}
+	defer h.leave()
+	k := newCall(ctx, h.patience)
+	defer k.end()
+	var last C.int64_t
+	var failure C.dcb_error
+	options := k.options()
+	status := C.dcb_append(h.c, characters(request), C.size_t(len(request)), &options, &last, &failure)
+	return int64(last), k.failure(status, &failure)
+}
+
+func (h *handle) head(ctx context.Context) (int64, error) {
+	if err := h.enter(); err != nil {
+		return 0, err
+	}
+	defer h.leave()
+	k := newCall(ctx, h.patience)
+	defer k.end()
+	var head C.int64_t
+	var failure C.dcb_error
+	options := k.options()
+	status := C.dcb_head(h.c, &options, &head, &failure)
+	return int64(head), k.failure(status, &failure)
+}
+
+func (h *handle) count(ctx context.Context) (int64, error) {
+	if err := h.enter(); err != nil {
+		return 0, err
+	}
+	defer h.leave()
+	k := newCall(ctx, h.patience)
+	defer k.end()
+	var count C.int64_t
+	var failure C.dcb_error
+	options := k.options()
+	status := C.dcb_count(h.c, &options, &count, &failure)
+	return int64(count), k.failure(status, &failure)
+}
+
+// wait blocks a thread until the head is above after, or the cancel is triggered.
+func (h *handle) wait(after int64, end *cancel) (int64, error) {
+	if err := h.enter(); err != nil {
+		return 0, err
+	}
+	defer h.leave()
+	k := call{ctx: context.Background(), patience: -1, cancel: end}
+	var head C.int64_t
+	var failure C.dcb_error
+	options := k.options()
+	status := C.dcb_wait(h.c, C.int64_t(after), &options, &head, &failure)
+	runtime.KeepAlive(end)
+	return int64(head), k.failure(status, &failure)
+}
+
+// characters is the slice's memory, which the library borrows for one call.
+func characters(b []byte) *C.char {
+	return (*C.char)(unsafe.Pointer(unsafe.SliceData(b)))
+}

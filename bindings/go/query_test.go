@@ -1,0 +1,109 @@
+package dcb
+
+import (
+	"reflect"
+	"testing"
+)
+
+func TestHasTag(t *testing.T) {
+	event := SequencedEvent{Tags: []Tag{{"course", "c1"}, {"vip", ""}, {"url", "http://x"}, {"", "e"}, {"a:b", "c"}}}
+	for _, test := range []struct {
+		key, value string
+		want       bool
+	}{
+		{"course", "c1", true},
+		{"course", "c2", false},
+		{"course", "", false},
+		{"vip", "", true},
+		{"vip", "x", false},
+		{"url", "http://x", true},
+		{"url:http", "//x", false},
+		{"", "e", false},
+		{"a:b", "c", false},
+	} {
+		if got := event.HasTag(test.key, test.value); got != test.want {
+			t.Errorf("HasTag(%q, %q) = %v", test.key, test.value, got)
+		}
+		if got := (RawEvent{Tags: event.Tags}).HasTag(test.key, test.value); got != test.want {
+			t.Errorf("RawEvent: HasTag(%q, %q) = %v", test.key, test.value, got)
+		}
+	}
+}
+
+func TestParseTag(t *testing.T) {
+	for text, want := range map[string]Tag{
+		"course:c1": {"course", "c1"},
+		"bare":      {"bare", ""},
+		"a:b:c":     {"a", "b:c"},
+		"a::":       {"a", ":"},
+	} {
+		if got := ParseTag(text); got != want || got.String() != text {
+			t.Errorf("%q: %#v, %q", text, got, got.String())
+		}
+	}
+}
+
+func TestMatches(t *testing.T) {
+	event := SequencedEvent{Type: "A", Tags: []Tag{{"k", "1"}, {"l", "2"}, {"", "x"}}}
+	k, l, m := Tag{"k", "1"}, Tag{"l", "2"}, Tag{"m", "3"}
+	for _, test := range []struct {
+		name  string
+		query Query
+		want  bool
+	}{
+		{"all", QueryAll(), true},
+		{"zero", Query{}, true},
+		{"no items", NewQuery(), false},
+		{"the zero item", NewQuery(QueryItem{}), true},
+		{"its type", NewQuery(QueryItem{Types: []string{"B", "A"}}), true},
+		{"another type", NewQuery(QueryItem{Types: []string{"a"}}), false},
+		{"its tags", NewQuery(QueryItem{Tags: []Tag{l, k}}), true},
+		{"a tag too many", NewQuery(QueryItem{Tags: []Tag{k, m}}), false},
+		{"type without the tag", NewQuery(QueryItem{Types: []string{"A"}, Tags: []Tag{m}}), false},
+		{"one of two items", NewQuery(QueryItem{Tags: []Tag{m}}, QueryItem{Tags: []Tag{k}}), true},
+		{"an empty key", NewQuery(QueryItem{Tags: []Tag{{"", "x"}}}), false},
+	} {
+		if got := test.query.Matches(event); got != test.want {
+			t.Errorf("%s: %v", test.name, got)
+		}
+	}
+}
+
+func TestOr(t *testing.T) {
+	a, b := QueryItem{Types: []string{"A"}}, QueryItem{Types: []string{"B"}}
+	for _, test := range []struct {
+		name  string
+		query Query
+		want  []QueryItem
+	}{
+		{"items", NewQuery(a).Or(NewQuery(b), NewQuery(a)), []QueryItem{a, b, a}},
+		{"every event", NewQuery(a).Or(QueryAll()), nil},
+		{"every event first", QueryAll().Or(NewQuery(a)), nil},
+		{"nothing else", NewQuery(a).Or(), []QueryItem{a}},
+		{"no items", NewQuery().Or(NewQuery(a)), []QueryItem{}},
+		{"no items beside every event", QueryAll().Or(NewQuery()), []QueryItem{}},
+	} {
+		if got := test.query.items; !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s: %v", test.name, got)
+		}
+	}
+}
+
+func TestOrLeavesItsOperandsAlone(t *testing.T) {
+	items := make([]QueryItem, 1, 4)
+	first := Query{items: items}
+	first.Or(NewQuery(QueryItem{Types: []string{"B"}}))
+	if spare := items[:2][1]; spare.Types != nil {
+		t.Errorf("it wrote %v behind the first query's items", spare)
+	}
+}
+
+func TestNewQueryKeepsItsOwnItems(t *testing.T) {
+	items := []QueryItem{{Types: []string{"A"}}}
+	query := NewQuery(items...)
+	items[0] = QueryItem{}
+	query.Items()[0] = QueryItem{}
+	if query.Matches(SequencedEvent{Type: "B"}) {
+		t.Error("the query changed with the caller's slice")
+	}
+}

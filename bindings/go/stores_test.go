@@ -1,0 +1,42 @@
+package dcb
+
+import (
+	"context"
+	"testing"
+)
+
+// storeKind is a store that the tests run on.
+type storeKind struct {
+	name     string
+	persists bool
+	// uri names a new store of the kind.
+	uri func(testing.TB) string
+}
+
+var storeKinds = []storeKind{
+	{"memory", false, func(testing.TB) string { return "memory:" }},
+}
+
+func mustOpen(t testing.TB, uri string, opts ...Option) *Store {
+	t.Helper()
+	store, err := Open(uri, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return store
+}
+
+// onEach runs the test on a new store of each kind.
+func onEach(t *testing.T, test func(t *testing.T, store *Store)) {
+	for _, kind := range storeKinds {
+		t.Run(kind.name, func(t *testing.T) { test(t, mustOpen(t, kind.uri(t))) })
+	}
+}
+
+func mustAppend(t testing.TB, store EventStore, events ...Event) {
+	t.Helper()
+	if err := store.Append(context.Background(), events); err != nil {
+		t.Fatal(err)
+	}
+}

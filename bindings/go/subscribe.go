@@ -1,0 +1,78 @@
+package dcb
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"runtime"
+)
+
+// Wait returns the head as soon as it is above after. It sees appends of this process at once and
+// of others within some 25 milliseconds. It ends with the context's error, or [ErrClosed].
+//
+// However many goroutines wait and subscribe, the store waits with one thread.
+func (s *Store) Wait(ctx context.Context, after int64) (int64, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	defer runtime.KeepAlive(s)
+	h := s.handle()
+	if h == nil {
+		return 0, closed()
+	}
+	observed := s.observe(ctx, OperationWait)
+	head, err := h.await(ctx, after)
+	observed.end(0, head, err)
+	return head, err
+}
+
+// Subscribe gives the matching events that are stored, and then those that come, as they come: none
+// is missed, none comes twice. It ends with the context's error, with [ErrClosed] when the store is
+// closed, or after as many events as [Limit] says. [FromPosition] takes up where an earlier
+// subscription was left: at the position of the last event that was dealt with.
+//
+// Catching up and following are one loop of reads and waits, so there is no moment between them.
+// There is no end to look backwards from: [Backwards] and [Before] are errors.
+func (s *Store) Subscribe(ctx context.Context, query Query, opts ...ReadOption) iter.Seq2[SequencedEvent, error] {
+	return s.decoded(s.SubscribeRaw(ctx, query, opts...))
+}
+
+// SubscribeRaw is Subscribe without decoding.
+func (s *Store) SubscribeRaw(ctx context.Context, query Query, opts ...ReadOption) iter.Seq2[RawEvent, error] {
+	return func(yield func(RawEvent, error) bool) {
+		err := s.follow(ctx, query, newReadOptions(opts), func(raw *RawEvent) bool {
+			return yield(*raw, nil)
+		})
+		if err == nil {
+			return
+		}
+		if ended := ctx.Err(); ended != nil && errors.Is(err, ended) {
+			err = ended
+		}
+		yield(RawEvent{}, err)
+	}
+}
+
+// follow gives take each event, until that refuses one.
+func (s *Store) follow(ctx context.Context, query Query, options readOptions, take func(*RawEvent) bool) error {
+	if options.backwards || options.before != nil {
+		return invalid("a subscription goes forward, without an end")
+	}
+	for {
+		refused := false
+		position, err := s.read(ctx, query, options, -1, func(raw *RawEvent) bool {
+			if options.limit != nil {
+				*options.limit--
+			}
+			refused = !take(raw)
+			return !refused
+		})
+		if err != nil || refused || options.limit != nil && *options.limit == 0 {
+			return err
+		}
+		options.after = position
+		if _, err := s.Wait(ctx, position); err != nil {
+			return err
+		}
+	}
+}
