@@ -1,0 +1,213 @@
+//! Many threads on one store, and what they did told again one after the other.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use dcb::domain::{AppendRequest, Condition, Event, Query};
+use dcb::{Call, Error, Status, Store, Timeout};
+
+use super::model::Model;
+use super::{Stored, Subject, event, item, read_after};
+
+const WRITERS: u64 = 4;
+const APPENDS: u64 = 60;
+const ENTITIES: u64 = 3;
+
+/// The same numbers in each run (SplitMix64).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+
+    fn entity(&mut self) -> String {
+        format!("entity:{}", self.below(ENTITIES))
+    }
+}
+
+/// One append as a thread saw it.
+struct Told {
+    events: Vec<Event>,
+    conditions: Vec<Condition>,
+    outcome: Result<i64, Error>,
+}
+
+/// One read as a thread saw it.
+struct Seen {
+    query: Query,
+    after: i64,
+    events: Vec<Stored>,
+    position: i64,
+}
+
+fn tagged(tag: &str) -> Query {
+    Query::of(vec![item(&[], &[tag])]).expect("a query")
+}
+
+fn append(store: &dyn Store, events: &[Event], conditions: &[Condition]) -> Result<i64, Error> {
+    let request = AppendRequest::new(events.to_vec(), conditions.to_vec()).expect("a request");
+    store.append(request, &Call::default())
+}
+
+/// Appends one to three events, some with ids, most guarded by what was read before or by some
+/// older position, and some of them twice.
+fn write(store: &dyn Store, thread: u64) -> Vec<Told> {
+    let mut numbers = Numbers(thread);
+    let mut told = Vec::new();
+    for turn in 0..APPENDS {
+        let with_ids = numbers.below(3) == 0;
+        let events: Vec<_> = (0..=numbers.below(3))
+            .map(|event_of_turn| {
+                let name = format!("{thread}-{turn}-{event_of_turn}");
+                let kind = ["A", "B"][numbers.below(2) as usize];
+                let tags = [numbers.entity(), format!("turn:{name}")];
+                let id = with_ids.then_some(name.as_str());
+                event(kind, &[&tags[0], &tags[1]], &format!("\"{name}\""), id)
+            })
+            .collect();
+        let mut conditions = Vec::new();
+        for _ in 0..numbers.below(3) {
+            let query = tagged(&numbers.entity());
+            let (_, position) = read_after(store, &query, 0).expect("a read");
+            // Mostly what a caller would do; at times something older, which likely fails.
+            let back = numbers.below(4).saturating_sub(1) as i64;
+            let after = (position - back).max(0);
+            conditions.push(Condition::new(query, after).expect("a condition"));
+        }
+        for _ in 0..=u64::from(with_ids) {
+            let outcome = append(store, &events, &conditions);
+            told.push(Told { events: events.clone(), conditions: conditions.clone(), outcome });
+        }
+    }
+    told
+}
+
+/// Reads one entity again and again until told to end.
+fn look(store: &dyn Store, ended: &AtomicBool) -> Vec<Seen> {
+    let mut numbers = Numbers(1_000);
+    let mut seen = Vec::new();
+    while !ended.load(Ordering::Acquire) {
+        let (query, after) = (tagged(&numbers.entity()), numbers.below(50) as i64);
+        let (events, position) = read_after(store, &query, after).expect("a read");
+        seen.push(Seen { query, after, events, position });
+        thread::sleep(Duration::from_millis(1));
+    }
+    seen
+}
+
+/// Follows the store from its start: a loop of wait and read, which ends once `ended` and a
+/// wait that sees nothing more.
+fn follow(store: &dyn Store, ended: &AtomicBool) -> Vec<i64> {
+    let call = Call { timeout: Timeout::After(Duration::from_millis(100)), cancel: None };
+    let (mut given, mut after) = (Vec::new(), 0);
+    loop {
+        let ending = ended.load(Ordering::Acquire);
+        match store.wait(after, &call) {
+            Ok(_) => {
+                let (events, position) = read_after(store, &Query::all(), after).expect("a read");
+                given.extend(events.iter().map(|event| event.position));
+                after = position;
+            }
+            Err(error) if error.status == Status::Timeout && ending => return given,
+            Err(error) => assert_eq!(error.status, Status::Timeout),
+        }
+    }
+}
+
+#[test]
+fn a_history_of_many_threads_could_have_been_one_of_one_thread() {
+    for subject in Subject::all() {
+        let (store, ended) = (&*subject.store, AtomicBool::new(false));
+        let (told, seen, followed) = thread::scope(|scope| {
+            let looker = scope.spawn(|| look(store, &ended));
+            let follower = scope.spawn(|| follow(store, &ended));
+            let writers: Vec<_> =
+                (0..WRITERS).map(|thread| scope.spawn(move || write(store, thread))).collect();
+            let told = writers.into_iter().flat_map(|writer| writer.join().expect("a writer"));
+            let told: Vec<_> = told.collect();
+            ended.store(true, Ordering::Release);
+            (told, looker.join().expect("a reader"), follower.join().expect("a follower"))
+        });
+        let model = retell(&subject, &told);
+        for seen in seen {
+            let expected = model.between(&seen.query, seen.after, seen.position);
+            assert_eq!(seen.events, expected, "{}: a read is a snapshot", subject.uri);
+        }
+        assert_eq!(followed, (1..=model.head()).collect::<Vec<_>>(), "{}", subject.uri);
+    }
+}
+
+/// Puts the accepted appends in the order of their positions, and judges each at its place.
+fn retell(subject: &Subject, told: &[Told]) -> Model {
+    let mut accepted: Vec<_> =
+        told.iter().filter_map(|told| Some((*told.outcome.as_ref().ok()?, told))).collect();
+    accepted.sort_by_key(|(last, _)| *last);
+    let mut model = Model::default();
+    for (last, told) in accepted {
+        // For a repeated append the model finds it stored; a gap or an overlap it does not.
+        let replayed = model.append(&told.events, &told.conditions);
+        assert_eq!(replayed, Ok(last), "{}: {:?}", subject.uri, told.conditions);
+    }
+    assert_eq!(subject.store.head(&Call::default()), Ok(model.head()));
+    let (stored, _) = read_after(&*subject.store, &Query::all(), 0).expect("a read");
+    assert_eq!(stored, model.between(&Query::all(), 0, i64::MAX), "{}", subject.uri);
+    let mut refused = 0;
+    for told in told {
+        if let Err(error) = &told.outcome {
+            refused += 1;
+            assert_eq!(error.status, Status::ConditionFailed, "{}: {error}", subject.uri);
+            // Events only come on top, so the lowest failure is the same ever after.
+            let failure = model.first_failure(&told.conditions);
+            assert_eq!(failure, Some(error.position), "{}", subject.uri);
+        }
+    }
+    assert!(refused > 0 && model.head() > 0, "{}: both outcomes are wanted", subject.uri);
+    model
+}
+
+#[test]
+fn a_decision_is_never_made_twice_on_the_same_ground() {
+    for subject in Subject::all() {
+        let store = &*subject.store;
+        thread::scope(|scope| {
+            for thread in 0..WRITERS {
+                scope.spawn(move || {
+                    let mut numbers = Numbers(thread);
+                    for _ in 0..APPENDS {
+                        count_up(store, &numbers.entity());
+                    }
+                });
+            }
+        });
+        let mut total = 0;
+        for entity in 0..ENTITIES {
+            let query = tagged(&format!("entity:{entity}"));
+            let (events, _) = read_after(store, &query, 0).expect("a read");
+            let counted: Vec<_> = events.iter().map(|stored| stored.event.data()).collect();
+            let expected: Vec<_> = (1..=events.len()).map(|count| count.to_string()).collect();
+            assert_eq!(counted, expected, "{}", subject.uri);
+            total += events.len() as u64;
+        }
+        assert_eq!(total, WRITERS * APPENDS);
+    }
+}
+
+/// Reads how often an entity was counted, and counts once more; again until nobody came between.
+fn count_up(store: &dyn Store, entity: &str) {
+    let query = tagged(entity);
+    loop {
+        let (events, position) = read_after(store, &query, 0).expect("a read");
+        let next = event("Counted", &[entity], &(events.len() + 1).to_string(), None);
+        let condition = Condition::new(query.clone(), position).expect("a condition");
+        match append(store, &[next], &[condition]) {
+            Ok(_) => return,
+            Err(error) => assert_eq!(error.status, Status::ConditionFailed),
+        }
+    }
+}

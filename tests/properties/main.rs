@@ -1,0 +1,119 @@
+//! Properties that every store has, whatever it is asked: it does what a list of events with a
+//! filter would do, and what its threads do at once could have been done one after the other.
+
+mod histories;
+mod model;
+mod operations;
+
+use std::sync::Arc;
+
+use dcb::domain::{Event, EventBuilder, EventId, EventType, EventView, Item, Query, Tag};
+use dcb::domain::{ReadRequest, Reading};
+use dcb::open::Options;
+use dcb::store::Batch;
+use dcb::{Call, Result, Store};
+use tempfile::TempDir;
+
+/// A store under test.
+struct Subject {
+    uri: String,
+    store: Arc<dyn Store>,
+    /// What the uri points into; `None`: nothing that outlives the store.
+    dir: Option<TempDir>,
+}
+
+impl Subject {
+    /// One of each kind, empty.
+    fn all() -> Vec<Subject> {
+        vec![Subject::open("memory:".into(), None)]
+    }
+
+    fn open(uri: String, dir: Option<TempDir>) -> Subject {
+        let store = dcb::open(&uri, &Options::default()).expect("a store opens");
+        Subject { uri, store, dir }
+    }
+
+    /// Closes and opens it again, where it outlives that.
+    fn reopen(&mut self) {
+        if self.dir.is_some() {
+            self.store.close();
+            self.store = dcb::open(&self.uri, &Options::default()).expect("the store opens again");
+        }
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        self.store.close();
+    }
+}
+
+/// An event with everything that a store keeps but the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stored {
+    position: i64,
+    event: Event,
+}
+
+/// Builds an event of parts that hold the rules.
+fn event(event_type: &str, tags: &[&str], data: &str, id: Option<&str>) -> Event {
+    let mut event = EventBuilder::new(EventType::new(event_type).expect("a type"));
+    for tag in tags {
+        event.tag(Tag::new(tag).expect("a tag")).expect("room for a tag");
+    }
+    event.data(data).expect("data");
+    if let Some(id) = id {
+        event.id(EventId::new(id).expect("an id"));
+    }
+    event.build()
+}
+
+/// Builds an item of parts that hold the rules.
+fn item(types: &[&str], tags: &[&str]) -> Item {
+    let mut item = Item::new();
+    types.iter().for_each(|name| item.or_type(EventType::new(name).expect("a type")));
+    tags.iter().for_each(|name| item.and_tag(Tag::new(name).expect("a tag")));
+    item
+}
+
+/// What a view shows, for keeping.
+fn keep(view: &EventView<'_>) -> Stored {
+    let tags: Vec<_> = view.tags.iter().collect();
+    let mut event = EventBuilder::new(EventType::new(view.event_type).expect("a type"));
+    for tag in tags {
+        event.tag(Tag::new(tag).expect("a tag")).expect("room for a tag");
+    }
+    event.data(view.data).expect("data");
+    if let Some(id) = view.id {
+        event.id(EventId::new(id).expect("an id"));
+    }
+    if let Some(metadata) = view.metadata {
+        event.metadata(metadata).expect("metadata");
+    }
+    Stored { position: view.position, event: event.build() }
+}
+
+/// Reads to the end, `batch` by batch: the events, and the position at the end.
+fn read(store: &dyn Store, request: ReadRequest, batch: Batch) -> Result<(Vec<Stored>, i64)> {
+    let mut reading = Reading::new(request);
+    let mut events = Vec::new();
+    loop {
+        let before = events.len();
+        let mut sink = |view: &EventView<'_>| {
+            events.push(keep(view));
+            Ok(())
+        };
+        store.read(&mut reading, batch, &Call::default(), &mut sink)?;
+        assert!(events.len() - before <= batch.max_events, "a batch over its bound");
+        if events.len() == before {
+            assert!(reading.span().is_none(), "an empty batch is the end");
+            return Ok((events, reading.position()));
+        }
+    }
+}
+
+/// Everything above `after` that matches, in one batch if the store gives it.
+fn read_after(store: &dyn Store, query: &Query, after: i64) -> Result<(Vec<Stored>, i64)> {
+    let request = ReadRequest::new(query.clone(), after, None, None, false)?;
+    read(store, request, Batch { max_events: 1_000, max_bytes: 1 << 20 })
+}

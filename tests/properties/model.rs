@@ -1,0 +1,95 @@
+//! A store as the contract tells it: a list of events, and a filter over it.
+
+use dcb::Status;
+use dcb::domain::{Condition, Event, Query};
+
+use super::Stored;
+
+/// What is asked of a read.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub query: Query,
+    pub after: i64,
+    pub before: Option<i64>,
+    pub limit: Option<i64>,
+    pub backwards: bool,
+}
+
+/// The list of events; the first is at position 1.
+#[derive(Debug, Default)]
+pub struct Model {
+    events: Vec<Stored>,
+}
+
+impl Model {
+    pub fn head(&self) -> i64 {
+        self.events.len() as i64
+    }
+
+    /// The last position, or the status and the position that it names.
+    pub fn append(
+        &mut self,
+        events: &[Event],
+        conditions: &[Condition],
+    ) -> Result<i64, (Status, i64)> {
+        let stored: Vec<_> = events.iter().map(|event| self.position_of_id(event.id())).collect();
+        if let Some(first) = stored.iter().flatten().next() {
+            let repeated =
+                stored.iter().zip(events).zip(*first..).all(|((stored, event), next)| {
+                    *stored == Some(next) && self.events[next as usize - 1].event == *event
+                });
+            let last = first + events.len() as i64 - 1;
+            return if repeated { Ok(last) } else { Err((Status::DuplicateId, *first)) };
+        }
+        if let Some(position) = self.first_failure(conditions) {
+            return Err((Status::ConditionFailed, position));
+        }
+        for event in events {
+            self.events.push(Stored { position: self.head() + 1, event: event.clone() });
+        }
+        Ok(self.head())
+    }
+
+    /// The lowest position that makes one of the conditions fail.
+    pub fn first_failure(&self, conditions: &[Condition]) -> Option<i64> {
+        let fails = |stored: &&Stored| {
+            let view = stored.event.view(stored.position, 0);
+            conditions.iter().any(|condition| condition.fails_on(&view))
+        };
+        self.events.iter().find(fails).map(|stored| stored.position)
+    }
+
+    /// The events above `low`, up to and with `high`, that match.
+    pub fn between(&self, query: &Query, low: i64, high: i64) -> Vec<Stored> {
+        let asked_for = |stored: &&Stored| {
+            low < stored.position
+                && stored.position <= high
+                && query.matches(&stored.event.view(stored.position, 0))
+        };
+        self.events.iter().filter(asked_for).cloned().collect()
+    }
+
+    /// The events of a read, and its position.
+    pub fn read(&self, asked: &Asked) -> (Vec<Stored>, i64) {
+        let after = asked.after.max(0);
+        let high = asked.before.map_or(self.head(), |before| self.head().min(before - 1)).max(0);
+        let mut events = self.between(&asked.query, after, high);
+        if asked.backwards {
+            events.reverse();
+        }
+        let limit = asked.limit.map_or(usize::MAX, |limit| limit as usize);
+        let cut = events.len() >= limit;
+        events.truncate(limit);
+        let position = match events.last() {
+            _ if limit == 0 => after,
+            Some(last) if cut && !asked.backwards => last.position,
+            _ => high.max(after),
+        };
+        (events, position)
+    }
+
+    fn position_of_id(&self, id: Option<&str>) -> Option<i64> {
+        let has_it = |stored: &&Stored| id.is_some() && stored.event.id() == id;
+        self.events.iter().find(has_it).map(|stored| stored.position)
+    }
+}
