@@ -206,6 +206,11 @@ impl Event {
         if keys != in_order {
             return Err(format!("an event has the keys {keys:?}"));
         }
+        let timestamp: String = from_text(of("timestamp").unwrap_or(""))?;
+        let shape = timestamp.replace(|c: char| c.is_ascii_digit(), "0");
+        if shape != "0000-00-00T00:00:00.000000Z" {
+            return Err(format!("a timestamp of {timestamp}"));
+        }
         Ok(Event {
             position: from_text(of("position").unwrap_or(""))?,
             event_type: from_text(of("type").unwrap_or(""))?,
