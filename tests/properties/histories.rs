@@ -8,27 +8,15 @@ use dcb::domain::{AppendRequest, Condition, Event, Query};
 use dcb::{Call, Error, Status, Store, Timeout};
 
 use super::model::Model;
+use super::numbers::Numbers;
 use super::{Stored, Subject, event, item, read_after};
 
 const WRITERS: u64 = 4;
 const APPENDS: u64 = 60;
 const ENTITIES: u64 = 3;
 
-/// The same numbers in each run (SplitMix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-
-    fn entity(&mut self) -> String {
-        format!("entity:{}", self.below(ENTITIES))
-    }
+fn entity(numbers: &mut Numbers) -> String {
+    format!("entity:{}", numbers.below(ENTITIES))
 }
 
 /// One append as a thread saw it.
@@ -66,14 +54,14 @@ fn write(store: &dyn Store, thread: u64) -> Vec<Told> {
             .map(|event_of_turn| {
                 let name = format!("{thread}-{turn}-{event_of_turn}");
                 let kind = ["A", "B"][numbers.below(2) as usize];
-                let tags = [numbers.entity(), format!("turn:{name}")];
+                let tags = [entity(&mut numbers), format!("turn:{name}")];
                 let id = with_ids.then_some(name.as_str());
                 event(kind, &[&tags[0], &tags[1]], &format!("\"{name}\""), id)
             })
             .collect();
         let mut conditions = Vec::new();
         for _ in 0..numbers.below(3) {
-            let query = tagged(&numbers.entity());
+            let query = tagged(&entity(&mut numbers));
             let (_, position) = read_after(store, &query, 0).expect("a read");
             // Mostly what a caller would do; at times something older, which likely fails.
             let back = numbers.below(4).saturating_sub(1) as i64;
@@ -93,7 +81,7 @@ fn look(store: &dyn Store, ended: &AtomicBool) -> Vec<Seen> {
     let mut numbers = Numbers(1_000);
     let mut seen = Vec::new();
     while !ended.load(Ordering::Acquire) {
-        let (query, after) = (tagged(&numbers.entity()), numbers.below(50) as i64);
+        let (query, after) = (tagged(&entity(&mut numbers)), numbers.below(50) as i64);
         let (events, position) = read_after(store, &query, after).expect("a read");
         seen.push(Seen { query, after, events, position });
         thread::sleep(Duration::from_millis(1));
@@ -180,7 +168,7 @@ fn a_decision_is_never_made_twice_on_the_same_ground() {
                 scope.spawn(move || {
                     let mut numbers = Numbers(thread);
                     for _ in 0..APPENDS {
-                        count_up(store, &numbers.entity());
+                        count_up(store, &entity(&mut numbers));
                     }
                 });
             }

@@ -2,7 +2,9 @@
 //! filter would do, and what its threads do at once could have been done one after the other.
 
 mod histories;
+mod length;
 mod model;
+mod numbers;
 mod operations;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! A store as the contract tells it: a list of events, and a filter over it.
 
+use std::collections::HashMap;
+
 use dcb::Status;
 use dcb::domain::{Condition, Event, Query};
 
@@ -19,6 +21,7 @@ pub struct Asked {
 #[derive(Debug, Default)]
 pub struct Model {
     events: Vec<Stored>,
+    ids: HashMap<String, i64>,
 }
 
 impl Model {
@@ -46,6 +49,9 @@ impl Model {
         }
         for event in events {
             self.events.push(Stored { position: self.head() + 1, event: event.clone() });
+            if let Some(id) = event.id() {
+                self.ids.insert(id.to_owned(), self.head());
+            }
         }
         Ok(self.head())
     }
@@ -89,7 +95,6 @@ impl Model {
     }
 
     fn position_of_id(&self, id: Option<&str>) -> Option<i64> {
-        let has_it = |stored: &&Stored| id.is_some() && stored.event.id() == id;
-        self.events.iter().find(has_it).map(|stored| stored.position)
+        self.ids.get(id?).copied()
     }
 }

@@ -1,0 +1,91 @@
+//! One history of more events than a store keeps at hand, opened again in between.
+
+use dcb::Call;
+use dcb::domain::{AppendRequest, Condition, Event, EventType, Item, Query, ReadRequest, Tag};
+use dcb::store::Batch;
+
+use super::model::{Asked, Model};
+use super::numbers::Numbers;
+use super::{Subject, event, read};
+
+const APPENDS: u64 = 60;
+const EVENTS_PER_APPEND: u64 = 500;
+const QUESTIONS: u64 = 200;
+
+fn append(subject: &Subject, model: &mut Model, events: &[Event], conditions: &[Condition]) {
+    let request = AppendRequest::new(events.to_vec(), conditions.to_vec()).expect("a request");
+    let outcome = subject.store.append(request, &Call::default());
+    let outcome = outcome.map_err(|error| (error.status, error.position));
+    let expected = model.append(events, conditions);
+    assert_eq!(outcome, expected, "{}: {conditions:?}", subject.uri);
+}
+
+fn fill(subject: &mut Subject, model: &mut Model, numbers: &mut Numbers) {
+    for turn in 0..APPENDS {
+        let events: Vec<_> = (0..EVENTS_PER_APPEND)
+            .map(|of_turn| {
+                // A tag on every second event, one on some sixty, one on a handful.
+                let tags = [("common", 2), ("some", 800), ("rare", 10_000)]
+                    .map(|(key, kinds)| format!("{key}:{}", numbers.below(kinds)));
+                let tags = [&*tags[0], &*tags[1], &*tags[2]];
+                let id = format!("{turn}-{of_turn}");
+                event(&format!("T{}", numbers.below(4)), &tags, "null", Some(&id))
+            })
+            .collect();
+        append(subject, model, &events, &[]);
+        if turn == APPENDS / 2 {
+            subject.reopen();
+        }
+    }
+}
+
+/// A query that matches from nothing to most of the store.
+fn query(numbers: &mut Numbers) -> Query {
+    let mut item = Item::new();
+    if numbers.below(2) == 0 {
+        let name = format!("T{}", numbers.below(5));
+        item.or_type(EventType::new(&name).expect("a type"));
+    }
+    for (key, kinds) in [("common", 2), ("some", 801), ("rare", 10_000)] {
+        if numbers.below(3) == 0 {
+            let tag = format!("{key}:{}", numbers.below(kinds));
+            item.and_tag(Tag::new(&tag).expect("a tag"));
+        }
+    }
+    Query::of(vec![item]).expect("a query")
+}
+
+fn ask(subject: &Subject, model: &Model, numbers: &mut Numbers) -> (Query, i64) {
+    let beyond = model.head() as u64 + 100;
+    let mut sometimes = |below| (numbers.below(2) == 0).then(|| numbers.below(below) as i64);
+    let (before, limit, backwards) = (sometimes(beyond), sometimes(30), sometimes(1).is_some());
+    let after = sometimes(beyond).unwrap_or(0);
+    let asked = Asked { query: query(numbers), after, before, limit, backwards };
+    let Asked { query, .. } = asked.clone();
+    let request = ReadRequest::new(query.clone(), after, before, limit, backwards);
+    let batch = Batch { max_events: 100, max_bytes: 1 << 20 };
+    let got = read(&*subject.store, request.expect("a read request"), batch);
+    assert_eq!(got, Ok(model.read(&asked)), "{} {asked:?}", subject.uri);
+    (query, after)
+}
+
+#[test]
+fn a_long_history_is_read_and_guarded_like_a_short_one() {
+    for mut subject in Subject::all() {
+        let (mut model, mut numbers) = (Model::default(), Numbers(0));
+        fill(&mut subject, &mut model, &mut numbers);
+        for question in 0..QUESTIONS {
+            if question % 100 == 50 {
+                subject.reopen();
+            }
+            let (query, after) = ask(&subject, &model, &mut numbers);
+            let guard = Condition::new(query, after).expect("a condition");
+            append(&subject, &mut model, &[event("Guarded", &[], "null", None)], &[guard]);
+            // All before the guarded ones have ids.
+            let stored = numbers.below(APPENDS * EVENTS_PER_APPEND - 3) as i64;
+            let again = model.between(&Query::all(), stored, stored + 3);
+            let again: Vec<_> = again.into_iter().map(|stored| stored.event).collect();
+            append(&subject, &mut model, &again, &[]);
+        }
+    }
+}
