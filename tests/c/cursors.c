@@ -1,0 +1,230 @@
+/* Cursors: batches, positions, snapshots, and how long their events live. */
+#include "check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static void events_have_all_their_parts(void) {
+    dcb_store *store = fresh_store();
+    int64_t now_us = (int64_t)time(NULL) * 1000000;
+    append(store,
+           "{'events': [{'type': 'Bare'},"
+           " {'type': 'Tagged', 'tags': ['a:1', 'b', 'a:1', 'c:\\u00e9'], 'data': [1,  2]}]}");
+    append(store, "{'events': [{'type': 'Full', 'tags': ['x:y'], 'data': 'd', 'id': 'the id',"
+                  " 'metadata': {}}]}");
+    dcb_cursor *cursor = open_cursor(store, "{}");
+    const dcb_event *events;
+    CHECK_INT(next_batch(cursor, 10, &events), 3);
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(events[i].position, i + 1);
+        CHECK(events[i].timestamp_us >= now_us - 1000000);
+        CHECK(events[i].timestamp_us <= now_us + 600 * 1000000LL);
+    }
+    CHECK_INT(events[0].timestamp_us, events[1].timestamp_us);
+    CHECK(str_is(events[0].type, "Bare") && str_is(events[0].data, "null"));
+    CHECK(str_is(events[0].metadata, NULL) && str_is(events[0].id, NULL));
+    CHECK(events[0].tags == NULL && events[0].tags_len == 0);
+    CHECK(str_is(events[1].type, "Tagged") && str_is(events[1].data, "[1,  2]"));
+    CHECK_INT(events[1].tags_len, 3);
+    CHECK(str_is(events[1].tags[0], "a:1") && str_is(events[1].tags[1], "b"));
+    CHECK(str_is(events[1].tags[2], "c:\xc3\xa9"));
+    CHECK(str_is(events[2].type, "Full") && str_is(events[2].data, "\"d\""));
+    CHECK(str_is(events[2].metadata, "{}") && str_is(events[2].id, "the id"));
+    CHECK_INT(events[2].tags_len, 1);
+    CHECK(str_is(events[2].tags[0], "x:y"));
+    CHECK_INT(next_batch(cursor, 10, &events), 0);
+    dcb_cursor_close(cursor);
+    dcb_close(store);
+}
+
+static void position_is_that_of_the_last_event_given_and_at_the_end_the_snapshot_s(void) {
+    dcb_store *store = fresh_store();
+    const dcb_event *events;
+    append_many(store, 5);
+    append(store, "{'events': [{'type': 'Other'}]}");
+    dcb_cursor *cursor = open_cursor(store, "{'query': {'items': [{'types': ['T']}]}}");
+    append_many(store, 3); /* not in the snapshot */
+    CHECK_INT(dcb_cursor_position(cursor), 0);
+    CHECK_INT(next_batch(cursor, 2, &events), 2);
+    CHECK_INT(dcb_cursor_position(cursor), 2);
+    /* Asking for the position ends no event's life. */
+    CHECK(str_is(events[1].data, "2"));
+    CHECK_INT(next_batch(cursor, 2, &events), 2);
+    CHECK_INT(dcb_cursor_position(cursor), 4);
+    CHECK_INT(next_batch(cursor, SIZE_MAX, &events), 1);
+    CHECK_INT(events[0].position, 5);
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(next_batch(cursor, 1, &events), 0);
+        CHECK_INT(dcb_cursor_position(cursor), 6);
+    }
+    dcb_cursor_close(cursor);
+    dcb_close(store);
+}
+
+static void bounds_and_directions(void) {
+    dcb_store *store = fresh_store();
+    append_many(store, 9);
+    const struct {
+        const char *request;
+        int first, last, at_start, at_end;
+    } table[] = {
+        {"{'after': 3}", 4, 9, 3, 9},
+        {"{'after': 3, 'limit': 2}", 4, 5, 3, 5},
+        {"{'after': 3, 'before': 6}", 4, 5, 3, 5},
+        {"{'after': 3, 'limit': 0}", 0, 0, 3, 3},
+        {"{'after': 20}", 0, 0, 20, 20},
+        {"{'before': 1}", 0, 0, 0, 0},
+        {"{'backwards': true}", 9, 1, 9, 9},
+        {"{'backwards': true, 'before': 6, 'limit': 2}", 5, 4, 5, 5},
+        {"{'backwards': true, 'after': 7}", 9, 8, 9, 9},
+        {"{'backwards': true, 'limit': 0}", 0, 0, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        dcb_cursor *cursor = open_cursor(store, table[i].request);
+        const dcb_event *events;
+        int64_t first = 0, last = 0;
+        CHECK_INT(dcb_cursor_position(cursor), table[i].at_start);
+        while (next_batch(cursor, 1, &events) == 1) {
+            first = first == 0 ? events[0].position : first;
+            last = events[0].position;
+        }
+        CHECK_INT(first, table[i].first);
+        CHECK_INT(last, table[i].last);
+        CHECK_INT(dcb_cursor_position(cursor), table[i].at_end);
+        dcb_cursor_close(cursor);
+    }
+    dcb_close(store);
+}
+
+static void an_empty_store_ends_at_once(void) {
+    dcb_store *store = fresh_store();
+    const dcb_event *events;
+    dcb_cursor *cursor = open_cursor(store, "{}");
+    append_many(store, 1);
+    CHECK_INT(next_batch(cursor, 8, &events), 0);
+    CHECK_INT(dcb_cursor_position(cursor), 0);
+    dcb_cursor_close(cursor);
+    dcb_close(store);
+}
+
+static void a_long_read_comes_whole_in_bounded_batches(void) {
+    enum { EVENTS = 20000 };
+    dcb_store *store = fresh_store();
+    append_many(store, EVENTS);
+    for (int backwards = 0; backwards < 2; backwards++) {
+        dcb_cursor *cursor = open_cursor(store, backwards ? "{'backwards': true}" : "{}");
+        const dcb_event *events;
+        int64_t expected = backwards ? EVENTS : 1;
+        size_t len, batches = 0;
+        while ((len = next_batch(cursor, SIZE_MAX, &events)) > 0) {
+            batches++;
+            for (size_t i = 0; i < len; i++) {
+                char text[16], tag[16];
+                CHECK_INT(events[i].position, expected);
+                snprintf(text, sizeof text, "%d", (int)expected);
+                snprintf(tag, sizeof tag, "n:%d", (int)expected);
+                CHECK(str_is(events[i].data, text) && str_is(events[i].tags[0], tag));
+                expected += backwards ? -1 : 1;
+            }
+        }
+        CHECK_INT(expected, backwards ? 0 : EVENTS + 1);
+        CHECK(batches > 1);
+        CHECK_INT(dcb_cursor_position(cursor), EVENTS);
+        dcb_cursor_close(cursor);
+    }
+    dcb_close(store);
+}
+
+static void large_events_make_short_batches(void) {
+    enum { EVENTS = 6, DATA = 700 * 1024 };
+    dcb_store *store = fresh_store();
+    char *text = malloc(6 * DATA + 64);
+    CHECK(text != NULL);
+    for (int i = 0; i < EVENTS; i++) {
+        /* The third is larger than any batch is otherwise. */
+        size_t data = i == 2 ? 6 * DATA : DATA;
+        size_t len = (size_t)sprintf(text, "{'events': [{'type': 'A', 'data': '");
+        memset(text + len, 'a' + i, data);
+        strcpy(text + len + data, "'}]}");
+        append(store, text);
+    }
+    free(text);
+    dcb_cursor *cursor = open_cursor(store, "{}");
+    const dcb_event *events;
+    size_t len, given = 0;
+    while ((len = next_batch(cursor, 100, &events)) > 0) {
+        CHECK(len < EVENTS);
+        for (size_t i = 0; i < len; i++, given++) {
+            size_t data = given == 2 ? 6 * DATA : DATA;
+            CHECK_INT(events[i].data.len, data + 2);
+            CHECK_INT(events[i].data.data[1], 'a' + (int)given);
+            CHECK_INT(events[i].data.data[data], 'a' + (int)given);
+        }
+    }
+    CHECK_INT(given, EVENTS);
+    dcb_cursor_close(cursor);
+    dcb_close(store);
+}
+
+static void a_cancelled_cursor_goes_on(void) {
+    dcb_store *store = fresh_store();
+    dcb_error err;
+    const dcb_event *events;
+    size_t len;
+    append_many(store, 6);
+    dcb_cancel *cancel = dcb_cancel_new();
+    dcb_call call = {sizeof call, -1, cancel};
+    dcb_cancel_trigger(cancel);
+    dcb_cursor *cursor = open_cursor(store, "{}");
+    CHECK_INT(next_batch(cursor, 2, &events), 2);
+    CHECK_STATUS(dcb_cursor_next(cursor, 2, &call, &events, &len, &err), DCB_CANCELLED);
+    CHECK(events == NULL && len == 0);
+    CHECK_INT(dcb_cursor_position(cursor), 2);
+    CHECK_INT(next_batch(cursor, 2, &events), 2);
+    CHECK_INT(events[0].position, 3);
+    CHECK_STATUS(dcb_cursor_next(cursor, 2, &call, &events, &len, &err), DCB_CANCELLED);
+    CHECK_INT(next_batch(cursor, 9, &events), 2);
+    CHECK_INT(events[1].position, 6);
+    CHECK_INT(next_batch(cursor, 9, &events), 0);
+    dcb_cancel_free(cancel);
+    dcb_cursor_close(cursor);
+    dcb_close(store);
+}
+
+/* A cursor that is forgotten, at its start or in the middle, blocks nobody. */
+static void open_cursors_block_nothing(void) {
+    enum { CURSORS = 50 };
+    dcb_store *store = fresh_store();
+    dcb_cursor *cursors[CURSORS];
+    const dcb_event *events;
+    append_many(store, 3);
+    for (int i = 0; i < CURSORS; i++) {
+        cursors[i] = open_cursor(store, "{}");
+        if (i % 2 == 0)
+            CHECK_INT(next_batch(cursors[i], 1, &events), 1);
+        append_many(store, 1);
+    }
+    CHECK_INT(head_of(store), 3 + CURSORS);
+    for (int i = 0; i < CURSORS; i++) {
+        size_t len, total = 0;
+        while ((len = next_batch(cursors[i], 7, &events)) > 0)
+            total += len;
+        CHECK_INT(total, 3 + i - (i % 2 == 0));
+        dcb_cursor_close(cursors[i]);
+    }
+    dcb_close(store);
+}
+
+const test cursor_tests[] = {
+    {"events_have_all_their_parts", events_have_all_their_parts},
+    {"position_is_that_of_the_last_event_given_and_at_the_end_the_snapshot_s",
+     position_is_that_of_the_last_event_given_and_at_the_end_the_snapshot_s},
+    {"bounds_and_directions", bounds_and_directions},
+    {"an_empty_store_ends_at_once", an_empty_store_ends_at_once},
+    {"a_long_read_comes_whole_in_bounded_batches", a_long_read_comes_whole_in_bounded_batches},
+    {"large_events_make_short_batches", large_events_make_short_batches},
+    {"a_cancelled_cursor_goes_on", a_cancelled_cursor_goes_on},
+    {"open_cursors_block_nothing", open_cursors_block_nothing},
+    {NULL, NULL},
+};

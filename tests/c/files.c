@@ -1,0 +1,6 @@
+/* The statuses that a file brings about. */
+#include "check.h"
+
+const test file_tests[] = {
+    {NULL, NULL},
+};

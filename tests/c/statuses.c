@@ -1,0 +1,152 @@
+/* Each status that any store can be brought to, and what the error says with it. */
+#include "check.h"
+
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static void condition_failed_names_the_lowest_position(void) {
+    dcb_store *store = fresh_store();
+    dcb_error err;
+    int64_t last = 99;
+    append_many(store, 4);
+    const char *guarded = "{'events': [{'type': 'B'}], 'condition': [{'failIfEventsMatch':"
+                          " {'items': [{'tags': ['n:4']}]}}, {'failIfEventsMatch':"
+                          " {'items': [{'types': ['T']}]}, 'after': 1}]}";
+    CHECK_STATUS(try_append(store, guarded, NULL, &last, &err), DCB_CONDITION_FAILED);
+    CHECK_INT(err.position, 2);
+    CHECK_INT(err.detail, 0);
+    CHECK_INT(last, 0);
+    CHECK_INT(try_append(store, guarded, NULL, &last, NULL), DCB_CONDITION_FAILED);
+    CHECK_INT(head_of(store), 4);
+    dcb_close(store);
+}
+
+static void duplicate_id_names_the_stored_event(void) {
+    dcb_store *store = fresh_store();
+    dcb_error err;
+    int64_t last;
+    append_many(store, 1);
+    CHECK_INT(append(store, "{'events': [{'type': 'A', 'id': 'x'}, {'type': 'A', 'id': 'y'}]}"), 3);
+    /* The same again succeeds, with the positions that it had. */
+    CHECK_INT(append(store, "{'events': [{'type': 'A', 'id': 'x'}, {'type': 'A', 'id': 'y'}]}"), 3);
+    CHECK_STATUS(try_append(store, "{'events': [{'type': 'B', 'id': 'y'}]}", NULL, &last, &err),
+                 DCB_DUPLICATE_ID);
+    CHECK_INT(err.position, 3);
+    CHECK_INT(head_of(store), 3);
+    dcb_close(store);
+}
+
+static void messages_name_the_place_and_repeat_no_value(void) {
+    dcb_store *store = fresh_store();
+    dcb_error err;
+    int64_t last;
+    CHECK_STATUS(try_append(store,
+                            "{'events': [{'type': 'A'}, {'type': 'A'},"
+                            " {'type': 'A', 'tags': ['']}]}",
+                            NULL, &last, &err),
+                 DCB_INVALID_ARGUMENT);
+    CHECK(strstr(err.message, "events[2].tags[0]") != NULL);
+
+    enum { LONG = 1000 };
+    char text[LONG + 64], value[LONG + 1];
+    memset(value, 'q', LONG);
+    value[LONG] = '\0';
+    snprintf(text, sizeof text, "{'events': [{'type': '%s'}]}", value);
+    CHECK_STATUS(try_append(store, text, NULL, &last, &err), DCB_TOO_LARGE);
+    CHECK(memchr(err.message, '\0', sizeof err.message) != NULL);
+    CHECK(strstr(err.message, "qqqq") == NULL);
+    snprintf(text, sizeof text, "{'events': [{'type': 'A', '%s': 1}]}", value);
+    CHECK_STATUS(try_append(store, text, NULL, &last, &err), DCB_INVALID_ARGUMENT);
+    CHECK(memchr(err.message, '\0', sizeof err.message) != NULL);
+    CHECK(strstr(err.message, value) == NULL);
+    CHECK_INT(head_of(store), 0);
+    dcb_close(store);
+}
+
+static void a_wait_times_out(void) {
+    dcb_store *store = fresh_store();
+    dcb_error err;
+    int64_t head = 99;
+    append_many(store, 2);
+    for (int64_t timeout = 0; timeout <= 20; timeout += 20) {
+        dcb_call call = {sizeof call, timeout, NULL};
+        CHECK_STATUS(dcb_wait(store, 2, &call, &head, &err), DCB_TIMEOUT);
+        CHECK_INT(head, 0);
+        CHECK_STATUS(dcb_wait(store, INT64_MAX, &call, &head, &err), DCB_TIMEOUT);
+        CHECK_STATUS(dcb_wait(store, 1, &call, &head, &err), DCB_OK);
+        CHECK_INT(head, 2);
+    }
+    dcb_close(store);
+}
+
+static void a_triggered_cancel_ends_every_call_at_once(void) {
+    dcb_store *store = fresh_store();
+    dcb_error err;
+    int64_t number;
+    dcb_cancel *cancel = dcb_cancel_new();
+    CHECK(cancel != NULL);
+    dcb_call call = {sizeof call, -1, cancel};
+    CHECK_STATUS(try_append(store, "{'events': [{'type': 'A'}]}", &call, &number, &err), DCB_OK);
+    dcb_cancel_trigger(cancel);
+    dcb_cancel_trigger(cancel);
+    for (int i = 0; i < 2; i++) {
+        CHECK_STATUS(dcb_wait(store, 1, &call, &number, &err), DCB_CANCELLED);
+        CHECK_STATUS(try_append(store, "{'events': [{'type': 'A'}]}", &call, &number, &err),
+                     DCB_CANCELLED);
+    }
+    CHECK_INT(head_of(store), 1);
+    dcb_cancel_free(cancel);
+    dcb_close(store);
+}
+
+/* A child of its own: what is left of its memory is bounded, and then the result is too large. */
+static void a_result_without_room_is_no_memory(void) {
+    enum { DATA = 8 * 1024 * 1024 };
+    if (is_instrumented())
+        SKIP("the instrumentation needs the memory itself");
+    pid_t child = begin_child();
+    if (child == 0) {
+        dcb_store *store = open_store("memory:");
+        dcb_error err;
+        char *text = malloc(DATA + 64);
+        CHECK(text != NULL);
+        size_t len = (size_t)sprintf(text, "{'events': [{'type': 'A', 'data': '");
+        memset(text + len, 'x', DATA);
+        strcpy(text + len + DATA, "'}]}");
+        for (int i = 0; i < 8; i++)
+            append(store, text);
+        free(text);
+        FILE *file = fopen("/proc/self/statm", "r");
+        unsigned long pages;
+        CHECK(file != NULL && fscanf(file, "%lu", &pages) == 1);
+        fclose(file);
+        rlim_t now = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+        struct rlimit limit = {now + 2 * DATA, now + 2 * DATA};
+        CHECK_INT(setrlimit(RLIMIT_AS, &limit), 0);
+        dcb_buf result;
+        CHECK_STATUS(try_read(store, "{}", &result, &err), DCB_NO_MEMORY);
+        CHECK(result.data == NULL);
+        /* Less at once is still to be had. */
+        dcb_cursor *cursor = open_cursor(store, "{}");
+        const dcb_event *events;
+        size_t given, total = 0;
+        while ((given = next_batch(cursor, 8, &events)) > 0)
+            total += given;
+        CHECK_INT(total, 8);
+        dcb_cursor_close(cursor);
+        dcb_close(store);
+        leave_child();
+    }
+    end_child(child);
+}
+
+const test status_tests[] = {
+    {"condition_failed_names_the_lowest_position", condition_failed_names_the_lowest_position},
+    {"duplicate_id_names_the_stored_event", duplicate_id_names_the_stored_event},
+    {"messages_name_the_place_and_repeat_no_value", messages_name_the_place_and_repeat_no_value},
+    {"a_wait_times_out", a_wait_times_out},
+    {"a_triggered_cancel_ends_every_call_at_once", a_triggered_cancel_ends_every_call_at_once},
+    {"a_result_without_room_is_no_memory", a_result_without_room_is_no_memory},
+    {NULL, NULL},
+};

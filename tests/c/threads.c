@@ -1,0 +1,203 @@
+/* Stores, cursors and cancels in several threads. */
+#include "check.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <time.h>
+
+typedef struct {
+    dcb_store *store;
+    dcb_cancel *cancel;
+    int64_t timeout_ms, after, head;
+    dcb_status status;
+    atomic_bool begun;
+} waiter;
+
+static void *wait_in_thread(void *argument) {
+    waiter *self = argument;
+    dcb_call call = {sizeof call, self->timeout_ms, self->cancel};
+    dcb_error err;
+    atomic_store(&self->begun, true);
+    self->status = dcb_wait(self->store, self->after, &call, &self->head, &err);
+    CHECK_INT(err.status, self->status);
+    return NULL;
+}
+
+static void pause_ms(int ms) {
+    struct timespec time = {0, ms * 1000000L};
+    nanosleep(&time, NULL);
+}
+
+/* Starts it and gives it time to be inside the call. */
+static pthread_t start(waiter *self) {
+    pthread_t thread;
+    CHECK_INT(pthread_create(&thread, NULL, wait_in_thread, self), 0);
+    while (!atomic_load(&self->begun))
+        pause_ms(1);
+    pause_ms(50);
+    return thread;
+}
+
+static void a_waiting_call_is_cancelled_from_another_thread(void) {
+    dcb_store *store = fresh_store();
+    dcb_cancel *cancel = dcb_cancel_new();
+    waiter waiters[3];
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++) {
+        waiters[i] = (waiter){.store = store, .cancel = cancel, .timeout_ms = -1};
+        threads[i] = start(&waiters[i]);
+    }
+    /* Freed while they hold it. */
+    dcb_cancel_trigger(cancel);
+    dcb_cancel_free(cancel);
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(pthread_join(threads[i], NULL), 0);
+        CHECK_INT(waiters[i].status, DCB_CANCELLED);
+    }
+    dcb_close(store);
+}
+
+static void a_cancel_freed_during_a_call_ends_nothing(void) {
+    dcb_store *store = fresh_store();
+    dcb_cancel *cancel = dcb_cancel_new();
+    waiter self = {.store = store, .cancel = cancel, .timeout_ms = 200};
+    pthread_t thread = start(&self);
+    dcb_cancel_free(cancel);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    CHECK_INT(self.status, DCB_TIMEOUT);
+    dcb_close(store);
+}
+
+static void a_wait_sees_another_thread_s_append(void) {
+    dcb_store *store = fresh_store();
+    append_many(store, 2);
+    waiter self = {.store = store, .timeout_ms = -1, .after = 2};
+    pthread_t thread = start(&self);
+    append_many(store, 1);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    CHECK_INT(self.status, DCB_OK);
+    CHECK_INT(self.head, 3);
+    dcb_close(store);
+}
+
+enum { WRITERS = 4, SEATS = 40 };
+
+typedef struct {
+    dcb_store *store;
+    int won;
+} writer;
+
+/* Counts the seats taken, and takes one more if nobody did meanwhile. */
+static void *take_seats(void *argument) {
+    writer *self = argument;
+    for (;;) {
+        dcb_cursor *cursor = open_cursor(self->store, "{'query': {'items': [{'tags': ['seat']}]}}");
+        const dcb_event *events;
+        size_t len, taken = 0;
+        while ((len = next_batch(cursor, 16, &events)) > 0)
+            taken += len;
+        int64_t position = dcb_cursor_position(cursor), last;
+        dcb_cursor_close(cursor);
+        if (taken == SEATS)
+            return NULL;
+        CHECK(taken < SEATS);
+        char text[200];
+        snprintf(text, sizeof text,
+                 "{'events': [{'type': 'Taken', 'tags': ['seat']}], 'condition':"
+                 " {'failIfEventsMatch': {'items': [{'tags': ['seat']}]}, 'after': %lld}}",
+                 (long long)position);
+        dcb_error err;
+        dcb_status status = try_append(self->store, text, NULL, &last, &err);
+        if (status == DCB_OK)
+            self->won++;
+        else
+            CHECK_INT(status, DCB_CONDITION_FAILED);
+    }
+}
+
+static void guarded_appends_never_oversell(void) {
+    dcb_store *store = fresh_store();
+    writer writers[WRITERS];
+    pthread_t threads[WRITERS];
+    int won = 0;
+    for (int i = 0; i < WRITERS; i++) {
+        writers[i] = (writer){store, 0};
+        CHECK_INT(pthread_create(&threads[i], NULL, take_seats, &writers[i]), 0);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        CHECK_INT(pthread_join(threads[i], NULL), 0);
+        won += writers[i].won;
+    }
+    CHECK_INT(won, SEATS);
+    CHECK_INT(head_of(store), SEATS);
+    dcb_close(store);
+}
+
+static void *follow(void *argument) {
+    dcb_store *store = argument;
+    int64_t seen = 0;
+    while (seen < 60) {
+        dcb_error err;
+        int64_t head;
+        char text[64];
+        CHECK_STATUS(dcb_wait(store, seen, NULL, &head, &err), DCB_OK);
+        CHECK(head > seen);
+        snprintf(text, sizeof text, "{'after': %lld}", (long long)seen);
+        dcb_cursor *cursor = open_cursor(store, text);
+        const dcb_event *events;
+        size_t len;
+        while ((len = next_batch(cursor, 5, &events)) > 0)
+            for (size_t i = 0; i < len; i++)
+                CHECK_INT(events[i].position, ++seen);
+        CHECK_INT(dcb_cursor_position(cursor), seen);
+        CHECK(seen >= head);
+        dcb_cursor_close(cursor);
+    }
+    return NULL;
+}
+
+static void followers_miss_nothing(void) {
+    dcb_store *store = fresh_store();
+    pthread_t followers[3];
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(pthread_create(&followers[i], NULL, follow, store), 0);
+    for (int i = 0; i < 20; i++)
+        append_many(store, 3);
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(pthread_join(followers[i], NULL), 0);
+    dcb_close(store);
+}
+
+static void *drain(void *argument) {
+    const dcb_event *events;
+    size_t len, total = 0;
+    while ((len = next_batch(argument, 3, &events)) > 0)
+        total += len;
+    CHECK_INT(total, 8);
+    dcb_cursor_close(argument);
+    return NULL;
+}
+
+static void a_cursor_moves_between_threads(void) {
+    dcb_store *store = fresh_store();
+    const dcb_event *events;
+    pthread_t thread;
+    append_many(store, 10);
+    dcb_cursor *cursor = open_cursor(store, "{}");
+    CHECK_INT(next_batch(cursor, 2, &events), 2);
+    CHECK_INT(pthread_create(&thread, NULL, drain, cursor), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    dcb_close(store);
+}
+
+const test thread_tests[] = {
+    {"a_waiting_call_is_cancelled_from_another_thread",
+     a_waiting_call_is_cancelled_from_another_thread},
+    {"a_cancel_freed_during_a_call_ends_nothing", a_cancel_freed_during_a_call_ends_nothing},
+    {"a_wait_sees_another_thread_s_append", a_wait_sees_another_thread_s_append},
+    {"guarded_appends_never_oversell", guarded_appends_never_oversell},
+    {"followers_miss_nothing", followers_miss_nothing},
+    {"a_cursor_moves_between_threads", a_cursor_moves_between_threads},
+    {NULL, NULL},
+};
