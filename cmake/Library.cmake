@@ -87,3 +87,13 @@ set(dcb_pc_prefix "${PROJECT_BINARY_DIR}")
 set(dcb_pc_libdir "${dcb_lib_dir}")
 set(dcb_pc_libs "-L\${libdir} -Wl,-rpath,\${libdir} -ldcb")
 configure_file("${CMAKE_CURRENT_LIST_DIR}/dcb.pc.in" "${PROJECT_BINARY_DIR}/dcb.pc" @ONLY)
+
+# What go needs to find this build. Its cache does not look at what pkg-config says, nor into the
+# header: so the build and the header's content are told to it as flags, of which it keeps account.
+set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS include/dcb.h)
+file(SHA256 "${PROJECT_SOURCE_DIR}/include/dcb.h" dcb_header_hash)
+set(DCB_GO_ENVIRONMENT
+    CGO_ENABLED=1
+    "PKG_CONFIG_PATH=${PROJECT_BINARY_DIR}"
+    "CGO_CFLAGS=-g -O2 -DDCB_HEADER=0x${dcb_header_hash}"
+    "CGO_LDFLAGS=-g -O2 -Wl,-rpath,${dcb_lib_dir}")
