@@ -1,9 +1,11 @@
 //! Opening a store by its URI.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::memory::MemoryStore;
+use crate::sqlite::{Place, SqliteStore};
 use crate::store::Store;
 
 /// What a caller may choose when it opens a store.
@@ -34,9 +36,119 @@ impl Default for Options {
 }
 
 /// Opens the store that `uri` names.
-pub fn open(uri: &str, _options: &Options) -> Result<Arc<dyn Store>> {
+pub fn open(uri: &str, options: &Options) -> Result<Arc<dyn Store>> {
     if uri == "memory:" {
         return Ok(Arc::new(MemoryStore::new()));
     }
-    Err(Error::invalid("uri: must start with memory:, sqlite: or file:"))
+    let mut options = options.clone();
+    let place = if let Some(path) = uri.strip_prefix("sqlite:") {
+        place_of(path)?
+    } else if uri.starts_with("file:") {
+        place_of_file_uri(uri, &mut options)?
+    } else {
+        return Err(Error::invalid("uri: must start with memory:, sqlite: or file:"));
+    };
+    Ok(Arc::new(SqliteStore::open(place, &options)?))
+}
+
+fn place_of(path: &str) -> Result<Place> {
+    match path {
+        "" => Err(Error::invalid("uri: sqlite: needs a path after it")),
+        ":memory:" => Ok(Place::Memory),
+        path if path.contains('\0') => Err(Error::invalid("uri: a path must not contain a NUL")),
+        path => Ok(Place::File(PathBuf::from(path))),
+    }
+}
+
+/// A `file:` URI as SQLite defines it, with `mode` as its only parameter.
+fn place_of_file_uri(uri: &str, options: &mut Options) -> Result<Place> {
+    let rest = &uri["file:".len()..];
+    let (rest, _fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    let (path, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let path = match path.strip_prefix("//") {
+        None => path,
+        Some(with_host) => {
+            let (host, _) = with_host.split_once('/').unwrap_or((with_host, ""));
+            if !host.is_empty() && host != "localhost" {
+                return Err(Error::invalid("uri: the host of a file: uri is empty or localhost"));
+            }
+            &with_host[host.len()..]
+        }
+    };
+    let path = decode(path)?;
+    let mut is_memory = path == ":memory:";
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if decode(key)? != "mode" {
+            return Err(Error::invalid("uri: mode is the only parameter of a file: uri"));
+        }
+        match decode(value)?.as_str() {
+            "ro" => options.read_only = true,
+            "rw" => options.create = false,
+            "rwc" => {}
+            "memory" => is_memory = true,
+            _ => return Err(Error::invalid("uri: mode is one of ro, rw, rwc and memory")),
+        }
+    }
+    if is_memory { Ok(Place::Memory) } else { place_of(&path) }
+}
+
+/// Undoes the percent encoding of a part of a URI.
+fn decode(text: &str) -> Result<String> {
+    let broken = || Error::invalid("uri: a % needs two hexadecimal digits of UTF-8 after it");
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let [first, others @ ..] = rest {
+        rest = others;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let (pair, others) = rest.split_first_chunk::<2>().ok_or_else(broken)?;
+        let digit = |byte: u8| char::from(byte).to_digit(16).ok_or_else(broken);
+        bytes.push((digit(pair[0])? * 16 + digit(pair[1])?) as u8);
+        rest = others;
+    }
+    String::from_utf8(bytes).map_err(|_| broken())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str) -> Place {
+        Place::File(PathBuf::from(path))
+    }
+
+    #[test]
+    fn a_sqlite_path_is_taken_as_it_is() {
+        assert_eq!(place_of("a%20b?mode=ro"), Ok(file("a%20b?mode=ro")));
+        assert_eq!(place_of(":memory:"), Ok(Place::Memory));
+        assert!(place_of("").is_err());
+    }
+
+    #[test]
+    fn a_file_uri_is_decoded_and_takes_a_mode() {
+        let place = |uri: &str| {
+            let mut options = Options::default();
+            place_of_file_uri(uri, &mut options).map(|place| (place, options))
+        };
+        assert_eq!(place("file:a%20b"), Ok((file("a b"), Options::default())));
+        assert_eq!(place("file:///x/y#z"), Ok((file("/x/y"), Options::default())));
+        assert_eq!(place("file://localhost/x"), Ok((file("/x"), Options::default())));
+        let read_only = Options { read_only: true, ..Options::default() };
+        assert_eq!(place("file:a?mode=ro"), Ok((file("a"), read_only)));
+        let existing = Options { create: false, ..Options::default() };
+        assert_eq!(place("file:a?mode=rw"), Ok((file("a"), existing)));
+        assert_eq!(place("file:a?mode=memory"), Ok((Place::Memory, Options::default())));
+        for bad in [
+            "file:",
+            "file://host/x",
+            "file:a?mode=x",
+            "file:a?cache=shared",
+            "file:%f",
+            "file:%00",
+        ] {
+            assert!(place(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -31,13 +31,11 @@ fn memory() {
 }
 
 #[test]
-#[ignore = "the SQLite store cannot be opened yet"]
 fn sqlite() {
     conform(Target::SqliteFile);
 }
 
 #[test]
-#[ignore = "the SQLite store cannot be opened yet"]
 fn sqlite_in_memory() {
     conform(Target::SqliteMemory);
 }

@@ -1,3 +1,26 @@
-//! sqlite
+//! The SQLite store: one file, any number of threads and processes on one machine.
+//!
+//! The table of events is the truth. An index is derived from it: of the recent events in memory,
+//! of the older ones in segments that are written behind the appends. ARCHITECTURE.md tells the
+//! life of an append and of a read.
 
+mod block;
+mod connection;
+mod durability;
+mod filter;
 pub mod locks;
+mod maintenance;
+mod merge;
+mod readers;
+mod rows;
+mod schema;
+mod search;
+mod segments;
+mod shared;
+mod store;
+mod view;
+mod writer;
+
+pub use connection::Place;
+pub use schema::FORMAT;
+pub use store::SqliteStore;

@@ -1,0 +1,269 @@
+//! Blocks: how the index on disk packs (term, position) pairs, sorted, into rows.
+//!
+//! A block is a row of runs and a CRC-32 of them. A run is a term and some of its positions:
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 8, little-endian | the term |
+//! | varint | how many positions the segment holds of this term after this run |
+//! | varint | how many positions are in this run |
+//! | varints | the first position less the segment's low, then the distances from one to the next |
+
+use crate::domain::Term;
+
+/// A row of this size stays within its B-tree page, four to a page of 4,096 bytes.
+const MAX_BYTES: usize = 960;
+const CRC_BYTES: usize = 4;
+/// The most that the head of a run and one position can take.
+const RUN_ROOM: usize = 8 + 10 + 3 + 10;
+
+/// A finished block, and the first pair in it, which is its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The first term.
+    pub term: Term,
+    /// The first position of that term.
+    pub position: i64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Packs sorted pairs into blocks.
+#[derive(Debug)]
+pub struct Packer {
+    low: i64,
+    done: Vec<Block>,
+    key: Option<(Term, i64)>,
+    bytes: Vec<u8>,
+    run: Run,
+}
+
+#[derive(Debug)]
+struct Run {
+    term: Term,
+    /// Positions of the term that are not packed yet.
+    left: u64,
+    count: u64,
+    last: i64,
+    deltas: Vec<u8>,
+}
+
+impl Packer {
+    /// For a segment of the positions above `low`.
+    pub fn new(low: i64) -> Self {
+        Packer {
+            low,
+            done: Vec::new(),
+            key: None,
+            bytes: Vec::with_capacity(MAX_BYTES),
+            run: Run { term: Term(0), left: 0, count: 0, last: low, deltas: Vec::new() },
+        }
+    }
+
+    /// Begins a term, higher than those before, of which `total` positions will follow.
+    pub fn term(&mut self, term: Term, total: u64) {
+        self.end_run();
+        self.run.term = term;
+        self.run.left = total;
+    }
+
+    /// The next position of the term, higher than those before.
+    pub fn position(&mut self, position: i64) {
+        if self.bytes.len() + self.run.deltas.len() + RUN_ROOM + CRC_BYTES > MAX_BYTES {
+            self.end_run();
+            self.end_block();
+        }
+        if self.key.is_none() {
+            self.key = Some((self.run.term, position));
+        }
+        push_varint(&mut self.run.deltas, (position - self.run.last) as u64);
+        self.run.last = position;
+        self.run.count += 1;
+        self.run.left -= 1;
+    }
+
+    /// Gives the blocks that are full.
+    pub fn take(&mut self) -> Vec<Block> {
+        std::mem::take(&mut self.done)
+    }
+
+    /// Gives the rest.
+    pub fn finish(mut self) -> Vec<Block> {
+        self.end_run();
+        self.end_block();
+        self.done
+    }
+
+    fn end_run(&mut self) {
+        if self.run.count > 0 {
+            self.bytes.extend_from_slice(&self.run.term.0.to_le_bytes());
+            push_varint(&mut self.bytes, self.run.left);
+            push_varint(&mut self.bytes, self.run.count);
+            self.bytes.append(&mut self.run.deltas);
+        }
+        self.run.count = 0;
+        self.run.last = self.low;
+    }
+
+    fn end_block(&mut self) {
+        if let Some((term, position)) = self.key.take() {
+            let crc = crc32fast::hash(&self.bytes);
+            self.bytes.extend_from_slice(&crc.to_le_bytes());
+            let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(MAX_BYTES));
+            self.done.push(Block { term, position, bytes });
+        }
+    }
+}
+
+fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+/// A block is not what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damaged;
+
+/// A run of a block under way to its positions.
+#[derive(Debug, Clone, Copy)]
+pub struct RunHead {
+    /// The term.
+    pub term: Term,
+    /// How many positions of it follow in later blocks.
+    pub left: u64,
+    /// How many are in this block.
+    pub count: u64,
+}
+
+/// Reads a block.
+#[derive(Debug)]
+pub struct Unpacker<'a> {
+    rest: &'a [u8],
+    low: i64,
+}
+
+impl<'a> Unpacker<'a> {
+    /// A block of a segment of the positions above `low`.
+    pub fn new(bytes: &'a [u8], low: i64) -> Result<Self, Damaged> {
+        let (rest, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or(Damaged)?;
+        if crc32fast::hash(rest) != u32::from_le_bytes(*crc) {
+            return Err(Damaged);
+        }
+        Ok(Unpacker { rest, low })
+    }
+
+    /// The next run; its positions are to be taken by [`Unpacker::positions`] before the next.
+    pub fn run(&mut self) -> Result<Option<RunHead>, Damaged> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (term, rest) = self.rest.split_first_chunk::<8>().ok_or(Damaged)?;
+        self.rest = rest;
+        let (left, count) = (self.varint()?, self.varint()?);
+        Ok(Some(RunHead { term: Term(u64::from_le_bytes(*term)), left, count }))
+    }
+
+    /// Gives every position of the run to `each`, ascending.
+    pub fn positions(&mut self, head: RunHead, mut each: impl FnMut(i64)) -> Result<(), Damaged> {
+        let mut position = self.low;
+        for _ in 0..head.count {
+            position = position.wrapping_add(self.varint()? as i64);
+            each(position);
+        }
+        Ok(())
+    }
+
+    /// Passes over the positions of the run.
+    pub fn skip(&mut self, head: RunHead) -> Result<(), Damaged> {
+        let mut count = head.count;
+        let mut at = 0;
+        while count > 0 {
+            let byte = self.rest.get(at).ok_or(Damaged)?;
+            count -= u64::from(*byte < 0x80);
+            at += 1;
+        }
+        self.rest = &self.rest[at..];
+        Ok(())
+    }
+
+    fn varint(&mut self) -> Result<u64, Damaged> {
+        let mut value = 0;
+        for (index, byte) in self.rest.iter().enumerate().take(10) {
+            value |= u64::from(byte & 0x7f) << (index * 7);
+            if *byte < 0x80 {
+                self.rest = &self.rest[index + 1..];
+                return Ok(value);
+            }
+        }
+        Err(Damaged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn pack(lists: &BTreeMap<u64, BTreeSet<i64>>, low: i64) -> Vec<Block> {
+        let mut packer = Packer::new(low);
+        let mut blocks = Vec::new();
+        for (term, positions) in lists {
+            packer.term(Term(*term), positions.len() as u64);
+            positions.iter().for_each(|position| packer.position(*position));
+            blocks.append(&mut packer.take());
+        }
+        blocks.append(&mut packer.finish());
+        blocks
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_packed_is_unpacked(
+            low in 0..1_000_000_i64,
+            lists in prop::collection::btree_map(
+                any::<u64>(), prop::collection::btree_set(1..100_000_i64, 1..2_000), 0..20),
+        ) {
+            let lists: BTreeMap<u64, BTreeSet<i64>> = lists
+                .into_iter()
+                .map(|(term, set)| (term, set.into_iter().map(|own| own + low).collect()))
+                .collect();
+            let mut left: BTreeMap<u64, u64> =
+                lists.iter().map(|(term, set)| (*term, set.len() as u64)).collect();
+            let mut seen = Vec::new();
+            for block in pack(&lists, low) {
+                prop_assert!(block.bytes.len() <= MAX_BYTES);
+                let mut unpacker = Unpacker::new(&block.bytes, low).unwrap();
+                let mut skipper = Unpacker::new(&block.bytes, low).unwrap();
+                let first = seen.len();
+                while let Some(head) = unpacker.run().unwrap() {
+                    let own = left.get_mut(&head.term.0).unwrap();
+                    *own -= head.count;
+                    prop_assert_eq!(head.left, *own);
+                    unpacker.positions(head, |position| seen.push((head.term.0, position))).unwrap();
+                    let skipped = skipper.run().unwrap().unwrap();
+                    skipper.skip(skipped).unwrap();
+                }
+                prop_assert!(skipper.run().unwrap().is_none());
+                prop_assert_eq!(seen[first], (block.term.0, block.position));
+            }
+            let wanted: Vec<_> = lists
+                .iter()
+                .flat_map(|(term, set)| set.iter().map(|position| (*term, *position)))
+                .collect();
+            prop_assert_eq!(seen, wanted);
+        }
+
+        #[test]
+        fn a_changed_block_is_seen(byte in any::<prop::sample::Index>(), flip in 1..=255_u8) {
+            let lists = BTreeMap::from([(7, BTreeSet::from([11, 12, 900])), (9, BTreeSet::from([5]))]);
+            let mut bytes = pack(&lists, 3).remove(0).bytes;
+            let at = byte.index(bytes.len());
+            bytes[at] ^= flip;
+            prop_assert!(Unpacker::new(&bytes, 3).is_err());
+        }
+    }
+}

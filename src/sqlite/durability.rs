@@ -1,0 +1,170 @@
+//! Making the log durable, apart from writing it: one sync serves every append that was
+//! committed before the sync began, and nobody is answered before.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, Result, Status};
+
+/// The write-ahead log, and what tells that it is still the one at its path.
+#[derive(Debug)]
+pub struct Log {
+    /// Opened before the first read, so that the kernel reports a failed write-back to it.
+    file: File,
+    path: PathBuf,
+    identity: (u64, u64),
+    database: PathBuf,
+    database_identity: (u64, u64),
+}
+
+impl Log {
+    /// The log of the database at `database`, which has one.
+    pub fn open(database: &Path) -> Result<Self> {
+        let mut name = database.as_os_str().to_owned();
+        name.push("-wal");
+        let path = PathBuf::from(name);
+        let file = File::open(&path)?;
+        let identity = identity(&file.metadata()?);
+        let database_identity = self::identity(&std::fs::metadata(database)?);
+        Ok(Log { file, path, identity, database: database.to_owned(), database_identity })
+    }
+
+    /// Makes what is written of the log durable.
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data()?;
+        // A sync of a file that nobody will find again is worth nothing.
+        let still = |path: &Path, own| {
+            std::fs::metadata(path).is_ok_and(|metadata| identity(&metadata) == own)
+        };
+        if still(&self.path, self.identity) && still(&self.database, self.database_identity) {
+            Ok(())
+        } else {
+            Err(Error::new(
+                Status::Io,
+                "the database or its log was moved, replaced or deleted while the store was open",
+            ))
+        }
+    }
+}
+
+fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Makes the entries of a file's folder durable, so that the file is found after a power failure.
+pub fn sync_folder_of(path: &Path) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()?;
+    Ok(())
+}
+
+/// Up to where the events are durable, and who is making it further.
+#[derive(Debug)]
+pub struct Durability {
+    /// `None`: nothing is ever durable, or everything that can be read is.
+    log: Option<Log>,
+    durable: AtomicI64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Committed, so in the log, if perhaps not yet on the disk.
+    written: i64,
+    syncing: bool,
+    failed: Option<Error>,
+}
+
+impl Durability {
+    /// Everything up to `durable` is so already.
+    pub fn new(log: Option<Log>, durable: i64) -> Self {
+        Durability {
+            log,
+            durable: AtomicI64::new(durable),
+            state: Mutex::new(State { written: durable, ..State::default() }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The log, if there is one.
+    pub fn log(&self) -> Option<&Log> {
+        self.log.as_ref()
+    }
+
+    /// The position up to which events are known to be durable.
+    pub fn durable(&self) -> i64 {
+        self.durable.load(SeqCst)
+    }
+
+    /// The failure after which nothing more becomes durable, if there was one.
+    pub fn failure(&self) -> Option<Error> {
+        self.state().failed.clone()
+    }
+
+    /// Returns when the events up to `position`, all of them committed, are durable.
+    ///
+    /// One of the callers syncs, for all; those who come while it does wait for the next sync,
+    /// since theirs may have been written too late for this one.
+    pub fn ensure(&self, position: i64) -> Result<()> {
+        if position <= self.durable() {
+            return Ok(());
+        }
+        let mut state = self.state();
+        state.written = state.written.max(position);
+        loop {
+            if position <= self.durable() {
+                return Ok(());
+            }
+            if let Some(error) = &state.failed {
+                return Err(error.clone());
+            }
+            if state.syncing {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state.syncing = true;
+            let target = state.written;
+            drop(state);
+            let outcome = self.log.as_ref().map_or(Ok(()), Log::sync);
+            state = self.state();
+            state.syncing = false;
+            match outcome {
+                Ok(()) => {
+                    self.durable.fetch_max(target, SeqCst);
+                }
+                // The kernel may have dropped what it could not write and call the next sync a
+                // success: from here on no sync of this store is believed.
+                Err(error) => state.failed = Some(lost(&error)),
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// Notes events that are committed, so that the sync of somebody else serves them too.
+    pub fn note_written(&self, position: i64) {
+        let mut state = self.state();
+        state.written = state.written.max(position);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lost(error: &Error) -> Error {
+    Error {
+        message: format!(
+            "the log could not be made durable ({}): close the store and open it again",
+            error.message
+        )
+        .into(),
+        ..error.clone()
+    }
+}

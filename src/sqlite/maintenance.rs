@@ -1,0 +1,451 @@
+//! What goes on behind the appends: the segments are written, merged and cleared away, and the
+//! log is brought into the database.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::connection::from_sqlite;
+use super::filter::Filter;
+use super::merge::Merge;
+use super::rows::{Decoder, Walk};
+use super::segments::{
+    BUILDING, FILTER_PART_BYTES, LIVE, MAX_FILTER_BYTES, Segment, insert_blocks,
+    insert_filter_part, insert_segment, pack, raise_version,
+};
+use super::shared::{CHECKPOINT_PAGES, SEGMENT_EVENTS, Shared, Waking};
+use super::view::Snapshot;
+use super::writer::{Writer, begin_immediate, commit};
+use crate::domain::{EventView, Span, Term};
+use crate::error::Result;
+use crate::index::Index;
+
+/// Events in a segment as it is first written.
+const MAX_SEGMENT_EVENTS: i64 = 2 * SEGMENT_EVENTS;
+/// Blocks that a merge writes in one transaction, and clearing deletes.
+const SLICE_BLOCKS: usize = 256;
+/// How long maintenance sleeps when nobody wakes it.
+const IDLE: Duration = Duration::from_millis(500);
+/// A merge of another process that stands still for so long was left behind by it.
+const ABANDONED: Duration = Duration::from_secs(30);
+/// When busy, the newest segments are merged once this many together are
+const BUSY_FEWEST: usize = 4;
+/// half as long as the one before them; when idle, sooner.
+const BUSY_RATIO: i64 = 2;
+const IDLE_RATIO: i64 = 8;
+
+/// The terms of a stored event.
+fn terms_of<'a>(view: &EventView<'a>) -> impl Iterator<Item = Term> + use<'a> {
+    std::iter::once(Term::of_type(view.event_type))
+        .chain(view.tags.iter().map(Term::of_tag))
+        .chain(view.id.map(Term::of_id))
+}
+
+/// Writes the next segment, if there are `at_least` events for it: from memory, or where that
+/// does not reach down to the mark, from the rows. Gives whether there may be more to write.
+pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<bool> {
+    let mark = shared.segments.newest().mark();
+    // Sorted before the lock is taken.
+    let prepared = shared.tail.read(|tail| {
+        let through = tail.head().min(mark + MAX_SEGMENT_EVENTS);
+        (tail.base() <= mark && through - mark >= at_least.max(1)).then(|| {
+            let mut postings = tail.postings(through);
+            postings.retain(|(_, position)| *position > mark);
+            (Span { low: mark, high: through }, postings)
+        })
+    });
+    let (prepared, is_needed) = match prepared {
+        Some((span, postings)) => (Some((span, pack(span.low, &postings))), true),
+        None => (None, shared.tail.read(Index::base) > mark),
+    };
+    if !is_needed {
+        return Ok(false);
+    }
+    let mut guard = writer.core();
+    let core = guard.open()?;
+    let (connection, decoder) = core.parts();
+    begin_immediate(connection, &shared.patience())?;
+    let transaction = Rollback(connection);
+    let snapshot = Snapshot::take(connection).map_err(from_sqlite)?;
+    let segments = shared.segments.at_version(connection, snapshot.version)?;
+    let (span, (blocks, filter, terms)) = match prepared {
+        Some((span, packed)) if span.low == segments.mark() => (span, packed),
+        _ => {
+            let low = segments.mark();
+            let span = Span { low, high: snapshot.head.min(low + MAX_SEGMENT_EVENTS) };
+            if span.high - span.low < at_least.max(1) {
+                return Ok(false);
+            }
+            (span, pack(span.low, &postings_of_rows(connection, decoder, span)?))
+        }
+    };
+    let segment = insert_segment(connection, LIVE, span.low, span.high, terms)?;
+    insert_blocks(connection, segment, &blocks)?;
+    insert_filter(connection, segment, &filter)?;
+    raise_version(connection)?;
+    transaction.commit()?;
+    let snapshot = Snapshot::take(connection).map_err(from_sqlite)?;
+    let segments = shared.segments.at_version(connection, snapshot.version)?;
+    drop(guard);
+    shared.pages_written.fetch_add(blocks.len() as u64 / 3, Relaxed);
+    shared.tail.trim(segments.mark());
+    Ok(snapshot.head - segments.mark() >= at_least.max(1))
+}
+
+fn postings_of_rows(
+    connection: &Connection,
+    decoder: &mut Decoder,
+    span: Span,
+) -> Result<Vec<(Term, i64)>> {
+    let mut postings = Vec::new();
+    decoder.scan(connection, span, false, |view| {
+        postings.extend(terms_of(view).map(|term| (term, view.position)));
+        Ok(Walk::On)
+    })?;
+    postings.sort_unstable();
+    postings.dedup();
+    Ok(postings)
+}
+
+fn insert_filter(connection: &Connection, segment: i64, filter: &Filter) -> Result<()> {
+    if filter.bytes() <= MAX_FILTER_BYTES {
+        for (part, bits) in filter.to_bytes().chunks(FILTER_PART_BYTES).enumerate() {
+            insert_filter_part(connection, segment, part, bits)?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends the transaction, whatever happens in it.
+struct Rollback<'a>(&'a Connection);
+
+impl Rollback<'_> {
+    fn commit(self) -> Result<()> {
+        commit(self.0)
+    }
+}
+
+impl Drop for Rollback<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit() {
+            let _ = self.0.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+/// A merge of another process, and when it was last seen to move.
+#[derive(Debug)]
+struct Watched {
+    segment: i64,
+    progress: (Option<i64>, Option<i64>),
+    since: Instant,
+}
+
+/// The maintenance of one store.
+#[derive(Debug)]
+pub struct Maintenance {
+    shared: Arc<Shared>,
+    writer: Arc<Writer>,
+    /// Its own, to checkpoint and to read what it merges.
+    connection: Connection,
+    watched: Option<Watched>,
+}
+
+impl Maintenance {
+    /// Maintenance over a connection of its own.
+    pub fn new(shared: Arc<Shared>, writer: Arc<Writer>, connection: Connection) -> Self {
+        Maintenance { shared, writer, connection, watched: None }
+    }
+
+    /// Runs until the store closes.
+    pub fn run(mut self) {
+        loop {
+            let waking = self.shared.chores.sleep(IDLE);
+            // A chore that fails meets its cause again, or the appends do and report it.
+            match waking {
+                Waking::Ended => {
+                    let _ = self.write_segments(1);
+                    return;
+                }
+                Waking::Due => {
+                    let _ = self.write_segments(SEGMENT_EVENTS);
+                    let _ = self.checkpoint(CHECKPOINT_PAGES);
+                    let _ = self.tidy(BUSY_RATIO, BUSY_FEWEST);
+                }
+                Waking::Idle => {
+                    let _ = self.write_segments(SEGMENT_EVENTS);
+                    let _ = self.tidy(IDLE_RATIO, 2);
+                    let _ = self.checkpoint(1);
+                }
+            }
+        }
+    }
+
+    fn write_segments(&self, at_least: i64) -> Result<()> {
+        while write_segment(&self.shared, &self.writer, at_least)? {}
+        Ok(())
+    }
+
+    /// Brings the log into the database if it has grown by so many pages. When it is all in, the
+    /// next writer begins the log anew, so it stays small.
+    fn checkpoint(&mut self, pages: u64) -> Result<()> {
+        if self.shared.pages_written.load(Relaxed) < pages {
+            return Ok(());
+        }
+        self.shared.pages_written.store(0, Relaxed);
+        // Most of it without holding anybody up,
+        let (log, done) = self.checkpoint_passively()?;
+        if log >= CHECKPOINT_PAGES as i64 || done < log {
+            // and what was added meanwhile while nobody writes, nor reads from the log.
+            let mut guard = self.writer.core();
+            guard.open()?;
+            let _gate = self.shared.close_gate();
+            let (log, done) = self.checkpoint_passively()?;
+            self.shared.note_log(log, log - done);
+        }
+        Ok(())
+    }
+
+    /// Pages in the log, and how many of them are in the database by now.
+    fn checkpoint_passively(&self) -> Result<(i64, i64)> {
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))
+            .map_err(from_sqlite)
+    }
+
+    /// Merges segments, and clears away what merges have left behind.
+    fn tidy(&mut self, ratio: i64, fewest: usize) -> Result<()> {
+        while let Some(sources) = self.due_for_merge(ratio, fewest) {
+            if !self.merge(&sources)? {
+                break;
+            }
+            self.clear()?;
+        }
+        self.clear()
+    }
+
+    /// The newest segments, as far back as each is not much longer than all after it together.
+    fn due_for_merge(&self, ratio: i64, fewest: usize) -> Option<Vec<Arc<Segment>>> {
+        let segments = self.shared.segments.newest();
+        let list = &segments.list;
+        let (mut first, mut after) = (list.len(), 0);
+        for (index, segment) in list.iter().enumerate().rev() {
+            if segment.len() <= after * ratio {
+                first = index;
+            }
+            after += segment.len();
+        }
+        (list.len() - first >= fewest).then(|| list[first..].to_vec())
+    }
+
+    /// Merges `sources`, neighbours, into one segment, in slices that hold no append up for long.
+    /// Gives whether it came to its end: another process may have done the same.
+    fn merge(&self, sources: &[Arc<Segment>]) -> Result<bool> {
+        let (low, high) = match (sources.first(), sources.last()) {
+            (Some(first), Some(last)) => (first.low, last.high),
+            _ => return Ok(false),
+        };
+        let terms: u64 = sources.iter().map(|segment| segment.terms.unsigned_abs()).sum();
+        let mut merge = Merge::new(&self.connection, sources, low, terms);
+        let target = self.slice(|connection| {
+            let busy: bool = connection
+                .query_row(
+                    "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE state = 0)",
+                    [],
+                    |row| row.get(0),
+                )
+                .map_err(from_sqlite)?;
+            if busy {
+                return Ok(None);
+            }
+            insert_segment(connection, BUILDING, low, high, terms).map(Some)
+        })?;
+        let Some(target) = target else { return Ok(false) };
+        while let Some(blocks) = merge.next(SLICE_BLOCKS)? {
+            if self.shared.chores.ended() || self.shared.is_tail_long() {
+                self.write_segments(SEGMENT_EVENTS)?;
+            }
+            if self.shared.pages_written.load(Relaxed) >= CHECKPOINT_PAGES {
+                // The log's growth does not wait for the end of a long merge.
+                let _ = self.checkpoint_passively();
+            }
+            let alive = !self.shared.chores.ended()
+                && self.slice(|connection| {
+                    let alive = is_building(connection, target)?;
+                    if alive {
+                        insert_blocks(connection, target, &blocks)?;
+                    }
+                    Ok(alive)
+                })?;
+            if !alive {
+                self.abandon(target)?;
+                return Ok(false);
+            }
+        }
+        let filter = merge.into_filter();
+        if let Some(filter) = filter {
+            for (part, bits) in filter.to_bytes().chunks(FILTER_PART_BYTES).enumerate() {
+                self.slice(|connection| {
+                    if is_building(connection, target)? {
+                        insert_filter_part(connection, target, part, bits)?;
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        let replaced = self.slice(|connection| {
+            if !is_building(connection, target)? {
+                return Ok(false);
+            }
+            for source in sources {
+                let changed = connection
+                    .execute(
+                        "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 1",
+                        [source.id],
+                    )
+                    .map_err(from_sqlite)?;
+                if changed != 1 {
+                    // Somebody else has merged it: the transaction's end undoes what was changed.
+                    connection.execute_batch("ROLLBACK").map_err(from_sqlite)?;
+                    return Ok(false);
+                }
+            }
+            connection
+                .execute("UPDATE dcb_segments SET state = 1 WHERE segment = ?1", [target])
+                .map_err(from_sqlite)?;
+            raise_version(connection)?;
+            Ok(true)
+        })?;
+        if !replaced {
+            self.abandon(target)?;
+            return Ok(false);
+        }
+        let snapshot = Snapshot::take(&self.connection).map_err(from_sqlite)?;
+        self.shared.segments.at_version(&self.connection, snapshot.version)?;
+        Ok(true)
+    }
+
+    fn abandon(&self, target: i64) -> Result<()> {
+        self.slice(|connection| {
+            connection
+                .execute(
+                    "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 0",
+                    [target],
+                )
+                .map_err(from_sqlite)
+        })?;
+        Ok(())
+    }
+
+    /// Runs `body` as one write transaction on the writer's connection.
+    fn slice<T>(&self, body: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let mut guard = self.writer.core();
+        let (connection, _) = guard.open()?.parts();
+        begin_immediate(connection, &self.shared.patience())?;
+        let transaction = Rollback(connection);
+        let value = body(connection)?;
+        if !connection.is_autocommit() {
+            transaction.commit()?;
+        }
+        self.shared.pages_written.fetch_add(SLICE_BLOCKS as u64 / 3, Relaxed);
+        Ok(value)
+    }
+
+    /// Deletes the rows of segments that are dead, or building for nobody.
+    fn clear(&mut self) -> Result<()> {
+        self.watch_building()?;
+        let dead: Vec<i64> = self
+            .connection
+            .prepare_cached("SELECT segment FROM dcb_segments WHERE state = 2")
+            .and_then(|mut statement| {
+                statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()
+            })
+            .map_err(from_sqlite)?;
+        for segment in dead {
+            while !self.shared.chores.ended()
+                && !self.slice(|connection| clear_slice(connection, segment))?
+            {
+                if self.shared.is_tail_long() {
+                    self.write_segments(SEGMENT_EVENTS)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up the merge of a process that died in it.
+    fn watch_building(&mut self) -> Result<()> {
+        let building = self
+            .connection
+            .query_row(
+                "SELECT segment, \
+                 (SELECT max(term) FROM dcb_postings AS own WHERE own.segment = all_.segment), \
+                 (SELECT max(part) FROM dcb_filters AS own WHERE own.segment = all_.segment) \
+                 FROM dcb_segments AS all_ WHERE state = 0 LIMIT 1",
+                [],
+                |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))),
+            )
+            .optional()
+            .map_err(from_sqlite)?;
+        self.watched = match (building, self.watched.take()) {
+            (None, _) => None,
+            (Some((segment, progress)), Some(watched))
+                if watched.segment == segment && watched.progress == progress =>
+            {
+                if watched.since.elapsed() >= ABANDONED {
+                    self.abandon(segment)?;
+                }
+                Some(watched)
+            }
+            (Some((segment, progress)), _) => {
+                Some(Watched { segment, progress, since: Instant::now() })
+            }
+        };
+        Ok(())
+    }
+}
+
+fn is_building(connection: &Connection, segment: i64) -> Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE segment = ?1 AND state = 0)",
+        )
+        .and_then(|mut statement| statement.query_row([segment], |row| row.get(0)))
+        .map_err(from_sqlite)
+}
+
+/// Deletes some rows of a dead segment; in the end the segment itself. Gives whether it is gone.
+fn clear_slice(connection: &Connection, segment: i64) -> Result<bool> {
+    let end: Option<(i64, i64)> = connection
+        .prepare_cached(
+            "SELECT term, position FROM dcb_postings WHERE segment = ?1 \
+             ORDER BY term, position LIMIT 1 OFFSET ?2",
+        )
+        .and_then(|mut statement| {
+            statement
+                .query_row(params![segment, SLICE_BLOCKS as i64], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .optional()
+        })
+        .map_err(from_sqlite)?;
+    let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
+        connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(values))
+            .map_err(from_sqlite)
+    };
+    if let Some((term, position)) = end {
+        run(
+            "DELETE FROM dcb_postings WHERE segment = ?1 AND (term, position) < (?2, ?3)",
+            params![segment, term, position],
+        )?;
+        return Ok(false);
+    }
+    run("DELETE FROM dcb_postings WHERE segment = ?1", params![segment])?;
+    run("DELETE FROM dcb_filters WHERE segment = ?1", params![segment])?;
+    run("DELETE FROM dcb_segments WHERE segment = ?1 AND state = 2", params![segment])?;
+    Ok(true)
+}

@@ -1,0 +1,164 @@
+//! Merging segments that are neighbours into the blocks of one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+
+use super::block::{Block, Packer, Unpacker};
+use super::connection::from_sqlite;
+use super::filter::Filter;
+use super::segments::{MAX_FILTER_BYTES, Segment, damaged, of_block};
+use crate::domain::Term;
+use crate::error::Result;
+
+/// Blocks that are read from a source at a time.
+const READ_BLOCKS: i64 = 64;
+
+/// A run of a source: some positions of a term, and how many of it follow in later runs.
+struct Run {
+    term: Term,
+    left: u64,
+    positions: Vec<i64>,
+}
+
+/// A source under way. What is live is never changed, so it needs no long transaction.
+struct Source<'a> {
+    connection: &'a Connection,
+    segment: &'a Segment,
+    runs: VecDeque<Run>,
+    /// The key of the last block that was read.
+    last: (i64, i64),
+    ended: bool,
+}
+
+impl Source<'_> {
+    /// The next run, not taken yet.
+    fn peek(&mut self) -> Result<Option<&Run>> {
+        if self.runs.is_empty() && !self.ended {
+            self.fill()?;
+        }
+        Ok(self.runs.front())
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT term, position, block FROM dcb_postings \
+                 WHERE segment = ?1 AND (term, position) > (?2, ?3) \
+                 ORDER BY term, position LIMIT ?4",
+            )
+            .map_err(from_sqlite)?;
+        let mut rows = statement
+            .query(params![self.segment.id, self.last.0, self.last.1, READ_BLOCKS])
+            .map_err(from_sqlite)?;
+        self.ended = true;
+        while let Some(row) = rows.next().map_err(from_sqlite)? {
+            self.ended = false;
+            self.last = (row.get(0).map_err(|_| damaged())?, row.get(1).map_err(|_| damaged())?);
+            let block = row.get_ref(2).map_err(from_sqlite)?.as_blob().map_err(|_| damaged())?;
+            let mut unpacker = Unpacker::new(block, self.segment.low).map_err(of_block)?;
+            while let Some(head) = unpacker.run().map_err(of_block)? {
+                let mut positions = Vec::new();
+                unpacker.positions(head, |position| positions.push(position)).map_err(of_block)?;
+                self.runs.push_back(Run { term: head.term, left: head.left, positions });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A merge under way.
+pub struct Merge<'a> {
+    sources: Vec<Source<'a>>,
+    /// `None` once all is packed.
+    packer: Option<Packer>,
+    ready: VecDeque<Block>,
+    filter: Option<Filter>,
+}
+
+impl<'a> Merge<'a> {
+    /// Merges `sources`, in the order of their positions, the first beginning above `low`; they
+    /// hold at most so many terms.
+    pub fn new(
+        connection: &'a Connection,
+        sources: &'a [Arc<Segment>],
+        low: i64,
+        terms: u64,
+    ) -> Self {
+        let sources = sources
+            .iter()
+            .map(|segment| Source {
+                connection,
+                segment,
+                runs: VecDeque::new(),
+                last: (i64::MIN, i64::MIN),
+                ended: false,
+            })
+            .collect();
+        let filtered = Filter::bytes_for(terms) <= MAX_FILTER_BYTES;
+        Merge {
+            sources,
+            packer: Some(Packer::new(low)),
+            ready: VecDeque::new(),
+            filter: filtered.then(|| Filter::new(terms)),
+        }
+    }
+
+    /// The next blocks, `max` at most; `None` at the end.
+    pub fn next(&mut self, max: usize) -> Result<Option<Vec<Block>>> {
+        while self.ready.len() < max && self.packer.is_some() {
+            self.step()?;
+        }
+        let count = self.ready.len().min(max);
+        Ok((count > 0).then(|| self.ready.drain(..count).collect()))
+    }
+
+    /// The filter over all that was merged, unless it would be too large.
+    pub fn into_filter(self) -> Option<Filter> {
+        self.filter
+    }
+
+    /// Packs the next term.
+    fn step(&mut self) -> Result<()> {
+        let Some(packer) = &mut self.packer else { return Ok(()) };
+        let (mut next, mut total) = (None, 0);
+        for source in &mut self.sources {
+            let Some(run) = source.peek()? else { continue };
+            let own = run.left + run.positions.len() as u64;
+            match next {
+                Some(term) if run.term > term => {}
+                Some(term) if run.term == term => total += own,
+                _ => (next, total) = (Some(run.term), own),
+            }
+        }
+        let Some(term) = next else {
+            let packer = self.packer.take();
+            self.ready.extend(packer.into_iter().flat_map(Packer::finish));
+            return Ok(());
+        };
+        packer.term(term, total);
+        let mut packed = 0;
+        for source in &mut self.sources {
+            while source.peek()?.is_some_and(|run| run.term == term) {
+                let run = source.runs.pop_front();
+                for position in run.into_iter().flat_map(|run| run.positions) {
+                    packed += 1;
+                    if packed > total {
+                        return Err(damaged());
+                    }
+                    packer.position(position);
+                }
+            }
+        }
+        if packed != total {
+            return Err(damaged());
+        }
+        self.ready.extend(packer.take());
+        if let Some(filter) = &mut self.filter {
+            filter.insert(term);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! The connections that read.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+
+use super::connection::{Place, Role, busy, connect, from_sqlite, retry_busy};
+use super::rows::Decoder;
+use super::view::Snapshot;
+use super::writer::{CoreGuard, Writer};
+use crate::call::Patience;
+use crate::error::{Error, Result, Status};
+
+/// At most so many connections read at a time; further readers wait for one of them.
+const MAX_READERS: usize = 8;
+
+/// Read-only connections, opened as they are needed and kept.
+#[derive(Debug)]
+pub struct Readers {
+    place: Place,
+    role: Role,
+    state: Mutex<State>,
+    returned: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    idle: Vec<Reader>,
+    open: usize,
+    closed: bool,
+}
+
+/// A connection that reads, and the scratch that goes with it.
+#[derive(Debug)]
+pub struct Reader {
+    /// The connection.
+    pub connection: Connection,
+    /// For its rows.
+    pub decoder: Decoder,
+}
+
+impl Reader {
+    /// Opens one.
+    pub fn open(place: &Place, role: Role) -> Result<Self> {
+        Ok(Reader { connection: connect(place, role)?, decoder: Decoder::default() })
+    }
+}
+
+impl Readers {
+    /// For the database at `place`.
+    pub fn new(place: Place, role: Role) -> Self {
+        Readers { place, role, state: Mutex::default(), returned: Condvar::new() }
+    }
+
+    /// A connection, until it is dropped.
+    pub fn get(&self, patience: &Patience) -> Result<Lent<'_>> {
+        let mut state = self.state();
+        loop {
+            if state.closed {
+                return Err(Error::new(Status::Closed, "the store is closed"));
+            }
+            if let Some(reader) = state.idle.pop() {
+                return Ok(Lent { readers: self, reader: Some(reader) });
+            }
+            if state.open < MAX_READERS {
+                state.open += 1;
+                drop(state);
+                // Counted before it is open; given back by the drop if that fails.
+                let mut lent = Lent { readers: self, reader: None };
+                lent.reader = Some(Reader::open(&self.place, self.role)?);
+                return Ok(lent);
+            }
+            patience.check_cancel()?;
+            if patience.is_over() {
+                return Err(busy());
+            }
+            state = match patience.nap(None) {
+                None => self.returned.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(nap) => {
+                    let woken = self.returned.wait_timeout(state, nap);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// Closes the connections; those that are lent out, when they come back.
+    pub fn close(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        let idle = std::mem::take(&mut state.idle);
+        state.open -= idle.len();
+        drop(state);
+        drop(idle);
+        self.returned.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that was lent out.
+pub struct Lent<'a> {
+    readers: &'a Readers,
+    reader: Option<Reader>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut state = self.readers.state();
+        match self.reader.take() {
+            Some(reader) if !state.closed => state.idle.push(reader),
+            gone => {
+                state.open -= 1;
+                drop(state);
+                drop(gone);
+            }
+        }
+        self.readers.returned.notify_one();
+    }
+}
+
+/// What a read runs on: a connection of its own, or the writer's where there is only that.
+pub enum Reading<'a> {
+    /// A connection of its own.
+    Own(Lent<'a>),
+    /// The only one.
+    Writers(CoreGuard<'a>),
+}
+
+impl Reading<'_> {
+    /// Begins a read transaction and runs `body` in it, with the snapshot that it took.
+    pub fn transaction<T>(
+        &mut self,
+        patience: &Patience,
+        body: impl FnOnce(&Connection, &mut Decoder, Snapshot) -> Result<T>,
+    ) -> Result<T> {
+        let (connection, decoder) = match self {
+            Reading::Own(lent) => {
+                let reader = lent.reader.as_mut().expect("lent until it is dropped");
+                (&reader.connection, &mut reader.decoder)
+            }
+            Reading::Writers(core) => core.open()?.parts(),
+        };
+        run_cached(connection, "BEGIN").map_err(from_sqlite)?;
+        let _end = EndOfTransaction(connection);
+        // SQLite takes its snapshot at the first look, which may meet a lock.
+        let snapshot = retry_busy(patience, || Snapshot::take(connection))?;
+        body(connection, decoder, snapshot)
+    }
+
+    /// The snapshot of this moment, without a transaction around it.
+    pub fn snapshot(&mut self, patience: &Patience) -> Result<Snapshot> {
+        let connection = match self {
+            Reading::Own(lent) => {
+                &lent.reader.as_ref().expect("lent until it is dropped").connection
+            }
+            Reading::Writers(core) => core.open()?.parts().0,
+        };
+        retry_busy(patience, || Snapshot::take(connection))
+    }
+}
+
+fn run_cached(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+struct EndOfTransaction<'a>(&'a Connection);
+
+impl Drop for EndOfTransaction<'_> {
+    fn drop(&mut self) {
+        // A read transaction has nothing that ending it could fail to keep.
+        if !self.0.is_autocommit() {
+            let _ = run_cached(self.0, "ROLLBACK");
+        }
+    }
+}
+
+/// Lends a connection to a read.
+pub fn lend<'a>(
+    readers: Option<&'a Readers>,
+    writer: Option<&'a Writer>,
+    patience: &Patience,
+) -> Result<Reading<'a>> {
+    match (readers, writer) {
+        (Some(readers), _) => Ok(Reading::Own(readers.get(patience)?)),
+        (None, Some(writer)) => Ok(Reading::Writers(writer.core())),
+        (None, None) => Err(Error::new(Status::Internal, "a store without connections")),
+    }
+}

@@ -1,0 +1,166 @@
+//! What a store's file holds, and how one tells that a file is one. `docs/file-format.md` is the
+//! page for readers of the file.
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use super::connection::from_sqlite;
+use crate::error::{Error, Result, Status};
+
+/// The version of the format; a file with a higher one is not touched.
+pub const FORMAT: i64 = 1;
+
+/// `dcb1` in ASCII: set on files that the library created.
+const APPLICATION_ID: i64 = 0x6463_6231;
+
+/// Everything that is ours in the file: name and definition, as `sqlite_schema` gives it back.
+const OBJECTS: &[(&str, &str)] = &[
+    ("dcb_meta", "CREATE TABLE dcb_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID"),
+    (
+        "dcb_events",
+        "CREATE TABLE dcb_events (\
+         position INTEGER PRIMARY KEY, \
+         type TEXT NOT NULL, \
+         tags TEXT NOT NULL, \
+         data TEXT NOT NULL, \
+         id TEXT, \
+         metadata TEXT, \
+         timestamp INTEGER NOT NULL, \
+         checksum INTEGER NOT NULL)",
+    ),
+    (
+        "dcb_events_no_update",
+        "CREATE TRIGGER dcb_events_no_update BEFORE UPDATE ON dcb_events \
+         BEGIN SELECT RAISE(ABORT, 'dcb: an event never changes'); END",
+    ),
+    (
+        "dcb_events_no_delete",
+        "CREATE TRIGGER dcb_events_no_delete BEFORE DELETE ON dcb_events \
+         BEGIN SELECT RAISE(ABORT, 'dcb: an event is never deleted'); END",
+    ),
+    (
+        "dcb_segments",
+        "CREATE TABLE dcb_segments (\
+         segment INTEGER PRIMARY KEY, \
+         state INTEGER NOT NULL, \
+         low INTEGER NOT NULL, \
+         high INTEGER NOT NULL, \
+         terms INTEGER NOT NULL)",
+    ),
+    (
+        "dcb_postings",
+        "CREATE TABLE dcb_postings (\
+         segment INTEGER NOT NULL, \
+         term INTEGER NOT NULL, \
+         position INTEGER NOT NULL, \
+         block BLOB NOT NULL, \
+         PRIMARY KEY (segment, term, position)) WITHOUT ROWID",
+    ),
+    (
+        "dcb_filters",
+        "CREATE TABLE dcb_filters (\
+         segment INTEGER NOT NULL, \
+         part INTEGER NOT NULL, \
+         bits BLOB NOT NULL, \
+         PRIMARY KEY (segment, part))",
+    ),
+];
+
+/// What a file turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// A store of this format.
+    Store,
+    /// A database without anything in it.
+    Empty,
+    /// A database of somebody else's, without a store in it.
+    Foreign,
+}
+
+/// Tells what the database is, writing nothing.
+pub fn judge(connection: &Connection) -> Result<Judgement> {
+    let of_sqlite = |error| unsupported(from_sqlite(error));
+    let objects: Vec<(String, String)> = connection
+        .prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema")
+        .and_then(|mut statement| {
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+        .map_err(of_sqlite)?;
+    let ours = |name: &str| name.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("dcb_"));
+    if !objects.iter().any(|(name, _)| ours(name)) {
+        let id: i64 = connection
+            .query_row("PRAGMA application_id", [], |row| row.get(0))
+            .map_err(of_sqlite)?;
+        let empty = objects.is_empty() && id == 0;
+        return Ok(if empty { Judgement::Empty } else { Judgement::Foreign });
+    }
+    let format: Option<i64> = connection
+        .query_row("SELECT value FROM dcb_meta WHERE key = 'format'", [], |row| row.get(0))
+        .optional()
+        .map_err(of_sqlite)?;
+    match format {
+        Some(FORMAT) => {}
+        Some(newer) if newer > FORMAT => {
+            return Err(Error::new(
+                Status::UnsupportedFormat,
+                format!("the file has format {newer}, this library knows format {FORMAT}"),
+            ));
+        }
+        _ => return Err(unsupported_schema("it names no format")),
+    }
+    for (name, sql) in OBJECTS {
+        if !objects.iter().any(|(own, own_sql)| own == name && own_sql == sql) {
+            return Err(unsupported_schema(&format!("{name} is missing or altered")));
+        }
+    }
+    if let Some((name, _)) = objects
+        .iter()
+        .find(|(name, _)| ours(name) && !OBJECTS.iter().any(|(known, _)| known == name))
+    {
+        let shown: String = name.chars().take(40).collect();
+        return Err(unsupported_schema(&format!("{} is not of this format", shown.escape_debug())));
+    }
+    Ok(Judgement::Store)
+}
+
+/// Makes a store in the database, in one transaction. Does nothing if there is one by now.
+pub fn create(connection: &mut Connection, adopted: bool) -> Result<()> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(from_sqlite)?;
+    if judge(&transaction)? == Judgement::Store {
+        return Ok(());
+    }
+    for (_, sql) in OBJECTS {
+        transaction.execute_batch(sql).map_err(from_sqlite)?;
+    }
+    transaction
+        .execute(
+            "INSERT INTO dcb_meta (key, value) VALUES ('format', ?1), ('index', 0), ('segments', 0)",
+            [FORMAT],
+        )
+        .map_err(from_sqlite)?;
+    if !adopted {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(from_sqlite)?;
+        transaction.pragma_update(None, "user_version", FORMAT).map_err(from_sqlite)?;
+    }
+    transaction.commit().map_err(from_sqlite)
+}
+
+/// A file that cannot be judged is not a store's; what the system refused stays what it is.
+fn unsupported(error: Error) -> Error {
+    match error.status {
+        Status::Corrupt | Status::UnsupportedFormat => Error {
+            status: Status::UnsupportedFormat,
+            message: format!("not a database that the library can read: {}", error.message).into(),
+            ..error
+        },
+        _ => error,
+    }
+}
+
+fn unsupported_schema(why: &str) -> Error {
+    Error::new(
+        Status::UnsupportedFormat,
+        format!("the file's tables are not those of a store: {why}"),
+    )
+}

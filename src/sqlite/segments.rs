@@ -1,0 +1,489 @@
+//! The index on disk: segments, each the sorted postings of a run of positions, never changed
+//! once they are live. Together the live ones cover every position up to the mark.
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use rusqlite::{Connection, params};
+
+use super::block::{Block, Damaged, Unpacker};
+use super::connection::from_sqlite;
+use super::filter::Filter;
+use crate::domain::{Span, Term};
+use crate::error::{Error, Result, Status};
+
+/// What `state` in a row of `dcb_segments` says: the segment is being written by a merge, and not
+/// to be read;
+pub const BUILDING: i64 = 0;
+/// or it is part of the index. (A 2: a merge replaced it, and its rows are on their way out.)
+pub const LIVE: i64 = 1;
+
+/// A filter larger than this is neither written nor loaded.
+pub const MAX_FILTER_BYTES: u64 = 8 * 1024 * 1024;
+/// All filters of a store together take at most this much memory.
+const FILTERS_BYTES: u64 = 24 * 1024 * 1024;
+
+/// A live segment.
+#[derive(Debug)]
+pub struct Segment {
+    /// Its number; higher ones were made later.
+    pub id: i64,
+    /// It holds the postings of the positions above this,
+    pub low: i64,
+    /// up to this one.
+    pub high: i64,
+    /// How many terms it holds, at the most.
+    pub terms: i64,
+    /// Whether its filter fits in the memory set aside for filters.
+    filtered: bool,
+    filter: OnceLock<Option<Filter>>,
+}
+
+impl Segment {
+    /// How many positions it covers.
+    pub fn len(&self) -> i64 {
+        self.high - self.low
+    }
+
+    fn overlaps(&self, span: Span) -> bool {
+        self.low < span.high && span.low < self.high
+    }
+
+    /// Whether it may hold `term`; loads the filter when it is first asked.
+    fn may_hold(&self, connection: &Connection, term: Term) -> Result<bool> {
+        if !self.filtered {
+            return Ok(true);
+        }
+        if self.filter.get().is_none() {
+            let loaded = load_filter(connection, self)?;
+            let _ = self.filter.set(loaded);
+        }
+        Ok(self.filter.get().and_then(Option::as_ref).is_none_or(|filter| filter.may_hold(term)))
+    }
+}
+
+fn load_filter(connection: &Connection, segment: &Segment) -> Result<Option<Filter>> {
+    let mut statement = connection
+        .prepare_cached("SELECT bits FROM dcb_filters WHERE segment = ?1 ORDER BY part")
+        .map_err(from_sqlite)?;
+    let mut rows = statement.query([segment.id]).map_err(from_sqlite)?;
+    let mut bytes = Vec::new();
+    let mut crc = None;
+    while let Some(row) = rows.next().map_err(from_sqlite)? {
+        let bits = row.get_ref(0).map_err(from_sqlite)?.as_blob().map_err(|_| damaged())?;
+        let (bits, own) = bits.split_last_chunk::<4>().ok_or_else(damaged)?;
+        crc = Some(crc32fast::hash(bits));
+        if crc != Some(u32::from_le_bytes(*own)) {
+            return Err(damaged());
+        }
+        bytes.extend_from_slice(bits);
+    }
+    if crc.is_none() {
+        return Ok(None);
+    }
+    let whole = bytes.len() as u64 == Filter::bytes_for(segment.terms.unsigned_abs());
+    Filter::from_bytes(&bytes).filter(|_| whole).map(Some).ok_or_else(damaged)
+}
+
+/// The live segments, as one version of the index has them.
+#[derive(Debug, Default)]
+pub struct Segments {
+    /// Rises with every change of the list.
+    pub version: i64,
+    /// Ascending, each beginning where the one before ends.
+    pub list: Vec<Arc<Segment>>,
+}
+
+impl Segments {
+    /// The position up to which the segments cover everything.
+    pub fn mark(&self) -> i64 {
+        self.list.last().map_or(0, |segment| segment.high)
+    }
+
+    /// Reads the list, as the connection's transaction sees it.
+    fn load(connection: &Connection, version: i64, known: &Segments) -> Result<Self> {
+        let mut statement = connection
+            .prepare_cached(
+                "SELECT segment, low, high, terms FROM dcb_segments WHERE state = 1 ORDER BY low",
+            )
+            .map_err(from_sqlite)?;
+        let mut rows = statement.query([]).map_err(from_sqlite)?;
+        let mut list: Vec<Arc<Segment>> = Vec::new();
+        while let Some(row) = rows.next().map_err(from_sqlite)? {
+            let get = |column| row.get::<_, i64>(column).map_err(|_| damaged());
+            let (id, low, high, terms) = (get(0)?, get(1)?, get(2)?, get(3)?);
+            if low != list.last().map_or(0, |last| last.high) || high <= low || terms < 0 {
+                return Err(damaged());
+            }
+            let same = known.list.iter().find(|own| own.id == id && own.low == low);
+            list.push(same.cloned().unwrap_or_else(|| {
+                Arc::new(Segment { id, low, high, terms, filtered: false, filter: OnceLock::new() })
+            }));
+        }
+        let mut segments = Segments { version, list };
+        segments.share_out_filters();
+        Ok(segments)
+    }
+
+    /// Lets the smallest filters into memory, as many as there is room for: the newest segments
+    /// are small, and every condition asks them.
+    fn share_out_filters(&mut self) {
+        let mut by_size: Vec<usize> = (0..self.list.len()).collect();
+        by_size.sort_by_key(|&index| self.list[index].terms);
+        let mut room = FILTERS_BYTES;
+        for index in by_size {
+            let segment = &self.list[index];
+            let bytes = Filter::bytes_for(segment.terms.unsigned_abs());
+            let filtered = bytes <= MAX_FILTER_BYTES && bytes <= room;
+            room -= if filtered { bytes } else { 0 };
+            if segment.filtered != filtered {
+                self.list[index] = Arc::new(Segment {
+                    filtered,
+                    filter: OnceLock::new(),
+                    id: segment.id,
+                    low: segment.low,
+                    high: segment.high,
+                    terms: segment.terms,
+                });
+            }
+        }
+    }
+
+    /// How many postings of `term` the segments hold above `span.low`, at the least those in
+    /// `span`; exact but for what lies in the last segment above the span.
+    pub fn estimate(&self, connection: &Connection, term: Term, span: Span) -> Result<u64> {
+        let mut sum = 0;
+        for segment in self.list.iter().filter(|segment| segment.overlaps(span)) {
+            sum += segment.count_above(connection, term, span.low)?;
+        }
+        Ok(sum)
+    }
+
+    /// Appends to `out` the next `max` positions of `term` in `span`, in order.
+    pub fn collect(
+        &self,
+        connection: &Connection,
+        term: Term,
+        span: Span,
+        backwards: bool,
+        max: usize,
+        out: &mut Vec<i64>,
+    ) -> Result<()> {
+        let wanted = out.len().saturating_add(max);
+        let mut visit = |segment: &Segment| -> Result<bool> {
+            if segment.overlaps(span) {
+                segment.collect(connection, term, span, backwards, wanted, out)?;
+            }
+            Ok(out.len() < wanted)
+        };
+        if backwards {
+            for segment in self.list.iter().rev() {
+                if !visit(segment)? {
+                    break;
+                }
+            }
+        } else {
+            for segment in &self.list {
+                if !visit(segment)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a run was taken.
+enum Taken {
+    /// The list may go on in the next block.
+    More,
+    /// There is nothing of the term in the blocks that follow.
+    End,
+}
+
+impl Segment {
+    /// Calls `visit` with the block that holds the first pair at or above (term, position), if
+    /// such a block begins at or below it, and then with every further one until told to stop.
+    fn blocks_from(
+        &self,
+        connection: &Connection,
+        term: Term,
+        position: i64,
+        mut visit: impl FnMut(&[u8]) -> Result<Taken>,
+    ) -> Result<()> {
+        let mut seek = connection
+            .prepare_cached(
+                "SELECT term, position, block FROM dcb_postings \
+                 WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
+                 ORDER BY term DESC, position DESC LIMIT 1",
+            )
+            .map_err(from_sqlite)?;
+        let mut rows = seek.query(params![self.id, key(term), position]).map_err(from_sqlite)?;
+        let mut last = (i64::MIN, i64::MIN);
+        if let Some(row) = rows.next().map_err(from_sqlite)? {
+            last = (row.get(0).map_err(|_| damaged())?, row.get(1).map_err(|_| damaged())?);
+            if let Taken::End = visit(blob(row, 2)?)? {
+                return Ok(());
+            }
+        }
+        drop(rows);
+        let mut onward = connection
+            .prepare_cached(
+                "SELECT block FROM dcb_postings \
+                 WHERE segment = ?1 AND (term, position) > (?2, ?3) \
+                 ORDER BY term, position",
+            )
+            .map_err(from_sqlite)?;
+        let mut rows = onward.query(params![self.id, last.0, last.1]).map_err(from_sqlite)?;
+        while let Some(row) = rows.next().map_err(from_sqlite)? {
+            if let Taken::End = visit(blob(row, 0)?)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn count_above(&self, connection: &Connection, term: Term, low: i64) -> Result<u64> {
+        if !self.may_hold(connection, term)? {
+            return Ok(0);
+        }
+        let mut count = 0;
+        self.blocks_from(connection, term, low.saturating_add(1), |block| {
+            let mut unpacker = Unpacker::new(block, self.low).map_err(of_block)?;
+            while let Some(head) = unpacker.run().map_err(of_block)? {
+                if head.term > term {
+                    return Ok(Taken::End);
+                }
+                if head.term < term {
+                    unpacker.skip(head).map_err(of_block)?;
+                    continue;
+                }
+                unpacker
+                    .positions(head, |position| count += u64::from(position > low))
+                    .map_err(of_block)?;
+                count += head.left;
+                return Ok(Taken::End);
+            }
+            Ok(Taken::More)
+        })?;
+        Ok(count)
+    }
+
+    fn collect(
+        &self,
+        connection: &Connection,
+        term: Term,
+        span: Span,
+        backwards: bool,
+        wanted: usize,
+        out: &mut Vec<i64>,
+    ) -> Result<()> {
+        if !self.may_hold(connection, term)? {
+            return Ok(());
+        }
+        if backwards {
+            return self.collect_backwards(connection, term, span, wanted, out);
+        }
+        self.blocks_from(connection, term, span.low.saturating_add(1), |block| {
+            let mut unpacker = Unpacker::new(block, self.low).map_err(of_block)?;
+            while let Some(head) = unpacker.run().map_err(of_block)? {
+                if head.term > term {
+                    return Ok(Taken::End);
+                }
+                if head.term < term {
+                    unpacker.skip(head).map_err(of_block)?;
+                    continue;
+                }
+                let mut past = head.left == 0;
+                unpacker
+                    .positions(head, |position| {
+                        if position > span.high || out.len() >= wanted {
+                            past = true;
+                        } else if position > span.low {
+                            out.push(position);
+                        }
+                    })
+                    .map_err(of_block)?;
+                if past || out.len() >= wanted {
+                    return Ok(Taken::End);
+                }
+            }
+            Ok(Taken::More)
+        })
+    }
+
+    fn collect_backwards(
+        &self,
+        connection: &Connection,
+        term: Term,
+        span: Span,
+        wanted: usize,
+        out: &mut Vec<i64>,
+    ) -> Result<()> {
+        let mut statement = connection
+            .prepare_cached(
+                "SELECT term, block FROM dcb_postings \
+                 WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
+                 ORDER BY term DESC, position DESC",
+            )
+            .map_err(from_sqlite)?;
+        let mut rows =
+            statement.query(params![self.id, key(term), span.high]).map_err(from_sqlite)?;
+        let mut run = Vec::new();
+        while let Some(row) = rows.next().map_err(from_sqlite)? {
+            let first_term: i64 = row.get(0).map_err(|_| damaged())?;
+            let mut unpacker = Unpacker::new(blob(row, 1)?, self.low).map_err(of_block)?;
+            run.clear();
+            while let Some(head) = unpacker.run().map_err(of_block)? {
+                if head.term == term {
+                    unpacker.positions(head, |position| run.push(position)).map_err(of_block)?;
+                    break;
+                }
+                unpacker.skip(head).map_err(of_block)?;
+            }
+            for position in run.iter().rev().copied().filter(|own| *own <= span.high) {
+                if position <= span.low || out.len() >= wanted {
+                    return Ok(());
+                }
+                out.push(position);
+            }
+            // Only where the block begins with the term can the one before hold more of it.
+            if first_term != key(term) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// SQLite's integers are signed: with the top bit turned over they sort as the terms do.
+fn key(term: Term) -> i64 {
+    (term.0 ^ (1 << 63)) as i64
+}
+
+fn blob<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Result<&'a [u8]> {
+    row.get_ref(column).map_err(from_sqlite)?.as_blob().map_err(|_| damaged())
+}
+
+/// The index is not what was written.
+pub fn damaged() -> Error {
+    Error::new(
+        Status::Corrupt,
+        "the index is damaged (the events may not be: see the page on the file format for how to \
+         have it made anew)",
+    )
+}
+
+/// A block that does not decode.
+pub fn of_block(_: Damaged) -> Error {
+    damaged()
+}
+
+/// The newest list of segments that this process has seen, shared by its connections.
+#[derive(Debug, Default)]
+pub struct SegmentsCache(Mutex<Arc<Segments>>);
+
+impl SegmentsCache {
+    /// The list of version `version`, which is what the connection's transaction sees.
+    pub fn at_version(&self, connection: &Connection, version: i64) -> Result<Arc<Segments>> {
+        let known = self.newest();
+        if known.version == version {
+            return Ok(known);
+        }
+        let loaded = Arc::new(Segments::load(connection, version, &known)?);
+        let mut newest = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if newest.version < version {
+            *newest = Arc::clone(&loaded);
+        }
+        Ok(loaded)
+    }
+
+    /// The newest list that was seen.
+    pub fn newest(&self) -> Arc<Segments> {
+        Arc::clone(&self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+}
+
+/// Writes the row of a new segment and gives its number.
+pub fn insert_segment(
+    connection: &Connection,
+    state: i64,
+    low: i64,
+    high: i64,
+    terms: u64,
+) -> Result<i64> {
+    // Numbers are never used again: who still has an old list cannot take a new segment for one
+    // that it knew.
+    let id: i64 = connection
+        .prepare_cached(
+            "UPDATE dcb_meta SET value = value + 1 WHERE key = 'segments' RETURNING value",
+        )
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .map_err(from_sqlite)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO dcb_segments (segment, state, low, high, terms) \
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )
+        .and_then(|mut statement| statement.execute(params![id, state, low, high, terms as i64]))
+        .map_err(from_sqlite)?;
+    Ok(id)
+}
+
+/// Writes blocks of a segment.
+pub fn insert_blocks(connection: &Connection, segment: i64, blocks: &[Block]) -> Result<()> {
+    let mut statement = connection
+        .prepare_cached(
+            "INSERT INTO dcb_postings (segment, term, position, block) VALUES (?1, ?2, ?3, ?4)",
+        )
+        .map_err(from_sqlite)?;
+    for block in blocks {
+        statement
+            .execute(params![segment, key(block.term), block.position, block.bytes])
+            .map_err(from_sqlite)?;
+    }
+    Ok(())
+}
+
+/// A part of a filter is a row of at most this many bytes and their CRC-32.
+pub const FILTER_PART_BYTES: usize = 256 * 1024;
+
+/// Writes one part of a segment's filter.
+pub fn insert_filter_part(
+    connection: &Connection,
+    segment: i64,
+    part: usize,
+    bits: &[u8],
+) -> Result<()> {
+    let mut row = bits.to_vec();
+    row.extend_from_slice(&crc32fast::hash(bits).to_le_bytes());
+    connection
+        .prepare_cached("INSERT INTO dcb_filters (segment, part, bits) VALUES (?1, ?2, ?3)")
+        .and_then(|mut statement| statement.execute(params![segment, part as i64, row]))
+        .map(drop)
+        .map_err(from_sqlite)
+}
+
+/// Tells every process that the list of live segments is another one now.
+pub fn raise_version(connection: &Connection) -> Result<()> {
+    let changed = connection
+        .prepare_cached("UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'")
+        .and_then(|mut statement| statement.execute([]))
+        .map_err(from_sqlite)?;
+    if changed == 1 { Ok(()) } else { Err(damaged()) }
+}
+
+/// Packs the sorted postings of a run of positions: the blocks, the filter, the count of terms.
+pub fn pack(low: i64, postings: &[(Term, i64)]) -> (Vec<Block>, Filter, u64) {
+    let lists = || postings.chunk_by(|left, right| left.0 == right.0);
+    let terms = lists().count() as u64;
+    let mut filter = Filter::new(terms);
+    let mut packer = super::block::Packer::new(low);
+    for list in lists() {
+        filter.insert(list[0].0);
+        packer.term(list[0].0, list.len() as u64);
+        for (_, position) in list {
+            packer.position(*position);
+        }
+    }
+    (packer.finish(), filter, terms)
+}

@@ -1,0 +1,205 @@
+//! What the parts of a SQLite store share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
+use std::time::Duration;
+
+use super::durability::Durability;
+use super::segments::SegmentsCache;
+use super::view::Tail;
+use crate::call::{Call, Patience};
+use crate::domain::SequencedEvent;
+use crate::watch::Watch;
+
+/// The state of an open store.
+#[derive(Debug)]
+pub struct Shared {
+    /// The recent events.
+    pub tail: Tail,
+    /// The list of segments, as last seen.
+    pub segments: SegmentsCache,
+    /// Up to where events are durable.
+    pub durability: Durability,
+    /// Who waits for events, and whether the store is open.
+    pub watch: Watch,
+    /// Which of the newest events are this process's own.
+    pub own: OwnEvents,
+    /// Held by every read transaction; held exclusively while the log restarts.
+    pub gate: RwLock<()>,
+    /// Wakes maintenance.
+    pub chores: Chores,
+    /// How long a call waits for a lock by default; `None`: without end.
+    pub busy_timeout: Option<Duration>,
+    /// About how many pages were written to the log since the last checkpoint.
+    pub pages_written: AtomicU64,
+    /// Whether the log is as long as it may become, held by a reader outside of this process.
+    pub log_held: AtomicBool,
+}
+
+impl Shared {
+    /// Waits for the read transactions under way and holds further ones back.
+    pub fn close_gate(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a read transaction begin.
+    pub fn pass_gate(&self) -> RwLockReadGuard<'_, ()> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Maintenance found so many pages in the log, and so many that it could not bring into the
+    /// database because somebody outside of this process still reads them.
+    pub fn note_log(&self, pages: i64, held: i64) {
+        self.log_held.store(pages >= MAX_LOG_PAGES && held > 0, Relaxed);
+    }
+
+    /// The patience of a call that was given nothing else.
+    pub fn patience(&self) -> Patience {
+        Call::default().start(self.busy_timeout)
+    }
+
+    /// Counts what a commit has added to the log and to the tail.
+    pub fn note_commit(&self, events: usize, stored: &[Arc<SequencedEvent>]) {
+        let bytes: usize = stored.iter().map(|event| event.event.footprint()).sum();
+        let pages = bytes as u64 / 4096 + 2;
+        let written = self.pages_written.fetch_add(pages, Relaxed) + pages;
+        if written >= CHECKPOINT_PAGES || events > 0 && self.is_tail_long() {
+            self.chores.wake();
+        }
+    }
+
+    /// How many events and bytes the segments do not cover yet.
+    fn uncovered(&self) -> (i64, usize) {
+        let mark = self.segments.newest().mark();
+        self.tail.read(|tail| {
+            let uncovered = tail.head() - mark;
+            let share = uncovered as f64 / (tail.len().max(1) as f64);
+            (uncovered, (tail.footprint() as f64 * share.min(1.0)) as usize)
+        })
+    }
+
+    /// Whether enough events wait for a segment that it is worth writing.
+    pub fn is_tail_long(&self) -> bool {
+        let (events, bytes) = self.uncovered();
+        events >= SEGMENT_EVENTS || bytes >= SEGMENT_BYTES
+    }
+
+    /// Whether so many wait that appends have to help.
+    pub fn is_tail_too_long(&self) -> bool {
+        let (events, bytes) = self.uncovered();
+        events >= 2 * SEGMENT_EVENTS || bytes >= 2 * SEGMENT_BYTES
+    }
+}
+
+/// Events, and bytes, that make a segment worth writing.
+pub const SEGMENT_EVENTS: i64 = 4_096;
+const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
+/// Pages in the log that make a checkpoint worth doing.
+pub const CHECKPOINT_PAGES: u64 = 4_096;
+/// Pages in the log, 1 GiB of them, past which appends wait for the reader that holds it.
+pub const MAX_LOG_PAGES: i64 = 262_144;
+
+/// The newest events as far as they are known to be this process's own work, committed or about
+/// to be, with nobody else's between them.
+#[derive(Debug, Default)]
+pub struct OwnEvents(Mutex<(i64, i64)>);
+
+impl OwnEvents {
+    /// The writer has the lock and finds `head`; whether others have appended since.
+    pub fn begin(&self, head: i64) -> bool {
+        let mut range = self.range();
+        let others = range.1 != head;
+        if others {
+            *range = (head, head);
+        }
+        others
+    }
+
+    /// The writer is about to commit its events up to `head`.
+    pub fn committing(&self, head: i64) {
+        self.range().1 = head;
+    }
+
+    /// That commit failed: another process may take the positions.
+    pub fn lost(&self) {
+        *self.range() = (i64::MAX, i64::MAX);
+    }
+
+    /// Whether everything above `low`, up to `high`, is this process's own.
+    pub fn cover(&self, low: i64, high: i64) -> bool {
+        let range = self.range();
+        range.0 <= low && high <= range.1
+    }
+
+    fn range(&self) -> MutexGuard<'_, (i64, i64)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What maintenance sleeps on.
+#[derive(Debug, Default)]
+pub struct Chores {
+    state: Mutex<ChoresState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct ChoresState {
+    due: bool,
+    ended: bool,
+}
+
+/// Why maintenance woke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waking {
+    /// There is work.
+    Due,
+    /// Nothing happened for as long as was asked.
+    Idle,
+    /// The store closes.
+    Ended,
+}
+
+impl Chores {
+    /// There is work.
+    pub fn wake(&self) {
+        let mut state = self.state();
+        if !state.due {
+            state.due = true;
+            self.changed.notify_all();
+        }
+    }
+
+    /// The store closes.
+    pub fn end(&self) {
+        self.state().ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Whether the store closes.
+    pub fn ended(&self) -> bool {
+        self.state().ended
+    }
+
+    /// Sleeps until there is work, or for `idle`.
+    pub fn sleep(&self, idle: Duration) -> Waking {
+        let state = self.state();
+        let (mut state, _) = self
+            .changed
+            .wait_timeout_while(state, idle, |state| !state.due && !state.ended)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.ended {
+            Waking::Ended
+        } else if std::mem::take(&mut state.due) {
+            Waking::Due
+        } else {
+            Waking::Idle
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, ChoresState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,472 @@
+//! Opening, reading and closing a SQLite store.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::connection::{
+    Place, Role, busy, connect, from_sqlite, is_busy, retry_busy, wait_for_lock,
+};
+use super::durability::{Durability, Log, sync_folder_of};
+use super::maintenance::{Maintenance, write_segment};
+use super::readers::{Readers, lend};
+use super::rows::{Decoder, Walk};
+use super::schema::{Judgement, create, judge};
+use super::segments::SegmentsCache;
+use super::shared::{Chores, OwnEvents, SEGMENT_EVENTS, Shared};
+use super::view::{Snapshot, TAIL_EVENTS, Tail, View};
+use super::writer::Writer;
+use crate::call::{Call, Patience};
+use crate::domain::{AppendRequest, Reading};
+use crate::error::{Error, Result, Status};
+use crate::index::Progress;
+use crate::open::Options;
+use crate::store::{Batch, Sink, Store};
+use crate::watch::Watch;
+
+/// How long one read transaction lasts at the most: longer ones would keep the log from
+/// starting anew.
+const TRANSACTION: Duration = Duration::from_millis(10);
+/// How often a wait looks for the events of other processes.
+const POLL: Duration = Duration::from_millis(10);
+
+/// A store in a SQLite database.
+#[derive(Debug)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+    /// `None`: read-only.
+    writer: Option<Arc<Writer>>,
+    /// `None`: a database in memory, with one connection for all.
+    readers: Option<Readers>,
+    maintenance: Mutex<Option<JoinHandle<()>>>,
+    /// Held by the one waiter that looks for the events of other processes for all.
+    poller: Mutex<()>,
+}
+
+impl SqliteStore {
+    /// Opens the store at `place`, making it if the options allow that.
+    pub fn open(place: Place, options: &Options) -> Result<Self> {
+        let busy_timeout = u64::try_from(options.busy_timeout_ms).ok().map(Duration::from_millis);
+        let patience = Call::default().start(busy_timeout);
+        match place {
+            Place::Memory if options.read_only => {
+                Err(Error::invalid("read_only: a database in memory would stay empty"))
+            }
+            Place::Memory => open_memory(busy_timeout),
+            Place::File(path) if options.read_only => {
+                open_read_only(path, options.immutable, busy_timeout, &patience)
+            }
+            Place::File(path) => open_file(path, options, busy_timeout, &patience),
+        }
+    }
+}
+
+/// What the parts share before anything was read.
+fn shared(durability: Durability, tail: i64, own: i64, busy_timeout: Option<Duration>) -> Shared {
+    let shared = Shared {
+        tail: Tail::new(tail),
+        segments: SegmentsCache::default(),
+        watch: Watch::new(durability.durable()),
+        durability,
+        own: OwnEvents::default(),
+        gate: RwLock::new(()),
+        chores: Chores::default(),
+        busy_timeout,
+        pages_written: AtomicU64::new(0),
+        log_held: AtomicBool::new(false),
+    };
+    shared.own.begin(own);
+    shared
+}
+
+fn open_memory(busy_timeout: Option<Duration>) -> Result<SqliteStore> {
+    let mut connection = connect(&Place::Memory, Role::Create)?;
+    create(&mut connection, false)?;
+    let shared = shared(Durability::new(None, 0), 0, 0, busy_timeout);
+    Ok(SqliteStore {
+        shared: Arc::new(shared),
+        writer: Some(Arc::new(Writer::new(connection))),
+        readers: None,
+        maintenance: Mutex::new(None),
+        poller: Mutex::new(()),
+    })
+}
+
+fn open_read_only(
+    path: PathBuf,
+    immutable: bool,
+    busy_timeout: Option<Duration>,
+    patience: &Patience,
+) -> Result<SqliteStore> {
+    let role = if immutable { Role::Immutable } else { Role::Read };
+    let place = Place::File(path.clone());
+    // A file that is missing is told as that, whatever SQLite would say.
+    std::fs::metadata(&path)?;
+    let connection = connect(&place, role)?;
+    match judge_patiently(&connection, patience).map_err(|error| explain_read_only(error, &path))? {
+        Judgement::Store => {}
+        Judgement::Empty | Judgement::Foreign => return Err(no_store()),
+    }
+    let is_logged = !immutable && is_in_wal_mode(&connection)?;
+    let log = if is_logged { Some(Log::open(&real_path(&connection, &path))?) } else { None };
+    let snapshot = retry_busy(patience, || Snapshot::take(&connection))?;
+    // With a log, nothing is known to be durable until it was synced by us.
+    let durable = if is_logged { 0 } else { snapshot.head };
+    let segments = SegmentsCache::default();
+    let mark = segments.at_version(&connection, snapshot.version)?.mark();
+    let shared = shared(Durability::new(log, durable), mark, 0, busy_timeout);
+    let readers = Readers::new(place, role);
+    Ok(SqliteStore {
+        shared: Arc::new(shared),
+        writer: None,
+        readers: Some(readers),
+        maintenance: Mutex::new(None),
+        poller: Mutex::new(()),
+    })
+}
+
+fn open_file(
+    path: PathBuf,
+    options: &Options,
+    busy_timeout: Option<Duration>,
+    patience: &Patience,
+) -> Result<SqliteStore> {
+    let place = Place::File(path.clone());
+    let judgement = match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.len() > 0 => judge_unchanged(&place, patience)?,
+        Ok(_) => Judgement::Empty,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && options.create => {
+            Judgement::Empty
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let adopts = match judgement {
+        Judgement::Store => false,
+        Judgement::Empty if options.create => false,
+        Judgement::Foreign if options.adopt => true,
+        Judgement::Empty | Judgement::Foreign => return Err(no_store()),
+    };
+    let role = if options.create { Role::Create } else { Role::Write };
+    let mut connection = connect(&place, role)?;
+    // Until everything that was there is known to be on the disk.
+    connection.pragma_update(None, "synchronous", "full").map_err(from_sqlite)?;
+    enter_wal_mode(&connection, patience)?;
+    if judgement != Judgement::Store {
+        loop {
+            match create(&mut connection, adopts) {
+                Err(error) if error.status == Status::Busy => wait_for_lock(patience)?,
+                other => break other?,
+            }
+        }
+    }
+    let real_path = real_path(&connection, &path);
+    let snapshot = retry_busy(patience, || Snapshot::take(&connection))?;
+    // Opened before the log is trusted with anything of ours, after SQLite has made it.
+    let log = Log::open(&real_path)?;
+    bring_in_log(&connection, patience)?;
+    sync_folder_of(&real_path)?;
+    connection.pragma_update(None, "synchronous", "normal").map_err(from_sqlite)?;
+
+    let segments = SegmentsCache::default();
+    let mark = segments.at_version(&connection, snapshot.version)?.mark();
+    let durability = Durability::new(Some(log), snapshot.head);
+    let mut shared = shared(durability, mark, snapshot.head, busy_timeout);
+    shared.segments = segments;
+    let shared = Arc::new(shared);
+    let behind = snapshot.head - mark;
+    if behind <= TAIL_EVENTS as i64 {
+        let mut decoder = Decoder::default();
+        shared.tail.catch_up(&connection, &mut decoder, snapshot, mark)?;
+    }
+    let writer = Arc::new(Writer::new(connection));
+    if behind > TAIL_EVENTS as i64 {
+        // The index is missing, or far behind: it is made anew before anything is answered.
+        while write_segment(&shared, &writer, SEGMENT_EVENTS)? {}
+    }
+    let maintenance =
+        Maintenance::new(Arc::clone(&shared), Arc::clone(&writer), connect(&place, Role::Write)?);
+    let thread = std::thread::Builder::new()
+        .name("dcb-maintenance".into())
+        .spawn(move || maintenance.run())?;
+    Ok(SqliteStore {
+        shared,
+        writer: Some(writer),
+        readers: Some(Readers::new(place, Role::Read)),
+        maintenance: Mutex::new(Some(thread)),
+        poller: Mutex::new(()),
+    })
+}
+
+/// Judges a file without changing a byte of it.
+fn judge_unchanged(place: &Place, patience: &Patience) -> Result<Judgement> {
+    let connection = connect(place, Role::Read)?;
+    match judge_patiently(&connection, patience) {
+        // The journal of a transaction that a crash cut off. Where that was the very first one,
+        // of a file that has no content yet, whoever writes next undoes it.
+        Err(error)
+            if error.detail == rusqlite::ffi::SQLITE_READONLY_ROLLBACK && is_one_page(place) =>
+        {
+            Ok(Judgement::Empty)
+        }
+        other => other,
+    }
+}
+
+fn is_one_page(place: &Place) -> bool {
+    match place {
+        Place::File(path) => std::fs::metadata(path).is_ok_and(|metadata| metadata.len() <= 4096),
+        Place::Memory => false,
+    }
+}
+
+fn judge_patiently(connection: &Connection, patience: &Patience) -> Result<Judgement> {
+    loop {
+        match judge(connection) {
+            Err(error) if error.status == Status::Busy => wait_for_lock(patience)?,
+            other => return other,
+        }
+    }
+}
+
+fn no_store() -> Error {
+    Error::new(
+        Status::UnsupportedFormat,
+        "the file is a database without a store in it (the option adopt takes a store in)",
+    )
+}
+
+/// A log that cannot be read without writing beside it has a way out, which the message names.
+fn explain_read_only(error: Error, path: &Path) -> Error {
+    let is_stuck = matches!(
+        error.detail,
+        rusqlite::ffi::SQLITE_CANTOPEN | rusqlite::ffi::SQLITE_READONLY_CANTINIT
+    ) || error.detail & 0xff == rusqlite::ffi::SQLITE_CANTOPEN;
+    if is_stuck && path.exists() {
+        return Error {
+            message: "the log beside the file neither exists nor can be made here: if nobody \
+                      writes the file, open it with the option immutable"
+                .into(),
+            ..error
+        };
+    }
+    error
+}
+
+fn is_in_wal_mode(connection: &Connection) -> Result<bool> {
+    let mode: String =
+        connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(from_sqlite)?;
+    Ok(mode.eq_ignore_ascii_case("wal"))
+}
+
+fn enter_wal_mode(connection: &Connection, patience: &Patience) -> Result<()> {
+    let mode: String = retry_busy(patience, || {
+        connection.query_row("PRAGMA journal_mode = wal", [], |row| row.get(0))
+    })?;
+    if mode.eq_ignore_ascii_case("wal") {
+        return Ok(());
+    }
+    Err(Error::new(
+        Status::Io,
+        format!("the file system does not allow a write-ahead log (the journal mode stays {mode})"),
+    ))
+}
+
+/// Brings into the database, with a full sync, what the log held when it was opened: its last
+/// writer may have died between a write and its sync, or been told that a sync failed.
+fn bring_in_log(connection: &Connection, patience: &Patience) -> Result<()> {
+    let mut first_log = None;
+    loop {
+        let checkpoint = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        });
+        match checkpoint {
+            Ok((busy, log, done)) => {
+                let wanted = *first_log.get_or_insert(log);
+                if busy == 0 && (done >= wanted || log < wanted) {
+                    return Ok(());
+                }
+            }
+            Err(error) if is_busy(&error) => {}
+            Err(error) => return Err(from_sqlite(error)),
+        }
+        wait_for_lock(patience).map_err(|error| match error.status {
+            Status::Busy => Error {
+                message: "a reader in another process keeps the log from being made durable".into(),
+                ..busy()
+            },
+            _ => error,
+        })?;
+    }
+}
+
+/// The path by which SQLite names the log: symbolic links followed.
+fn real_path(connection: &Connection, path: &Path) -> PathBuf {
+    connection.path().filter(|own| !own.is_empty()).map_or_else(|| path.to_owned(), PathBuf::from)
+}
+
+impl SqliteStore {
+    /// What every call looks at first.
+    fn start(&self, call: &Call, default: Option<Duration>) -> Result<Patience> {
+        self.shared.watch.check_open()?;
+        let patience = call.start(default);
+        patience.check_cancel()?;
+        Ok(patience)
+    }
+
+    /// The position up to which a snapshot may be shown.
+    ///
+    /// What this process has committed but not synced is left out: its appends are not answered
+    /// yet. Where there is anything of others in between, the log is synced first, for they may
+    /// have answered theirs.
+    fn visible(&self, head: i64) -> Result<i64> {
+        let durability = &self.shared.durability;
+        let durable = durability.durable();
+        if head <= durable || durability.log().is_none() {
+            return Ok(head);
+        }
+        if self.shared.own.cover(durable, head) || durability.failure().is_some() {
+            return Ok(durable);
+        }
+        match durability.ensure(head) {
+            Ok(()) => {
+                self.shared.watch.publish(head);
+                Ok(head)
+            }
+            Err(_) => Ok(durability.durable()),
+        }
+    }
+
+    fn look(&self, patience: &Patience) -> Result<i64> {
+        let snapshot = {
+            let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), patience)?;
+            let _gate = self.shared.pass_gate();
+            connection.snapshot(patience)?
+        };
+        self.visible(snapshot.head)
+    }
+
+    /// One transaction's part of a batch. Gives whether the batch is done.
+    fn read_some(
+        &self,
+        reading: &mut Reading,
+        left: &mut Batch,
+        patience: &Patience,
+        sink: &mut dyn Sink,
+    ) -> Result<bool> {
+        let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), patience)?;
+        let _gate = self.shared.pass_gate();
+        connection.transaction(patience, |connection, decoder, snapshot| {
+            if !reading.has_begun() {
+                reading.begin(self.visible(snapshot.head)?);
+            }
+            let Some(span) = reading.span() else { return Ok(true) };
+            let segments = self.shared.segments.at_version(connection, snapshot.version)?;
+            if span.high > segments.mark() {
+                self.shared.tail.catch_up(connection, decoder, snapshot, segments.mark())?;
+            }
+            let view = View { connection, segments, tail: &self.shared.tail };
+            let until = Instant::now() + TRANSACTION;
+            let query = reading.query().clone();
+            let backwards = reading.backwards();
+            let progress =
+                view.search(decoder, &query, span, backwards, Some(until), &mut |event| {
+                    sink.event(event)?;
+                    reading.gave(event.position);
+                    left.max_events -= 1;
+                    left.max_bytes = left.max_bytes.saturating_sub(event.text_len());
+                    let full = left.max_events == 0 || left.max_bytes == 0;
+                    let done = full || reading.span().is_none();
+                    Ok(if done { Walk::Stop } else { Walk::On })
+                })?;
+            match progress {
+                Progress::Exhausted => reading.finish(),
+                Progress::Reached(position) => reading.passed(position),
+            }
+            Ok(left.max_events == 0 || left.max_bytes == 0 || reading.span().is_none())
+        })
+    }
+}
+
+impl Store for SqliteStore {
+    fn append(&self, request: AppendRequest, call: &Call) -> Result<i64> {
+        let patience = self.start(call, self.shared.busy_timeout)?;
+        let Some(writer) = &self.writer else {
+            return Err(Error::new(Status::ReadOnly, "the store was opened read-only"));
+        };
+        if let Some(failure) = self.shared.durability.failure() {
+            return Err(failure);
+        }
+        let last = writer.append(&self.shared, request, &patience)?;
+        if self.shared.is_tail_too_long() {
+            // Whether it works or not, the append is done: maintenance meets the cause again.
+            let _ = write_segment(&self.shared, writer, SEGMENT_EVENTS);
+        }
+        Ok(last)
+    }
+
+    fn read(
+        &self,
+        reading: &mut Reading,
+        batch: Batch,
+        call: &Call,
+        sink: &mut dyn Sink,
+    ) -> Result<()> {
+        let patience = self.start(call, self.shared.busy_timeout)?;
+        let mut left = Batch { max_bytes: batch.max_bytes.max(1), ..batch };
+        if left.max_events == 0 {
+            return Ok(());
+        }
+        while !self.read_some(reading, &mut left, &patience, sink)? {
+            self.shared.watch.check_open()?;
+            patience.check_cancel()?;
+        }
+        Ok(())
+    }
+
+    fn head(&self, call: &Call) -> Result<i64> {
+        let patience = self.start(call, self.shared.busy_timeout)?;
+        self.look(&patience)
+    }
+
+    fn wait(&self, after: i64, call: &Call) -> Result<i64> {
+        let patience = self.start(call, None)?;
+        loop {
+            // One waiter looks for all: what it sees wakes the others.
+            let polls = self.poller.try_lock();
+            if polls.is_ok() {
+                let head = self.look(&self.shared.patience())?;
+                self.shared.watch.publish(head);
+            }
+            // Who does not poll takes over soon after the one who does is gone.
+            if let Some(head) = self.shared.watch.wait_above(after, &patience, Some(POLL))? {
+                return Ok(head);
+            }
+        }
+    }
+
+    fn close(&self) {
+        self.shared.watch.close();
+        self.shared.chores.end();
+        let thread = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+        if let Some(readers) = &self.readers {
+            readers.close();
+        }
+        if let Some(writer) = &self.writer {
+            // The last to leave: SQLite brings the log into the database.
+            drop(writer.close());
+        }
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,322 @@
+//! What one transaction sees: the segments, the recent events in memory, and rows in between.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use rusqlite::Connection;
+
+use super::rows::{Decoder, Walk, to_owned};
+use super::search::Disk;
+use super::segments::Segments;
+use crate::domain::{Event, EventView, Query, SequencedEvent, Span};
+use crate::error::Result;
+use crate::index::{Index, Progress};
+
+/// The newest events are held in memory up to so many,
+pub const TAIL_EVENTS: usize = 16_384;
+/// and up to so many bytes.
+pub const TAIL_BYTES: usize = 16 * 1024 * 1024;
+
+/// What a transaction found when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The position of the newest event.
+    pub head: i64,
+    /// The version of the list of segments.
+    pub version: i64,
+}
+
+impl Snapshot {
+    /// Takes the snapshot of the connection's transaction; outside of one, of this moment.
+    pub fn take(connection: &Connection) -> rusqlite::Result<Self> {
+        connection
+            .prepare_cached(
+                "SELECT (SELECT max(position) FROM dcb_events), \
+                 (SELECT value FROM dcb_meta WHERE key = 'index')",
+            )?
+            .query_row([], |row| {
+                Ok(Snapshot {
+                    head: row.get::<_, Option<i64>>(0)?.unwrap_or(0),
+                    version: row.get(1)?,
+                })
+            })
+    }
+}
+
+/// The recent events, in memory. Every connection of the process shares them.
+#[derive(Debug)]
+pub struct Tail(RwLock<Index>);
+
+impl Tail {
+    /// A tail that begins after `base`.
+    pub fn new(base: i64) -> Self {
+        Tail(RwLock::new(Index::new(base)))
+    }
+
+    /// Looks at the index. The lock is for memory work only: no SQLite call under it.
+    pub fn read<T>(&self, look: impl FnOnce(&Index) -> T) -> T {
+        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds events that are committed; those that it has already are passed over.
+    pub fn extend(&self, events: &[Arc<SequencedEvent>]) {
+        let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for event in events {
+            if event.position == index.head() + 1 {
+                index.push(Arc::clone(event));
+            }
+        }
+    }
+
+    /// Begins anew after `base`, unless it has come that far by now.
+    fn restart(&self, base: i64) {
+        let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if index.head() < base {
+            *index = Index::new(base);
+        }
+    }
+
+    /// Drops the oldest events that the segments cover, as far as the bounds ask for it.
+    pub fn trim(&self, mark: i64) {
+        let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        while index.base() < mark
+            && (index.len() > TAIL_EVENTS / 2 || index.footprint() > TAIL_BYTES / 2)
+        {
+            let step = (index.len() / 16).max(1) as i64;
+            let through = mark.min(index.base() + step);
+            index.forget_through(through);
+        }
+    }
+
+    /// Brings the tail up to the snapshot of the connection's transaction, where others have
+    /// appended: the bounds hold even where they have appended very much.
+    pub fn catch_up(
+        &self,
+        connection: &Connection,
+        decoder: &mut Decoder,
+        snapshot: Snapshot,
+        mark: i64,
+    ) -> Result<()> {
+        let own_head = self.read(Index::head);
+        if own_head >= snapshot.head {
+            return Ok(());
+        }
+        let low = own_head.max(mark).max(snapshot.head.saturating_sub(TAIL_EVENTS as i64));
+        let span = Span { low, high: snapshot.head };
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        decoder.scan(connection, span, true, |view| {
+            bytes += view.text_len();
+            if bytes > TAIL_BYTES {
+                return Ok(Walk::Stop);
+            }
+            events.push(to_owned(view)?);
+            Ok(Walk::On)
+        })?;
+        events.reverse();
+        self.restart(snapshot.head - events.len() as i64);
+        self.extend(&events);
+        Ok(())
+    }
+}
+
+/// Where the next stretch of a search is looked up.
+enum Piece {
+    Memory(Span),
+    Segments(Span),
+    /// Neither has it: the rows themselves are looked at, one by one.
+    Rows(Span),
+}
+
+/// One transaction's view of the store.
+pub struct View<'a> {
+    /// The connection, in a transaction.
+    pub connection: &'a Connection,
+    /// The segments that the transaction sees.
+    pub segments: Arc<Segments>,
+    /// The recent events.
+    pub tail: &'a Tail,
+}
+
+/// Events that are taken from memory at a time.
+const SLICE: usize = 256;
+
+impl View<'_> {
+    fn disk(&self, until: Option<Instant>) -> Disk<'_> {
+        Disk { connection: self.connection, segments: &self.segments, until }
+    }
+
+    /// The first stretch of `rest` in the direction of the search.
+    fn piece(&self, tail: &Index, rest: Span, backwards: bool) -> Piece {
+        let (base, head, mark) = (tail.base(), tail.head(), self.segments.mark());
+        let Span { low, high } = rest;
+        let first = if backwards { high } else { low + 1 };
+        // From the borders above and below the first position, the nearer to the rest.
+        let stretch = |floor: i64, ceiling: i64| {
+            if backwards {
+                Span { low: low.max(floor), high }
+            } else {
+                Span { low, high: high.min(ceiling) }
+            }
+        };
+        if first > head {
+            Piece::Rows(stretch(head, i64::MAX))
+        } else if first > base {
+            Piece::Memory(stretch(base, head))
+        } else if first > mark {
+            Piece::Rows(stretch(mark, base))
+        } else {
+            Piece::Segments(stretch(0, base.min(mark)))
+        }
+    }
+
+    /// Gives `visit` the events in `span` that `query` matches, in order, until it stops or
+    /// `until` has come.
+    pub fn search(
+        &self,
+        decoder: &mut Decoder,
+        query: &Query,
+        span: Span,
+        backwards: bool,
+        until: Option<Instant>,
+        visit: &mut dyn FnMut(&EventView<'_>) -> Result<Walk>,
+    ) -> Result<Progress> {
+        let mut rest = span;
+        let mut found = Vec::new();
+        while rest.low < rest.high {
+            let (piece, progress) = self.tail.read(|tail| {
+                let piece = self.piece(tail, rest, backwards);
+                let progress = match piece {
+                    Piece::Memory(stretch) => {
+                        tail.find(query, stretch, backwards, SLICE, &mut found)
+                    }
+                    _ => Progress::Exhausted,
+                };
+                (piece, progress)
+            });
+            let (stretch, progress) = match piece {
+                Piece::Memory(stretch) => {
+                    for event in found.drain(..) {
+                        if visit(&event.view())? == Walk::Stop {
+                            return Ok(Progress::Reached(event.position));
+                        }
+                    }
+                    (stretch, progress)
+                }
+                Piece::Segments(stretch) => {
+                    let disk = self.disk(until);
+                    let progress = disk.search(decoder, query, stretch, backwards, visit)?;
+                    if let Progress::Reached(_) = progress {
+                        return Ok(progress);
+                    }
+                    (stretch, progress)
+                }
+                Piece::Rows(stretch) => {
+                    let disk = self.disk(until);
+                    let progress = disk.scan(decoder, query, stretch, backwards, visit)?;
+                    if let Progress::Reached(_) = progress {
+                        return Ok(progress);
+                    }
+                    (stretch, progress)
+                }
+            };
+            match (progress, backwards) {
+                (Progress::Exhausted, false) => rest.low = stretch.high,
+                (Progress::Exhausted, true) => rest.high = stretch.low,
+                (Progress::Reached(position), false) => rest.low = position,
+                (Progress::Reached(position), true) => rest.high = position - 1,
+            }
+        }
+        Ok(Progress::Exhausted)
+    }
+
+    /// The lowest position in `span` whose event `query` matches.
+    pub fn first_match(
+        &self,
+        decoder: &mut Decoder,
+        query: &Query,
+        span: Span,
+    ) -> Result<Option<i64>> {
+        let mut rest = span;
+        while rest.low < rest.high {
+            let (piece, in_memory) = self.tail.read(|tail| {
+                let piece = self.piece(tail, rest, false);
+                let first = match piece {
+                    Piece::Memory(stretch) => tail.first_match(query, stretch),
+                    _ => None,
+                };
+                (piece, first)
+            });
+            let (stretch, first) = match piece {
+                Piece::Memory(stretch) => (stretch, in_memory),
+                Piece::Segments(stretch) => {
+                    (stretch, self.disk(None).first_match(decoder, query, stretch)?)
+                }
+                Piece::Rows(stretch) => {
+                    let mut first = None;
+                    self.disk(None).scan(decoder, query, stretch, false, &mut |view| {
+                        first = Some(view.position);
+                        Ok(Walk::Stop)
+                    })?;
+                    (stretch, first)
+                }
+            };
+            if first.is_some() {
+                return Ok(first);
+            }
+            rest.low = stretch.high;
+        }
+        Ok(None)
+    }
+
+    /// The position of the event with this id, at or below `head`.
+    pub fn position_of_id(
+        &self,
+        decoder: &mut Decoder,
+        id: &str,
+        head: i64,
+    ) -> Result<Option<i64>> {
+        let mut rest = Span { low: 0, high: head };
+        while rest.low < rest.high {
+            let (piece, in_memory) = self.tail.read(|tail| {
+                let piece = self.piece(tail, rest, true);
+                let position = match piece {
+                    Piece::Memory(_) => tail.position_of_id(id),
+                    _ => None,
+                };
+                (piece, position)
+            });
+            let (stretch, position) = match piece {
+                Piece::Memory(stretch) => (stretch, in_memory),
+                Piece::Segments(stretch) => {
+                    (stretch, self.disk(None).position_of_id(decoder, id, stretch)?)
+                }
+                Piece::Rows(stretch) => {
+                    let mut position = None;
+                    decoder.scan(self.connection, stretch, true, |view| {
+                        if view.id != Some(id) {
+                            return Ok(Walk::On);
+                        }
+                        position = Some(view.position);
+                        Ok(Walk::Stop)
+                    })?;
+                    (stretch, position)
+                }
+            };
+            if position.is_some() {
+                return Ok(position);
+            }
+            rest.high = stretch.low;
+        }
+        Ok(None)
+    }
+
+    /// Whether the event stored at `position` is the same as `event`.
+    pub fn is_same(&self, decoder: &mut Decoder, position: i64, event: &Event) -> Result<bool> {
+        let in_memory =
+            self.tail.read(|tail| tail.get(position).map(|stored| stored.event == *event));
+        match in_memory {
+            Some(same) => Ok(same),
+            None => decoder.at(self.connection, position, |view| Ok(view.is_same_as(event))),
+        }
+    }
+}
