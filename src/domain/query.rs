@@ -1,6 +1,6 @@
 //! Which events are asked for.
 
-use super::{EventType, EventView, Tag, Term};
+use super::{EventType, EventView, Tag, Tags, Term};
 use crate::error::{Error, Result};
 use crate::limits::MAX_ITEMS_PER_QUERY;
 
@@ -60,8 +60,13 @@ impl Item {
 
     /// Whether `event` is one of these.
     pub fn matches(&self, event: &EventView<'_>) -> bool {
-        (self.types.is_empty() || self.types.iter().any(|wanted| *wanted.text == *event.event_type))
-            && self.tags.iter().all(|wanted| event.tags.contains(&wanted.text))
+        self.allows(event.event_type, event.tags)
+    }
+
+    /// Whether an event of this type, with these tags, is one of these.
+    pub fn allows(&self, event_type: &str, tags: Tags<'_>) -> bool {
+        (self.types.is_empty() || self.types.iter().any(|wanted| *wanted.text == *event_type))
+            && self.tags.iter().all(|wanted| tags.contains(&wanted.text))
     }
 }
 

@@ -89,7 +89,7 @@ impl Index {
                 let found = run
                     .positions()
                     .take_while(|&position| first.is_none_or(|first| position < first))
-                    .find(|&position| item.matches(&self.at(position).view()));
+                    .find(|&position| allows(item, self.at(position)));
                 first = found.or(first);
             });
             if let Some(first) = first {
@@ -125,6 +125,8 @@ impl Index {
         for item in items {
             self.each_run(item, span, |run| cursors.extend(Cursor::new(run, backwards)));
         }
+        let candidates: usize = cursors.iter().map(|cursor| 1 + cursor.run.left.len()).sum();
+        out.reserve(candidates.min(max).min(MAX_EXAMINED));
         let mut cursors = BinaryHeap::from(cursors);
         let (mut examined, mut given, mut taken) = (0, 0, false);
         while let Some(mut cursor) = cursors.peek_mut() {
@@ -137,7 +139,7 @@ impl Index {
             }
             if !taken {
                 let event = self.at(reached);
-                if cursor.run.item.matches(&event.view()) {
+                if allows(cursor.run.item, event) {
                     out.push(Arc::clone(event));
                     given += 1;
                     taken = true;
@@ -198,6 +200,12 @@ impl Index {
             _ => types().for_each(each),
         }
     }
+}
+
+/// Whether `event` itself is what `item` asks for. By the two parts that this rests on: a whole
+/// view of an event takes longer to make than to judge.
+fn allows(item: &Item, event: &SequencedEvent) -> bool {
+    item.allows(event.event.event_type(), event.event.tags())
 }
 
 /// Whether `runs` hold fewer than `count` positions together.
