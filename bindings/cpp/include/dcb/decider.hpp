@@ -1,0 +1,127 @@
+/// \file
+/// Deciders, and the handler that carries out their decisions.
+
+#ifndef DCB_DECIDER_HPP
+#define DCB_DECIDER_HPP
+
+#include <dcb/store.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <random>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace dcb {
+
+/// A decision as four pure functions.
+template <class State, class Command> struct decider {
+    /// The events on which the decision about a command rests.
+    std::function<dcb::query(const Command &)> query;
+
+    /// The events that the command leads to; none if there is nothing to do. Throws, whatever it
+    /// likes, to refuse.
+    std::function<std::vector<event>(const State &, const Command &)> decide;
+
+    /// The state after one more event.
+    std::function<State(State, const event_view &)> evolve;
+
+    /// The state before any event.
+    std::function<State()> initial_state = [] { return State{}; };
+
+    /// The state after a range of events, each an event_view or a sequenced_event.
+    template <class Range> [[nodiscard]] State fold(Range &&events) const {
+        State state = initial_state();
+        for (const auto &e : events) {
+            state = evolve(std::move(state), e);
+        }
+        return state;
+    }
+};
+
+/// How often a refused append is decided anew, and how long the handler waits before it.
+///
+/// The wait before try `n` + 1 is drawn evenly from zero to `first_delay` * 2^(n - 1), `max_delay`
+/// at most, so that rivals do not meet again.
+struct retry_policy {
+    /// Tries in all; 1 is no retry.
+    int attempts = 10;
+    std::chrono::microseconds first_delay = std::chrono::milliseconds(1);
+    std::chrono::microseconds max_delay = std::chrono::milliseconds(100);
+};
+
+/// Handles commands: reads, decides, appends under the condition that nothing has changed since,
+/// and begins again if something has. Any number of threads may call it at once, if they may call
+/// the decider's functions. The store has to outlive it.
+template <class State, class Command> class command_handler {
+  public:
+    /// Throws dcb::error if the policy allows no try at all.
+    command_handler(store &to, decider<State, Command> how, retry_policy retry = {})
+        : store_(&to), decider_(std::move(how)), retry_(retry) {
+        if (retry_.attempts < 1) {
+            detail::invalid("attempts", "must be at least 1");
+        }
+    }
+
+    /// Gives the position of the last event that was appended, or nothing if the decider decided
+    /// on none, in which case nothing is appended.
+    ///
+    /// What `decide` throws comes out as it is. Throws dcb::condition_failed when the tries are
+    /// used up, and dcb::error when the store fails. The call options hold for each try.
+    std::optional<std::int64_t> handle(const Command &command,
+                                       const call_options &options = {}) const {
+        const query q = decider_.query(command);
+        for (int attempt = 1;; ++attempt) {
+            cursor past = store_->read(q, {}, options);
+            const State state = decider_.fold(past);
+            const std::vector<event> events = decider_.decide(state, command);
+            if (events.empty()) {
+                return std::nullopt;
+            }
+            const append_condition unchanged{q, past.position()};
+            if (attempt == retry_.attempts) {
+                return store_->append(events, unchanged, options);
+            }
+            if (const append_result result = store_->try_append(events, unchanged, options)) {
+                return result.position();
+            }
+            pause(attempt, options);
+        }
+    }
+
+  private:
+    void pause(int attempt, const call_options &options) const {
+        using std::chrono::microseconds;
+        microseconds longest = std::min(retry_.first_delay, retry_.max_delay);
+        for (int i = 1; i < attempt && longest < retry_.max_delay; ++i) {
+            longest = longest > retry_.max_delay / 2 ? retry_.max_delay : longest * 2;
+        }
+        if (longest <= microseconds::zero()) {
+            return;
+        }
+        thread_local std::minstd_rand random{std::random_device{}()};
+        const microseconds delay(
+            std::uniform_int_distribution<microseconds::rep>(0, longest.count())(random));
+        if (options.cancel == nullptr) {
+            std::this_thread::sleep_for(delay);
+            return;
+        }
+        // A wait for a position that no event can have sleeps, and ends when it is cancelled.
+        static_cast<void>(
+            store_->wait(std::numeric_limits<std::int64_t>::max(),
+                         {std::chrono::ceil<std::chrono::milliseconds>(delay), options.cancel}));
+    }
+
+    store *store_;
+    decider<State, Command> decider_;
+    retry_policy retry_;
+};
+
+} // namespace dcb
+
+#endif // DCB_DECIDER_HPP

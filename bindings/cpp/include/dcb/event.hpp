@@ -1,0 +1,279 @@
+/// \file
+/// Events: what is appended, and what is read.
+
+#ifndef DCB_EVENT_HPP
+#define DCB_EVENT_HPP
+
+#include <dcb/detail/text.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace dcb {
+
+/// A valid tag: `key:value`, split at the first colon, or a bare key. At most 255 bytes of UTF-8.
+class tag {
+  public:
+    /// From the whole text; throws dcb::error (`invalid_argument`, `too_large`) if it is no tag.
+    tag(std::string text) : text_(std::move(text)) { detail::check_tag(text_); }
+    tag(std::string_view text) : tag(std::string(text)) {}
+    tag(const char *text) : tag(std::string(text)) {}
+
+    /// From a key without a colon and a value.
+    tag(std::string_view key, std::string_view value) : tag(join(key, value)) {}
+
+    [[nodiscard]] const std::string &text() const noexcept { return text_; }
+    operator std::string_view() const noexcept { return text_; }
+
+    friend bool operator==(const tag &a, const tag &b) noexcept { return a.text_ == b.text_; }
+    friend bool operator!=(const tag &a, const tag &b) noexcept { return !(a == b); }
+
+  private:
+    static std::string join(std::string_view key, std::string_view value) {
+        if (key.find(':') != std::string_view::npos) {
+            detail::invalid("tag", "a key must not contain a colon");
+        }
+        std::string text(key);
+        text += ':';
+        text += value;
+        return text;
+    }
+
+    std::string text_;
+};
+
+/// An event to be appended. Its type and tags are valid; its data and metadata are JSON text, which
+/// the store keeps byte for byte and judges when it is appended.
+class event {
+  public:
+    /// Throws dcb::error (`invalid_argument`, `too_large`) if `type` is no type, or if `data` is
+    /// plainly not one JSON value.
+    explicit event(std::string type, std::vector<tag> tags = {}, std::string data = "null")
+        : type_(std::move(type)), tags_(std::move(tags)), data_(std::move(data)) {
+        detail::check_name("type", type_);
+        detail::check_embeddable("data", data_);
+    }
+
+    /// Gives the event an id, unique in the store, which makes its append repeatable: either all
+    /// events of an append have one, or none has.
+    event &id(std::string id) & {
+        detail::check_name("id", id);
+        id_ = std::move(id);
+        return *this;
+    }
+    event &&id(std::string text) && { return std::move(id(std::move(text))); }
+
+    /// Gives the event metadata: the text of a JSON object.
+    event &metadata(std::string metadata) & {
+        detail::check_embeddable("metadata", metadata);
+        metadata_ = std::move(metadata);
+        return *this;
+    }
+    event &&metadata(std::string text) && { return std::move(metadata(std::move(text))); }
+
+    [[nodiscard]] const std::string &type() const noexcept { return type_; }
+    [[nodiscard]] const std::vector<tag> &tags() const noexcept { return tags_; }
+    [[nodiscard]] const std::string &data() const noexcept { return data_; }
+    [[nodiscard]] const std::optional<std::string> &id() const noexcept { return id_; }
+    [[nodiscard]] const std::optional<std::string> &metadata() const noexcept { return metadata_; }
+
+  private:
+    std::string type_;
+    std::vector<tag> tags_;
+    std::string data_;
+    std::optional<std::string> id_;
+    std::optional<std::string> metadata_;
+};
+
+namespace detail {
+
+inline void write_event(std::string &out, const event &e) {
+    out += R"({"type":)";
+    write_string(out, e.type());
+    out += R"(,"tags":)";
+    write_list(out, e.tags(), [](std::string &to, const tag &t) { write_string(to, t); });
+    out += R"(,"data":)";
+    out += e.data();
+    if (e.id()) {
+        out += R"(,"id":)";
+        write_string(out, *e.id());
+    }
+    if (e.metadata()) {
+        out += R"(,"metadata":)";
+        out += *e.metadata();
+    }
+    out += '}';
+}
+
+inline std::string_view view(const dcb_str &text) noexcept {
+    return text.len == 0 ? std::string_view() : std::string_view(text.data, text.len);
+}
+
+} // namespace detail
+
+/// Microseconds of UTC; set by the store, and no order.
+using timestamp = std::chrono::time_point<std::chrono::system_clock, std::chrono::microseconds>;
+
+/// An event that was read, with storage of its own.
+struct sequenced_event {
+    std::int64_t position = 0;
+    dcb::timestamp timestamp{};
+    std::string type{};
+    std::vector<std::string> tags{};
+    std::string data = "null"; ///< JSON text, as it was given
+    std::optional<std::string> id{};
+    std::optional<std::string> metadata{}; ///< JSON text, as it was given
+};
+
+/// The tags of an event, as `std::string_view`s, in the order in which they were given.
+class tag_views {
+  public:
+    class iterator {
+      public:
+        using iterator_category = std::input_iterator_tag;
+        using value_type = std::string_view;
+        using difference_type = std::ptrdiff_t;
+        using pointer = const std::string_view *;
+        using reference = std::string_view;
+
+        iterator() = default;
+        std::string_view operator*() const { return (*tags_)[at_]; }
+        iterator &operator++() noexcept {
+            ++at_;
+            return *this;
+        }
+        iterator operator++(int) noexcept {
+            iterator before = *this;
+            ++at_;
+            return before;
+        }
+        friend bool operator==(const iterator &a, const iterator &b) noexcept {
+            return a.at_ == b.at_;
+        }
+        friend bool operator!=(const iterator &a, const iterator &b) noexcept { return !(a == b); }
+
+      private:
+        friend class tag_views;
+        iterator(const tag_views *tags, std::size_t at) noexcept : tags_(tags), at_(at) {}
+        const tag_views *tags_ = nullptr;
+        std::size_t at_ = 0;
+    };
+
+    tag_views() = default;
+    tag_views(const dcb_str *tags, std::size_t size) noexcept : borrowed_(tags), size_(size) {}
+    explicit tag_views(const std::vector<std::string> &tags) noexcept
+        : owned_(tags.data()), size_(tags.size()) {}
+
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    [[nodiscard]] std::string_view operator[](std::size_t i) const noexcept {
+        return owned_ != nullptr ? std::string_view(owned_[i]) : detail::view(borrowed_[i]);
+    }
+    [[nodiscard]] iterator begin() const noexcept { return {this, 0}; }
+    [[nodiscard]] iterator end() const noexcept { return {this, size_}; }
+
+  private:
+    const dcb_str *borrowed_ = nullptr;
+    const std::string *owned_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+/// An event that was read, in storage that belongs to somebody else: to the cursor or subscription
+/// that gave it, until that goes on to its next event, or to the sequenced_event that it was made
+/// from. Convert it to a sequenced_event to keep it.
+class event_view {
+  public:
+    event_view() = default;
+
+    explicit event_view(const dcb_event &e) noexcept
+        : position_(e.position), timestamp_us_(e.timestamp_us), type_(detail::view(e.type)),
+          data_(detail::view(e.data)), tags_(e.tags, e.tags_len) {
+        if (e.id.data != nullptr) {
+            id_ = detail::view(e.id);
+        }
+        if (e.metadata.data != nullptr) {
+            metadata_ = detail::view(e.metadata);
+        }
+    }
+
+    event_view(const sequenced_event &e) noexcept
+        : position_(e.position), timestamp_us_(e.timestamp.time_since_epoch().count()),
+          type_(e.type), data_(e.data), id_(e.id), metadata_(e.metadata), tags_(e.tags) {}
+
+    /// 1 for the store's first event; one more for each that follows.
+    [[nodiscard]] std::int64_t position() const noexcept { return position_; }
+
+    /// When the store accepted the event. It orders nothing: the position does.
+    [[nodiscard]] dcb::timestamp timestamp() const noexcept {
+        return dcb::timestamp(std::chrono::microseconds(timestamp_us_));
+    }
+
+    [[nodiscard]] std::string_view type() const noexcept { return type_; }
+
+    /// JSON text, byte for byte as it was appended.
+    [[nodiscard]] std::string_view data() const noexcept { return data_; }
+
+    [[nodiscard]] std::optional<std::string_view> id() const noexcept { return id_; }
+
+    /// The JSON text of an object, byte for byte as it was appended.
+    [[nodiscard]] std::optional<std::string_view> metadata() const noexcept { return metadata_; }
+
+    [[nodiscard]] const tag_views &tags() const noexcept { return tags_; }
+
+    /// Whether the event has the tag whose whole text is `text`.
+    [[nodiscard]] bool has_tag(std::string_view text) const noexcept {
+        for (const std::string_view tag : tags_) {
+            if (tag == text) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /// The value of the event's first tag with this key: `c1` for `course` and `course:c1`.
+    [[nodiscard]] std::optional<std::string_view> tag_value(std::string_view key) const noexcept {
+        for (const std::string_view tag : tags_) {
+            if (tag.size() > key.size() && tag[key.size()] == ':' &&
+                tag.compare(0, key.size(), key) == 0) {
+                return tag.substr(key.size() + 1);
+            }
+        }
+        return std::nullopt;
+    }
+
+    /// A copy with storage of its own.
+    explicit operator sequenced_event() const {
+        sequenced_event copy;
+        copy.position = position_;
+        copy.timestamp = timestamp();
+        copy.type = type_;
+        copy.tags.reserve(tags_.size());
+        for (const std::string_view tag : tags_) {
+            copy.tags.emplace_back(tag);
+        }
+        copy.data = data_;
+        copy.id = id_;
+        copy.metadata = metadata_;
+        return copy;
+    }
+
+  private:
+    std::int64_t position_ = 0;
+    std::int64_t timestamp_us_ = 0;
+    std::string_view type_;
+    std::string_view data_;
+    std::optional<std::string_view> id_;
+    std::optional<std::string_view> metadata_;
+    tag_views tags_;
+};
+
+} // namespace dcb
+
+#endif // DCB_EVENT_HPP

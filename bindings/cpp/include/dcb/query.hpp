@@ -1,0 +1,206 @@
+/// \file
+/// Queries, and the append conditions that are made of them.
+///
+/// \code
+///     dcb::query q = dcb::of_type("CourseDefined", "CapacityChanged").tagged("course:c1") |
+///                    dcb::of_type("StudentSubscribed").tagged(dcb::tag("student", id));
+/// \endcode
+
+#ifndef DCB_QUERY_HPP
+#define DCB_QUERY_HPP
+
+#include <dcb/event.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace dcb {
+
+/// Matches an event whose type is one of the item's types, if it names any, and which has all of
+/// the item's tags. Made by dcb::of_type and dcb::tagged; a default one matches every event.
+class query_item {
+  public:
+    query_item() = default;
+
+    /// Also events of these types. At least one is to be named.
+    template <class... Names> [[nodiscard]] query_item of_type(const Names &...names) const {
+        static_assert(sizeof...(Names) > 0, "name at least one type");
+        query_item narrowed = *this;
+        (narrowed.add_type(std::string(names)), ...);
+        return narrowed;
+    }
+
+    /// Only events with all of these tags too. At least one is to be named.
+    template <class... Tags> [[nodiscard]] query_item tagged(const Tags &...tags) const {
+        static_assert(sizeof...(Tags) > 0, "name at least one tag");
+        query_item narrowed = *this;
+        (narrowed.tags_.emplace_back(tag(tags)), ...);
+        return narrowed;
+    }
+
+    /// As above, for a number of types that only the run time knows. Throws dcb::error if there are
+    /// none: that would mean any type.
+    [[nodiscard]] query_item of_type(const std::vector<std::string> &names) const {
+        if (names.empty()) {
+            detail::invalid("types", "name at least one");
+        }
+        query_item narrowed = *this;
+        for (const std::string &name : names) {
+            narrowed.add_type(name);
+        }
+        return narrowed;
+    }
+
+    /// As above, for a number of tags that only the run time knows. Throws dcb::error if there are
+    /// none: that would mean no demand.
+    [[nodiscard]] query_item tagged(const std::vector<tag> &tags) const {
+        if (tags.empty()) {
+            detail::invalid("tags", "name at least one");
+        }
+        query_item narrowed = *this;
+        narrowed.tags_.insert(narrowed.tags_.end(), tags.begin(), tags.end());
+        return narrowed;
+    }
+
+    [[nodiscard]] const std::vector<std::string> &types() const noexcept { return types_; }
+    [[nodiscard]] const std::vector<tag> &tags() const noexcept { return tags_; }
+
+    [[nodiscard]] bool matches(const event_view &e) const noexcept {
+        const bool type_fits = types_.empty() || std::any_of(types_.begin(), types_.end(),
+                                                             [&](const std::string &type) {
+                                                                 return type == e.type();
+                                                             });
+        return type_fits &&
+               std::all_of(tags_.begin(), tags_.end(), [&](const tag &t) { return e.has_tag(t); });
+    }
+
+  private:
+    void add_type(std::string name) {
+        detail::check_name("type", name);
+        types_.push_back(std::move(name));
+    }
+
+    std::vector<std::string> types_;
+    std::vector<tag> tags_;
+};
+
+/// An item that matches events of these types.
+template <class... Names> [[nodiscard]] query_item of_type(const Names &...names) {
+    return query_item().of_type(names...);
+}
+[[nodiscard]] inline query_item of_type(const std::vector<std::string> &names) {
+    return query_item().of_type(names);
+}
+
+/// An item that matches events with all of these tags.
+template <class... Tags> [[nodiscard]] query_item tagged(const Tags &...tags) {
+    return query_item().tagged(tags...);
+}
+[[nodiscard]] inline query_item tagged(const std::vector<tag> &tags) {
+    return query_item().tagged(tags);
+}
+
+/// Matches what any of its items matches, or every event. A query without items does not exist.
+class query {
+  public:
+    /// Every event.
+    [[nodiscard]] static query all() { return query(); }
+
+    /// What this one item matches. Implicit, so that an item stands for a query.
+    query(query_item item) { items_.push_back(std::move(item)); }
+
+    /// What any of these matches. Throws dcb::error if there are none: an empty list is neither
+    /// every event nor none.
+    explicit query(std::vector<query_item> items) : items_(std::move(items)) {
+        if (items_.empty()) {
+            detail::invalid("query", "must have at least one item");
+        }
+    }
+
+    /// Whether this is query::all().
+    [[nodiscard]] bool is_all() const noexcept { return items_.empty(); }
+
+    /// The items; none in query::all().
+    [[nodiscard]] const std::vector<query_item> &items() const noexcept { return items_; }
+
+    [[nodiscard]] bool matches(const event_view &e) const noexcept {
+        return is_all() || std::any_of(items_.begin(), items_.end(),
+                                       [&](const query_item &item) { return item.matches(e); });
+    }
+
+    /// What either matches.
+    friend query operator|(query a, const query &b) {
+        if (a.is_all() || b.is_all()) {
+            return all();
+        }
+        a.items_.insert(a.items_.end(), b.items_.begin(), b.items_.end());
+        return a;
+    }
+
+  private:
+    query() = default;
+    std::vector<query_item> items_;
+};
+
+/// What either matches.
+[[nodiscard]] inline query operator|(query_item a, query_item b) {
+    return query(std::move(a)) | query(std::move(b));
+}
+
+/// Guards an append: it fails if an event that matches the query has a position above `after`.
+struct append_condition {
+    append_condition(query fail_if_events_match_, std::int64_t after_)
+        : fail_if_events_match(std::move(fail_if_events_match_)), after(after_) {}
+
+    query fail_if_events_match;
+
+    /// The position up to which the caller knows all matching events, such as cursor::position
+    /// after a read to the end. 0: every event counts.
+    std::int64_t after;
+};
+
+namespace detail {
+
+inline void write_query(std::string &out, const query &q) {
+    if (q.is_all()) {
+        out += "null";
+        return;
+    }
+    out += R"({"items":)";
+    write_list(out, q.items(), [](std::string &to, const query_item &item) {
+        const char *comma = "";
+        to += '{';
+        if (!item.types().empty()) {
+            to += R"("types":)";
+            write_list(to, item.types(),
+                       [](std::string &s, std::string_view t) { write_string(s, t); });
+            comma = ",";
+        }
+        if (!item.tags().empty()) {
+            to += comma;
+            to += R"("tags":)";
+            write_list(to, item.tags(),
+                       [](std::string &s, std::string_view t) { write_string(s, t); });
+        }
+        to += '}';
+    });
+    out += '}';
+}
+
+inline void write_condition(std::string &out, const append_condition &condition) {
+    out += R"({"failIfEventsMatch":)";
+    write_query(out, condition.fail_if_events_match);
+    out += R"(,"after":)";
+    out += std::to_string(condition.after);
+    out += '}';
+}
+
+} // namespace detail
+} // namespace dcb
+
+#endif // DCB_QUERY_HPP

@@ -1,0 +1,89 @@
+// The test harness: tests register themselves, checks count failures and go on.
+
+#ifndef DCB_TEST_CHECK_HPP
+#define DCB_TEST_CHECK_HPP
+
+#include <dcb/store.hpp>
+
+#include <functional>
+#include <iostream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace check {
+
+struct test {
+    const char *name;
+    void (*run)();
+};
+
+std::vector<test> &tests();
+
+/// Notes a failure of the running test. Any thread may.
+void fail(const char *file, int line, const std::string &what);
+
+/// A new, empty store of the kind that the program was started for.
+dcb::store fresh_store();
+
+/// The URI of a store that nobody has opened yet; of one that persists, if any kind does.
+std::string fresh_uri();
+
+/// Whether a store of fresh_uri() can be closed and opened again.
+bool persists();
+
+struct registration {
+    registration(const char *name, void (*run)()) { tests().push_back({name, run}); }
+};
+
+template <class T> std::string show(const T &value) {
+    std::ostringstream out;
+    out << value;
+    return out.str();
+}
+
+template <class A, class B>
+void equal(const char *file, int line, const char *text, const A &actual, const B &expected) {
+    if (!(actual == expected)) {
+        fail(file, line, std::string(text) + " is " + show(actual) + ", not " + show(expected));
+    }
+}
+
+template <class Run>
+void throws(const char *file, int line, const char *text, dcb::status expected, Run run) {
+    try {
+        run();
+    } catch (const dcb::error &e) {
+        if (e.status() != expected) {
+            fail(file, line,
+                 std::string(text) + " throws " + std::string(dcb::status_name(e.status())) + ": " +
+                     e.what());
+        }
+        return;
+    }
+    fail(file, line, std::string(text) + " does not throw");
+}
+
+} // namespace check
+
+#define TEST(name)                                                                                 \
+    static void name();                                                                            \
+    static const check::registration name##_registration(#name, name);                             \
+    static void name()
+
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            check::fail(__FILE__, __LINE__, #condition " does not hold");                          \
+        }                                                                                          \
+    } while (false)
+
+#define CHECK_EQUAL(actual, expected)                                                              \
+    check::equal(__FILE__, __LINE__, #actual, (actual), (expected))
+
+/// The expression throws a dcb::error of this status.
+#define CHECK_THROWS(expected, ...)                                                                \
+    check::throws(__FILE__, __LINE__, #__VA_ARGS__, dcb::status::expected,                         \
+                  [&] { static_cast<void>(__VA_ARGS__); })
+
+#endif // DCB_TEST_CHECK_HPP

@@ -1,0 +1,321 @@
+// Plays the conformance corpus through dcb.hpp; its format is in tests/conformance/README.md.
+//
+// usage: cpp-conformance URI FOLDER
+//
+// URI `sqlite:` stands for a file of its own for each case; others are opened as they are.
+
+#include "raw_json.hpp"
+#include "temporary_folder.hpp"
+
+#include <dcb/store.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+using nlohmann::json;
+
+namespace {
+
+/// What came is not what was expected.
+struct mismatch : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+template <class A, class B>
+void expect_equal(const std::string &what, const A &actual, const B &expected) {
+    if (!(actual == expected)) {
+        throw mismatch(what + ": expected " + json(expected).dump() + ", got " +
+                       json(actual).dump());
+    }
+}
+
+/// A key that the runner does not know would be a demand that it does not check.
+void know_keys(const json &object, const std::set<std::string> &known) {
+    for (const auto &[key, value] : object.items()) {
+        if (known.count(key) == 0) {
+            throw mismatch("the runner does not know the key " + key);
+        }
+    }
+}
+
+/// One way of reading: its name, and what it gave.
+struct reading {
+    std::vector<dcb::sequenced_event> events;
+    std::int64_t position = 0;
+};
+
+reading read_document(const dcb::store &store, const std::string &request) {
+    reading result;
+    const dcb::buffer document = store.read_json(request);
+    const auto top = raw_json::members(document.view());
+    if (top.size() != 2 || top[0].first != "events" || top[1].first != "position") {
+        throw mismatch("a read result has the keys events and position");
+    }
+    result.position = std::stoll(std::string(top[1].second));
+    for (const std::string_view text : raw_json::elements(top[0].second)) {
+        dcb::sequenced_event event;
+        std::string keys;
+        for (const auto &[key, value] : raw_json::members(text)) {
+            keys += std::string(key) + ' ';
+            if (key == "position") {
+                event.position = std::stoll(std::string(value));
+            } else if (key == "type") {
+                event.type = json::parse(value);
+            } else if (key == "tags") {
+                event.tags = json::parse(value).get<std::vector<std::string>>();
+            } else if (key == "data") {
+                event.data = value;
+            } else if (key == "id") {
+                event.id = json::parse(value).get<std::string>();
+            } else if (key == "metadata") {
+                event.metadata = value;
+            }
+        }
+        std::string expected = "position type tags data ";
+        expected += event.id ? "id " : "";
+        expected += event.metadata ? "metadata " : "";
+        expect_equal("the keys of an event", keys, expected + "timestamp ");
+        result.events.push_back(std::move(event));
+    }
+    return result;
+}
+
+reading read_cursor(const dcb::store &store, const std::string &request, std::size_t batch) {
+    reading result;
+    dcb::cursor cursor = store.read_cursor(request, batch);
+    for (const dcb::event_view &e : cursor) {
+        result.events.push_back(static_cast<dcb::sequenced_event>(e));
+    }
+    result.position = cursor.position();
+    return result;
+}
+
+void check_event(const dcb::sequenced_event &actual, const json &expected) {
+    know_keys(expected,
+              {"position", "type", "tags", "data", "data_text", "id", "metadata", "metadata_text"});
+    if (expected.contains("position")) {
+        expect_equal("position", actual.position, expected["position"]);
+    }
+    if (expected.contains("type")) {
+        expect_equal("type", actual.type, expected["type"]);
+    }
+    expect_equal("tags", actual.tags,
+                 expected.value("tags", json::array()).get<std::vector<std::string>>());
+    if (expected.contains("data_text")) {
+        expect_equal("data_text", actual.data, expected["data_text"]);
+    } else {
+        expect_equal("data", json::parse(actual.data), expected.value("data", json()));
+    }
+    expect_equal("id", actual.id ? json(*actual.id) : json(), expected.value("id", json()));
+    if (expected.contains("metadata_text")) {
+        expect_equal("metadata_text", actual.metadata.value_or(""), expected["metadata_text"]);
+    } else {
+        expect_equal("metadata", actual.metadata ? json::parse(*actual.metadata) : json(),
+                     expected.value("metadata", json()));
+    }
+}
+
+void check_reading(const reading &actual, const json &expected) {
+    std::vector<std::int64_t> positions;
+    for (const dcb::sequenced_event &e : actual.events) {
+        positions.push_back(e.position);
+    }
+    if (expected.contains("positions")) {
+        expect_equal("positions", positions, expected["positions"]);
+    }
+    if (expected.contains("position")) {
+        expect_equal("position", actual.position, expected["position"]);
+    }
+    if (expected.contains("events")) {
+        const json &events = expected["events"];
+        expect_equal("the number of events", actual.events.size(), events.size());
+        for (std::size_t i = 0; i < events.size(); ++i) {
+            try {
+                check_event(actual.events[i], events[i]);
+            } catch (const mismatch &m) {
+                throw mismatch("events[" + std::to_string(i) + "]." + m.what());
+            }
+        }
+    }
+}
+
+/// Runs `step`, which checks its own result, and holds how it ends against `expected`.
+template <class Step> void check_outcome(const json &expected, Step step) {
+    const std::string status = expected.value("status", "ok");
+    try {
+        step();
+    } catch (const dcb::error &e) {
+        const std::string came(dcb::status_name(e.status()));
+        if (came != status) {
+            throw mismatch("status: expected " + status + ", got " + came + ": " + e.what());
+        }
+        if (expected.contains("position")) {
+            expect_equal("the error's position", e.position(), expected["position"]);
+        }
+        if (expected.contains("message_contains")) {
+            const std::string piece = expected["message_contains"];
+            if (std::string_view(e.what()).find(piece) == std::string_view::npos) {
+                throw mismatch("the message \"" + std::string(e.what()) + "\" lacks \"" + piece +
+                               "\"");
+            }
+        }
+        return;
+    }
+    expect_equal("status", "ok", status);
+}
+
+class player {
+  public:
+    explicit player(std::string uri) : uri_(std::move(uri)) { open(); }
+
+    void play(const json &step) {
+        know_keys(step, {"append", "append_text", "read", "read_text", "head", "count", "wait",
+                         "reopen", "expect"});
+        const json expect = step.value("expect", json::object());
+        know_keys(expect, {"status", "last", "positions", "events", "position", "message_contains",
+                           "head", "count"});
+        if (step.size() != (step.contains("expect") ? 2u : 1u)) {
+            throw mismatch("a step does one thing");
+        }
+        if (step.contains("append") || step.contains("append_text")) {
+            append(request(step, "append"), expect);
+        } else if (step.contains("read") || step.contains("read_text")) {
+            read(request(step, "read"), expect);
+        } else if (step.contains("head")) {
+            check_outcome(expect, [&] { compare("head", store_->head(), expect); });
+        } else if (step.contains("count")) {
+            check_outcome(expect, [&] { compare("count", store_->count(), expect); });
+        } else if (step.contains("wait")) {
+            wait(step["wait"], expect);
+        } else if (step.contains("reopen")) {
+            if (uri_.rfind("sqlite:/", 0) == 0) {
+                open();
+            }
+        } else {
+            throw mismatch("a step does something");
+        }
+    }
+
+  private:
+    void open() {
+        store_.reset();
+        store_.emplace(uri_);
+    }
+
+    static std::string request(const json &step, const std::string &key) {
+        return step.contains(key) ? step[key].dump() : step[key + "_text"].get<std::string>();
+    }
+
+    static void compare(const char *key, std::int64_t actual, const json &expect) {
+        if (expect.contains(key)) {
+            expect_equal(key, actual, expect[key]);
+        }
+    }
+
+    void append(const std::string &document, const json &expect) {
+        check_outcome(expect, [&] {
+            const dcb::append_result result = store_->try_append_json(document);
+            if (!result) {
+                throw dcb::condition_failed("the append condition failed", result.position());
+            }
+            compare("last", result.position(), expect);
+        });
+        // Judged once more, a refused append is refused in the same way when it throws.
+        if (expect.value("status", "ok") != "ok") {
+            check_outcome(expect, [&] { store_->append_json(document); });
+        }
+    }
+
+    void read(const std::string &document, const json &expect) {
+        const auto way = [&](const char *name, auto read) {
+            try {
+                check_outcome(expect, [&] { check_reading(read(), expect); });
+            } catch (const mismatch &m) {
+                throw mismatch(std::string(name) + ": " + m.what());
+            }
+        };
+        way("as one document", [&] { return read_document(*store_, document); });
+        way("in batches of one", [&] { return read_cursor(*store_, document, 1); });
+        way("in large batches", [&] { return read_cursor(*store_, document, 1000); });
+    }
+
+    void wait(const json &arguments, const json &expect) {
+        know_keys(arguments, {"after", "timeout_ms"});
+        const std::chrono::milliseconds timeout(arguments.at("timeout_ms").get<std::int64_t>());
+        check_outcome(expect, [&] {
+            const auto head = store_->wait(arguments.at("after"), {timeout});
+            if (!head) {
+                throw dcb::error(dcb::status::timeout, "the wait timed out");
+            }
+            compare("head", *head, expect);
+        });
+    }
+
+    std::string uri_;
+    std::optional<dcb::store> store_;
+};
+
+/// Plays one case; gives what went wrong, or nothing.
+std::string play(const json &one, const std::string &uri) {
+    std::size_t number = 0;
+    try {
+        player player(uri);
+        for (const json &step : one.at("steps")) {
+            player.play(step);
+            ++number;
+        }
+        return number == 0 ? "the case has no steps" : "";
+    } catch (const std::exception &e) {
+        return "step " + std::to_string(number) + ": " + e.what();
+    }
+}
+
+} // namespace
+
+int main(int argc, char **argv) try {
+    if (argc != 3) {
+        std::cerr << "usage: " << argv[0] << " URI FOLDER\n";
+        return 2;
+    }
+    const std::string uri = argv[1];
+    const temporary_folder scratch;
+    std::vector<std::filesystem::path> files;
+    for (const auto &entry : std::filesystem::directory_iterator(argv[2])) {
+        if (entry.path().extension() == ".json") {
+            files.push_back(entry.path());
+        }
+    }
+    std::sort(files.begin(), files.end());
+
+    int played = 0;
+    int failed = 0;
+    for (const std::filesystem::path &file : files) {
+        for (const json &one : json::parse(std::ifstream(file))) {
+            const std::string own = (scratch.path() / (std::to_string(played) + ".db")).string();
+            const std::string wrong = play(one, uri == "sqlite:" ? uri + own : uri);
+            ++played;
+            if (!wrong.empty()) {
+                ++failed;
+                std::cout << file.filename().string() << ": " << one.at("name").get<std::string>()
+                          << ": " << wrong << '\n';
+            }
+        }
+    }
+    std::cout << played - failed << " of " << played << " cases passed on " << uri << '\n';
+    return failed == 0 && played > 0 ? 0 : 1;
+} catch (const std::exception &e) {
+    std::cerr << argv[0] << ": " << e.what() << '\n';
+    return 1;
+}

@@ -1,0 +1,75 @@
+// Queries: how they are built, and what they match.
+
+#include "check.hpp"
+
+#include <dcb/query.hpp>
+
+namespace {
+
+dcb::sequenced_event one(std::string type, std::vector<std::string> tags) {
+    dcb::sequenced_event e;
+    e.type = std::move(type);
+    e.tags = std::move(tags);
+    return e;
+}
+
+} // namespace
+
+TEST(an_item_names_types_and_tags) {
+    const auto item = dcb::of_type("A", std::string("B")).tagged("x:1", dcb::tag("y", "2"));
+    CHECK(item.matches(one("A", {"x:1", "y:2", "z"})));
+    CHECK(item.matches(one("B", {"y:2", "x:1"})));
+    CHECK(!item.matches(one("C", {"x:1", "y:2"})));
+    CHECK(!item.matches(one("A", {"x:1"})));
+    CHECK(dcb::query_item().matches(one("C", {})));
+    CHECK(dcb::tagged("x:1").matches(one("C", {"x:1"})));
+    CHECK(dcb::of_type("A").of_type("B").matches(one("B", {})));
+}
+
+TEST(names_in_a_query_are_checked_at_once) {
+    CHECK_THROWS(invalid_argument, dcb::of_type(""));
+    CHECK_THROWS(invalid_argument, dcb::tagged("x:"));
+    CHECK_THROWS(too_large, dcb::of_type(std::string(256, 'a')));
+    CHECK_THROWS(invalid_argument, dcb::of_type(std::vector<std::string>{}));
+    CHECK_THROWS(invalid_argument, dcb::tagged(std::vector<dcb::tag>{}));
+    CHECK_THROWS(invalid_argument, dcb::query(std::vector<dcb::query_item>{}));
+}
+
+TEST(a_query_is_the_union_of_its_items) {
+    const dcb::query q = dcb::of_type("A").tagged("x") | dcb::of_type("B").tagged("y");
+    CHECK_EQUAL(q.items().size(), 2u);
+    CHECK(q.matches(one("A", {"x"})));
+    CHECK(q.matches(one("B", {"y"})));
+    CHECK(!q.matches(one("A", {"y"})));
+    const dcb::query three = q | dcb::tagged("z");
+    CHECK_EQUAL(three.items().size(), 3u);
+    CHECK((q | dcb::query::all()).is_all());
+    CHECK((dcb::query::all() | q).is_all());
+    CHECK(dcb::query::all().matches(one("C", {})));
+}
+
+TEST(a_store_matches_as_a_query_does) {
+    dcb::store store = check::fresh_store();
+    for (const char *type : {"A", "B", "C"}) {
+        for (const std::vector<dcb::tag> &tags :
+             {std::vector<dcb::tag>{}, {"x"}, {"y"}, {"x", "y"}}) {
+            store.append(dcb::event(type, tags));
+        }
+    }
+    const auto all = store.read_all(dcb::query::all()).events;
+    CHECK_EQUAL(all.size(), 12u);
+    for (const dcb::query &q : {dcb::query(dcb::query_item()), dcb::query(dcb::of_type("A", "B")),
+                                dcb::query(dcb::tagged("x")), dcb::query(dcb::tagged("x", "y")),
+                                dcb::of_type("A").tagged("x") | dcb::of_type("C").tagged("y")}) {
+        std::size_t expected = 0;
+        for (const dcb::sequenced_event &e : all) {
+            expected += q.matches(e) ? 1u : 0u;
+        }
+        std::size_t found = 0;
+        for (const dcb::event_view &e : store.read(q)) {
+            CHECK(q.matches(e));
+            ++found;
+        }
+        CHECK_EQUAL(found, expected);
+    }
+}

@@ -1,0 +1,201 @@
+// Opening, appending, waiting, and the errors of each.
+
+#include "check.hpp"
+
+#include <dcb/store.hpp>
+
+#include <chrono>
+#include <thread>
+
+using namespace std::chrono_literals;
+
+TEST(a_uri_that_is_none_is_refused) {
+    CHECK_THROWS(invalid_argument, dcb::store("nonsense:"));
+    CHECK_THROWS(invalid_argument, dcb::store(std::string_view("memory:\0x", 9)));
+}
+
+TEST(events_go_in_and_come_out) {
+    dcb::store store = check::fresh_store();
+    const auto start = std::chrono::system_clock::now() - 1s;
+    CHECK_EQUAL(store.append(dcb::event("A", {"x:1", "y"}, R"({ "n" : 1e400 })")), 1);
+    CHECK_EQUAL(store.append({dcb::event("B"), dcb::event("C").metadata(R"({"by": "me"})")}), 3);
+    CHECK_EQUAL(store.append(std::vector<dcb::event>{dcb::event("D").id("d1")}), 4);
+    CHECK_EQUAL(store.head(), 4);
+    CHECK_EQUAL(store.count(), 4);
+
+    const dcb::read_result all = store.read_all(dcb::query::all());
+    CHECK_EQUAL(all.position, 4);
+    CHECK_EQUAL(all.events.size(), 4u);
+    CHECK_EQUAL(all.events.at(0).data, R"({ "n" : 1e400 })");
+    CHECK_EQUAL(all.events.at(0).tags.size(), 2u);
+    CHECK(!all.events.at(0).id);
+    CHECK(!all.events.at(0).metadata);
+    CHECK(all.events.at(0).timestamp > start);
+    CHECK_EQUAL(all.events.at(1).data, "null");
+    CHECK_EQUAL(all.events.at(2).metadata.value(), R"({"by": "me"})");
+    CHECK_EQUAL(all.events.at(3).id.value(), "d1");
+}
+
+TEST(an_append_of_nothing_is_an_error) {
+    dcb::store store = check::fresh_store();
+    CHECK_THROWS(invalid_argument, store.append(std::vector<dcb::event>{}));
+}
+
+TEST(a_failed_condition_has_a_type_and_a_position) {
+    dcb::store store = check::fresh_store();
+    store.append({dcb::event("A", {"x"}), dcb::event("A", {"x"})});
+    const dcb::append_condition none_since{dcb::tagged("x"), 1};
+    try {
+        store.append(dcb::event("B"), none_since);
+        CHECK(false && "the append fails");
+    } catch (const dcb::condition_failed &e) {
+        CHECK_EQUAL(e.position(), 2);
+        CHECK(e.status() == dcb::status::condition_failed);
+        CHECK(std::string_view(e.what()).find('2') != std::string_view::npos);
+    }
+    CHECK_EQUAL(store.append(dcb::event("B"), {dcb::tagged("x"), 2}), 3);
+}
+
+TEST(try_append_answers_a_conflict) {
+    dcb::store store = check::fresh_store();
+    const auto first = store.try_append(dcb::event("A", {"x"}), {dcb::tagged("x"), 0});
+    CHECK(static_cast<bool>(first));
+    CHECK_EQUAL(first.position(), 1);
+    const auto second = store.try_append(dcb::event("A", {"x"}), {dcb::tagged("x"), 0});
+    CHECK(!second);
+    CHECK_EQUAL(second.position(), 1);
+    CHECK_THROWS(invalid_argument, store.try_append_json("{}"));
+#if defined(__cpp_lib_expected)
+    CHECK_EQUAL(first.expected().value(), 1);
+    CHECK_EQUAL(second.expected().error(), 1);
+#endif
+}
+
+TEST(several_conditions_keep_their_own_after) {
+    dcb::store store = check::fresh_store();
+    store.append({dcb::event("A", {"x"}), dcb::event("B", {"y"})});
+    CHECK_EQUAL(store.append(dcb::event("C"), {{dcb::tagged("x"), 1}, {dcb::tagged("y"), 2}}), 3);
+    const std::vector<dcb::append_condition> stale{{dcb::tagged("y"), 1}, {dcb::tagged("x"), 0}};
+    CHECK_EQUAL(store.try_append(dcb::event("C"), stale).position(), 1);
+}
+
+TEST(ids_make_an_append_repeatable) {
+    dcb::store store = check::fresh_store();
+    const std::vector<dcb::event> events{dcb::event("A").id("1"), dcb::event("B").id("2")};
+    const dcb::append_condition first_one{dcb::query::all(), 0};
+    CHECK_EQUAL(store.append(events, first_one), 2);
+    CHECK_EQUAL(store.append(events, first_one), 2);
+    CHECK_THROWS(duplicate_id, store.append(dcb::event("Z").id("2")));
+    CHECK_THROWS(invalid_argument, store.append({dcb::event("A").id("3"), dcb::event("B")}));
+    CHECK_EQUAL(store.head(), 2);
+}
+
+TEST(documents_are_passed_on) {
+    dcb::store store = check::fresh_store();
+    CHECK_EQUAL(store.append_json(R"({"events":[{"type":"A","tags":["x"],"data":1}]})"), 1);
+    const dcb::buffer result = store.read_json(R"({"query":{"items":[{"tags":["x"]}]}})");
+    CHECK(result.view().find(R"("position":1)") != std::string_view::npos);
+    const dcb::buffer everything = store.read_json("");
+    CHECK_EQUAL(everything.view(), result.view());
+    CHECK_THROWS(invalid_argument, store.append_json(""));
+    CHECK_THROWS(invalid_argument, store.read_json("{"));
+    dcb::cursor cursor = store.read_cursor("{}");
+    CHECK_EQUAL(cursor.next(10).size(), 1u);
+}
+
+TEST(an_error_names_the_place) {
+    dcb::store store = check::fresh_store();
+    try {
+        store.append_json(R"({"events":[{"type":"A"},{"type":"B","tags":[""]}]})");
+        CHECK(false && "the append fails");
+    } catch (const dcb::error &e) {
+        CHECK(std::string_view(e.what()).find("events[1].tags[0]") != std::string_view::npos);
+    }
+}
+
+TEST(a_store_that_persists_is_found_again) {
+    const std::string uri = check::fresh_uri();
+    {
+        dcb::store store(uri);
+        store.append(dcb::event("A"));
+    }
+    dcb::store again(uri);
+    CHECK_EQUAL(again.head(), check::persists() ? 1 : 0);
+}
+
+TEST(options_are_passed_on) {
+    if (!check::persists()) {
+        return;
+    }
+    const std::string uri = check::fresh_uri();
+    dcb::open_options options;
+    options.create = false;
+    bool refused = false;
+    try {
+        dcb::store absent(uri, options);
+    } catch (const dcb::error &) {
+        refused = true;
+    }
+    CHECK(refused);
+    dcb::store writer(uri);
+    writer.append(dcb::event("A"));
+    options = {};
+    options.read_only = true;
+    dcb::store reader(uri, options);
+    CHECK_EQUAL(reader.head(), 1);
+    CHECK_THROWS(read_only, reader.append(dcb::event("B")));
+}
+
+TEST(a_wait_ends_with_an_event_a_timeout_or_a_cancel) {
+    dcb::store store = check::fresh_store();
+    CHECK(!store.wait(0, {0ms}));
+    CHECK(!store.wait(0, {5ms}));
+    store.append(dcb::event("A"));
+    CHECK_EQUAL(store.wait(0).value(), 1);
+
+    std::thread appender([&] { store.append(dcb::event("B")); });
+    CHECK_EQUAL(store.wait(1, {dcb::forever}).value(), 2);
+    appender.join();
+
+    const dcb::cancel stop;
+    std::thread canceller([&] { stop.trigger(); });
+    CHECK_THROWS(cancelled, store.wait(2, {{}, &stop}));
+    canceller.join();
+    CHECK_THROWS(cancelled, store.wait(2, {1s, &stop}));
+}
+
+TEST(a_cancelled_call_does_nothing) {
+    dcb::store store = check::fresh_store();
+    const dcb::cancel stop;
+    stop.trigger();
+    CHECK_THROWS(cancelled, store.append(dcb::event("A"), {}, {{}, &stop}));
+    CHECK_EQUAL(store.head(), 0);
+}
+
+TEST(a_store_moves) {
+    dcb::store store = check::fresh_store();
+    store.append(dcb::event("A"));
+    dcb::store moved = std::move(store);
+    CHECK_EQUAL(moved.head(), 1);
+    moved = check::fresh_store();
+    CHECK_EQUAL(moved.head(), 0);
+    moved.close();
+    CHECK_THROWS(invalid_argument, moved.head());
+}
+
+TEST(many_threads_share_a_store) {
+    dcb::store store = check::fresh_store();
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&] {
+            for (int i = 0; i < 25; ++i) {
+                store.append(dcb::event("A"));
+                CHECK(store.head() > 0);
+            }
+        });
+    }
+    for (std::thread &thread : threads) {
+        thread.join();
+    }
+    CHECK_EQUAL(store.read_all(dcb::query::all()).events.size(), 100u);
+}

@@ -1,0 +1,102 @@
+// Following a store.
+
+#include "check.hpp"
+
+#include <dcb/subscription.hpp>
+
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#if __cplusplus >= 202002L
+#include <ranges>
+#include <stop_token>
+static_assert(std::ranges::input_range<dcb::subscription>);
+#endif
+
+using namespace std::chrono_literals;
+
+TEST(a_subscription_catches_up_and_follows) {
+    dcb::store store = check::fresh_store();
+    store.append({dcb::event("A", {"x"}), dcb::event("A", {"y"}), dcb::event("A", {"x"})});
+    const dcb::cancel stop;
+    std::thread appender([&] {
+        for (int i = 0; i < 20; ++i) {
+            store.append({dcb::event("A", {"x"}), dcb::event("A", {"y"})});
+        }
+    });
+    std::vector<std::int64_t> seen;
+    dcb::subscription events = store.subscribe(dcb::tagged("x"), 0, {{}, &stop});
+    for (const dcb::event_view &e : events) {
+        CHECK(e.has_tag("x"));
+        seen.push_back(e.position());
+        if (seen.size() == 22) {
+            stop.trigger();
+        }
+    }
+    appender.join();
+    CHECK(events.status() == dcb::status::cancelled);
+    CHECK_EQUAL(seen.size(), 22u);
+    CHECK_EQUAL(seen.front(), 1);
+    CHECK_EQUAL(seen.back(), 42);
+    for (std::size_t i = 3; i < seen.size(); ++i) {
+        CHECK_EQUAL(seen[i] - seen[i - 1], 2);
+    }
+}
+
+TEST(a_subscription_ends_after_its_timeout_and_goes_on) {
+    dcb::store store = check::fresh_store();
+    store.append({dcb::event("A"), dcb::event("B")});
+    dcb::subscription events = store.subscribe(dcb::of_type("A"), 0, {20ms});
+    int seen = 0;
+    for (const dcb::event_view &e : events) {
+        static_cast<void>(e);
+        ++seen;
+    }
+    CHECK_EQUAL(seen, 1);
+    CHECK(events.status() == dcb::status::timeout);
+    CHECK_EQUAL(events.position(), 2);
+    store.append(dcb::event("A"));
+    dcb::subscription moved = std::move(events);
+    for (const dcb::event_view &e : moved) {
+        CHECK_EQUAL(e.position(), 3);
+        ++seen;
+    }
+    CHECK_EQUAL(seen, 2);
+}
+
+TEST(a_subscription_starts_where_it_is_told) {
+    dcb::store store = check::fresh_store();
+    store.append({dcb::event("A"), dcb::event("A"), dcb::event("A")});
+    dcb::subscription events = store.subscribe(dcb::query::all(), 2, {0ms});
+    CHECK_EQUAL(events.position(), 2);
+    CHECK_EQUAL((*events.begin()).position(), 3);
+    CHECK(events.begin() == events.end());
+    CHECK_THROWS(invalid_argument, store.subscribe(dcb::query::all(), -2).begin());
+}
+
+TEST(a_cancel_ends_a_waiting_subscription) {
+    dcb::store store = check::fresh_store();
+    const dcb::cancel stop;
+    dcb::subscription events = store.subscribe(dcb::query::all(), 0, {{}, &stop});
+    std::thread canceller([&] {
+        std::this_thread::sleep_for(10ms);
+        stop.trigger();
+    });
+    CHECK(events.begin() == events.end());
+    CHECK(events.status() == dcb::status::cancelled);
+    canceller.join();
+}
+
+#if defined(__cpp_lib_jthread)
+TEST(a_stop_token_ends_a_subscription) {
+    dcb::store store = check::fresh_store();
+    std::jthread follower([&](const std::stop_token &token) {
+        const dcb::cancel stop;
+        const std::stop_callback link(token, [&] { stop.trigger(); });
+        dcb::subscription events = store.subscribe(dcb::query::all(), 0, {{}, &stop});
+        CHECK(events.begin() == events.end());
+    });
+    follower.request_stop();
+}
+#endif
