@@ -73,7 +73,10 @@ impl dcb_cursor {
             // What came before the failure is not to be lost. A failure that stays is the next
             // call's answer; after one that passes, the next call goes on.
             Err(error) if self.page.events.is_empty() => return Err(error),
-            Err(_) if !self.reading.backwards() => self.position = self.page.last_position(),
+            // Only an empty batch is the end, also where the store knows that nothing follows.
+            _ if !self.reading.backwards() && !self.page.events.is_empty() => {
+                self.position = self.page.last_position();
+            }
             _ => self.position = self.reading.position(),
         }
         Ok(self.page.finish())

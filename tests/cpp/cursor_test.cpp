@@ -76,6 +76,7 @@ TEST(the_position_is_that_of_the_event_shown) {
         dcb::cursor cursor = store.read(dcb::of_type("Even"), batches_of(size));
         CHECK_EQUAL(cursor.position(), 0);
         for (const dcb::event_view &e : cursor) {
+            CHECK_EQUAL(cursor.position(), e.position());
         }
         CHECK_EQUAL(cursor.position(), 10);
     }

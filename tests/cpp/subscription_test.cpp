@@ -29,6 +29,7 @@ TEST(a_subscription_catches_up_and_follows) {
     dcb::subscription events = store.subscribe(dcb::tagged("x"), 0, {{}, &stop});
     for (const dcb::event_view &e : events) {
         CHECK(e.has_tag("x"));
+        CHECK_EQUAL(events.position(), e.position());
         seen.push_back(e.position());
         if (seen.size() == 22) {
             stop.trigger();
