@@ -27,7 +27,13 @@ struct Subject {
 impl Subject {
     /// One of each kind, empty.
     fn all() -> Vec<Subject> {
-        vec![Subject::open("memory:".into(), None)]
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = format!("sqlite:{}", dir.path().join("x.db").display());
+        vec![
+            Subject::open("memory:".into(), None),
+            Subject::open("sqlite::memory:".into(), None),
+            Subject::open(file, Some(dir)),
+        ]
     }
 
     fn open(uri: String, dir: Option<TempDir>) -> Subject {
