@@ -58,6 +58,14 @@ type options struct {
 	observer  Observer
 }
 
+func newOptions(opts []Option) *options {
+	o := &options{busyTimeout: 5 * time.Second}
+	for _, opt := range opts {
+		opt(o)
+	}
+	return o
+}
+
 // document is the options as the library takes them, and the patience that they set.
 func (o *options) document() (document string, patience int64, err error) {
 	patience = milliseconds(o.busyTimeout)

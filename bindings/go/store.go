@@ -56,10 +56,7 @@ type Store struct {
 //
 // Close it in the end; the garbage collector closes a store that was forgotten.
 func Open(uri string, opts ...Option) (*Store, error) {
-	o := options{busyTimeout: 5 * time.Second}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	o := newOptions(opts)
 	document, patience, err := o.document()
 	if err != nil {
 		return nil, err

@@ -30,17 +30,17 @@ func (h *handle) await(ctx context.Context, after int64) (int64, error) {
 	w := &h.watch
 	for {
 		w.mu.Lock()
+		// Under mu: what begins before the store closes is seen by stop.
+		if h.closing.Load() {
+			w.mu.Unlock()
+			return 0, closed()
+		}
 		if head := w.head; head > after {
 			w.mu.Unlock()
 			return head, nil
 		}
 		r := w.round
 		if r == nil {
-			// Under mu: what begins before the store closes is seen by stop.
-			if h.closing.Load() {
-				w.mu.Unlock()
-				return 0, closed()
-			}
 			r = &round{cancel: newCancel(), done: make(chan struct{})}
 			w.round = r
 			go h.run(r, w.head)

@@ -1,0 +1,259 @@
+package dcb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	dcb "github.com/libdcb/libdcb/bindings/go"
+)
+
+type subscribe struct{ course, student string }
+
+type seats struct {
+	capacity, taken int
+	subscribed      bool
+}
+
+var errFull = errors.New("the course is full")
+
+func ofCourse(cmd subscribe) dcb.Query {
+	return dcb.NewQuery(dcb.QueryItem{Tags: []dcb.Tag{course(cmd.course)}})
+}
+
+var seatsDecider = dcb.Decider[seats, subscribe]{
+	Query: ofCourse,
+	Decide: func(state seats, cmd subscribe) ([]dcb.Event, error) {
+		if state.taken >= state.capacity {
+			return nil, errFull
+		}
+		return []dcb.Event{{Type: "StudentSubscribed", Tags: []dcb.Tag{course(cmd.course), student(cmd.student)}}}, nil
+	},
+	Evolve: func(state seats, event dcb.SequencedEvent) seats {
+		switch event.Type {
+		case "CourseDefined":
+			state.capacity = int(event.Data.(float64))
+		case "StudentSubscribed":
+			state.taken++
+		}
+		return state
+	},
+	InitialState: func() seats { return seats{} },
+}
+
+func TestFold(t *testing.T) {
+	events := []dcb.SequencedEvent{{Type: "CourseDefined", Data: 3.0}, {Type: "StudentSubscribed"}}
+	if got := seatsDecider.Fold(events); got != (seats{capacity: 3, taken: 1}) {
+		t.Errorf("got %+v", got)
+	}
+	decider := seatsDecider
+	decider.InitialState = func() seats { return seats{taken: 5} }
+	if got := decider.Fold(nil); got != (seats{taken: 5}) {
+		t.Errorf("got %+v", got)
+	}
+	decider.InitialState = nil
+	if got := decider.Fold(events); got != (seats{capacity: 3, taken: 1}) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestHandle(t *testing.T) {
+	onEach(t, func(t *testing.T, store dcb.EventStore) {
+		handler := dcb.CommandHandler[seats, subscribe]{Decider: seatsDecider, Store: store}
+		appendTo(t, store, dcb.Event{Type: "CourseDefined", Data: 2, Tags: []dcb.Tag{course("c1")}})
+		for i, want := range []error{nil, nil, errFull} {
+			if err := handler.Handle(ctx, subscribe{"c1", fmt.Sprint(i)}); err != want {
+				t.Errorf("student %d: %v", i, err)
+			}
+		}
+		if _, position, _ := store.Read(ctx, dcb.QueryAll()); position != 3 {
+			t.Errorf("the store has %d events", position)
+		}
+	})
+}
+
+func TestHandleFillsTheLastSeatOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, store dcb.EventStore) {
+		const capacity, students = 5, 40
+		handler := dcb.CommandHandler[seats, subscribe]{
+			Decider: seatsDecider, Store: store, Retry: dcb.RetryPolicy{Attempts: 1000, MaxPause: time.Millisecond}}
+		appendTo(t, store, dcb.Event{Type: "CourseDefined", Data: capacity, Tags: []dcb.Tag{course("c1")}})
+		outcomes := make(chan error, students)
+		for i := range students {
+			go func() { outcomes <- handler.Handle(ctx, subscribe{"c1", fmt.Sprint(i)}) }()
+		}
+		got := map[error]int{}
+		for range students {
+			got[<-outcomes]++
+		}
+		if got[nil] != capacity || got[errFull] != students-capacity {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// rival is a store on which somebody is always faster: before an append, it appends an event that
+// makes the condition fail, so many times.
+type rival struct {
+	dcb.EventStore
+	left         int
+	appends      int
+	lastPosition int64
+}
+
+func (r *rival) Append(ctx context.Context, events []dcb.Event, conditions ...dcb.AppendCondition) error {
+	r.appends++
+	r.lastPosition = conditions[0].After
+	if r.left > 0 {
+		r.left--
+		if err := r.EventStore.Append(ctx, []dcb.Event{{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c1")}}}); err != nil {
+			return err
+		}
+	}
+	return r.EventStore.Append(ctx, events, conditions...)
+}
+
+func TestHandleTriesAgain(t *testing.T) {
+	for _, test := range []struct {
+		conflicts, attempts int
+		appends             int
+		fails               bool
+	}{
+		{0, 0, 1, false},
+		{3, 0, 4, false},
+		{9, 0, 10, false},
+		{10, 0, 10, true}, // the default
+		{1, 1, 1, true},
+		{2, 3, 3, false},
+		{3, 3, 3, true},
+	} {
+		store := &rival{EventStore: dcb.NewMemoryStore(), left: test.conflicts}
+		appendTo(t, store.EventStore, dcb.Event{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c1")}})
+		handler := dcb.CommandHandler[seats, subscribe]{Decider: seatsDecider, Store: store,
+			Retry: dcb.RetryPolicy{Attempts: test.attempts, MaxPause: time.Microsecond}}
+		err := handler.Handle(ctx, subscribe{"c1", "s1"})
+		if errors.Is(err, dcb.ErrAppendConditionFailed) != test.fails || !test.fails && err != nil || store.appends != test.appends {
+			t.Errorf("%d conflicts, %d attempts: %d appends, %v", test.conflicts, test.attempts, store.appends, err)
+		}
+	}
+}
+
+func TestHandleAppendsNothingWhereNothingIsDecided(t *testing.T) {
+	store := &rival{EventStore: dcb.NewMemoryStore()}
+	decider := seatsDecider
+	decider.Decide = func(seats, subscribe) ([]dcb.Event, error) { return nil, nil }
+	handler := dcb.CommandHandler[seats, subscribe]{Decider: decider, Store: store}
+	if err := handler.Handle(ctx, subscribe{"c1", "s1"}); err != nil || store.appends != 0 {
+		t.Errorf("%d appends, %v", store.appends, err)
+	}
+}
+
+func TestHandleStopsWithItsContext(t *testing.T) {
+	store := &rival{EventStore: dcb.NewMemoryStore(), left: 1 << 30}
+	handler := dcb.CommandHandler[seats, subscribe]{Decider: seatsDecider, Store: store,
+		Retry: dcb.RetryPolicy{Attempts: 1 << 30, MinPause: time.Hour, MaxPause: time.Hour}}
+	appendTo(t, store.EventStore, dcb.Event{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c1")}})
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+	defer cancel()
+	err := handler.Handle(ctx, subscribe{"c1", "s1"})
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, dcb.ErrAppendConditionFailed) {
+		t.Errorf("got %v", err)
+	}
+	if err := handler.Handle(ctx, subscribe{"c1", "s1"}); err != context.DeadlineExceeded {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestHandleUsesThePositionOfTheSnapshot(t *testing.T) {
+	inner := dcb.NewMemoryStore()
+	appendTo(t, inner,
+		dcb.Event{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c1")}},
+		dcb.Event{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c2")}})
+
+	// An EventStore and no more: the position is that of the last event read.
+	plain := &rival{EventStore: inner}
+	handler := dcb.CommandHandler[seats, subscribe]{Decider: seatsDecider, Store: plain}
+	if err := handler.Handle(ctx, subscribe{"c1", "s1"}); err != nil || plain.lastPosition != 1 {
+		t.Errorf("position %d, %v", plain.lastPosition, err)
+	}
+	// A SnapshotReader: the head.
+	full := &snapshotRival{rival{EventStore: inner}, inner}
+	handler.Store = full
+	if err := handler.Handle(ctx, subscribe{"c1", "s2"}); err != nil || full.lastPosition != 3 {
+		t.Errorf("position %d, %v", full.lastPosition, err)
+	}
+}
+
+type snapshotRival struct {
+	rival
+	dcb.SnapshotReader
+}
+
+func TestConditionQuery(t *testing.T) {
+	// What the rival adds matches what was read, but not what the append is guarded by.
+	narrow := func(cmd subscribe) dcb.Query {
+		return dcb.NewQuery(dcb.QueryItem{Types: []string{"StudentSubscribed"}, Tags: []dcb.Tag{course(cmd.course)}})
+	}
+	store := &rival{EventStore: dcb.NewMemoryStore(), left: 1}
+	appendTo(t, store.EventStore, dcb.Event{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c1")}})
+	handler := dcb.CommandHandler[seats, subscribe]{Decider: seatsDecider, Store: store, ConditionQuery: narrow}
+	if err := handler.Handle(ctx, subscribe{"c1", "s1"}); err != nil || store.appends != 1 {
+		t.Errorf("%d appends, %v", store.appends, err)
+	}
+	store.left, store.appends = 1, 0
+	model := dcb.Projection[int]{
+		Query:  ofCourse(subscribe{"c1", ""}),
+		Evolve: func(n int, _ dcb.SequencedEvent) int { return n + 1 },
+	}
+	err := dcb.Decide(ctx, store, model, func(int) ([]dcb.Event, error) {
+		return []dcb.Event{{Type: "B"}}, nil
+	}, dcb.WithConditionQuery(narrow(subscribe{"c1", ""})))
+	if err != nil || store.appends != 1 {
+		t.Errorf("Decide: %d appends, %v", store.appends, err)
+	}
+}
+
+func TestDecideWithProjections(t *testing.T) {
+	onEach(t, func(t *testing.T, store dcb.EventStore) {
+		appendTo(t, store,
+			dcb.Event{Type: "CourseDefined", Data: 10, Tags: []dcb.Tag{course("c1")}},
+			dcb.Event{Type: "CourseDefined", Data: 10, Tags: []dcb.Tag{course("c2")}})
+		const limit = 3 // courses that a student may take
+		var running sync.WaitGroup
+		for i := range 12 {
+			running.Add(1)
+			go func() {
+				defer running.Done()
+				id := []string{"c1", "c2"}[i%2]
+				type state struct{ ofCourse, ofStudent int }
+				count := func(tag dcb.Tag) dcb.Projection[int] {
+					return dcb.Projection[int]{
+						Query:  dcb.NewQuery(dcb.QueryItem{Types: []string{"StudentSubscribed"}, Tags: []dcb.Tag{tag}}),
+						Evolve: func(n int, _ dcb.SequencedEvent) int { return n + 1 },
+					}
+				}
+				model := dcb.Compose(
+					dcb.PartOf(count(course(id)), func(s *state) *int { return &s.ofCourse }),
+					dcb.PartOf(count(student("s1")), func(s *state) *int { return &s.ofStudent }),
+				)
+				err := dcb.Decide(ctx, store, model, func(s state) ([]dcb.Event, error) {
+					if s.ofStudent >= limit {
+						return nil, errFull
+					}
+					return []dcb.Event{{Type: "StudentSubscribed", Tags: []dcb.Tag{course(id), student("s1")}}}, nil
+				}, dcb.WithRetry(dcb.RetryPolicy{Attempts: 1000, MaxPause: time.Millisecond}))
+				if err != nil && err != errFull {
+					t.Error(err)
+				}
+			}()
+		}
+		running.Wait()
+		events, _, err := store.Read(ctx, dcb.NewQuery(dcb.QueryItem{Tags: []dcb.Tag{student("s1")}}))
+		if len(events) != limit || err != nil {
+			t.Errorf("%d subscriptions, %v", len(events), err)
+		}
+	})
+}

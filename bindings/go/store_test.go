@@ -1,0 +1,477 @@
+package dcb
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// calls are all the ways into a store.
+var calls = map[string]func(ctx context.Context, store *Store) error{
+	"Append": func(ctx context.Context, store *Store) error {
+		return store.Append(ctx, []Event{{Type: "A"}})
+	},
+	"Read": func(ctx context.Context, store *Store) error {
+		_, _, err := store.Read(ctx, QueryAll())
+		return err
+	},
+	"ReadSnapshot": func(ctx context.Context, store *Store) error {
+		_, _, err := store.ReadSnapshot(ctx, QueryAll())
+		return err
+	},
+	"ReadRaw": func(ctx context.Context, store *Store) error {
+		_, _, err := store.ReadRaw(ctx, QueryAll())
+		return err
+	},
+	"Events": func(ctx context.Context, store *Store) error {
+		for _, err := range store.Events(ctx, QueryAll()) {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	},
+	"Subscribe": func(ctx context.Context, store *Store) error {
+		for _, err := range store.Subscribe(ctx, QueryAll(), Limit(1)) {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	},
+	"Head": func(ctx context.Context, store *Store) error {
+		_, err := store.Head(ctx)
+		return err
+	},
+	"Count": func(ctx context.Context, store *Store) error {
+		_, err := store.Count(ctx)
+		return err
+	},
+	"Wait": func(ctx context.Context, store *Store) error {
+		_, err := store.Wait(ctx, 0)
+		return err
+	},
+}
+
+func TestDoneContext(t *testing.T) {
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	expired, cancel := context.WithDeadline(context.Background(), time.Unix(0, 0))
+	defer cancel()
+	onEach(t, func(t *testing.T, store *Store) {
+		for name, call := range calls {
+			if err := call(cancelled, store); err != context.Canceled {
+				t.Errorf("%s: %v", name, err)
+			}
+			if err := call(expired, store); err != context.DeadlineExceeded {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if count, err := store.Count(context.Background()); count != 0 || err != nil {
+			t.Errorf("%d events were appended, %v", count, err)
+		}
+	})
+}
+
+func TestLiveContext(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	onEach(t, func(t *testing.T, store *Store) {
+		mustAppend(t, store, Event{Type: "A"})
+		for name, call := range calls {
+			if err := call(ctx, store); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+}
+
+func TestClosedStore(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		mustAppend(t, store, Event{Type: "A"})
+		for range 2 {
+			if err := store.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name, call := range calls {
+			if err := call(context.Background(), store); !errors.Is(err, ErrClosed) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+}
+
+func TestStoreThatWasNeverOpened(t *testing.T) {
+	for _, store := range []*Store{nil, {}, new(MemoryStore).Store} {
+		for name, call := range calls {
+			if err := call(context.Background(), store); !errors.Is(err, ErrClosed) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if count := new(MemoryStore).EventCount(); count != 0 {
+		t.Errorf("%d events", count)
+	}
+}
+
+func TestCloseEndsWaits(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		const waiters = 8
+		ended := make(chan error, 2*waiters)
+		for range waiters {
+			go func() { ended <- calls["Wait"](context.Background(), store) }()
+			go func() { ended <- calls["Subscribe"](context.Background(), store) }()
+		}
+		untilWaiting(store, 2*waiters)
+		store.Close()
+		for range 2 * waiters {
+			if err := <-ended; !errors.Is(err, ErrClosed) {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestCloseWhileCallsRun(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		mustAppend(t, store, manyEvents(2*batch)...)
+		var running sync.WaitGroup
+		for name, call := range calls {
+			running.Add(1)
+			go func() {
+				defer running.Done()
+				for {
+					switch err := call(context.Background(), store); {
+					case errors.Is(err, ErrClosed):
+						return
+					case err != nil:
+						t.Errorf("%s: %v", name, err)
+						return
+					}
+				}
+			}()
+		}
+		time.Sleep(5 * time.Millisecond)
+		for range 2 {
+			running.Add(1)
+			go func() {
+				defer running.Done()
+				store.Close()
+			}()
+		}
+		running.Wait()
+	})
+}
+
+func TestCloseInsideALoop(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		mustAppend(t, store, manyEvents(2*batch)...)
+		given, last := 0, error(nil)
+		for _, err := range store.Events(context.Background(), QueryAll()) {
+			if last = err; err == nil {
+				given++
+			}
+			store.Close()
+		}
+		if given != batch || !errors.Is(last, ErrClosed) {
+			t.Errorf("%d events, then %v", given, last)
+		}
+	})
+}
+
+func TestForgottenStoreIsClosed(t *testing.T) {
+	var h *handle
+	func() {
+		store, err := Open("memory:")
+		if err != nil {
+			t.Fatal(err)
+		}
+		h = store.h
+	}()
+	for deadline := time.Now().Add(10 * time.Second); !h.closing.Load(); {
+		if time.Now().After(deadline) {
+			t.Fatal("the store is still open")
+		}
+		runtime.GC()
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestAppendedPositions(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		ctx := context.Background()
+		mustAppend(t, store, Event{Type: "A"})
+		for range 2 { // the second time nothing is stored
+			got, err := store.AppendEvents(ctx, []Event{{Type: "A", ID: "1"}, {Type: "A", ID: "2"}})
+			if want := (Appended{First: 2, Last: 3}); got != want || err != nil {
+				t.Errorf("got %v, %v", got, err)
+			}
+		}
+		if count, err := store.Count(ctx); count != 3 || err != nil {
+			t.Errorf("%d events, %v", count, err)
+		}
+		err := store.Append(ctx, []Event{{Type: "B", ID: "2"}})
+		var failure *Error
+		if !errors.As(err, &failure) || !errors.Is(err, ErrDuplicateID) || failure.Position != 3 {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestPayloadsKeepTheirBytes(t *testing.T) {
+	texts := []string{
+		`null`, ` {"b" : 1, "a":[ ] } `, `"<&>\u0041\ud800"`, `12345678901234567890`, `1e400`, `{"a":1,"a":2}`, `"é"`,
+	}
+	onEach(t, func(t *testing.T, store *Store) {
+		ctx := context.Background()
+		for _, text := range texts {
+			mustAppend(t, store, Event{Type: "A", Data: json.RawMessage(text), ID: text,
+				Metadata: json.RawMessage(`{"m": ` + text + `}`)})
+		}
+		mustAppend(t, store, Event{Type: "B", Data: "<é>"})
+		events, position, err := store.ReadRaw(ctx, QueryAll())
+		if err != nil || int(position) != len(events) || len(events) != len(texts)+1 {
+			t.Fatalf("%d events, position %d, %v", len(events), position, err)
+		}
+		for i, text := range texts {
+			if got := events[i]; string(got.Metadata) != `{"m": `+text+`}` || got.ID != text {
+				t.Errorf("metadata %s, id %s", got.Metadata, got.ID)
+			}
+			// White space around a document is not part of its value.
+			if got := events[i].Data; string(got) != string(trimmed(text)) {
+				t.Errorf("data %s, want %s", got, text)
+			}
+		}
+		if got := events[len(texts)].Data; string(got) != `"\u003cé\u003e"` {
+			t.Errorf("data %s is not what encoding/json makes of it", got)
+		}
+	})
+}
+
+func trimmed(text string) []byte {
+	var raw json.RawMessage
+	if err := json.Unmarshal([]byte(text), &raw); err != nil {
+		panic(err)
+	}
+	return raw
+}
+
+func TestRawEventsAreTheCallersOwn(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		mustAppend(t, store, manyEvents(3*batch)...)
+		var kept []RawEvent
+		for event, err := range store.RawEvents(context.Background(), QueryAll()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = append(event.Data, "xxxx"...)
+			kept = append(kept, event)
+		}
+		store.Close()
+		runtime.GC()
+		for i, event := range kept {
+			want := fmt.Sprint(i)
+			if string(event.Data) != want || event.Type != "T"+fmt.Sprint(i%7) || !event.HasTag("n", want) || !event.HasTag("all", "") {
+				t.Fatalf("event %d is %v", i, event)
+			}
+		}
+	})
+}
+
+// manyEvents are numbered from 0 in their data and a tag.
+func manyEvents(n int) []Event {
+	events := make([]Event, n)
+	for i := range events {
+		events[i] = Event{Type: "T" + fmt.Sprint(i%7), Data: i, Tags: []Tag{{"n", fmt.Sprint(i)}, {Key: "all"}}}
+	}
+	return events
+}
+
+func TestEventsIsOneSnapshot(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		mustAppend(t, store, manyEvents(2*batch)...)
+		given := 0
+		for _, err := range store.Events(context.Background(), QueryAll()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if given++; given%100 == 0 {
+				mustAppend(t, store, Event{Type: "later"})
+			}
+		}
+		if given != 2*batch {
+			t.Errorf("%d events", given)
+		}
+	})
+}
+
+func TestEventsCanBeLeft(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		mustAppend(t, store, manyEvents(10)...)
+		for event, err := range store.Events(context.Background(), QueryAll()) {
+			if err != nil || event.Position > 3 {
+				t.Fatalf("event %d, %v", event.Position, err)
+			}
+			if event.Position == 3 {
+				break
+			}
+		}
+	})
+}
+
+func TestEventsEndsWithItsContext(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		mustAppend(t, store, manyEvents(2*batch)...)
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		var last error
+		given := 0
+		for _, last = range store.Events(ctx, QueryAll()) {
+			given++
+			cancel()
+		}
+		if !errors.Is(last, context.Canceled) || given != batch+1 {
+			t.Errorf("%d given, then %v", given, last)
+		}
+	})
+}
+
+func TestReadSnapshotTellsTheHead(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		mustAppend(t, store, manyEvents(10)...)
+		query := NewQuery(QueryItem{Tags: []Tag{{"n", "3"}}})
+		events, position, err := store.ReadSnapshot(context.Background(), query)
+		if len(events) != 1 || position != 10 || err != nil {
+			t.Errorf("%d events, position %d, %v", len(events), position, err)
+		}
+		events, position, err = store.ReadSnapshot(context.Background(), QueryAll(), Limit(4))
+		if len(events) != 4 || position != 4 || err != nil {
+			t.Errorf("%d events, position %d, %v", len(events), position, err)
+		}
+	})
+}
+
+func TestConcurrentAppendsKeepTheirConditions(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		const writers, names = 8, 50
+		var running sync.WaitGroup
+		won := make([]int, writers)
+		for writer := range writers {
+			running.Add(1)
+			go func() {
+				defer running.Done()
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				defer cancel()
+				for name := range names {
+					tag := Tag{"name", fmt.Sprint(name)}
+					err := store.Append(ctx, []Event{{Type: "Taken", Tags: []Tag{tag}}},
+						AppendCondition{FailIfEventsMatch: NewQuery(QueryItem{Tags: []Tag{tag}})})
+					switch {
+					case err == nil:
+						won[writer]++
+					case !errors.Is(err, ErrAppendConditionFailed):
+						t.Error(err)
+					}
+				}
+			}()
+		}
+		running.Wait()
+		sum := 0
+		for _, n := range won {
+			sum += n
+		}
+		if count, err := store.Count(context.Background()); sum != names || count != names || err != nil {
+			t.Errorf("%d names were taken %d times, %d events, %v", names, sum, count, err)
+		}
+	})
+}
+
+func TestDecodeError(t *testing.T) {
+	ctx := context.Background()
+	store := mustOpen(t, "memory:")
+	mustAppend(t, store, Event{Type: "A"}, Event{Type: "Big", Data: json.RawMessage("1e400")})
+	_, _, err := store.Read(ctx, QueryAll())
+	var failure *DecodeError
+	if !errors.As(err, &failure) || failure.Event.Position != 2 {
+		t.Errorf("got %v", err)
+	}
+	var positions []int64
+	for event, err := range store.Events(ctx, QueryAll()) {
+		if err != nil && !errors.As(err, &failure) {
+			t.Error(err)
+		}
+		positions = append(positions, event.Position)
+	}
+	if !slices.Equal(positions, []int64{1, 0}) {
+		t.Errorf("Events gave %v", positions)
+	}
+}
+
+func TestUseNumber(t *testing.T) {
+	store := mustOpen(t, "memory:", UseNumber())
+	mustAppend(t, store, Event{Type: "A", Data: []any{json.RawMessage("1e400"), uint64(1) << 63}, Metadata: map[string]any{"n": int64(1)<<62 + 1}})
+	events, _, err := store.Read(context.Background(), QueryAll())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal([]any{events[0].Data, events[0].Metadata})
+	if want := `[[1e400,9223372036854775808],{"n":4611686018427387905}]`; string(got) != want || err != nil {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
+func TestOpenFails(t *testing.T) {
+	for _, uri := range []string{"", "memory", "nothing:x", "memory:\x00"} {
+		if store, err := Open(uri); store != nil || !errors.Is(err, ErrInvalidArgument) {
+			t.Errorf("%q: %v", uri, err)
+		}
+	}
+}
+
+func TestURIOf(t *testing.T) {
+	for dsn, want := range map[string]string{
+		"courses.db":         "sqlite:courses.db",
+		"/var/lib/c.db":      "sqlite:/var/lib/c.db",
+		":memory:":           "sqlite::memory:",
+		"":                   "sqlite:",
+		"file:c.db?mode=ro":  "file:c.db?mode=ro",
+		"sqlite:c.db":        "sqlite:c.db",
+		"sqlite::memory:":    "sqlite::memory:",
+		"memory:":            "memory:",
+		"postgres://host/db": "postgres://host/db",
+		"a b%20?x=1":         "sqlite:a b%20?x=1",
+	} {
+		if got := uriOf(dsn); got != want {
+			t.Errorf("%q: %q", dsn, got)
+		}
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for _, test := range []struct {
+		options  []Option
+		document string
+		patience int64
+	}{
+		{nil, `{"read_only":false,"immutable":false,"create":true,"adopt":false,"busy_timeout_ms":5000}`, 5000},
+		{[]Option{ReadOnly(), BusyTimeout(-time.Second)},
+			`{"read_only":true,"immutable":false,"create":true,"adopt":false,"busy_timeout_ms":-1}`, -1},
+		{[]Option{Immutable(), MustExist(), Adopt(), BusyTimeout(time.Microsecond)},
+			`{"read_only":false,"immutable":true,"create":false,"adopt":true,"busy_timeout_ms":1}`, 1},
+	} {
+		document, patience, err := newOptions(test.options).document()
+		if document != test.document || patience != test.patience || err != nil {
+			t.Errorf("%s, %d, %v", document, patience, err)
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package dcb
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// untilWaiting returns once so many goroutines wait in the store.
+func untilWaiting(store *Store, n int) {
+	for {
+		store.h.watch.mu.Lock()
+		r := store.h.watch.round
+		waiting := r != nil && r.waiting == n
+		store.h.watch.mu.Unlock()
+		if waiting {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestSubscribeCatchesUpAndFollows(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		const writers, appends = 4, 100
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		mustAppend(t, store, manyEvents(batch+10)...)
+
+		var running sync.WaitGroup
+		for range writers {
+			running.Add(1)
+			go func() {
+				defer running.Done()
+				for range appends {
+					if err := store.Append(ctx, []Event{{Type: "new"}, {Type: "other"}}); err != nil {
+						t.Error(err)
+					}
+				}
+			}()
+		}
+		total := int64(batch + 10 + 2*writers*appends)
+		for range 3 {
+			running.Add(1)
+			go func() {
+				defer running.Done()
+				next := int64(1)
+				for event, err := range store.Subscribe(ctx, QueryAll()) {
+					if err != nil || event.Position != next {
+						t.Errorf("event %d where %d should come, %v", event.Position, next, err)
+						return
+					}
+					if next++; next > total {
+						return
+					}
+				}
+			}()
+		}
+		running.Wait()
+	})
+}
+
+func TestSubscribeFilters(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		mustAppend(t, store, Event{Type: "A"}, Event{Type: "B"}, Event{Type: "A"})
+		query := NewQuery(QueryItem{Types: []string{"A"}})
+		var positions []int64
+		for event, err := range store.Subscribe(context.Background(), query, FromPosition(1), Limit(3)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if positions = append(positions, event.Position); len(positions) == 1 {
+				mustAppend(t, store, Event{Type: "B"}, Event{Type: "A"}, Event{Type: "A"}, Event{Type: "A"})
+			}
+		}
+		if !slices.Equal(positions, []int64{3, 5, 6}) {
+			t.Errorf("got %v", positions)
+		}
+	})
+}
+
+func TestSubscribeCountsEachTimeAnew(t *testing.T) {
+	store := mustOpen(t, "memory:")
+	mustAppend(t, store, manyEvents(5)...)
+	events := store.SubscribeRaw(context.Background(), QueryAll(), Limit(2))
+	for range 2 {
+		given := 0
+		for range events {
+			given++
+		}
+		if given != 2 {
+			t.Errorf("%d events", given)
+		}
+	}
+}
+
+func TestSubscribeEndsWithItsContext(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		mustAppend(t, store, Event{Type: "A"})
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		var given []error
+		for event, err := range store.Subscribe(ctx, QueryAll()) {
+			if given = append(given, err); event.Position == 1 {
+				go func() {
+					untilWaiting(store, 1)
+					cancel()
+				}()
+			}
+		}
+		if len(given) != 2 || given[0] != nil || given[1] != context.Canceled {
+			t.Errorf("got %v", given)
+		}
+	})
+}
+
+func TestSubscribeGoesForwardOnly(t *testing.T) {
+	store := mustOpen(t, "memory:")
+	for _, option := range []ReadOption{Backwards(), Before(7)} {
+		for _, err := range store.Subscribe(context.Background(), QueryAll(), option) {
+			if !errors.Is(err, ErrInvalidArgument) {
+				t.Errorf("got %v", err)
+			}
+		}
+	}
+}
+
+func TestWait(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		ctx := context.Background()
+		mustAppend(t, store, manyEvents(3)...)
+		if head, err := store.Wait(ctx, 2); head != 3 || err != nil {
+			t.Errorf("head %d, %v", head, err)
+		}
+		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		defer cancel()
+		if head, err := store.Wait(short, 3); head != 0 || err != context.DeadlineExceeded {
+			t.Errorf("head %d, %v", head, err)
+		}
+		// Who waits for less is woken by less, whatever others wait for.
+		far, near := make(chan int64), make(chan int64)
+		wait := func(after int64, head chan<- int64) {
+			found, err := store.Wait(ctx, after)
+			if err != nil {
+				t.Error(err)
+			}
+			head <- found
+		}
+		go wait(4, far)
+		untilWaiting(store, 1)
+		go wait(3, near)
+		untilWaiting(store, 2)
+		mustAppend(t, store, Event{Type: "A"})
+		if head := <-near; head != 4 {
+			t.Errorf("head %d", head)
+		}
+		mustAppend(t, store, Event{Type: "A"})
+		if head := <-far; head != 5 {
+			t.Errorf("head %d", head)
+		}
+	})
+}
+
+func TestOneWaitServesAll(t *testing.T) {
+	store := mustOpen(t, "memory:")
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	for range 100 {
+		running.Add(1)
+		go func() {
+			defer running.Done()
+			if _, err := store.Wait(ctx, 0); err != context.Canceled {
+				t.Error(err)
+			}
+		}()
+	}
+	untilWaiting(store, 100) // all in the one round that there is
+	cancel()
+	running.Wait()
+}
+
+func TestAbandonedWaitEnds(t *testing.T) {
+	store := mustOpen(t, "memory:")
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		untilWaiting(store, 1)
+		cancel()
+	}()
+	if _, err := store.Wait(ctx, 0); err != context.Canceled {
+		t.Fatal(err)
+	}
+	store.h.watch.mu.Lock()
+	abandoned := store.h.watch.round
+	store.h.watch.mu.Unlock()
+	select {
+	case <-abandoned.done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the wait goes on with nobody waiting")
+	}
+	// The next one is not disturbed by it.
+	go func() {
+		untilWaiting(store, 1)
+		if err := store.Append(context.Background(), []Event{{Type: "A"}}); err != nil {
+			t.Error(err)
+		}
+	}()
+	if head, err := store.Wait(context.Background(), 0); head != 1 || err != nil {
+		t.Errorf("head %d, %v", head, err)
+	}
+}
