@@ -3,6 +3,7 @@ package dcb_test
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -19,6 +20,20 @@ func student(id string) dcb.Tag { return dcb.Tag{Key: "student", Value: id} }
 
 func onEach(t *testing.T, test func(t *testing.T, store dcb.EventStore)) {
 	t.Run("MemoryStore", func(t *testing.T) { test(t, dcb.NewMemoryStore()) })
+	t.Run("SQLiteStore", func(t *testing.T) {
+		test(t, openSQLite(t, filepath.Join(t.TempDir(), "events.db")))
+	})
+	t.Run("SQLiteStore in memory", func(t *testing.T) { test(t, openSQLite(t, ":memory:")) })
+}
+
+func openSQLite(t testing.TB, dsn string) *dcb.SQLiteStore {
+	t.Helper()
+	store, err := dcb.NewSQLiteStore(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return store
 }
 
 func appendTo(t testing.TB, store dcb.EventStore, events ...dcb.Event) {

@@ -2,6 +2,7 @@ package dcb
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 )
 
@@ -15,6 +16,10 @@ type storeKind struct {
 
 var storeKinds = []storeKind{
 	{"memory", false, func(testing.TB) string { return "memory:" }},
+	{"sqlite", true, func(t testing.TB) string {
+		return "sqlite:" + filepath.Join(t.TempDir(), "events.db")
+	}},
+	{"sqlite-memory", false, func(testing.TB) string { return "sqlite::memory:" }},
 }
 
 func mustOpen(t testing.TB, uri string, opts ...Option) *Store {
