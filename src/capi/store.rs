@@ -35,7 +35,8 @@ impl Handle for dcb_store {
 ///     memory:            a store of its own each time; gone when it is closed
 ///     sqlite:PATH        one file, for any number of threads and processes of one machine; PATH
 ///                        is taken as it is, nothing in it is decoded
-///     file:PATH?mode=M   the same, as a URI: ro, rw or rwc is the only parameter
+///     file:PATH?mode=M   the same, as a URI that SQLite would take: mode (ro, rw, rwc or memory)
+///                        is the only parameter, and may be left out
 ///     sqlite::memory:    a SQLite database of its own; one connection, nothing durable
 ///
 /// `uri` is UTF-8. `options_json` is NULL for the defaults, or a JSON object with any of

@@ -15,9 +15,12 @@
 
 int main(int argc, char **argv) {
     program = argv[0];
-    if (argc == 3 && strcmp(argv[1], "--open") == 0) {
-        /* What fork.c executes to show that a new program may open the file again. */
-        dcb_close(open_store(argv[2]));
+    if (argc == 3 && (strcmp(argv[1], "--open") == 0 || strcmp(argv[1], "--append") == 0)) {
+        /* What the tests execute to have another process open the file. */
+        dcb_store *store = open_store(argv[2]);
+        if (strcmp(argv[1], "--append") == 0)
+            append_many(store, 1);
+        dcb_close(store);
         return EXIT_SUCCESS;
     }
     if (argc < 2 || argc > 3) {
