@@ -193,6 +193,28 @@ fn descriptors_are_bounded_while_the_host_has_the_file_open() {
 }
 
 #[test]
+fn a_pooled_descriptor_holds_no_lock() {
+    assert!(Scene::new("WAL").run("closed_before_another_process", Hooks::Installed).success());
+}
+
+#[test]
+fn a_deleted_file_is_let_go_of_though_the_host_has_it_open() {
+    assert!(Scene::new("WAL").run("files_deleted_under_the_host", Hooks::Installed).success());
+}
+
+#[test]
+fn a_file_that_becomes_writable_can_be_written() {
+    assert!(Scene::new("DELETE").run("writable_later", Hooks::Installed).success());
+}
+
+#[test]
+fn forks_between_openings_and_closings_harm_nobody() {
+    let scene = Scene::new("WAL");
+    assert!(scene.run("forks_under_load", Hooks::Installed).success());
+    assert_eq!(scene.damage(), None);
+}
+
+#[test]
 fn a_pooled_descriptor_is_not_taken_for_a_new_file() {
     assert!(Scene::new("WAL").run("file_made_again", Hooks::Installed).success());
 }

@@ -1,11 +1,13 @@
 //! What the processes of the scenarios do.
 
 use std::collections::HashSet;
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use dcb::sqlite::locks::{self, LockKind};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -76,6 +78,11 @@ pub fn play() {
         "clone" => scene.fork(false),
         "ten_thousand_files" => scene.ten_thousand_files(),
         "three_thousand_openings" => scene.three_thousand_openings(),
+        "keeper" => scene.keeper(),
+        "closed_before_another_process" => scene.closed_before_another_process(),
+        "files_deleted_under_the_host" => scene.files_deleted_under_the_host(),
+        "writable_later" => scene.writable_later(),
+        "forks_under_load" => scene.forks_under_load(),
         "file_made_again" => scene.file_made_again(),
         "readable_first" => scene.readable_first(),
         "diagnose" => scene.diagnose(),
@@ -293,25 +300,34 @@ impl Scene {
         let library = self.patient();
         self.append(&library, &mut self.rows("library"));
         let mut pipe = [0; 2];
-        let mut byte = 0_u8;
+        let mut child: libc::pid_t = 0;
         // SAFETY: the child makes no call but these, and the buffers outlive the calls.
         unsafe {
             assert_eq!(libc::pipe(pipe.as_mut_ptr()), 0);
-            let child = if seen {
-                libc::fork()
-            } else {
-                // The system call itself: no handler of the library runs.
-                libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) as libc::pid_t
+            let fork = || {
+                if seen {
+                    libc::fork()
+                } else {
+                    // The system call itself: no handler of the library runs.
+                    libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) as libc::pid_t
+                }
             };
-            if child == 0 {
-                libc::write(pipe[1], (&raw const byte).cast(), 1);
-                libc::sleep(60);
+            // Twice: a child may be a parent too.
+            if fork() == 0 {
+                if fork() == 0 {
+                    child = libc::getpid();
+                    libc::write(pipe[1], (&raw const child).cast(), size_of_val(&child));
+                    libc::sleep(60);
+                }
                 libc::_exit(0);
             }
-            std::fs::write(self.directory.join("child"), child.to_string()).unwrap();
             // Killed before its child has run, the process would prove nothing.
-            assert_eq!(libc::read(pipe[0], (&raw mut byte).cast(), 1), 1);
+            let mut ready = libc::pollfd { fd: pipe[0], events: libc::POLLIN, revents: 0 };
+            assert_eq!(libc::poll(&mut ready, 1, 30_000), 1, "the child does not run");
+            let size = size_of_val(&child);
+            assert_eq!(libc::read(pipe[0], (&raw mut child).cast(), size), size.cast_signed());
         }
+        std::fs::write(self.directory.join("child"), child.to_string()).unwrap();
         die();
     }
 
@@ -357,9 +373,51 @@ impl Scene {
         // The database and its shared memory, each with the descriptor of its locks.
         assert!(descriptors() <= before + 4, "{} descriptors", descriptors() - before);
         drop(host);
-        self.append(&self.patient(), &mut self.rows("library"));
         drop(self.patient());
         assert!(descriptors() < before, "{} descriptors", descriptors());
+    }
+
+    /// Has the file open until told to close it.
+    fn keeper(&self) {
+        let connection = self.patient();
+        self.append(&connection, &mut self.rows("keeper"));
+        std::fs::write(self.directory.join("kept"), "").unwrap();
+        wait_for(&self.directory.join("closed"));
+    }
+
+    fn closed_before_another_process(&self) {
+        let library = self.patient();
+        let mut keeper = start("keeper", &self.directory, true);
+        wait_for(&self.directory.join("kept"));
+        self.append(&library, &mut self.rows("library"));
+        drop(library);
+        std::fs::write(self.directory.join("closed"), "").unwrap();
+        assert!(keeper.wait().unwrap().success());
+        // The other process was the last, and no lock was left to tell it otherwise.
+        assert!(!self.directory.join("file.db-wal").exists());
+    }
+
+    fn files_deleted_under_the_host(&self) {
+        let sqlite = Sqlite::load();
+        let hosts: Vec<_> = (0..20)
+            .map(|number| {
+                let path = self.directory.join(format!("{number}.db"));
+                let library = Connection::open(&path).unwrap();
+                library.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (c)").unwrap();
+                let host = sqlite.open(&path, 0);
+                host.run("SELECT * FROM t").unwrap();
+                drop(library);
+                delete(&path);
+                host
+            })
+            .collect();
+        drop(self.patient());
+        let with_hosts = descriptors();
+        let count = hosts.len();
+        drop(hosts);
+        // The host's own: the database, its log and its shared memory.
+        assert_eq!(with_hosts - descriptors(), 3 * count);
+        assert!(descriptors() < count, "{} descriptors", descriptors());
     }
 
     fn file_made_again(&self) {
@@ -399,6 +457,71 @@ impl Scene {
         assert!(read_only().execute_batch(insert).is_err());
     }
 
+    fn writable_later(&self) {
+        const NOBODY: u32 = 65534;
+        let permit = |path: &Path, mode| {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        };
+        // SAFETY: no pointers are passed.
+        unsafe {
+            if libc::geteuid() == 0 {
+                // Root may write whatever the mode says.
+                std::os::unix::fs::chown(&self.directory, Some(NOBODY), None).unwrap();
+                std::os::unix::fs::chown(self.file(), Some(NOBODY), None).unwrap();
+                assert_eq!(libc::seteuid(NOBODY), 0);
+                // Or /proc/self would stay root's.
+                assert_eq!(libc::prctl(libc::PR_SET_DUMPABLE, 1), 0);
+            }
+        }
+        permit(&self.file(), 0o444);
+        let read = "SELECT * FROM rows";
+        let library = self.library(Duration::ZERO);
+        library.execute_batch(read).unwrap();
+        let host = Sqlite::load().open(&self.file(), 0);
+        host.run(&format!("BEGIN; {read}")).unwrap();
+        drop(library);
+        permit(&self.file(), 0o644);
+        let library = self.library(Duration::ZERO);
+        library.execute_batch(read).unwrap();
+        host.run("COMMIT").unwrap();
+        library.execute_batch("INSERT INTO rows(filler) VALUES ('x')").unwrap();
+    }
+
+    fn forks_under_load(&self) {
+        let sqlite = Sqlite::load();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for writer in ["library one", "library two"] {
+                let (rows, done) = (self.rows(writer), &done);
+                scope.spawn(move || {
+                    let mut rows = rows;
+                    while !done.load(Ordering::Relaxed) {
+                        self.append(&self.patient(), &mut rows);
+                    }
+                });
+            }
+            scope.spawn(|| {
+                let mut rows = self.rows("host");
+                while !done.load(Ordering::Relaxed) {
+                    self.host_append(&sqlite.open(&self.file(), 10_000), &mut rows);
+                }
+            });
+            for _ in 0..200 {
+                // SAFETY: the child makes no call but `_exit`.
+                unsafe {
+                    let child = libc::fork();
+                    if child == 0 {
+                        libc::_exit(0);
+                    }
+                    assert_eq!(libc::waitpid(child, std::ptr::null_mut(), 0), child);
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        drop(self.patient());
+        assert!(descriptors() < 16, "{} descriptors", descriptors());
+    }
+
     fn diagnose(&self) {
         assert_eq!(locks::inspect(&self.file()), None);
         let library = self.patient();
@@ -422,6 +545,14 @@ fn die() -> ! {
     kill(std::process::id().cast_signed());
     loop {
         std::thread::park();
+    }
+}
+
+fn wait_for(mark: &Path) {
+    let start = Instant::now();
+    while !mark.exists() {
+        assert!(start.elapsed() < Duration::from_secs(60), "no {}", mark.display());
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
