@@ -4,6 +4,7 @@ mod append;
 mod limits;
 mod options;
 mod places;
+mod properties;
 mod read;
 mod result;
 
