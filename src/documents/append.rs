@@ -4,7 +4,7 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
 
 use super::condition::ConditionsIn;
 use super::event::EventIn;
-use super::shape::{As, Keys, Shape, read_document};
+use super::shape::{As, Seen, Shape, keys, read_document};
 use super::trail::Trail;
 use crate::domain::{AppendRequest, Event};
 
@@ -12,6 +12,8 @@ use crate::domain::{AppendRequest, Event};
 pub fn parse_append(request: &[u8]) -> crate::Result<AppendRequest> {
     read_document("request", request, |trail, json| As(AppendIn(trail)).deserialize(json))
 }
+
+keys!(Key { Events = "events", Condition = "condition" });
 
 struct AppendIn<'t>(&'t mut Trail);
 
@@ -26,12 +28,11 @@ impl<'de> Shape<'de> for AppendIn<'_> {
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<AppendRequest, A::Error> {
         let trail = self.0;
         let (mut events, mut conditions) = (None, Vec::new());
-        let mut keys = Keys::new(&["events", "condition"]);
-        while let Some(key) = keys.next(trail, &mut object)? {
-            if key == "events" {
-                events = Some(object.next_value_seed(As(EventsIn(trail)))?);
-            } else {
-                conditions = object.next_value_seed(As(ConditionsIn(trail)))?;
+        let mut seen = Seen::default();
+        while let Some(key) = seen.next_key(trail, &mut object)? {
+            match key {
+                Key::Events => events = Some(object.next_value_seed(As(EventsIn(trail)))?),
+                Key::Condition => conditions = object.next_value_seed(As(ConditionsIn(trail)))?,
             }
             trail.leave();
         }

@@ -4,7 +4,7 @@ use serde::de::{MapAccess, SeqAccess};
 
 use super::integer::optional_integer;
 use super::query::QueryIn;
-use super::shape::{As, Keys, Raw, Shape};
+use super::shape::{As, Seen, Shape, keys};
 use super::trail::Trail;
 use crate::domain::Condition;
 
@@ -41,6 +41,8 @@ impl<'de> Shape<'de> for ConditionsIn<'_> {
     }
 }
 
+keys!(Key { FailIfEventsMatch = "failIfEventsMatch", After = "after" });
+
 struct ConditionIn<'t>(&'t mut Trail);
 
 impl<'de> Shape<'de> for ConditionIn<'_> {
@@ -54,13 +56,13 @@ impl<'de> Shape<'de> for ConditionIn<'_> {
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Condition, A::Error> {
         let trail = self.0;
         let (mut query, mut after) = (None, 0);
-        let mut keys = Keys::new(&["failIfEventsMatch", "after"]);
-        while let Some(key) = keys.next(trail, &mut object)? {
-            if key == "after" {
-                let raw = object.next_value_seed(Raw)?;
-                after = optional_integer(trail, raw)?.unwrap_or(0);
-            } else {
-                query = Some(object.next_value_seed(As(QueryIn(trail)))?);
+        let mut seen = Seen::default();
+        while let Some(key) = seen.next_key(trail, &mut object)? {
+            match key {
+                Key::FailIfEventsMatch => {
+                    query = Some(object.next_value_seed(As(QueryIn(trail)))?);
+                }
+                Key::After => after = optional_integer(trail, &mut object)?.unwrap_or(0),
             }
             trail.leave();
         }

@@ -4,11 +4,17 @@ use std::borrow::Cow;
 
 use serde::de::MapAccess;
 
-use super::shape::{As, Keys, OptionalText, Raw, Shape, Text, Texts};
+use super::depth;
+use super::shape::{As, OptionalText, Raw, Seen, Shape, Text, Texts, keys};
 use super::trail::Trail;
 use crate::domain::{Event, EventBuilder, EventId, EventType, Tag};
 use crate::error::Error;
 use crate::limits::{MAX_EVENTS_PER_APPEND, MAX_TAGS_PER_EVENT};
+
+keys!(Key { Type = "type", Tags = "tags", Data = "data", Id = "id", Metadata = "metadata" });
+
+/// What the data of an event stands in: the request, its list of events, the event.
+const OUTER_LEVELS: usize = 3;
 
 /// The event at `index` of an append.
 pub(super) struct EventIn<'t, 'de> {
@@ -35,11 +41,11 @@ impl<'de> Shape<'de> for EventIn<'_, 'de> {
         }
         let (mut event_type, mut id, mut data, mut metadata) = (None, None, None, None);
         tags.clear();
-        let mut keys = Keys::new(&["type", "tags", "data", "id", "metadata"]);
-        while let Some(key) = keys.next(trail, &mut object)? {
+        let mut seen = Seen::default();
+        while let Some(key) = seen.next_key(trail, &mut object)? {
             match key {
-                "type" => event_type = Some(object.next_value_seed(As(Text(trail)))?),
-                "tags" => {
+                Key::Type => event_type = Some(object.next_value_seed(As(Text(trail)))?),
+                Key::Tags => {
                     let take = |tag| {
                         if tags.len() == MAX_TAGS_PER_EVENT {
                             return Err(Error::too_large(format!(
@@ -51,11 +57,18 @@ impl<'de> Shape<'de> for EventIn<'_, 'de> {
                     };
                     object.next_value_seed(As(Texts { trail, take }))?;
                 }
-                "data" => data = Some(object.next_value_seed(Raw)?),
-                "id" => id = object.next_value_seed(As(OptionalText(trail)))?,
-                _ => match object.next_value_seed(Raw)? {
+                Key::Data => {
+                    let json = object.next_value_seed(Raw)?;
+                    depth::check(json, OUTER_LEVELS).map_err(|error| trail.fail(error))?;
+                    data = Some(json);
+                }
+                Key::Id => id = object.next_value_seed(As(OptionalText(trail)))?,
+                Key::Metadata => match object.next_value_seed(Raw)? {
                     "null" => {}
-                    raw if raw.starts_with('{') => metadata = Some(raw),
+                    json if json.starts_with('{') => {
+                        depth::check(json, OUTER_LEVELS).map_err(|error| trail.fail(error))?;
+                        metadata = Some(json);
+                    }
                     _ => return Err(trail.refuse("must be an object or null")),
                 },
             }

@@ -1,23 +1,35 @@
 //! Integers, judged by their text: the parser's own numbers would round what does not fit.
 
-use serde::de;
+use serde::de::{self, MapAccess};
 
+use super::shape::Raw;
 use super::trail::Trail;
 
-/// The 64-bit integer that the JSON value `raw` is.
-pub(super) fn integer<E: de::Error>(trail: &mut Trail, raw: &str) -> Result<i64, E> {
-    let digits = raw.strip_prefix('-').unwrap_or(raw);
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(trail.refuse("must be an integer"));
-    }
-    // The value is JSON, so all that can fail is the range.
-    raw.parse().map_err(|_| trail.refuse("is beyond the range of a 64-bit integer"))
+/// The next value of `object`, as a 64-bit integer.
+pub(super) fn integer<'de, A: MapAccess<'de>>(
+    trail: &mut Trail,
+    object: &mut A,
+) -> Result<i64, A::Error> {
+    let json = object.next_value_seed(Raw)?;
+    parse(trail, json)
 }
 
 /// The same, or `null` for none.
-pub(super) fn optional_integer<E: de::Error>(
+pub(super) fn optional_integer<'de, A: MapAccess<'de>>(
     trail: &mut Trail,
-    raw: &str,
-) -> Result<Option<i64>, E> {
-    if raw == "null" { Ok(None) } else { integer(trail, raw).map(Some) }
+    object: &mut A,
+) -> Result<Option<i64>, A::Error> {
+    match object.next_value_seed(Raw)? {
+        "null" => Ok(None),
+        json => parse(trail, json).map(Some),
+    }
+}
+
+fn parse<E: de::Error>(trail: &mut Trail, json: &str) -> Result<i64, E> {
+    let digits = json.strip_prefix('-').unwrap_or(json);
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(trail.refuse("must be an integer"));
+    }
+    // It is a JSON number, so all that can fail is the range.
+    json.parse().map_err(|_| trail.refuse("is beyond the range of a 64-bit integer"))
 }

@@ -3,7 +3,7 @@
 use serde::de::{DeserializeSeed, MapAccess};
 
 use super::integer::integer;
-use super::shape::{As, Boolean, Keys, Raw, Shape, read_document};
+use super::shape::{As, Boolean, Seen, Shape, keys, read_document};
 use super::trail::Trail;
 use crate::open::Options;
 
@@ -14,6 +14,14 @@ pub fn parse_options(options: &[u8]) -> crate::Result<Options> {
     }
     read_document("options", options, |trail, json| As(OptionsIn(trail)).deserialize(json))
 }
+
+keys!(Key {
+    ReadOnly = "read_only",
+    Immutable = "immutable",
+    Create = "create",
+    Adopt = "adopt",
+    BusyTimeoutMs = "busy_timeout_ms",
+});
 
 struct OptionsIn<'t>(&'t mut Trail);
 
@@ -28,23 +36,22 @@ impl<'de> Shape<'de> for OptionsIn<'_> {
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Options, A::Error> {
         let trail = self.0;
         let mut options = Options::default();
-        let mut keys = Keys::new(&["read_only", "immutable", "create", "adopt", "busy_timeout_ms"]);
-        while let Some(key) = keys.next(trail, &mut object)? {
-            if key == "busy_timeout_ms" {
-                let raw = object.next_value_seed(Raw)?;
-                options.busy_timeout_ms = integer(trail, raw)?;
-            } else {
-                let value = object.next_value_seed(As(Boolean(trail)))?;
-                match key {
-                    "read_only" => options.read_only = value,
-                    "immutable" => options.immutable = value,
-                    "create" => options.create = value,
-                    _ => options.adopt = value,
-                }
+        let mut seen = Seen::default();
+        while let Some(key) = seen.next_key(trail, &mut object)? {
+            match key {
+                Key::ReadOnly => options.read_only = boolean(trail, &mut object)?,
+                Key::Immutable => options.immutable = boolean(trail, &mut object)?,
+                Key::Create => options.create = boolean(trail, &mut object)?,
+                Key::Adopt => options.adopt = boolean(trail, &mut object)?,
+                Key::BusyTimeoutMs => options.busy_timeout_ms = integer(trail, &mut object)?,
             }
             trail.leave();
         }
         options.read_only |= options.immutable;
         Ok(options)
     }
+}
+
+fn boolean<'de, A: MapAccess<'de>>(trail: &mut Trail, object: &mut A) -> Result<bool, A::Error> {
+    object.next_value_seed(As(Boolean(trail)))
 }

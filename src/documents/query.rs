@@ -1,12 +1,17 @@
 //! A query: `{"items": [{"types": [...], "tags": [...]}, ...]}`, or `null` for every event.
 
+use std::borrow::Cow;
+
 use serde::de::{MapAccess, SeqAccess};
 
-use super::shape::{As, Keys, Shape, Texts};
+use super::shape::{As, Seen, Shape, Texts, keys};
 use super::trail::Trail;
 use crate::domain::{EventType, Item, Query, Tag};
 use crate::error::Error;
 use crate::limits::MAX_ITEMS_PER_QUERY;
+
+keys!(QueryKey { Items = "items" });
+keys!(ItemKey { Types = "types", Tags = "tags" });
 
 /// A query. Without `items`, or with `null` there, it is refused: so short a slip of the hand
 /// must not ask for every event.
@@ -27,8 +32,8 @@ impl<'de> Shape<'de> for QueryIn<'_> {
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Query, A::Error> {
         let trail = self.0;
         let mut items = None;
-        let mut keys = Keys::new(&["items"]);
-        while keys.next(trail, &mut object)?.is_some() {
+        let mut seen = Seen::default();
+        while let Some(QueryKey::Items) = seen.next_key(trail, &mut object)? {
             items = Some(object.next_value_seed(As(ItemsIn(trail)))?);
             trail.leave();
         }
@@ -52,7 +57,8 @@ impl<'de> Shape<'de> for ItemsIn<'_> {
 
     fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Item>, A::Error> {
         let trail = self.0;
-        let mut items = Vec::new();
+        // Most queries have one item: this spares them a second allocation.
+        let mut items = Vec::with_capacity(1);
         loop {
             trail.enter_index(items.len());
             let item = ItemIn { trail, index: items.len() };
@@ -87,20 +93,18 @@ impl<'de> Shape<'de> for ItemIn<'_> {
             ))));
         }
         let mut item = Item::new();
-        let mut keys = Keys::new(&["types", "tags"]);
-        while let Some(key) = keys.next(trail, &mut object)? {
-            if key == "types" {
-                let take = |text: std::borrow::Cow<'de, str>| {
-                    item.or_type(EventType::new(&text)?);
-                    Ok(())
-                };
-                object.next_value_seed(As(Texts { trail, take }))?;
-            } else {
-                let take = |text: std::borrow::Cow<'de, str>| {
-                    item.and_tag(Tag::new(&text)?);
-                    Ok(())
-                };
-                object.next_value_seed(As(Texts { trail, take }))?;
+        let mut seen = Seen::default();
+        while let Some(key) = seen.next_key(trail, &mut object)? {
+            match key {
+                ItemKey::Types => {
+                    let take =
+                        |text: Cow<'de, str>| EventType::new(&text).map(|name| item.or_type(name));
+                    object.next_value_seed(As(Texts { trail, take }))?;
+                }
+                ItemKey::Tags => {
+                    let take = |text: Cow<'de, str>| Tag::new(&text).map(|tag| item.and_tag(tag));
+                    object.next_value_seed(As(Texts { trail, take }))?;
+                }
             }
             trail.leave();
         }

@@ -4,7 +4,7 @@ use serde::de::{DeserializeSeed, MapAccess};
 
 use super::integer::optional_integer;
 use super::query::QueryIn;
-use super::shape::{As, Boolean, Keys, Raw, Shape, read_document};
+use super::shape::{As, Boolean, Seen, Shape, keys, read_document};
 use super::trail::Trail;
 use crate::domain::{Query, ReadRequest};
 
@@ -15,6 +15,14 @@ pub fn parse_read(request: &[u8]) -> crate::Result<ReadRequest> {
     }
     read_document("request", request, |trail, json| As(ReadIn(trail)).deserialize(json))
 }
+
+keys!(Key {
+    Query = "query",
+    After = "after",
+    Before = "before",
+    Limit = "limit",
+    Backwards = "backwards",
+});
 
 struct ReadIn<'t>(&'t mut Trail);
 
@@ -30,20 +38,14 @@ impl<'de> Shape<'de> for ReadIn<'_> {
         let trail = self.0;
         let (mut query, mut backwards) = (Query::all(), false);
         let (mut after, mut before, mut limit) = (None, None, None);
-        let mut keys = Keys::new(&["query", "after", "before", "limit", "backwards"]);
-        while let Some(key) = keys.next(trail, &mut object)? {
+        let mut seen = Seen::default();
+        while let Some(key) = seen.next_key(trail, &mut object)? {
             match key {
-                "query" => query = object.next_value_seed(As(QueryIn(trail)))?,
-                "backwards" => backwards = object.next_value_seed(As(Boolean(trail)))?,
-                _ => {
-                    let raw = object.next_value_seed(Raw)?;
-                    let value = optional_integer(trail, raw)?;
-                    match key {
-                        "after" => after = value,
-                        "before" => before = value,
-                        _ => limit = value,
-                    }
-                }
+                Key::Query => query = object.next_value_seed(As(QueryIn(trail)))?,
+                Key::After => after = optional_integer(trail, &mut object)?,
+                Key::Before => before = optional_integer(trail, &mut object)?,
+                Key::Limit => limit = optional_integer(trail, &mut object)?,
+                Key::Backwards => backwards = object.next_value_seed(As(Boolean(trail)))?,
             }
             trail.leave();
         }

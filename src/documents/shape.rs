@@ -5,13 +5,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::depth;
 use super::trail::{Trail, shown};
-use crate::error::Error;
+use crate::error::{Error, Status};
 use crate::limits::MAX_REQUEST_BYTES;
 
 /// Reads the document `bytes`, called `name` in errors about its root, as `body` says.
@@ -29,12 +30,24 @@ pub(super) fn read_document<'de, T>(
     let text = std::str::from_utf8(bytes).map_err(|error| {
         Error::invalid(format!("{name}: not valid UTF-8 at byte {}", error.valid_up_to()))
     })?;
-    depth::check(bytes).map_err(|error| error.at(name))?;
+    // The parser keeps a byte for each level that is open. Where those might be many, they are
+    // counted before it sees them.
+    if text.len() > UNCOUNTED {
+        depth::check(text, 0).map_err(|error| error.at(name))?;
+    }
     let mut trail = Trail::new(name);
     let mut json = serde_json::Deserializer::from_str(text);
     let read = body(&mut trail, &mut json).and_then(|value| json.end().map(|()| value));
-    read.map_err(|error| trail.into_error(&error))
+    read.map_err(|error| match trail.into_error(&error) {
+        error if error.status == Status::TooLarge => error,
+        // The depth goes before a rule that is broken, also where it is not what ended the
+        // reading. What was read to its end has no more depth than its shape and its data.
+        error => depth::check(text, 0).map_or_else(|too_deep| too_deep.at(name), |()| error),
+    })
 }
+
+/// Bytes of a document that is given to the parser as it is.
+const UNCOUNTED: usize = 1024 * 1024;
 
 /// The parser of a document.
 pub(super) type Json<'de> = serde_json::Deserializer<serde_json::de::StrRead<'de>>;
@@ -215,66 +228,94 @@ impl<'de> Shape<'de> for Boolean<'_> {
     }
 }
 
-/// The keys of an object, each known and given once.
-pub(super) struct Keys {
-    names: &'static [&'static str],
-    seen: u32,
+/// The keys that an object may have.
+pub(super) trait Key: Copy {
+    /// Their names, in the order of their numbers.
+    const NAMES: &'static [&'static str];
+
+    /// The key of that name.
+    fn named(name: &str) -> Option<Self>;
+
+    /// Which key it is, counted from 0.
+    fn number(self) -> usize;
 }
 
-impl Keys {
-    /// The keys that an object may have.
-    pub fn new(names: &'static [&'static str]) -> Self {
-        Keys { names, seen: 0 }
-    }
+/// Makes an enum the [`Key`]s of an object.
+macro_rules! keys {
+    ($keys:ident { $($key:ident = $name:literal),* $(,)? }) => {
+        #[derive(Clone, Copy)]
+        enum $keys { $($key),* }
 
-    /// Goes to the value of the next key, and gives the key.
-    pub fn next<'de, A: MapAccess<'de>>(
+        impl $crate::documents::shape::Key for $keys {
+            const NAMES: &'static [&'static str] = &[$($name),*];
+
+            fn named(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some($keys::$key),)*
+                    _ => None,
+                }
+            }
+
+            fn number(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+pub(super) use keys;
+
+/// Which keys of an object were read already.
+#[derive(Default)]
+pub(super) struct Seen(u32);
+
+impl Seen {
+    /// Goes to the value of the next key, which must be known and new, and gives the key.
+    pub fn next_key<'de, K: Key, A: MapAccess<'de>>(
         &mut self,
         trail: &mut Trail,
         object: &mut A,
-    ) -> Result<Option<&'static str>, A::Error> {
-        let key = KeyIn { names: self.names, trail: &mut *trail };
-        let Some(index) = object.next_key_seed(key)? else { return Ok(None) };
-        let name = self.names[index];
-        trail.enter_key(name);
-        if self.seen & 1 << index != 0 {
+    ) -> Result<Option<K>, A::Error> {
+        let key = KeyIn { trail: &mut *trail, keys: PhantomData::<K> };
+        let Some(key) = object.next_key_seed(key)? else { return Ok(None) };
+        trail.enter_key(K::NAMES[key.number()]);
+        if self.0 & 1 << key.number() != 0 {
             return Err(trail.refuse("is given twice"));
         }
-        self.seen |= 1 << index;
-        Ok(Some(name))
+        self.0 |= 1 << key.number();
+        Ok(Some(key))
     }
 }
 
-/// Reads a key as its index in `names`.
-struct KeyIn<'t> {
-    names: &'static [&'static str],
+/// Reads one of the keys `K`.
+struct KeyIn<'t, K> {
     trail: &'t mut Trail,
+    keys: PhantomData<K>,
 }
 
-impl<'de> DeserializeSeed<'de> for KeyIn<'_> {
-    type Value = usize;
+impl<'de, K: Key> DeserializeSeed<'de> for KeyIn<'_, K> {
+    type Value = K;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<K, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for KeyIn<'_> {
-    type Value = usize;
+impl<K: Key> Visitor<'_> for KeyIn<'_, K> {
+    type Value = K;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<usize, E> {
-        self.names.iter().position(|name| *name == key).ok_or_else(|| {
-            let known = self.names.join(", ");
-            self.trail.refuse(format!("unknown key {} (known: {known})", shown(key)))
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<K, E> {
+        K::named(name).ok_or_else(|| {
+            let known = K::NAMES.join(", ");
+            self.trail.refuse(format!("unknown key {} (known: {known})", shown(name)))
         })
     }
 }
 
-/// Reads a value as the text that it is.
+/// Reads a value as the text that it is, the parser never going back into itself.
 pub(super) struct Raw;
 
 impl<'de> DeserializeSeed<'de> for Raw {

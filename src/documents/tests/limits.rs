@@ -100,16 +100,14 @@ fn bytes_of_data_and_metadata() {
 
 #[test]
 fn bytes_of_a_request() {
-    let request = |bytes: usize| {
-        let mut request = b"{}".to_vec();
-        request.resize(bytes, b' ');
-        request
-    };
-    assert!(parse_read(&request(MAX_REQUEST_BYTES)).is_ok());
-    too_large(
-        parse_read(&request(MAX_REQUEST_BYTES + 1)),
-        "request: 268435457 bytes are over the limit of 268435456",
-    );
+    // Refused at its first byte, as soon as its length is found to be allowed.
+    let longest = vec![b'\xff'; MAX_REQUEST_BYTES];
+    let error = parse_read(&longest).unwrap_err();
+    assert!(error.message.contains("not valid UTF-8 at byte 0"), "{error}");
+    let longer = vec![b' '; MAX_REQUEST_BYTES + 1];
+    let message = "request: 268435457 bytes are over the limit of 268435456";
+    too_large(parse_read(&longer), message);
+    too_large(parse_append(&longer), message);
 }
 
 #[test]
@@ -121,16 +119,28 @@ fn depth_counts_data_and_metadata() {
     };
     let deepest = MAX_JSON_DEPTH - 3;
     assert!(request("data", &data(deepest)).is_ok());
-    assert_eq!(request("data", &data(deepest + 1)).unwrap_err().status, Status::TooLarge);
+    too_large(
+        request("data", &data(deepest + 1)),
+        "events[0].data: more than 512 arrays and objects inside each other",
+    );
     let metadata = |depth: usize| format!("{{\"m\":{}}}", data(depth - 1));
     assert!(request("metadata", &metadata(deepest)).is_ok());
-    assert_eq!(request("metadata", &metadata(deepest + 1)).unwrap_err().status, Status::TooLarge);
+    too_large(
+        request("metadata", &metadata(deepest + 1)),
+        "events[0].metadata: more than 512 arrays and objects inside each other",
+    );
 }
 
 #[test]
-fn depth_is_judged_before_all_else() {
-    for opened in ["[", "{\"a\":", "[{\"a\":"] {
-        let bomb = opened.repeat(1_000_000);
+fn depth_goes_before_rules() {
+    for opened in [
+        "[".repeat(MAX_JSON_DEPTH + 1),
+        "[".repeat(1_000_000),
+        "{\"a\":".repeat(1_000_000),
+        "{\"events\":[{\"type\":\"A\",\"data\":".to_owned() + &"[".repeat(600_000),
+        "{\"query\":".to_owned() + &"[".repeat(600_000),
+    ] {
+        let bomb = opened;
         for result in [
             parse_append(bomb.as_bytes()).map(drop),
             parse_read(bomb.as_bytes()).map(drop),
@@ -138,7 +148,7 @@ fn depth_is_judged_before_all_else() {
         ] {
             let error = result.unwrap_err();
             assert_eq!(error.status, Status::TooLarge);
-            assert!(error.message.contains("nested deeper than 512"), "{error}");
+            assert!(error.message.contains("more than 512 arrays"), "{error}");
         }
     }
 }
