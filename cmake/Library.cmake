@@ -60,10 +60,7 @@ set_target_properties(
     dcb::static PROPERTIES IMPORTED_LOCATION "${dcb_static}"
                            INTERFACE_LINK_LIBRARIES "${DCB_STATIC_LINK_LIBRARIES}")
 
-set(dcb_include_dirs "${PROJECT_SOURCE_DIR}/include")
-if(EXISTS "${PROJECT_SOURCE_DIR}/bindings/cpp/include")
-    list(APPEND dcb_include_dirs "${PROJECT_SOURCE_DIR}/bindings/cpp/include")
-endif()
+set(dcb_include_dirs "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/bindings/cpp/include")
 foreach(library dcb::shared dcb::static)
     add_dependencies(${library} dcb_library)
     target_include_directories(${library} INTERFACE ${dcb_include_dirs})
