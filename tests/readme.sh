@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# What the README says about building and running its three programs is so: they are built here by
+# its own commands, from its own text.
+#
+#   tests/readme.sh BUILD_FOLDER SOURCE_FOLDER
+set -euo pipefail
+
+build=$1
+source=$2
+readme=$source/README.md
+work=$(mktemp -d "$build/readme.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+# block LANGUAGE: the README's first code block in that language.
+block() { awk -v open="\`\`\`$1" '$0 == open { on = 1; next } on && /^```$/ { exit } on' "$readme"; }
+
+# command BEGINNING: the README's command that begins so.
+command_of() { grep -m 1 "^$1" "$readme"; }
+
+fail() {
+    echo "README.md: $*" >&2
+    exit 1
+}
+
+for language in c cpp go; do block $language >claim.$language; done
+
+export PKG_CONFIG_PATH=$build
+for command in "go mod init" "go mod edit -require" "go mod edit -replace" "cc claim" "c++ " "go build"; do
+    line=$(command_of "$command") || fail "has no command '$command'"
+    bash -ec "${line//\/path\/to\/libdcb/$source}" 2>log || { cat log; fail "its command fails: $line"; }
+done
+
+# expect PROGRAM ANSWER
+expect() {
+    answer=$("./$1")
+    [[ $answer == $2 ]] || fail "$1 answers '$answer', not '$2'"
+}
+
+for first in claim-c claim-cpp claim-go; do
+    rm -f names.db*
+    expect "$first" "ada is ours*"
+    expect claim-c "condition_failed: *"
+    expect claim-cpp "ada was claimed by event 1"
+    expect claim-go "*append condition failed*"
+done
