@@ -111,18 +111,18 @@ fn follow(store: &dyn Store, ended: &AtomicBool) -> Vec<i64> {
 #[test]
 fn a_history_of_many_threads_could_have_been_one_of_one_thread() {
     for subject in Subject::all() {
-        let (store, ended) = (&*subject.store, AtomicBool::new(false));
+        let (subject, ended) = (&subject, AtomicBool::new(false));
         let (told, seen, followed) = thread::scope(|scope| {
-            let looker = scope.spawn(|| look(store, &ended));
-            let follower = scope.spawn(|| follow(store, &ended));
-            let writers: Vec<_> =
-                (0..WRITERS).map(|thread| scope.spawn(move || write(store, thread))).collect();
+            let looker = scope.spawn(|| look(subject.store(1), &ended));
+            let follower = scope.spawn(|| follow(subject.store(0), &ended));
+            let writer = |thread| scope.spawn(move || write(subject.store(thread), thread));
+            let writers: Vec<_> = (0..WRITERS).map(writer).collect();
             let told = writers.into_iter().flat_map(|writer| writer.join().expect("a writer"));
             let told: Vec<_> = told.collect();
             ended.store(true, Ordering::Release);
             (told, looker.join().expect("a reader"), follower.join().expect("a follower"))
         });
-        let model = retell(&subject, &told);
+        let model = retell(subject, &told);
         for seen in seen {
             let expected = model.between(&seen.query, seen.after, seen.position);
             assert_eq!(seen.events, expected, "{}: a read is a snapshot", subject.uri);
@@ -162,9 +162,9 @@ fn retell(subject: &Subject, told: &[Told]) -> Model {
 #[test]
 fn a_decision_is_never_made_twice_on_the_same_ground() {
     for subject in Subject::all() {
-        let store = &*subject.store;
         thread::scope(|scope| {
             for thread in 0..WRITERS {
+                let store = subject.store(thread);
                 scope.spawn(move || {
                     let mut numbers = Numbers(thread);
                     for _ in 0..APPENDS {
@@ -176,7 +176,7 @@ fn a_decision_is_never_made_twice_on_the_same_ground() {
         let mut total = 0;
         for entity in 0..ENTITIES {
             let query = tagged(&format!("entity:{entity}"));
-            let (events, _) = read_after(store, &query, 0).expect("a read");
+            let (events, _) = read_after(&*subject.store, &query, 0).expect("a read");
             let counted: Vec<_> = events.iter().map(|stored| stored.event.data()).collect();
             let expected: Vec<_> = (1..=events.len()).map(|count| count.to_string()).collect();
             assert_eq!(counted, expected, "{}", subject.uri);

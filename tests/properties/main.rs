@@ -20,6 +20,8 @@ use tempfile::TempDir;
 struct Subject {
     uri: String,
     store: Arc<dyn Store>,
+    /// The same store, opened once more: what one does the other has to see.
+    again: Option<Arc<dyn Store>>,
     /// What the uri points into; `None`: nothing that outlives the store.
     dir: Option<TempDir>,
 }
@@ -27,25 +29,45 @@ struct Subject {
 impl Subject {
     /// One of each kind, empty.
     fn all() -> Vec<Subject> {
-        let dir = tempfile::tempdir().expect("a directory");
-        let file = format!("sqlite:{}", dir.path().join("x.db").display());
         vec![
-            Subject::open("memory:".into(), None),
-            Subject::open("sqlite::memory:".into(), None),
-            Subject::open(file, Some(dir)),
+            Subject::passing("memory:"),
+            Subject::passing("sqlite::memory:"),
+            Subject::file(),
+            Subject::shared_file(),
         ]
     }
 
-    fn open(uri: String, dir: Option<TempDir>) -> Subject {
-        let store = dcb::open(&uri, &Options::default()).expect("a store opens");
-        Subject { uri, store, dir }
+    /// A store that ends with its closing.
+    fn passing(uri: &str) -> Subject {
+        Subject { uri: uri.into(), store: open(uri), again: None, dir: None }
+    }
+
+    fn file() -> Subject {
+        let dir = tempfile::tempdir().expect("a directory");
+        let uri = format!("sqlite:{}", dir.path().join("x.db").display());
+        Subject { store: open(&uri), again: None, dir: Some(dir), uri }
+    }
+
+    /// One file, opened twice.
+    fn shared_file() -> Subject {
+        let mut file = Subject::file();
+        file.again = Some(open(&file.uri));
+        file
+    }
+
+    /// The store, as one or the other has it open.
+    fn store(&self, turn: u64) -> &dyn Store {
+        match &self.again {
+            Some(again) if turn % 2 == 1 => &**again,
+            _ => &*self.store,
+        }
     }
 
     /// Closes and opens it again, where it outlives that.
     fn reopen(&mut self) {
         if self.dir.is_some() {
             self.store.close();
-            self.store = dcb::open(&self.uri, &Options::default()).expect("the store opens again");
+            self.store = open(&self.uri);
         }
     }
 }
@@ -53,7 +75,12 @@ impl Subject {
 impl Drop for Subject {
     fn drop(&mut self) {
         self.store.close();
+        self.again.iter().for_each(|again| again.close());
     }
+}
+
+fn open(uri: &str) -> Arc<dyn Store> {
+    dcb::open(uri, &Options::default()).expect("a store opens")
 }
 
 /// An event with everything that a store keeps but the time.

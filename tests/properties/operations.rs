@@ -82,38 +82,39 @@ fn operation() -> impl Strategy<Value = Operation> {
 fn play(subject: &mut Subject, operations: &[Operation]) -> Result<(), TestCaseError> {
     let mut model = Model::default();
     let mut requests: Vec<(&[Event], &[Condition])> = Vec::new();
-    for operation in operations {
+    for (turn, operation) in (0..).zip(operations) {
         match operation {
             Operation::Append { events, conditions } => {
                 requests.push((events, conditions));
-                append(subject, &mut model, (events, conditions))?;
+                append(subject, turn, &mut model, (events, conditions))?;
             }
             Operation::Repeat(index) if !requests.is_empty() => {
-                append(subject, &mut model, *index.get(&requests))?;
+                append(subject, turn, &mut model, *index.get(&requests))?;
             }
             Operation::Repeat(_) => {}
             Operation::Read { asked, batch } => {
                 let Asked { query, after, before, limit, backwards } = asked.clone();
                 let request = ReadRequest::new(query, after, before, limit, backwards);
-                let outcome = read(&*subject.store, request.expect("a read request"), *batch);
+                let outcome = read(subject.store(turn), request.expect("a read request"), *batch);
                 prop_assert_eq!(outcome, Ok(model.read(asked)), "{} {:?}", subject.uri, asked);
             }
             Operation::Reopen => subject.reopen(),
         }
         let call = Call::default();
-        prop_assert_eq!(subject.store.head(&call), Ok(model.head()), "{}", subject.uri);
-        prop_assert_eq!(subject.store.count(&call), Ok(model.head()), "{}", subject.uri);
+        prop_assert_eq!(subject.store(turn).head(&call), Ok(model.head()), "{}", subject.uri);
+        prop_assert_eq!(subject.store(turn).count(&call), Ok(model.head()), "{}", subject.uri);
     }
     Ok(())
 }
 
 fn append(
     subject: &Subject,
+    turn: u64,
     model: &mut Model,
     (events, conditions): (&[Event], &[Condition]),
 ) -> Result<(), TestCaseError> {
     let request = AppendRequest::new(events.to_vec(), conditions.to_vec()).expect("a request");
-    let outcome = subject.store.append(request, &Call::default());
+    let outcome = subject.store(turn).append(request, &Call::default());
     let outcome = outcome.map_err(|error| (error.status, error.position));
     let expected = model.append(events, conditions);
     prop_assert_eq!(outcome, expected, "{} {:?} {:?}", subject.uri, events, conditions);
