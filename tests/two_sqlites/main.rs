@@ -10,12 +10,14 @@
 
 mod host;
 mod roles;
+mod store_roles;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
+use dcb::Call;
 use tempfile::TempDir;
 
 /// Whether the processes of a scenario install the lock hooks.
@@ -28,15 +30,25 @@ enum Hooks {
 /// A directory with one database, and what the processes wrote down beside it.
 struct Scene {
     directory: TempDir,
+    /// Gives the numbers of the rows that are stored.
+    rows: &'static str,
 }
 
 impl Scene {
     /// With an empty table of rows in a file in the given journal mode.
     fn new(journal_mode: &str) -> Scene {
-        let scene = Scene { directory: TempDir::new().unwrap() };
+        let scene = Scene { directory: TempDir::new().unwrap(), rows: "SELECT id FROM rows" };
         let database = rusqlite::Connection::open(scene.file()).unwrap();
         database.pragma_update(None, "journal_mode", journal_mode).unwrap();
         database.execute_batch("CREATE TABLE rows (id INTEGER PRIMARY KEY, filler)").unwrap();
+        scene
+    }
+
+    /// With an empty store.
+    fn of_store() -> Scene {
+        let rows = "SELECT CAST(id AS INTEGER) FROM dcb_events";
+        let scene = Scene { directory: TempDir::new().unwrap(), rows };
+        store_roles::open(&scene.file()).unwrap().close();
         scene
     }
 
@@ -60,7 +72,7 @@ impl Scene {
         }
         let acknowledged = roles::acknowledged(path);
         assert!(!acknowledged.is_empty(), "the scenario has done nothing");
-        match stored(&self.file()) {
+        match stored(&self.file(), self.rows) {
             Err(error) => Some(error.to_string()),
             Ok((integrity, _)) if integrity != "ok" => Some(integrity),
             Ok((_, rows)) => {
@@ -71,10 +83,10 @@ impl Scene {
     }
 }
 
-fn stored(file: &Path) -> rusqlite::Result<(String, HashSet<i64>)> {
+fn stored(file: &Path, rows: &str) -> rusqlite::Result<(String, HashSet<i64>)> {
     let database = rusqlite::Connection::open(file)?;
     let integrity = database.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-    let mut statement = database.prepare("SELECT id FROM rows")?;
+    let mut statement = database.prepare(rows)?;
     let rows = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     Ok((integrity, rows))
 }
@@ -121,7 +133,7 @@ fn under_load(hooks: Hooks, time: Duration) -> Option<String> {
 
 #[test]
 fn load_from_both_copies_and_another_process_loses_nothing() {
-    let (runs, time) = if long() { (60, 3_000) } else { (3, 1_000) };
+    let (runs, time) = if long() { (60, 3_000) } else { (2, 1_000) };
     for run in 0..runs {
         assert_eq!(under_load(Hooks::Installed, Duration::from_millis(time)), None, "run {run}");
     }
@@ -157,6 +169,59 @@ fn in_rollback_mode_the_copies_see_each_other_and_connections_do_not_block_each_
 #[test]
 fn without_hooks_the_copies_do_not_see_each_other() {
     assert!(!Scene::new("DELETE").run("rollback", Hooks::Missing).success());
+}
+
+fn store_goes_on(hooks: Hooks) -> Option<String> {
+    let scene = Scene::of_store();
+    scene.run("store_goes_on", hooks);
+    scene.damage()
+}
+
+#[test]
+fn a_store_keeps_its_events_when_the_host_reads_and_closes() {
+    assert_eq!(store_goes_on(Hooks::Installed), None);
+}
+
+#[test]
+fn without_hooks_a_store_loses_its_events_when_the_host_reads_and_closes() {
+    assert!(store_goes_on(Hooks::Missing).is_some());
+}
+
+#[test]
+fn a_store_under_load_loses_nothing_to_the_host_and_another_process() {
+    let (runs, time) = if long() { (20, 3_000) } else { (1, 1_500) };
+    for run in 0..runs {
+        let scene = Scene::of_store();
+        let mut processes =
+            ["store_load", "store_other_process"].map(|role| scene.start(role, Hooks::Installed));
+        std::thread::sleep(Duration::from_millis(time));
+        for process in &mut processes {
+            let _ = process.kill();
+            process.wait().unwrap();
+        }
+        assert_eq!(scene.damage(), None, "run {run}");
+        let store = store_roles::open(&scene.file()).unwrap();
+        let head = store.head(&Call::default()).unwrap();
+        assert_eq!(store_roles::read_all(&*store), Ok((head, head)));
+        store.close();
+    }
+}
+
+fn store_closes(hooks: Hooks) -> Option<usize> {
+    let scene = Scene::of_store();
+    scene.run("store_closes", hooks);
+    let rows = stored(&scene.file(), "SELECT id FROM host_rows").ok()?.1;
+    Some(rows.len())
+}
+
+#[test]
+fn a_store_that_is_closed_takes_nothing_from_the_host() {
+    assert_eq!(store_closes(Hooks::Installed), Some(100));
+}
+
+#[test]
+fn without_hooks_a_store_that_is_closed_takes_the_log_from_the_host() {
+    assert_ne!(store_closes(Hooks::Missing), Some(100));
 }
 
 /// A process that has the file open forks and is killed; its child lives on.

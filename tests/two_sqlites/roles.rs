@@ -63,8 +63,9 @@ pub fn play() {
         directory: PathBuf::from(std::env::var_os(DIRECTORY).unwrap()),
         hooks: std::env::var(HOOKS).unwrap() == "installed",
     };
-    if scene.hooks {
-        assert_eq!(locks::install(), LockKind::OpenFileDescription);
+    assert_eq!(locks::install(), LockKind::OpenFileDescription);
+    if !scene.hooks {
+        take_out_hooks();
     }
     match role.as_str() {
         "appends_go_on_after_the_host_has_closed" => scene.appends_go_on(),
@@ -86,13 +87,27 @@ pub fn play() {
         "file_made_again" => scene.file_made_again(),
         "readable_first" => scene.readable_first(),
         "diagnose" => scene.diagnose(),
+        "store_goes_on" => scene.store_goes_on(),
+        "store_load" => scene.store_load(),
+        "store_other_process" => scene.store_other_process(),
+        "store_closes" => scene.store_closes(),
+        "store_visitor" => scene.store_visitor(),
         other => panic!("no role {other}"),
     }
 }
 
+/// Has SQLite make its system calls itself, as if the hooks had never been installed.
+fn take_out_hooks() {
+    // SAFETY: no connection is open, and NULL stands for all calls as they were.
+    unsafe {
+        let vfs = rusqlite::ffi::sqlite3_vfs_find(c"unix".as_ptr());
+        (*vfs).xSetSystemCall.unwrap()(vfs, std::ptr::null(), None);
+    }
+}
+
 /// A writer's rows, and the file that says which of them it was told are stored.
-struct Rows {
-    next: i64,
+pub struct Rows {
+    pub next: i64,
     acks: std::fs::File,
 }
 
@@ -110,22 +125,22 @@ impl Rows {
         format!("INSERT INTO rows VALUES ({}, hex(randomblob(200)))", self.next)
     }
 
-    fn acknowledge(&mut self) {
+    pub fn acknowledge(&mut self) {
         writeln!(self.acks, "{}", self.next).unwrap();
     }
 }
 
-struct Scene {
-    directory: PathBuf,
-    hooks: bool,
+pub struct Scene {
+    pub directory: PathBuf,
+    pub hooks: bool,
 }
 
 impl Scene {
-    fn file(&self) -> PathBuf {
+    pub fn file(&self) -> PathBuf {
         file(&self.directory)
     }
 
-    fn rows(&self, writer: &str) -> Rows {
+    pub fn rows(&self, writer: &str) -> Rows {
         Rows::new(&self.directory, writer)
     }
 
@@ -141,7 +156,7 @@ impl Scene {
     }
 
     /// Says that SQLite found the file damaged, and ends the process.
-    fn broken(&self, writer: &str, error: &dyn std::fmt::Display) -> ! {
+    pub fn broken(&self, writer: &str, error: &dyn std::fmt::Display) -> ! {
         let mut errors = OpenOptions::new()
             .create(true)
             .append(true)
@@ -541,7 +556,7 @@ impl Scene {
 }
 
 /// Ends this process as a crash would.
-fn die() -> ! {
+pub fn die() -> ! {
     kill(std::process::id().cast_signed());
     loop {
         std::thread::park();
