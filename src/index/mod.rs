@@ -3,6 +3,7 @@
 //! It holds a contiguous run of events and, for every term, the positions of the events that have
 //! it. A term is a hash, so every hit is checked against the event: no answer rests on a hash.
 
+mod filed;
 mod postings;
 mod search;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::domain::{SequencedEvent, Span, Term};
+pub use filed::Filed;
 use postings::Terms;
 pub use search::Progress;
 

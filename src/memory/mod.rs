@@ -3,15 +3,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::call::Call;
-use crate::domain::{
-    AppendRequest, Event, Reading, SequencedEvent, Term, Verdict, judge_conditions, judge_ids,
-};
+use crate::domain::{AppendRequest, Reading, Verdict, judge_conditions, judge_ids};
 use crate::error::{Error, Result, Status};
-use crate::index::{Index, Progress};
+use crate::index::{Filed, Index, Progress};
 use crate::store::{Batch, Sink, Store};
 use crate::watch::Watch;
 
@@ -65,48 +63,6 @@ fn poisoned<T>(_: PoisonError<T>) -> Error {
     Error::new(Status::Internal, "the store is unusable since an earlier call failed in it")
 }
 
-/// The events of an append with all that can be made of them before the lock is had.
-struct Prepared {
-    /// Their positions are given under the lock.
-    events: Vec<Arc<SequencedEvent>>,
-    /// Those of all events, one after the other.
-    terms: Vec<Term>,
-}
-
-impl Prepared {
-    fn new(events: Vec<Event>) -> Self {
-        let timestamp_us = now_us();
-        let mut terms = Vec::with_capacity(events.iter().map(count_terms).sum());
-        let events = events
-            .into_iter()
-            .map(|event| {
-                terms.extend(event.terms());
-                Arc::new(SequencedEvent { position: 0, timestamp_us, event })
-            })
-            .collect();
-        Prepared { events, terms }
-    }
-
-    fn events(&self) -> impl Iterator<Item = &Event> {
-        self.events.iter().map(|sequenced| &sequenced.event)
-    }
-
-    fn store_in(self, index: &mut Index) {
-        let mut terms = &self.terms[..];
-        for mut event in self.events {
-            let (own, rest) = terms.split_at(count_terms(&event.event));
-            let slot = Arc::get_mut(&mut event).expect("nobody else has it yet");
-            slot.position = index.head() + 1;
-            index.push_filed(event, own);
-            terms = rest;
-        }
-    }
-}
-
-fn count_terms(event: &Event) -> usize {
-    1 + event.tags().len() + usize::from(event.id().is_some())
-}
-
 /// Microseconds since 1970; 0 where the clock stands before that.
 fn now_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -117,11 +73,11 @@ impl Store for MemoryStore {
     fn append(&self, request: AppendRequest, call: &Call) -> Result<i64> {
         self.check(call)?;
         let (events, conditions) = request.into_parts();
-        let prepared = Prepared::new(events);
+        let mut filed = Filed::new(events);
 
         let mut index = self.exclusive()?;
         let verdict = judge_ids(
-            prepared.events(),
+            filed.events(),
             |id| Ok(index.position_of_id(id)),
             |position, event| Ok(index.get(position).is_some_and(|stored| stored.event == *event)),
         )?;
@@ -129,7 +85,8 @@ impl Store for MemoryStore {
             return Ok(last);
         }
         judge_conditions(&conditions, |query, span| Ok(index.first_match(query, span)))?;
-        prepared.store_in(&mut index);
+        filed.place(index.head(), now_us());
+        filed.add_to(&mut index);
         let head = index.head();
         drop(index);
         self.watch.publish(head);

@@ -1,6 +1,7 @@
 use std::thread;
 
 use super::*;
+use crate::domain::Event;
 use crate::domain::{
     Condition, EventBuilder, EventId, EventType, EventView, Item, Query, ReadRequest, Tag,
 };

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{
-    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::durability::Durability;
 use super::segments::SegmentsCache;
 use super::view::Tail;
 use crate::call::{Call, Patience};
-use crate::domain::SequencedEvent;
+use crate::domain::Event;
 use crate::watch::Watch;
 
 /// The state of an open store.
@@ -61,11 +61,11 @@ impl Shared {
     }
 
     /// Counts what a commit has added to the log and to the tail.
-    pub fn note_commit(&self, events: usize, stored: &[Arc<SequencedEvent>]) {
-        let bytes: usize = stored.iter().map(|event| event.event.footprint()).sum();
+    pub fn note_commit<'a>(&self, stored: impl Iterator<Item = &'a Event>) {
+        let bytes: usize = stored.map(Event::footprint).sum();
         let pages = bytes as u64 / 4096 + 2;
         let written = self.pages_written.fetch_add(pages, Relaxed) + pages;
-        if written >= CHECKPOINT_PAGES || events > 0 && self.is_tail_long() {
+        if written >= CHECKPOINT_PAGES || self.is_tail_long() {
             self.chores.wake();
         }
     }

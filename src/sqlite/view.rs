@@ -8,9 +8,9 @@ use rusqlite::Connection;
 use super::rows::{Decoder, Walk, to_owned};
 use super::search::Disk;
 use super::segments::Segments;
-use crate::domain::{Event, EventView, Query, SequencedEvent, Span};
+use crate::domain::{Event, EventView, Query, Span};
 use crate::error::Result;
-use crate::index::{Index, Progress};
+use crate::index::{Filed, Index, Progress};
 
 /// The newest events are held in memory up to so many,
 pub const TAIL_EVENTS: usize = 16_384;
@@ -59,20 +59,10 @@ impl Tail {
     }
 
     /// Adds events that are committed; those that it has already are passed over.
-    pub fn extend(&self, events: &[Arc<SequencedEvent>]) {
+    pub fn extend<'a>(&self, batches: impl IntoIterator<Item = &'a Filed>) {
         let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for event in events {
-            if event.position == index.head() + 1 {
-                index.push(Arc::clone(event));
-            }
-        }
-    }
-
-    /// Begins anew after `base`, unless it has come that far by now.
-    fn restart(&self, base: i64) {
-        let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if index.head() < base {
-            *index = Index::new(base);
+        for filed in batches {
+            filed.add_to(&mut index);
         }
     }
 
@@ -113,8 +103,16 @@ impl Tail {
             Ok(Walk::On)
         })?;
         events.reverse();
-        self.restart(snapshot.head - events.len() as i64);
-        self.extend(&events);
+        let base = snapshot.head - events.len() as i64;
+        let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if index.head() < base {
+            *index = Index::new(base);
+        }
+        for event in events {
+            if event.position == index.head() + 1 {
+                index.push(event);
+            }
+        }
         Ok(())
     }
 }

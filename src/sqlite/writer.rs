@@ -16,21 +16,19 @@ use super::rows::{Decoder, RowDraft, insert};
 use super::shared::Shared;
 use super::view::{Snapshot, View};
 use crate::call::Patience;
-use crate::domain::{
-    AppendRequest, Condition, Event, Query, SequencedEvent, Span, Verdict, judge_conditions,
-    judge_ids,
-};
+use crate::domain::{AppendRequest, Condition, Query, Span, Verdict, judge_conditions, judge_ids};
 use crate::error::{Error, Result, Status};
-use crate::index::Index;
+use crate::index::{Filed, Index};
 
 /// Events after which a group takes no further request.
 const GROUP_EVENTS: usize = 16_384;
+/// Events in the queue that make it worth running them while the group before is made durable.
+const OVERLAP_EVENTS: usize = 512;
 
 /// A request with all that can be made of it before its turn.
 #[derive(Debug)]
 struct Prepared {
-    /// Their positions are given in the transaction. Only this holds them before it.
-    events: Vec<Arc<SequencedEvent>>,
+    filed: Filed,
     drafts: Vec<RowDraft>,
     conditions: Vec<Condition>,
 }
@@ -39,15 +37,11 @@ impl Prepared {
     fn new(request: AppendRequest) -> Self {
         let (events, conditions) = request.into_parts();
         let drafts = events.iter().map(RowDraft::new).collect();
-        let events = events
-            .into_iter()
-            .map(|event| Arc::new(SequencedEvent { position: 0, timestamp_us: 0, event }))
-            .collect();
-        Prepared { events, drafts, conditions }
+        Prepared { filed: Filed::new(events), drafts, conditions }
     }
 
-    fn events(&self) -> impl Iterator<Item = &Event> {
-        self.events.iter().map(|sequenced| &sequenced.event)
+    fn len(&self) -> usize {
+        self.drafts.len()
     }
 }
 
@@ -83,6 +77,8 @@ enum Turn {
 /// A request in the queue.
 #[derive(Debug)]
 struct Slot {
+    /// How many events it would store.
+    events: usize,
     /// Taken out by the leader; put back never.
     prepared: Mutex<Option<Prepared>>,
     turn: Mutex<Turn>,
@@ -103,6 +99,8 @@ impl Slot {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Arc<Slot>>,
+    /// Those of all that wait.
+    events: usize,
     led: bool,
 }
 
@@ -117,7 +115,9 @@ impl Queue {
 
     fn leave(&mut self, slot: &Arc<Slot>) -> bool {
         let place = self.waiting.iter().position(|own| Arc::ptr_eq(own, slot));
-        place.is_some_and(|place| self.waiting.remove(place).is_some())
+        let left = place.and_then(|place| self.waiting.remove(place));
+        self.events -= left.as_ref().map_or(0, |slot| slot.events);
+        left.is_some()
     }
 }
 
@@ -220,6 +220,7 @@ impl Writer {
         patience: &Patience,
     ) -> Result<i64> {
         let slot = Arc::new(Slot {
+            events: request.events().len(),
             prepared: Mutex::new(Some(Prepared::new(request))),
             turn: Mutex::new(Turn::Queued),
             changed: Condvar::new(),
@@ -227,6 +228,7 @@ impl Writer {
         {
             let mut queue = self.queue();
             queue.waiting.push_back(Arc::clone(&slot));
+            queue.events += slot.events;
             if !queue.led {
                 queue.led = true;
                 // Nobody led, so nobody was queued: this one is in front.
@@ -328,8 +330,16 @@ impl Writer {
             core.turns.end();
         }
         drop(guard);
-        self.queue().hand_on();
-
+        // The next group may run while this one is made durable. It pays where it is long; a
+        // short one had better wait, and grow by those who are answered after this sync.
+        let handed_on = {
+            let mut queue = self.queue();
+            let is_long = queue.events >= OVERLAP_EVENTS;
+            if is_long {
+                queue.hand_on();
+            }
+            is_long
+        };
         let rests_on = outcomes.iter().map(|outcome| outcome.rests_on).max().unwrap_or(0);
         let durable = shared.durability.ensure(rests_on);
         shared.watch.publish(shared.durability.durable());
@@ -339,6 +349,9 @@ impl Writer {
                 _ => outcome.answer,
             };
             slot.set(Turn::Answered(answer));
+        }
+        if !handed_on {
+            self.queue().hand_on();
         }
         Ok(())
     }
@@ -350,9 +363,8 @@ impl Writer {
         while events < GROUP_EVENTS
             && let Some(slot) = queue.waiting.pop_front()
         {
-            let prepared = slot.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-            events += prepared.as_ref().map_or(0, |prepared| prepared.events.len());
-            drop(prepared);
+            events += slot.events;
+            queue.events -= slot.events;
             // Not `set`: its caller has nothing to do with this news.
             *slot.turn() = Turn::Taken;
             group.push(slot);
@@ -457,12 +469,16 @@ fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Resul
     let view = View { connection, segments, tail: &shared.tail };
     let mut staged =
         Staged { view, decoder, head: snapshot.head, index: Index::new(snapshot.head) };
-    let mut stored: Vec<Arc<SequencedEvent>> = Vec::new();
+    let mut stored = Vec::new();
     let mut outcomes = Vec::with_capacity(requests.len());
-    for request in requests.iter_mut() {
+    for request in requests {
         let answer = match staged.judge(request) {
             Ok(Verdict::Repeated(last)) => Ok(last),
-            Ok(Verdict::New) => Ok(staged.store(request, &mut stored)?),
+            Ok(Verdict::New) => {
+                let last = staged.store(request)?;
+                stored.push(&request.filed);
+                Ok(last)
+            }
             Err(error) => Err(error),
         };
         if connection.is_autocommit() {
@@ -482,9 +498,9 @@ fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Resul
         shared.own.lost();
         return Err(error);
     }
-    shared.tail.extend(&stored);
+    shared.tail.extend(stored.iter().copied());
     shared.durability.note_written(head);
-    shared.note_commit(stored.len(), &stored);
+    shared.note_commit(stored.iter().flat_map(|filed| filed.events()));
     Ok(outcomes)
 }
 
@@ -504,7 +520,7 @@ impl Staged<'_> {
         // Both closures look things up with the one decoder.
         let decoder = std::cell::RefCell::new(&mut **decoder);
         let verdict = judge_ids(
-            request.events(),
+            request.filed.events(),
             |id| match index.position_of_id(id) {
                 Some(position) => Ok(Some(position)),
                 None => view.position_of_id(&mut decoder.borrow_mut(), id, *head),
@@ -528,26 +544,18 @@ impl Staged<'_> {
     }
 
     /// Stores the events of the request; gives the position of the last.
-    fn store(
-        &mut self,
-        request: &mut Prepared,
-        stored: &mut Vec<Arc<SequencedEvent>>,
-    ) -> Result<i64> {
-        let timestamp_us = now_us();
-        for (event, draft) in request.events.iter_mut().zip(&request.drafts) {
-            let position = self
-                .index
-                .head()
-                .checked_add(1)
-                .ok_or_else(|| Error::new(Status::Full, "the store has no further position"))?;
-            // An attempt that failed has let go of them.
-            let slot = Arc::get_mut(event).expect("nobody else has it yet");
-            (slot.position, slot.timestamp_us) = (position, timestamp_us);
+    fn store(&mut self, request: &mut Prepared) -> Result<i64> {
+        let head = self.index.head();
+        let last = i64::try_from(request.len())
+            .ok()
+            .and_then(|len| head.checked_add(len))
+            .ok_or_else(|| Error::new(Status::Full, "the store has no further positions"))?;
+        request.filed.place(head, now_us());
+        for (event, draft) in request.filed.sequenced().iter().zip(&request.drafts) {
             insert(self.view.connection, event, draft)?;
-            self.index.push(Arc::clone(event));
-            stored.push(Arc::clone(event));
         }
-        Ok(self.index.head())
+        request.filed.add_to(&mut self.index);
+        Ok(last)
     }
 }
 
