@@ -1,10 +1,15 @@
 package dcb_test
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -76,5 +81,85 @@ func TestWhatIsNoStoreIsLeftAlone(t *testing.T) {
 	}
 	if after, err := os.ReadFile(path); !bytes.Equal(after, text) || err != nil {
 		t.Errorf("the file changed, %v", err)
+	}
+}
+
+// lock takes the write lock of the file in a process of its own, and returns how to let it go.
+func lock(t *testing.T, path string) (unlock func()) {
+	t.Helper()
+	shell, err := exec.LookPath("sqlite3")
+	if err != nil {
+		t.Skip("the sqlite3 shell is not installed")
+	}
+	command := exec.Command(shell, path)
+	in, err := command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	unlock = sync.OnceFunc(func() {
+		in.Close()
+		command.Wait()
+	})
+	t.Cleanup(unlock)
+	if _, err := io.WriteString(in, "PRAGMA synchronous = FULL;\nBEGIN IMMEDIATE;\nSELECT 'locked';\n"); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "locked\n" || err != nil {
+		t.Fatalf("%q, %v", line, err)
+	}
+	return unlock
+}
+
+func TestAppendToALockedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.db")
+	patient := openSQLite(t, path)
+	hasty, err := dcb.Open("sqlite:"+path, dcb.BusyTimeout(20*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hasty.Close()
+	appendTo(t, patient, dcb.Event{Type: "A"})
+	unlock := lock(t, path)
+
+	events := []dcb.Event{{Type: "B"}}
+	deadline, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	if err := patient.Append(deadline, events); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, dcb.ErrBusy) && !errors.Is(err, dcb.ErrCancelled) {
+		t.Errorf("with a deadline: %v", err)
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	time.AfterFunc(20*time.Millisecond, cancel)
+	if err := patient.Append(cancelled, events); !errors.Is(err, context.Canceled) || !errors.Is(err, dcb.ErrCancelled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if err := hasty.Append(ctx, events); !errors.Is(err, dcb.ErrBusy) || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("with a time-out of its own: %v", err)
+	}
+	// A deadline says more than the store's own time-out.
+	time.AfterFunc(100*time.Millisecond, unlock)
+	long, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := hasty.Append(long, events); err != nil {
+		t.Errorf("with a long deadline: %v", err)
+	}
+	if _, position, err := hasty.Read(ctx, dcb.QueryAll()); position != 2 || err != nil {
+		t.Errorf("position %d, %v: what was refused is stored", position, err)
+	}
+}
+
+func TestReadOfALockedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.db")
+	store := openSQLite(t, path)
+	appendTo(t, store, dcb.Event{Type: "A"})
+	lock(t, path)
+	if events, _, err := store.Read(ctx, dcb.QueryAll()); len(events) != 1 || err != nil {
+		t.Errorf("%d events, %v", len(events), err)
 	}
 }
