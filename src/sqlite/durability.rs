@@ -72,6 +72,20 @@ pub struct Durability {
     durable: AtomicI64,
     state: Mutex<State>,
     changed: Condvar,
+    /// What the tests do to a sync.
+    #[cfg(test)]
+    pub tampering: Tampering,
+}
+
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub struct Tampering {
+    /// A sync waits for this.
+    pub stall: Mutex<()>,
+    /// Every sync fails.
+    pub fail: std::sync::atomic::AtomicBool,
+    /// How many there were.
+    pub count: std::sync::atomic::AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +104,8 @@ impl Durability {
             durable: AtomicI64::new(durable),
             state: Mutex::new(State { written: durable, ..State::default() }),
             changed: Condvar::new(),
+            #[cfg(test)]
+            tampering: Tampering::default(),
         }
     }
 
@@ -132,7 +148,7 @@ impl Durability {
             state.syncing = true;
             let target = state.written;
             drop(state);
-            let outcome = self.log.as_ref().map_or(Ok(()), Log::sync);
+            let outcome = self.sync();
             state = self.state();
             state.syncing = false;
             match outcome {
@@ -145,6 +161,18 @@ impl Durability {
             }
             self.changed.notify_all();
         }
+    }
+
+    fn sync(&self) -> Result<()> {
+        #[cfg(test)]
+        {
+            self.tampering.count.fetch_add(1, SeqCst);
+            drop(self.tampering.stall.lock());
+            if self.tampering.fail.load(SeqCst) {
+                return Err(std::io::Error::from_raw_os_error(libc::EIO).into());
+            }
+        }
+        self.log.as_ref().map_or(Ok(()), Log::sync)
     }
 
     /// Notes events that are committed, so that the sync of somebody else serves them too.

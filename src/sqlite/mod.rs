@@ -18,6 +18,8 @@ mod search;
 mod segments;
 mod shared;
 mod store;
+#[cfg(test)]
+mod tests;
 mod view;
 mod writer;
 

@@ -37,9 +37,9 @@ const POLL: Duration = Duration::from_millis(10);
 /// A store in a SQLite database.
 #[derive(Debug)]
 pub struct SqliteStore {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// `None`: read-only.
-    writer: Option<Arc<Writer>>,
+    pub(super) writer: Option<Arc<Writer>>,
     /// `None`: a database in memory, with one connection for all.
     readers: Option<Readers>,
     maintenance: Mutex<Option<JoinHandle<()>>>,

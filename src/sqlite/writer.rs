@@ -207,6 +207,12 @@ impl Writer {
         CoreGuard(self.core.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// How many requests wait.
+    #[cfg(test)]
+    pub fn queued(&self) -> usize {
+        self.queue().waiting.len()
+    }
+
     /// Ends the writer and gives its connection.
     pub fn close(&self) -> Option<Connection> {
         self.core().0.take().map(|core| core.connection)

@@ -1,0 +1,178 @@
+//! Group commit: who sees what, who is answered when, and what a failure takes with it.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
+use std::time::Duration;
+
+use super::*;
+use crate::{Cancel, Status, Timeout};
+
+/// Runs the appends in one group: they queue up while the test holds the core.
+fn in_one_group(store: &Arc<SqliteStore>, appends: Vec<(Event, Query)>) -> Vec<Result<i64>> {
+    let writer = store.writer.as_ref().unwrap();
+    let core = writer.core();
+    let count = appends.len();
+    let threads: Vec<_> = appends
+        .into_iter()
+        .enumerate()
+        .map(|(index, (event, guard))| {
+            let own = Arc::clone(store);
+            let thread = thread::spawn(move || append(&own, vec![event], Some(guard)));
+            // One after the other, so that their order is known.
+            while writer.queued() <= index {
+                thread::yield_now();
+            }
+            thread
+        })
+        .collect();
+    assert_eq!(writer.queued(), count);
+    drop(core);
+    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+}
+
+#[test]
+fn of_two_guards_on_one_fact_in_a_group_one_wins() {
+    let fixture = Fixture::new();
+    let claim = || (event("Claimed", &["name:x".into()]), query(&["Claimed"], &["name:x"]));
+    let answers = in_one_group(&fixture.store, vec![claim(), claim(), claim()]);
+    assert_eq!(answers[0], Ok(1));
+    assert_eq!(answers[1], Err(Error::condition_failed(1)));
+    assert_eq!(answers[2], Err(Error::condition_failed(1)));
+    assert_eq!(all(&fixture.store, Query::all()), [1]);
+}
+
+#[test]
+fn guards_on_different_facts_in_a_group_all_win() {
+    let fixture = Fixture::new();
+    let claim = |kind: &str| (event(kind, &["name:x".into()]), query(&[kind], &["name:x"]));
+    let answers = in_one_group(&fixture.store, vec![claim("A"), claim("B"), claim("A")]);
+    assert_eq!(answers[..2], [Ok(1), Ok(2)]);
+    assert_eq!(answers[2], Err(Error::condition_failed(1)));
+}
+
+#[test]
+fn a_group_has_one_sync() {
+    let fixture = Fixture::new();
+    let syncs = || fixture.store.shared.durability.tampering.count.load(SeqCst);
+    let before = syncs();
+    let appends = (0..10).map(|n| (event("A", &[format!("n:{n}")]), query(&["B"], &[]))).collect();
+    let answers = in_one_group(&fixture.store, appends);
+    assert_eq!(answers, (1..=10).map(Ok).collect::<Vec<_>>());
+    assert_eq!(syncs() - before, 1);
+}
+
+#[test]
+fn nobody_sees_or_is_told_of_an_event_before_it_is_durable() {
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    let shared = &fixture.store.shared;
+    let stalled = shared.durability.tampering.stall.lock().unwrap();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| append(&fixture.store, vec![event("B", &[])], None));
+        while shared.tail.read(crate::index::Index::head) < 2 {
+            thread::yield_now();
+        }
+        // Committed, in memory, not durable.
+        assert!(!first.is_finished());
+        assert_eq!(all(&fixture.store, Query::all()), [1]);
+        assert_eq!(fixture.store.head(&Call::default()), Ok(1));
+        let call = Call { timeout: Timeout::After(Duration::from_millis(30)), cancel: None };
+        assert_eq!(fixture.store.wait(1, &call).unwrap_err().status, Status::Timeout);
+        drop(stalled);
+        assert_eq!(first.join().unwrap(), Ok(2));
+        assert_eq!(all(&fixture.store, Query::all()), [1, 2]);
+    });
+}
+
+#[test]
+fn a_refusal_waits_until_the_event_that_it_names_is_durable() {
+    let fixture = Fixture::new();
+    let claim = || (event("Claimed", &[]), query(&["Claimed"], &[]));
+    let stalled = fixture.store.shared.durability.tampering.stall.lock().unwrap();
+    let (wins, fails) = thread::scope(|scope| {
+        let answers = scope.spawn(|| in_one_group(&fixture.store, vec![claim(), claim()]));
+        thread::sleep(Duration::from_millis(50));
+        assert!(!answers.is_finished());
+        drop(stalled);
+        let mut answers = answers.join().unwrap();
+        (answers.remove(0), answers.remove(0))
+    });
+    assert_eq!((wins, fails), (Ok(1), Err(Error::condition_failed(1))));
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_believed_until_the_store_is_opened_again() {
+    let mut fixture = Fixture::new();
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    let tampering = &fixture.store.shared.durability.tampering;
+    tampering.fail.store(true, SeqCst);
+    let error = append(&fixture.store, vec![event("B", &[])], None).unwrap_err();
+    assert_eq!((error.status, error.detail), (Status::Io, libc::EIO));
+    // The next sync would succeed, as the kernel's would behind a hole.
+    tampering.fail.store(false, SeqCst);
+    let error = append(&fixture.store, vec![event("C", &[])], None).unwrap_err();
+    assert_eq!(error.status, Status::Io);
+    assert!(error.message.contains("open it again"), "{error}");
+    assert_eq!(all(&fixture.store, Query::all()), [1]);
+    assert_eq!(fixture.store.head(&Call::default()), Ok(1));
+    // What became of B is unknown, but not what becomes of D.
+    fixture.reopen();
+    let known = all(&fixture.store, Query::all());
+    let last = append(&fixture.store, vec![event("D", &[])], None).unwrap();
+    assert_eq!(last, known.len() as i64 + 1);
+}
+
+#[test]
+fn a_request_leaves_the_queue_when_its_time_is_over_or_it_is_cancelled() {
+    let fixture = Fixture::new();
+    let writer = fixture.store.writer.as_ref().unwrap();
+    let core = writer.core();
+    let start = |timeout, cancel| {
+        let store = Arc::clone(&fixture.store);
+        let request = AppendRequest::new(vec![event("A", &[])], Vec::new()).unwrap();
+        thread::spawn(move || store.append(request, &Call { timeout, cancel }))
+    };
+    // The leader waits for the core, which is in the hands of the test.
+    let leader = start(Timeout::Never, None);
+    while writer.queued() < 1 {
+        thread::yield_now();
+    }
+    let cancel = Cancel::new();
+    let hurried = start(Timeout::After(Duration::from_millis(10)), None);
+    let cancelled = start(Timeout::Never, Some(cancel.clone()));
+    while writer.queued() < 3 {
+        thread::yield_now();
+    }
+    cancel.trigger();
+    assert_eq!(hurried.join().unwrap().unwrap_err().status, Status::Busy);
+    assert_eq!(cancelled.join().unwrap().unwrap_err().status, Status::Cancelled);
+    assert_eq!(writer.queued(), 1);
+    drop(core);
+    assert_eq!(leader.join().unwrap(), Ok(1));
+    assert_eq!(append(&fixture.store, vec![event("A", &[])], None), Ok(2));
+}
+
+#[test]
+fn an_append_that_the_database_refuses_takes_no_other_with_it() {
+    let fixture = Fixture::new();
+    let writer = fixture.store.writer.as_ref().unwrap();
+    let large = {
+        let data = format!("\"{}\"", "x".repeat(4 * 1024 * 1024));
+        let mut builder = EventBuilder::new(EventType::new("Large").unwrap());
+        builder.data(&data).unwrap();
+        builder.build()
+    };
+    {
+        let mut core = writer.core();
+        let (connection, _) = core.open().unwrap().parts();
+        let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        connection.pragma_update(None, "max_page_count", pages + 200).unwrap();
+    }
+    let nothing = || query(&["Nothing"], &[]);
+    let small = || (event("Small", &[]), nothing());
+    let answers = in_one_group(&fixture.store, vec![small(), (large, nothing()), small()]);
+    assert_eq!(answers[0], Ok(1));
+    assert_eq!(answers[1].as_ref().unwrap_err().status, Status::Full);
+    assert_eq!(answers[2], Ok(2));
+    assert_eq!(all(&fixture.store, Query::all()), [1, 2]);
+}

@@ -1,0 +1,266 @@
+//! The index against its oracle, a scan: however the segments were cut, merged, lost or left
+//! behind.
+
+use proptest::prelude::*;
+use rusqlite::Connection;
+
+use super::*;
+use crate::domain::{SequencedEvent, Span};
+use crate::index::{Index, Progress};
+use crate::sqlite::connection::{Role, connect};
+use crate::sqlite::merge::Merge;
+use crate::sqlite::rows::{Decoder, RowDraft, Walk, insert};
+use crate::sqlite::schema;
+use crate::sqlite::search::Disk;
+use crate::sqlite::segments::{
+    LIVE, Segments, SegmentsCache, insert_blocks, insert_filter_part, insert_segment, pack,
+    raise_version,
+};
+use crate::sqlite::view::Snapshot;
+
+const TYPES: [&str; 3] = ["A", "B", "C"];
+
+/// Few tags that many events have, and many that few have.
+fn any_event() -> impl Strategy<Value = Event> {
+    (0..3_usize, 0..4_u8, 0..40_u8, any::<bool>()).prop_map(|(kind, common, rare, bare)| {
+        let mut tags = vec![format!("common:{common}"), format!("rare:{rare}")];
+        if bare {
+            tags.push("bare".into());
+        }
+        event(TYPES[kind], &tags)
+    })
+}
+
+fn any_item() -> impl Strategy<Value = Item> {
+    let types = prop::sample::subsequence(TYPES.to_vec(), 0..3);
+    let common = prop::option::of(0..5_u8);
+    let rare = prop::option::weighted(0.3, 0..42_u8);
+    (types, common, rare, any::<bool>()).prop_map(|(types, common, rare, bare)| {
+        let tags: Vec<String> = common
+            .map(|n| format!("common:{n}"))
+            .into_iter()
+            .chain(rare.map(|n| format!("rare:{n}")))
+            .chain(bare.then(|| "bare".into()))
+            .collect();
+        item(&types, &tags.iter().map(String::as_str).collect::<Vec<_>>())
+    })
+}
+
+fn any_query() -> impl Strategy<Value = Query> {
+    prop::collection::vec(any_item(), 1..4).prop_map(|items| Query::of(items).unwrap())
+}
+
+fn write(connection: &Connection, low: i64, high: i64) {
+    let mut index = Index::new(low);
+    Decoder::default()
+        .scan(connection, Span { low, high }, false, |view| {
+            index.push(crate::sqlite::rows::to_owned(view)?);
+            Ok(Walk::On)
+        })
+        .unwrap();
+    let (blocks, filter, terms) = pack(low, &index.postings(high));
+    let segment = insert_segment(connection, LIVE, low, high, terms).unwrap();
+    insert_blocks(connection, segment, &blocks).unwrap();
+    insert_filter_part(connection, segment, 0, &filter.to_bytes()).unwrap();
+    raise_version(connection).unwrap();
+}
+
+fn newest(connection: &Connection) -> Arc<Segments> {
+    let snapshot = Snapshot::take(connection).unwrap();
+    SegmentsCache::default().at_version(connection, snapshot.version).unwrap()
+}
+
+/// Merges all segments from `first` on into one.
+fn merge(connection: &Connection, first: usize) {
+    let segments = newest(connection);
+    let sources = &segments.list[first..];
+    let terms = sources.iter().map(|segment| segment.terms as u64).sum();
+    let (low, high) = (sources[0].low, segments.mark());
+    let mut merge = Merge::new(connection, sources, low, terms);
+    let mut blocks = Vec::new();
+    while let Some(mut some) = merge.next(3).unwrap() {
+        blocks.append(&mut some);
+    }
+    let filter = merge.into_filter().unwrap();
+    for source in sources {
+        connection
+            .execute("UPDATE dcb_segments SET state = 2 WHERE segment = ?1", [source.id])
+            .unwrap();
+    }
+    let segment = insert_segment(connection, LIVE, low, high, terms).unwrap();
+    insert_blocks(connection, segment, &blocks).unwrap();
+    insert_filter_part(connection, segment, 0, &filter.to_bytes()).unwrap();
+    raise_version(connection).unwrap();
+}
+
+/// What a search gives, in steps of at most `step`.
+fn search(disk: &Disk<'_>, query: &Query, span: Span, backwards: bool, step: usize) -> Vec<i64> {
+    let (mut found, mut rest) = (Vec::new(), span);
+    while rest.low < rest.high {
+        let mut left = step;
+        let progress = disk
+            .search(&mut Decoder::default(), query, rest, backwards, &mut |view| {
+                found.push(view.position);
+                left -= 1;
+                Ok(if left == 0 { Walk::Stop } else { Walk::On })
+            })
+            .unwrap();
+        match progress {
+            Progress::Exhausted => break,
+            Progress::Reached(position) if backwards => rest.high = position - 1,
+            Progress::Reached(position) => rest.low = position,
+        }
+    }
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 48 } else { 512 }))]
+
+    #[test]
+    fn searching_segments_is_scanning_events(
+        events in prop::collection::vec(any_event(), 1..400),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        merged_from in prop::option::of(any::<prop::sample::Index>()),
+        queries in prop::collection::vec(
+            (any_query(), 0..400_i64, 0..400_i64, any::<bool>(), 1..200_usize), 1..12),
+    ) {
+        let mut connection = connect(&Place::Memory, Role::Create).unwrap();
+        schema::create(&mut connection, false).unwrap();
+        let head = events.len() as i64;
+        for (event, position) in events.into_iter().zip(1..) {
+            let draft = RowDraft::new(&event);
+            insert(&connection, &SequencedEvent { position, timestamp_us: 0, event }, &draft).unwrap();
+        }
+        let mut borders: Vec<i64> = cuts.iter().map(|cut| cut.index(head as usize) as i64).collect();
+        borders.extend([0, head]);
+        borders.sort_unstable();
+        borders.dedup();
+        borders.windows(2).for_each(|pair| write(&connection, pair[0], pair[1]));
+        if let Some(from) = merged_from {
+            merge(&connection, from.index(borders.len() - 1));
+        }
+        let segments = newest(&connection);
+        prop_assert_eq!(segments.mark(), head);
+        let disk = Disk { connection: &connection, segments: &segments, until: None };
+        for (query, low, high, backwards, step) in queries {
+            let span = Span { low: low.min(head), high: high.min(head) };
+            let mut wanted = Vec::new();
+            if span.low < span.high {
+                Decoder::default().scan(&connection, span, backwards, |view| {
+                    if query.matches(view) {
+                        wanted.push(view.position);
+                    }
+                    Ok(Walk::On)
+                }).unwrap();
+            }
+            prop_assert_eq!(search(&disk, &query, span, backwards, step), wanted.clone());
+            if !backwards && span.low < span.high {
+                let first = disk.first_match(&mut Decoder::default(), &query, span).unwrap();
+                prop_assert_eq!(first, wanted.first().copied());
+            }
+        }
+    }
+}
+
+/// What every query has to give, from a plain filter over what was appended.
+fn check_all(store: &SqliteStore, appended: &[Event]) {
+    for types in [&[][..], &["A"], &["B", "C"]] {
+        for tags in [&[][..], &["common:1"], &["rare:7"], &["bare", "common:2"], &["rare:99"]] {
+            if types.is_empty() && tags.is_empty() {
+                continue;
+            }
+            let query = query(types, tags);
+            let wanted: Vec<i64> = (1..)
+                .zip(appended)
+                .filter(|(position, event)| query.matches(&event.view(*position, 0)))
+                .map(|(position, _)| position)
+                .collect();
+            assert_eq!(all(store, query.clone()), wanted, "{query:?}");
+            let backwards = ReadRequest::new(query, 0, None, None, true).unwrap();
+            let mut reversed = positions(store, backwards).unwrap();
+            reversed.reverse();
+            assert_eq!(reversed, wanted);
+        }
+    }
+    assert_eq!(all(store, Query::all()).len(), appended.len());
+}
+
+fn some_events(from: usize, count: usize) -> Vec<Event> {
+    (from..from + count)
+        .map(|n| {
+            let mut tags = vec![format!("common:{}", n % 4), format!("rare:{}", n % 40)];
+            if n.is_multiple_of(3) {
+                tags.push("bare".into());
+            }
+            event(TYPES[n % 3], &tags)
+        })
+        .collect()
+}
+
+#[test]
+fn a_store_that_has_written_and_merged_segments_answers_as_a_list_would() {
+    let mut fixture = Fixture::new();
+    let mut appended = Vec::new();
+    for round in 0..40 {
+        let events = some_events(appended.len(), 1 + round % 60);
+        appended.extend(events.iter().cloned());
+        assert_eq!(append(&fixture.store, events, None), Ok(appended.len() as i64));
+        if round % 13 == 12 {
+            fixture.reopen();
+        }
+    }
+    check_all(&fixture.store, &appended);
+    fixture.reopen();
+    check_all(&fixture.store, &appended);
+    let connection = Connection::open(fixture.path()).unwrap();
+    let covered: i64 = connection
+        .query_row("SELECT max(high) FROM dcb_segments WHERE state = 1", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(covered, appended.len() as i64, "a clean close leaves nothing to do");
+}
+
+#[test]
+fn an_index_that_is_lost_behind_or_half_merged_changes_no_answer() {
+    let mut fixture = Fixture::new();
+    let mut appended = Vec::new();
+    for damage in [
+        "DELETE FROM dcb_postings; DELETE FROM dcb_filters; DELETE FROM dcb_segments; \
+         UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'",
+        "DELETE FROM dcb_segments WHERE low = (SELECT max(low) FROM dcb_segments WHERE state = 1); \
+         UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'",
+        "DELETE FROM dcb_filters",
+        "UPDATE dcb_meta SET value = value + 1 WHERE key = 'segments'; \
+         INSERT INTO dcb_segments SELECT value, 0, 0, 10, 3 FROM dcb_meta WHERE key = 'segments'; \
+         INSERT INTO dcb_postings SELECT value, 1, 1, x'00' FROM dcb_meta WHERE key = 'segments'",
+    ] {
+        let events = some_events(appended.len(), 500);
+        appended.extend(events.iter().cloned());
+        append(&fixture.store, events, None).unwrap();
+        fixture.store.close();
+        Connection::open(fixture.path()).unwrap().execute_batch(damage).unwrap();
+        let read_only = Options { read_only: true, ..Options::default() };
+        let looked = SqliteStore::open(Place::File(fixture.path()), &read_only).unwrap();
+        check_all(&looked, &appended);
+        drop(looked);
+        fixture.store = open(fixture.path());
+        check_all(&fixture.store, &appended);
+        let taken = append(&fixture.store, vec![event("D", &[])], Some(query(&["A"], &["rare:3"])));
+        assert_eq!(taken, Err(Error::condition_failed(4)));
+    }
+}
+
+#[test]
+fn a_damaged_block_is_told_and_not_believed() {
+    let mut fixture = Fixture::new();
+    append(&fixture.store, some_events(0, 200), None).unwrap();
+    fixture.store.close();
+    Connection::open(fixture.path())
+        .unwrap()
+        .execute_batch("UPDATE dcb_postings SET block = zeroblob(length(block))")
+        .unwrap();
+    fixture.store = open(fixture.path());
+    let request = ReadRequest::new(query(&[], &["rare:3"]), 0, None, None, false).unwrap();
+    let error = positions(&fixture.store, request).unwrap_err();
+    assert_eq!(error.status, crate::Status::Corrupt);
+}

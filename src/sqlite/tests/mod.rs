@@ -1,0 +1,88 @@
+//! What the engine has to keep whatever happens between its parts.
+
+mod groups;
+mod index;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::{Place, SqliteStore};
+use crate::domain::{
+    AppendRequest, Condition, Event, EventBuilder, EventType, EventView, Item, Query, ReadRequest,
+    Reading, Tag,
+};
+use crate::open::Options;
+use crate::store::{Batch, Store};
+use crate::{Call, Error, Result};
+
+/// A store in a folder of its own.
+struct Fixture {
+    folder: TempDir,
+    store: Arc<SqliteStore>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let store = open(folder.path().join("events.db"));
+        Fixture { folder, store }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("events.db")
+    }
+
+    fn reopen(&mut self) {
+        self.store.close();
+        self.store = open(self.path());
+    }
+}
+
+fn open(path: PathBuf) -> Arc<SqliteStore> {
+    Arc::new(SqliteStore::open(Place::File(path), &Options::default()).unwrap())
+}
+
+fn event(event_type: &str, tags: &[String]) -> Event {
+    let mut builder = EventBuilder::new(EventType::new(event_type).unwrap());
+    for tag in tags {
+        builder.tag(Tag::new(tag).unwrap()).unwrap();
+    }
+    builder.build()
+}
+
+/// Events of any of `types`, with all of `tags`.
+fn item(types: &[&str], tags: &[&str]) -> Item {
+    let mut item = Item::new();
+    types.iter().for_each(|text| item.or_type(EventType::new(text).unwrap()));
+    tags.iter().for_each(|text| item.and_tag(Tag::new(text).unwrap()));
+    item
+}
+
+fn query(types: &[&str], tags: &[&str]) -> Query {
+    Query::of(vec![item(types, tags)]).unwrap()
+}
+
+fn append(store: &SqliteStore, events: Vec<Event>, guard: Option<Query>) -> Result<i64> {
+    let conditions = guard.map(|query| Condition::new(query, 0).unwrap());
+    let request = AppendRequest::new(events, conditions.into_iter().collect())?;
+    store.append(request, &Call::default())
+}
+
+fn positions(store: &SqliteStore, request: ReadRequest) -> std::result::Result<Vec<i64>, Error> {
+    let mut reading = Reading::new(request);
+    let mut positions = Vec::new();
+    while !reading.has_begun() || reading.span().is_some() {
+        let batch = Batch { max_events: 7, max_bytes: usize::MAX };
+        store.read(&mut reading, batch, &Call::default(), &mut |view: &EventView<'_>| {
+            positions.push(view.position);
+            Ok(())
+        })?;
+    }
+    Ok(positions)
+}
+
+fn all(store: &SqliteStore, query: Query) -> Vec<i64> {
+    positions(store, ReadRequest::new(query, 0, None, None, false).unwrap()).unwrap()
+}
