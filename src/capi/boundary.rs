@@ -32,26 +32,31 @@ pub(super) unsafe fn call<O: Outputs>(
     }
 }
 
-/// The end of a handle: runs `body` on it unless it is NULL. A handle of another process is left
-/// as it is, for its threads, locks and files are not this one's.
+/// The end of a handle: runs `finish` on it and drops it, unless it is NULL. A handle of another
+/// process is left as it is, for its threads, locks and files are not this one's.
 ///
 /// # Safety
 /// `handle` is NULL or came from [`give`], and is used by nobody else and never again.
-pub(super) unsafe fn end<H: Handle>(handle: *mut H, body: impl FnOnce(Box<H>)) {
+pub(super) unsafe fn end<H: Handle>(handle: *mut H, finish: impl FnOnce(&H)) {
     if handle.is_null() {
         return;
     }
     // SAFETY: from `give`, so a box; exclusive, by this function's contract.
     let handle = unsafe { Box::from_raw(handle) };
-    if handle.generation() == Generation::current() {
-        // There is nobody to tell of a failure.
-        let _ = contain(|| {
-            body(handle);
-            Ok(())
-        });
-    } else {
+    if handle.generation() != Generation::current() {
         std::mem::forget(handle);
+        return;
     }
+    // There is nobody to tell of a failure. One after the other: a drop that panics while
+    // another panic unwinds would end the process.
+    let _ = contain(|| {
+        finish(&handle);
+        Ok(())
+    });
+    let _ = contain(|| {
+        drop(handle);
+        Ok(())
+    });
 }
 
 /// What C holds by a pointer that it cannot look behind.

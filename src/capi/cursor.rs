@@ -7,13 +7,14 @@ use std::sync::Arc;
 use super::boundary::{self, Handle, Out, document};
 use super::call::dcb_call;
 use super::error::dcb_error;
-use super::event::{dcb_event, dcb_str};
+use super::event::dcb_event;
 use super::fork::Generation;
+use super::page::Page;
 use super::status::dcb_status;
 use super::store::dcb_store;
 use crate::call::Call;
 use crate::documents;
-use crate::domain::{EventView, Reading};
+use crate::domain::Reading;
 use crate::error::{Error, Result, Status};
 use crate::store::{Batch, Store};
 
@@ -44,11 +45,6 @@ impl Handle for dcb_cursor {
     }
 }
 
-/// What one batch holds at most, whatever the caller asks for: it bounds a cursor's memory. A
-/// single larger event is given alone.
-const MAX_EVENTS: usize = 8192;
-const MAX_BYTES: usize = 1024 * 1024;
-
 impl dcb_cursor {
     fn next(&mut self, max: usize, call: &Call) -> Result<&[dcb_event]> {
         if max == 0 {
@@ -58,23 +54,18 @@ impl dcb_cursor {
             return Err(failure.clone());
         }
         self.page.clear();
-        let batch = Batch { max_events: max.min(MAX_EVENTS), max_bytes: MAX_BYTES };
-        let page = &mut self.page;
-        let outcome = self.store.read(&mut self.reading, batch, call, page);
-        let resumable = |error: &Error| {
-            matches!(error.status, Status::Busy | Status::Timeout | Status::Cancelled)
-        };
-        if let Err(error) = &outcome
-            && !resumable(error)
-        {
-            self.failure = Some(error.clone());
-        }
+        // What stays if the read does not return.
+        self.failure =
+            Some(Error::new(Status::Internal, "a bug in the library ended an earlier call"));
+        let batch = Batch { max_events: max.min(Page::MAX_EVENTS), max_bytes: Page::MAX_BYTES };
+        let outcome = self.store.read(&mut self.reading, batch, call, &mut self.page);
+        self.failure = outcome.as_ref().err().filter(|error| !is_passing(error)).cloned();
         match outcome {
             // What came before the failure is not to be lost. A failure that stays is the next
             // call's answer; after one that passes, the next call goes on.
-            Err(error) if self.page.events.is_empty() => return Err(error),
+            Err(error) if self.page.is_empty() => return Err(error),
             // Only an empty batch is the end, also where the store knows that nothing follows.
-            _ if !self.reading.backwards() && !self.page.events.is_empty() => {
+            _ if !self.reading.backwards() && !self.page.is_empty() => {
                 self.position = self.page.last_position();
             }
             _ => self.position = self.reading.position(),
@@ -83,101 +74,9 @@ impl dcb_cursor {
     }
 }
 
-/// The events of one batch and all that they point to; its memory is used again by the next.
-#[derive(Default)]
-struct Page {
-    text: Vec<u8>,
-    tags: Vec<dcb_str>,
-    events: Vec<dcb_event>,
-}
-
-// SAFETY: its pointers lead into its own vectors, which move with it.
-unsafe impl Send for Page {}
-
-impl Page {
-    /// Empties it. What a single huge event has made it grow by is given back.
-    fn clear(&mut self) {
-        self.events.clear();
-        self.tags.clear();
-        self.text.clear();
-        if self.text.capacity() > 4 * MAX_BYTES {
-            self.text = Vec::new();
-        }
-    }
-
-    fn last_position(&self) -> i64 {
-        self.events.last().map_or(0, |event| event.position)
-    }
-
-    /// A string behind those before it, present but without its place: the text may still move.
-    fn push(&mut self, text: &str) -> dcb_str {
-        self.text.extend_from_slice(text.as_bytes());
-        dcb_str { data: ptr::dangling(), len: text.len() }
-    }
-
-    /// Gives every string and every list of tags its place, in the order of [`Page::push`].
-    fn finish(&mut self) -> &[dcb_event] {
-        let mut text = self.text.as_ptr().cast::<c_char>();
-        let mut place = |string: &mut dcb_str| {
-            if !string.data.is_null() {
-                string.data = text;
-                text = text.wrapping_add(string.len);
-            }
-        };
-        let mut tags = &mut self.tags[..];
-        for event in &mut self.events {
-            place(&mut event.r#type);
-            place(&mut event.data);
-            place(&mut event.metadata);
-            place(&mut event.id);
-            let (own, others) = std::mem::take(&mut tags).split_at_mut(event.tags_len);
-            own.iter_mut().for_each(&mut place);
-            if !own.is_empty() {
-                event.tags = own.as_ptr();
-            }
-            tags = others;
-        }
-        &self.events
-    }
-}
-
-impl crate::store::Sink for Page {
-    fn event(&mut self, event: &EventView<'_>) -> Result<()> {
-        let optional = |text: Option<&str>| text.map_or(0, str::len);
-        let bytes = event.event_type.len()
-            + event.data.len()
-            + optional(event.metadata)
-            + optional(event.id)
-            + event.tags.iter().map(str::len).sum::<usize>();
-        // All or nothing: a page never holds half an event.
-        self.text.try_reserve(bytes).map_err(no_memory)?;
-        self.tags.try_reserve(event.tags.len()).map_err(no_memory)?;
-        self.events.try_reserve(1).map_err(no_memory)?;
-        let absent = dcb_str { data: ptr::null(), len: 0 };
-        let r#type = self.push(event.event_type);
-        let data = self.push(event.data);
-        let metadata = event.metadata.map_or(absent, |text| self.push(text));
-        let id = event.id.map_or(absent, |text| self.push(text));
-        for tag in event.tags.iter() {
-            let tag = self.push(tag);
-            self.tags.push(tag);
-        }
-        self.events.push(dcb_event {
-            position: event.position,
-            timestamp_us: event.timestamp_us,
-            r#type,
-            data,
-            metadata,
-            id,
-            tags: ptr::null(),
-            tags_len: event.tags.len(),
-        });
-        Ok(())
-    }
-}
-
-fn no_memory(_: std::collections::TryReserveError) -> Error {
-    Error::new(Status::NoMemory, "no memory for a batch of events")
+/// Whether the cursor goes on after `error`.
+fn is_passing(error: &Error) -> bool {
+    matches!(error.status, Status::Busy | Status::Timeout | Status::Cancelled)
 }
 
 /// Begins a read: `request` is a read request as dcb_read takes it, `len` 0 for every event. The
@@ -263,6 +162,6 @@ pub unsafe extern "C" fn dcb_cursor_position(cursor: *const dcb_cursor) -> i64 {
 pub unsafe extern "C" fn dcb_cursor_close(cursor: *mut dcb_cursor) {
     // SAFETY: the pointer is what the header demands.
     unsafe {
-        boundary::end(cursor, drop);
+        boundary::end(cursor, |_| ());
     }
 }

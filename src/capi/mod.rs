@@ -18,9 +18,12 @@ pub mod error;
 pub mod event;
 mod fork;
 pub mod limits;
+mod page;
 mod panic;
 pub mod status;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 pub mod version;

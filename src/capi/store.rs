@@ -22,6 +22,13 @@ pub struct dcb_store {
     generation: Generation,
 }
 
+impl dcb_store {
+    /// A handle of this process.
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        dcb_store { store, generation: Generation::current() }
+    }
+}
+
 impl Handle for dcb_store {
     const NAME: &'static str = "store";
 
@@ -66,14 +73,13 @@ pub unsafe extern "C" fn dcb_open(
     unsafe {
         boundary::call(err, Out("out", out), || {
             let uri = utf8(uri, "uri")?;
-            let generation = Generation::current();
             // A copy of SQLite that was in use at a fork cannot be trusted with locks.
-            if generation.is_child() && uri != "memory:" {
+            if Generation::current().is_child() && uri != "memory:" {
                 return Err(boundary::closed_by_fork());
             }
             let options = c_string(options_json).map_or(&b""[..], CStr::to_bytes);
             let store = crate::open(uri, &documents::parse_options(options)?)?;
-            Ok(boundary::give(dcb_store { store, generation }))
+            Ok(boundary::give(dcb_store::new(store)))
         })
     }
 }
