@@ -24,7 +24,7 @@ struct Faulty {
 }
 
 impl Faulty {
-    fn new(status: Status, at: i64) -> *mut dcb_store {
+    fn open(status: Status, at: i64) -> *mut dcb_store {
         boundary::give(dcb_store::new(Arc::new(Faulty { status, at, failures: 1.into() })))
     }
 }
@@ -106,7 +106,7 @@ fn play(store: *mut dcb_store, request: &str) -> Vec<(dcb_status, Vec<i64>, i64)
 
 #[test]
 fn a_batch_that_a_passing_failure_cuts_short_is_given_and_the_next_goes_on() {
-    let answers = play(Faulty::new(Status::Busy, 6), "");
+    let answers = play(Faulty::open(Status::Busy, 6), "");
     assert_eq!(
         answers[..5],
         [
@@ -117,17 +117,17 @@ fn a_batch_that_a_passing_failure_cuts_short_is_given_and_the_next_goes_on() {
             (DCB_OK, vec![], 10),
         ]
     );
-    let answers = play(Faulty::new(Status::Busy, 4), "");
+    let answers = play(Faulty::open(Status::Busy, 4), "");
     assert_eq!(answers[1], (DCB_BUSY, vec![], 3));
     assert_eq!(answers[2], (DCB_OK, vec![4, 5, 6], 6));
 }
 
 #[test]
 fn a_failure_that_stays_comes_after_the_events_before_it() {
-    let answers = play(Faulty::new(Status::Io, 6), "");
+    let answers = play(Faulty::open(Status::Io, 6), "");
     assert_eq!(answers[1], (DCB_OK, vec![4, 5], 5));
     assert!(answers[2..].iter().all(|answer| *answer == (DCB_IO, vec![], 5)));
-    let answers = play(Faulty::new(Status::Io, 5), r#"{"backwards": true}"#);
+    let answers = play(Faulty::open(Status::Io, 5), r#"{"backwards": true}"#);
     assert_eq!(answers[1], (DCB_OK, vec![7, 6], 10));
     assert!(answers[2..].iter().all(|answer| *answer == (DCB_IO, vec![], 10)));
 }
