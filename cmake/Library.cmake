@@ -30,14 +30,17 @@ set(dcb_soname "libdcb.so.${PROJECT_VERSION_MAJOR}")
 set(dcb_shared "${dcb_lib_dir}/libdcb.so.${PROJECT_VERSION}")
 set(dcb_static "${dcb_lib_dir}/libdcb.a")
 
+# Followed by a folder that cargo built into, and the folder in which to lay that out.
+set(DCB_STAGE_LIBRARY
+    ${CMAKE_COMMAND} -DVERSION=${PROJECT_VERSION} -DSONAME=${dcb_soname} "-DNM=${CMAKE_NM}"
+    "-DLINKER=${CMAKE_LINKER}" "-DOBJCOPY=${CMAKE_OBJCOPY}" "-DAR=${CMAKE_AR}" -P
+    "${CMAKE_CURRENT_LIST_DIR}/StageLibrary.cmake")
+
 add_custom_target(
     dcb_library ALL
     COMMAND ${DCB_CARGO} build --locked --lib --profile ${dcb_cargo_profile}
             ${dcb_cargo_features}
-    COMMAND
-        ${CMAKE_COMMAND} "-DFROM=${DCB_CARGO_TARGET_DIR}/${dcb_cargo_output}" "-DTO=${dcb_lib_dir}"
-        -DVERSION=${PROJECT_VERSION} -DSONAME=${dcb_soname} -P
-        "${CMAKE_CURRENT_LIST_DIR}/StageLibrary.cmake"
+    COMMAND ${DCB_STAGE_LIBRARY} "${DCB_CARGO_TARGET_DIR}/${dcb_cargo_output}" "${dcb_lib_dir}"
     WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}"
     BYPRODUCTS "${dcb_shared}" "${dcb_lib_dir}/${dcb_soname}" "${dcb_lib_dir}/libdcb.so"
                "${dcb_static}"
