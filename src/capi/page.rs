@@ -78,14 +78,8 @@ impl Page {
 
 impl Sink for Page {
     fn event(&mut self, event: &EventView<'_>) -> Result<()> {
-        let optional = |text: Option<&str>| text.map_or(0, str::len);
-        let bytes = event.event_type.len()
-            + event.data.len()
-            + optional(event.metadata)
-            + optional(event.id)
-            + event.tags.iter().map(str::len).sum::<usize>();
         // All or nothing: a page never holds half an event.
-        self.text.try_reserve(bytes).map_err(no_memory)?;
+        self.text.try_reserve(event.text_len()).map_err(no_memory)?;
         self.tags.try_reserve(event.tags.len()).map_err(no_memory)?;
         self.events.try_reserve(1).map_err(no_memory)?;
         let absent = dcb_str { data: ptr::null(), len: 0 };
