@@ -2,12 +2,17 @@
 //! committed before the sync began, and nobody is answered before.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result, Status};
+
+/// By how much the log's file is made longer ahead of what is written,
+const ROOM_STEP: u64 = 1024 * 1024;
+/// and up to which length: beyond what a checkpoint lets it grow to, it grows as it must.
+const MAX_ROOM: u64 = 20 * 1024 * 1024;
 
 /// The write-ahead log, and what tells that it is still the one at its path.
 #[derive(Debug)]
@@ -22,14 +27,29 @@ pub struct Log {
 
 impl Log {
     /// The log of the database at `database`, which has one.
-    pub fn open(database: &Path) -> Result<Self> {
+    pub fn open(database: &Path, writable: bool) -> Result<Self> {
         let mut name = database.as_os_str().to_owned();
         name.push("-wal");
         let path = PathBuf::from(name);
-        let file = File::open(&path)?;
+        let file = File::options().read(true).write(writable).open(&path)?;
         let identity = identity(&file.metadata()?);
         let database_identity = self::identity(&std::fs::metadata(database)?);
         Ok(Log { file, path, identity, database: database.to_owned(), database_identity })
+    }
+
+    /// Makes the log longer by zeros, if its file has less than a step of room above `used` bytes.
+    ///
+    /// Syncing bytes that overwrite others costs a fraction of syncing a file that grows. SQLite
+    /// takes what follows its last frame for an old log's remains. The caller holds SQLite's write
+    /// lock and has written nothing yet: whatever is in the file is below its end.
+    pub fn make_room(&self, used: u64) -> Result<()> {
+        let end = self.file.metadata()?.len();
+        // The very first header of the log is SQLite's to write.
+        if end > 0 && used + ROOM_STEP / 2 > end && end < MAX_ROOM {
+            let zeros = vec![0; ROOM_STEP as usize];
+            self.file.write_all_at(&zeros, end)?;
+        }
+        Ok(())
     }
 
     /// Makes what is written of the log durable.

@@ -11,6 +11,7 @@ use super::segments::SegmentsCache;
 use super::view::Tail;
 use crate::call::{Call, Patience};
 use crate::domain::Event;
+use crate::error::Result;
 use crate::watch::Watch;
 
 /// The state of an open store.
@@ -58,6 +59,16 @@ impl Shared {
     /// The patience of a call that was given nothing else.
     pub fn patience(&self) -> Patience {
         Call::default().start(self.busy_timeout)
+    }
+
+    /// Makes room in the log ahead of a transaction, which has SQLite's write lock by now.
+    pub fn make_room(&self) -> Result<()> {
+        let pages = self.pages_written.load(Relaxed);
+        match self.durability.log() {
+            // What was counted since the last checkpoint is about what the log holds.
+            Some(log) => log.make_room(pages * 4_120),
+            None => Ok(()),
+        }
     }
 
     /// Counts what a commit has added to the log and to the tail.

@@ -112,7 +112,8 @@ fn open_read_only(
         Judgement::Empty | Judgement::Foreign => return Err(no_store()),
     }
     let is_logged = !immutable && is_in_wal_mode(&connection)?;
-    let log = if is_logged { Some(Log::open(&real_path(&connection, &path))?) } else { None };
+    let log =
+        if is_logged { Some(Log::open(&real_path(&connection, &path), false)?) } else { None };
     let snapshot = retry_busy(patience, || Snapshot::take(&connection))?;
     // With a log, nothing is known to be durable until it was synced by us.
     let durable = if is_logged { 0 } else { snapshot.head };
@@ -166,7 +167,7 @@ fn open_file(
     let real_path = real_path(&connection, &path);
     let snapshot = retry_busy(patience, || Snapshot::take(&connection))?;
     // Opened before the log is trusted with anything of ours, after SQLite has made it.
-    let log = Log::open(&real_path)?;
+    let log = Log::open(&real_path, true)?;
     bring_in_log(&connection, patience)?;
     sync_folder_of(&real_path)?;
     connection.pragma_update(None, "synchronous", "normal").map_err(from_sqlite)?;

@@ -466,6 +466,8 @@ fn run(core: &mut Core, shared: &Shared, mut requests: Vec<Prepared>) -> Result<
 /// committed, and nothing of it is stored.
 fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Result<Vec<Outcome>> {
     let Core { connection, decoder, turns } = core;
+    // For speed alone: where there is no room, the append finds out by itself.
+    let _ = shared.make_room();
     let snapshot = Snapshot::take(connection).map_err(from_sqlite)?;
     let segments = shared.segments.at_version(connection, snapshot.version)?;
     shared.tail.catch_up(connection, decoder, snapshot, segments.mark())?;
