@@ -8,6 +8,7 @@
 
 #![cfg(all(target_os = "linux", feature = "bundled-sqlite"))]
 
+mod descriptor_roles;
 mod host;
 mod roles;
 mod store_roles;
