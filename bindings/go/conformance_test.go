@@ -185,13 +185,14 @@ func readDocument(store *Store, document []byte, max int) (events []RawEvent, po
 }
 
 func playWait(store *Store, s step) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(s.Wait.TimeoutMS)*time.Millisecond)
-	defer cancel()
-	if s.Wait.TimeoutMS == 0 {
-		// A context that is over before the call ends it before it looks.
-		ctx, cancel = context.WithTimeout(context.Background(), 20*time.Millisecond)
-		defer cancel()
+	// A context that is over before the call ends it before it looks: what is to be found at once
+	// gets all the time that a busy machine may take.
+	patience := time.Minute
+	if s.Expect.Status != "" {
+		patience = time.Duration(s.Wait.TimeoutMS)*time.Millisecond + time.Millisecond
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	head, err := store.Wait(ctx, s.Wait.After)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = &Error{Status: StatusTimeout, Message: err.Error()}

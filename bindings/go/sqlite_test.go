@@ -129,13 +129,13 @@ func TestAppendToALockedFile(t *testing.T) {
 	unlock := lock(t, path)
 
 	events := []dcb.Event{{Type: "B"}}
-	deadline, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	deadline, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer cancel()
 	if err := patient.Append(deadline, events); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, dcb.ErrBusy) && !errors.Is(err, dcb.ErrCancelled) {
 		t.Errorf("with a deadline: %v", err)
 	}
 	cancelled, cancel := context.WithCancel(ctx)
-	time.AfterFunc(20*time.Millisecond, cancel)
+	time.AfterFunc(300*time.Millisecond, cancel)
 	if err := patient.Append(cancelled, events); !errors.Is(err, context.Canceled) || !errors.Is(err, dcb.ErrCancelled) {
 		t.Errorf("cancelled: %v", err)
 	}

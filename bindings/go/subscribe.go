@@ -12,16 +12,18 @@ import (
 //
 // However many goroutines wait and subscribe, the store waits with one thread.
 func (s *Store) Wait(ctx context.Context, after int64) (int64, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
+	// What is there already is told exactly; the waits of others may have seen an older head.
+	if head, err := s.Head(ctx); err != nil || head > after {
+		return head, err
 	}
+	return s.await(ctx, after)
+}
+
+// await returns a head above after. The store has been seen open.
+func (s *Store) await(ctx context.Context, after int64) (int64, error) {
 	defer runtime.KeepAlive(s)
-	h := s.handle()
-	if h == nil {
-		return 0, closed()
-	}
 	observed := s.observe(ctx, OperationWait)
-	head, err := h.await(ctx, after)
+	head, err := s.h.await(ctx, after)
 	observed.end(0, head, err)
 	return head, err
 }
@@ -71,7 +73,7 @@ func (s *Store) follow(ctx context.Context, query Query, options readOptions, ta
 			return err
 		}
 		options.after = position
-		if _, err := s.Wait(ctx, position); err != nil {
+		if _, err := s.await(ctx, position); err != nil {
 			return err
 		}
 	}

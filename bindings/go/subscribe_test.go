@@ -135,9 +135,15 @@ func TestWait(t *testing.T) {
 		if head, err := store.Wait(ctx, 2); head != 3 || err != nil {
 			t.Errorf("head %d, %v", head, err)
 		}
+		mustAppend(t, store, manyEvents(2)...)
+		for _, after := range []int64{-1, 0, 4} {
+			if head, err := store.Wait(ctx, after); head != 5 || err != nil {
+				t.Errorf("after %d: head %d, %v", after, head, err)
+			}
+		}
 		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 		defer cancel()
-		if head, err := store.Wait(short, 3); head != 0 || err != context.DeadlineExceeded {
+		if head, err := store.Wait(short, 5); head != 0 || err != context.DeadlineExceeded {
 			t.Errorf("head %d, %v", head, err)
 		}
 		// Who waits for less is woken by less, whatever others wait for.
@@ -149,16 +155,16 @@ func TestWait(t *testing.T) {
 			}
 			head <- found
 		}
-		go wait(4, far)
+		go wait(6, far)
 		untilWaiting(store, 1)
-		go wait(3, near)
+		go wait(5, near)
 		untilWaiting(store, 2)
 		mustAppend(t, store, Event{Type: "A"})
-		if head := <-near; head != 4 {
+		if head := <-near; head != 6 {
 			t.Errorf("head %d", head)
 		}
 		mustAppend(t, store, Event{Type: "A"})
-		if head := <-far; head != 5 {
+		if head := <-far; head != 7 {
 			t.Errorf("head %d", head)
 		}
 	})
