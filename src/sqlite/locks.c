@@ -43,7 +43,7 @@ struct inode {
     dev_t dev;
     ino_t ino;
     unsigned open;     /* descriptors that SQLite has open */
-    bool ordinary;     /* the file system refuses open-file-description locks */
+    bool ordinary;     /* open-file-description locks cannot be had: SQLite's own rules hold */
     struct file *lock; /* takes the locks; made by the first of them */
     struct file *pool; /* closed by SQLite, but not by us */
     struct inode *next;
@@ -111,7 +111,8 @@ static struct file *lock_file(struct file *file) {
         access = O_RDONLY;
         fd = open(path, O_RDONLY | O_CLOEXEC);
     }
-    if (fd < 0) { /* no /proc, or rights that were given up since */
+    bool shared = fd < 0;
+    if (shared) { /* no /proc, or rights that were given up since */
         access = file->access;
         fd = fcntl(file->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     }
@@ -121,7 +122,9 @@ static struct file *lock_file(struct file *file) {
     }
     *lock = (struct file){.fd = fd, .access = access, .inode = inode};
     inode->lock = lock;
-    inode->ordinary = lock_whole(fd, F_OFD_SETLK, F_UNLCK, &none) != 0;
+    /* What no writer could share is no place for the locks of all. */
+    inode->ordinary =
+        (shared && access == O_RDONLY) || lock_whole(fd, F_OFD_SETLK, F_UNLCK, &none) != 0;
     return lock;
 }
 
