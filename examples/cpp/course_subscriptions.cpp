@@ -1,0 +1,101 @@
+// Course subscriptions.
+//
+// A course has a capacity, and a student may subscribe to three courses at most. The two rules
+// have two different subjects, so no single stream of events could guard them both. Here one
+// decision rests on what is known of the course and on what is known of the student, and the append
+// is guarded by the union of the two.
+
+#include <dcb.hpp>
+#include <dcb/json.hpp>
+
+#include <iostream>
+#include <stdexcept>
+#include <string>
+
+namespace {
+
+constexpr int courses_per_student = 3;
+
+// Each projection answers one question, and may be used again in other decisions.
+
+dcb::projection<int> capacity_of(const std::string &course) {
+    return {
+        dcb::of_type("CourseDefined", "CourseCapacityChanged").tagged(dcb::tag("course", course)),
+        0, [](int &capacity, const dcb::event_view &e) {
+            capacity = dcb::json_data(e).at("capacity");
+        }};
+}
+
+dcb::projection<int> seats_taken_in(const std::string &course) {
+    return {dcb::of_type("StudentSubscribed").tagged(dcb::tag("course", course)), 0,
+            [](int &seats, const dcb::event_view &) { ++seats; }};
+}
+
+dcb::projection<int> courses_of(const std::string &student) {
+    return {dcb::of_type("StudentSubscribed").tagged(dcb::tag("student", student)), 0,
+            [](int &courses, const dcb::event_view &) { ++courses; }};
+}
+
+dcb::projection<bool> subscription(const std::string &student, const std::string &course) {
+    return {dcb::of_type("StudentSubscribed")
+                .tagged(dcb::tag("student", student), dcb::tag("course", course)),
+            false, [](bool &subscribed, const dcb::event_view &) { subscribed = true; }};
+}
+
+void define(dcb::store &store, const std::string &course, int capacity) {
+    const auto model = dcb::project(store, capacity_of(course));
+    if (model.state > 0) {
+        throw std::logic_error(course + " is defined already");
+    }
+    store.append(dcb::json_event("CourseDefined", {{"course", course}},
+                                 nlohmann::json{{"capacity", capacity}}),
+                 model.condition);
+}
+
+void subscribe(dcb::store &store, const std::string &student, const std::string &course) {
+    const auto model =
+        dcb::project(store, dcb::join(capacity_of(course), seats_taken_in(course),
+                                      courses_of(student), subscription(student, course)));
+    const auto &[capacity, seats, courses, subscribed] = model.state;
+    if (capacity == 0) {
+        throw std::logic_error(course + " is not defined");
+    }
+    if (subscribed) {
+        throw std::logic_error(student + " has a seat in " + course + " already");
+    }
+    if (seats >= capacity) {
+        throw std::logic_error(course + " is full");
+    }
+    if (courses >= courses_per_student) {
+        throw std::logic_error(student + " has three courses already");
+    }
+    store.append(dcb::event("StudentSubscribed", {{"student", student}, {"course", course}}),
+                 model.condition);
+}
+
+void attempt(dcb::store &store, const std::string &student, const std::string &course) {
+    try {
+        subscribe(store, student, course);
+        std::cout << student << " has a seat in " << course << '\n';
+    } catch (const std::logic_error &e) {
+        std::cout << "refused: " << e.what() << '\n';
+    }
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    dcb::store store(argc > 1 ? argv[1] : "memory:");
+    define(store, "algebra", 2);
+    for (const char *course : {"botany", "chemistry", "drawing"}) {
+        define(store, course, 10);
+    }
+    attempt(store, "ann", "algebra");
+    attempt(store, "ann", "algebra");
+    attempt(store, "bob", "algebra");
+    attempt(store, "cid", "algebra");
+    attempt(store, "ann", "botany");
+    attempt(store, "ann", "chemistry");
+    attempt(store, "ann", "drawing");
+    attempt(store, "ann", "esperanto");
+}

@@ -1,0 +1,65 @@
+// Invoice numbers without gaps.
+//
+// Each invoice has the number after that of the invoice before it, whoever writes it. A sequence of
+// a database leaves gaps when a transaction fails; here the number and the invoice are one event.
+// The last invoice is all that has to be read: backwards, and one.
+
+#include <dcb.hpp>
+#include <dcb/json.hpp>
+
+#include <iostream>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+struct create_invoice {
+    std::string customer;
+};
+
+std::int64_t create(dcb::store &store, const create_invoice &command) {
+    const dcb::query invoices = dcb::of_type("InvoiceCreated");
+    dcb::read_options last;
+    last.backwards = true;
+    last.limit = 1;
+    for (;;) {
+        std::int64_t number = 1;
+        dcb::cursor newest = store.read(invoices, last);
+        for (const dcb::event_view &e : newest) {
+            number = dcb::json_data(e).at("number").get<std::int64_t>() + 1;
+        }
+        // The position of a backward read guards against anything newer than what it gave.
+        if (store.try_append(dcb::json_event("InvoiceCreated", {{"customer", command.customer}},
+                                             nlohmann::json{{"number", number}}),
+                             {invoices, newest.position()})) {
+            return number;
+        }
+        // Somebody else has this number now: take the next one.
+    }
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+    dcb::store store(argc > 1 ? argv[1] : "memory:");
+    std::vector<std::thread> clerks;
+    for (int clerk = 0; clerk < 4; ++clerk) {
+        clerks.emplace_back([&store, clerk] {
+            for (int i = 0; i < 10; ++i) {
+                create(store, {"c" + std::to_string(clerk)});
+            }
+        });
+    }
+    for (std::thread &clerk : clerks) {
+        clerk.join();
+    }
+    std::int64_t expected = 1;
+    for (const dcb::event_view &e : store.read(dcb::of_type("InvoiceCreated"))) {
+        if (dcb::json_data(e).at("number") != expected++) {
+            std::cout << "there is a gap before position " << e.position() << '\n';
+            return 1;
+        }
+    }
+    std::cout << "invoices 1 to " << expected - 1 << " without a gap\n";
+}
