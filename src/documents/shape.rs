@@ -47,7 +47,7 @@ pub(super) fn read_document<'de, T>(
 }
 
 /// Bytes of a document that is given to the parser as it is.
-const UNCOUNTED: usize = 1024 * 1024;
+const UNCOUNTED: usize = 16 * 1024 * 1024;
 
 /// The parser of a document.
 pub(super) type Json<'de> = serde_json::Deserializer<serde_json::de::StrRead<'de>>;

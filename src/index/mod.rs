@@ -132,6 +132,7 @@ impl Index {
 
     /// Every term with every position up to `through` that it is filed at, sorted by term, then
     /// by position.
+    #[cfg(test)]
     pub fn postings(&self, through: i64) -> Vec<(Term, i64)> {
         let mut all: Vec<_> = self
             .terms
@@ -141,6 +142,12 @@ impl Index {
             .collect();
         all.sort_unstable();
         all
+    }
+
+    /// The events in `span`, which is held.
+    pub fn range(&self, span: Span) -> Vec<Arc<SequencedEvent>> {
+        let index = |position: i64| usize::try_from(position - self.base).unwrap_or(0);
+        self.events.range(index(span.low)..index(span.high)).cloned().collect()
     }
 
     /// The part of `span` that is held; `None` if there is none.

@@ -143,6 +143,7 @@ impl Terms {
         }
     }
 
+    #[cfg(test)]
     pub fn iter(&self) -> impl Iterator<Item = (Term, &Postings)> {
         self.shards.iter().flatten().map(|(term, postings)| (*term, postings))
     }

@@ -20,7 +20,6 @@ use super::view::Snapshot;
 use super::writer::{Writer, begin_immediate, commit};
 use crate::domain::{EventView, Span, Term};
 use crate::error::Result;
-use crate::index::Index;
 
 /// Events in a segment as it is first written.
 const MAX_SEGMENT_EVENTS: i64 = 2 * SEGMENT_EVENTS;
@@ -31,9 +30,9 @@ const IDLE: Duration = Duration::from_millis(500);
 /// A merge of another process that stands still for so long was left behind by it.
 const ABANDONED: Duration = Duration::from_secs(30);
 /// When busy, the newest segments are merged once this many together are
-const BUSY_FEWEST: usize = 4;
-/// half as long as the one before them; when idle, sooner.
-const BUSY_RATIO: i64 = 2;
+const BUSY_FEWEST: usize = 6;
+/// as long as the one before them; when idle, sooner.
+const BUSY_RATIO: i64 = 1;
 const IDLE_RATIO: i64 = 8;
 
 /// The terms of a stored event.
@@ -47,22 +46,24 @@ fn terms_of<'a>(view: &EventView<'a>) -> impl Iterator<Item = Term> + use<'a> {
 /// does not reach down to the mark, from the rows. Gives whether there may be more to write.
 pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<bool> {
     let mark = shared.segments.newest().mark();
-    // Sorted before the lock is taken.
-    let prepared = shared.tail.read(|tail| {
-        let through = tail.head().min(mark + MAX_SEGMENT_EVENTS);
-        (tail.base() <= mark && through - mark >= at_least.max(1)).then(|| {
-            let mut postings = tail.postings(through);
-            postings.retain(|(_, position)| *position > mark);
-            (Span { low: mark, high: through }, postings)
-        })
+    // Sorted before the writer's lock is taken, and outside of the tail's.
+    let (from_memory, is_needed) = shared.tail.read(|tail| {
+        let span = Span { low: mark, high: tail.head().min(mark + MAX_SEGMENT_EVENTS) };
+        let is_enough = span.high - span.low >= at_least.max(1);
+        let is_in_memory = tail.base() <= mark;
+        let events = (is_enough && is_in_memory).then(|| (span, tail.range(span)));
+        (events, is_enough || !is_in_memory)
     });
-    let (prepared, is_needed) = match prepared {
-        Some((span, postings)) => (Some((span, pack(span.low, &postings))), true),
-        None => (None, shared.tail.read(Index::base) > mark),
-    };
     if !is_needed {
         return Ok(false);
     }
+    let prepared = from_memory.map(|(span, events)| {
+        let views = events.iter().map(|event| event.view());
+        let mut postings: Vec<(Term, i64)> =
+            views.flat_map(|view| terms_of(&view).map(move |term| (term, view.position))).collect();
+        sort(&mut postings);
+        (span, pack(span.low, &postings))
+    });
     let mut guard = writer.core();
     let core = guard.open()?;
     let (connection, decoder) = core.parts();
@@ -104,9 +105,14 @@ fn postings_of_rows(
         postings.extend(terms_of(view).map(|term| (term, view.position)));
         Ok(Walk::On)
     })?;
-    postings.sort_unstable();
-    postings.dedup();
+    sort(&mut postings);
     Ok(postings)
+}
+
+fn sort(postings: &mut Vec<(Term, i64)>) {
+    postings.sort_unstable();
+    // Two tags of an event may share a term.
+    postings.dedup();
 }
 
 fn insert_filter(connection: &Connection, segment: i64, filter: &Filter) -> Result<()> {

@@ -15,11 +15,12 @@ use crate::error::Result;
 /// Blocks that are read from a source at a time.
 const READ_BLOCKS: i64 = 64;
 
-/// A run of a source: some positions of a term, and how many of it follow in later runs.
+/// A run of a source: how many positions of a term it has, and how many follow in later runs.
+#[derive(Clone, Copy)]
 struct Run {
     term: Term,
     left: u64,
-    positions: Vec<i64>,
+    count: usize,
 }
 
 /// A source under way. What is live is never changed, so it needs no long transaction.
@@ -27,6 +28,8 @@ struct Source<'a> {
     connection: &'a Connection,
     segment: &'a Segment,
     runs: VecDeque<Run>,
+    /// Those of all runs, one after the other: most runs have but one.
+    positions: VecDeque<i64>,
     /// The key of the last block that was read.
     last: (i64, i64),
     ended: bool,
@@ -34,11 +37,17 @@ struct Source<'a> {
 
 impl Source<'_> {
     /// The next run, not taken yet.
-    fn peek(&mut self) -> Result<Option<&Run>> {
+    fn peek(&mut self) -> Result<Option<Run>> {
         if self.runs.is_empty() && !self.ended {
             self.fill()?;
         }
-        Ok(self.runs.front())
+        Ok(self.runs.front().copied())
+    }
+
+    /// The next run and its positions, taken.
+    fn take(&mut self) -> impl Iterator<Item = i64> {
+        let count = self.runs.pop_front().map_or(0, |run| run.count);
+        self.positions.drain(..count)
     }
 
     fn fill(&mut self) -> Result<()> {
@@ -60,9 +69,12 @@ impl Source<'_> {
             let block = row.get_ref(2).map_err(from_sqlite)?.as_blob().map_err(|_| damaged())?;
             let mut unpacker = Unpacker::new(block, self.segment.low).map_err(of_block)?;
             while let Some(head) = unpacker.run().map_err(of_block)? {
-                let mut positions = Vec::new();
-                unpacker.positions(head, |position| positions.push(position)).map_err(of_block)?;
-                self.runs.push_back(Run { term: head.term, left: head.left, positions });
+                let before = self.positions.len();
+                unpacker
+                    .positions(head, |position| self.positions.push_back(position))
+                    .map_err(of_block)?;
+                let count = self.positions.len() - before;
+                self.runs.push_back(Run { term: head.term, left: head.left, count });
             }
         }
         Ok(())
@@ -93,6 +105,7 @@ impl<'a> Merge<'a> {
                 connection,
                 segment,
                 runs: VecDeque::new(),
+                positions: VecDeque::new(),
                 last: (i64::MIN, i64::MIN),
                 ended: false,
             })
@@ -126,7 +139,7 @@ impl<'a> Merge<'a> {
         let (mut next, mut total) = (None, 0);
         for source in &mut self.sources {
             let Some(run) = source.peek()? else { continue };
-            let own = run.left + run.positions.len() as u64;
+            let own = run.left + run.count as u64;
             match next {
                 Some(term) if run.term > term => {}
                 Some(term) if run.term == term => total += own,
@@ -142,8 +155,7 @@ impl<'a> Merge<'a> {
         let mut packed = 0;
         for source in &mut self.sources {
             while source.peek()?.is_some_and(|run| run.term == term) {
-                let run = source.runs.pop_front();
-                for position in run.into_iter().flat_map(|run| run.positions) {
+                for position in source.take() {
                     packed += 1;
                     if packed > total {
                         return Err(damaged());

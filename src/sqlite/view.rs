@@ -17,6 +17,9 @@ pub const TAIL_EVENTS: usize = if cfg!(test) { 128 } else { 16_384 };
 /// and up to so many bytes.
 pub const TAIL_BYTES: usize = 16 * 1024 * 1024;
 
+/// Events that are dropped at a time.
+const TRIM_STEP: i64 = 256;
+
 /// What a transaction found when it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot {
@@ -68,14 +71,19 @@ impl Tail {
 
     /// Drops the oldest events that the segments cover, as far as the bounds ask for it.
     pub fn trim(&self, mark: i64) {
+        // In steps, so that nobody waits for the lock for long.
+        while self.trim_step(mark) {}
+    }
+
+    fn trim_step(&self, mark: i64) -> bool {
         let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        while index.base() < mark
-            && (index.len() > TAIL_EVENTS / 2 || index.footprint() > TAIL_BYTES / 2)
-        {
-            let step = (index.len() / 16).max(1) as i64;
-            let through = mark.min(index.base() + step);
+        let is_due = index.base() < mark
+            && (index.len() > TAIL_EVENTS / 2 || index.footprint() > TAIL_BYTES / 2);
+        if is_due {
+            let through = mark.min(index.base() + TRIM_STEP);
             index.forget_through(through);
         }
+        is_due
     }
 
     /// Brings the tail up to the snapshot of the connection's transaction, where others have

@@ -476,10 +476,13 @@ fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Resul
     }
     let view = View { connection, segments, tail: &shared.tail };
     let mut staged =
-        Staged { view, decoder, head: snapshot.head, index: Index::new(snapshot.head) };
-    let mut stored = Vec::new();
+        Staged { view, decoder, found: snapshot.head, head: snapshot.head, index: None };
+    let mut stored: Vec<&Filed> = Vec::new();
     let mut outcomes = Vec::with_capacity(requests.len());
     for request in requests {
+        if let Some(last) = stored.last() {
+            staged.add(last);
+        }
         let answer = match staged.judge(request) {
             Ok(Verdict::Repeated(last)) => Ok(last),
             Ok(Verdict::New) => {
@@ -500,7 +503,7 @@ fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Resul
         rollback(connection);
         return Ok(outcomes);
     }
-    let head = staged.index.head();
+    let head = staged.head;
     shared.own.committing(head);
     if let Err(error) = commit(connection) {
         shared.own.lost();
@@ -516,24 +519,32 @@ fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Resul
 struct Staged<'a> {
     view: View<'a>,
     decoder: &'a mut Decoder,
-    /// The head that the transaction found.
+    /// The head that the transaction found,
+    found: i64,
+    /// and where it is by now.
     head: i64,
-    /// What the group has stored so far.
-    index: Index,
+    /// What the group has stored so far; a request alone needs none.
+    index: Option<Index>,
 }
 
 impl Staged<'_> {
+    /// Lets later requests see events that were stored; those added before are passed over.
+    fn add(&mut self, filed: &Filed) {
+        filed.add_to(self.index.get_or_insert_with(|| Index::new(self.found)));
+    }
+
     fn judge(&mut self, request: &Prepared) -> Result<Verdict> {
-        let Staged { view, decoder, head, index } = self;
+        let Staged { view, decoder, found, index, .. } = self;
+        let index = index.as_ref();
         // Both closures look things up with the one decoder.
         let decoder = std::cell::RefCell::new(&mut **decoder);
         let verdict = judge_ids(
             request.filed.events(),
-            |id| match index.position_of_id(id) {
+            |id| match index.and_then(|index| index.position_of_id(id)) {
                 Some(position) => Ok(Some(position)),
-                None => view.position_of_id(&mut decoder.borrow_mut(), id, *head),
+                None => view.position_of_id(&mut decoder.borrow_mut(), id, *found),
             },
-            |position, event| match index.get(position) {
+            |position, event| match index.and_then(|index| index.get(position)) {
                 Some(stored) => Ok(stored.event == *event),
                 None => view.is_same(&mut decoder.borrow_mut(), position, event),
             },
@@ -541,11 +552,9 @@ impl Staged<'_> {
         if verdict == Verdict::New {
             let decoder = decoder.into_inner();
             judge_conditions(&request.conditions, |query: &Query, span: Span| {
-                let below = Span { low: span.low, high: span.high.min(*head) };
-                match view.first_match(decoder, query, below)? {
-                    None => Ok(index.first_match(query, span)),
-                    first => Ok(first),
-                }
+                let below = Span { low: span.low, high: span.high.min(*found) };
+                let first = view.first_match(decoder, query, below)?;
+                Ok(first.or_else(|| index.and_then(|index| index.first_match(query, span))))
             })?;
         }
         Ok(verdict)
@@ -553,7 +562,7 @@ impl Staged<'_> {
 
     /// Stores the events of the request; gives the position of the last.
     fn store(&mut self, request: &mut Prepared) -> Result<i64> {
-        let head = self.index.head();
+        let head = self.head;
         let last = i64::try_from(request.len())
             .ok()
             .and_then(|len| head.checked_add(len))
@@ -562,7 +571,7 @@ impl Staged<'_> {
         for (event, draft) in request.filed.sequenced().iter().zip(&request.drafts) {
             insert(self.view.connection, event, draft)?;
         }
-        request.filed.add_to(&mut self.index);
+        self.head = last;
         Ok(last)
     }
 }
