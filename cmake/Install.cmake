@@ -7,6 +7,9 @@ include(CMakePackageConfigHelpers)
 
 install(FILES "${dcb_shared}" "${dcb_lib_dir}/${dcb_soname}" DESTINATION "${CMAKE_INSTALL_LIBDIR}"
         COMPONENT runtime)
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE-MIT" "${PROJECT_SOURCE_DIR}/LICENSE-APACHE"
+        DESTINATION "${CMAKE_INSTALL_DATADIR}/doc/libdcb${PROJECT_VERSION_MAJOR}"
+        COMPONENT runtime)
 install(FILES "${dcb_lib_dir}/libdcb.so" "${dcb_static}" DESTINATION "${CMAKE_INSTALL_LIBDIR}"
         COMPONENT development)
 install(FILES "${PROJECT_SOURCE_DIR}/include/dcb.h" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"

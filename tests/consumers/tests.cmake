@@ -25,3 +25,8 @@ add_check(consumer-add-subdirectory "${consumers_run}" add-subdirectory "${dcb_r
           "${consumers_dir}/add-subdirectory" "-DCMAKE_BUILD_TYPE=${CMAKE_BUILD_TYPE}"
           "-DDCB_CARGO_TARGET_DIR=${DCB_CARGO_TARGET_DIR}" "-DDCB_SYSTEM_SQLITE=${DCB_SYSTEM_SQLITE}")
 set_tests_properties(consumer-add-subdirectory PROPERTIES RESOURCE_LOCK cargo)
+
+add_check(consumer-debian "${CMAKE_CURRENT_LIST_DIR}/debian.sh" "${dcb_root}"
+          "${consumers_dir}/debian" "-DCMAKE_BUILD_TYPE=${CMAKE_BUILD_TYPE}"
+          "-DDCB_CARGO_TARGET_DIR=${DCB_CARGO_TARGET_DIR}" "-DDCB_SYSTEM_SQLITE=${DCB_SYSTEM_SQLITE}")
+set_tests_properties(consumer-debian PROPERTIES RESOURCE_LOCK cargo SKIP_RETURN_CODE 77)

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Makes the Debian packages, installs them in a root that has little else, runs programs there that
+# were linked with them, and removes them again.
+#
+#   debian.sh SOURCE WORK ARGUMENT...     with arguments for CMake
+#
+# Ends with 77 where there is no dpkg, or no right to change the root.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+
+source=$1
+work=$2
+shift 2
+
+for tool in cpack dpkg dpkg-shlibdeps chroot; do
+    command -v $tool >/dev/null || { echo "there is no $tool"; exit 77; }
+done
+if ! chroot / true 2>/dev/null; then
+    echo "chroot is not permitted"
+    exit 77
+fi
+
+rm -rf "$work"
+mkdir -p "$work"
+cmake -G Ninja -S "$source" -B "$work/build" -DCMAKE_INSTALL_PREFIX=/usr -DDCB_BUILD_TESTS=OFF \
+    -DDCB_BUILD_EXAMPLES=OFF "$@"
+cmake --build "$work/build"
+(cd "$work/build" && cpack)
+
+# The least that the packages' scripts and a program need: a shell, ldconfig, the C and C++ libraries.
+root=$work/root
+mkdir -p "$root"/usr/{bin,sbin,lib,lib64} "$root/etc" "$root"/var/lib/dpkg/{info,updates,triggers}
+for name in bin sbin lib lib64; do
+    ln -s "usr/$name" "$root/$name"
+done
+touch "$root/var/lib/dpkg/status"
+
+provide() { # provide FILE...: copies of this system's files
+    local file
+    for file in "$@"; do
+        mkdir -p "$root$(dirname "$file")"
+        cp -L -n "$file" "$root$file"
+    done
+}
+needed() { # needed PROGRAM: the system's libraries that it is linked with
+    ldd "$1" 2>/dev/null | grep -o '/[^ ]*' | grep -v libdcb || true
+}
+# shellcheck disable=SC2046
+provide /bin/sh $(needed /bin/sh) /sbin/ldconfig $(needed /sbin/ldconfig)
+
+dpkg="dpkg --root=$root --force-depends"
+$dpkg --install "$work"/build/*.deb
+pc=$(find "$root/usr" -name dcb.pc)
+export PKG_CONFIG_PATH=${pc%/*}
+# shellcheck disable=SC2046
+cc -o "$root/usr/bin/program-c" "$here/program.c" $(pkg-config --cflags --libs dcb)
+# shellcheck disable=SC2046
+c++ -std=c++17 -o "$root/usr/bin/program-cpp" "$here/program.cpp" $(pkg-config --cflags --libs dcb)
+library=$(find "$root/usr" -name 'libdcb.so.?')
+for program in program-c program-cpp; do
+    # shellcheck disable=SC2046
+    provide $(needed "$root/usr/bin/$program") $(needed "$library")
+    chroot "$root" "/usr/bin/$program"
+done
+
+$dpkg --remove libdcb-dev
+chroot "$root" /usr/bin/program-cpp
+$dpkg --remove "$(cd "$work/build" && ls libdcb[0-9]*.deb | sed 's/_.*//')"
+left=$(find "$root/usr" "$root/etc" -name '*dcb*')
+if [ -n "$left" ]; then
+    echo "what the packages have left behind:" "$left"
+    exit 1
+fi
+if chroot "$root" /usr/bin/program-cpp 2>/dev/null; then
+    echo "the program was not linked with the library of the package"
+    exit 1
+fi
