@@ -9,7 +9,6 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::domain::{SequencedEvent, Span, Term};
@@ -21,7 +20,7 @@ pub use search::Progress;
 #[derive(Debug)]
 pub struct Index {
     base: i64,
-    events: VecDeque<Arc<SequencedEvent>>,
+    events: Vec<Arc<SequencedEvent>>,
     terms: Terms,
     /// Bytes of the events held.
     event_bytes: usize,
@@ -40,7 +39,7 @@ impl Index {
     pub fn new(base: i64) -> Self {
         Index {
             base,
-            events: VecDeque::new(),
+            events: Vec::new(),
             terms: Terms::new(),
             event_bytes: 0,
             #[cfg(test)]
@@ -102,7 +101,7 @@ impl Index {
 
     fn keep(&mut self, event: Arc<SequencedEvent>) {
         self.event_bytes += event.event.footprint() + EVENT_OVERHEAD;
-        self.events.push_back(event);
+        self.events.push(event);
     }
 
     /// The event at `position`, if it is held.
@@ -117,28 +116,13 @@ impl Index {
         postings.iter().find(|&position| self.at(position).event.id() == Some(id))
     }
 
-    /// Drops the events up to and with `position`, and their postings: the base rises.
-    pub fn forget_through(&mut self, position: i64) {
-        while self.base < position
-            && let Some(event) = self.events.pop_front()
-        {
-            self.base += 1;
-            self.event_bytes -= event.event.footprint() + EVENT_OVERHEAD;
-            for term in event.event.terms() {
-                self.terms.forget_through(self.filed(term), self.base);
-            }
-        }
-    }
-
-    /// Every term with every position up to `through` that it is filed at, sorted by term, then
-    /// by position.
+    /// Every term with every position that it is filed at, sorted by term, then by position.
     #[cfg(test)]
-    pub fn postings(&self, through: i64) -> Vec<(Term, i64)> {
+    pub fn postings(&self) -> Vec<(Term, i64)> {
         let mut all: Vec<_> = self
             .terms
             .iter()
             .flat_map(|(term, postings)| postings.iter().map(move |position| (term, position)))
-            .filter(|&(_, position)| position <= through)
             .collect();
         all.sort_unstable();
         all
@@ -147,7 +131,7 @@ impl Index {
     /// The events in `span`, which is held.
     pub fn range(&self, span: Span) -> Vec<Arc<SequencedEvent>> {
         let index = |position: i64| usize::try_from(position - self.base).unwrap_or(0);
-        self.events.range(index(span.low)..index(span.high)).cloned().collect()
+        self.events[index(span.low)..index(span.high)].to_vec()
     }
 
     /// The part of `span` that is held; `None` if there is none.

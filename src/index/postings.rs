@@ -1,6 +1,5 @@
 //! Term -> ascending positions.
 
-use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
@@ -12,7 +11,7 @@ use crate::domain::{Span, Term};
 #[allow(clippy::box_collection)] // a third of the size, in a table of mostly single positions
 pub(super) enum Postings {
     One(i64),
-    Many(Box<VecDeque<i64>>),
+    Many(Box<Vec<i64>>),
 }
 
 impl Postings {
@@ -62,12 +61,12 @@ impl Postings {
         match self {
             Postings::One(own) if *own == position => false,
             Postings::One(own) => {
-                *self = Postings::Many(Box::new(VecDeque::from([*own, position])));
+                *self = Postings::Many(Box::new(vec![*own, position]));
                 true
             }
-            Postings::Many(positions) if positions.back() == Some(&position) => false,
+            Postings::Many(positions) if positions.last() == Some(&position) => false,
             Postings::Many(positions) => {
-                positions.push_back(position);
+                positions.push(position);
                 true
             }
         }
@@ -126,20 +125,6 @@ impl Terms {
                 self.positions += 1;
             }
             Entry::Occupied(slot) => self.positions += usize::from(slot.into_mut().add(position)),
-        }
-    }
-
-    /// Drops the positions of `term` up to and with `position`.
-    pub fn forget_through(&mut self, term: Term, position: i64) {
-        let Entry::Occupied(mut slot) = self.shards[shard_of(term)].entry(term) else { return };
-        let postings = slot.get_mut();
-        let gone = postings.count_through(position);
-        self.positions -= gone;
-        if gone == postings.len() {
-            slot.remove();
-            self.terms -= 1;
-        } else if let Postings::Many(positions) = postings {
-            positions.drain(..gone);
         }
     }
 

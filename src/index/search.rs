@@ -166,9 +166,9 @@ impl Index {
         let from = (span.low - self.base) as usize;
         let to = (span.high - self.base) as usize;
         if backwards {
-            out.extend(self.events.range(to - count..to).rev().cloned());
+            out.extend(self.events[to - count..to].iter().rev().cloned());
         } else {
-            out.extend(self.events.range(from..from + count).cloned());
+            out.extend(self.events[from..from + count].iter().cloned());
         }
         match () {
             () if count == len => Progress::Exhausted,

@@ -85,7 +85,6 @@ proptest! {
     fn finds_what_a_filter_finds(
         base in 0..5i64,
         events in prop::collection::vec(any_event(), 0..60),
-        forget in prop::option::of(0..70i64),
         mask in any_mask(),
         query in any_query(),
         mut span in any_span(),
@@ -100,10 +99,6 @@ proptest! {
             index.push(event);
         }
         let empty = Index::with_mask(base, mask).footprint();
-        if let Some(forget) = forget {
-            index.forget_through(forget);
-            held.retain(|event| event.position > forget);
-        }
         prop_assert_eq!(index.len(), held.len());
         prop_assert_eq!(index.footprint() == empty, held.is_empty());
 
@@ -142,19 +137,15 @@ proptest! {
     #[test]
     fn postings_are_the_terms_of_the_events_held(
         events in prop::collection::vec(any_event(), 0..40),
-        forget in 0..50i64,
-        through in 0..50i64,
     ) {
         let mut index = Index::new(0);
         let mut expected = Vec::new();
         for (position, event) in (1..).zip(events) {
-            let terms = event.terms().map(|term| (term, position));
-            expected.extend(terms.filter(|_| forget < position && position <= through));
+            expected.extend(event.terms().map(|term| (term, position)));
             index.push(at(position, event));
         }
-        index.forget_through(forget);
         expected.sort();
-        prop_assert_eq!(index.postings(through), expected);
+        prop_assert_eq!(index.postings(), expected);
     }
 }
 
@@ -170,11 +161,6 @@ fn holds_a_run_of_events() {
     for position in [i64::MIN, -1, 3, 6, i64::MAX] {
         assert!(index.get(position).is_none(), "{position}");
     }
-    index.forget_through(4);
-    assert_eq!((index.base(), index.head(), index.len()), (4, 5, 1));
-    assert!(index.get(4).is_none() && index.get(5).is_some());
-    index.forget_through(99);
-    assert_eq!((index.base(), index.head(), index.len()), (5, 5, 0));
     index.push(at(6, event("A", &[], None)));
     assert_eq!(index.head(), 6);
 }
@@ -194,16 +180,13 @@ fn ids_are_compared_themselves() {
     assert_eq!(index.position_of_id("one"), Some(1));
     assert_eq!(index.position_of_id("two"), None);
     assert_eq!(index.position_of_id("three"), Some(3));
-    index.forget_through(1);
-    assert_eq!(index.position_of_id("one"), None);
-    assert_eq!(index.position_of_id("three"), Some(3));
 }
 
 #[test]
 fn an_event_whose_terms_collide_is_filed_once() {
     let mut index = Index::with_mask(0, 0);
     index.push(at(1, event("A", &["x", "y:1"], None)));
-    assert_eq!(index.postings(1), [(Term(0), 1)]);
+    assert_eq!(index.postings(), [(Term(0), 1)]);
     let mut found = Vec::new();
     let both = query(&[(&["A"], &[]), (&[], &["x"]), (&["A"], &["y:1"])]);
     index.find(&both, Span { low: 0, high: 1 }, false, 9, &mut found);

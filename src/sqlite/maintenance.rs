@@ -1,8 +1,8 @@
 //! What goes on behind the appends: the segments are written, merged and cleared away, and the
 //! log is brought into the database.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -45,6 +45,8 @@ fn terms_of<'a>(view: &EventView<'a>) -> impl Iterator<Item = Term> + use<'a> {
 /// Writes the next segment, if there are `at_least` events for it: from memory, or where that
 /// does not reach down to the mark, from the rows. Gives whether there may be more to write.
 pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<bool> {
+    // One thread prepares a segment; who comes to help waits for it, and looks again.
+    let _turn = shared.segmenting.lock().unwrap_or_else(PoisonError::into_inner);
     let mark = shared.segments.newest().mark();
     // Sorted before the writer's lock is taken, and outside of the tail's.
     let (from_memory, is_needed) = shared.tail.read(|tail| {
@@ -95,7 +97,8 @@ pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<
     Ok(snapshot.head - segments.mark() >= at_least.max(1))
 }
 
-fn postings_of_rows(
+/// The postings of the events in `span`, from their rows, sorted.
+pub fn postings_of_rows(
     connection: &Connection,
     decoder: &mut Decoder,
     span: Span,

@@ -29,6 +29,8 @@ pub struct Shared {
     pub own: OwnEvents,
     /// Held by every read transaction; held exclusively while the log restarts.
     pub gate: RwLock<()>,
+    /// Held by who writes a segment; taken before the writer's core.
+    pub segmenting: Mutex<()>,
     /// Wakes maintenance.
     pub chores: Chores,
     /// How long a call waits for a lock by default; `None`: without end.

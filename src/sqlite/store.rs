@@ -74,6 +74,7 @@ fn shared(durability: Durability, tail: i64, own: i64, busy_timeout: Option<Dura
         durability,
         own: OwnEvents::default(),
         gate: RwLock::new(()),
+        segmenting: Mutex::new(()),
         chores: Chores::default(),
         busy_timeout,
         pages_written: AtomicU64::new(0),

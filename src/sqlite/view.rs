@@ -1,6 +1,7 @@
 //! What one transaction sees: the segments, the recent events in memory, and rows in between.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Instant;
 
 use rusqlite::Connection;
@@ -8,7 +9,7 @@ use rusqlite::Connection;
 use super::rows::{Decoder, Walk, to_owned};
 use super::search::Disk;
 use super::segments::Segments;
-use crate::domain::{Event, EventView, Query, Span};
+use crate::domain::{Event, EventView, Query, SequencedEvent, Span};
 use crate::error::Result;
 use crate::index::{Filed, Index, Progress};
 
@@ -17,8 +18,8 @@ pub const TAIL_EVENTS: usize = if cfg!(test) { 128 } else { 16_384 };
 /// and up to so many bytes.
 pub const TAIL_BYTES: usize = 16 * 1024 * 1024;
 
-/// Events that are dropped at a time.
-const TRIM_STEP: i64 = 256;
+/// Events in a generation, which is dropped as a whole.
+const GENERATION: usize = TAIL_EVENTS / 4;
 
 /// What a transaction found when it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,44 +47,105 @@ impl Snapshot {
     }
 }
 
-/// The recent events, in memory. Every connection of the process shares them.
+/// The recent events, in memory. Every connection of the process shows them.
+///
+/// They are held by generations: taking an event out of an index costs as much as filing it did,
+/// dropping an index as a whole next to nothing.
 #[derive(Debug)]
-pub struct Tail(RwLock<Index>);
+pub struct Tail(RwLock<Generations>);
+
+/// The recent events, to look at.
+#[derive(Debug)]
+pub struct Generations(VecDeque<Index>);
+
+impl Generations {
+    fn new(base: i64) -> Self {
+        Generations(VecDeque::from([Index::new(base)]))
+    }
+
+    /// The position before the first event held.
+    pub fn base(&self) -> i64 {
+        self.0.front().map_or(0, Index::base)
+    }
+
+    /// The position of the last event held; the base where none is.
+    pub fn head(&self) -> i64 {
+        self.0.back().map_or(0, Index::head)
+    }
+
+    /// How many events are held.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(Index::len).sum()
+    }
+
+    /// About how many bytes they take.
+    pub fn footprint(&self) -> usize {
+        self.0.iter().map(Index::footprint).sum()
+    }
+
+    /// The events in `span`, which is held.
+    pub fn range(&self, span: Span) -> Vec<Arc<SequencedEvent>> {
+        let clip = |index: &Index| Span {
+            low: span.low.clamp(index.base(), index.head()),
+            high: span.high.clamp(index.base(), index.head()),
+        };
+        self.0.iter().flat_map(|index| index.range(clip(index))).collect()
+    }
+
+    /// The generation that holds the event at `position`, if one does.
+    fn of(&self, position: i64) -> Option<&Index> {
+        self.0.iter().rev().find(|index| index.base() < position && position <= index.head())
+    }
+
+    /// The generation that takes the next event.
+    fn youngest(&mut self) -> &mut Index {
+        let head = self.head();
+        if self.0.back().is_none_or(|index| index.len() >= GENERATION) {
+            self.0.push_back(Index::new(head));
+        }
+        self.0.back_mut().expect("there is always one")
+    }
+}
 
 impl Tail {
     /// A tail that begins after `base`.
     pub fn new(base: i64) -> Self {
-        Tail(RwLock::new(Index::new(base)))
+        Tail(RwLock::new(Generations::new(base)))
     }
 
-    /// Looks at the index. The lock is for memory work only: no SQLite call under it.
-    pub fn read<T>(&self, look: impl FnOnce(&Index) -> T) -> T {
+    /// Looks at the events. The lock is for memory work only: no SQLite call under it.
+    pub fn read<T>(&self, look: impl FnOnce(&Generations) -> T) -> T {
         look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Adds events that are committed; those that it has already are passed over.
     pub fn extend<'a>(&self, batches: impl IntoIterator<Item = &'a Filed>) {
-        let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut generations = self.write();
         for filed in batches {
-            filed.add_to(&mut index);
+            filed.add_to(generations.youngest());
         }
     }
 
     /// Drops the oldest events that the segments cover, as far as the bounds ask for it.
     pub fn trim(&self, mark: i64) {
-        // In steps, so that nobody waits for the lock for long.
-        while self.trim_step(mark) {}
+        loop {
+            let mut generations = self.write();
+            let Some(oldest) = generations.0.front() else { return };
+            let is_due = generations.0.len() > 1
+                && oldest.head() <= mark
+                && (generations.len() - oldest.len() >= TAIL_EVENTS / 2
+                    || generations.footprint() > TAIL_BYTES / 2);
+            let dropped = if is_due { generations.0.pop_front() } else { None };
+            // The events go outside of the lock.
+            drop(generations);
+            if dropped.is_none() {
+                return;
+            }
+        }
     }
 
-    fn trim_step(&self, mark: i64) -> bool {
-        let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let is_due = index.base() < mark
-            && (index.len() > TAIL_EVENTS / 2 || index.footprint() > TAIL_BYTES / 2);
-        if is_due {
-            let through = mark.min(index.base() + TRIM_STEP);
-            index.forget_through(through);
-        }
-        is_due
+    fn write(&self) -> RwLockWriteGuard<'_, Generations> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Brings the tail up to the snapshot of the connection's transaction, where others have
@@ -95,7 +157,7 @@ impl Tail {
         snapshot: Snapshot,
         mark: i64,
     ) -> Result<()> {
-        let own_head = self.read(Index::head);
+        let own_head = self.read(Generations::head);
         if own_head >= snapshot.head {
             return Ok(());
         }
@@ -112,13 +174,13 @@ impl Tail {
         })?;
         events.reverse();
         let base = snapshot.head - events.len() as i64;
-        let mut index = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if index.head() < base {
-            *index = Index::new(base);
+        let mut generations = self.write();
+        if generations.head() < base {
+            *generations = Generations::new(base);
         }
         for event in events {
-            if event.position == index.head() + 1 {
-                index.push(event);
+            if event.position == generations.head() + 1 {
+                generations.youngest().push(event);
             }
         }
         Ok(())
@@ -127,6 +189,7 @@ impl Tail {
 
 /// Where the next stretch of a search is looked up.
 enum Piece {
+    /// One generation of the tail has it.
     Memory(Span),
     Segments(Span),
     /// Neither has it: the rows themselves are looked at, one by one.
@@ -152,7 +215,12 @@ impl View<'_> {
     }
 
     /// The first stretch of `rest` in the direction of the search.
-    fn piece(&self, tail: &Index, rest: Span, backwards: bool) -> Piece {
+    fn piece<'t>(
+        &self,
+        tail: &'t Generations,
+        rest: Span,
+        backwards: bool,
+    ) -> (Piece, Option<&'t Index>) {
         let (base, head, mark) = (tail.base(), tail.head(), self.segments.mark());
         let Span { low, high } = rest;
         let first = if backwards { high } else { low + 1 };
@@ -164,15 +232,17 @@ impl View<'_> {
                 Span { low, high: high.min(ceiling) }
             }
         };
-        if first > head {
+        let generation = tail.of(first);
+        let piece = if first > head {
             Piece::Rows(stretch(head, i64::MAX))
-        } else if first > base {
-            Piece::Memory(stretch(base, head))
+        } else if let Some(index) = generation {
+            Piece::Memory(stretch(index.base(), index.head()))
         } else if first > mark {
             Piece::Rows(stretch(mark, base))
         } else {
             Piece::Segments(stretch(0, base.min(mark)))
-        }
+        };
+        (piece, generation)
     }
 
     /// Gives `visit` the events in `span` that `query` matches, in order, until it stops or
@@ -190,10 +260,10 @@ impl View<'_> {
         let mut found = Vec::new();
         while rest.low < rest.high {
             let (piece, progress) = self.tail.read(|tail| {
-                let piece = self.piece(tail, rest, backwards);
-                let progress = match piece {
-                    Piece::Memory(stretch) => {
-                        tail.find(query, stretch, backwards, SLICE, &mut found)
+                let (piece, generation) = self.piece(tail, rest, backwards);
+                let progress = match (&piece, generation) {
+                    (Piece::Memory(stretch), Some(index)) => {
+                        index.find(query, *stretch, backwards, SLICE, &mut found)
                     }
                     _ => Progress::Exhausted,
                 };
@@ -245,9 +315,9 @@ impl View<'_> {
         let mut rest = span;
         while rest.low < rest.high {
             let (piece, in_memory) = self.tail.read(|tail| {
-                let piece = self.piece(tail, rest, false);
-                let first = match piece {
-                    Piece::Memory(stretch) => tail.first_match(query, stretch),
+                let (piece, generation) = self.piece(tail, rest, false);
+                let first = match (&piece, generation) {
+                    (Piece::Memory(stretch), Some(index)) => index.first_match(query, *stretch),
                     _ => None,
                 };
                 (piece, first)
@@ -284,11 +354,8 @@ impl View<'_> {
         let mut rest = Span { low: 0, high: head };
         while rest.low < rest.high {
             let (piece, in_memory) = self.tail.read(|tail| {
-                let piece = self.piece(tail, rest, true);
-                let position = match piece {
-                    Piece::Memory(_) => tail.position_of_id(id),
-                    _ => None,
-                };
+                let (piece, generation) = self.piece(tail, rest, true);
+                let position = generation.and_then(|index| index.position_of_id(id));
                 (piece, position)
             });
             let (stretch, position) = match piece {
@@ -318,8 +385,10 @@ impl View<'_> {
 
     /// Whether the event stored at `position` is the same as `event`.
     pub fn is_same(&self, decoder: &mut Decoder, position: i64, event: &Event) -> Result<bool> {
-        let in_memory =
-            self.tail.read(|tail| tail.get(position).map(|stored| stored.event == *event));
+        let in_memory = self.tail.read(|tail| {
+            let stored = tail.of(position)?.get(position)?;
+            Some(stored.event == *event)
+        });
         match in_memory {
             Some(same) => Ok(same),
             None => decoder.at(self.connection, position, |view| Ok(view.is_same_as(event))),

@@ -69,7 +69,7 @@ fn nobody_sees_or_is_told_of_an_event_before_it_is_durable() {
     let stalled = shared.durability.tampering.stall.lock().unwrap();
     thread::scope(|scope| {
         let first = scope.spawn(|| append(&fixture.store, vec![event("B", &[])], None));
-        while shared.tail.read(crate::index::Index::head) < 2 {
+        while shared.tail.read(|tail| tail.head()) < 2 {
             thread::yield_now();
         }
         // Committed, in memory, not durable.

@@ -6,8 +6,9 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::domain::{SequencedEvent, Span};
-use crate::index::{Index, Progress};
+use crate::index::Progress;
 use crate::sqlite::connection::{Role, connect};
+use crate::sqlite::maintenance::postings_of_rows;
 use crate::sqlite::merge::Merge;
 use crate::sqlite::rows::{Decoder, RowDraft, Walk, insert};
 use crate::sqlite::schema;
@@ -51,14 +52,9 @@ fn any_query() -> impl Strategy<Value = Query> {
 }
 
 fn write(connection: &Connection, low: i64, high: i64) {
-    let mut index = Index::new(low);
-    Decoder::default()
-        .scan(connection, Span { low, high }, false, |view| {
-            index.push(crate::sqlite::rows::to_owned(view)?);
-            Ok(Walk::On)
-        })
-        .unwrap();
-    let (blocks, filter, terms) = pack(low, &index.postings(high));
+    let span = Span { low, high };
+    let postings = postings_of_rows(connection, &mut Decoder::default(), span).unwrap();
+    let (blocks, filter, terms) = pack(low, &postings);
     let segment = insert_segment(connection, LIVE, low, high, terms).unwrap();
     insert_blocks(connection, segment, &blocks).unwrap();
     insert_filter_part(connection, segment, 0, &filter.to_bytes()).unwrap();
