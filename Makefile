@@ -1,6 +1,6 @@
 # The short names of what is done most. CMakePresets.json and CMakeLists.txt do the work.
 
-.PHONY: demo test
+.PHONY: demo docs install test
 .SILENT:
 
 demo:
@@ -8,6 +8,19 @@ demo:
 	cmake --preset release
 	cmake --build --preset release --target demo
 	examples/demo/run build/release/examples
+
+docs:
+	./bootstrap docs
+	PATH="$$PATH:target/tools/bin" mdbook build docs
+	echo "open build/docs/index.html"
+
+# make install PREFIX=/usr DESTDIR=...
+install: PREFIX ?= /usr/local
+install:
+	./bootstrap
+	cmake --preset release
+	cmake --build --preset release --target dcb_library
+	cmake --install build/release --prefix $(PREFIX)
 
 test:
 	./bootstrap test
