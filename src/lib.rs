@@ -14,6 +14,7 @@ pub mod memory;
 pub mod open;
 pub mod sqlite;
 pub mod store;
+pub mod testing;
 pub mod watch;
 
 pub use call::{Call, Cancel, Timeout};

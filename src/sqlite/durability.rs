@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result, Status};
+use crate::testing::{Flaw, has};
 
 /// By how much the log's file is made longer ahead of what is written,
 const ROOM_STEP: u64 = 1024 * 1024;
@@ -191,6 +192,9 @@ impl Durability {
             if self.tampering.fail.load(SeqCst) {
                 return Err(std::io::Error::from_raw_os_error(libc::EIO).into());
             }
+        }
+        if has(Flaw::AnswerBeforeSync) {
+            return Ok(());
         }
         self.log.as_ref().map_or(Ok(()), Log::sync)
     }

@@ -20,6 +20,7 @@ use super::view::Snapshot;
 use super::writer::{Writer, begin_immediate, commit};
 use crate::domain::{EventView, Span, Term};
 use crate::error::Result;
+use crate::testing::{Flaw, has, reach};
 
 /// Events in a segment as it is first written.
 const MAX_SEGMENT_EVENTS: i64 = 2 * SEGMENT_EVENTS;
@@ -84,8 +85,11 @@ pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<
             (span, pack(span.low, &postings_of_rows(connection, decoder, span)?))
         }
     };
-    let segment = insert_segment(connection, LIVE, span.low, span.high, terms)?;
-    insert_blocks(connection, segment, &blocks)?;
+    let beyond = if has(Flaw::MarkTooEarly) { snapshot.head.min(span.high + 8) } else { span.high };
+    let segment = insert_segment(connection, LIVE, span.low, beyond, terms)?;
+    let lost = usize::from(has(Flaw::LoseLastBlock));
+    insert_blocks(connection, segment, &blocks[..blocks.len().saturating_sub(lost)])?;
+    reach("in a segment");
     insert_filter(connection, segment, &filter)?;
     raise_version(connection)?;
     transaction.commit()?;
@@ -207,6 +211,7 @@ impl Maintenance {
         // Most of it without holding anybody up,
         let (log, done) = self.checkpoint_passively()?;
         if log >= CHECKPOINT_PAGES as i64 || done < log {
+            reach("in a checkpoint");
             // and what was added meanwhile while nobody writes, nor reads from the log.
             let mut guard = self.writer.core();
             guard.open()?;
@@ -280,6 +285,7 @@ impl Maintenance {
                 // The log's growth does not wait for the end of a long merge.
                 let _ = self.checkpoint_passively();
             }
+            reach("between slices");
             let alive = !self.shared.chores.ended()
                 && self.slice(|connection| {
                     let alive = is_building(connection, target)?;

@@ -106,12 +106,12 @@ impl Shared {
     }
 }
 
-/// Events, and bytes, that make a segment worth writing. (The tests of this crate reach with few
+/// Events, and bytes, that make a segment worth writing. (The tests of the crate reach with few
 /// events what takes many outside of them.)
-pub const SEGMENT_EVENTS: i64 = if cfg!(test) { 32 } else { 8_192 };
+pub const SEGMENT_EVENTS: i64 = if cfg!(any(test, feature = "testing")) { 32 } else { 8_192 };
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 /// Pages in the log that make a checkpoint worth doing.
-pub const CHECKPOINT_PAGES: u64 = if cfg!(test) { 64 } else { 4_096 };
+pub const CHECKPOINT_PAGES: u64 = if cfg!(any(test, feature = "testing")) { 64 } else { 4_096 };
 /// Pages in the log, 1 GiB of them, past which appends wait for the reader that holds it.
 pub const MAX_LOG_PAGES: i64 = 262_144;
 

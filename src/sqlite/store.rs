@@ -26,6 +26,7 @@ use crate::error::{Error, Result, Status};
 use crate::index::Progress;
 use crate::open::Options;
 use crate::store::{Batch, Sink, Store};
+use crate::testing::{Flaw, has};
 use crate::watch::Watch;
 
 /// How long one read transaction lasts at the most: longer ones would keep the log from
@@ -327,7 +328,7 @@ impl SqliteStore {
     fn visible(&self, head: i64) -> Result<i64> {
         let durability = &self.shared.durability;
         let durable = durability.durable();
-        if head <= durable || durability.log().is_none() {
+        if head <= durable || durability.log().is_none() || has(Flaw::ShowUnsynced) {
             return Ok(head);
         }
         if self.shared.own.cover(durable, head) || durability.failure().is_some() {

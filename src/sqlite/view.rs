@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::index::{Filed, Index, Progress};
 
 /// The newest events are held in memory up to so many,
-pub const TAIL_EVENTS: usize = if cfg!(test) { 128 } else { 16_384 };
+pub const TAIL_EVENTS: usize = if cfg!(any(test, feature = "testing")) { 128 } else { 16_384 };
 /// and up to so many bytes.
 pub const TAIL_BYTES: usize = 16 * 1024 * 1024;
 

@@ -19,6 +19,7 @@ use crate::call::Patience;
 use crate::domain::{AppendRequest, Condition, Query, Span, Verdict, judge_conditions, judge_ids};
 use crate::error::{Error, Result, Status};
 use crate::index::{Filed, Index};
+use crate::testing::{Flaw, has, reach};
 
 /// Events after which a group takes no further request.
 const GROUP_EVENTS: usize = 16_384;
@@ -348,6 +349,7 @@ impl Writer {
         };
         let rests_on = outcomes.iter().map(|outcome| outcome.rests_on).max().unwrap_or(0);
         let durable = shared.durability.ensure(rests_on);
+        reach("after sync");
         shared.watch.publish(shared.durability.durable());
         for (slot, outcome) in group.iter().zip(outcomes) {
             let answer = match &durable {
@@ -470,13 +472,14 @@ fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Resul
     let _ = shared.make_room();
     let snapshot = Snapshot::take(connection).map_err(from_sqlite)?;
     let segments = shared.segments.at_version(connection, snapshot.version)?;
+    let known = shared.tail.read(Index::head);
     shared.tail.catch_up(connection, decoder, snapshot, segments.mark())?;
     if shared.own.begin(snapshot.head) {
         turns.others_seen = Some(Instant::now());
     }
     let view = View { connection, segments, tail: &shared.tail };
-    let mut staged =
-        Staged { view, decoder, found: snapshot.head, head: snapshot.head, index: None };
+    let found = if has(Flaw::SkipCatchUp) { known } else { snapshot.head };
+    let mut staged = Staged { view, decoder, found, head: snapshot.head, index: None };
     let mut stored: Vec<&Filed> = Vec::new();
     let mut outcomes = Vec::with_capacity(requests.len());
     for request in requests {
@@ -504,11 +507,13 @@ fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Resul
         return Ok(outcomes);
     }
     let head = staged.head;
+    reach("before commit");
     shared.own.committing(head);
     if let Err(error) = commit(connection) {
         shared.own.lost();
         return Err(error);
     }
+    reach("after commit");
     shared.tail.extend(stored.iter().copied());
     shared.durability.note_written(head);
     shared.note_commit(stored.iter().flat_map(|filed| filed.events()));
@@ -535,7 +540,7 @@ impl Staged<'_> {
 
     fn judge(&mut self, request: &Prepared) -> Result<Verdict> {
         let Staged { view, decoder, found, index, .. } = self;
-        let index = index.as_ref();
+        let index = index.as_ref().filter(|_| !has(Flaw::ForgetGroup));
         // Both closures look things up with the one decoder.
         let decoder = std::cell::RefCell::new(&mut **decoder);
         let verdict = judge_ids(
