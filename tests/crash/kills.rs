@@ -1,0 +1,144 @@
+//! Processes that are killed while they append.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use dcb::testing::Flaw;
+use tempfile::TempDir;
+
+use crate::check::{Known, check, check_next};
+use crate::random::Random;
+use crate::roles::{Part, Witness, open};
+use crate::times;
+use crate::work::Append;
+
+const PLACES: [&str; 6] = [
+    "before commit",
+    "after commit",
+    "after sync",
+    "in a segment",
+    "between slices",
+    "in a checkpoint",
+];
+const PROCESSES: u64 = 3;
+const THREADS: u64 = 3;
+
+/// One file and those who write to it, killed again and again.
+struct Scene {
+    folder: TempDir,
+    /// What was written down; outside of the store's folder.
+    witness: TempDir,
+    random: Random,
+    rounds: u64,
+    flaw: Option<Flaw>,
+}
+
+impl Scene {
+    fn new(seed: u64, flaw: Option<Flaw>) -> Scene {
+        Scene {
+            folder: TempDir::new().unwrap(),
+            witness: TempDir::new().unwrap(),
+            random: Random::new(seed),
+            rounds: 0,
+            flaw,
+        }
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.path().join("a store.db")
+    }
+
+    fn next_writer(&self) -> u64 {
+        self.rounds * (PROCESSES + 1) * THREADS
+    }
+
+    /// Starts writers, kills each at a time or a place of its own, and looks at what is left.
+    /// Gives how many were killed.
+    fn round(&mut self) -> Result<u64, String> {
+        let first = self.rounds * 1_000;
+        let mut running = Vec::new();
+        for process in 0..PROCESSES {
+            let place = PLACES[self.random.below(PLACES.len() as u64) as usize];
+            let nth = 1 + self.random.below(if place.contains(' ') { 12 } else { 1 });
+            let part = Part {
+                role: "writer".into(),
+                store: self.store(),
+                witness: self.witness.path().to_owned(),
+                writer: self.next_writer() + process * THREADS,
+                threads: THREADS,
+                first,
+                end_at: self.random.one_in(2).then(|| (place.to_owned(), nth as u32)),
+                flaw: self.flaw,
+            };
+            let end = Instant::now() + Duration::from_millis(20 + self.random.below(180));
+            running.push((end, part.start()));
+        }
+        running.sort_by_key(|(end, _)| *end);
+        for (end, child) in &mut running {
+            std::thread::sleep(end.saturating_duration_since(Instant::now()));
+            child.kill().unwrap();
+            let status = child.wait().unwrap();
+            // By us, or by itself at its place.
+            if status.code().is_some_and(|code| code != 0) {
+                return Err(format!("a writer ended with {status}"));
+            }
+        }
+        self.look()?;
+        Ok(PROCESSES)
+    }
+
+    fn look(&mut self) -> Result<(), String> {
+        let known = Known::read(self.witness.path());
+        let store = open(&self.store()).map_err(|failure| format!("opening: {failure}"))?;
+        check(&store, &known, 40, &mut self.random)?;
+        // The next append is written down too, for the rounds to come.
+        let writer = self.next_writer() + PROCESSES * THREADS;
+        let mut appends = (0..).map(|number| Append::new(writer, number));
+        let next = appends.find(|append| append.subject.is_none()).expect("there are many");
+        let path = Witness::path(self.witness.path(), writer);
+        std::fs::write(path, format!("sends {}\n", next.number)).unwrap();
+        check_next(&store, &next)?;
+        self.rounds += 1;
+        Ok(())
+    }
+}
+
+/// Kills so many processes; what was found wrong first, and after how many kills.
+pub fn kill(kills: u64, flaw: Option<Flaw>) -> Result<u64, (u64, String)> {
+    let mut seeds = Random::new(Random::seed_of_this_run());
+    let mut done = 0;
+    while done < kills {
+        let seed = seeds.next();
+        let mut scene = Scene::new(seed, flaw);
+        while done < kills && scene.rounds < 12 {
+            match scene.round() {
+                Ok(killed) => done += killed,
+                Err(wrong) => {
+                    let mut text = format!("seed {seed}, round {}: {wrong}", scene.rounds);
+                    if flaw.is_none() {
+                        let (store, witness) = (scene.folder.keep(), scene.witness.keep());
+                        text += &format!(" (kept: {}, {})", store.display(), witness.display());
+                    }
+                    return Err((done, text));
+                }
+            }
+        }
+    }
+    Ok(done)
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_to_kills() {
+    let done = kill(times(300, 10_000), None);
+    println!("{done:?} kills");
+    assert!(done.is_ok(), "{done:?}");
+}
+
+/// Which flaws a few kills, and the looks after them, bring to light.
+#[test]
+fn flaws_of_the_index_and_of_the_conditions_are_noticed() {
+    for flaw in [Flaw::SkipCatchUp, Flaw::ForgetGroup, Flaw::MarkTooEarly, Flaw::LoseLastBlock] {
+        let (kills, wrong) = kill(300, Some(flaw)).expect_err("a flaw that nobody noticed");
+        println!("{flaw:?}: noticed after {kills} kills: {wrong}");
+    }
+}

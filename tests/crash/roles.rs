@@ -1,0 +1,181 @@
+//! What the processes of the tests do.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED};
+use dcb::testing::{self, Flaw};
+
+use crate::client::{Answer, Store};
+use crate::random::Random;
+use crate::work::Append;
+
+const PART: &str = "CRASH_PART";
+
+/// What one process is to do, in words that fit in an environment variable.
+#[derive(Debug, Clone, Default)]
+pub struct Part {
+    pub role: String,
+    pub store: PathBuf,
+    /// Where it writes down what it does.
+    pub witness: PathBuf,
+    /// The name of its first thread; the others follow.
+    pub writer: u64,
+    pub threads: u64,
+    /// The number of each thread's first append.
+    pub first: u64,
+    /// Where the process is to end, and at which passage.
+    pub end_at: Option<(String, u32)>,
+    pub flaw: Option<Flaw>,
+}
+
+impl Part {
+    fn to_text(&self) -> String {
+        let (place, nth) = self.end_at.clone().unwrap_or_default();
+        let flaw = self.flaw.and_then(|flaw| FLAWS.iter().position(|own| *own == flaw));
+        [
+            self.role.clone(),
+            self.store.display().to_string(),
+            self.witness.display().to_string(),
+            self.writer.to_string(),
+            self.threads.to_string(),
+            self.first.to_string(),
+            place,
+            nth.to_string(),
+            flaw.map_or(String::new(), |flaw| flaw.to_string()),
+        ]
+        .join("\n")
+    }
+
+    fn from_text(text: &str) -> Part {
+        let mut words = text.split('\n').map(str::to_owned);
+        let mut word = || words.next().expect("as many words as were written");
+        Part {
+            role: word(),
+            store: word().into(),
+            witness: word().into(),
+            writer: word().parse().unwrap(),
+            threads: word().parse().unwrap(),
+            first: word().parse().unwrap(),
+            end_at: Some((word(), word().parse().unwrap())).filter(|(place, _)| !place.is_empty()),
+            flaw: word().parse::<usize>().ok().map(|flaw| FLAWS[flaw]),
+        }
+    }
+
+    /// Starts this program again, to play the part.
+    pub fn start(&self) -> Child {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "role", "--ignored", "--nocapture", "--test-threads=1"])
+            .env(PART, self.to_text())
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap()
+    }
+}
+
+/// All of them.
+pub const FLAWS: [Flaw; 6] = [
+    Flaw::AnswerBeforeSync,
+    Flaw::SkipCatchUp,
+    Flaw::ForgetGroup,
+    Flaw::MarkTooEarly,
+    Flaw::ShowUnsynced,
+    Flaw::LoseLastBlock,
+];
+
+/// Plays the part that the environment names.
+pub fn play() {
+    let Ok(text) = std::env::var(PART) else { return };
+    let part = Part::from_text(&text);
+    if let Some((place, nth)) = &part.end_at {
+        testing::end_at(place, *nth);
+    }
+    if let Some(flaw) = part.flaw {
+        testing::seed(flaw);
+    }
+    match part.role.as_str() {
+        "writer" => write(&part),
+        other => panic!("no such role: {other}"),
+    }
+}
+
+/// What one writer writes down. Each line is in the file as a whole, or not at all.
+pub struct Witness(File);
+
+impl Witness {
+    pub fn path(folder: &Path, writer: u64) -> PathBuf {
+        folder.join(format!("{writer}.witness"))
+    }
+
+    fn new(folder: &Path, writer: u64) -> Witness {
+        let path = Witness::path(folder, writer);
+        Witness(OpenOptions::new().create(true).append(true).open(path).unwrap())
+    }
+
+    fn note(&mut self, line: &str) {
+        self.0.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    fn about_to_send(&mut self, number: u64) {
+        self.note(&format!("sends {number}"));
+    }
+
+    /// The answer, on the disk before anything else happens.
+    fn answered(&mut self, number: u64, answer: &Answer<i64>) {
+        let line = match answer {
+            Ok(last) => format!("stored {number} {last}"),
+            Err(failure) if failure.status == DCB_CONDITION_FAILED => {
+                format!("refused {number} {}", failure.position)
+            }
+            Err(failure) if failure.status == DCB_BUSY => format!("busy {number} 0"),
+            Err(failure) => format!("broken {number} 0 {failure}"),
+        };
+        self.note(&line);
+        self.0.sync_data().unwrap();
+    }
+}
+
+/// Opens the store, which others may be opening, creating or closing.
+pub fn open(path: &Path) -> Answer<Store> {
+    loop {
+        match Store::open(path) {
+            Err(failure) if failure.status == DCB_BUSY => {}
+            other => return other,
+        }
+    }
+}
+
+/// Appends with several threads without end, closing and opening the store now and then.
+fn write(part: &Part) {
+    let numbers: Vec<AtomicU64> = (0..part.threads).map(|_| AtomicU64::new(part.first)).collect();
+    let mut random = Random::new(part.writer);
+    loop {
+        let store = match open(&part.store) {
+            Ok(store) => store,
+            Err(failure) => {
+                let mut witness = Witness::new(&part.witness, part.writer);
+                witness.answered(0, &Err(failure));
+                return;
+            }
+        };
+        let appends = 5 + random.below(100);
+        std::thread::scope(|scope| {
+            for (writer, number) in (part.writer..).zip(&numbers) {
+                let store = &store;
+                scope.spawn(move || {
+                    let mut witness = Witness::new(&part.witness, writer);
+                    for _ in 0..appends {
+                        let number = number.fetch_add(1, Relaxed);
+                        let append = Append::new(writer, number);
+                        witness.about_to_send(number);
+                        witness.answered(number, &store.append(&append.request()));
+                    }
+                });
+            }
+        });
+    }
+}
