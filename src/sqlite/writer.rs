@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use super::connection::{from_sqlite, is_busy, wait_for_lock};
 use super::rows::{Decoder, RowDraft, insert};
 use super::shared::Shared;
-use super::view::{Snapshot, View};
+use super::view::{Generations, Snapshot, View};
 use crate::call::Patience;
 use crate::domain::{AppendRequest, Condition, Query, Span, Verdict, judge_conditions, judge_ids};
 use crate::error::{Error, Result, Status};
@@ -472,7 +472,7 @@ fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Resul
     let _ = shared.make_room();
     let snapshot = Snapshot::take(connection).map_err(from_sqlite)?;
     let segments = shared.segments.at_version(connection, snapshot.version)?;
-    let known = shared.tail.read(Index::head);
+    let known = shared.tail.read(Generations::head);
     shared.tail.catch_up(connection, decoder, snapshot, segments.mark())?;
     if shared.own.begin(snapshot.head) {
         turns.others_seen = Some(Instant::now());
