@@ -29,7 +29,7 @@ type cursor struct {
 
 // openCursor takes the snapshot. The caller closes the cursor.
 func (h *handle) openCursor(ctx context.Context, request []byte, patience int64) (*cursor, error) {
-	if err := h.enter(); err != nil {
+	if err := h.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer h.leave()
@@ -53,7 +53,7 @@ func (c *cursor) next(dst []RawEvent, max int) (events []RawEvent, position int6
 	if err := c.call.ctx.Err(); err != nil {
 		return dst, 0, err
 	}
-	if err := c.h.enter(); err != nil {
+	if err := c.h.enter(c.call.ctx); err != nil {
 		return dst, 0, err
 	}
 	defer c.h.leave()

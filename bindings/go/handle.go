@@ -33,7 +33,13 @@ type handle struct {
 	// patience is how long a call waits for a lock by default, in milliseconds.
 	patience int64
 	watch    watch
+	// slots are taken by the calls that run.
+	slots chan struct{}
 }
+
+// maxCalls is how many calls run in the library at once; the others wait in Go. Each that waits for
+// a lock or the disk keeps a thread, and Go ends a program that has 10,000 of them.
+const maxCalls = 256
 
 func openHandle(uri, options string, patience int64) (*handle, error) {
 	if strings.IndexByte(uri, 0) >= 0 {
@@ -49,13 +55,39 @@ func openHandle(uri, options string, patience int64) (*handle, error) {
 	if status != 0 {
 		return nil, newError(status, &failure)
 	}
-	return &handle{c: c, patience: patience}, nil
+	return &handle{c: c, patience: patience, slots: make(chan struct{}, maxCalls)}, nil
 }
 
 // enter begins a call on the store; leave ends it.
-func (h *handle) enter() error {
-	// Not behind a close that waits for a slow call.
+func (h *handle) enter(ctx context.Context) error {
 	if h == nil || h.closing.Load() {
+		return closed()
+	}
+	select {
+	case h.slots <- struct{}{}:
+	default:
+		select {
+		case h.slots <- struct{}{}:
+		case <-ctx.Done():
+			return crowdedOut(ctx.Err())
+		}
+	}
+	if err := h.hold(); err != nil {
+		<-h.slots
+		return err
+	}
+	return nil
+}
+
+func (h *handle) leave() {
+	h.release()
+	<-h.slots
+}
+
+// hold keeps the store from being closed until release.
+func (h *handle) hold() error {
+	// Not behind a close that waits for a slow call.
+	if h.closing.Load() {
 		return closed()
 	}
 	h.mu.RLock()
@@ -67,9 +99,21 @@ func (h *handle) enter() error {
 	return nil
 }
 
-func (h *handle) leave() {
+func (h *handle) release() {
 	collect()
 	h.mu.RUnlock()
+}
+
+func crowdedOut(cause error) error {
+	status := StatusBusy
+	if cause == context.Canceled {
+		status = StatusCancelled
+	}
+	return &Error{
+		Status:  status,
+		Message: "other calls were before this one for longer than the time given (" + cause.Error() + ")",
+		cause:   cause,
+	}
 }
 
 func (h *handle) close() {
@@ -84,7 +128,7 @@ func (h *handle) close() {
 }
 
 func (h *handle) append(ctx context.Context, request []byte) (int64, error) {
-	if err := h.enter(); err != nil {
+	if err := h.enter(ctx); err != nil {
 		return 0, err
 	}
 	defer h.leave()
@@ -98,7 +142,7 @@ func (h *handle) append(ctx context.Context, request []byte) (int64, error) {
 }
 
 func (h *handle) head(ctx context.Context) (int64, error) {
-	if err := h.enter(); err != nil {
+	if err := h.enter(ctx); err != nil {
 		return 0, err
 	}
 	defer h.leave()
@@ -112,7 +156,7 @@ func (h *handle) head(ctx context.Context) (int64, error) {
 }
 
 func (h *handle) count(ctx context.Context) (int64, error) {
-	if err := h.enter(); err != nil {
+	if err := h.enter(ctx); err != nil {
 		return 0, err
 	}
 	defer h.leave()
@@ -127,10 +171,10 @@ func (h *handle) count(ctx context.Context) (int64, error) {
 
 // wait blocks a thread until the head is above after, or the cancel is triggered.
 func (h *handle) wait(after int64, end *cancel) (int64, error) {
-	if err := h.enter(); err != nil {
+	if err := h.hold(); err != nil {
 		return 0, err
 	}
-	defer h.leave()
+	defer h.release()
 	k := call{ctx: context.Background(), patience: -1, cancel: end}
 	var head C.int64_t
 	var failure C.dcb_error

@@ -163,3 +163,36 @@ func TestReadOfALockedFile(t *testing.T) {
 		t.Errorf("%d events, %v", len(events), err)
 	}
 }
+
+func TestCallsThatWaitDoNotKeepAThreadEach(t *testing.T) {
+	threads := func() int {
+		tasks, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			t.Skip("this system does not tell a process's threads")
+		}
+		return len(tasks)
+	}
+	path := filepath.Join(t.TempDir(), "events.db")
+	store := openSQLite(t, path)
+	lock(t, path)
+	before := threads()
+	const calls = 1000
+	ended := make(chan error, calls)
+	patience, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for range calls {
+		go func() { ended <- store.Append(patience, []dcb.Event{{Type: "A"}}) }()
+	}
+	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if now := threads(); now > before+300 {
+			t.Errorf("%d calls keep %d threads", calls, now-before)
+			break
+		}
+	}
+	cancel()
+	for range calls {
+		if err := <-ended; !errors.Is(err, context.Canceled) || !errors.Is(err, dcb.ErrCancelled) && err != context.Canceled {
+			t.Error(err)
+		}
+	}
+}
