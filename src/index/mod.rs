@@ -35,12 +35,21 @@ const EVENT_OVERHEAD: usize =
     size_of::<SequencedEvent>() - size_of::<crate::domain::Event>() + 16 + 8 + 3 * 16;
 
 impl Index {
-    /// An empty index whose first event will be the one at `base` + 1.
+    /// An empty index whose first event will be the one at `base` + 1, for some thousand events.
     pub fn new(base: i64) -> Self {
+        Self::with_shards(base, 1)
+    }
+
+    /// The same, for any number of events: adding one never takes long.
+    pub fn unbounded(base: i64) -> Self {
+        Self::with_shards(base, 256)
+    }
+
+    fn with_shards(base: i64, shards: usize) -> Self {
         Index {
             base,
             events: Vec::new(),
-            terms: Terms::new(),
+            terms: Terms::new(shards),
             event_bytes: 0,
             #[cfg(test)]
             mask: u64::MAX,

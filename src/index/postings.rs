@@ -93,8 +93,8 @@ impl Hasher for TermHasher {
 
 type Shard = HashMap<Term, Postings, BuildHasherDefault<TermHasher>>;
 
-/// All terms. In shards, because a table that grows moves all it holds, under the store's lock:
-/// so the move is never of more than one shard.
+/// All terms, in shards: a table that grows moves all it holds, under the store's lock, so in an
+/// index without bounds none is to hold very much.
 #[derive(Debug)]
 pub(super) struct Terms {
     shards: Box<[Shard]>,
@@ -102,23 +102,28 @@ pub(super) struct Terms {
     positions: usize,
 }
 
-const SHARDS: usize = 256;
-
 /// The slot of a term in its table, with the slots that a table keeps free.
 const TERM_BYTES: usize = (size_of::<(Term, Postings)>() + 1) * 3 / 2;
 
 impl Terms {
-    pub fn new() -> Self {
-        Terms { shards: (0..SHARDS).map(|_| Shard::default()).collect(), terms: 0, positions: 0 }
+    /// No terms yet; a power of two of shards for those to come.
+    pub fn new(shards: usize) -> Self {
+        Terms { shards: (0..shards).map(|_| Shard::default()).collect(), terms: 0, positions: 0 }
+    }
+
+    /// By bits that the tables themselves do not look at: they take the lowest and the highest.
+    fn shard_of(&self, term: Term) -> usize {
+        (term.0 >> 40) as usize & (self.shards.len() - 1)
     }
 
     pub fn get(&self, term: Term) -> Option<&Postings> {
-        self.shards[shard_of(term)].get(&term)
+        self.shards[self.shard_of(term)].get(&term)
     }
 
     /// Files `position`, which is not below any filed before.
     pub fn add(&mut self, term: Term, position: i64) {
-        match self.shards[shard_of(term)].entry(term) {
+        let shard = self.shard_of(term);
+        match self.shards[shard].entry(term) {
             Entry::Vacant(slot) => {
                 slot.insert(Postings::One(position));
                 self.terms += 1;
@@ -137,9 +142,4 @@ impl Terms {
         // A list of positions has room for up to twice of what it holds.
         self.terms * TERM_BYTES + self.positions * size_of::<i64>() * 3 / 2
     }
-}
-
-/// By bits that the tables themselves do not look at: they take the lowest and the highest.
-fn shard_of(term: Term) -> usize {
-    (term.0 >> 40) as usize % SHARDS
 }

@@ -33,7 +33,7 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        MemoryStore { index: RwLock::new(Index::new(0)), watch: Watch::new(0) }
+        MemoryStore { index: RwLock::new(Index::unbounded(0)), watch: Watch::new(0) }
     }
 
     /// The index of a store that is open, to look at.

@@ -31,7 +31,7 @@ const IDLE: Duration = Duration::from_millis(500);
 /// A merge of another process that stands still for so long was left behind by it.
 const ABANDONED: Duration = Duration::from_secs(30);
 /// When busy, the newest segments are merged once this many together are
-const BUSY_FEWEST: usize = 6;
+const BUSY_FEWEST: usize = 12;
 /// as long as the one before them; when idle, sooner.
 const BUSY_RATIO: i64 = 1;
 const IDLE_RATIO: i64 = 8;
