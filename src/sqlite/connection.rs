@@ -114,6 +114,16 @@ pub fn retry_busy<T>(
     }
 }
 
+/// As [`retry_busy`], of what says `busy` itself.
+pub fn retry<T>(patience: &Patience, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match attempt() {
+            Err(error) if error.status == Status::Busy => wait_for_lock(patience)?,
+            other => return other,
+        }
+    }
+}
+
 /// Sleeps until the next try for a lock is due; `busy` or `cancelled` when there is to be none.
 pub fn wait_for_lock(patience: &Patience) -> Result<()> {
     patience.check_cancel()?;

@@ -93,8 +93,7 @@ pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<
     insert_filter(connection, segment, &filter)?;
     raise_version(connection)?;
     transaction.commit()?;
-    let snapshot = Snapshot::take(connection).map_err(from_sqlite)?;
-    let segments = shared.segments.at_version(connection, snapshot.version)?;
+    let (snapshot, segments) = shared.segments.now(connection)?;
     drop(guard);
     shared.pages_written.fetch_add(blocks.len() as u64 / 3, Relaxed);
     shared.tail.trim(segments.mark());
@@ -231,7 +230,7 @@ impl Maintenance {
 
     /// Merges segments, and clears away what merges have left behind.
     fn tidy(&mut self, ratio: i64, fewest: usize) -> Result<()> {
-        while let Some(sources) = self.due_for_merge(ratio, fewest) {
+        while let Some(sources) = self.due_for_merge(ratio, fewest)? {
             if !self.merge(&sources)? {
                 break;
             }
@@ -241,8 +240,10 @@ impl Maintenance {
     }
 
     /// The newest segments, as far back as each is not much longer than all after it together.
-    fn due_for_merge(&self, ratio: i64, fewest: usize) -> Option<Vec<Arc<Segment>>> {
-        let segments = self.shared.segments.newest();
+    fn due_for_merge(&self, ratio: i64, fewest: usize) -> Result<Option<Vec<Arc<Segment>>>> {
+        // Not the newest list that was seen: another process may have merged since, and whoever
+        // does not read would try the same merge for ever.
+        let (_, segments) = self.shared.segments.now(&self.connection)?;
         let list = &segments.list;
         let (mut first, mut after) = (list.len(), 0);
         for (index, segment) in list.iter().enumerate().rev() {
@@ -251,7 +252,7 @@ impl Maintenance {
             }
             after += segment.len();
         }
-        (list.len() - first >= fewest).then(|| list[first..].to_vec())
+        Ok((list.len() - first >= fewest).then(|| list[first..].to_vec()))
     }
 
     /// Merges `sources`, neighbours, into one segment, in slices that hold no append up for long.
@@ -337,8 +338,6 @@ impl Maintenance {
             self.abandon(target)?;
             return Ok(false);
         }
-        let snapshot = Snapshot::take(&self.connection).map_err(from_sqlite)?;
-        self.shared.segments.at_version(&self.connection, snapshot.version)?;
         Ok(true)
     }
 

@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 use super::block::{Block, Damaged, Unpacker};
 use super::connection::from_sqlite;
 use super::filter::Filter;
+use super::view::Snapshot;
 use crate::domain::{Span, Term};
 use crate::error::{Error, Result, Status};
 
@@ -383,8 +384,19 @@ pub fn of_block(_: Damaged) -> Error {
 pub struct SegmentsCache(Mutex<Arc<Segments>>);
 
 impl SegmentsCache {
+    /// The list that a connection sees now which is in no transaction, and the snapshot it is of.
+    pub fn now(&self, connection: &Connection) -> Result<(Snapshot, Arc<Segments>)> {
+        // Without a transaction another process could change the list between the two looks, and
+        // a reader of the version named first would be given segments that it cannot see.
+        let transaction = connection.unchecked_transaction().map_err(from_sqlite)?;
+        let snapshot = Snapshot::take(&transaction).map_err(from_sqlite)?;
+        let segments = self.at_version(&transaction, snapshot.version)?;
+        Ok((snapshot, segments))
+    }
+
     /// The list of version `version`, which is what the connection's transaction sees.
     pub fn at_version(&self, connection: &Connection, version: i64) -> Result<Arc<Segments>> {
+        debug_assert!(!connection.is_autocommit(), "the version and the list are of one snapshot");
         let known = self.newest();
         if known.version == version {
             return Ok(known);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::connection::{
-    Place, Role, busy, connect, from_sqlite, is_busy, retry_busy, wait_for_lock,
+    Place, Role, busy, connect, from_sqlite, is_busy, retry, retry_busy, wait_for_lock,
 };
 use super::durability::{Durability, Log, sync_folder_of};
 use super::maintenance::{Maintenance, write_segment};
@@ -18,7 +18,7 @@ use super::rows::{Decoder, Walk};
 use super::schema::{Judgement, create, judge};
 use super::segments::SegmentsCache;
 use super::shared::{Chores, OwnEvents, SEGMENT_EVENTS, Shared};
-use super::view::{Snapshot, TAIL_EVENTS, Tail, View};
+use super::view::{TAIL_EVENTS, Tail, View};
 use super::writer::Writer;
 use crate::call::{Call, Patience};
 use crate::domain::{AppendRequest, Reading};
@@ -109,19 +109,18 @@ fn open_read_only(
     // A file that is missing is told as that, whatever SQLite would say.
     std::fs::metadata(&path)?;
     let connection = connect(&place, role)?;
-    match judge_patiently(&connection, patience).map_err(|error| explain_read_only(error, &path))? {
+    match retry(patience, || judge(&connection)).map_err(|error| explain_read_only(error, &path))? {
         Judgement::Store => {}
         Judgement::Empty | Judgement::Foreign => return Err(no_store()),
     }
     let is_logged = !immutable && is_in_wal_mode(&connection)?;
     let log =
         if is_logged { Some(Log::open(&real_path(&connection, &path), false)?) } else { None };
-    let snapshot = retry_busy(patience, || Snapshot::take(&connection))?;
+    let segments = SegmentsCache::default();
+    let (snapshot, list) = retry(patience, || segments.now(&connection))?;
     // With a log, nothing is known to be durable until it was synced by us.
     let durable = if is_logged { 0 } else { snapshot.head };
-    let segments = SegmentsCache::default();
-    let mark = segments.at_version(&connection, snapshot.version)?.mark();
-    let shared = shared(Durability::new(log, durable), mark, 0, busy_timeout);
+    let shared = shared(Durability::new(log, durable), list.mark(), 0, busy_timeout);
     let readers = Readers::new(place, role);
     Ok(SqliteStore {
         shared: Arc::new(shared),
@@ -159,23 +158,18 @@ fn open_file(
     connection.pragma_update(None, "synchronous", "full").map_err(from_sqlite)?;
     enter_wal_mode(&connection, patience)?;
     if judgement != Judgement::Store {
-        loop {
-            match create(&mut connection, adopts) {
-                Err(error) if error.status == Status::Busy => wait_for_lock(patience)?,
-                other => break other?,
-            }
-        }
+        retry(patience, || create(&mut connection, adopts))?;
     }
     let real_path = real_path(&connection, &path);
-    let snapshot = retry_busy(patience, || Snapshot::take(&connection))?;
+    let segments = SegmentsCache::default();
+    let (snapshot, list) = retry(patience, || segments.now(&connection))?;
     // Opened before the log is trusted with anything of ours, after SQLite has made it.
     let log = Log::open(&real_path, true)?;
     bring_in_log(&connection, patience)?;
     sync_folder_of(&real_path)?;
     connection.pragma_update(None, "synchronous", "normal").map_err(from_sqlite)?;
 
-    let segments = SegmentsCache::default();
-    let mark = segments.at_version(&connection, snapshot.version)?.mark();
+    let mark = list.mark();
     let durability = Durability::new(Some(log), snapshot.head);
     let mut shared = shared(durability, mark, snapshot.head, busy_timeout);
     shared.segments = segments;
@@ -207,7 +201,7 @@ fn open_file(
 /// Judges a file without changing a byte of it.
 fn judge_unchanged(place: &Place, patience: &Patience) -> Result<Judgement> {
     let connection = connect(place, Role::Read)?;
-    match judge_patiently(&connection, patience) {
+    match retry(patience, || judge(&connection)) {
         // The journal of a transaction that a crash cut off. Where that was the very first one,
         // of a file that has no content yet, whoever writes next undoes it.
         Err(error)
@@ -223,15 +217,6 @@ fn is_one_page(place: &Place) -> bool {
     match place {
         Place::File(path) => std::fs::metadata(path).is_ok_and(|metadata| metadata.len() <= 4096),
         Place::Memory => false,
-    }
-}
-
-fn judge_patiently(connection: &Connection, patience: &Patience) -> Result<Judgement> {
-    loop {
-        match judge(connection) {
-            Err(error) if error.status == Status::Busy => wait_for_lock(patience)?,
-            other => return other,
-        }
     }
 }
 

@@ -17,7 +17,6 @@ use crate::sqlite::segments::{
     LIVE, Segments, SegmentsCache, insert_blocks, insert_filter_part, insert_segment, pack,
     raise_version,
 };
-use crate::sqlite::view::Snapshot;
 
 const TYPES: [&str; 3] = ["A", "B", "C"];
 
@@ -62,8 +61,7 @@ fn write(connection: &Connection, low: i64, high: i64) {
 }
 
 fn newest(connection: &Connection) -> Arc<Segments> {
-    let snapshot = Snapshot::take(connection).unwrap();
-    SegmentsCache::default().at_version(connection, snapshot.version).unwrap()
+    SegmentsCache::default().now(connection).unwrap().1
 }
 
 /// Merges all segments from `first` on into one.

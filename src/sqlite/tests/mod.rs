@@ -2,6 +2,7 @@
 
 mod groups;
 mod index;
+mod processes;
 
 use std::path::PathBuf;
 use std::sync::Arc;
