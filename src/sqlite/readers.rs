@@ -52,6 +52,13 @@ impl Readers {
         Readers { place, role, state: Mutex::default(), returned: Condvar::new() }
     }
 
+    /// Takes a connection that is open already.
+    pub fn keep(&self, connection: Connection) {
+        let mut state = self.state();
+        state.open += 1;
+        state.idle.push(Reader { connection, decoder: Decoder::default() });
+    }
+
     /// A connection, until it is dropped.
     pub fn get(&self, patience: &Patience) -> Result<Lent<'_>> {
         let mut state = self.state();

@@ -122,6 +122,8 @@ fn open_read_only(
     let durable = if is_logged { 0 } else { snapshot.head };
     let shared = shared(Durability::new(log, durable), list.mark(), 0, busy_timeout);
     let readers = Readers::new(place, role);
+    // Without any connection here, the last writer to leave would delete the log.
+    readers.keep(connection);
     Ok(SqliteStore {
         shared: Arc::new(shared),
         writer: None,
@@ -316,14 +318,18 @@ impl SqliteStore {
         if head <= durable || durability.log().is_none() || has(Flaw::ShowUnsynced) {
             return Ok(head);
         }
-        if self.shared.own.cover(durable, head) || durability.failure().is_some() {
-            return Ok(durable);
-        }
-        match durability.ensure(head) {
+        let ensured = match durability.failure() {
+            None if self.shared.own.cover(durable, head) => return Ok(durable),
+            None => durability.ensure(head),
+            Some(failure) => Err(failure),
+        };
+        match ensured {
             Ok(()) => {
                 self.shared.watch.publish(head);
                 Ok(head)
             }
+            // Who only reads begins with nothing known to be durable: that is not an empty store.
+            Err(error) if self.writer.is_none() && durability.durable() == 0 => Err(error),
             Err(_) => Ok(durability.durable()),
         }
     }
