@@ -17,7 +17,7 @@ use super::segments::{
 };
 use super::shared::{CHECKPOINT_PAGES, SEGMENT_EVENTS, Shared, Waking};
 use super::view::Snapshot;
-use super::writer::{Writer, begin_immediate, commit};
+use super::writer::{Writer, commit};
 use crate::domain::{EventView, Span, Term};
 use crate::error::Result;
 use crate::testing::{Flaw, has, reach};
@@ -67,10 +67,8 @@ pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<
         sort(&mut postings);
         (span, pack(span.low, &postings))
     });
-    let mut guard = writer.core();
-    let core = guard.open()?;
-    let (connection, decoder) = core.parts();
-    begin_immediate(connection, &shared.patience())?;
+    let mut guard = writer.begin_chore()?;
+    let (connection, decoder) = guard.open()?.parts();
     let transaction = Rollback(connection);
     let snapshot = Snapshot::take(connection).map_err(from_sqlite)?;
     let segments = shared.segments.at_version(connection, snapshot.version)?;
@@ -203,21 +201,23 @@ impl Maintenance {
     /// Brings the log into the database if it has grown by so many pages. When it is all in, the
     /// next writer begins the log anew, so it stays small.
     fn checkpoint(&mut self, pages: u64) -> Result<()> {
-        if self.shared.pages_written.load(Relaxed) < pages {
+        // Where the log is at its limit nothing is written, so the count does not rise.
+        let is_held = self.shared.log_held.load(Relaxed);
+        if self.shared.pages_written.load(Relaxed) < pages && !is_held {
             return Ok(());
         }
         self.shared.pages_written.store(0, Relaxed);
         // Most of it without holding anybody up,
-        let (log, done) = self.checkpoint_passively()?;
+        let (mut log, mut done) = self.checkpoint_passively()?;
         if log >= CHECKPOINT_PAGES as i64 || done < log {
             reach("in a checkpoint");
             // and what was added meanwhile while nobody writes, nor reads from the log.
             let mut guard = self.writer.core();
             guard.open()?;
             let _gate = self.shared.close_gate();
-            let (log, done) = self.checkpoint_passively()?;
-            self.shared.note_log(log, log - done);
+            (log, done) = self.checkpoint_passively()?;
         }
+        self.shared.note_log(log, log - done);
         Ok(())
     }
 
@@ -355,9 +355,8 @@ impl Maintenance {
 
     /// Runs `body` as one write transaction on the writer's connection.
     fn slice<T>(&self, body: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let mut guard = self.writer.core();
+        let mut guard = self.writer.begin_chore()?;
         let (connection, _) = guard.open()?.parts();
-        begin_immediate(connection, &self.shared.patience())?;
         let transaction = Rollback(connection);
         let value = body(connection)?;
         if !connection.is_autocommit() {

@@ -113,7 +113,7 @@ const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 /// Pages in the log that make a checkpoint worth doing.
 pub const CHECKPOINT_PAGES: u64 = if cfg!(any(test, feature = "testing")) { 64 } else { 4_096 };
 /// Pages in the log, 1 GiB of them, past which appends wait for the reader that holds it.
-pub const MAX_LOG_PAGES: i64 = 262_144;
+pub const MAX_LOG_PAGES: i64 = if cfg!(test) { 1_024 } else { 262_144 };
 
 /// The newest events as far as they are known to be this process's own work, committed or about
 /// to be, with nobody else's between them.

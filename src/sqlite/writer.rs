@@ -11,11 +11,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
-use super::connection::{from_sqlite, is_busy, wait_for_lock};
+use super::connection::{from_sqlite, is_busy, retry_busy, wait_for_lock};
 use super::rows::{Decoder, RowDraft, insert};
 use super::shared::Shared;
 use super::view::{Generations, Snapshot, View};
-use crate::call::Patience;
+use crate::call::{Call, Patience};
 use crate::domain::{AppendRequest, Condition, Query, Span, Verdict, judge_conditions, judge_ids};
 use crate::error::{Error, Result, Status};
 use crate::index::{Filed, Index};
@@ -23,6 +23,8 @@ use crate::testing::{Flaw, has, reach};
 
 /// Events after which a group takes no further request.
 const GROUP_EVENTS: usize = 16_384;
+/// How long work that nobody waits for tries to get SQLite's lock; it is tried again later.
+const CHORE_PATIENCE: Duration = Duration::from_secs(1);
 /// Events in the queue that make it worth running them while the group before is made durable.
 const OVERLAP_EVENTS: usize = 512;
 
@@ -293,22 +295,15 @@ impl Writer {
     /// Runs the queue, this caller's request in front, as one group. An error is this request's
     /// own: it has left the queue.
     fn lead(&self, shared: &Shared, slot: &Arc<Slot>, patience: &Patience) -> Result<()> {
-        let mut guard = self.core();
-        let begun = match guard.open() {
-            Ok(core) => {
-                core.turns.begin();
-                wait_for_log(shared, patience)
-                    .and_then(|()| begin_immediate(&core.connection, patience))
+        let mut guard = match self.begin(shared, patience) {
+            Ok(guard) => guard,
+            Err(error) => {
+                let mut queue = self.queue();
+                queue.leave(slot);
+                queue.hand_on();
+                return Err(error);
             }
-            Err(error) => Err(error),
         };
-        if let Err(error) = begun {
-            drop(guard);
-            let mut queue = self.queue();
-            queue.leave(slot);
-            queue.hand_on();
-            return Err(error);
-        }
         let group = self.take_group();
         let requests: Vec<Prepared> = group
             .iter()
@@ -364,6 +359,32 @@ impl Writer {
         Ok(())
     }
 
+    /// The core with SQLite's write lock, for a group.
+    fn begin(&self, shared: &Shared, patience: &Patience) -> Result<CoreGuard<'_>> {
+        wait_for_log(shared, patience)?;
+        let mut guard = self.core();
+        let core = guard.open()?;
+        core.turns.begin();
+        begin_immediate(&core.connection, patience)?;
+        Ok(guard)
+    }
+
+    /// The core with SQLite's write lock, for maintenance. While another process has that lock,
+    /// the core is let go of between two tries: an append that comes waits no longer than its own
+    /// patience lasts.
+    pub fn begin_chore(&self) -> Result<CoreGuard<'_>> {
+        let patience = Call::default().start(Some(CHORE_PATIENCE));
+        loop {
+            let mut guard = self.core();
+            match try_begin_immediate(&guard.open()?.connection) {
+                Ok(()) => return Ok(guard),
+                Err(error) if is_busy(&error) => drop(guard),
+                Err(error) => return Err(from_sqlite(error)),
+            }
+            wait_for_lock(&patience)?;
+        }
+    }
+
     /// Takes requests from the queue, in order; the first of them whatever its size.
     fn take_group(&self) -> Vec<Arc<Slot>> {
         let mut queue = self.queue();
@@ -410,17 +431,12 @@ fn wait_for_log(shared: &Shared, patience: &Patience) -> Result<()> {
 }
 
 /// Takes SQLite's write lock, as long as `patience` lasts.
-pub fn begin_immediate(connection: &Connection, patience: &Patience) -> Result<()> {
-    loop {
-        let begun = connection
-            .prepare_cached("BEGIN IMMEDIATE")
-            .and_then(|mut statement| statement.execute([]));
-        match begun {
-            Ok(_) => return Ok(()),
-            Err(error) if is_busy(&error) => wait_for_lock(patience)?,
-            Err(error) => return Err(from_sqlite(error)),
-        }
-    }
+fn begin_immediate(connection: &Connection, patience: &Patience) -> Result<()> {
+    retry_busy(patience, || try_begin_immediate(connection))
+}
+
+fn try_begin_immediate(connection: &Connection) -> rusqlite::Result<()> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
 }
 
 /// Commits the transaction.

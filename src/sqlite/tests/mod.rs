@@ -2,10 +2,13 @@
 
 mod groups;
 mod index;
+mod locks;
 mod processes;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -86,4 +89,12 @@ fn positions(store: &SqliteStore, request: ReadRequest) -> std::result::Result<V
 
 fn all(store: &SqliteStore, query: Query) -> Vec<i64> {
     positions(store, ReadRequest::new(query, 0, None, None, false).unwrap()).unwrap()
+}
+
+/// Looks again until `done` holds, for far longer than it should take.
+fn eventually(mut done: impl FnMut() -> bool) -> bool {
+    (0..2_000).any(|_| {
+        thread::sleep(Duration::from_millis(5));
+        done()
+    })
 }

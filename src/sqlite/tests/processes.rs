@@ -1,19 +1,9 @@
 //! Two stores on one file, as two processes have it: nothing but the file is common to them.
 
 use std::sync::atomic::Ordering::SeqCst;
-use std::thread;
-use std::time::Duration;
 
 use super::*;
 use crate::Status;
-
-/// Looks again until `done` holds, for far longer than it should take.
-fn eventually(mut done: impl FnMut() -> bool) -> bool {
-    (0..2_000).any(|_| {
-        thread::sleep(Duration::from_millis(5));
-        done()
-    })
-}
 
 #[test]
 fn who_does_not_read_follows_the_merges_of_another() {

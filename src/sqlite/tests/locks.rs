@@ -1,0 +1,81 @@
+//! SQLite's lock and the log, in the hands of somebody else.
+
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::*;
+use crate::sqlite::maintenance::write_segment;
+use crate::{Status, Timeout};
+
+/// Another connection to the file, as another process has one.
+fn stranger(fixture: &Fixture) -> Connection {
+    let connection = Connection::open(fixture.path()).unwrap();
+    connection.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+    connection
+}
+
+fn append_within(store: &SqliteStore, events: Vec<Event>, limit: Duration) -> Result<i64> {
+    let request = AppendRequest::new(events, Vec::new())?;
+    store.append(request, &Call { timeout: Timeout::After(limit), cancel: None })
+}
+
+#[test]
+fn an_append_whose_time_is_over_does_not_wait_for_maintenance() {
+    let mut fixture = Fixture::new();
+    fixture.store.close();
+    let options = Options { busy_timeout_ms: -1, ..Options::default() };
+    let store = Arc::new(SqliteStore::open(Place::File(fixture.path()), &options).unwrap());
+    fixture.store = Arc::clone(&store);
+    append(&store, vec![event("A", &[])], None).unwrap();
+    let stranger = stranger(&fixture);
+    stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let own = Arc::clone(&store);
+    let chore = thread::spawn(move || {
+        let writer = own.writer.as_ref().unwrap();
+        write_segment(&own.shared, writer, 1)
+    });
+    thread::sleep(Duration::from_millis(50));
+    let own = Arc::clone(&store);
+    let hurried = thread::spawn(move || {
+        append_within(&own, vec![event("A", &[])], Duration::from_millis(10))
+    });
+    assert!(eventually(|| hurried.is_finished()), "it waits behind the chore");
+    assert_eq!(hurried.join().unwrap().unwrap_err().status, Status::Busy);
+    // The chore does not wait for ever either: closing the store waits for it.
+    assert!(eventually(|| chore.is_finished()));
+    assert_eq!(chore.join().unwrap().unwrap_err().status, Status::Busy);
+    stranger.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(append(&store, vec![event("A", &[])], None), Ok(2));
+}
+
+#[test]
+fn appends_go_on_once_the_reader_that_held_the_log_is_gone() {
+    let fixture = Fixture::new();
+    let stranger = stranger(&fixture);
+    stranger.execute_batch("BEGIN; SELECT count(*) FROM dcb_events").unwrap();
+    let large = || {
+        let data = format!("\"{}\"", "x".repeat(256 * 1024));
+        let mut builder = EventBuilder::new(EventType::new("Large").unwrap());
+        builder.data(&data).unwrap();
+        vec![builder.build()]
+    };
+    let mut last = 0;
+    let refused = loop {
+        match append_within(&fixture.store, large(), Duration::from_millis(20)) {
+            Ok(position) => last = position,
+            Err(error) => break error,
+        }
+        assert!(last < 200, "the log has no bound");
+    };
+    assert_eq!(refused.status, Status::Busy);
+    assert!(refused.message.contains("old snapshot"), "{refused}");
+    // An append that waits while the reader ends.
+    let own = Arc::clone(&fixture.store);
+    let waits = thread::spawn(move || append(&own, large(), None));
+    thread::sleep(Duration::from_millis(50));
+    assert!(!waits.is_finished());
+    stranger.execute_batch("COMMIT").unwrap();
+    assert_eq!(waits.join().unwrap(), Ok(last + 1));
+}
