@@ -107,6 +107,8 @@ pub struct Tampering {
     pub fail: std::sync::atomic::AtomicBool,
     /// How many there were.
     pub count: std::sync::atomic::AtomicU64,
+    /// What notes the next commit panics.
+    pub panic: std::sync::atomic::AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -201,6 +203,8 @@ impl Durability {
 
     /// Notes events that are committed, so that the sync of somebody else serves them too.
     pub fn note_written(&self, position: i64) {
+        #[cfg(test)]
+        assert!(!self.tampering.panic.swap(false, SeqCst), "as the test asked");
         let mut state = self.state();
         state.written = state.written.max(position);
     }

@@ -361,6 +361,8 @@ impl Writer {
 
     /// The core with SQLite's write lock, for a group.
     fn begin(&self, shared: &Shared, patience: &Patience) -> Result<CoreGuard<'_>> {
+        // A leader that failed badly has closed the store to those in the queue behind it.
+        shared.watch.check_open()?;
         wait_for_log(shared, patience)?;
         let mut guard = self.core();
         let core = guard.open()?;

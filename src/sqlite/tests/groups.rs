@@ -176,3 +176,29 @@ fn an_append_that_the_database_refuses_takes_no_other_with_it() {
     assert_eq!(answers[2], Ok(2));
     assert_eq!(all(&fixture.store, Query::all()), [1, 2]);
 }
+
+#[test]
+fn a_panic_answers_its_group_and_closes_the_store_to_who_waits_behind_it() {
+    let mut fixture = Fixture::new();
+    fixture.store.shared.durability.tampering.panic.store(true, SeqCst);
+    let store = &fixture.store;
+    let writer = store.writer.as_ref().unwrap();
+    let start = |count: usize| {
+        let (own, before) = (Arc::clone(store), writer.queued());
+        let events = vec![event("A", &[]); count];
+        let thread = thread::spawn(move || append(&own, events, None));
+        while writer.queued() == before {
+            thread::yield_now();
+        }
+        thread
+    };
+    let core = writer.core();
+    // As many as a group takes, so that the next one is in the group behind it.
+    let answers = [start(16_384), start(1)];
+    drop(core);
+    let statuses = answers.map(|answer| answer.join().unwrap().unwrap_err().status);
+    assert_eq!(statuses, [Status::Internal, Status::Closed]);
+    assert_eq!(append(store, vec![event("A", &[])], None).unwrap_err().status, Status::Closed);
+    fixture.reopen();
+    assert_eq!(fixture.store.head(&Call::default()), Ok(16_384));
+}
