@@ -1,7 +1,12 @@
 # The short names of what is done most. CMakePresets.json and CMakeLists.txt do the work.
 
-.PHONY: demo docs install test
+.PHONY: bench demo docs install test
 .SILENT:
+
+# What to run and for how long: make bench BENCH=--quick; BENCH=--help tells the rest.
+bench:
+	./bootstrap
+	cargo run --release -p dcb-bench -- $(BENCH)
 
 demo:
 	./bootstrap

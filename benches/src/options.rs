@@ -1,0 +1,129 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::stores::Kind;
+
+pub const USAGE: &str = "\
+dcb-bench: libdcb beside other stores, in one process and one run
+
+    --workloads A,B  of append, bulk, read, decide, memory, large, open (all)
+    --stores A,B     of libdcb, tephra, umadb, plain (all)
+    --rounds N       how often each store runs each workload (5)
+    --seconds S      how long one run of a store takes (2)
+    --events N       events of a bulk load, and of the stores that are read (1000000)
+    --small N        events of the small store of `large` (100000)
+    --large N        events of the large store of `large` and `open` (10000000)
+    --data FOLDER    where the stores lie, on a disk (target/bench/data)
+    --out FOLDER     where benchmark.md and benchmark.svg go (target/bench)
+    --quick          rounds 3, seconds 0.5, events 100000, small 20000, large 200000
+";
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    pub workloads: Vec<String>,
+    pub stores: Vec<Kind>,
+    pub rounds: u64,
+    pub time: Duration,
+    pub events: u64,
+    pub small: u64,
+    pub large: u64,
+    pub data: PathBuf,
+    pub out: PathBuf,
+}
+
+impl Options {
+    pub const WORKLOADS: [&str; 7] =
+        ["append", "bulk", "read", "decide", "memory", "large", "open"];
+
+    /// Reads the arguments; the error is a line for the caller.
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Options {
+            workloads: Self::WORKLOADS.map(str::to_owned).to_vec(),
+            stores: Kind::ALL.to_vec(),
+            rounds: 5,
+            time: Duration::from_secs(2),
+            events: 1_000_000,
+            small: 100_000,
+            large: 10_000_000,
+            data: PathBuf::from("target/bench/data"),
+            out: PathBuf::from("target/bench"),
+        };
+        while let Some(name) = arguments.next() {
+            if name == "--help" {
+                return Err("what there is to choose, and what is chosen else".to_owned());
+            }
+            if name == "--quick" {
+                options.rounds = 3;
+                options.time = Duration::from_millis(500);
+                (options.events, options.small, options.large) = (100_000, 20_000, 200_000);
+                continue;
+            }
+            let value = arguments.next().ok_or_else(|| format!("{name}: needs a value"))?;
+            match name.as_str() {
+                "--workloads" => options.workloads = words(&name, &value, &Self::WORKLOADS)?,
+                "--stores" => {
+                    let chosen = words(&name, &value, &Kind::ALL.map(Kind::word))?;
+                    options.stores.retain(|kind| chosen.iter().any(|word| word == kind.word()));
+                }
+                "--rounds" => options.rounds = number(&name, &value)?,
+                "--seconds" => {
+                    options.time = value
+                        .parse()
+                        .ok()
+                        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                        .ok_or_else(|| format!("{name}: {value} is not a time"))?;
+                }
+                "--events" => options.events = number(&name, &value)?,
+                "--small" => options.small = number(&name, &value)?,
+                "--large" => options.large = number(&name, &value)?,
+                "--data" => options.data = PathBuf::from(value),
+                "--out" => options.out = PathBuf::from(value),
+                _ => return Err(format!("{name}: there is no such option")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn number(name: &str, value: &str) -> Result<u64, String> {
+    match value.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(format!("{name}: {value} is not a number above 0")),
+    }
+}
+
+fn words(name: &str, value: &str, known: &[&str]) -> Result<Vec<String>, String> {
+    value
+        .split(',')
+        .map(|word| match known.contains(&word) {
+            true => Ok(word.to_owned()),
+            false => Err(format!("{name}: {word} is not one of {}", known.join(", "))),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, String> {
+        Options::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn what_is_given_is_taken_and_the_rest_stays() {
+        let options = parse("--quick --stores tephra,libdcb --events 7 --seconds 0.25").unwrap();
+        assert_eq!(options.stores, [Kind::Libdcb, Kind::Tephra]);
+        assert_eq!((options.rounds, options.events, options.large), (3, 7, 200_000));
+        assert_eq!(options.time, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in ["--rounds", "--rounds 0", "--seconds -1", "--stores x", "--wat 1"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What was measured, as markdown.
+
+use std::fmt::Write;
+
+use crate::measure::{Sample, Spread};
+use crate::stores::Kind;
+
+/// A workload and what each store made of it, round by round.
+pub struct Row {
+    pub title: String,
+    pub unit: &'static str,
+    /// What libdcb is to reach.
+    pub goal: Goal,
+    pub cells: Vec<(Kind, Vec<Sample>)>,
+}
+
+/// How many times as fast as another store libdcb is to be.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Goal {
+    pub tephra: Option<f64>,
+    pub umadb: Option<f64>,
+}
+
+impl Goal {
+    pub fn tephra(times: f64) -> Self {
+        Goal { tephra: Some(times), umadb: None }
+    }
+
+    pub fn and_umadb(self, times: f64) -> Self {
+        Goal { umadb: Some(times), ..self }
+    }
+
+    fn over(self, rival: Kind) -> Option<f64> {
+        match rival {
+            Kind::Tephra => self.tephra,
+            Kind::Umadb => self.umadb,
+            Kind::Libdcb | Kind::Plain => None,
+        }
+    }
+}
+
+impl Row {
+    pub fn samples(&self, kind: Kind) -> &[Sample] {
+        self.cells.iter().find(|cell| cell.0 == kind).map_or(&[], |cell| &cell.1)
+    }
+
+    pub fn rate(&self, kind: Kind) -> Option<Spread> {
+        Spread::of(self.samples(kind).iter().map(|sample| sample.rate))
+    }
+
+    /// How many times as fast as `rival` libdcb was, in each round.
+    pub fn ratio(&self, rival: Kind) -> Option<Spread> {
+        let pairs = self.samples(Kind::Libdcb).iter().zip(self.samples(rival));
+        Spread::of(pairs.map(|(own, other)| own.rate / other.rate))
+    }
+}
+
+/// All of a run.
+#[derive(Default)]
+pub struct Report {
+    pub rows: Vec<Row>,
+    /// Tables and lines of their own, in markdown.
+    pub sections: Vec<(String, String)>,
+}
+
+impl Report {
+    pub fn markdown(&self) -> String {
+        let mut text = String::new();
+        if !self.rows.is_empty() {
+            self.rates(&mut text);
+            self.latencies(&mut text);
+        }
+        for (title, section) in &self.sections {
+            let _ = write!(text, "\n### {title}\n\n{section}");
+        }
+        text
+    }
+
+    fn kinds(&self) -> Vec<Kind> {
+        let ran = |kind: &Kind| self.rows.iter().any(|row| !row.samples(*kind).is_empty());
+        Kind::ALL.into_iter().filter(ran).collect()
+    }
+
+    fn rates(&self, text: &mut String) {
+        let kinds = self.kinds();
+        let rivals: Vec<Kind> =
+            kinds.iter().copied().filter(|kind| *kind != Kind::Libdcb).collect();
+        let names = kinds.iter().map(|kind| kind.name().to_owned());
+        let over = rivals.iter().map(|kind| format!("libdcb / {}", kind.name()));
+        heading(text, &["workload".to_owned(), "a second".to_owned()], names.chain(over));
+        for row in &self.rows {
+            let _ = write!(text, "| {} | {} |", row.title, row.unit);
+            for kind in &kinds {
+                let _ = write!(
+                    text,
+                    " {} |",
+                    row.rate(*kind).map_or(String::new(), |rate| count(rate.median))
+                );
+            }
+            for rival in &rivals {
+                let _ = write!(text, " {} |", ratio(row.ratio(*rival), row.goal.over(*rival)));
+            }
+            text.push('\n');
+        }
+    }
+
+    fn latencies(&self, text: &mut String) {
+        let kinds = self.kinds();
+        text.push_str("\n### One operation: median / 99th percentile, in µs\n\n");
+        heading(text, &["workload".to_owned()], kinds.iter().map(|kind| kind.name().to_owned()));
+        for row in &self.rows {
+            let _ = write!(text, "| {} |", row.title);
+            for kind in &kinds {
+                let _ = write!(text, " {} |", percentiles(row.samples(*kind)));
+            }
+            text.push('\n');
+        }
+    }
+}
+
+/// The head of a table: some columns of text, then columns of numbers.
+pub fn heading(text: &mut String, words: &[String], numbers: impl Iterator<Item = String>) {
+    let mut rule = String::from("|");
+    text.push('|');
+    for word in words {
+        let _ = write!(text, " {word} |");
+        rule.push_str(" --- |");
+    }
+    for number in numbers {
+        let _ = write!(text, " {number} |");
+        rule.push_str(" ---: |");
+    }
+    let _ = writeln!(text, "\n{rule}");
+}
+
+/// `1.52 (1.40..1.66)`, bold where it reaches its goal, else with the goal beside it.
+pub fn ratio(ratio: Option<Spread>, goal: Option<f64>) -> String {
+    let Some(Spread { min, median, max }) = ratio else { return String::new() };
+    let ends = format!("({min:.2}..{max:.2})");
+    match goal {
+        Some(goal) if median >= goal => format!("**{median:.2}** {ends}"),
+        Some(goal) => format!("{median:.2} {ends}, goal {goal}"),
+        None => format!("{median:.2} {ends}"),
+    }
+}
+
+/// The medians of the rounds' percentiles.
+pub fn percentiles(samples: &[Sample]) -> String {
+    let median = |of: fn(&Sample) -> f64| Spread::of(samples.iter().map(of));
+    match (median(|sample| sample.p50), median(|sample| sample.p99)) {
+        (Some(p50), Some(p99)) => format!("{} / {}", count(p50.median), count(p99.median)),
+        _ => String::new(),
+    }
+}
+
+/// A number with commas between its thousands, and a decimal if it is small.
+pub fn count(number: f64) -> String {
+    if number < 100.0 {
+        return format!("{number:.1}");
+    }
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_commas() {
+        let texts = [3.25, 999.4, 1000.0, 123_456.0, 1_234_567.0].map(count);
+        assert_eq!(texts, ["3.2", "999", "1,000", "123,456", "1,234,567"]);
+    }
+
+    #[test]
+    fn a_ratio_tells_whether_it_reaches_its_goal() {
+        let spread = Some(Spread { min: 1.0, median: 1.5, max: 2.0 });
+        assert_eq!(ratio(spread, Some(1.5)), "**1.50** (1.00..2.00)");
+        assert_eq!(ratio(spread, Some(1.6)), "1.50 (1.00..2.00), goal 1.6");
+        assert_eq!(ratio(spread, None), "1.50 (1.00..2.00)");
+        assert_eq!(ratio(None, Some(1.5)), "");
+    }
+
+    #[test]
+    fn ratios_are_of_the_same_round() {
+        let at = |rate| Sample { rate, ..Sample::default() };
+        let row = Row {
+            title: String::new(),
+            unit: "",
+            goal: Goal::default(),
+            cells: vec![
+                (Kind::Libdcb, vec![at(10.0), at(30.0)]),
+                (Kind::Tephra, vec![at(5.0), at(10.0)]),
+            ],
+        };
+        assert_eq!(row.ratio(Kind::Tephra), Some(Spread { min: 2.0, median: 2.5, max: 3.0 }));
+        assert_eq!(row.ratio(Kind::Umadb), None);
+    }
+}

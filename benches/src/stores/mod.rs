@@ -1,0 +1,104 @@
+//! The stores that are measured, each driven as its callers would.
+
+mod libdcb;
+mod plain;
+mod tephra;
+mod umadb;
+
+use std::path::Path;
+
+use crate::load::Event;
+
+pub use libdcb::{Libdcb, append_request, read_request};
+
+/// An append: its events, and the condition that none with this tag lies above `after`.
+pub struct Append<'a> {
+    pub events: &'a [Event],
+    pub condition: Option<(&'a str, u64)>,
+}
+
+/// What came of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Stored,
+    Refused,
+}
+
+/// How a read hands over its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    Structs,
+    Json,
+}
+
+/// What a read gave: how many events, the bytes of what was looked at, and the position up to
+/// which a condition need not look.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Found {
+    pub events: u64,
+    pub bytes: u64,
+    pub position: u64,
+}
+
+impl Found {
+    /// Looks at one event, as any caller would at least.
+    pub fn look(&mut self, event_type: &[u8], data: &[u8]) {
+        self.events += 1;
+        self.bytes +=
+            (std::hint::black_box(event_type).len() + std::hint::black_box(data).len()) as u64;
+    }
+}
+
+/// A store under measurement.
+pub trait Subject: Send + Sync {
+    /// Appends durably.
+    fn append(&self, append: &Append<'_>) -> Outcome;
+
+    /// Reads the events that have this tag, or all.
+    fn read(&self, tag: Option<&str>, form: Form) -> Found;
+}
+
+/// The stores, in the order in which they are run and shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Libdcb,
+    Tephra,
+    Umadb,
+    Plain,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 4] = [Kind::Libdcb, Kind::Tephra, Kind::Umadb, Kind::Plain];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Libdcb => "libdcb",
+            Kind::Tephra => "Tephra",
+            Kind::Umadb => "UmaDB",
+            Kind::Plain => "plain SQLite",
+        }
+    }
+
+    /// The name on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Libdcb => "libdcb",
+            Kind::Tephra => "tephra",
+            Kind::Umadb => "umadb",
+            Kind::Plain => "plain",
+        }
+    }
+
+    /// Opens the store in a folder, creating it if it is not there.
+    pub fn open(self, folder: &Path) -> Box<dyn Subject> {
+        std::fs::create_dir_all(folder).expect("a folder for the store");
+        match self {
+            Kind::Libdcb => {
+                Box::new(Libdcb::open(&format!("sqlite:{}/store.db", folder.display())))
+            }
+            Kind::Tephra => Box::new(tephra::Tephra::open(folder)),
+            Kind::Umadb => Box::new(umadb::Umadb::open(folder)),
+            Kind::Plain => Box::new(plain::Plain::open(&folder.join("store.db"))),
+        }
+    }
+}
