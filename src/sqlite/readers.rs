@@ -1,5 +1,6 @@
 //! The connections that read.
 
+use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
@@ -27,6 +28,9 @@ pub struct Readers {
 struct State {
     idle: Vec<Reader>,
     open: usize,
+    /// The tickets of those who wait, the first to come in front.
+    waiting: VecDeque<u64>,
+    last_ticket: u64,
     closed: bool,
 }
 
@@ -59,27 +63,33 @@ impl Readers {
         state.idle.push(Reader { connection, decoder: Decoder::default() });
     }
 
-    /// A connection, until it is dropped.
+    /// A connection, until it is dropped; to those who wait, in the order in which they came: who
+    /// has just given one back would otherwise be the first to have it again.
     pub fn get(&self, patience: &Patience) -> Result<Lent<'_>> {
         let mut state = self.state();
-        loop {
+        if state.waiting.is_empty()
+            && let Some(lent) = self.take(&mut state)
+        {
+            drop(state);
+            return lent.opened();
+        }
+        let ticket = state.last_ticket + 1;
+        state.last_ticket = ticket;
+        state.waiting.push_back(ticket);
+        let outcome = loop {
             if state.closed {
-                return Err(Error::new(Status::Closed, "the store is closed"));
+                break Err(Error::new(Status::Closed, "the store is closed"));
             }
-            if let Some(reader) = state.idle.pop() {
-                return Ok(Lent { readers: self, reader: Some(reader) });
+            if state.waiting.front() == Some(&ticket)
+                && let Some(lent) = self.take(&mut state)
+            {
+                break Ok(lent);
             }
-            if state.open < MAX_READERS {
-                state.open += 1;
-                drop(state);
-                // Counted before it is open; given back by the drop if that fails.
-                let mut lent = Lent { readers: self, reader: None };
-                lent.reader = Some(Reader::open(&self.place, self.role)?);
-                return Ok(lent);
+            if let Err(error) = patience.check_cancel() {
+                break Err(error);
             }
-            patience.check_cancel()?;
             if patience.is_over() {
-                return Err(busy());
+                break Err(busy());
             }
             state = match patience.nap(None) {
                 None => self.returned.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -88,7 +98,31 @@ impl Readers {
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
+        };
+        state.waiting.retain(|own| *own != ticket);
+        // There may be a connection for the next one, too.
+        let others_wait = !state.waiting.is_empty();
+        drop(state);
+        if others_wait {
+            self.returned.notify_all();
         }
+        outcome.and_then(Lent::opened)
+    }
+
+    /// One that is idle, or the place of one that is still to be opened; `None`: all are lent out.
+    fn take(&self, state: &mut State) -> Option<Lent<'_>> {
+        if state.closed {
+            return None;
+        }
+        let reader = state.idle.pop();
+        if reader.is_none() {
+            if state.open == MAX_READERS {
+                return None;
+            }
+            // Counted before it is open; given back by the drop if that fails.
+            state.open += 1;
+        }
+        Some(Lent { readers: self, reader })
     }
 
     /// Closes the connections; those that are lent out, when they come back.
@@ -113,6 +147,16 @@ pub struct Lent<'a> {
     reader: Option<Reader>,
 }
 
+impl Lent<'_> {
+    /// Opens the connection if that is still to be done. Not under the lock.
+    fn opened(mut self) -> Result<Self> {
+        if self.reader.is_none() {
+            self.reader = Some(Reader::open(&self.readers.place, self.readers.role)?);
+        }
+        Ok(self)
+    }
+}
+
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         let mut state = self.readers.state();
@@ -124,7 +168,7 @@ impl Drop for Lent<'_> {
                 drop(gone);
             }
         }
-        self.readers.returned.notify_one();
+        self.readers.returned.notify_all();
     }
 }
 

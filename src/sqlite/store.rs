@@ -20,7 +20,7 @@ use super::segments::SegmentsCache;
 use super::shared::{Chores, OwnEvents, SEGMENT_EVENTS, Shared};
 use super::view::{TAIL_EVENTS, Tail, View};
 use super::writer::Writer;
-use crate::call::{Call, Patience};
+use crate::call::{Call, Patience, Timeout};
 use crate::domain::{AppendRequest, Reading};
 use crate::error::{Error, Result, Status};
 use crate::index::Progress;
@@ -42,7 +42,7 @@ pub struct SqliteStore {
     /// `None`: read-only.
     pub(super) writer: Option<Arc<Writer>>,
     /// `None`: a database in memory, with one connection for all.
-    readers: Option<Readers>,
+    pub(super) readers: Option<Readers>,
     maintenance: Mutex<Option<JoinHandle<()>>>,
     /// Held by the one waiter that looks for the events of other processes for all.
     poller: Mutex<()>,
@@ -409,14 +409,14 @@ impl Store for SqliteStore {
         call: &Call,
         sink: &mut dyn Sink,
     ) -> Result<()> {
-        let patience = self.start(call, self.shared.busy_timeout)?;
+        let mut patience = self.start(call, self.shared.busy_timeout)?;
         let mut left = Batch { max_bytes: batch.max_bytes.max(1), ..batch };
         if left.max_events == 0 {
             return Ok(());
         }
         while !self.read_some(reading, &mut left, &patience, sink)? {
-            self.shared.watch.check_open()?;
-            patience.check_cancel()?;
+            // It is how long one lock may be waited for, however long the read is.
+            patience = self.start(call, self.shared.busy_timeout)?;
         }
         Ok(())
     }
@@ -428,12 +428,18 @@ impl Store for SqliteStore {
 
     fn wait(&self, after: i64, call: &Call) -> Result<i64> {
         let patience = self.start(call, None)?;
+        let at_once = Call { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
         loop {
             // One waiter looks for all: what it sees wakes the others.
             let polls = self.poller.try_lock();
             if polls.is_ok() {
-                let head = self.look(&self.shared.patience())?;
-                self.shared.watch.publish(head);
+                // It waits for nothing but an event: if all connections are in use, or a lock is
+                // held, those who have them look.
+                match self.look(&at_once) {
+                    Ok(head) => self.shared.watch.publish(head),
+                    Err(error) if error.status == Status::Busy => {}
+                    Err(error) => return Err(error),
+                }
             }
             // Who does not poll takes over soon after the one who does is gone.
             if let Some(head) = self.shared.watch.wait_above(after, &patience, Some(POLL))? {

@@ -301,6 +301,9 @@ impl View<'_> {
                 (Progress::Reached(position), false) => rest.low = position,
                 (Progress::Reached(position), true) => rest.high = position - 1,
             }
+            if rest.low < rest.high && until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(Progress::Reached(if backwards { rest.high + 1 } else { rest.low }));
+            }
         }
         Ok(Progress::Exhausted)
     }

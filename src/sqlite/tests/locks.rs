@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::sqlite::maintenance::write_segment;
+use crate::sqlite::readers::Lent;
 use crate::{Status, Timeout};
 
 /// Another connection to the file, as another process has one.
@@ -78,4 +79,52 @@ fn appends_go_on_once_the_reader_that_held_the_log_is_gone() {
     assert!(!waits.is_finished());
     stranger.execute_batch("COMMIT").unwrap();
     assert_eq!(waits.join().unwrap(), Ok(last + 1));
+}
+
+/// All the connections that may read at a time.
+fn all_readers(store: &SqliteStore) -> Vec<Lent<'_>> {
+    let at_once = Call { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
+    let readers = store.readers.as_ref().unwrap();
+    std::iter::from_fn(|| readers.get(&at_once).ok()).collect()
+}
+
+#[test]
+fn a_wait_ends_in_time_while_all_connections_are_in_use() {
+    let fixture = Fixture::new();
+    let lent = all_readers(&fixture.store);
+    let call = Call { timeout: Timeout::After(Duration::from_millis(20)), cancel: None };
+    assert_eq!(fixture.store.wait(0, &call).unwrap_err().status, Status::Timeout);
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    assert_eq!(fixture.store.wait(0, &call), Ok(1));
+    drop(lent);
+}
+
+#[test]
+fn more_long_reads_than_connections_take_turns() {
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("A", &[]); 8_000], None).unwrap();
+    let count = all_readers(&fixture.store).len() + 4;
+    // Each read takes longer than it may wait for a connection.
+    let call = Call { timeout: Timeout::After(Duration::from_secs(1)), cancel: None };
+    thread::scope(|scope| {
+        let reads: Vec<_> = (0..count)
+            .map(|_| {
+                scope.spawn(|| {
+                    let all = ReadRequest::new(Query::all(), 0, None, None, false).unwrap();
+                    let mut reading = Reading::new(all);
+                    let batch = Batch { max_events: usize::MAX, max_bytes: usize::MAX };
+                    let mut given = 0;
+                    fixture.store.read(&mut reading, batch, &call, &mut |_: &EventView<'_>| {
+                        given += 1;
+                        thread::sleep(Duration::from_micros(200));
+                        Ok(())
+                    })?;
+                    Ok(given)
+                })
+            })
+            .collect();
+        for read in reads {
+            assert_eq!(read.join().unwrap(), Ok::<_, Error>(8_000));
+        }
+    });
 }
