@@ -202,8 +202,10 @@ fn open_file(
 
 /// Judges a file without changing a byte of it.
 fn judge_unchanged(place: &Place, patience: &Patience) -> Result<Judgement> {
-    let connection = connect(place, Role::Read)?;
-    match retry(patience, || judge(&connection)) {
+    // Connecting reads already, so it may meet the journal as well.
+    let judged =
+        connect(place, Role::Read).and_then(|connection| retry(patience, || judge(&connection)));
+    match judged {
         // The journal of a transaction that a crash cut off. Where that was the very first one,
         // of a file that has no content yet, whoever writes next undoes it.
         Err(error)

@@ -3,6 +3,7 @@
 mod groups;
 mod index;
 mod locks;
+mod opening;
 mod processes;
 
 use std::path::PathBuf;
