@@ -11,6 +11,15 @@ set(DCB_CARGO_TARGET_DIR
     "${PROJECT_BINARY_DIR}/cargo"
     CACHE PATH "Where cargo builds")
 option(DCB_SYSTEM_SQLITE "Link the system's SQLite instead of the bundled one" OFF)
+set(dcb_least_sqlite 3.45.3) # rusqlite calls functions that older ones do not have
+set(dcb_sqlite_target "")
+set(dcb_pc_requires "")
+if(DCB_SYSTEM_SQLITE)
+    set(dcb_sqlite_target SQLite::SQLite3)
+    set(dcb_pc_requires "sqlite3 >= ${dcb_least_sqlite}")
+    find_package(SQLite3 ${dcb_least_sqlite} REQUIRED)
+    set_target_properties(SQLite::SQLite3 PROPERTIES IMPORTED_GLOBAL TRUE)
+endif()
 
 if(CMAKE_BUILD_TYPE STREQUAL "Debug")
     set(dcb_cargo_profile dev)
@@ -50,9 +59,7 @@ add_custom_target(
 # The system's libraries that Rust's standard library calls, as rustc reports them
 # (--print native-static-libs): what a program that links libdcb.a has to name.
 set(DCB_STATIC_LINK_LIBRARIES gcc_s util rt pthread m dl c)
-if(DCB_SYSTEM_SQLITE)
-    list(PREPEND DCB_STATIC_LINK_LIBRARIES sqlite3)
-endif()
+set(dcb_static_needs ${dcb_sqlite_target} ${DCB_STATIC_LINK_LIBRARIES})
 
 add_library(dcb::shared SHARED IMPORTED GLOBAL)
 set_target_properties(dcb::shared PROPERTIES IMPORTED_LOCATION "${dcb_shared}"
@@ -61,7 +68,7 @@ set_target_properties(dcb::shared PROPERTIES IMPORTED_LOCATION "${dcb_shared}"
 add_library(dcb::static STATIC IMPORTED GLOBAL)
 set_target_properties(
     dcb::static PROPERTIES IMPORTED_LOCATION "${dcb_static}"
-                           INTERFACE_LINK_LIBRARIES "${DCB_STATIC_LINK_LIBRARIES}")
+                           INTERFACE_LINK_LIBRARIES "${dcb_static_needs}")
 
 set(dcb_include_dirs "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/bindings/cpp/include")
 foreach(library dcb::shared dcb::static)

@@ -30,3 +30,7 @@ add_check(consumer-debian "${CMAKE_CURRENT_LIST_DIR}/debian.sh" "${dcb_root}"
           "${consumers_dir}/debian" "-DCMAKE_BUILD_TYPE=${CMAKE_BUILD_TYPE}"
           "-DDCB_CARGO_TARGET_DIR=${DCB_CARGO_TARGET_DIR}" "-DDCB_SYSTEM_SQLITE=${DCB_SYSTEM_SQLITE}")
 set_tests_properties(consumer-debian PROPERTIES RESOURCE_LOCK cargo SKIP_RETURN_CODE 77)
+
+add_check(consumer-system-sqlite "${consumers_run}" system-sqlite "${dcb_root}"
+          "${consumers_dir}/system-sqlite" "${dcb_least_sqlite}")
+set_tests_properties(consumer-system-sqlite PROPERTIES RESOURCE_LOCK cargo SKIP_RETURN_CODE 77)
