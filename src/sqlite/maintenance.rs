@@ -173,6 +173,14 @@ impl Maintenance {
     pub fn run(mut self) {
         loop {
             let waking = self.shared.chores.sleep(IDLE);
+            if self.shared.durability.failure().is_some() {
+                // The log may have a hole on the disk that no further sync tells of: nothing of it
+                // goes into the database before the store is opened again.
+                match waking {
+                    Waking::Ended => return,
+                    Waking::Due | Waking::Idle => continue,
+                }
+            }
             // A chore that fails meets its cause again, or the appends do and report it.
             match waking {
                 Waking::Ended => {

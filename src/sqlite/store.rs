@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::connection::{
     Place, Role, busy, connect, from_sqlite, is_busy, retry, retry_busy, wait_for_lock,
@@ -461,8 +462,14 @@ impl Store for SqliteStore {
             readers.close();
         }
         if let Some(writer) = &self.writer {
-            // The last to leave: SQLite brings the log into the database.
-            drop(writer.close());
+            // The last to leave: SQLite brings the log into the database, unless it is not to be
+            // trusted.
+            let connection = writer.close();
+            if let (Some(connection), Some(_)) = (&connection, self.shared.durability.failure()) {
+                let leave_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+                let _ = connection.set_db_config(leave_log, true);
+            }
+            drop(connection);
         }
     }
 }

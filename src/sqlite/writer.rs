@@ -363,6 +363,9 @@ impl Writer {
     fn begin(&self, shared: &Shared, patience: &Patience) -> Result<CoreGuard<'_>> {
         // A leader that failed badly has closed the store to those in the queue behind it.
         shared.watch.check_open()?;
+        if let Some(failure) = shared.durability.failure() {
+            return Err(failure);
+        }
         wait_for_log(shared, patience)?;
         let mut guard = self.core();
         let core = guard.open()?;

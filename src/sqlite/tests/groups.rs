@@ -202,3 +202,43 @@ fn a_panic_answers_its_group_and_closes_the_store_to_who_waits_behind_it() {
     fixture.reopen();
     assert_eq!(fixture.store.head(&Call::default()), Ok(16_384));
 }
+
+#[test]
+fn after_a_failed_sync_nothing_of_the_log_goes_into_the_database() {
+    let fixture = Fixture::new();
+    let tampering = &fixture.store.shared.durability.tampering;
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    tampering.fail.store(true, SeqCst);
+    let stored = vec![event("B", &[]); 20];
+    assert_eq!(append(&fixture.store, stored, None).unwrap_err().status, Status::Io);
+    let before = std::fs::read(fixture.path()).unwrap();
+    // Longer than maintenance sleeps when there is nothing to do.
+    thread::sleep(Duration::from_millis(700));
+    fixture.store.close();
+    assert!(std::fs::read(fixture.path()).unwrap() == before, "the database has changed");
+    assert_eq!(open(fixture.path()).head(&Call::default()), Ok(21));
+}
+
+#[test]
+fn after_a_failed_sync_the_queue_is_refused() {
+    let fixture = Fixture::new();
+    let tampering = &fixture.store.shared.durability.tampering;
+    tampering.fail.store(true, SeqCst);
+    let writer = fixture.store.writer.as_ref().unwrap();
+    let core = writer.core();
+    let start = |count: usize| {
+        let (own, before) = (Arc::clone(&fixture.store), writer.queued());
+        let thread = thread::spawn(move || append(&own, vec![event("A", &[]); count], None));
+        while writer.queued() == before {
+            thread::yield_now();
+        }
+        thread
+    };
+    // As many as a group takes, and a group behind it.
+    let answers = [start(16_384), start(1)];
+    drop(core);
+    for answer in answers {
+        assert_eq!(answer.join().unwrap().unwrap_err().status, Status::Io);
+    }
+    assert_eq!(fixture.store.shared.tail.read(crate::sqlite::view::Generations::head), 16_384);
+}
