@@ -100,6 +100,12 @@ impl Segments {
         self.list.last().map_or(0, |segment| segment.high)
     }
 
+    /// An index of events that are not there would hide those that take their positions: from
+    /// the mark down it is asked alone.
+    pub fn check(&self, snapshot: Snapshot) -> Result<()> {
+        if self.mark() <= snapshot.head { Ok(()) } else { Err(damaged()) }
+    }
+
     /// Reads the list, as the connection's transaction sees it.
     fn load(connection: &Connection, version: i64, known: &Segments) -> Result<Self> {
         let mut statement = connection
@@ -391,6 +397,7 @@ impl SegmentsCache {
         let transaction = connection.unchecked_transaction().map_err(from_sqlite)?;
         let snapshot = Snapshot::take(&transaction).map_err(from_sqlite)?;
         let segments = self.at_version(&transaction, snapshot.version)?;
+        segments.check(snapshot)?;
         Ok((snapshot, segments))
     }
 

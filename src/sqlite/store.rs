@@ -185,7 +185,7 @@ fn open_file(
     let writer = Arc::new(Writer::new(connection));
     if behind > TAIL_EVENTS as i64 {
         // The index is missing, or far behind: it is made anew before anything is answered.
-        while write_segment(&shared, &writer, SEGMENT_EVENTS)? {}
+        while retry(patience, || write_segment(&shared, &writer, SEGMENT_EVENTS))? {}
     }
     let maintenance =
         Maintenance::new(Arc::clone(&shared), Arc::clone(&writer), connect(&place, Role::Write)?);

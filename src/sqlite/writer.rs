@@ -493,6 +493,7 @@ fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Resul
     let _ = shared.make_room();
     let snapshot = Snapshot::take(connection).map_err(from_sqlite)?;
     let segments = shared.segments.at_version(connection, snapshot.version)?;
+    segments.check(snapshot)?;
     let known = shared.tail.read(Generations::head);
     shared.tail.catch_up(connection, decoder, snapshot, segments.mark())?;
     if shared.own.begin(snapshot.head) {

@@ -258,3 +258,25 @@ fn a_damaged_block_is_told_and_not_believed() {
     let error = positions(&fixture.store, request).unwrap_err();
     assert_eq!(error.status, crate::Status::Corrupt);
 }
+
+#[test]
+fn an_index_of_events_that_are_not_there_is_told_and_not_believed() {
+    let mut fixture = Fixture::new();
+    append(&fixture.store, some_events(0, 200), None).unwrap();
+    fixture.store.close();
+    let cut = "DROP TRIGGER dcb_events_no_delete; DELETE FROM dcb_events WHERE position > 100; \
+               CREATE TRIGGER dcb_events_no_delete BEFORE DELETE ON dcb_events \
+               BEGIN SELECT RAISE(ABORT, 'dcb: an event is never deleted'); END";
+    Connection::open(fixture.path()).unwrap().execute_batch(cut).unwrap();
+    let opened = |read_only| {
+        let options = Options { read_only, ..Options::default() };
+        SqliteStore::open(Place::File(fixture.path()), &options).map(drop).unwrap_err().status
+    };
+    assert_eq!([opened(false), opened(true)], [crate::Status::Corrupt; 2]);
+    // As the page on the file format tells.
+    let anew = "DELETE FROM dcb_postings; DELETE FROM dcb_filters; DELETE FROM dcb_segments; \
+                UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'";
+    Connection::open(fixture.path()).unwrap().execute_batch(anew).unwrap();
+    fixture.store = open(fixture.path());
+    check_all(&fixture.store, &some_events(0, 100));
+}
