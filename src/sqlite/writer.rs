@@ -522,7 +522,12 @@ fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Resul
                 Error::new(Status::Io, "the database ended the transaction by itself")
             }));
         }
-        outcomes.push(Outcome::new(answer));
+        let mut outcome = Outcome::new(answer);
+        if matches!(&outcome.answer, Err(error) if error.status == Status::DuplicateId) {
+            // It names the first stored event that it meets, and may be because of a later one.
+            outcome.rests_on = staged.head;
+        }
+        outcomes.push(outcome);
     }
     if stored.is_empty() {
         rollback(connection);

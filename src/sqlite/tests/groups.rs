@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::*;
+use crate::domain::EventId;
 use crate::{Cancel, Status, Timeout};
 
 /// Runs the appends in one group: they queue up while the test holds the core.
@@ -241,4 +242,35 @@ fn after_a_failed_sync_the_queue_is_refused() {
         assert_eq!(answer.join().unwrap().unwrap_err().status, Status::Io);
     }
     assert_eq!(fixture.store.shared.tail.read(crate::sqlite::view::Generations::head), 16_384);
+}
+
+#[test]
+fn a_duplicate_rests_on_every_event_that_it_met() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let with_id = |id: &str, event_type: &str| {
+        let mut builder = EventBuilder::new(EventType::new(event_type).unwrap());
+        builder.id(EventId::new(id).unwrap());
+        builder.build()
+    };
+    append(store, vec![with_id("a", "A")], None).unwrap();
+    store.shared.durability.tampering.fail.store(true, SeqCst);
+    let writer = store.writer.as_ref().unwrap();
+    let core = writer.core();
+    let start = |events: Vec<Event>| {
+        let (own, before) = (Arc::clone(store), writer.queued());
+        let thread = thread::spawn(move || append(&own, events, None));
+        while writer.queued() == before {
+            thread::yield_now();
+        }
+        thread
+    };
+    let answers = [
+        start(vec![with_id("b", "B")]),
+        // The first is durable; that the second differs is known from one that is not.
+        start(vec![with_id("a", "A"), with_id("b", "other")]),
+    ];
+    drop(core);
+    let statuses = answers.map(|answer| answer.join().unwrap().unwrap_err().status);
+    assert_eq!(statuses, [Status::Io; 2]);
 }
