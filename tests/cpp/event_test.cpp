@@ -4,6 +4,8 @@
 
 #include <dcb/event.hpp>
 
+#include <random>
+
 TEST(a_tag_has_a_key_and_perhaps_a_value) {
     CHECK_EQUAL(dcb::tag("course", "c1").text(), "course:c1");
     CHECK_EQUAL(dcb::tag("url", "http://a").text(), "url:http://a");
@@ -62,6 +64,51 @@ TEST(no_data_can_add_to_a_document) {
         CHECK_THROWS(invalid_argument, store.append(dcb::event("T", {}, value)));
     }
     CHECK_EQUAL(store.head(), 0);
+}
+
+TEST(random_data_adds_nothing_to_a_document) {
+    // Pieces that end values, strings and objects, or go on after them; put together at random.
+    const std::vector<std::string> pieces{"{",        "}",
+                                          "[",        "]",
+                                          ",",        ":",
+                                          "\"",       "\\",
+                                          "\\\"",     "1",
+                                          "-",        "null",
+                                          "\"type\"", " ",
+                                          "\"data\"", "\"tags\"",
+                                          "\n",       "e",
+                                          "{}",       "\x01",
+                                          "\\u0022",  "\"id\":\"i\"",
+                                          "}]",       "},{\"type\":\"X\""};
+    std::minstd_rand random(20261123);
+    dcb::store store("memory:");
+    int stored = 0;
+    int refused = 0;
+    for (int i = 0; i < 20000; ++i) {
+        std::string data;
+        for (auto left = 1 + random() % 8; left > 0; --left) {
+            data += pieces[random() % pieces.size()];
+        }
+        try {
+            store.append(dcb::event("T", {"t"}, data));
+            ++stored;
+        } catch (const dcb::error &e) {
+            CHECK(e.status() == dcb::status::invalid_argument);
+            ++refused;
+            continue;
+        }
+        const dcb::read_result all = store.read_all(dcb::query::all(), [&] {
+            dcb::read_options newest;
+            newest.after = stored - 1;
+            return newest;
+        }());
+        CHECK_EQUAL(all.events.size(), 1u);
+        CHECK_EQUAL(all.events.at(0).type, "T");
+        CHECK(data.find(all.events.at(0).data) != std::string::npos);
+        CHECK(!all.events.at(0).id);
+    }
+    CHECK(stored > 100);
+    CHECK(refused > 100);
 }
 
 TEST(names_are_escaped) {
