@@ -17,6 +17,7 @@ demo:
 docs:
 	./bootstrap docs
 	PATH="$$PATH:target/tools/bin" mdbook build docs
+	doxygen docs/Doxyfile
 	echo "open build/docs/index.html"
 
 # make install PREFIX=/usr DESTDIR=...

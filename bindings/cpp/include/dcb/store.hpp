@@ -170,6 +170,7 @@ class store {
                         const call_options &options = {}) {
         return append_json(append_request(events, conditions), options);
     }
+    /// As above, under one condition.
     std::int64_t append(event_list events, const append_condition &condition,
                         const call_options &options = {}) {
         return append_json(append_request(events, {&condition, 1}), options);
@@ -189,6 +190,7 @@ class store {
                                            const call_options &options = {}) {
         return try_append_json(append_request(events, conditions), options);
     }
+    /// As above, under one condition.
     [[nodiscard]] append_result try_append(event_list events, const append_condition &condition,
                                            const call_options &options = {}) {
         return try_append_json(append_request(events, {&condition, 1}), options);
