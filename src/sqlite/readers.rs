@@ -5,7 +5,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::connection::{Place, Role, busy, connect, from_sqlite, retry_busy};
+use super::connection::{
+    Place, Role, busy, connect, from_sqlite, is_busy, retry_busy, wait_for_lock,
+};
 use super::rows::Decoder;
 use super::view::Snapshot;
 use super::writer::{CoreGuard, Writer};
@@ -194,11 +196,17 @@ impl Reading<'_> {
             }
             Reading::Writers(core) => core.open()?.parts(),
         };
-        run_cached(connection, "BEGIN").map_err(from_sqlite)?;
-        let _end = EndOfTransaction(connection);
-        // SQLite takes its snapshot at the first look, which may meet a lock.
-        let snapshot = retry_busy(patience, || Snapshot::take(connection))?;
-        body(connection, decoder, snapshot)
+        // A statement under way holds its snapshot for every other on the connection: that spares
+        // a BEGIN and an end of it.
+        let mut statement = Snapshot::prepare(connection).map_err(from_sqlite)?;
+        loop {
+            let mut open = statement.query([]).map_err(from_sqlite)?;
+            match Snapshot::of(&mut open) {
+                Ok(snapshot) => return body(connection, decoder, snapshot),
+                Err(error) if is_busy(&error) => wait_for_lock(patience)?,
+                Err(error) => return Err(from_sqlite(error)),
+            }
+        }
     }
 
     /// The snapshot of this moment, without a transaction around it.
@@ -210,21 +218,6 @@ impl Reading<'_> {
             Reading::Writers(core) => core.open()?.parts().0,
         };
         retry_busy(patience, || Snapshot::take(connection))
-    }
-}
-
-fn run_cached(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
-    connection.prepare_cached(sql)?.execute([]).map(drop)
-}
-
-struct EndOfTransaction<'a>(&'a Connection);
-
-impl Drop for EndOfTransaction<'_> {
-    fn drop(&mut self) {
-        // A read transaction has nothing that ending it could fail to keep.
-        if !self.0.is_autocommit() {
-            let _ = run_cached(self.0, "ROLLBACK");
-        }
     }
 }
 

@@ -403,7 +403,11 @@ impl SegmentsCache {
 
     /// The list of version `version`, which is what the connection's transaction sees.
     pub fn at_version(&self, connection: &Connection, version: i64) -> Result<Arc<Segments>> {
-        debug_assert!(!connection.is_autocommit(), "the version and the list are of one snapshot");
+        // In a transaction, or under a statement under way, which is one too.
+        debug_assert!(
+            !connection.is_autocommit() || connection.is_busy(),
+            "the version and the list are of one snapshot"
+        );
         let known = self.newest();
         if known.version == version {
             return Ok(known);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Instant;
 
-use rusqlite::Connection;
+use rusqlite::{CachedStatement, Connection, Rows};
 
 use super::rows::{Decoder, Walk, to_owned};
 use super::search::Disk;
@@ -33,17 +33,21 @@ pub struct Snapshot {
 impl Snapshot {
     /// Takes the snapshot of the connection's transaction; outside of one, of this moment.
     pub fn take(connection: &Connection) -> rusqlite::Result<Self> {
-        connection
-            .prepare_cached(
-                "SELECT (SELECT max(position) FROM dcb_events), \
-                 (SELECT value FROM dcb_meta WHERE key = 'index')",
-            )?
-            .query_row([], |row| {
-                Ok(Snapshot {
-                    head: row.get::<_, Option<i64>>(0)?.unwrap_or(0),
-                    version: row.get(1)?,
-                })
-            })
+        Self::of(&mut Self::prepare(connection)?.query([])?)
+    }
+
+    /// The statement that takes a snapshot, and holds it while it is under way.
+    pub fn prepare(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
+        connection.prepare_cached(
+            "SELECT (SELECT max(position) FROM dcb_events), \
+             (SELECT value FROM dcb_meta WHERE key = 'index')",
+        )
+    }
+
+    /// Takes the snapshot from the rows of [`Snapshot::prepare`].
+    pub fn of(rows: &mut Rows<'_>) -> rusqlite::Result<Self> {
+        let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        Ok(Snapshot { head: row.get::<_, Option<i64>>(0)?.unwrap_or(0), version: row.get(1)? })
     }
 }
 
