@@ -2,7 +2,8 @@
 //!
 //! Processes append to one file through the C interface and write down, outside the store's
 //! folder, what they are about to send and what they were answered. They are killed; then the
-//! file is opened again and held against what they wrote down.
+//! file is opened again and held against what they wrote down. A kill leaves everything that was
+//! written; what a power failure leaves is made from a record of all file calls.
 //!
 //! `DCB_TEST_LONG=1` runs as much as takes hours.
 
@@ -10,7 +11,10 @@
 
 mod check;
 mod client;
+mod disk;
+mod image;
 mod kills;
+mod power;
 mod random;
 mod roles;
 mod work;

@@ -99,6 +99,7 @@ pub fn play() {
     }
     match part.role.as_str() {
         "writer" => write(&part),
+        "power" => crate::power::play(&part),
         other => panic!("no such role: {other}"),
     }
 }

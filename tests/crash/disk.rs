@@ -1,0 +1,386 @@
+//! The system's file calls, as this program makes them: they are recorded, delayed or failed for
+//! the files of one folder, and passed on.
+//!
+//! The linker takes a function that the program defines before one of the C library, so what is
+//! exported here is what SQLite and Rust's standard library call in this process.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, c_char, c_int, c_long, c_void};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A file from its creation to its deletion; a later one of the same name is another.
+pub type FileId = usize;
+/// What stands for the folder itself.
+pub const FOLDER: FileId = 0;
+
+/// Something that happened to the folder, in the order in which it happened.
+#[derive(Debug, Clone)]
+pub enum Step {
+    Create {
+        file: FileId,
+        name: String,
+    },
+    Unlink {
+        name: String,
+    },
+    Write {
+        file: FileId,
+        offset: u64,
+        data: Vec<u8>,
+    },
+    Truncate {
+        file: FileId,
+        len: u64,
+    },
+    /// What was done to the file before this step is durable
+    SyncBegins {
+        file: FileId,
+        sync: usize,
+    },
+    /// from this one on.
+    SyncEnds {
+        sync: usize,
+    },
+    /// What the program has to say.
+    Note(String),
+}
+
+/// A kind of call that can be failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    Open,
+    Read,
+    Write,
+    Truncate,
+    /// SQLite's own.
+    Sync,
+    /// The store's own: it alone calls `fdatasync`.
+    LogSync,
+    Map,
+    Unlink,
+}
+
+/// Which calls fail, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Fault {
+    pub call: Call,
+    /// The first that fails, counted from 1.
+    pub nth: u64,
+    /// Whether all after it fail too.
+    pub for_good: bool,
+    pub errno: c_int,
+    /// A write does half of its work instead, the first time; it fails the next.
+    pub short: bool,
+}
+
+#[derive(Default)]
+struct Disk {
+    /// With a slash at its end; empty: nothing is watched.
+    folder: Vec<u8>,
+    /// The descriptors of files in the folder.
+    open: HashMap<c_int, FileId>,
+    names: HashMap<String, FileId>,
+    files: FileId,
+    syncs: usize,
+    steps: Option<Vec<Step>>,
+    /// What the store itself syncs is not, and nobody is told.
+    forgets_log_syncs: bool,
+    fault: Option<Fault>,
+    /// Calls of the fault's kind so far.
+    calls: u64,
+    failed: u64,
+}
+
+static WATCHING: AtomicBool = AtomicBool::new(false);
+static DISK: Mutex<Option<Disk>> = Mutex::new(None);
+
+fn disk() -> Option<Guard> {
+    if !WATCHING.load(SeqCst) {
+        return None;
+    }
+    Some(Guard(DISK.lock().unwrap_or_else(PoisonError::into_inner)))
+}
+
+struct Guard(MutexGuard<'static, Option<Disk>>);
+
+impl std::ops::Deref for Guard {
+    type Target = Disk;
+    fn deref(&self) -> &Disk {
+        self.0.as_ref().expect("watching")
+    }
+}
+
+impl std::ops::DerefMut for Guard {
+    fn deref_mut(&mut self) -> &mut Disk {
+        self.0.as_mut().expect("watching")
+    }
+}
+
+/// Watches the folder from now on, instead of any other. Nothing of it may be open.
+pub fn watch(folder: &Path) {
+    let mut path = folder.as_os_str().as_encoded_bytes().to_vec();
+    path.push(b'/');
+    let disk = Disk { folder: path, files: FOLDER + 1, ..Disk::default() };
+    *DISK.lock().unwrap_or_else(PoisonError::into_inner) = Some(disk);
+    WATCHING.store(true, SeqCst);
+}
+
+/// Records from now on.
+pub fn record(forgets_log_syncs: bool) {
+    let mut disk = disk().expect("watching");
+    disk.steps = Some(Vec::new());
+    disk.forgets_log_syncs = forgets_log_syncs;
+}
+
+/// Ends recording and gives what was recorded.
+pub fn recorded() -> Vec<Step> {
+    disk().and_then(|mut disk| disk.steps.take()).unwrap_or_default()
+}
+
+/// Records what the program has to say, at this moment.
+pub fn note(text: String) {
+    if let Some(mut disk) = disk() {
+        disk.step(|| Step::Note(text));
+    }
+}
+
+/// Fails calls from now on, or no longer. Gives how many were failed by the last one.
+pub fn fail(fault: Option<Fault>) -> u64 {
+    let mut disk = disk().expect("watching");
+    disk.fault = fault;
+    disk.calls = 0;
+    std::mem::take(&mut disk.failed)
+}
+
+impl Disk {
+    fn step(&mut self, step: impl FnOnce() -> Step) {
+        if let Some(steps) = &mut self.steps {
+            steps.push(step());
+        }
+    }
+
+    /// The name of a path in the folder; the folder's own is empty.
+    fn name(&self, path: *const c_char) -> Option<String> {
+        // SAFETY: what the system would be given.
+        let path = unsafe { CStr::from_ptr(path) }.to_bytes();
+        if !self.folder.is_empty() && path == &self.folder[..self.folder.len() - 1] {
+            return Some(String::new());
+        }
+        let name = path.strip_prefix(self.folder.as_slice())?;
+        Some(String::from_utf8_lossy(name).into_owned())
+    }
+
+    fn opened(&mut self, fd: c_int, name: String) {
+        let file = if name.is_empty() {
+            FOLDER
+        } else if let Some(file) = self.names.get(&name) {
+            *file
+        } else {
+            let file = self.files;
+            self.files += 1;
+            self.names.insert(name.clone(), file);
+            self.step(|| Step::Create { file, name });
+            file
+        };
+        self.open.insert(fd, file);
+    }
+
+    /// The error that a call is to give instead of its work, if any; and whether a write is to do
+    /// half of it first.
+    fn fault(&mut self, call: Call) -> Option<(c_int, bool)> {
+        let fault = self.fault.filter(|fault| fault.call == call)?;
+        self.calls += 1;
+        let hit = self.calls == fault.nth || (self.calls > fault.nth && fault.for_good);
+        if !hit && !(fault.short && self.calls == fault.nth + 1) {
+            return None;
+        }
+        self.failed += 1;
+        Some((fault.errno, fault.short && self.calls == fault.nth))
+    }
+}
+
+fn refuse(errno: c_int) -> c_int {
+    // SAFETY: the thread's own.
+    unsafe { *libc::__errno_location() = errno };
+    -1
+}
+
+/// Gives the file that a descriptor is of, and the disk, if it is watched.
+fn watched(fd: c_int) -> Option<(Guard, FileId)> {
+    let disk = disk()?;
+    let file = *disk.open.get(&fd)?;
+    Some((disk, file))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: libc::mode_t) -> c_int {
+    // SAFETY: the caller's arguments, passed on.
+    let real = || unsafe {
+        libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, flags as c_long, mode as c_long)
+            as c_int
+    };
+    let Some(mut disk) = disk() else { return real() };
+    let Some(name) = disk.name(path) else {
+        drop(disk);
+        return real();
+    };
+    if let Some((errno, _)) = disk.fault(Call::Open) {
+        return refuse(errno);
+    }
+    let fd = real();
+    if fd >= 0 {
+        disk.opened(fd, name);
+    }
+    fd
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn close(fd: c_int) -> c_int {
+    if let Some((mut disk, _)) = watched(fd) {
+        disk.open.remove(&fd);
+    }
+    // SAFETY: the caller's arguments, passed on.
+    unsafe { libc::syscall(libc::SYS_close, fd as c_long) as c_int }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pread64(fd: c_int, buf: *mut c_void, len: usize, offset: i64) -> isize {
+    if let Some((mut disk, _)) = watched(fd)
+        && let Some((errno, _)) = disk.fault(Call::Read)
+    {
+        return refuse(errno) as isize;
+    }
+    // SAFETY: the caller's arguments, passed on.
+    unsafe { libc::syscall(libc::SYS_pread64, fd as c_long, buf, len, offset) as isize }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pwrite64(fd: c_int, buf: *const c_void, len: usize, offset: i64) -> isize {
+    // SAFETY: the caller's arguments, passed on.
+    let real = |len: usize| unsafe {
+        libc::syscall(libc::SYS_pwrite64, fd as c_long, buf, len, offset) as isize
+    };
+    let Some((mut disk, file)) = watched(fd) else { return real(len) };
+    let mut len = len;
+    if let Some((errno, short)) = disk.fault(Call::Write) {
+        if !short || len < 2 {
+            return refuse(errno) as isize;
+        }
+        len /= 2;
+    }
+    let written = real(len);
+    if written > 0 {
+        disk.step(|| {
+            // SAFETY: so many bytes the system has just read there.
+            let data = unsafe { std::slice::from_raw_parts(buf.cast::<u8>(), written as usize) };
+            Step::Write { file, offset: offset as u64, data: data.to_vec() }
+        });
+    }
+    written
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn ftruncate64(fd: c_int, len: i64) -> c_int {
+    let watched = watched(fd);
+    // SAFETY: the caller's arguments, passed on.
+    let real = || unsafe { libc::syscall(libc::SYS_ftruncate, fd as c_long, len) as c_int };
+    let Some((mut disk, file)) = watched else { return real() };
+    if let Some((errno, _)) = disk.fault(Call::Truncate) {
+        return refuse(errno);
+    }
+    let done = real();
+    if done == 0 {
+        disk.step(|| Step::Truncate { file, len: len as u64 });
+    }
+    done
+}
+
+/// What is recorded is durable from the end of the sync on. The real disk has no part in it: a
+/// process that watches a folder syncs nothing at all.
+fn sync(fd: c_int, call: Call, number: c_long) -> c_int {
+    if !WATCHING.load(SeqCst) {
+        // SAFETY: the caller's argument, passed on.
+        return unsafe { libc::syscall(number, fd as c_long) as c_int };
+    }
+    let Some((mut disk, file)) = watched(fd) else { return 0 };
+    if let Some((errno, _)) = disk.fault(call) {
+        return refuse(errno);
+    }
+    if disk.steps.is_none() || (call == Call::LogSync && disk.forgets_log_syncs) {
+        return 0;
+    }
+    let sync = disk.syncs;
+    disk.syncs += 1;
+    disk.step(|| Step::SyncBegins { file, sync });
+    drop(disk);
+    // So that others write, and hope to be read, in the meantime.
+    std::thread::sleep(Duration::from_micros(150));
+    if let Some((mut disk, _)) = watched(fd) {
+        disk.step(|| Step::SyncEnds { sync });
+    }
+    0
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fsync(fd: c_int) -> c_int {
+    sync(fd, Call::Sync, libc::SYS_fsync)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fdatasync(fd: c_int) -> c_int {
+    sync(fd, Call::LogSync, libc::SYS_fdatasync)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
+    // SAFETY: the caller's arguments, passed on.
+    let real =
+        || unsafe { libc::syscall(libc::SYS_unlinkat, libc::AT_FDCWD, path, 0 as c_long) as c_int };
+    let Some(mut disk) = disk() else { return real() };
+    let Some(name) = disk.name(path) else {
+        drop(disk);
+        return real();
+    };
+    if let Some((errno, _)) = disk.fault(Call::Unlink) {
+        return refuse(errno);
+    }
+    let done = real();
+    if done == 0 {
+        disk.names.remove(&name);
+        disk.step(|| Step::Unlink { name });
+    }
+    done
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn mmap64(
+    address: *mut c_void,
+    len: usize,
+    protection: c_int,
+    flags: c_int,
+    fd: c_int,
+    offset: i64,
+) -> *mut c_void {
+    if fd >= 0
+        && let Some((mut disk, _)) = watched(fd)
+        && let Some((errno, _)) = disk.fault(Call::Map)
+    {
+        refuse(errno);
+        return libc::MAP_FAILED;
+    }
+    // SAFETY: the caller's arguments, passed on.
+    unsafe {
+        libc::syscall(
+            libc::SYS_mmap,
+            address,
+            len,
+            protection as c_long,
+            flags as c_long,
+            fd as c_long,
+            offset,
+        ) as *mut c_void
+    }
+}

@@ -1,0 +1,202 @@
+//! Power failures: what was written but not synced may be there, or not, or in part.
+//!
+//! A run is recorded call by call. For any moment of it, what may be found after a power failure
+//! is made from the record, opened, and held against what the store had answered until then.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED};
+use dcb::testing::Flaw;
+use tempfile::TempDir;
+
+use crate::check::{Known, check};
+use crate::client::Store;
+use crate::disk::{self, Step};
+use crate::image::{Disk, Fate};
+use crate::random::Random;
+use crate::roles::{Part, open};
+use crate::times;
+use crate::work::Append;
+
+const THREADS: u64 = 4;
+const RECORDING_IMAGES: u64 = 100;
+
+/// Appends from several threads to one file that is open twice, while others read; all of it is
+/// recorded.
+fn run(forgets_log_syncs: bool, seed: u64) -> Vec<Step> {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.db");
+    let mut random = Random::new(seed);
+    disk::watch(folder.path());
+    disk::record(forgets_log_syncs);
+    for round in 0..2 {
+        let stores = [(); 2].map(|()| open(&path).expect("nothing is wrong with the file"));
+        let over = AtomicBool::new(false);
+        let appends = 10 + random.below(30);
+        std::thread::scope(|scope| {
+            for store in &stores {
+                scope.spawn(|| {
+                    while !over.load(SeqCst) {
+                        let seen = store.head().expect("the head");
+                        disk::note(format!("seen 0 {seen}"));
+                        let read = store.read(r#"{"backwards":true,"limit":1}"#).expect("a read");
+                        disk::note(format!("seen 0 {}", read.position));
+                        std::thread::sleep(std::time::Duration::from_micros(100));
+                    }
+                });
+            }
+            let writers: Vec<_> = (0..THREADS)
+                .map(|thread| {
+                    let store = &stores[thread as usize % stores.len()];
+                    let writer = seed % (1 << 20) * THREADS + thread;
+                    scope.spawn(move || {
+                        for number in (0..appends).map(|number| round * 1_000 + number) {
+                            append(store, writer, number);
+                        }
+                    })
+                })
+                .collect();
+            for writer in writers {
+                writer.join().unwrap();
+            }
+            over.store(true, SeqCst);
+        });
+    }
+    disk::recorded()
+}
+
+fn append(store: &Store, writer: u64, number: u64) {
+    disk::note(format!("{writer} sends {number}"));
+    let answer = match store.append(&Append::new(writer, number).request()) {
+        Ok(last) => format!("stored {number} {last}"),
+        Err(failure) if failure.status == DCB_CONDITION_FAILED => {
+            format!("refused {number} {}", failure.position)
+        }
+        Err(failure) if failure.status == DCB_BUSY => format!("busy {number} 0"),
+        Err(failure) => format!("broken {number} 0 {failure}"),
+    };
+    disk::note(format!("{writer} {answer}"));
+}
+
+/// What is said to be known, and what anybody has seen of the head.
+#[derive(Default)]
+struct Told {
+    known: Known,
+    seen: i64,
+}
+
+impl Told {
+    fn note(&mut self, text: &str) {
+        if let Some(seen) = text.strip_prefix("seen 0 ") {
+            self.seen = self.seen.max(seen.parse().unwrap());
+        } else if let Some((writer, line)) = text.split_once(' ') {
+            self.known.note(writer.parse().unwrap(), line);
+        }
+    }
+}
+
+fn look(folder: &Path, told: &Told, random: &mut Random) -> Result<(), String> {
+    let path = folder.join("x.db");
+    // Before the first opening was answered there need not be a store.
+    let store = open(&path).map_err(|failure| format!("opening: {failure}"))?;
+    let head = store.head().map_err(|failure| format!("the head: {failure}"))?;
+    if head < told.seen {
+        return Err(format!("the head is {head}, and somebody has seen {}", told.seen));
+    }
+    check(&store, &told.known, 3, random)
+}
+
+/// The files of an image, and how long they are.
+fn list(folder: &Path) -> String {
+    let entries = folder.read_dir().unwrap().map(Result::unwrap);
+    let files = entries.map(|entry| {
+        let len = entry.metadata().unwrap().len();
+        format!("{} {len}", entry.file_name().display())
+    });
+    files.collect::<Vec<_>>().join(", ")
+}
+
+/// Looks at so many images of a recording, spread over it.
+fn images(steps: &[Step], count: u64, random: &mut Random) -> Result<u64, (u64, String)> {
+    let mut cuts: Vec<usize> =
+        (0..count).map(|_| random.below(steps.len() as u64 + 1) as usize).collect();
+    cuts.sort_unstable();
+    let (mut disk, mut told) = (Disk::new(steps), Told::default());
+    for (image, cut) in cuts.into_iter().enumerate() {
+        disk.advance(cut, |text| told.note(text));
+        let folder = TempDir::new().unwrap();
+        let fate = Fate::any(random);
+        disk.write(folder.path(), fate, random);
+        let files = list(folder.path());
+        look(folder.path(), &told, random).map_err(|wrong| {
+            let steps = steps.len();
+            (image as u64, format!("after step {cut} of {steps}, {fate:?}, {files}: {wrong}"))
+        })?;
+    }
+    Ok(count)
+}
+
+/// The part of a process: looks at images until one is wrong, or there were enough.
+pub fn play(part: &Part) {
+    let count = part.first;
+    let mut random = Random::new(part.writer);
+    let mut done = 0;
+    while done < count {
+        let seed = random.next();
+        let steps = run(part.threads == 0, seed);
+        let some = RECORDING_IMAGES.min(count - done);
+        match images(&steps, some, &mut random) {
+            Ok(images) => done += images,
+            Err((images, wrong)) => {
+                done += images;
+                std::fs::write(&part.witness, format!("{done}\n{wrong}")).unwrap();
+                return;
+            }
+        }
+    }
+    std::fs::write(&part.witness, format!("{done}\n")).unwrap();
+}
+
+/// Looks at so many images in a process of its own, whose file calls are recorded. Gives how many
+/// it looked at, and what was wrong with the last.
+fn cut_power(count: u64, syncs: bool, flaw: Option<Flaw>) -> (u64, Option<String>) {
+    let folder = TempDir::new().unwrap();
+    let part = Part {
+        role: "power".into(),
+        witness: folder.path().join("outcome"),
+        writer: Random::seed_of_this_run(),
+        threads: u64::from(syncs),
+        first: count,
+        flaw,
+        ..Part::default()
+    };
+    let status = part.start().wait().unwrap();
+    assert!(status.success(), "{status} (seed {})", part.writer);
+    let outcome = std::fs::read_to_string(&part.witness).unwrap();
+    let (done, wrong) = outcome.split_once('\n').unwrap();
+    let wrong = (!wrong.is_empty()).then(|| format!("seed {}: {wrong}", part.writer));
+    (done.parse().unwrap(), wrong)
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_to_power_failures() {
+    let (images, wrong) = cut_power(times(2_000, 200_000), true, None);
+    println!("{images} images");
+    assert_eq!(wrong, None);
+}
+
+/// The canary: were this not noticed, nothing would be.
+#[test]
+fn without_the_store_s_own_sync_power_failures_lose_what_was_acknowledged() {
+    let (images, wrong) = cut_power(2_000, false, None);
+    println!("noticed after {images} images: {}", wrong.expect("nothing was lost"));
+}
+
+#[test]
+fn answers_and_reads_before_the_sync_are_noticed() {
+    for flaw in [Flaw::AnswerBeforeSync, Flaw::ShowUnsynced] {
+        let (images, wrong) = cut_power(2_000, true, Some(flaw));
+        println!("{flaw:?}: noticed after {images} images: {}", wrong.expect("nothing was lost"));
+    }
+}
