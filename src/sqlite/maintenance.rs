@@ -28,6 +28,10 @@ const MAX_SEGMENT_EVENTS: i64 = 2 * SEGMENT_EVENTS;
 const SLICE_BLOCKS: usize = 256;
 /// How long maintenance sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_millis(500);
+/// How often SQLite's lock is asked for to have the log begin anew, with this process held up,
+const RESTART_TRIES: u32 = 20;
+/// and how long after one another: in a turn's pause of another process there is one at least.
+const RESTART_POLL: Duration = Duration::from_micros(500);
 /// A merge of another process that stands still for so long was left behind by it.
 const ABANDONED: Duration = Duration::from_secs(30);
 /// When busy, the newest segments are merged once this many together are
@@ -208,7 +212,7 @@ impl Maintenance {
 
     /// Brings the log into the database if it has grown by so many pages. When it is all in, the
     /// next writer begins the log anew, so it stays small.
-    fn checkpoint(&mut self, pages: u64) -> Result<()> {
+    fn checkpoint(&self, pages: u64) -> Result<()> {
         // Where the log is at its limit nothing is written, so the count does not rise.
         let is_held = self.shared.log_held.load(Relaxed);
         if self.shared.pages_written.load(Relaxed) < pages && !is_held {
@@ -223,7 +227,11 @@ impl Maintenance {
             let mut guard = self.writer.core();
             guard.open()?;
             let _gate = self.shared.close_gate();
-            (log, done) = self.checkpoint_passively()?;
+            (log, done) = if log < 2 * CHECKPOINT_PAGES as i64 {
+                self.checkpoint_passively()?
+            } else {
+                self.restart_log()?
+            };
         }
         self.shared.note_log(log, log - done);
         Ok(())
@@ -231,8 +239,28 @@ impl Maintenance {
 
     /// Pages in the log, and how many of them are in the database by now.
     fn checkpoint_passively(&self) -> Result<(i64, i64)> {
+        let (_, log, done) = self.run_checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
+        Ok((log, done))
+    }
+
+    /// As [`Self::checkpoint_passively`], and with SQLite's write lock: while other processes write
+    /// without a pause, there is always something new in the log by the time that the rest of it is
+    /// in the database, and it would grow for as long as they do.
+    fn restart_log(&self) -> Result<(i64, i64)> {
+        let mut tries = RESTART_TRIES;
+        loop {
+            let (is_busy, log, done) = self.run_checkpoint("PRAGMA wal_checkpoint(RESTART)")?;
+            tries -= 1;
+            if !is_busy || tries == 0 {
+                return Ok((log, done));
+            }
+            std::thread::sleep(RESTART_POLL);
+        }
+    }
+
+    fn run_checkpoint(&self, pragma: &str) -> Result<(bool, i64, i64)> {
         self.connection
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))
+            .query_row(pragma, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .map_err(from_sqlite)
     }
 
@@ -290,10 +318,8 @@ impl Maintenance {
             if self.shared.chores.ended() || self.shared.is_tail_long() {
                 self.write_segments(SEGMENT_EVENTS)?;
             }
-            if self.shared.pages_written.load(Relaxed) >= CHECKPOINT_PAGES {
-                // The log's growth does not wait for the end of a long merge.
-                let _ = self.checkpoint_passively();
-            }
+            // The log's growth does not wait for the end of a long merge.
+            let _ = self.checkpoint(CHECKPOINT_PAGES);
             reach("between slices");
             let alive = !self.shared.chores.ended()
                 && self.slice(|connection| {

@@ -1,6 +1,8 @@
-//! Two stores on one file, as two processes have it: nothing but the file is common to them.
+//! Two stores on one file, in two processes, or in one: nothing but the file is common to them.
 
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Instant;
 
 use super::*;
 use crate::Status;
@@ -39,4 +41,120 @@ fn a_reader_that_cannot_make_durable_what_it_finds_says_so() {
     for _ in 0..2 {
         assert_eq!(reader.head(&Call::default()).unwrap_err().status, Status::Io);
     }
+}
+
+/// What a child process is told: the file, and what to do with it.
+const CHILD: [&str; 2] = ["DCB_TEST_CHILD_FILE", "DCB_TEST_CHILD_PART"];
+
+/// Starts this test program once more, to play a part of [`child`].
+fn start(path: &Path, part: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "sqlite::tests::processes::child", "--nocapture"])
+        .env(CHILD[0], path)
+        .env(CHILD[1], part)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// What the child has told.
+fn told(child: Child) -> Vec<i64> {
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find_map(|line| line.split_once("told:")).unwrap().1;
+    line.split_whitespace().map(|number| number.parse().unwrap()).collect()
+}
+
+/// Not a test by itself: the part of another process in the tests below.
+#[test]
+fn child() {
+    let [Some(path), Some(part)] = CHILD.map(std::env::var_os) else { return };
+    let store = open(path.into());
+    let told = match part.to_str().unwrap() {
+        "claim" => claim_all(&store),
+        "load" => load(&store),
+        part => panic!("{part}"),
+    };
+    let told: Vec<String> = told.iter().map(i64::to_string).collect();
+    println!("told:{}", told.join(" "));
+    store.close();
+}
+
+const CLAIMS: usize = 300;
+
+/// Appends each of some claims, if nobody has; gives the positions of its own.
+fn claim_all(store: &SqliteStore) -> Vec<i64> {
+    (0..CLAIMS)
+        .filter_map(|n| {
+            let tag = format!("name:{n}");
+            let guard = query(&["Claimed"], &[&tag]);
+            match append(store, vec![event("Claimed", &[tag])], Some(guard.clone())) {
+                Ok(position) => Some(position),
+                Err(error) => {
+                    assert_eq!(error.status, Status::ConditionFailed);
+                    // Who is refused sees at once what for.
+                    assert_eq!(all(store, guard), [error.position]);
+                    None
+                }
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn of_two_processes_one_has_each_claim() {
+    let fixture = Fixture::new();
+    let children = ["claim"; 2].map(|part| start(&fixture.path(), part));
+    let mut won = claim_all(&fixture.store);
+    for child in children {
+        won.append(&mut told(child));
+    }
+    won.sort_unstable();
+    assert_eq!(won, (1..=CLAIMS as i64).collect::<Vec<_>>());
+    assert_eq!(all(&fixture.store, query(&["Claimed"], &[])), won);
+}
+
+/// Appends as much as 32 threads can in three seconds; gives how many, and how many
+/// appends were refused.
+fn load(store: &SqliteStore) -> Vec<i64> {
+    let end = Instant::now() + Duration::from_millis(3_000);
+    let (mut stored, mut refused) = (0, 0);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..32)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut counts = (0, 0);
+                    while Instant::now() < end {
+                        match append(store, vec![event("A", &[])], None) {
+                            Ok(_) => counts.0 += 1,
+                            Err(_) => counts.1 += 1,
+                        }
+                    }
+                    counts
+                })
+            })
+            .collect();
+        for thread in threads {
+            let counts = thread.join().unwrap();
+            stored += counts.0;
+            refused += counts.1;
+        }
+    });
+    vec![stored, refused]
+}
+
+#[test]
+fn two_busy_processes_share_the_file() {
+    let fixture = Fixture::new();
+    let log = fixture.folder.path().join("events.db-wal");
+    let children = ["load"; 2].map(|part| start(&fixture.path(), part));
+    let [first, second] = children.map(|child| <[i64; 2]>::try_from(told(child)).unwrap());
+    let log = std::fs::metadata(log).unwrap().len();
+    assert_eq!([first[1], second[1]], [0, 0], "refused");
+    let all = first[0] + second[0];
+    assert_eq!(fixture.store.head(&Call::default()), Ok(all));
+    assert!(first[0].min(second[0]) * 3 >= all, "{first:?} {second:?}");
+    // Both write all the time, and each has been at the log often.
+    assert!(log < 14 * 1024 * 1024, "the log is {log} bytes long");
 }
