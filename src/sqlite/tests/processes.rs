@@ -158,3 +158,58 @@ fn two_busy_processes_share_the_file() {
     // Both write all the time, and each has been at the log often.
     assert!(log < 14 * 1024 * 1024, "the log is {log} bytes long");
 }
+
+#[test]
+fn who_finds_what_another_has_not_made_durable_does_so_before_it_tells() {
+    let fixture = Fixture::new();
+    let other = open(fixture.path());
+    let syncs = |store: &SqliteStore| store.shared.durability.tampering.count.load(SeqCst);
+    let stalled = fixture.store.shared.durability.tampering.stall.lock().unwrap();
+    thread::scope(|scope| {
+        let unanswered = scope.spawn(|| append(&fixture.store, vec![event("A", &[])], None));
+        assert!(eventually(|| syncs(&fixture.store) > 0));
+        let before = syncs(&other);
+        assert_eq!(other.head(&Call::default()), Ok(1));
+        assert_eq!(all(&other, Query::all()), [1]);
+        assert_eq!(syncs(&other), before + 1);
+        drop(stalled);
+        assert_eq!(unanswered.join().unwrap(), Ok(1));
+    });
+}
+
+#[test]
+fn what_another_was_answered_is_seen_above_own_events_that_are_not_durable() {
+    let fixture = Fixture::new();
+    let other = open(fixture.path());
+    let stalled = fixture.store.shared.durability.tampering.stall.lock().unwrap();
+    thread::scope(|scope| {
+        let own = scope.spawn(|| append(&fixture.store, vec![event("A", &[])], None));
+        assert!(eventually(|| fixture.store.shared.durability.tampering.count.load(SeqCst) > 0));
+        assert_eq!(append(&other, vec![event("B", &[])], None), Ok(2));
+        let head = scope.spawn(|| fixture.store.head(&Call::default()));
+        thread::sleep(Duration::from_millis(20));
+        // It waits for the sync: neither 0 nor 1 may be told any more, nor 2 before it.
+        assert!(!head.is_finished());
+        drop(stalled);
+        assert_eq!(head.join().unwrap(), Ok(2));
+        assert_eq!(own.join().unwrap(), Ok(1));
+    });
+}
+
+#[test]
+fn what_goes_into_a_file_that_is_gone_is_not_durable() {
+    for gone in ["events.db", "events.db-wal"] {
+        let fixture = Fixture::new();
+        append(&fixture.store, vec![event("A", &[])], None).unwrap();
+        assert_eq!(all(&fixture.store, Query::all()), [1]);
+        let path = fixture.folder.path().join(gone);
+        std::fs::rename(&path, path.with_extension("away")).unwrap();
+        let error = append(&fixture.store, vec![event("A", &[])], None).unwrap_err();
+        assert_eq!(error.status, Status::Io, "{gone}");
+        assert!(error.message.contains("moved, replaced or deleted"), "{error}");
+        // Another file in its place is not the one that was open.
+        std::fs::write(&path, b"").unwrap();
+        assert_eq!(append(&fixture.store, vec![event("A", &[])], None), Err(error));
+        assert_eq!(all(&fixture.store, Query::all()), [1]);
+    }
+}
