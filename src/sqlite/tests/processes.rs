@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::Status;
+use crate::sqlite::view::{Generations, TAIL_EVENTS};
 
 #[test]
 fn who_does_not_read_follows_the_merges_of_another() {
@@ -212,4 +213,19 @@ fn what_goes_into_a_file_that_is_gone_is_not_durable() {
         assert_eq!(append(&fixture.store, vec![event("A", &[])], None), Err(error));
         assert_eq!(all(&fixture.store, Query::all()), [1]);
     }
+}
+
+#[test]
+fn however_much_another_has_appended_the_tail_is_bounded() {
+    let fixture = Fixture::new();
+    let other = open(fixture.path());
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    append(&other, vec![event("B", &[]); 5_000], None).unwrap();
+    append(&other, vec![event("C", &[])], None).unwrap();
+    assert_eq!(all(&fixture.store, query(&["C"], &[])), [5_002]);
+    let held = fixture.store.shared.tail.read(Generations::len);
+    assert!(held <= TAIL_EVENTS, "{held}");
+    // Also of those that it does not hold.
+    let guarded = append(&fixture.store, vec![event("D", &[])], Some(query(&["B"], &[])));
+    assert_eq!(guarded, Err(Error::condition_failed(2)));
 }
