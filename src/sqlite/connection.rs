@@ -52,6 +52,16 @@ pub fn connect(place: &Place, role: Role) -> Result<Connection> {
         Place::File(path) => Connection::open_with_flags(verbatim(path), flags),
     }
     .map_err(from_sqlite)?;
+    // SQLite opens a file for reading where it may not write, or could not just now: every append
+    // of this store would be refused.
+    let writes = matches!(role, Role::Create | Role::Write);
+    if writes && connection.is_readonly("main").map_err(from_sqlite)? {
+        return Err(Error::new(
+            Status::ReadOnly,
+            "the file could not be opened for writing: to read it only, use the option read_only",
+        )
+        .with_detail(rusqlite::ffi::SQLITE_READONLY));
+    }
     configure(&connection, role).map_err(from_sqlite)?;
     Ok(connection)
 }

@@ -12,6 +12,7 @@
 mod check;
 mod client;
 mod disk;
+mod faults;
 mod image;
 mod kills;
 mod power;

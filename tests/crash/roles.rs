@@ -100,6 +100,8 @@ pub fn play() {
     match part.role.as_str() {
         "writer" => write(&part),
         "power" => crate::power::play(&part),
+        "faults" => crate::faults::play(&part),
+        "ruin" => crate::faults::ruin(&part),
         other => panic!("no such role: {other}"),
     }
 }
