@@ -12,6 +12,17 @@ install(FILES "${PROJECT_SOURCE_DIR}/LICENSE-MIT" "${PROJECT_SOURCE_DIR}/LICENSE
         COMPONENT runtime)
 install(FILES "${dcb_lib_dir}/libdcb.so" "${dcb_static}" DESTINATION "${CMAKE_INSTALL_LIBDIR}"
         COMPONENT development)
+# CMake strips what it has linked itself; cargo has linked these.
+foreach(file "runtime --strip-unneeded libdcb.so.${PROJECT_VERSION}" "development --strip-debug libdcb.a")
+    separate_arguments(file)
+    list(POP_FRONT file component how name)
+    install(
+        CODE "if(CMAKE_INSTALL_DO_STRIP)
+    set(file \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}/${name}\")
+    execute_process(COMMAND \"${CMAKE_STRIP}\" ${how} \"\${file}\" COMMAND_ERROR_IS_FATAL ANY)
+endif()"
+        COMPONENT ${component})
+endforeach()
 install(FILES "${PROJECT_SOURCE_DIR}/include/dcb.h" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
         COMPONENT development)
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/bindings/cpp/include/"

@@ -57,6 +57,10 @@ cc -o "$root/usr/bin/program-c" "$here/program.c" $(pkg-config --cflags --libs d
 # shellcheck disable=SC2046
 c++ -std=c++17 -o "$root/usr/bin/program-cpp" "$here/program.cpp" $(pkg-config --cflags --libs dcb)
 library=$(find "$root/usr" -name 'libdcb.so.?')
+if readelf --section-headers "$library" | grep -F .debug_; then
+    echo "the package's library is not stripped"
+    exit 1
+fi
 for program in program-c program-cpp; do
     # shellcheck disable=SC2046
     provide $(needed "$root/usr/bin/$program") $(needed "$library")
