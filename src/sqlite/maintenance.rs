@@ -34,11 +34,15 @@ const RESTART_TRIES: u32 = 20;
 const RESTART_POLL: Duration = Duration::from_micros(500);
 /// A merge of another process that stands still for so long was left behind by it.
 const ABANDONED: Duration = Duration::from_secs(30);
-/// When busy, the newest segments are merged once this many together are
-const BUSY_FEWEST: usize = 12;
-/// as long as the one before them; when idle, sooner.
-const BUSY_RATIO: i64 = 1;
-const IDLE_RATIO: i64 = 8;
+/// So many neighbours of one rank are merged, into one of the next.
+const FEWEST: usize = 8;
+/// The same, while nothing else is to be done.
+const FEWEST_IDLE: usize = 4;
+
+/// Segments of a rank are up to eight times as long as those of the rank below.
+fn rank(segment: &Segment) -> u32 {
+    (segment.len().unsigned_abs() / SEGMENT_EVENTS.unsigned_abs()).max(1).ilog2() / FEWEST.ilog2()
+}
 
 /// The terms of a stored event.
 fn terms_of<'a>(view: &EventView<'a>) -> impl Iterator<Item = Term> + use<'a> {
@@ -194,11 +198,11 @@ impl Maintenance {
                 Waking::Due => {
                     let _ = self.write_segments(SEGMENT_EVENTS);
                     let _ = self.checkpoint(CHECKPOINT_PAGES);
-                    let _ = self.tidy(BUSY_RATIO, BUSY_FEWEST);
+                    let _ = self.tidy(FEWEST);
                 }
                 Waking::Idle => {
                     let _ = self.write_segments(SEGMENT_EVENTS);
-                    let _ = self.tidy(IDLE_RATIO, 2);
+                    let _ = self.tidy(FEWEST_IDLE);
                     let _ = self.checkpoint(1);
                 }
             }
@@ -265,8 +269,8 @@ impl Maintenance {
     }
 
     /// Merges segments, and clears away what merges have left behind.
-    fn tidy(&mut self, ratio: i64, fewest: usize) -> Result<()> {
-        while let Some(sources) = self.due_for_merge(ratio, fewest)? {
+    fn tidy(&mut self, fewest: usize) -> Result<()> {
+        while let Some(sources) = self.due_for_merge(0, fewest)? {
             if !self.merge(&sources)? {
                 break;
             }
@@ -275,20 +279,14 @@ impl Maintenance {
         self.clear()
     }
 
-    /// The newest segments, as far back as each is not much longer than all after it together.
-    fn due_for_merge(&self, ratio: i64, fewest: usize) -> Result<Option<Vec<Arc<Segment>>>> {
+    /// Neighbours of one rank, above `low`, that are enough to be merged: the shortest first.
+    fn due_for_merge(&self, low: i64, fewest: usize) -> Result<Option<Vec<Arc<Segment>>>> {
         // Not the newest list that was seen: another process may have merged since, and whoever
         // does not read would try the same merge for ever.
         let (_, segments) = self.shared.segments.now(&self.connection)?;
-        let list = &segments.list;
-        let (mut first, mut after) = (list.len(), 0);
-        for (index, segment) in list.iter().enumerate().rev() {
-            if segment.len() <= after * ratio {
-                first = index;
-            }
-            after += segment.len();
-        }
-        Ok((list.len() - first >= fewest).then(|| list[first..].to_vec()))
+        let runs = segments.list.chunk_by(|left, right| rank(left) == rank(right));
+        let due = runs.filter(|run| run.len() >= fewest && run[0].low >= low);
+        Ok(due.min_by_key(|run| rank(&run[0])).map(<[_]>::to_vec))
     }
 
     /// Merges `sources`, neighbours, into one segment, in slices that hold no append up for long.
@@ -303,8 +301,9 @@ impl Maintenance {
         let target = self.slice(|connection| {
             let busy: bool = connection
                 .query_row(
-                    "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE state = 0)",
-                    [],
+                    "SELECT EXISTS \
+                     (SELECT 1 FROM dcb_segments WHERE state = 0 AND low < ?2 AND ?1 < high)",
+                    [low, high],
                     |row| row.get(0),
                 )
                 .map_err(from_sqlite)?;
@@ -318,8 +317,11 @@ impl Maintenance {
             if self.shared.chores.ended() || self.shared.is_tail_long() {
                 self.write_segments(SEGMENT_EVENTS)?;
             }
-            // The log's growth does not wait for the end of a long merge.
+            // Neither the log nor the number of short segments grows until a long merge has ended.
             let _ = self.checkpoint(CHECKPOINT_PAGES);
+            if let Some(shorter) = self.due_for_merge_beside(sources)? {
+                self.merge(&shorter)?;
+            }
             reach("between slices");
             let alive = !self.shared.chores.ended()
                 && self.slice(|connection| {
@@ -373,6 +375,14 @@ impl Maintenance {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// Segments that have come since a merge of `sources` began, if they are due themselves and
+    /// shorter, so that this ends.
+    fn due_for_merge_beside(&self, sources: &[Arc<Segment>]) -> Result<Option<Vec<Arc<Segment>>>> {
+        let (Some(first), Some(last)) = (sources.first(), sources.last()) else { return Ok(None) };
+        let due = self.due_for_merge(last.high, FEWEST)?;
+        Ok(due.filter(|shorter| rank(&shorter[0]) < rank(first)))
     }
 
     fn abandon(&self, target: i64) -> Result<()> {
