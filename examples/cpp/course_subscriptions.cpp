@@ -11,6 +11,7 @@
 #include <iostream>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -42,35 +43,38 @@ dcb::projection<bool> subscription(const std::string &student, const std::string
             false, [](bool &subscribed, const dcb::event_view &) { subscribed = true; }};
 }
 
+// Should somebody be faster, the decision is made once more, on what is known then.
+
 void define(dcb::store &store, const std::string &course, int capacity) {
-    const auto model = dcb::project(store, capacity_of(course));
-    if (model.state > 0) {
-        throw std::logic_error(course + " is defined already");
-    }
-    store.append(dcb::json_event("CourseDefined", {{"course", course}},
-                                 nlohmann::json{{"capacity", capacity}}),
-                 model.condition);
+    dcb::decide(store, capacity_of(course), [&](int known) {
+        if (known > 0) {
+            throw std::logic_error(course + " is defined already");
+        }
+        return std::vector{dcb::json_event("CourseDefined", {{"course", course}},
+                                           nlohmann::json{{"capacity", capacity}})};
+    });
 }
 
 void subscribe(dcb::store &store, const std::string &student, const std::string &course) {
-    const auto model =
-        dcb::project(store, dcb::join(capacity_of(course), seats_taken_in(course),
-                                      courses_of(student), subscription(student, course)));
-    const auto &[capacity, seats, courses, subscribed] = model.state;
-    if (capacity == 0) {
-        throw std::logic_error(course + " is not defined");
-    }
-    if (subscribed) {
-        throw std::logic_error(student + " has a seat in " + course + " already");
-    }
-    if (seats >= capacity) {
-        throw std::logic_error(course + " is full");
-    }
-    if (courses >= courses_per_student) {
-        throw std::logic_error(student + " has three courses already");
-    }
-    store.append(dcb::event("StudentSubscribed", {{"student", student}, {"course", course}}),
-                 model.condition);
+    const auto model = dcb::join(capacity_of(course), seats_taken_in(course), courses_of(student),
+                                 subscription(student, course));
+    dcb::decide(store, model, [&](const auto &state) {
+        const auto &[capacity, seats, courses, subscribed] = state;
+        if (capacity == 0) {
+            throw std::logic_error(course + " is not defined");
+        }
+        if (subscribed) {
+            throw std::logic_error(student + " has a seat in " + course + " already");
+        }
+        if (seats >= capacity) {
+            throw std::logic_error(course + " is full");
+        }
+        if (courses >= courses_per_student) {
+            throw std::logic_error(student + " has three courses already");
+        }
+        return std::vector{
+            dcb::event("StudentSubscribed", {{"student", student}, {"course", course}})};
+    });
 }
 
 void attempt(dcb::store &store, const std::string &student, const std::string &course) {

@@ -153,6 +153,36 @@ TEST(a_cancel_ends_the_wait_between_tries) {
     CHECK(decisions <= 1);
 }
 
+TEST(a_decision_on_a_join_is_made_anew) {
+    dcb::store store = check::fresh_store();
+    const auto count = [](int &state, const dcb::event_view &) { ++state; };
+    const auto both = dcb::join(dcb::projection<int>{dcb::tagged("course:c1"), 0, count},
+                                dcb::projection<int>{dcb::tagged("student:s1"), 0, count});
+    int decisions = 0;
+    const auto decide = [&](const std::tuple<int, int> &state) -> std::vector<dcb::event> {
+        if (++decisions == 1) {
+            store.append(dcb::event("Subscribed", {"course:c2", "student:s1"}));
+        }
+        CHECK_EQUAL(std::get<0>(state), 0);
+        CHECK_EQUAL(std::get<1>(state), decisions - 1);
+        return {dcb::event("Subscribed", {"course:c1", "student:s1"})};
+    };
+    CHECK_EQUAL(dcb::decide(store, both, decide, {}, quickly(3)).value(), 2);
+    CHECK_EQUAL(decisions, 2);
+
+    const auto nothing = [](const std::tuple<int, int> &) { return std::vector<dcb::event>{}; };
+    CHECK(!dcb::decide(store, both, nothing));
+    CHECK_EQUAL(store.head(), 2);
+
+    const auto never = [&](const std::tuple<int, int> &) -> std::vector<dcb::event> {
+        store.append(dcb::event("Subscribed", {"course:c1", "student:s2"}));
+        return {dcb::event("Subscribed", {"course:c1", "student:s1"})};
+    };
+    CHECK_THROWS(condition_failed, dcb::decide(store, both, never, {}, quickly(2)));
+    CHECK_EQUAL(store.head(), 4);
+    CHECK_THROWS(invalid_argument, dcb::decide(store, both, nothing, {}, quickly(0)));
+}
+
 TEST(rivals_never_overfill_a_course) {
     dcb::store store = check::fresh_store();
     std::atomic<int> refused{0};
