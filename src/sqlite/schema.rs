@@ -127,8 +127,11 @@ pub fn create(connection: &mut Connection, adopted: bool) -> Result<()> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(from_sqlite)?;
-    if judge(&transaction)? == Judgement::Store {
-        return Ok(());
+    match judge(&transaction)? {
+        Judgement::Store => return Ok(()),
+        // Somebody else's since it was judged for the first time.
+        Judgement::Foreign if !adopted => return Err(no_store()),
+        Judgement::Empty | Judgement::Foreign => {}
     }
     for (_, sql) in OBJECTS {
         transaction.execute_batch(sql).map_err(from_sqlite)?;
@@ -144,6 +147,14 @@ pub fn create(connection: &mut Connection, adopted: bool) -> Result<()> {
         transaction.pragma_update(None, "user_version", FORMAT).map_err(from_sqlite)?;
     }
     transaction.commit().map_err(from_sqlite)
+}
+
+/// The database is not a store's.
+pub fn no_store() -> Error {
+    Error::new(
+        Status::UnsupportedFormat,
+        "the file is a database without a store in it (the option adopt takes a store in)",
+    )
 }
 
 /// A file that cannot be judged is not a store's; what the system refused stays what it is.
@@ -163,4 +174,22 @@ fn unsupported_schema(why: &str) -> Error {
         Status::UnsupportedFormat,
         format!("the file's tables are not those of a store: {why}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::connection::{Place, Role, connect};
+
+    #[test]
+    fn a_database_of_somebody_elses_takes_a_store_in_only_when_it_is_adopted() {
+        let mut connection = connect(&Place::Memory, Role::Create).unwrap();
+        connection.execute_batch("CREATE TABLE theirs (a)").unwrap();
+        assert_eq!(create(&mut connection, false), Err(no_store()));
+        assert_eq!(judge(&connection), Ok(Judgement::Foreign));
+        assert_eq!(create(&mut connection, true), Ok(()));
+        assert_eq!(judge(&connection), Ok(Judgement::Store));
+        let own = |name| connection.query_row(name, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!([own("PRAGMA application_id"), own("PRAGMA user_version")], [0, 0]);
+    }
 }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::sqlite::maintenance::write_segment;
 use crate::sqlite::readers::Lent;
-use crate::{Status, Timeout};
+use crate::{Cancel, Status, Timeout};
 
 /// Another connection to the file, as another process has one.
 fn stranger(fixture: &Fixture) -> Connection {
@@ -127,4 +127,33 @@ fn more_long_reads_than_connections_take_turns() {
             assert_eq!(read.join().unwrap(), Ok::<_, Error>(8_000));
         }
     });
+}
+
+#[test]
+fn a_leader_that_does_not_get_the_lock_in_time_fails_alone_and_hands_on() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let writer = store.writer.as_ref().unwrap();
+    let stranger = stranger(&fixture);
+    stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let cancel = Cancel::new();
+    let until_cancelled = Call { timeout: Timeout::Never, cancel: Some(cancel.clone()) };
+    thread::scope(|scope| {
+        let first =
+            scope.spawn(|| append_within(store, vec![event("A", &[])], Duration::from_millis(100)));
+        assert!(eventually(|| writer.queued() == 1));
+        let second = scope.spawn(|| {
+            let request = AppendRequest::new(vec![event("B", &[])], Vec::new()).unwrap();
+            store.append(request, &until_cancelled)
+        });
+        assert!(eventually(|| writer.queued() == 2 || first.is_finished()));
+        let third = scope.spawn(|| append(store, vec![event("C", &[])], None));
+        assert_eq!(first.join().unwrap().unwrap_err().status, Status::Busy);
+        // The second leads by now, and gives up in its turn.
+        cancel.trigger();
+        assert_eq!(second.join().unwrap().unwrap_err().status, Status::Cancelled);
+        stranger.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(third.join().unwrap(), Ok(1));
+    });
+    assert_eq!(all(store, Query::all()), [1]);
 }

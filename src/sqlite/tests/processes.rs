@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::Status;
+use crate::sqlite::view::{Generations, TAIL_EVENTS};
 
 #[test]
 fn who_does_not_read_follows_the_merges_of_another() {
@@ -157,4 +158,74 @@ fn two_busy_processes_share_the_file() {
     assert!(first[0].min(second[0]) * 3 >= all, "{first:?} {second:?}");
     // Both write all the time, and each has been at the log often.
     assert!(log < 14 * 1024 * 1024, "the log is {log} bytes long");
+}
+
+#[test]
+fn who_finds_what_another_has_not_made_durable_does_so_before_it_tells() {
+    let fixture = Fixture::new();
+    let other = open(fixture.path());
+    let syncs = |store: &SqliteStore| store.shared.durability.tampering.count.load(SeqCst);
+    let stalled = fixture.store.shared.durability.tampering.stall.lock().unwrap();
+    thread::scope(|scope| {
+        let unanswered = scope.spawn(|| append(&fixture.store, vec![event("A", &[])], None));
+        assert!(eventually(|| syncs(&fixture.store) > 0));
+        let before = syncs(&other);
+        assert_eq!(other.head(&Call::default()), Ok(1));
+        assert_eq!(all(&other, Query::all()), [1]);
+        assert_eq!(syncs(&other), before + 1);
+        drop(stalled);
+        assert_eq!(unanswered.join().unwrap(), Ok(1));
+    });
+}
+
+#[test]
+fn what_another_was_answered_is_seen_above_own_events_that_are_not_durable() {
+    let fixture = Fixture::new();
+    let other = open(fixture.path());
+    let stalled = fixture.store.shared.durability.tampering.stall.lock().unwrap();
+    thread::scope(|scope| {
+        let own = scope.spawn(|| append(&fixture.store, vec![event("A", &[])], None));
+        assert!(eventually(|| fixture.store.shared.durability.tampering.count.load(SeqCst) > 0));
+        assert_eq!(append(&other, vec![event("B", &[])], None), Ok(2));
+        let head = scope.spawn(|| fixture.store.head(&Call::default()));
+        thread::sleep(Duration::from_millis(20));
+        // It waits for the sync: neither 0 nor 1 may be told any more, nor 2 before it.
+        assert!(!head.is_finished());
+        drop(stalled);
+        assert_eq!(head.join().unwrap(), Ok(2));
+        assert_eq!(own.join().unwrap(), Ok(1));
+    });
+}
+
+#[test]
+fn what_goes_into_a_file_that_is_gone_is_not_durable() {
+    for gone in ["events.db", "events.db-wal"] {
+        let fixture = Fixture::new();
+        append(&fixture.store, vec![event("A", &[])], None).unwrap();
+        assert_eq!(all(&fixture.store, Query::all()), [1]);
+        let path = fixture.folder.path().join(gone);
+        std::fs::rename(&path, path.with_extension("away")).unwrap();
+        let error = append(&fixture.store, vec![event("A", &[])], None).unwrap_err();
+        assert_eq!(error.status, Status::Io, "{gone}");
+        assert!(error.message.contains("moved, replaced or deleted"), "{error}");
+        // Another file in its place is not the one that was open.
+        std::fs::write(&path, b"").unwrap();
+        assert_eq!(append(&fixture.store, vec![event("A", &[])], None), Err(error));
+        assert_eq!(all(&fixture.store, Query::all()), [1]);
+    }
+}
+
+#[test]
+fn however_much_another_has_appended_the_tail_is_bounded() {
+    let fixture = Fixture::new();
+    let other = open(fixture.path());
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    append(&other, vec![event("B", &[]); 5_000], None).unwrap();
+    append(&other, vec![event("C", &[])], None).unwrap();
+    assert_eq!(all(&fixture.store, query(&["C"], &[])), [5_002]);
+    let held = fixture.store.shared.tail.read(Generations::len);
+    assert!(held <= TAIL_EVENTS, "{held}");
+    // Also of those that it does not hold.
+    let guarded = append(&fixture.store, vec![event("D", &[])], Some(query(&["B"], &[])));
+    assert_eq!(guarded, Err(Error::condition_failed(2)));
 }
