@@ -34,7 +34,7 @@ impl Log {
         let path = PathBuf::from(name);
         let file = File::options().read(true).write(writable).open(&path)?;
         let identity = identity(&file.metadata()?);
-        let database_identity = self::identity(&std::fs::metadata(database)?);
+        let database_identity = identity_at(database)?;
         Ok(Log { file, path, identity, database: database.to_owned(), database_identity })
     }
 
@@ -63,16 +63,26 @@ impl Log {
         if still(&self.path, self.identity) && still(&self.database, self.database_identity) {
             Ok(())
         } else {
-            Err(Error::new(
-                Status::Io,
-                "the database or its log was moved, replaced or deleted while the store was open",
-            ))
+            Err(replaced())
         }
     }
 }
 
 fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
+}
+
+/// Which file is at `path`: its device and inode.
+pub fn identity_at(path: &Path) -> Result<(u64, u64)> {
+    Ok(identity(&std::fs::metadata(path)?))
+}
+
+/// The answer of whoever finds another file where the store's was, or none.
+pub fn replaced() -> Error {
+    Error::new(
+        Status::Io,
+        "the database or its log was moved, replaced or deleted while the store was open",
+    )
 }
 
 /// Makes the entries of a file's folder durable, so that the file is found after a power failure.

@@ -1,6 +1,7 @@
 //! The connections that read.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
@@ -8,6 +9,7 @@ use rusqlite::Connection;
 use super::connection::{
     Place, Role, busy, connect, from_sqlite, is_busy, retry_busy, wait_for_lock,
 };
+use super::durability::{identity_at, replaced};
 use super::rows::Decoder;
 use super::view::Snapshot;
 use super::writer::{CoreGuard, Writer};
@@ -20,8 +22,10 @@ const MAX_READERS: usize = 8;
 /// Read-only connections, opened as they are needed and kept.
 #[derive(Debug)]
 pub struct Readers {
-    place: Place,
+    path: PathBuf,
     role: Role,
+    /// Which file was at the path when the store was opened.
+    file: (u64, u64),
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -45,17 +49,20 @@ pub struct Reader {
     pub decoder: Decoder,
 }
 
-impl Reader {
-    /// Opens one.
-    pub fn open(place: &Place, role: Role) -> Result<Self> {
-        Ok(Reader { connection: connect(place, role)?, decoder: Decoder::default() })
-    }
-}
-
 impl Readers {
-    /// For the database at `place`.
-    pub fn new(place: Place, role: Role) -> Self {
-        Readers { place, role, state: Mutex::default(), returned: Condvar::new() }
+    /// For the database at `path`.
+    pub fn new(path: PathBuf, role: Role) -> Result<Self> {
+        let file = identity_at(&path)?;
+        Ok(Readers { path, role, file, state: Mutex::default(), returned: Condvar::new() })
+    }
+
+    /// One more connection, to the file that the store was opened on.
+    fn open(&self) -> Result<Reader> {
+        let connection = connect(&Place::File(self.path.clone()), self.role)?;
+        if identity_at(&self.path)? != self.file {
+            return Err(replaced());
+        }
+        Ok(Reader { connection, decoder: Decoder::default() })
     }
 
     /// Takes a connection that is open already.
@@ -153,7 +160,7 @@ impl Lent<'_> {
     /// Opens the connection if that is still to be done. Not under the lock.
     fn opened(mut self) -> Result<Self> {
         if self.reader.is_none() {
-            self.reader = Some(Reader::open(&self.readers.place, self.readers.role)?);
+            self.reader = Some(self.readers.open()?);
         }
         Ok(self)
     }

@@ -15,6 +15,9 @@ use crate::index::Progress;
 /// Candidates of each list that are gathered at first, and at the most.
 const FIRST_CHUNK: usize = 16;
 const MAX_CHUNK: usize = 2048;
+/// Candidates that are gathered at a time, of all lists of a query together, and positions of
+/// another list that are read to narrow them.
+const MAX_GATHERED: usize = 65_536;
 /// A row that is scanned costs this part of a row that is fetched by its position.
 const SCANS_PER_FETCH: u64 = 4;
 /// A list longer than this is worth intersecting with others before rows are fetched.
@@ -68,6 +71,8 @@ impl Disk<'_> {
         }
         let (mut rest, mut size, mut planned) = (span, FIRST_CHUNK, false);
         loop {
+            let lists: usize = drivers.iter().map(|driver| driver.of.len()).sum();
+            size = size.min((MAX_GATHERED / lists.max(1)).max(1));
             let (mut candidates, end) = self.gather(&drivers, rest, backwards, size)?;
             if end.is_some() && !planned {
                 // More than a handful: now it pays to know how much more.
@@ -274,14 +279,12 @@ impl Disk<'_> {
         for union in &driver.narrowed_by {
             let mut other = Vec::new();
             for term in union {
-                self.segments.collect(
-                    self.connection,
-                    *term,
-                    stretch,
-                    false,
-                    usize::MAX,
-                    &mut other,
-                )?;
+                let room = MAX_GATHERED.saturating_sub(other.len());
+                self.segments.collect(self.connection, *term, stretch, false, room, &mut other)?;
+            }
+            if other.len() >= MAX_GATHERED {
+                // Not all of them, so it cannot be told what is missing: the rows will tell.
+                continue;
             }
             other.sort_unstable();
             let kept: Vec<i64> = candidates

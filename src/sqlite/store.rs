@@ -122,7 +122,7 @@ fn open_read_only(
     // With a log, nothing is known to be durable until it was synced by us.
     let durable = if is_logged { 0 } else { snapshot.head };
     let shared = shared(Durability::new(log, durable), list.mark(), 0, busy_timeout);
-    let readers = Readers::new(place, role);
+    let readers = Readers::new(real_path(&connection, &path), role)?;
     // Without any connection here, the last writer to leave would delete the log.
     readers.keep(connection);
     Ok(SqliteStore {
@@ -159,6 +159,12 @@ fn open_file(
     let mut connection = connect(&place, role)?;
     // Until everything that was there is known to be on the disk.
     connection.pragma_update(None, "synchronous", "full").map_err(from_sqlite)?;
+    if connection.is_readonly("main").map_err(from_sqlite)? {
+        return Err(Error::new(
+            Status::ReadOnly,
+            "the file cannot be written by this process: open it with the option read_only",
+        ));
+    }
     enter_wal_mode(&connection, patience)?;
     if judgement != Judgement::Store {
         retry(patience, || create(&mut connection, adopts))?;
@@ -182,6 +188,8 @@ fn open_file(
         let mut decoder = Decoder::default();
         shared.tail.catch_up(&connection, &mut decoder, snapshot, mark)?;
     }
+    // By its full path: the process may change its working folder.
+    let readers = Readers::new(real_path, Role::Read)?;
     let writer = Arc::new(Writer::new(connection));
     if behind > TAIL_EVENTS as i64 {
         // The index is missing, or far behind: it is made anew before anything is answered.
@@ -195,7 +203,7 @@ fn open_file(
     Ok(SqliteStore {
         shared,
         writer: Some(writer),
-        readers: Some(Readers::new(place, Role::Read)),
+        readers: Some(readers),
         maintenance: Mutex::new(Some(thread)),
         poller: Mutex::new(()),
     })

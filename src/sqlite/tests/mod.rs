@@ -4,6 +4,7 @@ mod groups;
 mod index;
 mod locks;
 mod opening;
+mod places;
 mod processes;
 
 use std::path::{Path, PathBuf};
