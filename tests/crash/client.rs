@@ -6,9 +6,10 @@ use std::path::Path;
 use std::ptr;
 
 use dcb::capi::buf::{dcb_buf, dcb_buf_free};
+use dcb::capi::call::dcb_call;
 use dcb::capi::error::dcb_error;
 use dcb::capi::status::{DCB_OK, dcb_status, dcb_status_name};
-use dcb::capi::store::{dcb_append, dcb_close, dcb_head, dcb_open, dcb_read, dcb_store};
+use dcb::capi::store::{dcb_append, dcb_close, dcb_head, dcb_open, dcb_read, dcb_store, dcb_wait};
 use serde_json::value::RawValue;
 
 /// A call that did not answer `ok`.
@@ -110,7 +111,12 @@ impl Store {
 
     /// With options.
     pub fn open_with(path: &Path, options: &str) -> Answer<Store> {
-        let uri = CString::new(format!("sqlite:{}", path.display())).expect("no NUL");
+        Store::open_uri(&format!("sqlite:{}", path.display()), options)
+    }
+
+    /// Any store.
+    pub fn open_uri(uri: &str, options: &str) -> Answer<Store> {
+        let uri = CString::new(uri).expect("no NUL");
         let options = CString::new(options).expect("no NUL");
         let mut store = ptr::null_mut();
         // SAFETY: texts and outputs of our own.
@@ -157,6 +163,16 @@ impl Store {
         let mut head = 0;
         // SAFETY: a store that is open, and an output of our own.
         call(|err| unsafe { dcb_head(self.0, ptr::null(), &raw mut head, err) })?;
+        Ok(head)
+    }
+
+    /// Waits for a head above `after`.
+    pub fn wait(&self, after: i64, milliseconds: i64) -> Answer<i64> {
+        let size = size_of::<dcb_call>();
+        let patience = dcb_call { size, timeout_ms: milliseconds, cancel: ptr::null_mut() };
+        let mut head = 0;
+        // SAFETY: a store that is open, and an output of our own.
+        call(|err| unsafe { dcb_wait(self.0, after, &raw const patience, &raw mut head, err) })?;
         Ok(head)
     }
 }

@@ -193,12 +193,12 @@ impl Disk {
     fn fault(&mut self, call: Call) -> Option<(c_int, bool)> {
         let fault = self.fault.filter(|fault| fault.call == call)?;
         self.calls += 1;
-        let hit = self.calls == fault.nth || (self.calls > fault.nth && fault.for_good);
-        if !hit && !(fault.short && self.calls == fault.nth + 1) {
+        let past = self.calls.checked_sub(fault.nth)?;
+        if past > 0 && !fault.for_good && !(past == 1 && fault.short) {
             return None;
         }
         self.failed += 1;
-        Some((fault.errno, fault.short && self.calls == fault.nth))
+        Some((fault.errno, fault.short && past == 0))
     }
 }
 

@@ -149,11 +149,7 @@ fn enter(entries: &mut BTreeMap<String, FileId>, step: &Step) {
 /// Does a step to a file's content, as far as `keeps` says for each sector.
 fn apply(content: &mut Vec<u8>, step: &Step, keeps: &mut dyn FnMut() -> bool) {
     match step {
-        Step::Truncate { len, .. } => {
-            if keeps() {
-                content.resize(*len as usize, 0);
-            }
-        }
+        Step::Truncate { len, .. } if keeps() => content.resize(*len as usize, 0),
         Step::Write { offset, data, .. } => {
             let (mut at, end) = (*offset, *offset + data.len() as u64);
             while at < end {

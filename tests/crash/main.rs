@@ -1,4 +1,4 @@
-//! What the SQLite store promises, held against crashes.
+//! What the SQLite store promises, held against crashes, faults and many callers at once.
 //!
 //! Processes append to one file through the C interface and write down, outside the store's
 //! folder, what they are about to send and what they were answered. They are killed; then the
@@ -13,6 +13,7 @@ mod check;
 mod client;
 mod disk;
 mod faults;
+mod histories;
 mod image;
 mod kills;
 mod power;

@@ -101,6 +101,7 @@ pub fn play() {
         "writer" => write(&part),
         "power" => crate::power::play(&part),
         "faults" => crate::faults::play(&part),
+        "history" => crate::histories::play(&part),
         "ruin" => crate::faults::ruin(&part),
         other => panic!("no such role: {other}"),
     }

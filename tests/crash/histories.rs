@@ -1,0 +1,510 @@
+//! Histories: what threads and processes asked and were answered at once, and whether it can have
+//! happened.
+//!
+//! Every call is written down with the moments before it and after it, on the one clock that all
+//! processes share. Positions tell in which order the appends took effect, so that nothing has to
+//! be searched for: each answer is held against the events as they are in the end.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
+
+use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED, DCB_TIMEOUT};
+use dcb::testing::Flaw;
+use tempfile::TempDir;
+
+use crate::client::Store;
+use crate::random::Random;
+use crate::roles::{Part, open};
+use crate::times;
+
+const THREADS: u64 = 6;
+
+/// Nanoseconds on a clock that never goes back and that all processes see alike.
+fn now() -> i64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: an output of our own.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
+/// What is asked for: the events that carry a tag, of one type or of any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wanted {
+    tag: u64,
+    kind: Option<u64>,
+}
+
+impl Wanted {
+    fn any(random: &mut Random, operation: u64) -> Wanted {
+        // Tags go out of use after a while, so that what is read stays short.
+        let tag = operation / 100 * 4 + random.below(4);
+        Wanted { tag, kind: random.one_in(2).then(|| random.below(3)) }
+    }
+
+    fn query(self) -> String {
+        let types = self.kind.map_or(String::new(), |kind| format!(r#""types":["K{kind}"],"#));
+        format!(r#"{{"items":[{{{types}"tags":["t:{}"]}}]}}"#, self.tag)
+    }
+}
+
+/// One call and its answer, in a line of numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Called {
+    what: What,
+    asked: i64,
+    answered: i64,
+    wanted: Wanted,
+    after: i64,
+    /// An append's name and how many events it has; a read's limit.
+    number: i64,
+    len: i64,
+    /// The position of the answer.
+    position: i64,
+    /// What a read gave.
+    found: Vec<i64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Stored,
+    Refused,
+    Read,
+    ReadBackwards,
+    Head,
+    /// What a subscriber was given next.
+    Delivered,
+}
+
+const WHAT: [What; 6] =
+    [What::Stored, What::Refused, What::Read, What::ReadBackwards, What::Head, What::Delivered];
+
+impl Called {
+    fn to_line(&self) -> String {
+        let what = WHAT.iter().position(|what| *what == self.what).unwrap_or_default();
+        let kind = self.wanted.kind.map_or(-1, |kind| kind as i64);
+        let mut line = format!(
+            "{what} {} {} {} {kind} {} {} {} {}",
+            self.asked,
+            self.answered,
+            self.wanted.tag,
+            self.after,
+            self.number,
+            self.len,
+            self.position
+        );
+        for position in &self.found {
+            write!(line, " {position}").unwrap();
+        }
+        line
+    }
+
+    fn from_line(line: &str) -> Called {
+        let numbers: Vec<i64> = line.split(' ').map(|word| word.parse().unwrap()).collect();
+        let [what, asked, answered, tag, kind, after, number, len, position, found @ ..] =
+            numbers.as_slice()
+        else {
+            panic!("not a call: {line}");
+        };
+        Called {
+            what: WHAT[*what as usize],
+            asked: *asked,
+            answered: *answered,
+            wanted: Wanted { tag: *tag as u64, kind: u64::try_from(*kind).ok() },
+            after: *after,
+            number: *number,
+            len: *len,
+            position: *position,
+            found: found.to_vec(),
+        }
+    }
+}
+
+/// Calls at random, so many times, writing down each.
+fn call(store: &Store, thread: u64, operations: u64, seen: &AtomicI64) -> Vec<Called> {
+    let mut random = Random::new(thread);
+    let mut calls = Vec::new();
+    let mut operation = 0;
+    while operation < operations {
+        let wanted = Wanted::any(&mut random, operation);
+        let known = seen.load(SeqCst);
+        let after = known - random.below(known.min(30) as u64 + 1) as i64;
+        let number = (thread << 32 | operation) as i64;
+        let mut called = Called {
+            what: What::Head,
+            asked: now(),
+            answered: 0,
+            wanted,
+            after,
+            number,
+            len: 0,
+            position: 0,
+            found: Vec::new(),
+        };
+        let answer = match random.below(10) {
+            0..=4 => {
+                called.len = 1 + random.below(3) as i64;
+                let events: Vec<String> = (0..called.len)
+                    .map(|_| {
+                        let Wanted { tag, .. } = Wanted::any(&mut random, operation);
+                        let kind = random.below(3);
+                        format!(r#"{{"type":"K{kind}","tags":["t:{tag}"],"data":{number}}}"#)
+                    })
+                    .collect();
+                let request = format!(
+                    r#"{{"events":[{}],"condition":{{"failIfEventsMatch":{},"after":{after}}}}}"#,
+                    events.join(","),
+                    wanted.query()
+                );
+                match store.append(&request) {
+                    Ok(last) => {
+                        called.what = What::Stored;
+                        Ok(last)
+                    }
+                    Err(failure) if failure.status == DCB_CONDITION_FAILED => {
+                        called.what = What::Refused;
+                        Ok(failure.position)
+                    }
+                    Err(failure) => Err(failure),
+                }
+            }
+            5 => store.head(),
+            way => {
+                let backwards = way == 6;
+                called.what = if backwards { What::ReadBackwards } else { What::Read };
+                let most = if random.one_in(3) { 3 } else { 1_000 };
+                called.len = 1 + random.below(most) as i64;
+                store
+                    .read(&format!(
+                        r#"{{"query":{},"after":{after},"limit":{},"backwards":{backwards}}}"#,
+                        wanted.query(),
+                        called.len
+                    ))
+                    .map(|read| {
+                        called.found = read.positions();
+                        read.position
+                    })
+            }
+        };
+        called.answered = now();
+        match answer {
+            Ok(position) => {
+                called.position = position;
+                if called.what != What::Refused {
+                    seen.fetch_max(position, SeqCst);
+                }
+                calls.push(called);
+                operation += 1;
+            }
+            Err(failure) if failure.status == DCB_BUSY => {}
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    calls
+}
+
+/// Waits and reads until there is nothing more to come.
+fn subscribe(store: &Store, over: &AtomicBool) -> Vec<Called> {
+    let mut calls: Vec<Called> = Vec::new();
+    let mut after = 0;
+    loop {
+        let ends = over.load(SeqCst);
+        match store.wait(after, 20) {
+            Ok(head) => assert!(head > after),
+            Err(failure) if failure.status == DCB_TIMEOUT && ends => return calls,
+            Err(failure) if [DCB_TIMEOUT, DCB_BUSY].contains(&failure.status) => continue,
+            Err(failure) => panic!("{failure}"),
+        }
+        let asked = now();
+        let read = store.read(&format!(r#"{{"after":{after},"limit":100}}"#)).expect("a read");
+        calls.push(Called {
+            what: What::Delivered,
+            asked,
+            answered: now(),
+            wanted: Wanted { tag: 0, kind: None },
+            after,
+            number: 0,
+            len: 100,
+            position: read.position,
+            found: read.positions(),
+        });
+        after = read.position;
+    }
+}
+
+/// The part of a process: several threads that call, and one that subscribes.
+pub fn play(part: &Part) {
+    let store = if part.store.as_os_str().is_empty() {
+        Store::open_uri("memory:", "{}").expect("a store in memory")
+    } else {
+        open(&part.store).expect("the file is a store's")
+    };
+    let (seen, over) = (AtomicI64::new(0), AtomicBool::new(false));
+    let calls: Vec<Called> = std::thread::scope(|scope| {
+        let subscriber = scope.spawn(|| subscribe(&store, &over));
+        let threads: Vec<_> = (0..part.threads)
+            .map(|thread| {
+                let (store, seen) = (&store, &seen);
+                scope.spawn(move || call(store, part.writer + thread, part.first, seen))
+            })
+            .collect();
+        let mut calls: Vec<Called> =
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        over.store(true, SeqCst);
+        calls.extend(subscriber.join().unwrap());
+        calls
+    });
+    let mut text: String = calls.iter().map(|call| call.to_line() + "\n").collect();
+    if part.store.as_os_str().is_empty() {
+        text += &stored(&store);
+    }
+    std::fs::write(&part.witness, text).unwrap();
+}
+
+/// The events as they are in the end, a line each: position, tag, type, name.
+fn stored(store: &Store) -> String {
+    let mut text = String::new();
+    for event in store.read("").expect("a read").events {
+        let tag = event.tags[0].trim_start_matches("t:").to_owned();
+        let kind = event.event_type.trim_start_matches('K').to_owned();
+        writeln!(text, "event {} {tag} {kind} {}", event.position, event.data.get()).unwrap();
+    }
+    text
+}
+
+/// An event as it is in the end.
+#[derive(Debug, Clone, Copy)]
+struct Event {
+    kind: u64,
+    /// When its append was asked for; `None`: nobody says that it was stored.
+    asked: Option<i64>,
+    name: i64,
+}
+
+/// Decides whether the calls can have happened.
+struct Checker {
+    /// By position, from 1.
+    events: Vec<Event>,
+    by_tag: HashMap<u64, Vec<i64>>,
+    /// Stored appends by the moment of their answer, and the highest position answered until then.
+    answered: Vec<(i64, i64)>,
+}
+
+impl Checker {
+    fn new(lines: &[&str], calls: &[Called]) -> Result<Checker, String> {
+        let mut events = Vec::new();
+        let mut by_tag: HashMap<u64, Vec<i64>> = HashMap::new();
+        for (line, position) in lines.iter().zip(1..) {
+            let numbers: Vec<i64> = line.split(' ').map(|word| word.parse().unwrap()).collect();
+            if numbers[0] != position {
+                return Err(format!("position {position} has the event {line}"));
+            }
+            by_tag.entry(numbers[1] as u64).or_default().push(position);
+            events.push(Event { kind: numbers[2] as u64, asked: None, name: numbers[3] });
+        }
+        let mut answered = Vec::new();
+        for call in calls.iter().filter(|call| call.what == What::Stored) {
+            for position in call.position - call.len + 1..=call.position {
+                match events.get_mut(position as usize - 1) {
+                    Some(event) if event.name == call.number && event.asked.is_none() => {
+                        event.asked = Some(call.asked);
+                    }
+                    other => return Err(format!("{call:?} is not at {position}: {other:?}")),
+                }
+            }
+            answered.push((call.answered, call.position));
+        }
+        if let Some(at) = events.iter().position(|event| event.asked.is_none()) {
+            return Err(format!("nobody was told that {} is stored", at + 1));
+        }
+        answered.sort_unstable();
+        let mut highest = 0;
+        for (_, position) in &mut answered {
+            highest = highest.max(*position);
+            *position = highest;
+        }
+        Ok(Checker { events, by_tag, answered })
+    }
+
+    /// What is wanted of the positions above `low`, up to `high`.
+    fn matching(
+        &self,
+        wanted: Wanted,
+        low: i64,
+        high: i64,
+    ) -> impl DoubleEndedIterator<Item = i64> {
+        let positions = self.by_tag.get(&wanted.tag).map_or(&[][..], Vec::as_slice);
+        let positions = &positions[positions.partition_point(|position| *position <= low)..];
+        positions
+            .iter()
+            .copied()
+            .take_while(move |position| *position <= high)
+            .filter(move |position| {
+                wanted.kind.is_none_or(|kind| self.events[*position as usize - 1].kind == kind)
+            })
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
+    /// The highest position that anybody had been told of before `moment`.
+    fn known_before(&self, moment: i64) -> i64 {
+        let before = self.answered.partition_point(|(answered, _)| *answered < moment);
+        before.checked_sub(1).map_or(0, |last| self.answered[last].1)
+    }
+
+    /// Whether what is at `position` can have been there at `moment`.
+    fn was_asked_before(&self, position: i64, moment: i64) -> bool {
+        let event = usize::try_from(position - 1).ok().and_then(|index| self.events.get(index));
+        position == 0 || event.is_some_and(|event| event.asked.is_some_and(|at| at < moment))
+    }
+
+    /// Whether an append that was answered before another was asked has the lower position.
+    fn check_order(&self, calls: &[Called]) -> Result<(), String> {
+        let mut stored: Vec<&Called> =
+            calls.iter().filter(|call| call.what == What::Stored).collect();
+        stored.sort_unstable_by_key(|call| std::cmp::Reverse(call.position));
+        let mut earliest = i64::MAX;
+        for call in stored {
+            if earliest < call.asked {
+                return Err(format!(
+                    "{call:?}: a higher position was answered before it was asked"
+                ));
+            }
+            earliest = earliest.min(call.answered);
+        }
+        Ok(())
+    }
+
+    fn check(&self, call: &Called) -> Result<(), String> {
+        let Called { wanted, after, position, answered, .. } = *call;
+        let wrong = |why: String| Err(format!("{call:?}: {why}"));
+        match call.what {
+            What::Stored => {
+                let first = position - call.len;
+                if let Some(conflict) = self.matching(wanted, after, first).next() {
+                    return wrong(format!("the condition fails at {conflict}"));
+                }
+            }
+            What::Refused => {
+                let first = self.matching(wanted, after, i64::MAX).next();
+                if first != Some(position) || !self.was_asked_before(position, answered) {
+                    return wrong(format!("the first that matches is {first:?}"));
+                }
+            }
+            What::Head => {
+                let known = self.known_before(call.asked);
+                if position < known || !self.was_asked_before(position, answered) {
+                    return wrong(format!("{known} was known"));
+                }
+            }
+            What::Read => {
+                let limit = call.len as usize;
+                let found: Vec<i64> = self.matching(wanted, after, position).take(limit).collect();
+                if found != call.found {
+                    return wrong(format!("it should have given {found:?}"));
+                }
+                let full = found.len() == limit;
+                let known = self.known_before(call.asked);
+                if (!full && position < known) || !self.was_asked_before(position, answered) {
+                    return wrong(format!("{known} was known"));
+                }
+            }
+            What::ReadBackwards => {
+                let limit = call.len as usize;
+                let found: Vec<i64> =
+                    self.matching(wanted, after, position).rev().take(limit).collect();
+                let known = self.known_before(call.asked);
+                if found != call.found
+                    || position < known
+                    || !self.was_asked_before(position, answered)
+                {
+                    return wrong(format!("it should have given {found:?}; {known} was known"));
+                }
+            }
+            What::Delivered => {
+                if call.found != (after + 1..=position).collect::<Vec<_>>() {
+                    return wrong("a subscriber missed something".into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs processes, and checks what they wrote down. Gives how many calls there were.
+fn history(in_file: bool, processes: u64, calls: u64, flaw: Option<Flaw>) -> Result<u64, String> {
+    let (folder, witness) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let path = folder.path().join("x.db");
+    let seed = Random::seed_of_this_run() % (1 << 20);
+    let parts: Vec<Part> = (0..processes)
+        .map(|process| Part {
+            role: "history".into(),
+            store: if in_file { path.clone() } else { Default::default() },
+            witness: witness.path().join(process.to_string()),
+            writer: (seed * processes + process) * THREADS,
+            threads: THREADS,
+            first: calls / processes / THREADS,
+            flaw,
+            ..Part::default()
+        })
+        .collect();
+    let mut running: Vec<_> = parts.iter().map(Part::start).collect();
+    for process in &mut running {
+        let status = process.wait().unwrap();
+        if !status.success() {
+            return Err(format!("a process ended with {status}"));
+        }
+    }
+    let mut text: String = parts.iter().map(|part| read(&part.witness)).collect();
+    if in_file {
+        text += &stored(&open(&path).map_err(|failure| failure.to_string())?);
+    }
+    let (events, calls): (Vec<&str>, Vec<&str>) =
+        text.lines().partition(|line| line.starts_with("event "));
+    let events: Vec<&str> = events.iter().map(|line| &line["event ".len()..]).collect();
+    let calls: Vec<Called> = calls.iter().map(|line| Called::from_line(line)).collect();
+    let checker = Checker::new(&events, &calls)?;
+    checker.check_order(&calls)?;
+    calls.iter().try_for_each(|call| checker.check(call))?;
+    // A subscriber that outlived all appends was given everything, one after the other.
+    let delivered = calls.iter().filter(|call| call.what == What::Delivered);
+    let delivered: usize = delivered.map(|call| call.found.len()).sum();
+    if processes == 1 && delivered != events.len() {
+        return Err(format!("{delivered} of {} events were delivered", events.len()));
+    }
+    Ok(calls.len() as u64)
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn histories_in_memory_can_have_happened() {
+    let calls = history(false, 1, times(40_000, 4_000_000), None);
+    println!("{calls:?} calls");
+    assert!(calls.is_ok(), "{calls:?}");
+}
+
+#[test]
+fn histories_of_one_process_can_have_happened() {
+    let calls = history(true, 1, times(30_000, 3_000_000), None);
+    println!("{calls:?} calls");
+    assert!(calls.is_ok(), "{calls:?}");
+}
+
+#[test]
+fn histories_of_several_processes_can_have_happened() {
+    let calls = history(true, 8, times(30_000, 3_000_000), None);
+    println!("{calls:?} calls");
+    assert!(calls.is_ok(), "{calls:?}");
+}
+
+#[test]
+fn flaws_of_the_index_and_of_the_conditions_do_not_happen_unseen() {
+    for flaw in [Flaw::SkipCatchUp, Flaw::ForgetGroup, Flaw::MarkTooEarly, Flaw::LoseLastBlock] {
+        let wrong = history(true, 3, 6_000, Some(flaw)).expect_err("a flaw that nobody noticed");
+        println!("{flaw:?}: {wrong}");
+    }
+}
