@@ -51,16 +51,19 @@ fn terms_of<'a>(view: &EventView<'a>) -> impl Iterator<Item = Term> + use<'a> {
         .chain(view.id.map(Term::of_id))
 }
 
-/// Writes the next segment, if there are `at_least` events for it: from memory, or where that
-/// does not reach down to the mark, from the rows. Gives whether there may be more to write.
+/// Writes the next segment, if there are `at_least` events for it, or so many bytes that it is
+/// worth writing: from memory, or where that does not reach down to the mark, from the rows. Gives
+/// whether there may be more to write.
 pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<bool> {
     // One thread prepares a segment; who comes to help waits for it, and looks again.
     let _turn = shared.segmenting.lock().unwrap_or_else(PoisonError::into_inner);
     let mark = shared.segments.newest().mark();
+    // Few events may be large ones.
+    let at_least = if shared.is_tail_long() { 1 } else { at_least.max(1) };
     // Sorted before the writer's lock is taken, and outside of the tail's.
     let (from_memory, is_needed) = shared.tail.read(|tail| {
         let span = Span { low: mark, high: tail.head().min(mark + MAX_SEGMENT_EVENTS) };
-        let is_enough = span.high - span.low >= at_least.max(1);
+        let is_enough = span.high - span.low >= at_least;
         let is_in_memory = tail.base() <= mark;
         let events = (is_enough && is_in_memory).then(|| (span, tail.range(span)));
         (events, is_enough || !is_in_memory)
@@ -85,7 +88,7 @@ pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<
         _ => {
             let low = segments.mark();
             let span = Span { low, high: snapshot.head.min(low + MAX_SEGMENT_EVENTS) };
-            if span.high - span.low < at_least.max(1) {
+            if span.high - span.low < at_least {
                 return Ok(false);
             }
             (span, pack(span.low, &postings_of_rows(connection, decoder, span)?))
@@ -103,7 +106,7 @@ pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<
     drop(guard);
     shared.pages_written.fetch_add(blocks.len() as u64 / 3, Relaxed);
     shared.tail.trim(segments.mark());
-    Ok(snapshot.head - segments.mark() >= at_least.max(1))
+    Ok(snapshot.head - segments.mark() >= at_least)
 }
 
 /// The postings of the events in `span`, from their rows, sorted.

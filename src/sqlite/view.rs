@@ -18,8 +18,9 @@ pub const TAIL_EVENTS: usize = if cfg!(any(test, feature = "testing")) { 128 } e
 /// and up to so many bytes.
 pub const TAIL_BYTES: usize = 16 * 1024 * 1024;
 
-/// Events in a generation, which is dropped as a whole.
+/// Events in a generation, which is dropped as a whole, and bytes after which another one begins.
 const GENERATION: usize = TAIL_EVENTS / 4;
+const GENERATION_BYTES: usize = TAIL_BYTES / 4;
 
 /// What a transaction found when it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +105,9 @@ impl Generations {
     /// The generation that takes the next event.
     fn youngest(&mut self) -> &mut Index {
         let head = self.head();
-        if self.0.back().is_none_or(|index| index.len() >= GENERATION) {
+        let is_full =
+            |index: &Index| index.len() >= GENERATION || index.footprint() >= GENERATION_BYTES;
+        if self.0.back().is_none_or(is_full) {
             self.0.push_back(Index::new(head));
         }
         self.0.back_mut().expect("there is always one")
@@ -135,11 +138,13 @@ impl Tail {
         loop {
             let mut generations = self.write();
             let Some(oldest) = generations.0.front() else { return };
-            let is_due = generations.0.len() > 1
-                && oldest.head() <= mark
+            let is_due = oldest.head() <= mark
                 && (generations.len() - oldest.len() >= TAIL_EVENTS / 2
                     || generations.footprint() > TAIL_BYTES / 2);
             let dropped = if is_due { generations.0.pop_front() } else { None };
+            if let (Some(last), true) = (&dropped, generations.0.is_empty()) {
+                generations.0.push_back(Index::new(last.head()));
+            }
             // The events go outside of the lock.
             drop(generations);
             if dropped.is_none() {
@@ -187,6 +192,9 @@ impl Tail {
                 generations.youngest().push(event);
             }
         }
+        drop(generations);
+        // Who does not write segments has no other occasion.
+        self.trim(mark);
         Ok(())
     }
 }

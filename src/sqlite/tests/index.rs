@@ -8,7 +8,7 @@ use super::*;
 use crate::domain::{SequencedEvent, Span};
 use crate::index::Progress;
 use crate::sqlite::connection::{Role, connect};
-use crate::sqlite::maintenance::postings_of_rows;
+use crate::sqlite::maintenance::{postings_of_rows, write_segment};
 use crate::sqlite::merge::Merge;
 use crate::sqlite::rows::{Decoder, RowDraft, Walk, insert};
 use crate::sqlite::schema;
@@ -17,6 +17,8 @@ use crate::sqlite::segments::{
     LIVE, Segments, SegmentsCache, insert_blocks, insert_filter_part, insert_segment, pack,
     raise_version,
 };
+use crate::sqlite::shared::SEGMENT_EVENTS;
+use crate::sqlite::view::{Generations, TAIL_BYTES, TAIL_EVENTS};
 
 const TYPES: [&str; 3] = ["A", "B", "C"];
 
@@ -279,4 +281,41 @@ fn an_index_of_events_that_are_not_there_is_told_and_not_believed() {
     Connection::open(fixture.path()).unwrap().execute_batch(anew).unwrap();
     fixture.store = open(fixture.path());
     check_all(&fixture.store, &some_events(0, 100));
+}
+
+#[test]
+fn a_few_large_events_do_not_fill_the_memory() {
+    let fixture = Fixture::new();
+    let large = || {
+        let mut builder = EventBuilder::new(EventType::new("Large").unwrap());
+        let data = format!("\"{}\"", "x".repeat(1024 * 1024));
+        builder.data(&data).unwrap();
+        builder.build()
+    };
+    // Fewer than are worth a segment by their number, and far more bytes than the tail may take.
+    let count = SEGMENT_EVENTS - 1;
+    for _ in 0..count {
+        append(&fixture.store, vec![large()], None).unwrap();
+    }
+    let footprint = || fixture.store.shared.tail.read(Generations::footprint);
+    assert!(eventually(|| footprint() <= TAIL_BYTES), "{} bytes are held", footprint());
+    assert_eq!(all(&fixture.store, query(&["Large"], &[])).len() as i64, count);
+}
+
+#[test]
+fn who_only_follows_another_holds_no_more_than_the_newest_events() {
+    let fixture = Fixture::new();
+    let options = Options { read_only: true, ..Options::default() };
+    let follower = SqliteStore::open(Place::File(fixture.path()), &options).unwrap();
+    let mut seen = 0;
+    for round in 0..60 {
+        append(&fixture.store, some_events(round * 20, 20), None).unwrap();
+        let request = ReadRequest::new(Query::all(), seen, None, None, false).unwrap();
+        seen += positions(&follower, request).unwrap().len() as i64;
+        // All that the follower holds is covered by now, and nothing that comes.
+        write_segment(&fixture.store.shared, fixture.store.writer.as_ref().unwrap(), 1).unwrap();
+    }
+    assert_eq!(seen, 60 * 20);
+    let held = follower.shared.tail.read(Generations::len);
+    assert!(held <= 2 * TAIL_EVENTS, "{held} events are held");
 }
