@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{CachedStatement, Connection, Row, params};
 
 use super::connection::from_sqlite;
 use crate::domain::{
@@ -159,7 +159,7 @@ impl Decoder {
             // Without escapes a quote can only be a border.
             let mut few = [""; 8];
             let mut count = 0;
-            let mut pieces = inner.split("\",\"");
+            let mut pieces = inner.split('"').step_by(2);
             for slot in &mut few {
                 let Some(piece) = pieces.next() else { break };
                 *slot = piece;
@@ -226,18 +226,32 @@ impl Decoder {
         position: i64,
         visit: impl FnOnce(&EventView<'_>) -> Result<T>,
     ) -> Result<T> {
-        let mut statement = connection
-            .prepare_cached(
-                "SELECT position, type, tags, data, id, metadata, timestamp, checksum \
-                 FROM dcb_events WHERE position = ?1",
-            )
-            .map_err(from_sqlite)?;
+        self.fetch(&mut fetching(connection)?, position, visit)
+    }
+
+    /// The same, by a statement of [`fetching`], for who looks at several.
+    pub fn fetch<T>(
+        &mut self,
+        statement: &mut CachedStatement<'_>,
+        position: i64,
+        visit: impl FnOnce(&EventView<'_>) -> Result<T>,
+    ) -> Result<T> {
         let mut rows = statement.query([position]).map_err(from_sqlite)?;
         match rows.next().map_err(from_sqlite)? {
             Some(row) => self.decode(row, visit),
             None => Err(damaged(position)),
         }
     }
+}
+
+/// A statement that finds an event by its position.
+pub fn fetching(connection: &Connection) -> Result<CachedStatement<'_>> {
+    connection
+        .prepare_cached(
+            "SELECT position, type, tags, data, id, metadata, timestamp, checksum \
+             FROM dcb_events WHERE position = ?1",
+        )
+        .map_err(from_sqlite)
 }
 
 /// A copy of a stored event that outlives its row.

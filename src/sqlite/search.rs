@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 
-use super::rows::{Decoder, Walk};
+use super::rows::{Decoder, Walk, fetching};
 use super::segments::Segments;
 use crate::domain::{EventView, Item, Query, Span, Term, Wanted};
 use crate::error::Result;
@@ -91,8 +91,9 @@ impl Disk<'_> {
             if backwards {
                 candidates.reverse();
             }
+            let mut fetching = fetching(self.connection)?;
             for (position, count) in candidates.into_iter().zip(1_u32..) {
-                let walk = decoder.at(self.connection, position, |view| {
+                let walk = decoder.fetch(&mut fetching, position, |view| {
                     if query.matches(view) { visit(view) } else { Ok(Walk::On) }
                 })?;
                 if walk == Walk::Stop || count % ROWS_PER_LOOK == 0 && self.is_time() {
