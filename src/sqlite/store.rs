@@ -180,20 +180,21 @@ fn open_file(
 
     let mark = list.mark();
     let durability = Durability::new(Some(log), snapshot.head);
-    let mut shared = shared(durability, mark, snapshot.head, busy_timeout);
+    let is_far_behind = snapshot.head - mark > TAIL_EVENTS as i64;
+    let tail = if is_far_behind { snapshot.head } else { mark };
+    let mut shared = shared(durability, tail, snapshot.head, busy_timeout);
     shared.segments = segments;
     let shared = Arc::new(shared);
-    let behind = snapshot.head - mark;
-    if behind <= TAIL_EVENTS as i64 {
+    if !is_far_behind {
         let mut decoder = Decoder::default();
         shared.tail.catch_up(&connection, &mut decoder, snapshot, mark)?;
     }
     // By its full path: the process may change its working folder.
     let readers = Readers::new(real_path, Role::Read)?;
     let writer = Arc::new(Writer::new(connection));
-    if behind > TAIL_EVENTS as i64 {
+    if is_far_behind {
         // The index is missing, or far behind: it is made anew before anything is answered.
-        while retry(patience, || write_segment(&shared, &writer, SEGMENT_EVENTS))? {}
+        while retry(patience, || write_segment(&shared, &writer, 1))? {}
     }
     let maintenance =
         Maintenance::new(Arc::clone(&shared), Arc::clone(&writer), connect(&place, Role::Write)?);

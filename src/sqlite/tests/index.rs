@@ -247,6 +247,18 @@ fn an_index_that_is_lost_behind_or_half_merged_changes_no_answer() {
 }
 
 #[test]
+fn a_lost_index_is_made_anew_before_the_store_answers() {
+    let mut fixture = Fixture::new();
+    let count = append(&fixture.store, some_events(0, 2 * TAIL_EVENTS + 5), None).unwrap();
+    fixture.store.close();
+    let lose = "DELETE FROM dcb_postings; DELETE FROM dcb_filters; DELETE FROM dcb_segments; \
+                UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'";
+    Connection::open(fixture.path()).unwrap().execute_batch(lose).unwrap();
+    fixture.store = open(fixture.path());
+    assert_eq!(fixture.store.shared.segments.newest().mark(), count);
+}
+
+#[test]
 fn a_damaged_block_is_told_and_not_believed() {
     let mut fixture = Fixture::new();
     append(&fixture.store, some_events(0, 200), None).unwrap();
