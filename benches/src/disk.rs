@@ -6,9 +6,9 @@ use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::measure::{Sample, sample, timed};
+use crate::measure::{Clock, Sample, timed};
 
 /// Whether files in this folder are kept in memory, where being durable costs nothing.
 pub fn is_memory(folder: &Path) -> bool {
@@ -33,11 +33,11 @@ pub fn sync(folder: &Path, time: Duration) -> Sample {
         file.sync_data().expect("a sync");
     };
     write(0);
-    let (start, mut latencies) = (Instant::now(), Vec::new());
-    while latencies.is_empty() || start.elapsed() < time {
+    let (clock, mut latencies) = (Clock::start(), Vec::new());
+    while latencies.is_empty() || clock.elapsed() < time {
         latencies.push(timed(|| write(latencies.len() as u8)).1);
     }
-    let sample = sample(latencies.len() as u64, start.elapsed(), latencies);
+    let sample = clock.sample(latencies.len() as u64, latencies);
     std::fs::remove_file(path).expect("the file to be gone");
     sample
 }

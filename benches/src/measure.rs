@@ -11,6 +11,8 @@ pub struct Sample {
     /// Of one operation, in microseconds.
     pub p50: f64,
     pub p99: f64,
+    /// Processor time of one unit, all threads of the process together, in microseconds.
+    pub cpu: f64,
 }
 
 /// Lets each of `threads` threads repeat an operation of its own until `time` is over. An
@@ -39,25 +41,60 @@ where
             })
             .collect();
         barrier.wait();
-        let start = Instant::now();
+        let clock = Clock::start();
         let (mut units, mut latencies) = (0, Vec::new());
         for thread in running {
             let (done, mut own) = thread.join().expect("a thread of the workload");
             units += done;
             latencies.append(&mut own);
         }
-        sample(units, start.elapsed(), latencies)
+        clock.sample(units, latencies)
     })
 }
 
-/// The sample of `units` done in `time`, by operations that took `latencies`.
-pub fn sample(units: u64, time: Duration, mut latencies: Vec<Duration>) -> Sample {
+/// Measures a run from its start on.
+pub struct Clock {
+    start: Instant,
+    cpu: Duration,
+}
+
+impl Clock {
+    pub fn start() -> Self {
+        Clock { start: Instant::now(), cpu: cpu_time() }
+    }
+
+    /// How long the run takes by now.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The sample of a run that ends now: `units` done, by operations that took `latencies`.
+    pub fn sample(self, units: u64, latencies: Vec<Duration>) -> Sample {
+        sample(units, self.elapsed(), cpu_time() - self.cpu, latencies)
+    }
+}
+
+/// The processor time that this process has used.
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the output is valid.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    assert_eq!(status, 0, "the clock of the process");
+    Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
+}
+
+fn sample(units: u64, time: Duration, cpu: Duration, mut latencies: Vec<Duration>) -> Sample {
     latencies.sort_unstable();
     let at = |part: f64| {
         let index = (latencies.len() as f64 * part) as usize;
         latencies.get(index).map_or(0.0, |latency| latency.as_secs_f64() * 1e6)
     };
-    Sample { rate: units as f64 / time.as_secs_f64(), p50: at(0.5), p99: at(0.99) }
+    Sample {
+        rate: units as f64 / time.as_secs_f64(),
+        p50: at(0.5),
+        p99: at(0.99),
+        cpu: cpu.as_secs_f64() * 1e6 / units as f64,
+    }
 }
 
 /// Runs `operation`, and tells how long it took.
@@ -103,7 +140,8 @@ mod tests {
     #[test]
     fn percentiles_are_of_the_sorted_latencies() {
         let latencies = (1..=100).rev().map(Duration::from_micros).collect();
-        let sample = sample(100, Duration::from_secs(2), latencies);
-        assert_eq!((sample.rate, sample.p50, sample.p99), (50.0, 51.0, 100.0));
+        let (time, cpu) = (Duration::from_secs(2), Duration::from_millis(1));
+        let sample = sample(100, time, cpu, latencies);
+        assert_eq!((sample.rate, sample.p50, sample.p99, sample.cpu), (50.0, 51.0, 100.0, 10.0));
     }
 }

@@ -69,6 +69,7 @@ impl Report {
         if !self.rows.is_empty() {
             self.rates(&mut text);
             self.latencies(&mut text);
+            self.processor(&mut text);
         }
         for (title, section) in &self.sections {
             let _ = write!(text, "\n### {title}\n\n{section}");
@@ -104,6 +105,21 @@ impl Report {
         }
     }
 
+    /// What other programs of a busy machine do not change.
+    fn processor(&self, text: &mut String) {
+        let kinds = self.kinds();
+        text.push_str("\n### Processor time of all threads together, in µs\n\n");
+        let words = ["workload".to_owned(), "for one of the".to_owned()];
+        heading(text, &words, kinds.iter().map(|kind| kind.name().to_owned()));
+        for row in &self.rows {
+            let _ = write!(text, "| {} | {} |", row.title, row.unit);
+            for kind in &kinds {
+                let _ = write!(text, " {} |", cpu(row.samples(*kind)));
+            }
+            text.push('\n');
+        }
+    }
+
     fn latencies(&self, text: &mut String) {
         let kinds = self.kinds();
         text.push_str("\n### One operation: median / 99th percentile, in µs\n\n");
@@ -116,6 +132,12 @@ impl Report {
             text.push('\n');
         }
     }
+}
+
+/// The median of the rounds' processor times.
+fn cpu(samples: &[Sample]) -> String {
+    Spread::of(samples.iter().map(|sample| sample.cpu))
+        .map_or(String::new(), |cpu| format!("{:.2}", cpu.median))
 }
 
 /// The head of a table: some columns of text, then columns of numbers.

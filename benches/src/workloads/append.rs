@@ -1,12 +1,12 @@
 //! Durable appends under the condition that their first event's own tag is new.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::bench::{Bench, LOAD_BATCH};
 use crate::disk;
 use crate::load;
-use crate::measure::{Sample, Spread, run, sample, timed};
+use crate::measure::{Clock, Sample, Spread, run, timed};
 use crate::report::{Goal, count};
 use crate::stores::{Append, Kind, Outcome, Subject};
 
@@ -93,14 +93,14 @@ pub fn bulk(bench: &mut Bench) {
     let title = format!("bulk load, {LOAD_BATCH} events an append");
     bench.compare(&title, "events", goal, |bench, kind| {
         bench.on_new(kind, |store| {
-            let (start, mut latencies) = (Instant::now(), Vec::new());
+            let (clock, mut latencies) = (Clock::start(), Vec::new());
             let mut stored = 0;
             while stored < bench.options.events {
                 let (events, latency) = append_new(store, stored, LOAD_BATCH);
                 stored += events;
                 latencies.push(latency);
             }
-            sample(stored, start.elapsed(), latencies)
+            clock.sample(stored, latencies)
         })
     });
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::bench::Bench;
 use crate::load::{self, EVENTS_PER_ENTITY, Picks};
-use crate::measure::{Sample, run, timed};
+use crate::measure::{Clock, Sample, run, timed};
 use crate::report::Goal;
 use crate::stores::{Form, Kind, Subject};
 
@@ -61,7 +61,8 @@ pub fn entities(
 
 /// Reads everything once.
 pub fn scan(store: &dyn Subject, events: u64) -> Sample {
+    let clock = Clock::start();
     let (found, time) = timed(|| store.read(None, Form::Structs));
     assert!(found.events >= events);
-    crate::measure::sample(found.events, time, vec![time])
+    clock.sample(found.events, vec![time])
 }
