@@ -82,7 +82,7 @@ int main(int argc, char **argv) {
         number++;
         if (line[0] != '{') {
             fprintf(stderr, "line %ld: not an event\n", number);
-            return 1;
+            exit(1);
         }
         id_len = snprintf(id, sizeof id, "%s{\"id\": \"line-%ld\", ",
                           batch.len == 0 ? "{\"events\": [" : ",", number);
