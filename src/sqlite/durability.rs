@@ -53,6 +53,26 @@ impl Log {
         Ok(())
     }
 
+    /// Writes the log once more, as it is, and makes it durable. The caller holds SQLite's write
+    /// lock.
+    ///
+    /// After a write-back that failed, the system has pages in memory that never reached the disk
+    /// and that it takes for clean, so that no sync writes them. The log on the disk then ends at
+    /// the first of them, whatever comes after; brought into the database as it is in memory and
+    /// found as it is on the disk, it would undo a part of what the database has by then.
+    pub fn write_again(&self) -> Result<()> {
+        let mut piece = vec![0; 256 * 1024];
+        let mut at = 0;
+        loop {
+            let count = self.file.read_at(&mut piece, at)?;
+            if count == 0 {
+                return self.sync();
+            }
+            self.file.write_all_at(&piece[..count], at)?;
+            at += count as u64;
+        }
+    }
+
     /// Makes what is written of the log durable.
     fn sync(&self) -> Result<()> {
         self.file.sync_data()?;

@@ -159,12 +159,6 @@ fn open_file(
     let mut connection = connect(&place, role)?;
     // Until everything that was there is known to be on the disk.
     connection.pragma_update(None, "synchronous", "full").map_err(from_sqlite)?;
-    if connection.is_readonly("main").map_err(from_sqlite)? {
-        return Err(Error::new(
-            Status::ReadOnly,
-            "the file cannot be written by this process: open it with the option read_only",
-        ));
-    }
     enter_wal_mode(&connection, patience)?;
     if judgement != Judgement::Store {
         retry(patience, || create(&mut connection, adopts))?;
@@ -174,6 +168,10 @@ fn open_file(
     let (snapshot, list) = retry(patience, || segments.now(&connection))?;
     // Opened before the log is trusted with anything of ours, after SQLite has made it.
     let log = Log::open(&real_path, true)?;
+    retry_busy(patience, || connection.execute_batch("BEGIN IMMEDIATE"))?;
+    let written = log.write_again();
+    connection.execute_batch("ROLLBACK").map_err(from_sqlite)?;
+    written?;
     bring_in_log(&connection, patience)?;
     sync_folder_of(&real_path)?;
     connection.pragma_update(None, "synchronous", "normal").map_err(from_sqlite)?;

@@ -51,7 +51,7 @@ impl Known {
             "sends" => drop(self.sent.insert(append)),
             "stored" => drop(self.stored.insert(append, position)),
             "refused" => drop(self.refused.insert(append, position)),
-            "busy" => {}
+            "busy" | "ended" => {}
             _ => self.broken.push(format!("writer {writer}: {line}")),
         }
     }

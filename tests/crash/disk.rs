@@ -4,7 +4,7 @@
 //! The linker takes a function that the program defines before one of the C library, so what is
 //! exported here is what SQLite and Rust's standard library call in this process.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -44,6 +44,11 @@ pub enum Step {
     SyncEnds {
         sync: usize,
     },
+    /// The system could not write all that it had of the file, and takes it for written now: what
+    /// was lost is lost, whatever later syncs say.
+    SyncFails {
+        file: FileId,
+    },
     /// What the program has to say.
     Note(String),
 }
@@ -82,6 +87,8 @@ struct Disk {
     folder: Vec<u8>,
     /// The descriptors of files in the folder.
     open: HashMap<c_int, FileId>,
+    /// Those of them whose next sync tells of one that failed.
+    untold: HashSet<c_int>,
     names: HashMap<String, FileId>,
     files: FileId,
     syncs: usize,
@@ -241,6 +248,7 @@ unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: libc::mode_
 unsafe extern "C" fn close(fd: c_int) -> c_int {
     if let Some((mut disk, _)) = watched(fd) {
         disk.open.remove(&fd);
+        disk.untold.remove(&fd);
     }
     // SAFETY: the caller's arguments, passed on.
     unsafe { libc::syscall(libc::SYS_close, fd as c_long) as c_int }
@@ -306,7 +314,21 @@ fn sync(fd: c_int, call: Call, number: c_long) -> c_int {
         return unsafe { libc::syscall(number, fd as c_long) as c_int };
     }
     let Some((mut disk, file)) = watched(fd) else { return 0 };
+    if disk.untold.remove(&fd) {
+        return refuse(libc::EIO);
+    }
     if let Some((errno, _)) = disk.fault(call) {
+        // Linux tells it once to everybody who has the file open.
+        let others: Vec<c_int> = disk
+            .open
+            .iter()
+            .filter(|(own, of)| **of == file && **own != fd)
+            .map(|(own, _)| *own)
+            .collect();
+        if disk.steps.is_some() {
+            disk.untold.extend(others);
+        }
+        disk.step(|| Step::SyncFails { file });
         return refuse(errno);
     }
     if disk.steps.is_none() || (call == Call::LogSync && disk.forgets_log_syncs) {
@@ -319,6 +341,9 @@ fn sync(fd: c_int, call: Call, number: c_long) -> c_int {
     // So that others write, and hope to be read, in the meantime.
     std::thread::sleep(Duration::from_micros(150));
     if let Some((mut disk, _)) = watched(fd) {
+        if disk.untold.remove(&fd) {
+            return refuse(libc::EIO);
+        }
         disk.step(|| Step::SyncEnds { sync });
     }
     0

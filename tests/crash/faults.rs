@@ -39,7 +39,7 @@ const KINDS: [(Call, i32, bool); 14] = [
 const OPTIONS: &str = r#"{"busy_timeout_ms":200}"#;
 const WRITER: u64 = 1;
 /// What the message of a store says that has to be opened again.
-const ENDED: &str = "open it again";
+pub const ENDED: &str = "open it again";
 
 /// One run with one fault.
 struct Run<'a> {

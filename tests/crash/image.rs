@@ -80,6 +80,12 @@ impl<'a> Disk<'a> {
                 Step::Write { file, .. } | Step::Truncate { file, .. } => {
                     self.files.entry(*file).or_default().pending.push(number);
                 }
+                Step::SyncFails { file } => {
+                    // The same ones in every image of this record.
+                    let mut lost = Random::new(number as u64);
+                    let file = self.files.entry(*file).or_default();
+                    file.pending.retain(|_| lost.one_in(2));
+                }
                 Step::SyncBegins { file, sync } => {
                     self.syncs.insert(*sync, (*file, number));
                 }

@@ -12,7 +12,8 @@ use tempfile::TempDir;
 
 use crate::check::{Known, check};
 use crate::client::Store;
-use crate::disk::{self, Step};
+use crate::disk::{self, Call, Fault, Step};
+use crate::faults::ENDED;
 use crate::image::{Disk, Fate};
 use crate::random::Random;
 use crate::roles::{Part, open};
@@ -22,15 +23,36 @@ use crate::work::Append;
 const THREADS: u64 = 4;
 const RECORDING_IMAGES: u64 = 100;
 
+/// What comes of the store's own syncs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Syncs {
+    Working,
+    /// One fails now and then.
+    Failing,
+    /// They do nothing, and nobody is told.
+    Missing,
+}
+
+const SYNCS: [Syncs; 3] = [Syncs::Working, Syncs::Failing, Syncs::Missing];
+
 /// Appends from several threads to one file that is open twice, while others read; all of it is
 /// recorded.
-fn run(forgets_log_syncs: bool, seed: u64) -> Vec<Step> {
+fn run(syncs: Syncs, seed: u64) -> Vec<Step> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("x.db");
     let mut random = Random::new(seed);
     disk::watch(folder.path());
-    disk::record(forgets_log_syncs);
-    for round in 0..2 {
+    disk::record(syncs == Syncs::Missing);
+    for round in 0..3 {
+        // One of the syncs may fail; then the file is opened again.
+        let fault = Fault {
+            call: Call::LogSync,
+            nth: 1 + random.below(80),
+            for_good: false,
+            errno: libc::EIO,
+            short: false,
+        };
+        disk::fail(Some(fault).filter(|_| syncs == Syncs::Failing && round < 2));
         let stores = [(); 2].map(|()| open(&path).expect("nothing is wrong with the file"));
         let over = AtomicBool::new(false);
         let appends = 10 + random.below(30);
@@ -74,6 +96,8 @@ fn append(store: &Store, writer: u64, number: u64) {
             format!("refused {number} {}", failure.position)
         }
         Err(failure) if failure.status == DCB_BUSY => format!("busy {number} 0"),
+        // The outcome is unknown.
+        Err(failure) if failure.message.contains(ENDED) => format!("ended {number} 0"),
         Err(failure) => format!("broken {number} 0 {failure}"),
     };
     disk::note(format!("{writer} {answer}"));
@@ -144,7 +168,7 @@ pub fn play(part: &Part) {
     let mut done = 0;
     while done < count {
         let seed = random.next();
-        let steps = run(part.threads == 0, seed);
+        let steps = run(SYNCS[part.threads as usize], seed);
         let some = RECORDING_IMAGES.min(count - done);
         match images(&steps, some, &mut random) {
             Ok(images) => done += images,
@@ -160,13 +184,13 @@ pub fn play(part: &Part) {
 
 /// Looks at so many images in a process of its own, whose file calls are recorded. Gives how many
 /// it looked at, and what was wrong with the last.
-fn cut_power(count: u64, syncs: bool, flaw: Option<Flaw>) -> (u64, Option<String>) {
+fn cut_power(count: u64, syncs: Syncs, flaw: Option<Flaw>) -> (u64, Option<String>) {
     let folder = TempDir::new().unwrap();
     let part = Part {
         role: "power".into(),
         witness: folder.path().join("outcome"),
         writer: Random::seed_of_this_run(),
-        threads: u64::from(syncs),
+        threads: SYNCS.iter().position(|own| *own == syncs).unwrap_or_default() as u64,
         first: count,
         flaw,
         ..Part::default()
@@ -181,7 +205,15 @@ fn cut_power(count: u64, syncs: bool, flaw: Option<Flaw>) -> (u64, Option<String
 
 #[test]
 fn nothing_acknowledged_is_lost_to_power_failures() {
-    let (images, wrong) = cut_power(times(2_000, 200_000), true, None);
+    let (images, wrong) = cut_power(times(2_000, 200_000), Syncs::Working, None);
+    println!("{images} images");
+    assert_eq!(wrong, None);
+}
+
+/// A sync that fails may have lost any part of what it was to make durable, for good.
+#[test]
+fn nothing_acknowledged_is_lost_when_the_power_fails_after_a_sync_has() {
+    let (images, wrong) = cut_power(times(1_000, 100_000), Syncs::Failing, None);
     println!("{images} images");
     assert_eq!(wrong, None);
 }
@@ -189,14 +221,14 @@ fn nothing_acknowledged_is_lost_to_power_failures() {
 /// The canary: were this not noticed, nothing would be.
 #[test]
 fn without_the_store_s_own_sync_power_failures_lose_what_was_acknowledged() {
-    let (images, wrong) = cut_power(2_000, false, None);
+    let (images, wrong) = cut_power(2_000, Syncs::Missing, None);
     println!("noticed after {images} images: {}", wrong.expect("nothing was lost"));
 }
 
 #[test]
 fn answers_and_reads_before_the_sync_are_noticed() {
     for flaw in [Flaw::AnswerBeforeSync, Flaw::ShowUnsynced] {
-        let (images, wrong) = cut_power(2_000, true, Some(flaw));
+        let (images, wrong) = cut_power(2_000, Syncs::Working, Some(flaw));
         println!("{flaw:?}: noticed after {images} images: {}", wrong.expect("nothing was lost"));
     }
 }
