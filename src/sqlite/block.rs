@@ -11,8 +11,8 @@
 
 use crate::domain::Term;
 
-/// A row of this size stays within its B-tree page, four to a page of 4,096 bytes.
-const MAX_BYTES: usize = 960;
+/// Rows of this size stand two on a B-tree page of 4,096 bytes.
+const MAX_BYTES: usize = 2_000;
 const CRC_BYTES: usize = 4;
 /// The most that the head of a run and one position can take.
 const RUN_ROOM: usize = 8 + 10 + 3 + 10;

@@ -53,7 +53,7 @@ const OBJECTS: &[(&str, &str)] = &[
          term INTEGER NOT NULL, \
          position INTEGER NOT NULL, \
          block BLOB NOT NULL, \
-         PRIMARY KEY (segment, term, position)) WITHOUT ROWID",
+         PRIMARY KEY (segment, term, position))",
     ),
     (
         "dcb_filters",
