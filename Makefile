@@ -1,6 +1,6 @@
 # The short names of what is done most. CMakePresets.json and CMakeLists.txt do the work.
 
-.PHONY: bench demo docs install test
+.PHONY: bench demo docs install test test-long
 .SILENT:
 
 # What to run and for how long: make bench BENCH=--quick; BENCH=--help tells the rest.
@@ -33,3 +33,10 @@ test:
 	cmake --preset debug
 	cmake --build --preset debug
 	ctest --preset debug
+
+# The same tests with full counts, as long as they take: hours.
+test-long:
+	./bootstrap test
+	cmake --preset debug -D DCB_TEST_TIMEOUT=86400
+	cmake --build --preset debug
+	DCB_TEST_LONG=1 PROPTEST_CASES=4096 ctest --preset debug

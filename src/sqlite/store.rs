@@ -157,6 +157,12 @@ fn open_file(
     };
     let role = if options.create { Role::Create } else { Role::Write };
     let mut connection = connect(&place, role)?;
+    if connection.is_readonly("main").map_err(from_sqlite)? {
+        return Err(Error::new(
+            Status::ReadOnly,
+            "the file cannot be written by this process: open it with the option read_only",
+        ));
+    }
     // Until everything that was there is known to be on the disk.
     connection.pragma_update(None, "synchronous", "full").map_err(from_sqlite)?;
     enter_wal_mode(&connection, patience)?;
