@@ -16,7 +16,7 @@ use super::durability::{Durability, Log, sync_folder_of};
 use super::maintenance::{Maintenance, write_segment};
 use super::readers::{Readers, lend};
 use super::rows::{Decoder, Walk};
-use super::schema::{Judgement, create, judge};
+use super::schema::{Judgement, create, judge, no_store};
 use super::segments::SegmentsCache;
 use super::shared::{Chores, OwnEvents, SEGMENT_EVENTS, Shared};
 use super::view::{TAIL_EVENTS, Tail, View};
@@ -236,13 +236,6 @@ fn is_one_page(place: &Place) -> bool {
         Place::File(path) => std::fs::metadata(path).is_ok_and(|metadata| metadata.len() <= 4096),
         Place::Memory => false,
     }
-}
-
-fn no_store() -> Error {
-    Error::new(
-        Status::UnsupportedFormat,
-        "the file is a database without a store in it (the option adopt takes a store in)",
-    )
 }
 
 /// A log that cannot be read without writing beside it has a way out, which the message names.

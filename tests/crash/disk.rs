@@ -96,6 +96,8 @@ struct Disk {
     /// What the store itself syncs is not, and nobody is told.
     forgets_log_syncs: bool,
     fault: Option<Fault>,
+    /// How many calls that change something are left until the process ends; 0: it does not.
+    left: u64,
     /// Calls of the fault's kind so far.
     calls: u64,
     failed: u64,
@@ -162,6 +164,12 @@ pub fn fail(fault: Option<Fault>) -> u64 {
     std::mem::take(&mut disk.failed)
 }
 
+/// The process ends, as by a crash, before it makes the nth call from now on that changes the
+/// folder or a file in it.
+pub fn end_at(nth: u64) {
+    disk().expect("watching").left = nth;
+}
+
 impl Disk {
     fn step(&mut self, step: impl FnOnce() -> Step) {
         if let Some(steps) = &mut self.steps {
@@ -198,6 +206,12 @@ impl Disk {
     /// The error that a call is to give instead of its work, if any; and whether a write is to do
     /// half of it first.
     fn fault(&mut self, call: Call) -> Option<(c_int, bool)> {
+        if self.left > 0 && !matches!(call, Call::Read | Call::Map) {
+            self.left -= 1;
+            if self.left == 0 {
+                std::process::abort();
+            }
+        }
         let fault = self.fault.filter(|fault| fault.call == call)?;
         self.calls += 1;
         let past = self.calls.checked_sub(fault.nth)?;

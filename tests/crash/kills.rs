@@ -8,17 +8,19 @@ use tempfile::TempDir;
 
 use crate::check::{Known, check, check_next};
 use crate::random::Random;
-use crate::roles::{Part, Witness, open};
+use crate::roles::{FILE_CALL, Part, Witness, open};
 use crate::times;
 use crate::work::Append;
 
-const PLACES: [&str; 6] = [
+const PLACES: [&str; 8] = [
     "before commit",
     "after commit",
     "after sync",
     "in a segment",
     "between slices",
     "in a checkpoint",
+    FILE_CALL,
+    FILE_CALL,
 ];
 const PROCESSES: u64 = 3;
 const THREADS: u64 = 3;
@@ -59,7 +61,7 @@ impl Scene {
         let mut running = Vec::new();
         for process in 0..PROCESSES {
             let place = PLACES[self.random.below(PLACES.len() as u64) as usize];
-            let nth = 1 + self.random.below(if place.contains(' ') { 12 } else { 1 });
+            let nth = 1 + self.random.below(if place == FILE_CALL { 400 } else { 12 });
             let part = Part {
                 role: "writer".into(),
                 store: self.store(),

@@ -10,10 +10,13 @@ use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED};
 use dcb::testing::{self, Flaw};
 
 use crate::client::{Answer, Store};
+use crate::disk;
 use crate::random::Random;
 use crate::work::Append;
 
 const PART: &str = "CRASH_PART";
+/// A place that is no place in the library: any call that changes a file.
+pub const FILE_CALL: &str = "file call";
 
 /// What one process is to do, in words that fit in an environment variable.
 #[derive(Debug, Clone, Default)]
@@ -91,8 +94,13 @@ pub const FLAWS: [Flaw; 6] = [
 pub fn play() {
     let Ok(text) = std::env::var(PART) else { return };
     let part = Part::from_text(&text);
-    if let Some((place, nth)) = &part.end_at {
-        testing::end_at(place, *nth);
+    match &part.end_at {
+        Some((place, nth)) if place == FILE_CALL => {
+            disk::watch(part.store.parent().expect("a store's folder"));
+            disk::end_at(u64::from(*nth));
+        }
+        Some((place, nth)) => testing::end_at(place, *nth),
+        None => {}
     }
     if let Some(flaw) = part.flaw {
         testing::seed(flaw);
