@@ -53,8 +53,8 @@ impl Log {
         Ok(())
     }
 
-    /// Writes the log once more, as it is, and makes it durable. The caller holds SQLite's write
-    /// lock.
+    /// Writes the log once more, as it is. The caller holds SQLite's write lock, and syncs the log
+    /// when it has let go of it.
     ///
     /// After a write-back that failed, the system has pages in memory that never reached the disk
     /// and that it takes for clean, so that no sync writes them. The log on the disk then ends at
@@ -66,7 +66,7 @@ impl Log {
         loop {
             let count = self.file.read_at(&mut piece, at)?;
             if count == 0 {
-                return self.sync();
+                return Ok(());
             }
             self.file.write_all_at(&piece[..count], at)?;
             at += count as u64;
@@ -74,7 +74,7 @@ impl Log {
     }
 
     /// Makes what is written of the log durable.
-    fn sync(&self) -> Result<()> {
+    pub fn sync(&self) -> Result<()> {
         self.file.sync_data()?;
         // A sync of a file that nobody will find again is worth nothing.
         let still = |path: &Path, own| {

@@ -178,6 +178,7 @@ fn open_file(
     let written = log.write_again();
     connection.execute_batch("ROLLBACK").map_err(from_sqlite)?;
     written?;
+    log.sync()?;
     bring_in_log(&connection, patience)?;
     sync_folder_of(&real_path)?;
     connection.pragma_update(None, "synchronous", "normal").map_err(from_sqlite)?;
