@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use rusqlite::Connection;
 
 use super::connection::{
-    Place, Role, busy, connect, from_sqlite, is_busy, retry_busy, wait_for_lock,
+    Place, Role, busy, connect, from_sqlite, is_busy, retry, retry_busy, wait_for_lock,
 };
 use super::durability::{identity_at, replaced};
 use super::rows::Decoder;
@@ -80,7 +80,7 @@ impl Readers {
             && let Some(lent) = self.take(&mut state)
         {
             drop(state);
-            return lent.opened();
+            return lent.opened(patience);
         }
         let ticket = state.last_ticket + 1;
         state.last_ticket = ticket;
@@ -115,7 +115,7 @@ impl Readers {
         if others_wait {
             self.returned.notify_all();
         }
-        outcome.and_then(Lent::opened)
+        outcome.and_then(|lent| lent.opened(patience))
     }
 
     /// One that is idle, or the place of one that is still to be opened; `None`: all are lent out.
@@ -158,9 +158,9 @@ pub struct Lent<'a> {
 
 impl Lent<'_> {
     /// Opens the connection if that is still to be done. Not under the lock.
-    fn opened(mut self) -> Result<Self> {
+    fn opened(mut self, patience: &Patience) -> Result<Self> {
         if self.reader.is_none() {
-            self.reader = Some(self.readers.open()?);
+            self.reader = Some(retry(patience, || self.readers.open())?);
         }
         Ok(self)
     }

@@ -122,6 +122,13 @@ pub fn judge(connection: &Connection) -> Result<Judgement> {
     Ok(Judgement::Store)
 }
 
+/// The same outside of a transaction. All that is looked at is of one moment: somebody may be
+/// making a store in the database.
+pub fn judge_at_once(connection: &Connection) -> Result<Judgement> {
+    let moment = connection.unchecked_transaction().map_err(from_sqlite)?;
+    judge(&moment)
+}
+
 /// Makes a store in the database, in one transaction. Does nothing if there is one by now.
 pub fn create(connection: &mut Connection, adopted: bool) -> Result<()> {
     let transaction = connection

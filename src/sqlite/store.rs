@@ -16,7 +16,7 @@ use super::durability::{Durability, Log, sync_folder_of};
 use super::maintenance::{Maintenance, write_segment};
 use super::readers::{Readers, lend};
 use super::rows::{Decoder, Walk};
-use super::schema::{Judgement, create, judge, no_store};
+use super::schema::{Judgement, create, judge_at_once, no_store};
 use super::segments::SegmentsCache;
 use super::shared::{Chores, OwnEvents, SEGMENT_EVENTS, Shared};
 use super::view::{TAIL_EVENTS, Tail, View};
@@ -109,8 +109,10 @@ fn open_read_only(
     let place = Place::File(path.clone());
     // A file that is missing is told as that, whatever SQLite would say.
     std::fs::metadata(&path)?;
-    let connection = connect(&place, role)?;
-    match retry(patience, || judge(&connection)).map_err(|error| explain_read_only(error, &path))? {
+    let connection = retry(patience, || connect(&place, role))?;
+    match retry(patience, || judge_at_once(&connection))
+        .map_err(|error| explain_read_only(error, &path))?
+    {
         Judgement::Store => {}
         Judgement::Empty | Judgement::Foreign => return Err(no_store()),
     }
@@ -156,7 +158,7 @@ fn open_file(
         Judgement::Empty | Judgement::Foreign => return Err(no_store()),
     };
     let role = if options.create { Role::Create } else { Role::Write };
-    let mut connection = connect(&place, role)?;
+    let mut connection = retry(patience, || connect(&place, role))?;
     if connection.is_readonly("main").map_err(from_sqlite)? {
         return Err(Error::new(
             Status::ReadOnly,
@@ -164,7 +166,7 @@ fn open_file(
         ));
     }
     // Until everything that was there is known to be on the disk.
-    connection.pragma_update(None, "synchronous", "full").map_err(from_sqlite)?;
+    retry_busy(patience, || connection.pragma_update(None, "synchronous", "full"))?;
     enter_wal_mode(&connection, patience)?;
     if judgement != Judgement::Store {
         retry(patience, || create(&mut connection, adopts))?;
@@ -181,7 +183,7 @@ fn open_file(
     log.sync()?;
     bring_in_log(&connection, patience)?;
     sync_folder_of(&real_path)?;
-    connection.pragma_update(None, "synchronous", "normal").map_err(from_sqlite)?;
+    retry_busy(patience, || connection.pragma_update(None, "synchronous", "normal"))?;
 
     let mark = list.mark();
     let durability = Durability::new(Some(log), snapshot.head);
@@ -201,8 +203,8 @@ fn open_file(
         // The index is missing, or far behind: it is made anew before anything is answered.
         while retry(patience, || write_segment(&shared, &writer, 1))? {}
     }
-    let maintenance =
-        Maintenance::new(Arc::clone(&shared), Arc::clone(&writer), connect(&place, Role::Write)?);
+    let for_maintenance = retry(patience, || connect(&place, Role::Write))?;
+    let maintenance = Maintenance::new(Arc::clone(&shared), Arc::clone(&writer), for_maintenance);
     let thread = std::thread::Builder::new()
         .name("dcb-maintenance".into())
         .spawn(move || maintenance.run())?;
@@ -218,8 +220,7 @@ fn open_file(
 /// Judges a file without changing a byte of it.
 fn judge_unchanged(place: &Place, patience: &Patience) -> Result<Judgement> {
     // Connecting reads already, so it may meet the journal as well.
-    let judged =
-        connect(place, Role::Read).and_then(|connection| retry(patience, || judge(&connection)));
+    let judged = retry(patience, || judge_at_once(&connect(place, Role::Read)?));
     match judged {
         // The journal of a transaction that a crash cut off. Where that was the very first one,
         // of a file that has no content yet, whoever writes next undoes it.

@@ -22,3 +22,16 @@ fn a_file_whose_very_first_transaction_was_cut_off_is_an_empty_one() {
     let store = open(path);
     assert_eq!(append(&store, vec![event("T", &[])], None), Ok(1));
 }
+
+#[test]
+fn a_file_that_others_are_just_making_a_store_of_is_waited_for() {
+    for _ in 0..100 {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("events.db");
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| open(path.clone()).close());
+            }
+        });
+    }
+}
