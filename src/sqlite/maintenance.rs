@@ -36,8 +36,9 @@ const RESTART_POLL: Duration = Duration::from_micros(500);
 const ABANDONED: Duration = Duration::from_secs(30);
 /// So many neighbours of one rank are merged, into one of the next.
 const FEWEST: usize = 8;
-/// The same, while nothing else is to be done.
-const FEWEST_IDLE: usize = 4;
+/// While nothing else is to be done, a segment is merged with those after it once they are
+/// together an eighth of it.
+const IDLE_RATIO: i64 = 8;
 
 /// Segments of a rank are up to eight times as long as those of the rank below.
 fn rank(segment: &Segment) -> u32 {
@@ -104,7 +105,7 @@ pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<
     transaction.commit()?;
     let (snapshot, segments) = shared.segments.now(connection)?;
     drop(guard);
-    shared.pages_written.fetch_add(blocks.len() as u64 / 3, Relaxed);
+    shared.pages_written.fetch_add(blocks.len() as u64 / 2, Relaxed);
     shared.tail.trim(segments.mark());
     Ok(snapshot.head - segments.mark() >= at_least)
 }
@@ -200,13 +201,13 @@ impl Maintenance {
                 }
                 Waking::Due => {
                     let _ = self.write_segments(SEGMENT_EVENTS);
-                    let _ = self.checkpoint(CHECKPOINT_PAGES);
-                    let _ = self.tidy(FEWEST);
+                    let _ = self.checkpoint(false);
+                    let _ = self.tidy(false);
                 }
                 Waking::Idle => {
                     let _ = self.write_segments(SEGMENT_EVENTS);
-                    let _ = self.tidy(FEWEST_IDLE);
-                    let _ = self.checkpoint(1);
+                    let _ = self.tidy(true);
+                    let _ = self.checkpoint(true);
                 }
             }
         }
@@ -217,18 +218,21 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Brings the log into the database if it has grown by so many pages. When it is all in, the
-    /// next writer begins the log anew, so it stays small.
-    fn checkpoint(&self, pages: u64) -> Result<()> {
+    /// Brings the log into the database if it has grown enough, or at all while nothing else is to
+    /// be done. When it is all in, the next writer begins the log anew, so it stays small.
+    fn checkpoint(&self, is_idle: bool) -> Result<()> {
         // Where the log is at its limit nothing is written, so the count does not rise.
         let is_held = self.shared.log_held.load(Relaxed);
-        if self.shared.pages_written.load(Relaxed) < pages && !is_held {
+        let pages = self.shared.pages_written.load(Relaxed);
+        let is_due = if is_idle { pages > 0 } else { self.shared.is_checkpoint_due(pages) };
+        if !is_due && !is_held {
             return Ok(());
         }
         self.shared.pages_written.store(0, Relaxed);
+        *self.shared.checkpointed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         // Most of it without holding anybody up,
         let (mut log, mut done) = self.checkpoint_passively()?;
-        if log >= CHECKPOINT_PAGES as i64 || done < log {
+        if !is_idle || done < log {
             reach("in a checkpoint");
             // and what was added meanwhile while nobody writes, nor reads from the log.
             let mut guard = self.writer.core();
@@ -272,8 +276,10 @@ impl Maintenance {
     }
 
     /// Merges segments, and clears away what merges have left behind.
-    fn tidy(&mut self, fewest: usize) -> Result<()> {
-        while let Some(sources) = self.due_for_merge(0, fewest)? {
+    fn tidy(&mut self, is_idle: bool) -> Result<()> {
+        while let Some(sources) =
+            if is_idle { self.worth_merging()? } else { self.due_for_merge(0)? }
+        {
             if !self.merge(&sources)? {
                 break;
             }
@@ -283,13 +289,28 @@ impl Maintenance {
     }
 
     /// Neighbours of one rank, above `low`, that are enough to be merged: the shortest first.
-    fn due_for_merge(&self, low: i64, fewest: usize) -> Result<Option<Vec<Arc<Segment>>>> {
+    fn due_for_merge(&self, low: i64) -> Result<Option<Vec<Arc<Segment>>>> {
         // Not the newest list that was seen: another process may have merged since, and whoever
         // does not read would try the same merge for ever.
         let (_, segments) = self.shared.segments.now(&self.connection)?;
         let runs = segments.list.chunk_by(|left, right| rank(left) == rank(right));
-        let due = runs.filter(|run| run.len() >= fewest && run[0].low >= low);
+        let due = runs.filter(|run| run.len() >= FEWEST && run[0].low >= low);
         Ok(due.min_by_key(|run| rank(&run[0])).map(<[_]>::to_vec))
+    }
+
+    /// The newest segments, as far back as each is not much longer than all after it together: each
+    /// that is gone spares every read a look-up.
+    fn worth_merging(&self) -> Result<Option<Vec<Arc<Segment>>>> {
+        let (_, segments) = self.shared.segments.now(&self.connection)?;
+        let list = &segments.list;
+        let (mut first, mut after) = (list.len(), 0);
+        for (index, segment) in list.iter().enumerate().rev() {
+            if segment.len() <= after * IDLE_RATIO {
+                first = index;
+            }
+            after += segment.len();
+        }
+        Ok((list.len() - first > 1).then(|| list[first..].to_vec()))
     }
 
     /// Merges `sources`, neighbours, into one segment, in slices that hold no append up for long.
@@ -321,7 +342,7 @@ impl Maintenance {
                 self.write_segments(SEGMENT_EVENTS)?;
             }
             // Neither the log nor the number of short segments grows until a long merge has ended.
-            let _ = self.checkpoint(CHECKPOINT_PAGES);
+            let _ = self.checkpoint(false);
             if let Some(shorter) = self.due_for_merge_beside(sources)? {
                 self.merge(&shorter)?;
             }
@@ -384,7 +405,7 @@ impl Maintenance {
     /// shorter, so that this ends.
     fn due_for_merge_beside(&self, sources: &[Arc<Segment>]) -> Result<Option<Vec<Arc<Segment>>>> {
         let (Some(first), Some(last)) = (sources.first(), sources.last()) else { return Ok(None) };
-        let due = self.due_for_merge(last.high, FEWEST)?;
+        let due = self.due_for_merge(last.high)?;
         Ok(due.filter(|shorter| rank(&shorter[0]) < rank(first)))
     }
 
@@ -409,7 +430,7 @@ impl Maintenance {
         if !connection.is_autocommit() {
             transaction.commit()?;
         }
-        self.shared.pages_written.fetch_add(SLICE_BLOCKS as u64 / 3, Relaxed);
+        self.shared.pages_written.fetch_add(SLICE_BLOCKS as u64 / 2, Relaxed);
         Ok(value)
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{
     Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::durability::Durability;
 use super::segments::SegmentsCache;
@@ -37,6 +37,8 @@ pub struct Shared {
     pub busy_timeout: Option<Duration>,
     /// About how many pages were written to the log since the last checkpoint.
     pub pages_written: AtomicU64,
+    /// When the last checkpoint was.
+    pub checkpointed: Mutex<Instant>,
     /// Whether the log is as long as it may become, held by a reader outside of this process.
     pub log_held: AtomicBool,
 }
@@ -78,9 +80,16 @@ impl Shared {
         let bytes: usize = stored.map(Event::footprint).sum();
         let pages = bytes as u64 / 4096 + 2;
         let written = self.pages_written.fetch_add(pages, Relaxed) + pages;
-        if written >= CHECKPOINT_PAGES || self.is_tail_long() {
+        if self.is_checkpoint_due(written) || self.is_tail_long() {
             self.chores.wake();
         }
+    }
+
+    /// Whether so many pages in the log are worth a checkpoint. A short log is overwritten sooner,
+    /// and what overwrites is synced faster; but a checkpoint has syncs of its own.
+    pub fn is_checkpoint_due(&self, pages: u64) -> bool {
+        let since = || self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        pages >= CHECKPOINT_PAGES || pages >= CHECKPOINT_PAGES / 4 && since() >= CHECKPOINT_PAUSE
     }
 
     /// How many events and bytes the segments do not cover yet.
@@ -112,6 +121,8 @@ pub const SEGMENT_EVENTS: i64 = if cfg!(any(test, feature = "testing")) { 32 } e
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 /// Pages in the log that make a checkpoint worth doing.
 pub const CHECKPOINT_PAGES: u64 = if cfg!(any(test, feature = "testing")) { 64 } else { 4_096 };
+/// Between two checkpoints of a log that has a quarter of that.
+const CHECKPOINT_PAUSE: Duration = Duration::from_millis(250);
 /// Pages in the log, 1 GiB of them, past which appends wait for the reader that holds it.
 pub const MAX_LOG_PAGES: i64 = if cfg!(test) { 1_024 } else { 262_144 };
 

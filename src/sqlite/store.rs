@@ -80,6 +80,7 @@ fn shared(durability: Durability, tail: i64, own: i64, busy_timeout: Option<Dura
         chores: Chores::default(),
         busy_timeout,
         pages_written: AtomicU64::new(0),
+        checkpointed: Mutex::new(Instant::now()),
         log_held: AtomicBool::new(false),
     };
     shared.own.begin(own);
