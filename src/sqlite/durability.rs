@@ -198,22 +198,42 @@ impl Durability {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            state.syncing = true;
-            let target = state.written;
-            drop(state);
-            let outcome = self.sync();
-            state = self.state();
-            state.syncing = false;
-            match outcome {
-                Ok(()) => {
-                    self.durable.fetch_max(target, SeqCst);
-                }
-                // The kernel may have dropped what it could not write and call the next sync a
-                // success: from here on no sync of this store is believed.
-                Err(error) => state.failed = Some(lost(&error)),
-            }
-            self.changed.notify_all();
+            state = self.sync_for_all(state);
         }
+    }
+
+    /// Syncs the log, so that a failure to write it is not found out by a descriptor of SQLite's
+    /// first: it is told to each descriptor once, and SQLite would try again, over a hole.
+    pub fn check(&self) -> Result<()> {
+        let mut state = self.state();
+        while state.syncing {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.failed.is_none() {
+            state = self.sync_for_all(state);
+        }
+        state.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// Syncs the log for all that is committed. One sync at a time: of two at once, only one would
+    /// be told of a failure.
+    fn sync_for_all<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.syncing = true;
+        let target = state.written;
+        drop(state);
+        let outcome = self.sync();
+        let mut state = self.state();
+        state.syncing = false;
+        match outcome {
+            Ok(()) => {
+                self.durable.fetch_max(target, SeqCst);
+            }
+            // The kernel may have dropped what it could not write and call the next sync a
+            // success: from here on no sync of this store is believed.
+            Err(error) => state.failed = Some(lost(&error)),
+        }
+        self.changed.notify_all();
+        state
     }
 
     fn sync(&self) -> Result<()> {

@@ -270,6 +270,7 @@ impl Maintenance {
     }
 
     fn run_checkpoint(&self, pragma: &str) -> Result<(bool, i64, i64)> {
+        self.shared.durability.check()?;
         self.connection
             .query_row(pragma, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .map_err(from_sqlite)

@@ -166,13 +166,18 @@ fn open_file(
             "the file cannot be written by this process: open it with the option read_only",
         ));
     }
+    // An opening that fails leaves the log as it is: it may be the log that could not be synced.
+    let leave_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(leave_log, true).map_err(from_sqlite)?;
     // Until everything that was there is known to be on the disk.
     retry_busy(patience, || connection.pragma_update(None, "synchronous", "full"))?;
     enter_wal_mode(&connection, patience)?;
+    let real_path = real_path(&connection, &path);
     if judgement != Judgement::Store {
+        // So that the journal of entering this mode does not come back to a file that has grown.
+        sync_folder_of(&real_path)?;
         retry(patience, || create(&mut connection, adopts))?;
     }
-    let real_path = real_path(&connection, &path);
     let segments = SegmentsCache::default();
     let (snapshot, list) = retry(patience, || segments.now(&connection))?;
     // Opened before the log is trusted with anything of ours, after SQLite has made it.
@@ -199,6 +204,7 @@ fn open_file(
     }
     // By its full path: the process may change its working folder.
     let readers = Readers::new(real_path, Role::Read)?;
+    connection.set_db_config(leave_log, false).map_err(from_sqlite)?;
     let writer = Arc::new(Writer::new(connection));
     if is_far_behind {
         // The index is missing, or far behind: it is made anew before anything is answered.
@@ -474,6 +480,7 @@ impl Store for SqliteStore {
             // The last to leave: SQLite brings the log into the database, unless it is not to be
             // trusted.
             let connection = writer.close();
+            let _ = self.shared.durability.check();
             if let (Some(connection), Some(_)) = (&connection, self.shared.durability.failure()) {
                 let leave_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
                 let _ = connection.set_db_config(leave_log, true);

@@ -6,14 +6,13 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED};
+use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED, DCB_IO};
 use dcb::testing::Flaw;
 use tempfile::TempDir;
 
 use crate::check::{Known, check};
 use crate::client::Store;
 use crate::disk::{self, Call, Fault, Step};
-use crate::faults::ENDED;
 use crate::image::{Disk, Fate};
 use crate::random::Random;
 use crate::roles::{Part, open};
@@ -44,16 +43,25 @@ fn run(syncs: Syncs, seed: u64) -> Vec<Step> {
     disk::watch(folder.path());
     disk::record(syncs == Syncs::Missing);
     for round in 0..3 {
-        // One of the syncs may fail; then the file is opened again.
+        // One of the syncs may fail, the store's own or one of SQLite's; then the file is opened
+        // again.
+        let own = round == 0 || random.one_in(2);
         let fault = Fault {
-            call: Call::LogSync,
-            nth: 1 + random.below(80),
+            call: if own { Call::LogSync } else { Call::Sync },
+            nth: 1 + random.below(if own { 80 } else { 20 }),
             for_good: false,
             errno: libc::EIO,
             short: false,
         };
         disk::fail(Some(fault).filter(|_| syncs == Syncs::Failing && round < 2));
-        let stores = [(); 2].map(|()| open(&path).expect("nothing is wrong with the file"));
+        let stores = [(); 2].map(|()| {
+            loop {
+                match open(&path) {
+                    Ok(store) => break store,
+                    Err(failure) => assert_eq!(failure.status, DCB_IO, "{failure}"),
+                }
+            }
+        });
         let over = AtomicBool::new(false);
         let appends = 10 + random.below(30);
         std::thread::scope(|scope| {
@@ -97,7 +105,7 @@ fn append(store: &Store, writer: u64, number: u64) {
         }
         Err(failure) if failure.status == DCB_BUSY => format!("busy {number} 0"),
         // The outcome is unknown.
-        Err(failure) if failure.message.contains(ENDED) => format!("ended {number} 0"),
+        Err(failure) if failure.status == DCB_IO => format!("ended {number} 0"),
         Err(failure) => format!("broken {number} 0 {failure}"),
     };
     disk::note(format!("{writer} {answer}"));
