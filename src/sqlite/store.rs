@@ -160,12 +160,6 @@ fn open_file(
     };
     let role = if options.create { Role::Create } else { Role::Write };
     let mut connection = retry(patience, || connect(&place, role))?;
-    if connection.is_readonly("main").map_err(from_sqlite)? {
-        return Err(Error::new(
-            Status::ReadOnly,
-            "the file cannot be written by this process: open it with the option read_only",
-        ));
-    }
     // An opening that fails leaves the log as it is: it may be the log that could not be synced.
     let leave_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection.set_db_config(leave_log, true).map_err(from_sqlite)?;
