@@ -215,6 +215,12 @@ impl Durability {
         state.failed.clone().map_or(Ok(()), Err)
     }
 
+    /// From here on nothing more becomes durable, for a reason that was met elsewhere.
+    pub fn fail(&self, error: &Error) {
+        self.state().failed.get_or_insert_with(|| lost(error));
+        self.changed.notify_all();
+    }
+
     /// Syncs the log for all that is committed. One sync at a time: of two at once, only one would
     /// be told of a failure.
     fn sync_for_all<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
