@@ -19,7 +19,7 @@ use super::shared::{CHECKPOINT_PAGES, SEGMENT_EVENTS, Shared, Waking};
 use super::view::Snapshot;
 use super::writer::{Writer, commit};
 use crate::domain::{EventView, Span, Term};
-use crate::error::{Result, Status};
+use crate::error::Result;
 use crate::testing::{Flaw, has, reach};
 
 /// Events in a segment as it is first written.
@@ -275,7 +275,7 @@ impl Maintenance {
             .query_row(pragma, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .map_err(|error| {
                 let error = from_sqlite(error);
-                if error.status == Status::Io {
+                if error.detail == rusqlite::ffi::SQLITE_IOERR_FSYNC {
                     // SQLite counts pages as brought in that an earlier, partial checkpoint wrote
                     // without a sync. The sync that failed now may have been theirs, and the next
                     // one would be believed. Opening the file again brings all of the log in anew.
