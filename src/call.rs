@@ -1,10 +1,10 @@
 //! How long a call may wait, and how another thread ends that.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, Result, Status};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Arc, Instant};
 
 /// How long a call may wait for a lock, or a wait for an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -14,6 +14,7 @@ pub mod memory;
 pub mod open;
 pub mod sqlite;
 pub mod store;
+mod sync;
 pub mod testing;
 pub mod watch;
 

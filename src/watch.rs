@@ -1,11 +1,11 @@
 //! The head of a store, and waiting for it to rise.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::call::Patience;
 use crate::error::{Error, Result, Status};
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard, PoisonError};
 
 /// The newest position that may be told, and whether the store is open. Any number of threads.
 #[derive(Debug, Default)]

@@ -9,8 +9,10 @@ mod connection;
 mod durability;
 mod filter;
 pub mod locks;
+mod log;
 mod maintenance;
 mod merge;
+mod queue;
 mod readers;
 mod rows;
 mod schema;
@@ -21,6 +23,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod view;
+mod visible;
 mod writer;
 
 pub use connection::Place;

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::connection::{
     Place, Role, busy, connect, from_sqlite, is_busy, retry, retry_busy, wait_for_lock,
 };
-use super::durability::{identity_at, replaced};
+use super::log::{identity_at, replaced};
 use super::rows::Decoder;
 use super::view::Snapshot;
 use super::writer::{CoreGuard, Writer};

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::durability::Durability;
 use super::segments::SegmentsCache;
 use super::view::Tail;
+use super::visible::OwnEvents;
 use crate::call::{Call, Patience};
 use crate::domain::Event;
 use crate::error::Result;
@@ -125,43 +126,6 @@ pub const CHECKPOINT_PAGES: u64 = if cfg!(any(test, feature = "testing")) { 64 }
 const CHECKPOINT_PAUSE: Duration = Duration::from_millis(250);
 /// Pages in the log, 1 GiB of them, past which appends wait for the reader that holds it.
 pub const MAX_LOG_PAGES: i64 = if cfg!(test) { 1_024 } else { 262_144 };
-
-/// The newest events as far as they are known to be this process's own work, committed or about
-/// to be, with nobody else's between them.
-#[derive(Debug, Default)]
-pub struct OwnEvents(Mutex<(i64, i64)>);
-
-impl OwnEvents {
-    /// The writer has the lock and finds `head`; whether others have appended since.
-    pub fn begin(&self, head: i64) -> bool {
-        let mut range = self.range();
-        let others = range.1 != head;
-        if others {
-            *range = (head, head);
-        }
-        others
-    }
-
-    /// The writer is about to commit its events up to `head`.
-    pub fn committing(&self, head: i64) {
-        self.range().1 = head;
-    }
-
-    /// That commit failed: another process may take the positions.
-    pub fn lost(&self) {
-        *self.range() = (i64::MAX, i64::MAX);
-    }
-
-    /// Whether everything above `low`, up to `high`, is this process's own.
-    pub fn cover(&self, low: i64, high: i64) -> bool {
-        let range = self.range();
-        range.0 <= low && high <= range.1
-    }
-
-    fn range(&self) -> MutexGuard<'_, (i64, i64)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// What maintenance sleeps on.
 #[derive(Debug, Default)]

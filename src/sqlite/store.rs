@@ -12,14 +12,16 @@ use rusqlite::config::DbConfig;
 use super::connection::{
     Place, Role, busy, connect, from_sqlite, is_busy, retry, retry_busy, wait_for_lock,
 };
-use super::durability::{Durability, Log, sync_folder_of};
+use super::durability::Durability;
+use super::log::{Log, sync_folder_of};
 use super::maintenance::{Maintenance, write_segment};
 use super::readers::{Readers, lend};
 use super::rows::{Decoder, Walk};
 use super::schema::{Judgement, create, judge_at_once, no_store};
 use super::segments::SegmentsCache;
-use super::shared::{Chores, OwnEvents, SEGMENT_EVENTS, Shared};
+use super::shared::{Chores, SEGMENT_EVENTS, Shared};
 use super::view::{TAIL_EVENTS, Tail, View};
+use super::visible::{OwnEvents, visible};
 use super::writer::Writer;
 use crate::call::{Call, Patience, Timeout};
 use crate::domain::{AppendRequest, Reading};
@@ -27,7 +29,6 @@ use crate::error::{Error, Result, Status};
 use crate::index::Progress;
 use crate::open::Options;
 use crate::store::{Batch, Sink, Store};
-use crate::testing::{Flaw, has};
 use crate::watch::Watch;
 
 /// How long one read transaction lasts at the most: longer ones would keep the log from
@@ -320,29 +321,12 @@ impl SqliteStore {
     }
 
     /// The position up to which a snapshot may be shown.
-    ///
-    /// What this process has committed but not synced is left out: its appends are not answered
-    /// yet. Where there is anything of others in between, the log is synced first, for they may
-    /// have answered theirs.
     fn visible(&self, head: i64) -> Result<i64> {
-        let durability = &self.shared.durability;
-        let durable = durability.durable();
-        if head <= durable || durability.log().is_none() || has(Flaw::ShowUnsynced) {
-            return Ok(head);
-        }
-        let ensured = match durability.failure() {
-            None if self.shared.own.cover(durable, head) => return Ok(durable),
-            None => durability.ensure(head),
-            Some(failure) => Err(failure),
-        };
-        match ensured {
-            Ok(()) => {
-                self.shared.watch.publish(head);
-                Ok(head)
-            }
+        let Shared { durability, own, watch, .. } = &*self.shared;
+        match visible(head, durability, own, watch) {
             // Who only reads begins with nothing known to be durable: that is not an empty store.
-            Err(error) if self.writer.is_none() && durability.durable() == 0 => Err(error),
-            Err(_) => Ok(durability.durable()),
+            Err(_) if self.writer.is_some() => Ok(durability.durable()),
+            visible => visible,
         }
     }
 

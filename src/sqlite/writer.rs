@@ -1,17 +1,15 @@
-//! Group commit by the callers themselves.
-//!
-//! An append joins a queue. Whoever finds nobody leading leads: it takes SQLite's write lock, runs
-//! all that is queued as one transaction, judging each request with those before it already in,
-//! hands the lead on, and makes the log durable. Only then is anybody answered.
+//! The connection that writes, and how a group of appends is run: as one transaction under SQLite's
+//! write lock, each request judged with those before it already in.
 
-use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
 use super::connection::{from_sqlite, is_busy, retry_busy, wait_for_lock};
+use super::durability::Durability;
+use super::queue::{Outcome, Queue, Work};
 use super::rows::{Decoder, RowDraft, insert};
 use super::shared::Shared;
 use super::view::{Generations, Snapshot, View};
@@ -20,13 +18,10 @@ use crate::domain::{AppendRequest, Condition, Query, Span, Verdict, judge_condit
 use crate::error::{Error, Result, Status};
 use crate::index::{Filed, Index};
 use crate::testing::{Flaw, has, reach};
+use crate::watch::Watch;
 
-/// Events after which a group takes no further request.
-const GROUP_EVENTS: usize = 16_384;
 /// How long work that nobody waits for tries to get SQLite's lock; it is tried again later.
 const CHORE_PATIENCE: Duration = Duration::from_secs(1);
-/// Events in the queue that make it worth running them while the group before is made durable.
-const OVERLAP_EVENTS: usize = 512;
 
 /// A request with all that can be made of it before its turn.
 #[derive(Debug)]
@@ -45,82 +40,6 @@ impl Prepared {
 
     fn len(&self) -> usize {
         self.drafts.len()
-    }
-}
-
-/// What came of a request, and the position up to which events have to be durable before anybody
-/// is told.
-#[derive(Debug, Clone)]
-struct Outcome {
-    answer: Result<i64>,
-    rests_on: i64,
-}
-
-impl Outcome {
-    fn new(answer: Result<i64>) -> Self {
-        let rests_on = match &answer {
-            Ok(position) => *position,
-            // The positions that a failed condition and a duplicate id name; else 0.
-            Err(error) => error.position,
-        };
-        Outcome { answer, rests_on }
-    }
-}
-
-#[derive(Debug)]
-enum Turn {
-    Queued,
-    /// The lead was handed to this request's caller; the request is still queued, in front.
-    Leads,
-    /// It is in a transaction: nothing takes it out any more.
-    Taken,
-    Answered(Result<i64>),
-}
-
-/// A request in the queue.
-#[derive(Debug)]
-struct Slot {
-    /// How many events it would store.
-    events: usize,
-    /// Taken out by the leader; put back never.
-    prepared: Mutex<Option<Prepared>>,
-    turn: Mutex<Turn>,
-    changed: Condvar,
-}
-
-impl Slot {
-    fn turn(&self) -> MutexGuard<'_, Turn> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, turn: Turn) {
-        *self.turn() = turn;
-        self.changed.notify_one();
-    }
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: VecDeque<Arc<Slot>>,
-    /// Those of all that wait.
-    events: usize,
-    led: bool,
-}
-
-impl Queue {
-    /// Hands the lead to the first in the queue, or to nobody.
-    fn hand_on(&mut self) {
-        match self.waiting.front() {
-            Some(next) => next.set(Turn::Leads),
-            None => self.led = false,
-        }
-    }
-
-    fn leave(&mut self, slot: &Arc<Slot>) -> bool {
-        let place = self.waiting.iter().position(|own| Arc::ptr_eq(own, slot));
-        let left = place.and_then(|place| self.waiting.remove(place));
-        self.events -= left.as_ref().map_or(0, |slot| slot.events);
-        left.is_some()
     }
 }
 
@@ -189,7 +108,7 @@ impl Turns {
 /// The queue of appends and the connection that runs them.
 #[derive(Debug)]
 pub struct Writer {
-    queue: Mutex<Queue>,
+    queue: Queue<Prepared>,
     /// `None` once the store is closed. Taken before every other lock of the store.
     core: Mutex<Option<Core>>,
 }
@@ -198,11 +117,7 @@ impl Writer {
     /// A writer over its connection.
     pub fn new(connection: Connection) -> Self {
         let core = Core { connection, decoder: Decoder::default(), turns: Turns::new() };
-        Writer { queue: Mutex::default(), core: Mutex::new(Some(core)) }
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        Writer { queue: Queue::default(), core: Mutex::new(Some(core)) }
     }
 
     /// The core, as soon as nobody in this process uses it.
@@ -213,7 +128,7 @@ impl Writer {
     /// How many requests wait.
     #[cfg(test)]
     pub fn queued(&self) -> usize {
-        self.queue().waiting.len()
+        self.queue.len()
     }
 
     /// Ends the writer and gives its connection.
@@ -228,150 +143,9 @@ impl Writer {
         request: AppendRequest,
         patience: &Patience,
     ) -> Result<i64> {
-        let slot = Arc::new(Slot {
-            events: request.events().len(),
-            prepared: Mutex::new(Some(Prepared::new(request))),
-            turn: Mutex::new(Turn::Queued),
-            changed: Condvar::new(),
-        });
-        {
-            let mut queue = self.queue();
-            queue.waiting.push_back(Arc::clone(&slot));
-            queue.events += slot.events;
-            if !queue.led {
-                queue.led = true;
-                // Nobody led, so nobody was queued: this one is in front.
-                slot.set(Turn::Leads);
-            }
-        }
-        let mut turn = slot.turn();
-        loop {
-            match &*turn {
-                Turn::Answered(answer) => return answer.clone(),
-                Turn::Leads => {
-                    drop(turn);
-                    self.lead(shared, &slot, patience)?;
-                    turn = slot.turn();
-                }
-                Turn::Taken => {
-                    turn = slot.changed.wait(turn).unwrap_or_else(PoisonError::into_inner);
-                }
-                Turn::Queued => {
-                    let over = patience.check_cancel().err().or_else(|| {
-                        patience.is_over().then(|| {
-                            Error::new(
-                                Status::Busy,
-                                "other appends were before this one for longer than the time given",
-                            )
-                        })
-                    });
-                    if let Some(error) = over {
-                        drop(turn);
-                        let mut queue = self.queue();
-                        // The lead may have been handed over in between.
-                        let leads = matches!(*slot.turn(), Turn::Leads);
-                        if queue.leave(&slot) {
-                            if leads {
-                                queue.hand_on();
-                            }
-                            return Err(error);
-                        }
-                        drop(queue);
-                        turn = slot.turn();
-                        continue;
-                    }
-                    turn = match patience.nap(None) {
-                        None => slot.changed.wait(turn).unwrap_or_else(PoisonError::into_inner),
-                        Some(nap) => {
-                            let woken = slot.changed.wait_timeout(turn, nap);
-                            woken.unwrap_or_else(PoisonError::into_inner).0
-                        }
-                    };
-                }
-            }
-        }
-    }
-
-    /// Runs the queue, this caller's request in front, as one group. An error is this request's
-    /// own: it has left the queue.
-    fn lead(&self, shared: &Shared, slot: &Arc<Slot>, patience: &Patience) -> Result<()> {
-        let mut guard = match self.begin(shared, patience) {
-            Ok(guard) => guard,
-            Err(error) => {
-                let mut queue = self.queue();
-                queue.leave(slot);
-                queue.hand_on();
-                return Err(error);
-            }
-        };
-        let group = self.take_group();
-        let requests: Vec<Prepared> = group
-            .iter()
-            .filter_map(|slot| slot.prepared.lock().unwrap_or_else(PoisonError::into_inner).take())
-            .collect();
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            run(guard.open()?, shared, requests)
-        }));
-        let outcomes = match ran {
-            Ok(Ok(outcomes)) => outcomes,
-            Ok(Err(error)) => vec![Outcome::new(Err(error)); group.len()],
-            Err(_) => {
-                // What the panic left behind is not to be trusted with another append.
-                shared.watch.close();
-                let error = Error::new(
-                    Status::Internal,
-                    "the library failed while it appended: close the store and open it again",
-                );
-                vec![Outcome::new(Err(error)); group.len()]
-            }
-        };
-        if let Ok(core) = guard.open() {
-            if !core.connection.is_autocommit() {
-                let _ = core.connection.execute_batch("ROLLBACK");
-            }
-            core.turns.end();
-        }
-        drop(guard);
-        // The next group may run while this one is made durable. It pays where it is long; a
-        // short one had better wait, and grow by those who are answered after this sync.
-        let handed_on = {
-            let mut queue = self.queue();
-            let is_long = queue.events >= OVERLAP_EVENTS;
-            if is_long {
-                queue.hand_on();
-            }
-            is_long
-        };
-        let rests_on = outcomes.iter().map(|outcome| outcome.rests_on).max().unwrap_or(0);
-        let durable = shared.durability.ensure(rests_on);
-        reach("after sync");
-        shared.watch.publish(shared.durability.durable());
-        for (slot, outcome) in group.iter().zip(outcomes) {
-            let answer = match &durable {
-                Err(error) if outcome.rests_on > shared.durability.durable() => Err(error.clone()),
-                _ => outcome.answer,
-            };
-            slot.set(Turn::Answered(answer));
-        }
-        if !handed_on {
-            self.queue().hand_on();
-        }
-        Ok(())
-    }
-
-    /// The core with SQLite's write lock, for a group.
-    fn begin(&self, shared: &Shared, patience: &Patience) -> Result<CoreGuard<'_>> {
-        // A leader that failed badly has closed the store to those in the queue behind it.
-        shared.watch.check_open()?;
-        if let Some(failure) = shared.durability.failure() {
-            return Err(failure);
-        }
-        wait_for_log(shared, patience)?;
-        let mut guard = self.core();
-        let core = guard.open()?;
-        core.turns.begin();
-        begin_immediate(&core.connection, patience)?;
-        Ok(guard)
+        let prepared = Prepared::new(request);
+        let events = prepared.len();
+        self.queue.append(&Groups { writer: self, shared }, prepared, events, patience)
     }
 
     /// The core with SQLite's write lock, for maintenance. While another process has that lock,
@@ -389,21 +163,48 @@ impl Writer {
             wait_for_lock(&patience)?;
         }
     }
+}
 
-    /// Takes requests from the queue, in order; the first of them whatever its size.
-    fn take_group(&self) -> Vec<Arc<Slot>> {
-        let mut queue = self.queue();
-        let (mut group, mut events) = (Vec::new(), 0);
-        while events < GROUP_EVENTS
-            && let Some(slot) = queue.waiting.pop_front()
-        {
-            events += slot.events;
-            queue.events -= slot.events;
-            // Not `set`: its caller has nothing to do with this news.
-            *slot.turn() = Turn::Taken;
-            group.push(slot);
-        }
-        group
+/// How the store runs its groups.
+struct Groups<'a> {
+    writer: &'a Writer,
+    shared: &'a Shared,
+}
+
+impl Work for Groups<'_> {
+    type Request = Prepared;
+
+    fn run(
+        &self,
+        patience: &Patience,
+        take: impl FnOnce() -> Vec<Prepared>,
+    ) -> Result<Vec<Outcome>> {
+        wait_for_log(self.shared, patience)?;
+        let mut guard = self.writer.core();
+        let core = guard.open()?;
+        core.turns.begin();
+        begin_immediate(&core.connection, patience)?;
+        let begun = Begun(core);
+        run(begun.0, self.shared, take())
+    }
+
+    fn durability(&self) -> &Durability {
+        &self.shared.durability
+    }
+
+    fn watch(&self) -> &Watch {
+        &self.shared.watch
+    }
+}
+
+/// The core while a group runs. Whatever becomes of the group, a panic too, it leaves no
+/// transaction open.
+struct Begun<'a>(&'a mut Core);
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        rollback(&self.0.connection);
+        self.0.turns.end();
     }
 }
 
@@ -535,11 +336,7 @@ fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Resul
     }
     let head = staged.head;
     reach("before commit");
-    shared.own.committing(head);
-    if let Err(error) = commit(connection) {
-        shared.own.lost();
-        return Err(error);
-    }
+    shared.own.commit(head, || commit(connection))?;
     reach("after commit");
     shared.tail.extend(stored.iter().copied());
     shared.durability.note_written(head);

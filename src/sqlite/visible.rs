@@ -1,0 +1,71 @@
+//! What a reader may see of what is committed.
+
+use super::durability::Durability;
+use crate::error::Result;
+use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::testing::{Flaw, has};
+use crate::watch::Watch;
+
+/// The newest events as far as they are known to be this process's own work, committed or about
+/// to be, with nobody else's between them.
+#[derive(Debug, Default)]
+pub struct OwnEvents(Mutex<(i64, i64)>);
+
+impl OwnEvents {
+    /// The writer has the lock and finds `head`; whether others have appended since.
+    pub fn begin(&self, head: i64) -> bool {
+        let mut range = self.range();
+        let others = range.1 != head;
+        if others {
+            *range = (head, head);
+        }
+        others
+    }
+
+    /// The writer, which still has the lock, commits its events up to `head`. They are noted
+    /// before anybody can see them.
+    pub fn commit(&self, head: i64, commit: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.range().1 = head;
+        let committed = commit();
+        if committed.is_err() {
+            // Another process may take the positions.
+            *self.range() = (i64::MAX, i64::MAX);
+        }
+        committed
+    }
+
+    /// Whether everything above `low`, up to `high`, is this process's own.
+    fn cover(&self, low: i64, high: i64) -> bool {
+        let range = self.range();
+        range.0 <= low && high <= range.1
+    }
+
+    fn range(&self) -> MutexGuard<'_, (i64, i64)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The position up to which a snapshot may be shown, its head being `head`.
+///
+/// What this process has committed but not synced is left out: its appends are not answered
+/// yet. Where there is anything of others in between, the log is synced first, for they may
+/// have answered theirs. An error: it failed, and nothing is known to be durable.
+pub fn visible(head: i64, durability: &Durability, own: &OwnEvents, watch: &Watch) -> Result<i64> {
+    let durable = durability.durable();
+    if head <= durable || durability.log().is_none() || has(Flaw::ShowUnsynced) {
+        return Ok(head);
+    }
+    let ensured = match durability.failure() {
+        None if own.cover(durable, head) => return Ok(durable),
+        None => durability.ensure(head),
+        Some(failure) => Err(failure),
+    };
+    match ensured {
+        Ok(()) => {
+            watch.publish(head);
+            Ok(head)
+        }
+        Err(error) if durability.durable() == 0 => Err(error),
+        Err(_) => Ok(durability.durable()),
+    }
+}
