@@ -5,19 +5,20 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 
 use super::connection::from_sqlite;
+use super::database::{Database, Value, Walk};
 use super::filter::Filter;
 use super::merge::Merge;
-use super::rows::{Decoder, Walk};
+use super::rows::Decoder;
 use super::segments::{
     BUILDING, FILTER_PART_BYTES, LIVE, MAX_FILTER_BYTES, Segment, insert_blocks,
-    insert_filter_part, insert_segment, pack, raise_version,
+    insert_filter_part, insert_segment, integer, pack, raise_version,
 };
 use super::shared::{CHECKPOINT_PAGES, SEGMENT_EVENTS, Shared, Waking};
 use super::view::Snapshot;
-use super::writer::{Writer, commit};
+use super::writer::{Writer, commit, rollback};
 use crate::domain::{EventView, Span, Term};
 use crate::error::Result;
 use crate::testing::{Flaw, has, reach};
@@ -82,7 +83,7 @@ pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<
     let mut guard = writer.begin_chore()?;
     let (connection, decoder) = guard.open()?.parts();
     let transaction = Rollback(connection);
-    let snapshot = Snapshot::take(connection).map_err(from_sqlite)?;
+    let snapshot = Snapshot::take(connection)?;
     let segments = shared.segments.at_version(connection, snapshot.version)?;
     let (span, (blocks, filter, terms)) = match prepared {
         Some((span, packed)) if span.low == segments.mark() => (span, packed),
@@ -112,7 +113,7 @@ pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<
 
 /// The postings of the events in `span`, from their rows, sorted.
 pub fn postings_of_rows(
-    connection: &Connection,
+    connection: &dyn Database,
     decoder: &mut Decoder,
     span: Span,
 ) -> Result<Vec<(Term, i64)>> {
@@ -131,7 +132,7 @@ fn sort(postings: &mut Vec<(Term, i64)>) {
     postings.dedup();
 }
 
-fn insert_filter(connection: &Connection, segment: i64, filter: &Filter) -> Result<()> {
+fn insert_filter(connection: &dyn Database, segment: i64, filter: &Filter) -> Result<()> {
     if filter.bytes() <= MAX_FILTER_BYTES {
         for (part, bits) in filter.to_bytes().chunks(FILTER_PART_BYTES).enumerate() {
             insert_filter_part(connection, segment, part, bits)?;
@@ -141,7 +142,7 @@ fn insert_filter(connection: &Connection, segment: i64, filter: &Filter) -> Resu
 }
 
 /// Ends the transaction, whatever happens in it.
-struct Rollback<'a>(&'a Connection);
+struct Rollback<'a>(&'a dyn Database);
 
 impl Rollback<'_> {
     fn commit(self) -> Result<()> {
@@ -151,9 +152,7 @@ impl Rollback<'_> {
 
 impl Drop for Rollback<'_> {
     fn drop(&mut self) {
-        if !self.0.is_autocommit() {
-            let _ = self.0.execute_batch("ROLLBACK");
-        }
+        rollback(self.0);
     }
 }
 
@@ -161,9 +160,12 @@ impl Drop for Rollback<'_> {
 #[derive(Debug)]
 struct Watched {
     segment: i64,
-    progress: (Option<i64>, Option<i64>),
+    progress: Progress,
     since: Instant,
 }
+
+/// The highest term that a merge has written, and the last part of its filter.
+type Progress = (Option<i64>, Option<i64>);
 
 /// The maintenance of one store.
 #[derive(Debug)]
@@ -332,20 +334,7 @@ impl Maintenance {
         };
         let terms: u64 = sources.iter().map(|segment| segment.terms.unsigned_abs()).sum();
         let mut merge = Merge::new(&self.connection, sources, low, terms);
-        let target = self.slice(|connection| {
-            let busy: bool = connection
-                .query_row(
-                    "SELECT EXISTS \
-                     (SELECT 1 FROM dcb_segments WHERE state = 0 AND low < ?2 AND ?1 < high)",
-                    [low, high],
-                    |row| row.get(0),
-                )
-                .map_err(from_sqlite)?;
-            if busy {
-                return Ok(None);
-            }
-            insert_segment(connection, BUILDING, low, high, terms).map(Some)
-        })?;
+        let target = self.slice(|connection| begin_building(connection, low, high, terms))?;
         let Some(target) = target else { return Ok(false) };
         while let Some(blocks) = merge.next(SLICE_BLOCKS)? {
             if self.shared.chores.ended() || self.shared.is_tail_long() {
@@ -385,24 +374,11 @@ impl Maintenance {
             if !is_building(connection, target)? {
                 return Ok(false);
             }
-            for source in sources {
-                let changed = connection
-                    .execute(
-                        "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 1",
-                        [source.id],
-                    )
-                    .map_err(from_sqlite)?;
-                if changed != 1 {
-                    // Somebody else has merged it: the transaction's end undoes what was changed.
-                    connection.execute_batch("ROLLBACK").map_err(from_sqlite)?;
-                    return Ok(false);
-                }
+            let replaced = replace(connection, sources, target)?;
+            if !replaced {
+                rollback(connection);
             }
-            connection
-                .execute("UPDATE dcb_segments SET state = 1 WHERE segment = ?1", [target])
-                .map_err(from_sqlite)?;
-            raise_version(connection)?;
-            Ok(true)
+            Ok(replaced)
         })?;
         if !replaced {
             self.abandon(target)?;
@@ -420,19 +396,11 @@ impl Maintenance {
     }
 
     fn abandon(&self, target: i64) -> Result<()> {
-        self.slice(|connection| {
-            connection
-                .execute(
-                    "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 0",
-                    [target],
-                )
-                .map_err(from_sqlite)
-        })?;
-        Ok(())
+        self.slice(|connection| give_up(connection, target))
     }
 
     /// Runs `body` as one write transaction on the writer's connection.
-    fn slice<T>(&self, body: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+    fn slice<T>(&self, body: impl FnOnce(&dyn Database) -> Result<T>) -> Result<T> {
         let mut guard = self.writer.begin_chore()?;
         let (connection, _) = guard.open()?.parts();
         let transaction = Rollback(connection);
@@ -447,14 +415,7 @@ impl Maintenance {
     /// Deletes the rows of segments that are dead, or building for nobody.
     fn clear(&mut self) -> Result<()> {
         self.watch_building()?;
-        let dead: Vec<i64> = self
-            .connection
-            .prepare_cached("SELECT segment FROM dcb_segments WHERE state = 2")
-            .and_then(|mut statement| {
-                statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()
-            })
-            .map_err(from_sqlite)?;
-        for segment in dead {
+        for segment in dead_segments(&self.connection)? {
             while !self.shared.chores.ended()
                 && !self.slice(|connection| clear_slice(connection, segment))?
             {
@@ -468,18 +429,7 @@ impl Maintenance {
 
     /// Gives up the merge of a process that died in it.
     fn watch_building(&mut self) -> Result<()> {
-        let building = self
-            .connection
-            .query_row(
-                "SELECT segment, \
-                 (SELECT max(term) FROM dcb_postings AS own WHERE own.segment = all_.segment), \
-                 (SELECT max(part) FROM dcb_filters AS own WHERE own.segment = all_.segment) \
-                 FROM dcb_segments AS all_ WHERE state = 0 LIMIT 1",
-                [],
-                |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))),
-            )
-            .optional()
-            .map_err(from_sqlite)?;
+        let building = building_segment(&self.connection)?;
         self.watched = match (building, self.watched.take()) {
             (None, _) => None,
             (Some((segment, progress)), Some(watched))
@@ -498,45 +448,95 @@ impl Maintenance {
     }
 }
 
-fn is_building(connection: &Connection, segment: i64) -> Result<bool> {
+/// Begins the segment that a merge of the positions above `low`, up to `high`, builds; `None`
+/// where somebody builds one there already.
+fn begin_building(
+    connection: &dyn Database,
+    low: i64,
+    high: i64,
+    terms: u64,
+) -> Result<Option<i64>> {
+    let sql =
+        "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE state = 0 AND low < ?2 AND ?1 < high)";
+    let is_busy =
+        connection.query_row(sql, &[low, high].map(Value::Integer), |row| integer(row, 0))?;
+    if is_busy != Some(0) {
+        return Ok(None);
+    }
+    insert_segment(connection, BUILDING, low, high, terms).map(Some)
+}
+
+/// Whether the segment is being built still.
+fn is_building(connection: &dyn Database, segment: i64) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE segment = ?1 AND state = 0)";
+    let found = connection.query_row(sql, &[Value::Integer(segment)], |row| integer(row, 0))?;
+    Ok(found == Some(1))
+}
+
+/// Makes the segment that was built live, and its sources dead. `false`: somebody else has merged
+/// one of them, and the transaction is to be rolled back.
+fn replace(connection: &dyn Database, sources: &[Arc<Segment>], target: i64) -> Result<bool> {
+    for source in sources {
+        let changed = connection.run(
+            "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 1",
+            &[Value::Integer(source.id)],
+        )?;
+        if changed != 1 {
+            return Ok(false);
+        }
+    }
     connection
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE segment = ?1 AND state = 0)",
-        )
-        .and_then(|mut statement| statement.query_row([segment], |row| row.get(0)))
-        .map_err(from_sqlite)
+        .run("UPDATE dcb_segments SET state = 1 WHERE segment = ?1", &[Value::Integer(target)])?;
+    raise_version(connection)?;
+    Ok(true)
+}
+
+/// Has what was built of the segment cleared away.
+fn give_up(connection: &dyn Database, target: i64) -> Result<()> {
+    let sql = "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 0";
+    connection.run(sql, &[Value::Integer(target)]).map(drop)
+}
+
+/// Segments whose rows are to be deleted.
+fn dead_segments(connection: &dyn Database) -> Result<Vec<i64>> {
+    let mut dead = Vec::new();
+    connection.query("SELECT segment FROM dcb_segments WHERE state = 2", &[], &mut |row| {
+        dead.push(integer(row, 0)?);
+        Ok(Walk::On)
+    })?;
+    Ok(dead)
+}
+
+/// A segment that is being built, and how far that has come.
+fn building_segment(connection: &dyn Database) -> Result<Option<(i64, Progress)>> {
+    connection.query_row(
+        "SELECT segment, \
+         (SELECT max(term) FROM dcb_postings AS own WHERE own.segment = all_.segment), \
+         (SELECT max(part) FROM dcb_filters AS own WHERE own.segment = all_.segment) \
+         FROM dcb_segments AS all_ WHERE state = 0 LIMIT 1",
+        &[],
+        |row| Ok((integer(row, 0)?, (row.integer(1), row.integer(2)))),
+    )
 }
 
 /// Deletes some rows of a dead segment; in the end the segment itself. Gives whether it is gone.
-fn clear_slice(connection: &Connection, segment: i64) -> Result<bool> {
-    let end: Option<(i64, i64)> = connection
-        .prepare_cached(
-            "SELECT term, position FROM dcb_postings WHERE segment = ?1 \
-             ORDER BY term, position LIMIT 1 OFFSET ?2",
-        )
-        .and_then(|mut statement| {
-            statement
-                .query_row(params![segment, SLICE_BLOCKS as i64], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })
-                .optional()
-        })
-        .map_err(from_sqlite)?;
-    let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| {
-        connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute(values))
-            .map_err(from_sqlite)
-    };
+fn clear_slice(connection: &dyn Database, segment: i64) -> Result<bool> {
+    let segment = Value::Integer(segment);
+    let end = connection.query_row(
+        "SELECT term, position FROM dcb_postings WHERE segment = ?1 \
+         ORDER BY term, position LIMIT 1 OFFSET ?2",
+        &[segment, Value::Integer(SLICE_BLOCKS as i64)],
+        |row| Ok((integer(row, 0)?, integer(row, 1)?)),
+    )?;
     if let Some((term, position)) = end {
-        run(
+        connection.run(
             "DELETE FROM dcb_postings WHERE segment = ?1 AND (term, position) < (?2, ?3)",
-            params![segment, term, position],
+            &[segment, Value::Integer(term), Value::Integer(position)],
         )?;
         return Ok(false);
     }
-    run("DELETE FROM dcb_postings WHERE segment = ?1", params![segment])?;
-    run("DELETE FROM dcb_filters WHERE segment = ?1", params![segment])?;
-    run("DELETE FROM dcb_segments WHERE segment = ?1 AND state = 2", params![segment])?;
+    connection.run("DELETE FROM dcb_postings WHERE segment = ?1", &[segment])?;
+    connection.run("DELETE FROM dcb_filters WHERE segment = ?1", &[segment])?;
+    connection.run("DELETE FROM dcb_segments WHERE segment = ?1 AND state = 2", &[segment])?;
     Ok(true)
 }

@@ -3,12 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rusqlite::{Connection, params};
-
 use super::block::{Block, Packer, Unpacker};
-use super::connection::from_sqlite;
+use super::database::{Database, Value, Walk};
 use super::filter::Filter;
-use super::segments::{MAX_FILTER_BYTES, Segment, damaged, of_block};
+use super::segments::{MAX_FILTER_BYTES, Segment, blob, damaged, integer, of_block};
 use crate::domain::Term;
 use crate::error::Result;
 
@@ -25,7 +23,7 @@ struct Run {
 
 /// A source under way. What is live is never changed, so it needs no long transaction.
 struct Source<'a> {
-    connection: &'a Connection,
+    connection: &'a dyn Database,
     segment: &'a Segment,
     runs: VecDeque<Run>,
     /// Those of all runs, one after the other: most runs have but one.
@@ -51,23 +49,15 @@ impl Source<'_> {
     }
 
     fn fill(&mut self) -> Result<()> {
-        let mut statement = self
-            .connection
-            .prepare_cached(
-                "SELECT term, position, block FROM dcb_postings \
-                 WHERE segment = ?1 AND (term, position) > (?2, ?3) \
-                 ORDER BY term, position LIMIT ?4",
-            )
-            .map_err(from_sqlite)?;
-        let mut rows = statement
-            .query(params![self.segment.id, self.last.0, self.last.1, READ_BLOCKS])
-            .map_err(from_sqlite)?;
+        let sql = "SELECT term, position, block FROM dcb_postings \
+                   WHERE segment = ?1 AND (term, position) > (?2, ?3) \
+                   ORDER BY term, position LIMIT ?4";
+        let from = [self.segment.id, self.last.0, self.last.1, READ_BLOCKS].map(Value::Integer);
         self.ended = true;
-        while let Some(row) = rows.next().map_err(from_sqlite)? {
+        self.connection.query(sql, &from, &mut |row| {
             self.ended = false;
-            self.last = (row.get(0).map_err(|_| damaged())?, row.get(1).map_err(|_| damaged())?);
-            let block = row.get_ref(2).map_err(from_sqlite)?.as_blob().map_err(|_| damaged())?;
-            let mut unpacker = Unpacker::new(block, self.segment.low).map_err(of_block)?;
+            self.last = (integer(row, 0)?, integer(row, 1)?);
+            let mut unpacker = Unpacker::new(blob(row, 2)?, self.segment.low).map_err(of_block)?;
             while let Some(head) = unpacker.run().map_err(of_block)? {
                 let before = self.positions.len();
                 unpacker
@@ -76,8 +66,8 @@ impl Source<'_> {
                 let count = self.positions.len() - before;
                 self.runs.push_back(Run { term: head.term, left: head.left, count });
             }
-        }
-        Ok(())
+            Ok(Walk::On)
+        })
     }
 }
 
@@ -94,7 +84,7 @@ impl<'a> Merge<'a> {
     /// Merges `sources`, in the order of their positions, the first beginning above `low`; they
     /// hold at most so many terms.
     pub fn new(
-        connection: &'a Connection,
+        connection: &'a dyn Database,
         sources: &'a [Arc<Segment>],
         low: i64,
         terms: u64,

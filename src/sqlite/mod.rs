@@ -6,6 +6,7 @@
 
 mod block;
 mod connection;
+mod database;
 mod durability;
 mod filter;
 pub mod locks;

@@ -6,11 +6,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::connection::{
-    Place, Role, busy, connect, from_sqlite, is_busy, retry, retry_busy, wait_for_lock,
-};
+use super::connection::{Place, Role, busy, connect, from_sqlite, is_busy, retry, wait_for_lock};
+use super::database::Row;
 use super::log::{identity_at, replaced};
 use super::rows::Decoder;
+use super::segments::damaged;
 use super::view::Snapshot;
 use super::writer::{CoreGuard, Writer};
 use crate::call::Patience;
@@ -205,11 +205,12 @@ impl Reading<'_> {
         };
         // A statement under way holds its snapshot for every other on the connection: that spares
         // a BEGIN and an end of it.
-        let mut statement = Snapshot::prepare(connection).map_err(from_sqlite)?;
+        let mut statement = connection.prepare_cached(Snapshot::SQL).map_err(from_sqlite)?;
         loop {
             let mut open = statement.query([]).map_err(from_sqlite)?;
-            match Snapshot::of(&mut open) {
-                Ok(snapshot) => return body(connection, decoder, snapshot),
+            match open.next() {
+                Ok(Some(row)) => return body(connection, decoder, Snapshot::of(&Row::of(row))?),
+                Ok(None) => return Err(damaged()),
                 Err(error) if is_busy(&error) => wait_for_lock(patience)?,
                 Err(error) => return Err(from_sqlite(error)),
             }
@@ -224,7 +225,7 @@ impl Reading<'_> {
             }
             Reading::Writers(core) => core.open()?.parts().0,
         };
-        retry_busy(patience, || Snapshot::take(connection))
+        retry(patience, || Snapshot::take(connection))
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, Row, params};
-
-use super::connection::from_sqlite;
+use super::database::{Database, Row, Value, Walk};
 use crate::domain::{
     Event, EventBuilder, EventId, EventType, EventView, SequencedEvent, Span, Tag, Tags,
 };
 use crate::error::{Error, Result, Status};
 
 const COLUMNS: &str = "position, type, tags, data, id, metadata, timestamp, checksum";
+/// Finds an event by its position.
+const FETCH: &str = "SELECT position, type, tags, data, id, metadata, timestamp, checksum \
+                     FROM dcb_events WHERE position = ?1";
 
 /// What can be made of an event before its position is known: the columns that are not its own
 /// text, made by the caller's thread so that the writer's does not have to.
@@ -70,37 +71,26 @@ fn checksum_of_row(text: u32, position: i64, timestamp_us: i64) -> i64 {
 }
 
 /// Writes the row of `event`.
-pub fn insert(connection: &Connection, event: &SequencedEvent, draft: &RowDraft) -> Result<()> {
+pub fn insert(connection: &dyn Database, event: &SequencedEvent, draft: &RowDraft) -> Result<()> {
     let body = &event.event;
+    let checksum = checksum_of_row(draft.checksum, event.position, event.timestamp_us);
     connection
-        .prepare_cached(
+        .run(
             "INSERT INTO dcb_events \
              (position, type, tags, data, id, metadata, timestamp, checksum) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            &[
+                Value::Integer(event.position),
+                body.event_type().into(),
+                draft.tags.as_str().into(),
+                body.data().into(),
+                body.id().into(),
+                body.metadata().into(),
+                Value::Integer(event.timestamp_us),
+                Value::Integer(checksum),
+            ],
         )
-        .and_then(|mut statement| {
-            statement.execute(params![
-                event.position,
-                body.event_type(),
-                draft.tags,
-                body.data(),
-                body.id(),
-                body.metadata(),
-                event.timestamp_us,
-                checksum_of_row(draft.checksum, event.position, event.timestamp_us),
-            ])
-        })
         .map(drop)
-        .map_err(from_sqlite)
-}
-
-/// Whether a walk over rows goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Walk {
-    /// To the next row.
-    On,
-    /// No further.
-    Stop,
 }
 
 /// The scratch that decoding rows reuses.
@@ -119,19 +109,10 @@ impl Decoder {
         row: &Row<'_>,
         then: impl FnOnce(&EventView<'_>) -> Result<T>,
     ) -> Result<T> {
-        let position = row.get_ref(0).map_err(from_sqlite)?.as_i64().map_err(|_| damaged(0))?;
-        let text = |column| -> Result<&str> {
-            row.get_ref(column).map_err(from_sqlite)?.as_str().map_err(|_| damaged(position))
-        };
-        let optional = |column| -> Result<Option<&str>> {
-            row.get_ref(column)
-                .map_err(from_sqlite)?
-                .as_str_or_null()
-                .map_err(|_| damaged(position))
-        };
-        let number = |column| -> Result<i64> {
-            row.get_ref(column).map_err(from_sqlite)?.as_i64().map_err(|_| damaged(position))
-        };
+        let position = row.integer(0).ok_or_else(|| damaged(0))?;
+        let text = |column| row.text(column).ok_or_else(|| damaged(position));
+        let optional = |column| row.value(column).as_str_or_null().map_err(|_| damaged(position));
+        let number = |column| row.integer(column).ok_or_else(|| damaged(position));
         let (event_type, tags, data) = (text(1)?, text(2)?, text(3)?);
         let (id, metadata) = (optional(4)?, optional(5)?);
         let timestamp_us = number(6)?;
@@ -188,7 +169,7 @@ impl Decoder {
     /// Gives `visit` the events in `span` in order, checking that none is missing.
     pub fn scan(
         &mut self,
-        connection: &Connection,
+        connection: &dyn Database,
         span: Span,
         backwards: bool,
         mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
@@ -198,23 +179,21 @@ impl Decoder {
             "SELECT {COLUMNS} FROM dcb_events WHERE position > ?1 AND position <= ?2 \
              ORDER BY position {order}"
         );
-        let mut statement = connection.prepare_cached(&sql).map_err(from_sqlite)?;
-        let mut rows = statement.query([span.low, span.high]).map_err(from_sqlite)?;
-        let mut expected = if backwards { span.high } else { span.low + 1 };
-        while let Some(row) = rows.next().map_err(from_sqlite)? {
-            let walk = self.decode(row, |view| {
+        let bounds = [Value::Integer(span.low), Value::Integer(span.high)];
+        let (mut expected, step) = if backwards { (span.high, -1) } else { (span.low + 1, 1) };
+        let mut last = Walk::On;
+        connection.query(&sql, &bounds, &mut |row| {
+            last = self.decode(row, |view| {
                 if view.position != expected {
                     return Err(damaged(expected));
                 }
                 visit(view)
             })?;
-            if walk == Walk::Stop {
-                return Ok(());
-            }
-            expected = expected.wrapping_add(if backwards { -1 } else { 1 });
-        }
+            expected = expected.wrapping_add(step);
+            Ok(last)
+        })?;
         let past_the_end = if backwards { span.low } else { span.high.wrapping_add(1) };
-        if expected != past_the_end {
+        if last == Walk::On && expected != past_the_end {
             return Err(damaged(expected));
         }
         Ok(())
@@ -223,36 +202,40 @@ impl Decoder {
     /// Gives `visit` the event at `position`, which the store has.
     pub fn at<T>(
         &mut self,
-        connection: &Connection,
+        connection: &dyn Database,
         position: i64,
         visit: impl FnOnce(&EventView<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.fetch(&mut fetching(connection)?, position, visit)
+        let (mut visit, mut seen) = (Some(visit), None);
+        self.fetch(connection, &[position], |view| {
+            seen = visit.take().map(|visit| visit(view)).transpose()?;
+            Ok(Walk::Stop)
+        })?;
+        seen.ok_or_else(|| damaged(position))
     }
 
-    /// The same, by a statement of [`fetching`], for who looks at several.
-    pub fn fetch<T>(
+    /// Gives `visit` the events at `positions`, which the store has, in this order.
+    pub fn fetch(
         &mut self,
-        statement: &mut CachedStatement<'_>,
-        position: i64,
-        visit: impl FnOnce(&EventView<'_>) -> Result<T>,
-    ) -> Result<T> {
-        let mut rows = statement.query([position]).map_err(from_sqlite)?;
-        match rows.next().map_err(from_sqlite)? {
-            Some(row) => self.decode(row, visit),
-            None => Err(damaged(position)),
+        connection: &dyn Database,
+        positions: &[i64],
+        mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
+    ) -> Result<()> {
+        let mut expected = positions.iter();
+        let mut last = Walk::On;
+        connection.query_each(FETCH, positions, &mut |row| {
+            last = self.decode(row, |view| match expected.next() {
+                Some(position) if view.position == *position => visit(view),
+                Some(position) => Err(damaged(*position)),
+                None => Err(damaged(view.position)),
+            })?;
+            Ok(last)
+        })?;
+        match expected.next() {
+            Some(position) if last == Walk::On => Err(damaged(*position)),
+            _ => Ok(()),
         }
     }
-}
-
-/// A statement that finds an event by its position.
-pub fn fetching(connection: &Connection) -> Result<CachedStatement<'_>> {
-    connection
-        .prepare_cached(
-            "SELECT position, type, tags, data, id, metadata, timestamp, checksum \
-             FROM dcb_events WHERE position = ?1",
-        )
-        .map_err(from_sqlite)
 }
 
 /// A copy of a stored event that outlives its row.
@@ -286,6 +269,8 @@ pub fn damaged(position: i64) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::Connection;
+
     use super::*;
     use crate::sqlite::connection::{Place, Role, connect};
     use crate::sqlite::schema;

@@ -1,9 +1,10 @@
 //! What a store's file holds, and how one tells that a file is one. `docs/file-format.md` is the
 //! page for readers of the file.
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::connection::from_sqlite;
+use super::database::{Database, Value, Walk};
 use crate::error::{Error, Result, Status};
 
 /// The version of the format; a file with a higher one is not touched.
@@ -77,27 +78,29 @@ pub enum Judgement {
 }
 
 /// Tells what the database is, writing nothing.
-pub fn judge(connection: &Connection) -> Result<Judgement> {
-    let of_sqlite = |error| unsupported(from_sqlite(error));
-    let objects: Vec<(String, String)> = connection
-        .prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema")
-        .and_then(|mut statement| {
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+pub fn judge(connection: &dyn Database) -> Result<Judgement> {
+    let mut objects: Vec<(String, String)> = Vec::new();
+    connection
+        .query("SELECT name, coalesce(sql, '') FROM sqlite_schema", &[], &mut |row| {
+            let text = |column| row.text(column).map(str::to_owned);
+            let object = text(0).zip(text(1));
+            objects
+                .push(object.ok_or_else(|| unsupported_schema("it has a name that is no text"))?);
+            Ok(Walk::On)
         })
-        .map_err(of_sqlite)?;
+        .map_err(unsupported)?;
     let ours = |name: &str| name.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("dcb_"));
     if !objects.iter().any(|(name, _)| ours(name)) {
-        let id: i64 = connection
-            .query_row("PRAGMA application_id", [], |row| row.get(0))
-            .map_err(of_sqlite)?;
-        let empty = objects.is_empty() && id == 0;
+        let id = connection
+            .query_row("PRAGMA application_id", &[], |row| Ok(row.integer(0)))
+            .map_err(unsupported)?;
+        let empty = objects.is_empty() && id == Some(Some(0));
         return Ok(if empty { Judgement::Empty } else { Judgement::Foreign });
     }
-    let format: Option<i64> = connection
-        .query_row("SELECT value FROM dcb_meta WHERE key = 'format'", [], |row| row.get(0))
-        .optional()
-        .map_err(of_sqlite)?;
-    match format {
+    let format = "SELECT value FROM dcb_meta WHERE key = 'format'";
+    let format =
+        connection.query_row(format, &[], |row| Ok(row.integer(0))).map_err(unsupported)?;
+    match format.flatten() {
         Some(FORMAT) => {}
         Some(newer) if newer > FORMAT => {
             return Err(Error::new(
@@ -126,7 +129,7 @@ pub fn judge(connection: &Connection) -> Result<Judgement> {
 /// making a store in the database.
 pub fn judge_at_once(connection: &Connection) -> Result<Judgement> {
     let moment = connection.unchecked_transaction().map_err(from_sqlite)?;
-    judge(&moment)
+    judge(&*moment)
 }
 
 /// Makes a store in the database, in one transaction. Does nothing if there is one by now.
@@ -134,26 +137,30 @@ pub fn create(connection: &mut Connection, adopted: bool) -> Result<()> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(from_sqlite)?;
-    match judge(&transaction)? {
+    create_within(&*transaction, adopted)?;
+    transaction.commit().map_err(from_sqlite)
+}
+
+/// The same in a transaction that has the write lock.
+pub fn create_within(connection: &dyn Database, adopted: bool) -> Result<()> {
+    match judge(connection)? {
         Judgement::Store => return Ok(()),
         // Somebody else's since it was judged for the first time.
         Judgement::Foreign if !adopted => return Err(no_store()),
         Judgement::Empty | Judgement::Foreign => {}
     }
     for (_, sql) in OBJECTS {
-        transaction.execute_batch(sql).map_err(from_sqlite)?;
+        connection.run(sql, &[])?;
     }
-    transaction
-        .execute(
-            "INSERT INTO dcb_meta (key, value) VALUES ('format', ?1), ('index', 0), ('segments', 0)",
-            [FORMAT],
-        )
-        .map_err(from_sqlite)?;
+    connection.run(
+        "INSERT INTO dcb_meta (key, value) VALUES ('format', ?1), ('index', 0), ('segments', 0)",
+        &[Value::Integer(FORMAT)],
+    )?;
     if !adopted {
-        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(from_sqlite)?;
-        transaction.pragma_update(None, "user_version", FORMAT).map_err(from_sqlite)?;
+        connection.run(&format!("PRAGMA application_id = {APPLICATION_ID}"), &[])?;
+        connection.run(&format!("PRAGMA user_version = {FORMAT}"), &[])?;
     }
-    transaction.commit().map_err(from_sqlite)
+    Ok(())
 }
 
 /// The database is not a store's.

@@ -4,9 +4,8 @@
 
 use std::time::Instant;
 
-use rusqlite::Connection;
-
-use super::rows::{Decoder, Walk, fetching};
+use super::database::{Database, Walk};
+use super::rows::Decoder;
 use super::segments::Segments;
 use crate::domain::{EventView, Item, Query, Span, Term, Wanted};
 use crate::error::Result;
@@ -30,7 +29,7 @@ const ROWS_PER_LOOK: u32 = 64;
 /// One transaction's view of the events that the segments cover.
 pub struct Disk<'a> {
     /// The connection, in a transaction.
-    pub connection: &'a Connection,
+    pub connection: &'a dyn Database,
     /// The segments that this transaction sees.
     pub segments: &'a Segments,
     /// When to stop and tell how far one came; `None`: not before the end.
@@ -91,14 +90,18 @@ impl Disk<'_> {
             if backwards {
                 candidates.reverse();
             }
-            let mut fetching = fetching(self.connection)?;
-            for (position, count) in candidates.into_iter().zip(1_u32..) {
-                let walk = decoder.fetch(&mut fetching, position, |view| {
-                    if query.matches(view) { visit(view) } else { Ok(Walk::On) }
-                })?;
+            let (mut reached, mut count) = (None, 0);
+            decoder.fetch(self.connection, &candidates, |view| {
+                count += 1;
+                let walk = if query.matches(view) { visit(view)? } else { Walk::On };
                 if walk == Walk::Stop || count % ROWS_PER_LOOK == 0 && self.is_time() {
-                    return Ok(Progress::Reached(position));
+                    reached = Some(view.position);
+                    return Ok(Walk::Stop);
                 }
+                Ok(Walk::On)
+            })?;
+            if let Some(position) = reached {
+                return Ok(Progress::Reached(position));
             }
             let Some(end) = end else { return Ok(Progress::Exhausted) };
             if backwards {

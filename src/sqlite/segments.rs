@@ -3,10 +3,11 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::block::{Block, Damaged, Unpacker};
 use super::connection::from_sqlite;
+use super::database::{Database, Row, Value, Walk};
 use super::filter::Filter;
 use super::view::Snapshot;
 use crate::domain::{Span, Term};
@@ -50,7 +51,7 @@ impl Segment {
     }
 
     /// Whether it may hold `term`; loads the filter when it is first asked.
-    fn may_hold(&self, connection: &Connection, term: Term) -> Result<bool> {
+    fn may_hold(&self, connection: &dyn Database, term: Term) -> Result<bool> {
         if !self.filtered {
             return Ok(true);
         }
@@ -62,22 +63,20 @@ impl Segment {
     }
 }
 
-fn load_filter(connection: &Connection, segment: &Segment) -> Result<Option<Filter>> {
-    let mut statement = connection
-        .prepare_cached("SELECT bits FROM dcb_filters WHERE segment = ?1 ORDER BY part")
-        .map_err(from_sqlite)?;
-    let mut rows = statement.query([segment.id]).map_err(from_sqlite)?;
+fn load_filter(connection: &dyn Database, segment: &Segment) -> Result<Option<Filter>> {
     let mut bytes = Vec::new();
     let mut crc = None;
-    while let Some(row) = rows.next().map_err(from_sqlite)? {
-        let bits = row.get_ref(0).map_err(from_sqlite)?.as_blob().map_err(|_| damaged())?;
+    let sql = "SELECT bits FROM dcb_filters WHERE segment = ?1 ORDER BY part";
+    connection.query(sql, &[Value::Integer(segment.id)], &mut |row| {
+        let bits = row.blob(0).ok_or_else(damaged)?;
         let (bits, own) = bits.split_last_chunk::<4>().ok_or_else(damaged)?;
         crc = Some(crc32fast::hash(bits));
         if crc != Some(u32::from_le_bytes(*own)) {
             return Err(damaged());
         }
         bytes.extend_from_slice(bits);
-    }
+        Ok(Walk::On)
+    })?;
     if crc.is_none() {
         return Ok(None);
     }
@@ -107,17 +106,12 @@ impl Segments {
     }
 
     /// Reads the list, as the connection's transaction sees it.
-    fn load(connection: &Connection, version: i64, known: &Segments) -> Result<Self> {
-        let mut statement = connection
-            .prepare_cached(
-                "SELECT segment, low, high, terms FROM dcb_segments WHERE state = 1 ORDER BY low",
-            )
-            .map_err(from_sqlite)?;
-        let mut rows = statement.query([]).map_err(from_sqlite)?;
+    fn load(connection: &dyn Database, version: i64, known: &Segments) -> Result<Self> {
         let mut list: Vec<Arc<Segment>> = Vec::new();
-        while let Some(row) = rows.next().map_err(from_sqlite)? {
-            let get = |column| row.get::<_, i64>(column).map_err(|_| damaged());
-            let (id, low, high, terms) = (get(0)?, get(1)?, get(2)?, get(3)?);
+        let sql = "SELECT segment, low, high, terms FROM dcb_segments WHERE state = 1 ORDER BY low";
+        connection.query(sql, &[], &mut |row| {
+            let (id, low, high, terms) =
+                (integer(row, 0)?, integer(row, 1)?, integer(row, 2)?, integer(row, 3)?);
             if low != list.last().map_or(0, |last| last.high) || high <= low || terms < 0 {
                 return Err(damaged());
             }
@@ -125,7 +119,8 @@ impl Segments {
             list.push(same.cloned().unwrap_or_else(|| {
                 Arc::new(Segment { id, low, high, terms, filtered: false, filter: OnceLock::new() })
             }));
-        }
+            Ok(Walk::On)
+        })?;
         let mut segments = Segments { version, list };
         segments.share_out_filters();
         Ok(segments)
@@ -157,7 +152,7 @@ impl Segments {
 
     /// How many postings of `term` the segments hold above `span.low`, at the least those in
     /// `span`; exact but for what lies in the last segment above the span.
-    pub fn estimate(&self, connection: &Connection, term: Term, span: Span) -> Result<u64> {
+    pub fn estimate(&self, connection: &dyn Database, term: Term, span: Span) -> Result<u64> {
         let mut sum = 0;
         for segment in self.list.iter().filter(|segment| segment.overlaps(span)) {
             sum += segment.count_above(connection, term, span.low)?;
@@ -168,7 +163,7 @@ impl Segments {
     /// Appends to `out` the next `max` positions of `term` in `span`, in order.
     pub fn collect(
         &self,
-        connection: &Connection,
+        connection: &dyn Database,
         term: Term,
         span: Span,
         backwards: bool,
@@ -212,44 +207,42 @@ impl Segment {
     /// such a block begins at or below it, and then with every further one until told to stop.
     fn blocks_from(
         &self,
-        connection: &Connection,
+        connection: &dyn Database,
         term: Term,
         position: i64,
         mut visit: impl FnMut(&[u8]) -> Result<Taken>,
     ) -> Result<()> {
-        let mut seek = connection
-            .prepare_cached(
-                "SELECT term, position, block FROM dcb_postings \
-                 WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
-                 ORDER BY term DESC, position DESC LIMIT 1",
-            )
-            .map_err(from_sqlite)?;
-        let mut rows = seek.query(params![self.id, key(term), position]).map_err(from_sqlite)?;
-        let mut last = (i64::MIN, i64::MIN);
-        if let Some(row) = rows.next().map_err(from_sqlite)? {
-            last = (row.get(0).map_err(|_| damaged())?, row.get(1).map_err(|_| damaged())?);
-            if let Taken::End = visit(blob(row, 2)?)? {
-                return Ok(());
-            }
+        let at = |term, position| [self.id, term, position].map(Value::Integer);
+        let (mut last, mut ended) = ((i64::MIN, i64::MIN), false);
+        connection.query(
+            "SELECT term, position, block FROM dcb_postings \
+             WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
+             ORDER BY term DESC, position DESC LIMIT 1",
+            &at(key(term), position),
+            &mut |row| {
+                last = (integer(row, 0)?, integer(row, 1)?);
+                ended = matches!(visit(blob(row, 2)?)?, Taken::End);
+                Ok(Walk::Stop)
+            },
+        )?;
+        if ended {
+            return Ok(());
         }
-        drop(rows);
-        let mut onward = connection
-            .prepare_cached(
-                "SELECT block FROM dcb_postings \
-                 WHERE segment = ?1 AND (term, position) > (?2, ?3) \
-                 ORDER BY term, position",
-            )
-            .map_err(from_sqlite)?;
-        let mut rows = onward.query(params![self.id, last.0, last.1]).map_err(from_sqlite)?;
-        while let Some(row) = rows.next().map_err(from_sqlite)? {
-            if let Taken::End = visit(blob(row, 0)?)? {
-                return Ok(());
-            }
-        }
-        Ok(())
+        connection.query(
+            "SELECT block FROM dcb_postings \
+             WHERE segment = ?1 AND (term, position) > (?2, ?3) \
+             ORDER BY term, position",
+            &at(last.0, last.1),
+            &mut |row| {
+                Ok(match visit(blob(row, 0)?)? {
+                    Taken::More => Walk::On,
+                    Taken::End => Walk::Stop,
+                })
+            },
+        )
     }
 
-    fn count_above(&self, connection: &Connection, term: Term, low: i64) -> Result<u64> {
+    fn count_above(&self, connection: &dyn Database, term: Term, low: i64) -> Result<u64> {
         if !self.may_hold(connection, term)? {
             return Ok(0);
         }
@@ -277,7 +270,7 @@ impl Segment {
 
     fn collect(
         &self,
-        connection: &Connection,
+        connection: &dyn Database,
         term: Term,
         span: Span,
         backwards: bool,
@@ -320,24 +313,19 @@ impl Segment {
 
     fn collect_backwards(
         &self,
-        connection: &Connection,
+        connection: &dyn Database,
         term: Term,
         span: Span,
         wanted: usize,
         out: &mut Vec<i64>,
     ) -> Result<()> {
-        let mut statement = connection
-            .prepare_cached(
-                "SELECT term, block FROM dcb_postings \
-                 WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
-                 ORDER BY term DESC, position DESC",
-            )
-            .map_err(from_sqlite)?;
-        let mut rows =
-            statement.query(params![self.id, key(term), span.high]).map_err(from_sqlite)?;
         let mut run = Vec::new();
-        while let Some(row) = rows.next().map_err(from_sqlite)? {
-            let first_term: i64 = row.get(0).map_err(|_| damaged())?;
+        let sql = "SELECT term, block FROM dcb_postings \
+                   WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
+                   ORDER BY term DESC, position DESC";
+        let from = [self.id, key(term), span.high].map(Value::Integer);
+        connection.query(sql, &from, &mut |row| {
+            let first_term = integer(row, 0)?;
             let mut unpacker = Unpacker::new(blob(row, 1)?, self.low).map_err(of_block)?;
             run.clear();
             while let Some(head) = unpacker.run().map_err(of_block)? {
@@ -349,16 +337,13 @@ impl Segment {
             }
             for position in run.iter().rev().copied().filter(|own| *own <= span.high) {
                 if position <= span.low || out.len() >= wanted {
-                    return Ok(());
+                    return Ok(Walk::Stop);
                 }
                 out.push(position);
             }
             // Only where the block begins with the term can the one before hold more of it.
-            if first_term != key(term) {
-                return Ok(());
-            }
-        }
-        Ok(())
+            Ok(if first_term == key(term) { Walk::On } else { Walk::Stop })
+        })
     }
 }
 
@@ -367,8 +352,14 @@ fn key(term: Term) -> i64 {
     (term.0 ^ (1 << 63)) as i64
 }
 
-fn blob<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Result<&'a [u8]> {
-    row.get_ref(column).map_err(from_sqlite)?.as_blob().map_err(|_| damaged())
+/// An integer of the index.
+pub fn integer(row: &Row<'_>, column: usize) -> Result<i64> {
+    row.integer(column).ok_or_else(damaged)
+}
+
+/// Bytes of the index.
+pub fn blob<'a>(row: &Row<'a>, column: usize) -> Result<&'a [u8]> {
+    row.blob(column).ok_or_else(damaged)
 }
 
 /// The index is not what was written.
@@ -395,19 +386,15 @@ impl SegmentsCache {
         // Without a transaction another process could change the list between the two looks, and
         // a reader of the version named first would be given segments that it cannot see.
         let transaction = connection.unchecked_transaction().map_err(from_sqlite)?;
-        let snapshot = Snapshot::take(&transaction).map_err(from_sqlite)?;
-        let segments = self.at_version(&transaction, snapshot.version)?;
+        let snapshot = Snapshot::take(&*transaction)?;
+        let segments = self.at_version(&*transaction, snapshot.version)?;
         segments.check(snapshot)?;
         Ok((snapshot, segments))
     }
 
     /// The list of version `version`, which is what the connection's transaction sees.
-    pub fn at_version(&self, connection: &Connection, version: i64) -> Result<Arc<Segments>> {
-        // In a transaction, or under a statement under way, which is one too.
-        debug_assert!(
-            !connection.is_autocommit() || connection.is_busy(),
-            "the version and the list are of one snapshot"
-        );
+    pub fn at_version(&self, connection: &dyn Database, version: i64) -> Result<Arc<Segments>> {
+        debug_assert!(connection.is_in_snapshot(), "the version and the list are of one snapshot");
         let known = self.newest();
         if known.version == version {
             return Ok(known);
@@ -428,7 +415,7 @@ impl SegmentsCache {
 
 /// Writes the row of a new segment and gives its number.
 pub fn insert_segment(
-    connection: &Connection,
+    connection: &dyn Database,
     state: i64,
     low: i64,
     high: i64,
@@ -436,33 +423,24 @@ pub fn insert_segment(
 ) -> Result<i64> {
     // Numbers are never used again: who still has an old list cannot take a new segment for one
     // that it knew.
-    let id: i64 = connection
-        .prepare_cached(
-            "UPDATE dcb_meta SET value = value + 1 WHERE key = 'segments' RETURNING value",
-        )
-        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-        .map_err(from_sqlite)?;
-    connection
-        .prepare_cached(
-            "INSERT INTO dcb_segments (segment, state, low, high, terms) \
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-        )
-        .and_then(|mut statement| statement.execute(params![id, state, low, high, terms as i64]))
-        .map_err(from_sqlite)?;
+    let raise = "UPDATE dcb_meta SET value = value + 1 WHERE key = 'segments' RETURNING value";
+    let id = connection.query_row(raise, &[], |row| integer(row, 0))?.ok_or_else(damaged)?;
+    connection.run(
+        "INSERT INTO dcb_segments (segment, state, low, high, terms) VALUES (?1, ?2, ?3, ?4, ?5)",
+        &[id, state, low, high, terms as i64].map(Value::Integer),
+    )?;
     Ok(id)
 }
 
 /// Writes blocks of a segment.
-pub fn insert_blocks(connection: &Connection, segment: i64, blocks: &[Block]) -> Result<()> {
-    let mut statement = connection
-        .prepare_cached(
-            "INSERT INTO dcb_postings (segment, term, position, block) VALUES (?1, ?2, ?3, ?4)",
-        )
-        .map_err(from_sqlite)?;
+pub fn insert_blocks(connection: &dyn Database, segment: i64, blocks: &[Block]) -> Result<()> {
     for block in blocks {
-        statement
-            .execute(params![segment, key(block.term), block.position, block.bytes])
-            .map_err(from_sqlite)?;
+        let [segment, term, position] =
+            [segment, key(block.term), block.position].map(Value::Integer);
+        connection.run(
+            "INSERT INTO dcb_postings (segment, term, position, block) VALUES (?1, ?2, ?3, ?4)",
+            &[segment, term, position, Value::Blob(&block.bytes)],
+        )?;
     }
     Ok(())
 }
@@ -472,7 +450,7 @@ pub const FILTER_PART_BYTES: usize = 256 * 1024;
 
 /// Writes one part of a segment's filter.
 pub fn insert_filter_part(
-    connection: &Connection,
+    connection: &dyn Database,
     segment: i64,
     part: usize,
     bits: &[u8],
@@ -480,18 +458,17 @@ pub fn insert_filter_part(
     let mut row = bits.to_vec();
     row.extend_from_slice(&crc32fast::hash(bits).to_le_bytes());
     connection
-        .prepare_cached("INSERT INTO dcb_filters (segment, part, bits) VALUES (?1, ?2, ?3)")
-        .and_then(|mut statement| statement.execute(params![segment, part as i64, row]))
+        .run(
+            "INSERT INTO dcb_filters (segment, part, bits) VALUES (?1, ?2, ?3)",
+            &[Value::Integer(segment), Value::Integer(part as i64), Value::Blob(&row)],
+        )
         .map(drop)
-        .map_err(from_sqlite)
 }
 
 /// Tells every process that the list of live segments is another one now.
-pub fn raise_version(connection: &Connection) -> Result<()> {
-    let changed = connection
-        .prepare_cached("UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'")
-        .and_then(|mut statement| statement.execute([]))
-        .map_err(from_sqlite)?;
+pub fn raise_version(connection: &dyn Database) -> Result<()> {
+    let changed =
+        connection.run("UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'", &[])?;
     if changed == 1 { Ok(()) } else { Err(damaged()) }
 }
 

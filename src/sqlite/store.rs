@@ -12,11 +12,12 @@ use rusqlite::config::DbConfig;
 use super::connection::{
     Place, Role, busy, connect, from_sqlite, is_busy, retry, retry_busy, wait_for_lock,
 };
+use super::database::Walk;
 use super::durability::Durability;
 use super::log::{Log, sync_folder_of};
 use super::maintenance::{Maintenance, write_segment};
 use super::readers::{Readers, lend};
-use super::rows::{Decoder, Walk};
+use super::rows::Decoder;
 use super::schema::{Judgement, create, judge_at_once, no_store};
 use super::segments::SegmentsCache;
 use super::shared::{Chores, SEGMENT_EVENTS, Shared};

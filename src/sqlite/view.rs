@@ -4,11 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Instant;
 
-use rusqlite::{CachedStatement, Connection, Rows};
-
-use super::rows::{Decoder, Walk, to_owned};
+use super::database::{Database, Row, Walk};
+use super::rows::{Decoder, to_owned};
 use super::search::Disk;
-use super::segments::Segments;
+use super::segments::{Segments, damaged};
 use crate::domain::{Event, EventView, Query, SequencedEvent, Span};
 use crate::error::Result;
 use crate::index::{Filed, Index, Progress};
@@ -33,22 +32,18 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Takes the snapshot of the connection's transaction; outside of one, of this moment.
-    pub fn take(connection: &Connection) -> rusqlite::Result<Self> {
-        Self::of(&mut Self::prepare(connection)?.query([])?)
+    pub fn take(connection: &dyn Database) -> Result<Self> {
+        connection.query_row(Self::SQL, &[], Self::of)?.ok_or_else(damaged)
     }
 
     /// The statement that takes a snapshot, and holds it while it is under way.
-    pub fn prepare(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
-        connection.prepare_cached(
-            "SELECT (SELECT max(position) FROM dcb_events), \
-             (SELECT value FROM dcb_meta WHERE key = 'index')",
-        )
-    }
+    pub const SQL: &str = "SELECT (SELECT max(position) FROM dcb_events), \
+                           (SELECT value FROM dcb_meta WHERE key = 'index')";
 
-    /// Takes the snapshot from the rows of [`Snapshot::prepare`].
-    pub fn of(rows: &mut Rows<'_>) -> rusqlite::Result<Self> {
-        let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        Ok(Snapshot { head: row.get::<_, Option<i64>>(0)?.unwrap_or(0), version: row.get(1)? })
+    /// Takes the snapshot from the row of [`Snapshot::SQL`].
+    pub fn of(row: &Row<'_>) -> Result<Self> {
+        let head = row.value(0).as_i64_or_null().map_err(|_| damaged())?.unwrap_or(0);
+        Ok(Snapshot { head, version: row.integer(1).ok_or_else(damaged)? })
     }
 }
 
@@ -161,7 +156,7 @@ impl Tail {
     /// appended: the bounds hold even where they have appended very much.
     pub fn catch_up(
         &self,
-        connection: &Connection,
+        connection: &dyn Database,
         decoder: &mut Decoder,
         snapshot: Snapshot,
         mark: i64,
@@ -211,7 +206,7 @@ enum Piece {
 /// One transaction's view of the store.
 pub struct View<'a> {
     /// The connection, in a transaction.
-    pub connection: &'a Connection,
+    pub connection: &'a dyn Database,
     /// The segments that the transaction sees.
     pub segments: Arc<Segments>,
     /// The recent events.

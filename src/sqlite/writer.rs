@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
-use super::connection::{from_sqlite, is_busy, retry_busy, wait_for_lock};
+use super::connection::{retry, wait_for_lock};
+use super::database::Database;
 use super::durability::Durability;
 use super::queue::{Outcome, Queue, Work};
 use super::rows::{Decoder, RowDraft, insert};
@@ -157,8 +158,8 @@ impl Writer {
             let mut guard = self.core();
             match try_begin_immediate(&guard.open()?.connection) {
                 Ok(()) => return Ok(guard),
-                Err(error) if is_busy(&error) => drop(guard),
-                Err(error) => return Err(from_sqlite(error)),
+                Err(error) if error.status == Status::Busy => drop(guard),
+                Err(error) => return Err(error),
             }
             wait_for_lock(&patience)?;
         }
@@ -237,27 +238,24 @@ fn wait_for_log(shared: &Shared, patience: &Patience) -> Result<()> {
 }
 
 /// Takes SQLite's write lock, as long as `patience` lasts.
-fn begin_immediate(connection: &Connection, patience: &Patience) -> Result<()> {
-    retry_busy(patience, || try_begin_immediate(connection))
+fn begin_immediate(connection: &dyn Database, patience: &Patience) -> Result<()> {
+    retry(patience, || try_begin_immediate(connection))
 }
 
-fn try_begin_immediate(connection: &Connection) -> rusqlite::Result<()> {
-    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
+fn try_begin_immediate(connection: &dyn Database) -> Result<()> {
+    connection.run("BEGIN IMMEDIATE", &[]).map(drop)
 }
 
 /// Commits the transaction.
-pub fn commit(connection: &Connection) -> Result<()> {
-    connection
-        .prepare_cached("COMMIT")
-        .and_then(|mut statement| statement.execute([]))
-        .map(drop)
-        .map_err(from_sqlite)
+pub fn commit(connection: &dyn Database) -> Result<()> {
+    connection.run("COMMIT", &[]).map(drop)
 }
 
-fn rollback(connection: &Connection) {
+/// Undoes the transaction, if one is open.
+pub fn rollback(connection: &dyn Database) {
     if !connection.is_autocommit() {
         // If this fails, the next look at autocommit tells.
-        let _ = connection.execute_batch("ROLLBACK");
+        let _ = connection.run("ROLLBACK", &[]);
     }
 }
 
@@ -290,9 +288,10 @@ fn run(core: &mut Core, shared: &Shared, mut requests: Vec<Prepared>) -> Result<
 /// committed, and nothing of it is stored.
 fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Result<Vec<Outcome>> {
     let Core { connection, decoder, turns } = core;
+    let connection: &dyn Database = connection;
     // For speed alone: where there is no room, the append finds out by itself.
     let _ = shared.make_room();
-    let snapshot = Snapshot::take(connection).map_err(from_sqlite)?;
+    let snapshot = Snapshot::take(connection)?;
     let segments = shared.segments.at_version(connection, snapshot.version)?;
     segments.check(snapshot)?;
     let known = shared.tail.read(Generations::head);

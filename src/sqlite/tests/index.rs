@@ -8,9 +8,10 @@ use super::*;
 use crate::domain::{SequencedEvent, Span};
 use crate::index::Progress;
 use crate::sqlite::connection::{Role, connect};
+use crate::sqlite::database::Walk;
 use crate::sqlite::maintenance::{postings_of_rows, write_segment};
 use crate::sqlite::merge::Merge;
-use crate::sqlite::rows::{Decoder, RowDraft, Walk, insert};
+use crate::sqlite::rows::{Decoder, RowDraft, insert};
 use crate::sqlite::schema;
 use crate::sqlite::search::Disk;
 use crate::sqlite::segments::{

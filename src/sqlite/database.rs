@@ -1,0 +1,151 @@
+//! A connection as the store's statements use it: one statement at a time, rows one by one.
+
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, params_from_iter};
+
+use super::connection::from_sqlite;
+use crate::error::Result;
+
+/// What is bound to a statement, and what a row has in a column.
+pub use rusqlite::types::ValueRef as Value;
+
+/// Whether a walk over rows goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Walk {
+    /// To the next row.
+    On,
+    /// No further.
+    Stop,
+}
+
+/// Runs statements.
+pub trait Database {
+    /// Gives `visit` the rows of a statement, until it stops.
+    fn query(
+        &self,
+        sql: &str,
+        values: &[Value<'_>],
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+    ) -> Result<()>;
+
+    /// The same, of a statement that is run for each of `keys`, its one parameter.
+    fn query_each(
+        &self,
+        sql: &str,
+        keys: &[i64],
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+    ) -> Result<()>;
+
+    /// Runs a statement without rows; gives how many it has changed.
+    fn run(&self, sql: &str, values: &[Value<'_>]) -> Result<usize>;
+
+    /// Whether no transaction is open: none was begun, or the database has ended it by itself.
+    fn is_autocommit(&self) -> bool;
+
+    /// Whether all that is looked at now is of one moment.
+    fn is_in_snapshot(&self) -> bool;
+}
+
+impl dyn Database + '_ {
+    /// What `read` makes of the first row; `None` where there is no row.
+    pub fn query_row<T>(
+        &self,
+        sql: &str,
+        values: &[Value<'_>],
+        read: impl FnOnce(&Row<'_>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let (mut read, mut found) = (Some(read), None);
+        self.query(sql, values, &mut |row| {
+            if let Some(read) = read.take() {
+                found = Some(read(row)?);
+            }
+            Ok(Walk::Stop)
+        })?;
+        Ok(found)
+    }
+}
+
+/// A row of a statement under way.
+pub struct Row<'a>(&'a rusqlite::Row<'a>);
+
+impl<'a> Row<'a> {
+    /// Of our own SQLite.
+    pub fn of(row: &'a rusqlite::Row<'a>) -> Self {
+        Row(row)
+    }
+
+    /// What is in a column; NULL where there is no such column.
+    pub fn value(&self, column: usize) -> Value<'a> {
+        self.0.get_ref(column).unwrap_or(Value::Null)
+    }
+
+    /// The integer in a column, if it is one.
+    pub fn integer(&self, column: usize) -> Option<i64> {
+        self.value(column).as_i64().ok()
+    }
+
+    /// The text in a column, if it is one.
+    pub fn text(&self, column: usize) -> Option<&'a str> {
+        self.value(column).as_str().ok()
+    }
+
+    /// The bytes in a column, if it has some.
+    pub fn blob(&self, column: usize) -> Option<&'a [u8]> {
+        self.value(column).as_blob().ok()
+    }
+}
+
+fn bound<'a>(values: &'a [Value<'a>]) -> impl rusqlite::Params + 'a {
+    params_from_iter(values.iter().map(|value| ToSqlOutput::Borrowed(*value)))
+}
+
+impl Database for Connection {
+    fn query(
+        &self,
+        sql: &str,
+        values: &[Value<'_>],
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+    ) -> Result<()> {
+        let mut statement = self.prepare_cached(sql).map_err(from_sqlite)?;
+        let mut rows = statement.query(bound(values)).map_err(from_sqlite)?;
+        while let Some(row) = rows.next().map_err(from_sqlite)? {
+            if visit(&Row::of(row))? == Walk::Stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn query_each(
+        &self,
+        sql: &str,
+        keys: &[i64],
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+    ) -> Result<()> {
+        let mut statement = self.prepare_cached(sql).map_err(from_sqlite)?;
+        for key in keys {
+            let mut rows = statement.query([key]).map_err(from_sqlite)?;
+            while let Some(row) = rows.next().map_err(from_sqlite)? {
+                if visit(&Row::of(row))? == Walk::Stop {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&self, sql: &str, values: &[Value<'_>]) -> Result<usize> {
+        self.prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(bound(values)))
+            .map_err(from_sqlite)
+    }
+
+    fn is_autocommit(&self) -> bool {
+        Connection::is_autocommit(self)
+    }
+
+    fn is_in_snapshot(&self) -> bool {
+        // In a transaction, or under a statement under way, which is one too.
+        !self.is_autocommit() || self.is_busy()
+    }
+}
