@@ -44,6 +44,13 @@ pub trait Database {
 
     /// Whether all that is looked at now is of one moment.
     fn is_in_snapshot(&self) -> bool;
+
+    /// Fills `buffer` with the database file's bytes from `offset` on, and with zeros behind its
+    /// end. `false`: that cannot be done. It takes no lock: what somebody writes at the same
+    /// moment may come in part.
+    fn read_file(&self, _buffer: &mut [u8], _offset: u64) -> bool {
+        false
+    }
 }
 
 impl dyn Database + '_ {
@@ -147,5 +154,9 @@ impl Database for Connection {
     fn is_in_snapshot(&self) -> bool {
         // In a transaction, or under a statement under way, which is one too.
         !self.is_autocommit() || self.is_busy()
+    }
+
+    fn read_file(&self, buffer: &mut [u8], offset: u64) -> bool {
+        super::file::read_at(self, buffer, offset)
     }
 }

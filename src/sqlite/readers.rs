@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
 use super::connection::{Place, Role, busy, connect, from_sqlite, is_busy, retry, wait_for_lock};
 use super::database::Row;
 use super::log::{identity_at, replaced};
+use super::pages::Tree;
 use super::rows::Decoder;
 use super::segments::damaged;
 use super::view::Snapshot;
@@ -26,13 +27,15 @@ pub struct Readers {
     role: Role,
     /// Which file was at the path when the store was opened.
     file: (u64, u64),
+    tree: Arc<Tree>,
     state: Mutex<State>,
     returned: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    idle: Vec<Reader>,
+    #[expect(clippy::vec_box, reason = "they move out and in")]
+    idle: Vec<Box<Reader>>,
     open: usize,
     /// The tickets of those who wait, the first to come in front.
     waiting: VecDeque<u64>,
@@ -51,25 +54,29 @@ pub struct Reader {
 
 impl Readers {
     /// For the database at `path`.
-    pub fn new(path: PathBuf, role: Role) -> Result<Self> {
+    pub fn new(path: PathBuf, role: Role, tree: Arc<Tree>) -> Result<Self> {
         let file = identity_at(&path)?;
-        Ok(Readers { path, role, file, state: Mutex::default(), returned: Condvar::new() })
+        Ok(Readers { path, role, file, tree, state: Mutex::default(), returned: Condvar::new() })
+    }
+
+    fn reader(&self, connection: Connection) -> Box<Reader> {
+        Box::new(Reader { connection, decoder: Decoder::new(Arc::clone(&self.tree)) })
     }
 
     /// One more connection, to the file that the store was opened on.
-    fn open(&self) -> Result<Reader> {
+    fn open(&self) -> Result<Box<Reader>> {
         let connection = connect(&Place::File(self.path.clone()), self.role)?;
         if identity_at(&self.path)? != self.file {
             return Err(replaced());
         }
-        Ok(Reader { connection, decoder: Decoder::default() })
+        Ok(self.reader(connection))
     }
 
     /// Takes a connection that is open already.
     pub fn keep(&self, connection: Connection) {
         let mut state = self.state();
         state.open += 1;
-        state.idle.push(Reader { connection, decoder: Decoder::default() });
+        state.idle.push(self.reader(connection));
     }
 
     /// A connection, until it is dropped; to those who wait, in the order in which they came: who
@@ -153,7 +160,7 @@ impl Readers {
 /// A connection that was lent out.
 pub struct Lent<'a> {
     readers: &'a Readers,
-    reader: Option<Reader>,
+    reader: Option<Box<Reader>>,
 }
 
 impl Lent<'_> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::database::{Database, Row, Value, Walk};
+use super::pages::{Ahead, Pages, RawRow, Tree};
 use crate::domain::{
     Event, EventBuilder, EventId, EventType, EventView, SequencedEvent, Span, Tag, Tags,
 };
@@ -93,50 +94,115 @@ pub fn insert(connection: &dyn Database, event: &SequencedEvent, draft: &RowDraf
         .map(drop)
 }
 
-/// The scratch that decoding rows reuses.
+/// Reads rows: what a connection's reader keeps from one to the next.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// Where each tag stands in the row's `tags`, or, if it is escaped there, in `unescaped`.
-    unescaped: Vec<String>,
-    /// What the checksum is taken of.
-    scratch: Vec<u8>,
+    /// Rows that are read without SQLite.
+    pages: Pages,
+    scratch: Scratch,
 }
 
-impl Decoder {
-    /// Decodes and checks a row of [`COLUMNS`] and gives it to `then`.
-    fn decode<T>(
-        &mut self,
-        row: &Row<'_>,
-        then: impl FnOnce(&EventView<'_>) -> Result<T>,
-    ) -> Result<T> {
+#[derive(Debug, Default)]
+struct Scratch {
+    /// A row's tags, where they are escaped in it.
+    unescaped: Vec<String>,
+    /// What the checksum is taken of.
+    summed: Vec<u8>,
+}
+
+/// A row, its texts known to be text.
+#[derive(Debug, Clone, Copy)]
+struct Columns<'a> {
+    position: i64,
+    event_type: &'a str,
+    tags: &'a str,
+    data: &'a str,
+    id: Option<&'a str>,
+    metadata: Option<&'a str>,
+    timestamp_us: i64,
+    checksum: i64,
+}
+
+impl<'a> Columns<'a> {
+    /// Of a row of [`COLUMNS`].
+    fn of_row(row: &Row<'a>) -> Result<Self> {
         let position = row.integer(0).ok_or_else(|| damaged(0))?;
         let text = |column| row.text(column).ok_or_else(|| damaged(position));
         let optional = |column| row.value(column).as_str_or_null().map_err(|_| damaged(position));
         let number = |column| row.integer(column).ok_or_else(|| damaged(position));
-        let (event_type, tags, data) = (text(1)?, text(2)?, text(3)?);
-        let (id, metadata) = (optional(4)?, optional(5)?);
-        let timestamp_us = number(6)?;
-        let columns = [Some(event_type), Some(tags), Some(data), id, metadata];
-        let texts = checksum_of_text(&mut self.scratch, columns);
-        if checksum_of_row(texts, position, timestamp_us) != number(7)? {
-            return Err(damaged(position));
-        }
-        let mut view = EventView {
+        Ok(Columns {
             position,
-            timestamp_us,
-            event_type,
-            tags: Tags::listed(&[]),
-            data,
-            id,
-            metadata,
+            event_type: text(1)?,
+            tags: text(2)?,
+            data: text(3)?,
+            id: optional(4)?,
+            metadata: optional(5)?,
+            timestamp_us: number(6)?,
+            checksum: number(7)?,
+        })
+    }
+
+    /// Of a row that was read without SQLite.
+    fn of_raw(raw: &RawRow<'a>) -> Option<Self> {
+        let mut rest = str::from_utf8(raw.text).ok()?;
+        let mut next = |length| {
+            let text;
+            (text, rest) = rest.split_at_checked(length)?;
+            Some(text)
         };
-        if tags == "[]" {
+        let [event_type, tags, data, id, metadata] = raw.lengths;
+        let (event_type, tags, data) = (next(event_type?)?, next(tags?)?, next(data?)?);
+        let id = id.map(&mut next);
+        let metadata = metadata.map(&mut next);
+        if id == Some(None) || metadata == Some(None) {
+            return None;
+        }
+        Some(Columns {
+            position: raw.position,
+            event_type,
+            tags,
+            data,
+            id: id.flatten(),
+            metadata: metadata.flatten(),
+            timestamp_us: raw.timestamp_us,
+            checksum: raw.checksum,
+        })
+    }
+
+    /// Itself, if it is what was written.
+    fn intact(self, scratch: &mut Scratch) -> Result<Self> {
+        let columns =
+            [Some(self.event_type), Some(self.tags), Some(self.data), self.id, self.metadata];
+        let texts = checksum_of_text(&mut scratch.summed, columns);
+        if checksum_of_row(texts, self.position, self.timestamp_us) != self.checksum {
+            return Err(damaged(self.position));
+        }
+        Ok(self)
+    }
+
+    /// Gives the event to `then`.
+    fn show<T>(
+        &self,
+        scratch: &mut Scratch,
+        then: impl FnOnce(&EventView<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut view = EventView {
+            position: self.position,
+            timestamp_us: self.timestamp_us,
+            event_type: self.event_type,
+            tags: Tags::listed(&[]),
+            data: self.data,
+            id: self.id,
+            metadata: self.metadata,
+        };
+        if self.tags == "[]" {
             return then(&view);
         }
-        let inner = tags
+        let inner = self
+            .tags
             .strip_prefix("[\"")
             .and_then(|rest| rest.strip_suffix("\"]"))
-            .ok_or_else(|| damaged(position))?;
+            .ok_or_else(|| damaged(self.position))?;
         if !inner.contains('\\') {
             // Without escapes a quote can only be a border.
             let mut few = [""; 8];
@@ -160,10 +226,17 @@ impl Decoder {
                 }
             };
         }
-        self.unescaped = serde_json::from_str(tags).map_err(|_| damaged(position))?;
-        let all: Vec<&str> = self.unescaped.iter().map(String::as_str).collect();
+        scratch.unescaped = serde_json::from_str(self.tags).map_err(|_| damaged(self.position))?;
+        let all: Vec<&str> = scratch.unescaped.iter().map(String::as_str).collect();
         view.tags = Tags::listed(&all);
         then(&view)
+    }
+}
+
+impl Decoder {
+    /// For a connection of the store with this tree.
+    pub fn new(tree: Arc<Tree>) -> Self {
+        Decoder { pages: Pages::new(tree), scratch: Scratch::default() }
     }
 
     /// Gives `visit` the events in `span` in order, checking that none is missing.
@@ -174,6 +247,70 @@ impl Decoder {
         backwards: bool,
         mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
     ) -> Result<()> {
+        let mut rest = span;
+        while rest.low < rest.high {
+            let before = rest;
+            if self.scan_leaf(connection, &mut rest, backwards, &mut visit)? == Walk::Stop {
+                return Ok(());
+            }
+            if rest == before {
+                self.pages.doubt();
+                let most = if self.pages.are_off() { i64::MAX } else { STRETCH };
+                let Span { low, high } = rest;
+                let stretch = if backwards {
+                    Span { low: low.max(high.saturating_sub(most)), high }
+                } else {
+                    Span { low, high: high.min(low.saturating_add(most)) }
+                };
+                if self.scan_rows(connection, stretch, backwards, &mut visit)? == Walk::Stop {
+                    return Ok(());
+                }
+                if backwards {
+                    rest.high = stretch.low;
+                } else {
+                    rest.low = stretch.high;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The events at the beginning of `rest` that are on one page, as far as they can be had
+    /// without SQLite; takes them off `rest`.
+    fn scan_leaf(
+        &mut self,
+        connection: &dyn Database,
+        rest: &mut Span,
+        backwards: bool,
+        mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
+    ) -> Result<Walk> {
+        let Decoder { pages, scratch } = self;
+        let next = |rest: &Span| if backwards { rest.high } else { rest.low + 1 };
+        let ahead = if backwards { Ahead::Before } else { Ahead::Behind };
+        let Some(leaf) = pages.leaf(connection, next(rest), ahead) else { return Ok(Walk::On) };
+        while rest.low < rest.high {
+            let columns = leaf.row(next(rest)).as_ref().and_then(Columns::of_raw);
+            let Some(Ok(columns)) = columns.map(|columns| columns.intact(scratch)) else { break };
+            if columns.show(scratch, &mut visit)? == Walk::Stop {
+                return Ok(Walk::Stop);
+            }
+            if backwards {
+                rest.high -= 1;
+            } else {
+                rest.low += 1;
+            }
+        }
+        Ok(Walk::On)
+    }
+
+    /// The same of all of `span`, by SQLite.
+    fn scan_rows(
+        &mut self,
+        connection: &dyn Database,
+        span: Span,
+        backwards: bool,
+        mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
+    ) -> Result<Walk> {
         let order = if backwards { "DESC" } else { "ASC" };
         let sql = format!(
             "SELECT {COLUMNS} FROM dcb_events WHERE position > ?1 AND position <= ?2 \
@@ -183,12 +320,11 @@ impl Decoder {
         let (mut expected, step) = if backwards { (span.high, -1) } else { (span.low + 1, 1) };
         let mut last = Walk::On;
         connection.query(&sql, &bounds, &mut |row| {
-            last = self.decode(row, |view| {
-                if view.position != expected {
-                    return Err(damaged(expected));
-                }
-                visit(view)
-            })?;
+            let columns = Columns::of_row(row)?.intact(&mut self.scratch)?;
+            if columns.position != expected {
+                return Err(damaged(expected));
+            }
+            last = columns.show(&mut self.scratch, &mut visit)?;
             expected = expected.wrapping_add(step);
             Ok(last)
         })?;
@@ -196,7 +332,7 @@ impl Decoder {
         if last == Walk::On && expected != past_the_end {
             return Err(damaged(expected));
         }
-        Ok(())
+        Ok(last)
     }
 
     /// Gives `visit` the event at `position`, which the store has.
@@ -218,25 +354,62 @@ impl Decoder {
     pub fn fetch(
         &mut self,
         connection: &dyn Database,
-        positions: &[i64],
+        mut positions: &[i64],
         mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
     ) -> Result<()> {
+        while let Some((position, later)) = positions.split_first() {
+            let Decoder { pages, scratch } = self;
+            let found = pages
+                .leaf(connection, *position, Ahead::None)
+                .and_then(|leaf| Columns::of_raw(&leaf.row(*position)?)?.intact(scratch).ok());
+            let Some(columns) = found else {
+                pages.doubt();
+                let most = if pages.are_off() { usize::MAX } else { FETCHES };
+                let (stretch, later) = positions.split_at(positions.len().min(most));
+                if self.fetch_rows(connection, stretch, &mut visit)? == Walk::Stop {
+                    return Ok(());
+                }
+                positions = later;
+                continue;
+            };
+            if columns.show(scratch, &mut visit)? == Walk::Stop {
+                return Ok(());
+            }
+            positions = later;
+        }
+        Ok(())
+    }
+
+    /// The same, by SQLite.
+    fn fetch_rows(
+        &mut self,
+        connection: &dyn Database,
+        positions: &[i64],
+        mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
+    ) -> Result<Walk> {
         let mut expected = positions.iter();
         let mut last = Walk::On;
         connection.query_each(FETCH, positions, &mut |row| {
-            last = self.decode(row, |view| match expected.next() {
-                Some(position) if view.position == *position => visit(view),
-                Some(position) => Err(damaged(*position)),
-                None => Err(damaged(view.position)),
-            })?;
+            let columns = Columns::of_row(row)?.intact(&mut self.scratch)?;
+            match expected.next() {
+                Some(position) if columns.position == *position => {}
+                Some(position) => return Err(damaged(*position)),
+                None => return Err(damaged(columns.position)),
+            }
+            last = columns.show(&mut self.scratch, &mut visit)?;
             Ok(last)
         })?;
         match expected.next() {
             Some(position) if last == Walk::On => Err(damaged(*position)),
-            _ => Ok(()),
+            _ => Ok(last),
         }
     }
 }
+
+/// Events that are fetched by SQLite before a page is tried again.
+const FETCHES: usize = 16;
+/// Positions that are scanned by SQLite before a page is tried again.
+const STRETCH: i64 = 256;
 
 /// A copy of a stored event that outlives its row.
 pub fn to_owned(view: &EventView<'_>) -> Result<Arc<SequencedEvent>> {

@@ -16,6 +16,7 @@ use super::database::Walk;
 use super::durability::Durability;
 use super::log::{Log, sync_folder_of};
 use super::maintenance::{Maintenance, write_segment};
+use super::pages::Tree;
 use super::readers::{Readers, lend};
 use super::rows::Decoder;
 use super::schema::{Judgement, create, judge_at_once, no_store};
@@ -95,7 +96,7 @@ fn open_memory(busy_timeout: Option<Duration>) -> Result<SqliteStore> {
     let shared = shared(Durability::new(None, 0), 0, 0, busy_timeout);
     Ok(SqliteStore {
         shared: Arc::new(shared),
-        writer: Some(Arc::new(Writer::new(connection))),
+        writer: Some(Arc::new(Writer::new(connection, Decoder::default()))),
         readers: None,
         maintenance: Mutex::new(None),
         poller: Mutex::new(()),
@@ -127,7 +128,7 @@ fn open_read_only(
     // With a log, nothing is known to be durable until it was synced by us.
     let durable = if is_logged { 0 } else { snapshot.head };
     let shared = shared(Durability::new(log, durable), list.mark(), 0, busy_timeout);
-    let readers = Readers::new(real_path(&connection, &path), role)?;
+    let readers = Readers::new(real_path(&connection, &path), role, Arc::default())?;
     // Without any connection here, the last writer to leave would delete the log.
     readers.keep(connection);
     Ok(SqliteStore {
@@ -194,14 +195,15 @@ fn open_file(
     let mut shared = shared(durability, tail, snapshot.head, busy_timeout);
     shared.segments = segments;
     let shared = Arc::new(shared);
+    let tree = Arc::<Tree>::default();
+    let mut decoder = Decoder::new(Arc::clone(&tree));
     if !is_far_behind {
-        let mut decoder = Decoder::default();
         shared.tail.catch_up(&connection, &mut decoder, snapshot, mark)?;
     }
     // By its full path: the process may change its working folder.
-    let readers = Readers::new(real_path, Role::Read)?;
+    let readers = Readers::new(real_path, Role::Read, tree)?;
     connection.set_db_config(leave_log, false).map_err(from_sqlite)?;
-    let writer = Arc::new(Writer::new(connection));
+    let writer = Arc::new(Writer::new(connection, decoder));
     if is_far_behind {
         // The index is missing, or far behind: it is made anew before anything is answered.
         while retry(patience, || write_segment(&shared, &writer, 1))? {}
@@ -408,7 +410,7 @@ impl Store for SqliteStore {
     ) -> Result<()> {
         let mut patience = self.start(call, self.shared.busy_timeout)?;
         let mut left = Batch { max_bytes: batch.max_bytes.max(1), ..batch };
-        if left.max_events == 0 {
+        if left.max_events == 0 || reading.has_begun() && reading.span().is_none() {
             return Ok(());
         }
         while !self.read_some(reading, &mut left, &patience, sink)? {

@@ -116,8 +116,8 @@ pub struct Writer {
 
 impl Writer {
     /// A writer over its connection.
-    pub fn new(connection: Connection) -> Self {
-        let core = Core { connection, decoder: Decoder::default(), turns: Turns::new() };
+    pub fn new(connection: Connection, decoder: Decoder) -> Self {
+        let core = Core { connection, decoder, turns: Turns::new() };
         Writer { queue: Queue::default(), core: Mutex::new(Some(core)) }
     }
 

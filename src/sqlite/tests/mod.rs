@@ -4,6 +4,7 @@ mod groups;
 mod index;
 mod locks;
 mod opening;
+mod pages;
 mod places;
 mod processes;
 

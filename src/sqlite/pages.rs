@@ -1,0 +1,421 @@
+//! Events read straight from the pages of the database file.
+//!
+//! To find one row costs SQLite's virtual machine and page cache several times as much as it costs
+//! to read the page that the row is on. An event never changes, and its checksum covers its
+//! position: bytes of the file that pass as the event at a position are that event, wherever they
+//! were found and whatever is written at the same moment. So the tree of `dcb_events` is walked
+//! here without any lock, and what is not found, or does not pass, is left to SQLite: rows that
+//! only the log holds yet, those that do not fit on a page, pages that are being written or that
+//! another program has moved.
+//!
+//! The format of pages and records: <https://sqlite.org/fileformat2.html>.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::database::Database;
+
+/// Pages that a scan reads at a time.
+const RUN_PAGES: u32 = 16;
+/// Children of inner pages that are remembered, at 12 bytes each: those of some ten million events.
+const MAX_CHILDREN: usize = 1 << 20;
+/// Look-ups after which one is tried again where the file was found to end.
+const PATIENCE: u32 = 64;
+/// So often what is found may not be what was looked for before the root is looked up again.
+const DOUBTS: u32 = 16;
+/// No tree of SQLite's is deeper.
+const MAX_DEPTH: usize = 20;
+
+/// What the connections of a store know of the tree of `dcb_events`. All of it may be out of
+/// date: what is found by it is checked.
+#[derive(Debug, Default)]
+pub struct Tree {
+    /// The page of the root; 0: not looked up.
+    root: AtomicU32,
+    /// Bytes of a page, and those of them that SQLite uses.
+    page: AtomicU32,
+    usable: AtomicU32,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    pages: HashMap<u32, Arc<Branch>>,
+    children: usize,
+}
+
+/// Where the tree is in the file.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    root: u32,
+    /// Bytes of a page, and those of them that SQLite uses.
+    page: usize,
+    usable: usize,
+}
+
+/// The first byte of an inner page of a table, and of a leaf.
+const BRANCH: u8 = 0x05;
+const LEAF: u8 = 0x0d;
+
+/// An inner page.
+#[derive(Debug)]
+struct Branch {
+    /// The highest position below each child but the last,
+    keys: Vec<i64>,
+    /// and each child's page.
+    children: Vec<u32>,
+}
+
+impl Branch {
+    fn parse(page: &[u8]) -> Option<Self> {
+        let count = usize::from(be16(page, 3)?);
+        let (mut keys, mut children) = (Vec::with_capacity(count), Vec::with_capacity(count + 1));
+        for index in 0..count {
+            let cell = page.get(usize::from(be16(page, 12 + 2 * index)?)..)?;
+            children.push(be32(cell, 0)?);
+            keys.push(varint(cell.get(4..)?)?.0);
+        }
+        children.push(be32(page, 8)?);
+        keys.is_sorted().then_some(Branch { keys, children })
+    }
+
+    fn child_of(&self, position: i64) -> Option<u32> {
+        self.children.get(self.keys.partition_point(|key| *key < position)).copied()
+    }
+}
+
+impl Tree {
+    /// Where the tree is; found out by the first who asks.
+    fn locate(&self, connection: &dyn Database) -> Option<Place> {
+        let root = self.root.load(Acquire);
+        if root != 0 {
+            let (page, usable) = (self.page.load(Relaxed), self.usable.load(Relaxed));
+            return Some(Place { root, page: page as usize, usable: usable as usize });
+        }
+        let mut head = [0; 21];
+        if !connection.read_file(&mut head, 0) {
+            return None;
+        }
+        let page = match be16(&head, 16)? {
+            1 => 65_536,
+            size => u32::from(size),
+        };
+        let usable = page.checked_sub(u32::from(head[20]))?;
+        let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'dcb_events'";
+        let root = connection.query_row(sql, &[], |row| Ok(row.integer(0))).ok()??;
+        let root = u32::try_from(root?).ok()?;
+        if !(512..=65_536).contains(&page) || usable < 480 {
+            return None;
+        }
+        self.page.store(page, Relaxed);
+        self.usable.store(usable, Relaxed);
+        self.root.store(root, Release);
+        Some(Place { root, page: page as usize, usable: usable as usize })
+    }
+
+    fn known(&self, number: u32) -> Option<Arc<Branch>> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).pages.get(&number).cloned()
+    }
+
+    fn remember(&self, number: u32, branch: &Arc<Branch>) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.children += branch.children.len();
+        if inner.children > MAX_CHILDREN {
+            *inner = Inner { pages: HashMap::new(), children: branch.children.len() };
+        }
+        if let Some(older) = inner.pages.insert(number, Arc::clone(branch)) {
+            inner.children -= older.children.len();
+        }
+    }
+
+    fn forget(&self, path: &[u32]) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        for number in path {
+            if let Some(branch) = inner.pages.remove(number) {
+                inner.children -= branch.children.len();
+            }
+        }
+    }
+}
+
+/// How many pages are read at a time, and which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// One: that of the event that is asked for.
+    None,
+    /// Those behind it too.
+    Behind,
+    /// Those before it too.
+    Before,
+}
+
+/// One connection's pages.
+#[derive(Debug, Default)]
+pub struct Pages {
+    /// `None`: everything is left to SQLite.
+    tree: Option<Arc<Tree>>,
+    /// Pages of the file, one after the other, the first of them this one.
+    run: Vec<u8>,
+    first: u32,
+    /// The file was found to hold no position from here on,
+    end: i64,
+    /// which is believed for so many look-ups.
+    believed: u32,
+    /// How often what was found was not what was looked for.
+    doubts: u32,
+}
+
+impl Pages {
+    /// The pages of a connection of the store with this tree.
+    pub fn new(tree: Arc<Tree>) -> Self {
+        Pages { tree: Some(tree), end: i64::MAX, ..Pages::default() }
+    }
+
+    /// Whether everything is left to SQLite.
+    pub fn are_off(&self) -> bool {
+        self.tree.is_none()
+    }
+
+    /// The leaf that holds the row of `position`, if there is one in the file.
+    pub fn leaf(
+        &mut self,
+        connection: &dyn Database,
+        position: i64,
+        ahead: Ahead,
+    ) -> Option<Leaf<'_>> {
+        let tree = Arc::clone(self.tree.as_ref()?);
+        if position >= self.end {
+            if self.believed > 0 {
+                self.believed -= 1;
+                return None;
+            }
+            self.end = i64::MAX;
+        }
+        let Some(place) = tree.locate(connection) else {
+            (self.end, self.believed) = (position, PATIENCE);
+            return None;
+        };
+        // Once more by what the file holds now, where what was known of it does not lead there.
+        for _ in 0..2 {
+            let (mut path, mut depth) = ([0; MAX_DEPTH], 0);
+            let at = self.descend(connection, &tree, place, position, ahead, &mut path, &mut depth);
+            let found = at.filter(|at| {
+                Leaf::parse(&self.run[at.clone()], place).is_some_and(|leaf| leaf.has(position))
+            });
+            if let Some(at) = found {
+                return Leaf::parse(&self.run[at], place);
+            }
+            tree.forget(&path[..depth]);
+            self.run.clear();
+        }
+        (self.end, self.believed) = (position, PATIENCE);
+        self.doubt();
+        None
+    }
+
+    /// What was found is not the row. Somebody may have had the file rewritten, and the root is
+    /// elsewhere by now.
+    pub fn doubt(&mut self) {
+        self.doubts += 1;
+        if let (Some(tree), true) = (&self.tree, self.doubts.is_multiple_of(DOUBTS)) {
+            tree.root.store(0, Release);
+        }
+    }
+
+    /// Where in the run the leaf is that `position` has to be on.
+    #[expect(clippy::too_many_arguments, reason = "the state of one walk")]
+    fn descend(
+        &mut self,
+        connection: &dyn Database,
+        tree: &Tree,
+        place: Place,
+        position: i64,
+        ahead: Ahead,
+        path: &mut [u32; MAX_DEPTH],
+        depth: &mut usize,
+    ) -> Option<Range<usize>> {
+        let mut number = place.root;
+        while *depth < MAX_DEPTH {
+            let branch = match tree.known(number) {
+                Some(branch) => branch,
+                None => {
+                    let at = self.load(connection, place, number, ahead)?;
+                    let page = &self.run[at.clone()];
+                    if *page.first()? != BRANCH {
+                        return Some(at);
+                    }
+                    let branch = Arc::new(Branch::parse(page)?);
+                    tree.remember(number, &branch);
+                    branch
+                }
+            };
+            path[*depth] = number;
+            *depth += 1;
+            number = branch.child_of(position)?;
+        }
+        None
+    }
+
+    /// Where in the run the page is.
+    fn load(
+        &mut self,
+        connection: &dyn Database,
+        place: Place,
+        number: u32,
+        ahead: Ahead,
+    ) -> Option<Range<usize>> {
+        let within = |first: u32, len: usize| {
+            let start = usize::try_from(number.checked_sub(first)?).ok()? * place.page;
+            (start + place.page <= len).then_some(start..start + place.page)
+        };
+        if let Some(at) = within(self.first, self.run.len()) {
+            return Some(at);
+        }
+        let (first, count) = match ahead {
+            Ahead::None => (number, 1),
+            Ahead::Behind => (number, RUN_PAGES),
+            Ahead::Before => {
+                let first = number.saturating_sub(RUN_PAGES - 1).max(1);
+                (first, number.checked_sub(first)? + 1)
+            }
+        };
+        self.run.resize(count as usize * place.page, 0);
+        let offset = u64::from(first.checked_sub(1)?) * place.page as u64;
+        if !connection.read_file(&mut self.run, offset) {
+            self.run.clear();
+            return None;
+        }
+        self.first = first;
+        within(first, self.run.len())
+    }
+}
+
+/// A leaf, which is a page of rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Leaf<'a> {
+    page: &'a [u8],
+    usable: usize,
+    /// The position of its first row, and how many rows it has.
+    first: i64,
+    len: u16,
+}
+
+impl<'a> Leaf<'a> {
+    fn parse(page: &'a [u8], place: Place) -> Option<Self> {
+        let is_leaf = *page.first()? == LEAF;
+        let leaf = Leaf { page, usable: place.usable, first: 0, len: be16(page, 3)? };
+        (is_leaf && leaf.len > 0).then_some(())?;
+        let (_, cell) = varint(leaf.cell(0)?)?;
+        Some(Leaf { first: varint(cell)?.0, ..leaf })
+    }
+
+    /// Whether it has the row of `position`, unless rows of it are missing.
+    fn has(&self, position: i64) -> bool {
+        position
+            .checked_sub(self.first)
+            .is_some_and(|index| (0..i64::from(self.len)).contains(&index))
+    }
+
+    fn cell(&self, index: u16) -> Option<&'a [u8]> {
+        let at = be16(self.page, 8 + 2 * usize::from(index))?;
+        self.page.get(usize::from(at)..)
+    }
+
+    /// The row of `position`, if it is here as a whole. Nothing of it is checked but its shape.
+    pub fn row(&self, position: i64) -> Option<RawRow<'a>> {
+        let index = u16::try_from(position.checked_sub(self.first)?).ok()?;
+        if index >= self.len {
+            return None;
+        }
+        let (size, cell) = varint(self.cell(index)?)?;
+        let (own, cell) = varint(cell)?;
+        let size = usize::try_from(size).ok()?;
+        // A longer row goes on on other pages.
+        if own != position || size > self.usable - 35 {
+            return None;
+        }
+        RawRow::parse(position, cell.get(..size)?)
+    }
+}
+
+/// A row as its record has it.
+#[derive(Debug, Clone, Copy)]
+pub struct RawRow<'a> {
+    /// Its position.
+    pub position: i64,
+    /// Its texts, from `type` to `metadata`, one after the other,
+    pub text: &'a [u8],
+    /// and the length of each; `None`: NULL.
+    pub lengths: [Option<usize>; 5],
+    /// The column `timestamp`.
+    pub timestamp_us: i64,
+    /// The column `checksum`.
+    pub checksum: i64,
+}
+
+impl<'a> RawRow<'a> {
+    fn parse(position: i64, record: &'a [u8]) -> Option<Self> {
+        let (size, mut types) = varint(record)?;
+        let mut body = record.get(usize::try_from(size).ok()?..)?;
+        let mut next_type = || {
+            let (serial, rest) = varint(types)?;
+            types = rest;
+            Some(serial)
+        };
+        // The position is the row's key: its column is empty.
+        (next_type()? == 0).then_some(())?;
+        let mut lengths = [None; 5];
+        for length in &mut lengths {
+            *length = match next_type()? {
+                0 => None,
+                text if text >= 13 && text % 2 == 1 => Some(usize::try_from((text - 13) / 2).ok()?),
+                _ => return None,
+            };
+        }
+        let text;
+        (text, body) = body.split_at_checked(lengths.iter().flatten().sum())?;
+        let mut next_number = || {
+            let bytes = match next_type()? {
+                serial @ 1..=4 => serial as usize,
+                5 => 6,
+                6 => 8,
+                serial @ 8..=9 => return Some(serial - 8),
+                _ => return None,
+            };
+            let number;
+            (number, body) = body.split_at_checked(bytes)?;
+            let first = i64::from(*number.first()? as i8);
+            Some(number[1..].iter().fold(first, |number, byte| number << 8 | i64::from(*byte)))
+        };
+        let (timestamp_us, checksum) = (next_number()?, next_number()?);
+        Some(RawRow { position, text, lengths, timestamp_us, checksum })
+    }
+}
+
+fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_be_bytes)
+}
+
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
+}
+
+/// A number of one to nine bytes, and what follows it.
+fn varint(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    let mut value = 0_u64;
+    for (index, byte) in bytes.iter().enumerate().take(9) {
+        if index == 8 {
+            value = value << 8 | u64::from(*byte);
+        } else {
+            value = value << 7 | u64::from(byte & 0x7f);
+            if *byte >= 0x80 {
+                continue;
+            }
+        }
+        return Some((value as i64, &bytes[index + 1..]));
+    }
+    None
+}

@@ -1,0 +1,212 @@
+//! Rows read from the pages of the file, against the same rows read by SQLite.
+
+use proptest::prelude::*;
+use rusqlite::Connection;
+
+use super::*;
+use crate::domain::{EventId, SequencedEvent, Span};
+use crate::sqlite::connection::{Role, connect};
+use crate::sqlite::database::Walk;
+use crate::sqlite::pages::{Ahead, Pages, Tree};
+use crate::sqlite::rows::{Decoder, RowDraft, insert, to_owned};
+use crate::sqlite::schema;
+
+/// A file of a store without anything that is done behind its back.
+struct Rows {
+    folder: TempDir,
+    connection: Connection,
+    head: i64,
+}
+
+impl Rows {
+    fn new(page_size: u32) -> Self {
+        let folder = TempDir::new().unwrap();
+        let place = Place::File(folder.path().join("events.db"));
+        let mut connection = connect(&place, Role::Create).unwrap();
+        connection.pragma_update(None, "page_size", page_size).unwrap();
+        connection.pragma_update(None, "journal_mode", "wal").unwrap();
+        schema::create(&mut connection, false).unwrap();
+        Rows { folder, connection, head: 0 }
+    }
+
+    fn push(&mut self, events: impl IntoIterator<Item = Event>) {
+        self.connection.execute_batch("BEGIN").unwrap();
+        for event in events {
+            self.head += 1;
+            let timestamp_us = [0, 1, -70_000, 1 << 40][self.head as usize % 4];
+            let event = SequencedEvent { position: self.head, timestamp_us, event };
+            insert(&self.connection, &event, &RowDraft::new(&event.event)).unwrap();
+        }
+        self.connection.execute_batch("COMMIT").unwrap();
+    }
+
+    fn checkpoint(&self) {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("events.db")
+    }
+
+    /// What a decoder gives of a span, and of each position of it alone.
+    fn seen(&self, decoder: &mut Decoder, span: Span, backwards: bool) -> Vec<SequencedEvent> {
+        let own = |view: &EventView<'_>| to_owned(view).map(|own| Arc::into_inner(own).unwrap());
+        let mut seen = Vec::new();
+        decoder
+            .scan(&self.connection, span, backwards, |view| {
+                seen.push(own(view)?);
+                Ok(Walk::On)
+            })
+            .unwrap();
+        let positions: Vec<i64> = (span.low + 1..=span.high).rev().collect();
+        decoder
+            .fetch(&self.connection, &positions, |view| {
+                seen.push(own(view)?);
+                Ok(Walk::On)
+            })
+            .unwrap();
+        seen
+    }
+
+    fn agree(&self, decoder: &mut Decoder, span: Span) {
+        for backwards in [false, true] {
+            let wanted = self.seen(&mut Decoder::default(), span, backwards);
+            assert_eq!(wanted.len() as i64, 2 * (span.high - span.low));
+            let seen = self.seen(decoder, span, backwards);
+            let parts = |events: Vec<SequencedEvent>| -> Vec<(i64, i64, Event)> {
+                let parts = |own: SequencedEvent| (own.position, own.timestamp_us, own.event);
+                events.into_iter().map(parts).collect()
+            };
+            assert_eq!(parts(seen), parts(wanted), "{span:?} {backwards}");
+        }
+    }
+
+    /// How many of the rows are found without SQLite.
+    fn found(&self, tree: &Arc<Tree>) -> usize {
+        let mut pages = Pages::new(Arc::clone(tree));
+        let mut found = |position| {
+            let leaf = pages.leaf(&self.connection, position, Ahead::None)?;
+            leaf.row(position).map(drop)
+        };
+        (1..=self.head).filter(|position| found(*position).is_some()).count()
+    }
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let tags = prop::collection::vec("[a-zé\"\\\\]{1,9}(:[a-z]{1,5})?", 0..12);
+    let data =
+        prop::option::weighted(0.9, prop_oneof![9 => 0..700_usize, 1 => 3_000..40_000_usize]);
+    (tags, data, prop::option::of("[a-zü]{1,20}"), any::<bool>()).prop_map(
+        |(tags, data, id, metadata)| {
+            let data = data.map(|len| format!("\"{}\"", "x".repeat(len)));
+            let mut builder = EventBuilder::new(EventType::new("Typé").unwrap());
+            for tag in &tags {
+                builder.tag(Tag::new(tag).unwrap()).unwrap();
+            }
+            data.iter().for_each(|data| builder.data(data).unwrap());
+            id.iter().for_each(|id| builder.id(EventId::new(id).unwrap()));
+            if metadata {
+                builder.metadata(r#"{"m": 1}"#).unwrap();
+            }
+            builder.build()
+        },
+    )
+}
+
+fn plain(count: usize) -> Vec<Event> {
+    (0..count).map(|n| event("T", &[format!("n:{n}"), "some longer tag".into()])).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn pages_give_what_sqlite_gives(
+        page_size in prop::sample::select(vec![512_u32, 1024, 4096, 65_536]),
+        steps in prop::collection::vec(
+            (prop::collection::vec(any_event(), 1..120), any::<bool>(), 0..=100_i64), 1..6),
+    ) {
+        let mut rows = Rows::new(page_size);
+        let mut decoder = Decoder::new(Arc::default());
+        for (events, checkpoints, from) in steps {
+            rows.push(events);
+            if checkpoints {
+                rows.checkpoint();
+            }
+            rows.agree(&mut decoder, Span { low: rows.head * from / 100, high: rows.head });
+        }
+    }
+}
+
+#[test]
+fn every_row_that_a_checkpoint_has_brought_in_and_that_fits_is_found() {
+    let mut rows = Rows::new(4096);
+    let tree = Arc::default();
+    rows.push(plain(20_000));
+    assert_eq!(rows.found(&tree), 0, "the file has nothing yet");
+    rows.checkpoint();
+    assert_eq!(rows.found(&tree), 20_000);
+    // The last page and the last inner page have changed since they were looked at.
+    rows.push(plain(20_000));
+    rows.checkpoint();
+    assert_eq!(rows.found(&tree), 40_000);
+}
+
+#[test]
+fn a_file_that_was_rewritten_is_found_again() {
+    let mut rows = Rows::new(4096);
+    rows.push(plain(3_000));
+    rows.checkpoint();
+    let tree = Arc::default();
+    let mut decoder = Decoder::new(Arc::clone(&tree));
+    rows.agree(&mut decoder, Span { low: 0, high: 3_000 });
+    // Another table takes pages before those of the events, and goes.
+    rows.connection
+        .execute_batch(
+            "CREATE TABLE other (a INTEGER PRIMARY KEY, b);
+             INSERT INTO other SELECT position, data FROM dcb_events;
+             PRAGMA page_size = 8192; PRAGMA journal_mode = delete; VACUUM;
+             DROP TABLE other; VACUUM; PRAGMA journal_mode = wal;",
+        )
+        .unwrap();
+    rows.push(plain(10));
+    rows.agree(&mut decoder, Span { low: 0, high: rows.head });
+    rows.checkpoint();
+    rows.agree(&mut decoder, Span { low: 0, high: rows.head });
+    rows.found(&tree);
+    assert!(rows.found(&tree) > 2_900, "{}", rows.found(&tree));
+}
+
+#[test]
+fn what_is_damaged_in_the_file_is_never_shown() {
+    let mut rows = Rows::new(512);
+    rows.push(plain(400));
+    rows.checkpoint();
+    let length = std::fs::metadata(rows.path()).unwrap().len();
+    let whole = std::fs::read(rows.path()).unwrap();
+    let wanted = rows.seen(&mut Decoder::default(), Span { low: 0, high: 400 }, false);
+    let mut other = Rows::new(512);
+    other.push(plain(400));
+    other.checkpoint();
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let flips = prop::collection::vec((0..length, 1..=255_u8), 1..200);
+    runner
+        .run(&flips, |flips| {
+            let mut bytes = whole.clone();
+            for (at, flip) in flips {
+                bytes[at as usize] ^= flip;
+            }
+            std::fs::write(other.path(), bytes).unwrap();
+            // Whatever SQLite makes of it: what is shown is what was written.
+            let mut decoder = Decoder::new(Arc::default());
+            for position in 1..=400 {
+                let wanted = &wanted[position as usize - 1];
+                let shown = decoder.at(&other.connection, position, |view| {
+                    Ok(view.is_same_as(&wanted.event) && view.position == wanted.position)
+                });
+                prop_assert!(shown.unwrap_or(true), "{position}");
+            }
+            Ok(())
+        })
+        .unwrap();
+}
