@@ -203,28 +203,18 @@ impl<'a> Columns<'a> {
             .strip_prefix("[\"")
             .and_then(|rest| rest.strip_suffix("\"]"))
             .ok_or_else(|| damaged(self.position))?;
-        if !inner.contains('\\') {
-            // Without escapes a quote can only be a border.
-            let mut few = [""; 8];
-            let mut count = 0;
-            let mut pieces = inner.split('"').step_by(2);
-            for slot in &mut few {
-                let Some(piece) = pieces.next() else { break };
-                *slot = piece;
-                count += 1;
+        let mut few = [""; 8];
+        match plain_tags(inner, &mut few) {
+            Some(count) if count <= few.len() => {
+                view.tags = Tags::listed(&few[..count]);
+                return then(&view);
             }
-            return match pieces.next() {
-                None => {
-                    view.tags = Tags::listed(&few[..count]);
-                    then(&view)
-                }
-                Some(next) => {
-                    let all: Vec<&str> =
-                        few.into_iter().chain(std::iter::once(next)).chain(pieces).collect();
-                    view.tags = Tags::listed(&all);
-                    then(&view)
-                }
-            };
+            Some(_) => {
+                let all: Vec<&str> = inner.split('"').step_by(2).collect();
+                view.tags = Tags::listed(&all);
+                return then(&view);
+            }
+            None => {}
         }
         scratch.unescaped = serde_json::from_str(self.tags).map_err(|_| damaged(self.position))?;
         let all: Vec<&str> = scratch.unescaped.iter().map(String::as_str).collect();
@@ -408,6 +398,30 @@ impl Decoder {
 
 /// Events that are fetched by SQLite before a page is tried again.
 const FETCHES: usize = 16;
+/// Cuts out tags, as many as there is room for, and gives how many there are; `None` where one is
+/// escaped: without escapes a quote can only be a border.
+fn plain_tags<'a>(inner: &'a str, tags: &mut [&'a str]) -> Option<usize> {
+    let (mut count, mut start, mut is_inside) = (0, 0, true);
+    for (at, byte) in inner.bytes().chain([b'"']).enumerate() {
+        match byte {
+            b'\\' => return None,
+            b'"' if is_inside => {
+                if let Some(tag) = tags.get_mut(count) {
+                    *tag = &inner[start..at];
+                }
+                count += 1;
+                is_inside = false;
+            }
+            b'"' => {
+                start = at + 1;
+                is_inside = true;
+            }
+            _ => {}
+        }
+    }
+    Some(count)
+}
+
 /// Positions that are scanned by SQLite before a page is tried again.
 const STRETCH: i64 = 256;
 
