@@ -542,8 +542,9 @@ void dcb_buf_free(dcb_buf *buf);
 
 /**
  * Begins a read: `request` is a read request as dcb_read takes it, `len` 0 for every event. The
- * snapshot is taken here: events appended later are not in it. The cursor is written to `*out`,
- * which the caller closes with dcb_cursor_close; NULL if the call fails.
+ * snapshot is taken here, and the first events are looked up: events appended later are not in
+ * it. The cursor is written to `*out`, which the caller closes with dcb_cursor_close; NULL if
+ * the call fails.
  *
  * `request` is borrowed for the call. Any thread.
  *

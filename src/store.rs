@@ -31,7 +31,8 @@ pub trait Store: Send + Sync {
     fn append(&self, request: AppendRequest, call: &Call) -> Result<i64>;
 
     /// Gives `sink` the next events of `reading`, `batch` at most, taking its snapshot if it has
-    /// none yet. A batch that gave nothing has brought the reading to its end.
+    /// none yet. A batch that gave nothing has brought the reading to its end; one of no events
+    /// only tells whether the call may go on.
     ///
     /// After an error of the call's own patience (`busy`, `cancelled`) the reading stands where
     /// it stood after the last event that `sink` took.
@@ -42,12 +43,6 @@ pub trait Store: Send + Sync {
         call: &Call,
         sink: &mut dyn Sink,
     ) -> Result<()>;
-
-    /// Takes the reading's snapshot now.
-    fn begin(&self, reading: &mut Reading, call: &Call) -> Result<()> {
-        reading.begin(self.head(call)?);
-        Ok(())
-    }
 
     /// The position of the newest event; 0 in an empty store.
     fn head(&self, call: &Call) -> Result<i64>;

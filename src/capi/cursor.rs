@@ -32,10 +32,20 @@ pub struct dcb_cursor {
     generation: Generation,
     reading: Reading,
     position: i64,
-    /// The failure that every further call answers with.
+    /// The failure that every further call answers with, once the page is used up.
     failure: Option<Error>,
     page: Page,
+    /// How many events of the page were given.
+    given: usize,
+    /// How many events are looked up at least when the page is used up.
+    ahead: usize,
 }
+
+/// How many events the opening looks up: a small read needs one transaction then.
+const FIRST_AHEAD: usize = 64;
+/// By what that grows from one page to the next: a caller that takes one event at a time is not to
+/// pay for a transaction each.
+const AHEAD_GROWTH: usize = 8;
 
 impl Handle for dcb_cursor {
     const NAME: &'static str = "cursor";
@@ -50,27 +60,47 @@ impl dcb_cursor {
         if max == 0 {
             return Err(Error::invalid("max: must not be 0"));
         }
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone());
+        if self.given < self.page.events().len() {
+            let nothing = Batch { max_events: 0, max_bytes: 0 };
+            self.store.read(&mut self.reading, nothing, call, &mut self.page)?;
+        } else {
+            if let Some(failure) = &self.failure {
+                return Err(failure.clone());
+            }
+            self.fill(max, call)?;
         }
-        self.page.clear();
+        let rest = &self.page.events()[self.given..];
+        let batch = &rest[..max.min(rest.len())];
+        self.given += batch.len();
+        self.position = match batch.last() {
+            Some(last) if !self.reading.backwards() => last.position,
+            // Only an empty batch is the end, also where the store knows that nothing follows.
+            _ => self.reading.position(),
+        };
+        Ok(batch)
+    }
+
+    /// Looks up the next page, of `max` events or more.
+    fn fill(&mut self, max: usize, call: &Call) -> Result<()> {
+        let mut page = std::mem::take(&mut self.page);
+        page.clear();
+        self.given = 0;
         // What stays if the read does not return.
         self.failure =
             Some(Error::new(Status::Internal, "a bug in the library ended an earlier call"));
-        let batch = Batch { max_events: max.min(Page::MAX_EVENTS), max_bytes: Page::MAX_BYTES };
-        let outcome = self.store.read(&mut self.reading, batch, call, &mut self.page);
+        let max_events = max.max(self.ahead).min(Page::MAX_EVENTS);
+        let batch = Batch { max_events, max_bytes: Page::MAX_BYTES };
+        let outcome = self.store.read(&mut self.reading, batch, call, &mut page);
         self.failure = outcome.as_ref().err().filter(|error| !is_passing(error)).cloned();
+        self.ahead = self.ahead.saturating_mul(AHEAD_GROWTH);
+        page.finish();
+        self.page = page;
         match outcome {
             // What came before the failure is not to be lost. A failure that stays is the next
             // call's answer; after one that passes, the next call goes on.
-            Err(error) if self.page.is_empty() => return Err(error),
-            // Only an empty batch is the end, also where the store knows that nothing follows.
-            _ if !self.reading.backwards() && !self.page.is_empty() => {
-                self.position = self.page.last_position();
-            }
-            _ => self.position = self.reading.position(),
+            Err(error) if self.page.events().is_empty() => Err(error),
+            _ => Ok(()),
         }
-        Ok(self.page.finish())
     }
 }
 
@@ -80,8 +110,9 @@ fn is_passing(error: &Error) -> bool {
 }
 
 /// Begins a read: `request` is a read request as dcb_read takes it, `len` 0 for every event. The
-/// snapshot is taken here: events appended later are not in it. The cursor is written to `*out`,
-/// which the caller closes with dcb_cursor_close; NULL if the call fails.
+/// snapshot is taken here, and the first events are looked up: events appended later are not in
+/// it. The cursor is written to `*out`, which the caller closes with dcb_cursor_close; NULL if
+/// the call fails.
 ///
 /// `request` is borrowed for the call. Any thread.
 ///
@@ -100,16 +131,26 @@ pub unsafe extern "C" fn dcb_cursor_open(
         boundary::call(err, Out("out", out), || {
             let store = boundary::shared(store)?;
             let call = Call::from_c(call)?;
-            let mut reading = Reading::new(documents::parse_read(document(request, len)?)?);
-            store.store.begin(&mut reading, &call)?;
-            Ok(boundary::give(dcb_cursor {
+            let reading = Reading::new(documents::parse_read(document(request, len)?)?);
+            let mut cursor = dcb_cursor {
                 store: Arc::clone(&store.store),
                 generation: store.generation(),
                 position: reading.position(),
                 reading,
                 failure: None,
                 page: Page::default(),
-            }))
+                given: 0,
+                ahead: FIRST_AHEAD,
+            };
+            match cursor.fill(1, &call) {
+                Err(error) if !cursor.reading.has_begun() => return Err(error),
+                // The snapshot is taken; what failed is for the next call to tell, or to do.
+                _ => {}
+            }
+            if cursor.reading.backwards() {
+                cursor.position = cursor.reading.position();
+            }
+            Ok(boundary::give(cursor))
         })
     }
 }

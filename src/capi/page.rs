@@ -26,8 +26,9 @@ impl Page {
     pub(super) const MAX_EVENTS: usize = 8192;
     pub(super) const MAX_BYTES: usize = 1024 * 1024;
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty()
+    /// The events; before [`Page::finish`] without the places of what they point to.
+    pub(super) fn events(&self) -> &[dcb_event] {
+        &self.events
     }
 
     /// Empties it. What a single huge event has made it grow by is given back.
@@ -40,10 +41,6 @@ impl Page {
         }
     }
 
-    pub(super) fn last_position(&self) -> i64 {
-        self.events.last().map_or(0, |event| event.position)
-    }
-
     /// A string behind those before it, present but without its place: the text may still move.
     fn push(&mut self, text: &str) -> dcb_str {
         self.text.extend_from_slice(text.as_bytes());
@@ -51,7 +48,7 @@ impl Page {
     }
 
     /// Gives every string and every list of tags its place, in the order of [`Page::push`].
-    pub(super) fn finish(&mut self) -> &[dcb_event] {
+    pub(super) fn finish(&mut self) {
         let mut text = self.text.as_ptr().cast::<c_char>();
         let mut place = |string: &mut dcb_str| {
             if !string.data.is_null() {
@@ -72,7 +69,6 @@ impl Page {
             }
             tags = others;
         }
-        &self.events
     }
 }
 

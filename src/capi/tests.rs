@@ -41,6 +41,7 @@ impl Store for Faulty {
         _: &Call,
         sink: &mut dyn Sink,
     ) -> Result<()> {
+        reading.begin(10);
         for _ in 0..batch.max_events.min(3) {
             let Some(span) = reading.span() else { break };
             let position = if reading.backwards() { span.high } else { span.low + 1 };
@@ -141,16 +142,15 @@ impl Store for Broken {
     }
 
     fn read(&self, reading: &mut Reading, _: Batch, _: &Call, _: &mut dyn Sink) -> Result<()> {
+        if !reading.has_begun() {
+            reading.begin(3);
+            return Ok(());
+        }
         if reading.span().is_none() {
             return Ok(());
         }
         reading.finish();
         panic!("read")
-    }
-
-    fn begin(&self, reading: &mut Reading, _: &Call) -> Result<()> {
-        reading.begin(3);
-        Ok(())
     }
 
     fn head(&self, _: &Call) -> Result<i64> {

@@ -100,6 +100,7 @@ impl Store for MemoryStore {
         call: &Call,
         sink: &mut dyn Sink,
     ) -> Result<()> {
+        self.check(call)?;
         let mut found = Vec::new();
         // No event is without bytes, so each batch gives one at least.
         let (mut events_left, mut bytes_left) = (batch.max_events, batch.max_bytes.max(1));

@@ -202,7 +202,7 @@ fn a_triggered_cancel_ends_every_call_that_holds_it() {
 fn a_closed_store_says_so() {
     let store = filled(1);
     let mut begun = reading(Query::all());
-    store.begin(&mut begun, &Call::default()).unwrap();
+    batch(&store, &mut begun, Batch { max_events: 1, ..ALL }).unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| store.wait(1, &Call::default()));
         store.close();

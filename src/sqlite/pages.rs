@@ -20,7 +20,7 @@ use super::database::Database;
 
 /// Pages that a scan reads at a time.
 const RUN_PAGES: u32 = 16;
-/// Children of inner pages that are remembered, at 12 bytes each: those of some ten million events.
+/// Children of inner pages that are remembered, at 16 bytes each: those of some ten million events.
 const MAX_CHILDREN: usize = 1 << 20;
 /// Look-ups after which one is tried again where the file was found to end.
 const PATIENCE: u32 = 64;
@@ -43,7 +43,7 @@ pub struct Tree {
 
 #[derive(Debug, Default)]
 struct Inner {
-    pages: HashMap<u32, Arc<Branch>>,
+    pages: HashMap<u32, Branch>,
     children: usize,
 }
 
@@ -60,31 +60,50 @@ struct Place {
 const BRANCH: u8 = 0x05;
 const LEAF: u8 = 0x0d;
 
-/// An inner page.
-#[derive(Debug)]
-struct Branch {
-    /// The highest position below each child but the last,
-    keys: Vec<i64>,
-    /// and each child's page.
-    children: Vec<u32>,
+/// A child of an inner page: its page, and the highest position below it. The last child's is
+/// not known: it counts as without end.
+#[derive(Debug, Clone, Copy)]
+struct Child {
+    high: i64,
+    page: u32,
 }
 
-impl Branch {
-    fn parse(page: &[u8]) -> Option<Self> {
-        let count = usize::from(be16(page, 3)?);
-        let (mut keys, mut children) = (Vec::with_capacity(count), Vec::with_capacity(count + 1));
-        for index in 0..count {
-            let cell = page.get(usize::from(be16(page, 12 + 2 * index)?)..)?;
-            children.push(be32(cell, 0)?);
-            keys.push(varint(cell.get(4..)?)?.0);
-        }
-        children.push(be32(page, 8)?);
-        keys.is_sorted().then_some(Branch { keys, children })
-    }
+/// An inner page's children, in order: one piece of memory, since to look into a large tree is to
+/// wait for memory.
+type Branch = Arc<[Child]>;
 
-    fn child_of(&self, position: i64) -> Option<u32> {
-        self.children.get(self.keys.partition_point(|key| *key < position)).copied()
+fn parse_branch(page: &[u8]) -> Option<Branch> {
+    let count = usize::from(be16(page, 3)?);
+    let mut children = Vec::with_capacity(count + 1);
+    for index in 0..count {
+        let cell = page.get(usize::from(be16(page, 12 + 2 * index)?)..)?;
+        children.push(Child { high: varint(cell.get(4..)?)?.0, page: be32(cell, 0)? });
     }
+    children.push(Child { high: i64::MAX, page: be32(page, 8)? });
+    children.is_sorted_by_key(|child| child.high).then(|| children.into())
+}
+
+/// How far from where it should be a child is looked for before all are.
+const NEAR: usize = 4;
+
+/// The first child whose positions reach up to `position`. Pages of rows that were appended hold
+/// about as many positions each, so it is looked for where it should be.
+fn child_of(branch: &[Child], position: i64) -> Option<u32> {
+    let last = branch.len().checked_sub(1)?;
+    let is_below = |index: usize| branch[index].high < position;
+    // The children between which the answer is: `low` is below the position, or none is.
+    let (mut low, mut high) = (0, last);
+    if let [first, .., before_last, _] = branch {
+        let span = before_last.high.wrapping_sub(first.high);
+        let share = position.wrapping_sub(first.high) as f64 / span.max(1) as f64;
+        let guess = (share * (last - 1) as f64) as usize;
+        let (from, to) = (guess.saturating_sub(NEAR), guess.saturating_add(NEAR).min(last));
+        if from <= to && (from == 0 || is_below(from)) && (to == last || !is_below(to)) {
+            (low, high) = (from, to);
+        }
+    }
+    let within = branch[low..high].partition_point(|child| child.high < position);
+    branch.get(low + within).map(|child| child.page)
 }
 
 impl Tree {
@@ -116,18 +135,18 @@ impl Tree {
         Some(Place { root, page: page as usize, usable: usable as usize })
     }
 
-    fn known(&self, number: u32) -> Option<Arc<Branch>> {
+    fn known(&self, number: u32) -> Option<Branch> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).pages.get(&number).cloned()
     }
 
-    fn remember(&self, number: u32, branch: &Arc<Branch>) {
+    fn remember(&self, number: u32, branch: &Branch) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        inner.children += branch.children.len();
+        inner.children += branch.len();
         if inner.children > MAX_CHILDREN {
-            *inner = Inner { pages: HashMap::new(), children: branch.children.len() };
+            *inner = Inner { pages: HashMap::new(), children: branch.len() };
         }
         if let Some(older) = inner.pages.insert(number, Arc::clone(branch)) {
-            inner.children -= older.children.len();
+            inner.children -= older.len();
         }
     }
 
@@ -135,7 +154,7 @@ impl Tree {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         for number in path {
             if let Some(branch) = inner.pages.remove(number) {
-                inner.children -= branch.children.len();
+                inner.children -= branch.len();
             }
         }
     }
@@ -247,14 +266,14 @@ impl Pages {
                     if *page.first()? != BRANCH {
                         return Some(at);
                     }
-                    let branch = Arc::new(Branch::parse(page)?);
+                    let branch = parse_branch(page)?;
                     tree.remember(number, &branch);
                     branch
                 }
             };
             path[*depth] = number;
             *depth += 1;
-            number = branch.child_of(position)?;
+            number = child_of(&branch, position)?;
         }
         None
     }
@@ -418,4 +437,28 @@ fn varint(bytes: &[u8]) -> Option<(i64, &[u8])> {
         return Some((value as i64, &bytes[index + 1..]));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_child_is_found_where_a_plain_search_finds_it(
+            steps in prop::collection::vec(prop_oneof![9 => 0..13_i64, 1 => 0..5_000_i64], 0..400),
+            start in prop_oneof![0..1_000_i64, Just(i64::MIN)],
+        ) {
+            let mut high = start;
+            let highs = steps.iter().map(|step| { high = high.wrapping_add(*step); high });
+            let highs: Vec<i64> = highs.chain([i64::MAX]).collect();
+            let child = |(page, high): (usize, &i64)| Child { high: *high, page: page as u32 };
+            let branch: Vec<Child> = highs.iter().enumerate().map(child).collect();
+            for position in highs.iter().flat_map(|high| [high.saturating_sub(1), *high, high.saturating_add(1)]) {
+                let plain = highs.partition_point(|high| *high < position) as u32;
+                prop_assert_eq!(child_of(&branch, position), Some(plain));
+            }
+        }
+    }
 }
