@@ -16,6 +16,26 @@ pub enum Flaw {
     ShowUnsynced,
     /// The last block of a segment is not written.
     LoseLastBlock,
+    /// A leader whose time is over does not hand the lead on.
+    KeepLead,
+    /// Nor does one to whom the lead was handed when its time was over already.
+    ForgetLead,
+    /// What was a request's turn is told before it is so.
+    TellTooEarly,
+    /// A request whose time is over takes the first of the queue out with it, not itself.
+    LeaveForAnother,
+    /// Who waits is told of events before they are durable.
+    PublishTooEarly,
+    /// A sync is taken to cover what was written while it ran.
+    CoverTooMuch,
+    /// One of those who wait for a sync is told of its end, not all.
+    WakeOneOfAll,
+    /// A sync that comes after one that failed is believed.
+    BelieveNextSync,
+    /// Who waits for events may miss one that comes while it is falling asleep.
+    WakeWithoutLock,
+    /// Events of a commit that failed are taken to be still there.
+    KeepLostEvents,
 }
 
 #[cfg(feature = "testing")]

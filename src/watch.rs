@@ -6,6 +6,7 @@ use crate::call::Patience;
 use crate::error::{Error, Result, Status};
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard, PoisonError};
+use crate::testing::{Flaw, has};
 
 /// The newest position that may be told, and whether the store is open. Any number of threads.
 #[derive(Debug, Default)]
@@ -94,7 +95,9 @@ impl Watch {
     fn wake(&self) {
         if self.waiters.load(SeqCst) > 0 {
             // A waiter between its look at the head and its sleep holds the lock.
-            drop(self.lock());
+            if !has(Flaw::WakeWithoutLock) {
+                drop(self.lock());
+            }
             self.changed.notify_all();
         }
     }

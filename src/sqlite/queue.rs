@@ -11,7 +11,7 @@ use super::durability::Durability;
 use crate::call::Patience;
 use crate::error::{Error, Result, Status};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use crate::testing::reach;
+use crate::testing::{Flaw, has, reach};
 use crate::watch::Watch;
 
 /// Events after which a group takes no further request.
@@ -90,6 +90,11 @@ impl<R> Slot<R> {
     }
 
     fn set(&self, turn: Turn) {
+        if has(Flaw::TellTooEarly) {
+            self.changed.notify_one();
+            *self.turn() = turn;
+            return;
+        }
         *self.turn() = turn;
         self.changed.notify_one();
     }
@@ -113,7 +118,8 @@ impl<R> State<R> {
     }
 
     fn leave(&mut self, slot: &Arc<Slot<R>>) -> bool {
-        let place = self.waiting.iter().position(|own| Arc::ptr_eq(own, slot));
+        let is_it = |own: &Arc<Slot<R>>| Arc::ptr_eq(own, slot) || has(Flaw::LeaveForAnother);
+        let place = self.waiting.iter().position(is_it);
         let left = place.and_then(|place| self.waiting.remove(place));
         self.events -= left.as_ref().map_or(0, |slot| slot.events);
         left.is_some()
@@ -192,7 +198,7 @@ impl<R> Queue<R> {
                         // The lead may have been handed over in between.
                         let leads = matches!(*slot.turn(), Turn::Leads);
                         if state.leave(&slot) {
-                            if leads {
+                            if leads && !has(Flaw::ForgetLead) {
                                 state.hand_on();
                             }
                             return Err(error);
@@ -248,7 +254,9 @@ impl<R> Queue<R> {
             Err(error) if group.is_empty() => {
                 let mut state = self.state();
                 state.leave(slot);
-                state.hand_on();
+                if !has(Flaw::KeepLead) {
+                    state.hand_on();
+                }
                 return Err(error);
             }
             Err(error) => vec![Outcome::new(Err(error)); group.len()],
@@ -264,6 +272,9 @@ impl<R> Queue<R> {
             is_long
         };
         let rests_on = outcomes.iter().map(|outcome| outcome.rests_on).max().unwrap_or(0);
+        if has(Flaw::PublishTooEarly) {
+            work.watch().publish(rests_on);
+        }
         let ensured = durability.ensure(rests_on);
         reach("after sync");
         work.watch().publish(durability.durable());

@@ -27,7 +27,7 @@ impl OwnEvents {
     pub fn commit(&self, head: i64, commit: impl FnOnce() -> Result<()>) -> Result<()> {
         self.range().1 = head;
         let committed = commit();
-        if committed.is_err() {
+        if committed.is_err() && !has(Flaw::KeepLostEvents) {
             // Another process may take the positions.
             *self.range() = (i64::MAX, i64::MAX);
         }
