@@ -39,6 +39,11 @@ pub trait Database {
     /// Runs a statement without rows; gives how many it has changed.
     fn run(&self, sql: &str, values: &[Value<'_>]) -> Result<usize>;
 
+    /// Runs a statement without rows for each run of `width` values.
+    fn run_each(&self, sql: &str, width: usize, values: &[Value<'_>]) -> Result<()> {
+        values.chunks(width).try_for_each(|values| self.run(sql, values).map(drop))
+    }
+
     /// Whether no transaction is open: none was begun, or the database has ended it by itself.
     fn is_autocommit(&self) -> bool;
 
@@ -145,6 +150,14 @@ impl Database for Connection {
         self.prepare_cached(sql)
             .and_then(|mut statement| statement.execute(bound(values)))
             .map_err(from_sqlite)
+    }
+
+    fn run_each(&self, sql: &str, width: usize, values: &[Value<'_>]) -> Result<()> {
+        let mut statement = self.prepare_cached(sql).map_err(from_sqlite)?;
+        for values in values.chunks(width) {
+            statement.execute(bound(values)).map_err(from_sqlite)?;
+        }
+        Ok(())
     }
 
     fn is_autocommit(&self) -> bool {

@@ -23,8 +23,13 @@ pub struct RowDraft {
 }
 
 impl RowDraft {
-    /// The draft of the row of `event`.
-    pub fn new(event: &Event) -> Self {
+    /// The drafts of the rows of `events`.
+    pub fn of(events: &[Event]) -> Vec<Self> {
+        let mut scratch = Vec::new();
+        events.iter().map(|event| Self::new(event, &mut scratch)).collect()
+    }
+
+    fn new(event: &Event, scratch: &mut Vec<u8>) -> Self {
         let mut tags = Vec::with_capacity(2 + event.footprint().min(256));
         tags.push(b'[');
         for (index, tag) in event.tags().iter().enumerate() {
@@ -43,8 +48,7 @@ impl RowDraft {
             event.id(),
             event.metadata(),
         ];
-        let room = columns.iter().flatten().map(|text| text.len() + 1).sum::<usize>() + 2;
-        let checksum = checksum_of_text(&mut Vec::with_capacity(room), columns);
+        let checksum = checksum_of_text(scratch, columns);
         RowDraft { tags, checksum }
     }
 }
@@ -71,16 +75,21 @@ fn checksum_of_row(text: u32, position: i64, timestamp_us: i64) -> i64 {
     hasher.finalize().into()
 }
 
-/// Writes the row of `event`.
-pub fn insert(connection: &dyn Database, event: &SequencedEvent, draft: &RowDraft) -> Result<()> {
-    let body = &event.event;
-    let checksum = checksum_of_row(draft.checksum, event.position, event.timestamp_us);
-    connection
-        .run(
-            "INSERT INTO dcb_events \
-             (position, type, tags, data, id, metadata, timestamp, checksum) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            &[
+/// Rows that are bound at a time.
+const ROWS: usize = 64;
+
+/// Writes the rows of `events`.
+pub fn insert(
+    connection: &dyn Database,
+    events: &[Arc<SequencedEvent>],
+    drafts: &[RowDraft],
+) -> Result<()> {
+    for (events, drafts) in events.chunks(ROWS).zip(drafts.chunks(ROWS)) {
+        let mut values = Vec::with_capacity(events.len() * 8);
+        for (event, draft) in events.iter().zip(drafts) {
+            let body = &event.event;
+            let checksum = checksum_of_row(draft.checksum, event.position, event.timestamp_us);
+            values.extend([
                 Value::Integer(event.position),
                 body.event_type().into(),
                 draft.tags.as_str().into(),
@@ -89,9 +98,17 @@ pub fn insert(connection: &dyn Database, event: &SequencedEvent, draft: &RowDraf
                 body.metadata().into(),
                 Value::Integer(event.timestamp_us),
                 Value::Integer(checksum),
-            ],
-        )
-        .map(drop)
+            ]);
+        }
+        connection.run_each(
+            "INSERT INTO dcb_events \
+             (position, type, tags, data, id, metadata, timestamp, checksum) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            8,
+            &values,
+        )?;
+    }
+    Ok(())
 }
 
 /// Reads rows: what a connection's reader keeps from one to the next.
@@ -468,6 +485,11 @@ mod tests {
         connection
     }
 
+    fn write(connection: &Connection, event: SequencedEvent) {
+        let drafts = RowDraft::of(std::slice::from_ref(&event.event));
+        insert(connection, &[event.into()], &drafts).unwrap();
+    }
+
     fn event(position: i64, tags: &[&str], id: Option<&str>) -> SequencedEvent {
         let mut builder = EventBuilder::new(EventType::new("Typé").unwrap());
         for tag in tags {
@@ -491,7 +513,7 @@ mod tests {
         for (index, tags) in cases.into_iter().enumerate() {
             let id = (index % 2 == 0).then_some("id \" \\ \u{7f}");
             let event = event(index as i64 + 1, tags, id);
-            insert(&connection, &event, &RowDraft::new(&event.event)).unwrap();
+            write(&connection, event);
         }
         let mut decoder = Decoder::default();
         for (index, tags) in cases.into_iter().enumerate() {
@@ -508,7 +530,7 @@ mod tests {
         let connection = store();
         for position in 1..=3 {
             let event = event(position, &["a:1"], Some("x"));
-            insert(&connection, &event, &RowDraft::new(&event.event)).unwrap();
+            write(&connection, event);
         }
         let all = Span { low: 0, high: 3 };
         let mut decoder = Decoder::default();

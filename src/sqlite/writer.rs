@@ -35,7 +35,7 @@ struct Prepared {
 impl Prepared {
     fn new(request: AppendRequest) -> Self {
         let (events, conditions) = request.into_parts();
-        let drafts = events.iter().map(RowDraft::new).collect();
+        let drafts = RowDraft::of(&events);
         Prepared { filed: Filed::new(events), drafts, conditions }
     }
 
@@ -396,9 +396,7 @@ impl Staged<'_> {
             .and_then(|len| head.checked_add(len))
             .ok_or_else(|| Error::new(Status::Full, "the store has no further positions"))?;
         request.filed.place(head, now_us());
-        for (event, draft) in request.filed.sequenced().iter().zip(&request.drafts) {
-            insert(self.view.connection, event, draft)?;
-        }
+        insert(self.view.connection, request.filed.sequenced(), &request.drafts)?;
         self.head = last;
         Ok(last)
     }

@@ -126,8 +126,9 @@ proptest! {
         schema::create(&mut connection, false).unwrap();
         let head = events.len() as i64;
         for (event, position) in events.into_iter().zip(1..) {
-            let draft = RowDraft::new(&event);
-            insert(&connection, &SequencedEvent { position, timestamp_us: 0, event }, &draft).unwrap();
+            let drafts = RowDraft::of(std::slice::from_ref(&event));
+            let event = SequencedEvent { position, timestamp_us: 0, event };
+            insert(&connection, &[event.into()], &drafts).unwrap();
         }
         let mut borders: Vec<i64> = cuts.iter().map(|cut| cut.index(head as usize) as i64).collect();
         borders.extend([0, head]);

@@ -35,7 +35,8 @@ impl Rows {
             self.head += 1;
             let timestamp_us = [0, 1, -70_000, 1 << 40][self.head as usize % 4];
             let event = SequencedEvent { position: self.head, timestamp_us, event };
-            insert(&self.connection, &event, &RowDraft::new(&event.event)).unwrap();
+            let drafts = RowDraft::of(std::slice::from_ref(&event.event));
+            insert(&self.connection, &[event.into()], &drafts).unwrap();
         }
         self.connection.execute_batch("COMMIT").unwrap();
     }
