@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use bench::Bench;
 use options::{Options, USAGE};
-use workloads::{append, decide, large, memory, open, read};
+use workloads::{append, decide, large, memory, open, read, tails};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -65,6 +65,9 @@ fn run(bench: &mut Bench) {
     }
     if chosen(bench, "bulk") {
         append::bulk(bench);
+    }
+    if chosen(bench, "tails") {
+        tails::compare(bench);
     }
     if chosen(bench, "read") || chosen(bench, "decide") {
         let stores = bench.loaded(bench.options.events);

@@ -8,7 +8,7 @@ use crate::stores::Kind;
 pub const USAGE: &str = "\
 dcb-bench: libdcb beside other stores, in one process and one run
 
-    --workloads A,B  of append, bulk, read, decide, memory, large, open (all)
+    --workloads A,B  of append, bulk, tails, read, decide, memory, large, open (all)
     --stores A,B     of libdcb, tephra, umadb, plain (all)
     --rounds N       how often each store runs each workload (5)
     --seconds S      how long one run of a store takes (2)
@@ -34,8 +34,8 @@ pub struct Options {
 }
 
 impl Options {
-    pub const WORKLOADS: [&str; 7] =
-        ["append", "bulk", "read", "decide", "memory", "large", "open"];
+    pub const WORKLOADS: [&str; 8] =
+        ["append", "bulk", "tails", "read", "decide", "memory", "large", "open"];
 
     /// Reads the arguments; the error is a line for the caller.
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {

@@ -79,7 +79,8 @@ pub fn hammer(
     run(writers, time, writer)
 }
 
-fn append_new(store: &dyn Subject, first: u64, events: u64) -> (u64, Duration) {
+/// Appends the events from number `first` on, if the first of them is new.
+pub fn append_new(store: &dyn Subject, first: u64, events: u64) -> (u64, Duration) {
     let batch: Vec<_> = (first..first + events).map(load::event).collect();
     let append = Append { events: &batch, condition: Some((&batch[0].tags[0], 0)) };
     let (outcome, latency) = timed(|| store.append(&append));

@@ -6,3 +6,4 @@ pub mod large;
 pub mod memory;
 pub mod open;
 pub mod read;
+pub mod tails;
