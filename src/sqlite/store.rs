@@ -39,6 +39,9 @@ const TRANSACTION: Duration = Duration::from_millis(10);
 /// How often a wait looks for the events of other processes.
 const POLL: Duration = Duration::from_millis(10);
 
+/// The stack of the maintenance thread, in bytes.
+const MAINTENANCE_STACK: usize = 2 * 1024 * 1024;
+
 /// A store in a SQLite database.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -212,6 +215,8 @@ fn open_file(
     let maintenance = Maintenance::new(Arc::clone(&shared), Arc::clone(&writer), for_maintenance);
     let thread = std::thread::Builder::new()
         .name("dcb-maintenance".into())
+        // Where none is asked for, the size of the stack comes from the environment.
+        .stack_size(MAINTENANCE_STACK)
         .spawn(move || maintenance.run())?;
     Ok(SqliteStore {
         shared,
