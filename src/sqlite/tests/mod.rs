@@ -7,6 +7,7 @@ mod opening;
 mod pages;
 mod places;
 mod processes;
+mod rights;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -35,3 +35,63 @@ fn a_file_that_may_not_be_written_is_read_only() {
     let store = SqliteStore::open(Place::File(fixture.path()), &read_only).unwrap();
     assert_eq!(all(&store, Query::all()), [1]);
 }
+
+#[test]
+fn a_path_may_have_any_characters() {
+    let folder = TempDir::new().unwrap();
+    let names = ["two words", "Zoë's 事件.db", "50%20?mode=ro#x&y", "a\nb\"c", ":memory:", "-wal"];
+    for name in names {
+        let path = folder.path().join(name);
+        let store = open(path.clone());
+        append(&store, vec![event("A", &[])], None).unwrap();
+        store.close();
+        assert!(path.is_file(), "{name}");
+        assert_eq!(all(&open(path.clone()), Query::all()), [1], "{name}");
+        for options in [
+            Options { read_only: true, ..Options::default() },
+            Options { read_only: true, immutable: true, ..Options::default() },
+        ] {
+            let store = SqliteStore::open(Place::File(path.clone()), &options).unwrap();
+            assert_eq!(all(&store, Query::all()), [1], "{name}");
+        }
+    }
+    // A reader leaves the log and its shared memory where it found them; else there is nothing.
+    let ours = |left: &str| {
+        let suffixes = ["", "-wal", "-shm"];
+        names.iter().any(|name| suffixes.iter().any(|suffix| left == format!("{name}{suffix}")))
+    };
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let left = entry.unwrap().file_name().into_string().unwrap();
+        assert!(ours(&left), "{left}");
+    }
+}
+
+#[test]
+fn a_path_through_links_is_to_the_same_store() {
+    let fixture = Fixture::new();
+    let links = TempDir::new().unwrap();
+    let (to_file, to_folder) = (links.path().join("file"), links.path().join("folder"));
+    std::os::unix::fs::symlink(fixture.path(), &to_file).unwrap();
+    std::os::unix::fs::symlink(fixture.folder.path(), &to_folder).unwrap();
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    // At once: each has to find the others' log, which is beside the file itself.
+    let others = [open(to_file), open(to_folder.join("events.db"))];
+    for (index, store) in others.iter().enumerate() {
+        assert_eq!(append(store, vec![event("B", &[])], None), Ok(2 + index as i64));
+        assert_eq!(fixture.store.head(&Call::default()), Ok(2 + index as i64));
+    }
+    assert_eq!(all(&fixture.store, Query::all()), [1, 2, 3]);
+    let beside_links = std::fs::read_dir(links.path()).unwrap().count();
+    assert_eq!(beside_links, 2);
+}
+
+#[test]
+fn a_link_to_nothing_is_a_file_to_be_made() {
+    let folder = TempDir::new().unwrap();
+    let (link, target) = (folder.path().join("link"), folder.path().join("target"));
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let store = open(link);
+    assert_eq!(append(&store, vec![event("A", &[])], None), Ok(1));
+    store.close();
+    assert!(target.is_file());
+}
