@@ -127,6 +127,20 @@ fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Damaged;
 
+/// Whether a block's first pair is the one that its key names.
+pub fn begins_with(bytes: &[u8], low: i64, (term, position): (i64, i64)) -> bool {
+    let mut unpacker = Unpacker { rest: bytes, low };
+    let first = unpacker.run().and_then(|head| Ok((head, unpacker.varint()?)));
+    matches!(first, Ok((Some(head), distance))
+        if key(head.term) == term && low.wrapping_add(distance as i64) == position)
+}
+
+/// The term as it is in a column: SQLite's integers are signed, and with the top bit turned over
+/// they sort as the terms do.
+pub fn key(term: Term) -> i64 {
+    (term.0 ^ (1 << 63)) as i64
+}
+
 /// A run of a block under way to its positions.
 #[derive(Debug, Clone, Copy)]
 pub struct RunHead {

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::block::{Block, Packer, Unpacker};
+use super::chain::{self, Chain};
 use super::database::{Database, Value, Walk};
 use super::filter::Filter;
-use super::segments::{MAX_FILTER_BYTES, Segment, blob, damaged, integer, of_block};
+use super::segments::{MAX_FILTER_BYTES, Segment, damaged, of_block};
 use crate::domain::Term;
 use crate::error::Result;
 
@@ -28,8 +29,7 @@ struct Source<'a> {
     runs: VecDeque<Run>,
     /// Those of all runs, one after the other: most runs have but one.
     positions: VecDeque<i64>,
-    /// The key of the last block that was read.
-    last: (i64, i64),
+    chain: Chain,
     ended: bool,
 }
 
@@ -49,15 +49,16 @@ impl Source<'_> {
     }
 
     fn fill(&mut self) -> Result<()> {
-        let sql = "SELECT term, position, block FROM dcb_postings \
+        let sql = "SELECT rowid, term, position, block FROM dcb_postings \
                    WHERE segment = ?1 AND (term, position) > (?2, ?3) \
                    ORDER BY term, position LIMIT ?4";
-        let from = [self.segment.id, self.last.0, self.last.1, READ_BLOCKS].map(Value::Integer);
+        let last = self.chain.last().unwrap_or(chain::FIRST);
+        let from = [self.segment.id, last.0, last.1, READ_BLOCKS].map(Value::Integer);
         self.ended = true;
         self.connection.query(sql, &from, &mut |row| {
             self.ended = false;
-            self.last = (integer(row, 0)?, integer(row, 1)?);
-            let mut unpacker = Unpacker::new(blob(row, 2)?, self.segment.low).map_err(of_block)?;
+            let block = self.chain.rise(self.connection, row)?;
+            let mut unpacker = Unpacker::new(block, self.segment.low).map_err(of_block)?;
             while let Some(head) = unpacker.run().map_err(of_block)? {
                 let before = self.positions.len();
                 unpacker
@@ -67,7 +68,8 @@ impl Source<'_> {
                 self.runs.push_back(Run { term: head.term, left: head.left, count });
             }
             Ok(Walk::On)
-        })
+        })?;
+        if self.ended { self.chain.expect_end(self.connection, None) } else { Ok(()) }
     }
 }
 
@@ -96,7 +98,7 @@ impl<'a> Merge<'a> {
                 segment,
                 runs: VecDeque::new(),
                 positions: VecDeque::new(),
-                last: (i64::MIN, i64::MIN),
+                chain: Chain::new(segment),
                 ended: false,
             })
             .collect();

@@ -5,6 +5,7 @@
 //! life of an append and of a read.
 
 mod block;
+mod chain;
 mod connection;
 mod database;
 mod durability;

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use rusqlite::Connection;
 
-use super::block::{Block, Damaged, Unpacker};
+use super::block::{Block, Damaged, Unpacker, key};
+use super::chain::{self, Chain};
 use super::connection::from_sqlite;
 use super::database::{Database, Row, Value, Walk};
 use super::filter::Filter;
+use super::rows::{Decoder, to_owned};
 use super::view::Snapshot;
 use crate::domain::{Span, Term};
 use crate::error::{Error, Result, Status};
@@ -57,9 +59,38 @@ impl Segment {
         }
         if self.filter.get().is_none() {
             let loaded = load_filter(connection, self)?;
+            if let Some(filter) = &loaded {
+                // One of another segment would say no to most of its terms.
+                let missing = self.terms_of_last(connection).find(|term| !filter.may_hold(*term));
+                missing.map_or(Ok(()), |_| Err(damaged()))?;
+            }
             let _ = self.filter.set(loaded);
         }
         Ok(self.filter.get().and_then(Option::as_ref).is_none_or(|filter| filter.may_hold(term)))
+    }
+}
+
+impl Segment {
+    /// The terms of the last event that it covers; none where the event cannot be read, which is
+    /// told to whoever reads it.
+    fn terms_of_last(&self, connection: &dyn Database) -> impl Iterator<Item = Term> {
+        let event = Decoder::default().at(connection, self.high, to_owned).ok();
+        let terms: Vec<Term> = event.iter().flat_map(|event| event.event.terms()).collect();
+        terms.into_iter()
+    }
+
+    /// Whether it goes as far as its row says: nothing else would look for what it lacks.
+    fn check_last(&self, connection: &dyn Database) -> Result<()> {
+        let span = Span { low: self.high - 1, high: self.high };
+        for term in self.terms_of_last(connection).take(1) {
+            let mut found = Vec::new();
+            // What cannot be read of it, its readers are told.
+            let looked = self.collect(connection, term, span, false, 1, &mut found);
+            if looked.is_ok() && found.is_empty() {
+                return Err(damaged());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -121,6 +152,11 @@ impl Segments {
             }));
             Ok(Walk::On)
         })?;
+        for segment in &list {
+            if !known.list.iter().any(|own| Arc::ptr_eq(own, segment)) {
+                segment.check_last(connection)?;
+            }
+        }
         let mut segments = Segments { version, list };
         segments.share_out_filters();
         Ok(segments)
@@ -212,16 +248,15 @@ impl Segment {
         position: i64,
         mut visit: impl FnMut(&[u8]) -> Result<Taken>,
     ) -> Result<()> {
-        let at = |term, position| [self.id, term, position].map(Value::Integer);
-        let (mut last, mut ended) = ((i64::MIN, i64::MIN), false);
+        let at = |(term, position)| [self.id, term, position].map(Value::Integer);
+        let (mut chain, mut ended) = (Chain::new(self), false);
         connection.query(
-            "SELECT term, position, block FROM dcb_postings \
+            "SELECT rowid, term, position, block FROM dcb_postings \
              WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
              ORDER BY term DESC, position DESC LIMIT 1",
-            &at(key(term), position),
+            &at((key(term), position)),
             &mut |row| {
-                last = (integer(row, 0)?, integer(row, 1)?);
-                ended = matches!(visit(blob(row, 2)?)?, Taken::End);
+                ended = matches!(visit(chain.enter(row)?)?, Taken::End);
                 Ok(Walk::Stop)
             },
         )?;
@@ -229,17 +264,16 @@ impl Segment {
             return Ok(());
         }
         connection.query(
-            "SELECT block FROM dcb_postings \
+            "SELECT rowid, term, position, block FROM dcb_postings \
              WHERE segment = ?1 AND (term, position) > (?2, ?3) \
              ORDER BY term, position",
-            &at(last.0, last.1),
+            &at(chain.last().unwrap_or(chain::FIRST)),
             &mut |row| {
-                Ok(match visit(blob(row, 0)?)? {
-                    Taken::More => Walk::On,
-                    Taken::End => Walk::Stop,
-                })
+                ended = matches!(visit(chain.rise(connection, row)?)?, Taken::End);
+                Ok(if ended { Walk::Stop } else { Walk::On })
             },
-        )
+        )?;
+        if ended { Ok(()) } else { chain.expect_end(connection, None) }
     }
 
     fn count_above(&self, connection: &dyn Database, term: Term, low: i64) -> Result<u64> {
@@ -319,37 +353,58 @@ impl Segment {
         wanted: usize,
         out: &mut Vec<i64>,
     ) -> Result<()> {
-        let mut run = Vec::new();
-        let sql = "SELECT term, block FROM dcb_postings \
+        let (mut run, mut chain, mut ended) = (Vec::new(), Chain::new(self), false);
+        let sql = "SELECT rowid, term, position, block FROM dcb_postings \
                    WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
                    ORDER BY term DESC, position DESC";
-        let from = [self.id, key(term), span.high].map(Value::Integer);
-        connection.query(sql, &from, &mut |row| {
-            let first_term = integer(row, 0)?;
-            let mut unpacker = Unpacker::new(blob(row, 1)?, self.low).map_err(of_block)?;
+        let from = (key(term), span.high);
+        connection.query(sql, &[self.id, from.0, from.1].map(Value::Integer), &mut |row| {
+            let is_first = chain.last().is_none();
+            let block = chain.fall(connection, row)?;
+            let mut unpacker = Unpacker::new(block, self.low).map_err(of_block)?;
             run.clear();
+            // Whether what was looked for would be in this block and in none above it.
+            let mut covers = false;
             while let Some(head) = unpacker.run().map_err(of_block)? {
                 if head.term == term {
                     unpacker.positions(head, |position| run.push(position)).map_err(of_block)?;
+                    covers = head.left == 0;
                     break;
                 }
+                covers = head.term > term;
                 unpacker.skip(head).map_err(of_block)?;
+            }
+            covers |= run.last().is_some_and(|last| *last >= span.high);
+            if is_first && !covers {
+                // Up to and with the pair that was looked for.
+                chain.expect_end(connection, Some((from.0, from.1.saturating_add(1))))?;
             }
             for position in run.iter().rev().copied().filter(|own| *own <= span.high) {
                 if position <= span.low || out.len() >= wanted {
+                    ended = true;
                     return Ok(Walk::Stop);
                 }
                 out.push(position);
             }
             // Only where the block begins with the term can the one before hold more of it.
-            Ok(if first_term == key(term) { Walk::On } else { Walk::Stop })
-        })
+            ended = chain.last().is_some_and(|(first, _)| first != key(term));
+            Ok(if ended { Walk::Stop } else { Walk::On })
+        })?;
+        if ended {
+            return Ok(());
+        }
+        if chain.last().is_some() {
+            return chain.expect_start(connection);
+        }
+        // The term is below all that the segment has: then what is above is its first.
+        let sql = "SELECT rowid, term, position, block FROM dcb_postings \
+                   WHERE segment = ?1 AND (term, position) > (?2, ?3) \
+                   ORDER BY term, position LIMIT 1";
+        connection.query(sql, &[self.id, from.0, from.1].map(Value::Integer), &mut |row| {
+            chain.rise(connection, row).map(|_| Walk::Stop)
+        })?;
+        if chain.last().is_some() { Ok(()) } else { Err(damaged()) }
     }
-}
-
-/// SQLite's integers are signed: with the top bit turned over they sort as the terms do.
-fn key(term: Term) -> i64 {
-    (term.0 ^ (1 << 63)) as i64
 }
 
 /// An integer of the index.

@@ -275,6 +275,77 @@ fn a_damaged_block_is_told_and_not_believed() {
     assert_eq!(error.status, crate::Status::Corrupt);
 }
 
+/// A block that one of the two B-trees has lost must not look like a term without events.
+#[test]
+fn a_lost_block_is_told_and_not_taken_for_no_events() {
+    let mut fixture = Fixture::new();
+    append(&fixture.store, some_events(0, 100), None).unwrap();
+    fixture.store.close();
+    let root: i64 = Connection::open(fixture.path())
+        .unwrap()
+        .query_row(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_dcb_postings_1'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    let whole = std::fs::read(fixture.path()).unwrap();
+    let page = (root as usize - 1) * 4096;
+    let cells = usize::from(whole[page + 4]);
+    assert_eq!((whole[page], whole[page + 3]), (10, 0), "a leaf");
+    for lost in 0..cells {
+        // The pointers behind the lost one's move up.
+        let mut bytes = whole.clone();
+        let pointers = page + 8;
+        bytes.copy_within(pointers + 2 * (lost + 1)..pointers + 2 * cells, pointers + 2 * lost);
+        bytes[page + 4] -= 1;
+        std::fs::write(fixture.path(), bytes).unwrap();
+        let options = Options { read_only: true, ..Options::default() };
+        let store = match SqliteStore::open(Place::File(fixture.path()), &options) {
+            Err(error) => {
+                assert_eq!(error.status, crate::Status::Corrupt);
+                continue;
+            }
+            Ok(store) => store,
+        };
+        let mut told = 0;
+        for (position, event) in (1..).zip(some_events(0, 100)) {
+            for (tag, backwards) in event.tags().iter().flat_map(|tag| [(tag, true), (tag, false)])
+            {
+                let after = position - 1;
+                let request =
+                    ReadRequest::new(query(&[], &[tag]), after, None, None, backwards).unwrap();
+                match positions(&store, request) {
+                    Ok(found) => assert!(found.contains(&position), "{tag} without block {lost}"),
+                    Err(error) => {
+                        assert_eq!(error.status, crate::Status::Corrupt);
+                        told += 1;
+                    }
+                }
+            }
+        }
+        assert!(told > 0, "block {lost} is missed by nobody");
+    }
+    std::fs::write(fixture.path(), whole).unwrap();
+    fixture.store = open(fixture.path());
+    check_all(&fixture.store, &some_events(0, 100));
+}
+
+#[test]
+fn a_segment_that_says_more_than_it_has_is_told_and_not_believed() {
+    let fixture = Fixture::new();
+    append(&fixture.store, some_events(0, 100), None).unwrap();
+    append(&fixture.store, some_events(100, 10), None).unwrap();
+    fixture.store.close();
+    // As if the last one had never been written, and the one before had been for all.
+    let damage = "DELETE FROM dcb_segments WHERE low = (SELECT max(low) FROM dcb_segments); \
+                  UPDATE dcb_segments SET high = 110 WHERE low = (SELECT max(low) FROM dcb_segments); \
+                  UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'";
+    Connection::open(fixture.path()).unwrap().execute_batch(damage).unwrap();
+    let error = SqliteStore::open(Place::File(fixture.path()), &Options::default()).unwrap_err();
+    assert_eq!(error.status, crate::Status::Corrupt);
+}
+
 #[test]
 fn an_index_of_events_that_are_not_there_is_told_and_not_believed() {
     let mut fixture = Fixture::new();
