@@ -182,11 +182,14 @@ pub fn from_sqlite(error: rusqlite::Error) -> Error {
         ) => Status::Io,
         Some(ErrorCode::DatabaseCorrupt) => Status::Corrupt,
         Some(ErrorCode::NotADatabase) => Status::UnsupportedFormat,
-        Some(ErrorCode::TooBig) => Status::TooLarge,
-        // What our own statements can meet only where the schema or a row is not as we made it.
-        Some(ErrorCode::ConstraintViolation | ErrorCode::Unknown | ErrorCode::TypeMismatch) => {
-            Status::Corrupt
-        }
+        // What our own statements can meet only where the schema or a row is not as we made it: the
+        // largest event is far below the length that SQLite refuses.
+        Some(
+            ErrorCode::ConstraintViolation
+            | ErrorCode::Unknown
+            | ErrorCode::TypeMismatch
+            | ErrorCode::TooBig,
+        ) => Status::Corrupt,
         None => Status::Corrupt,
         Some(_) => Status::Internal,
     };
