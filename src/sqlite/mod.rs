@@ -16,6 +16,7 @@ mod log;
 mod maintenance;
 mod merge;
 mod pages;
+mod pairing;
 mod queue;
 mod readers;
 mod rows;

@@ -17,6 +17,7 @@ use super::durability::Durability;
 use super::log::{Log, sync_folder_of};
 use super::maintenance::{Maintenance, write_segment};
 use super::pages::Tree;
+use super::pairing;
 use super::readers::{Readers, lend};
 use super::rows::Decoder;
 use super::schema::{Judgement, create, judge_at_once, no_store};
@@ -120,7 +121,10 @@ fn open_read_only(
     match retry(patience, || judge_at_once(&connection))
         .map_err(|error| explain_read_only(error, &path))?
     {
-        Judgement::Store => {}
+        Judgement::Store if immutable => {}
+        Judgement::Store => {
+            retry(patience, || pairing::check(&connection, &real_path(&connection, &path)))?;
+        }
         Judgement::Empty | Judgement::Foreign => return Err(no_store()),
     }
     let is_logged = !immutable && is_in_wal_mode(&connection)?;
@@ -150,6 +154,7 @@ fn open_file(
     patience: &Patience,
 ) -> Result<SqliteStore> {
     let place = Place::File(path.clone());
+    pairing::check_empty(&path)?;
     let judgement = match std::fs::metadata(&path) {
         Ok(metadata) if metadata.len() > 0 => judge_unchanged(&place, patience)?,
         Ok(_) => Judgement::Empty,
@@ -230,7 +235,14 @@ fn open_file(
 /// Judges a file without changing a byte of it.
 fn judge_unchanged(place: &Place, patience: &Patience) -> Result<Judgement> {
     // Connecting reads already, so it may meet the journal as well.
-    let judged = retry(patience, || judge_at_once(&connect(place, Role::Read)?));
+    let judged = retry(patience, || {
+        let connection = connect(place, Role::Read)?;
+        let judgement = judge_at_once(&connection)?;
+        if let (Judgement::Store, Place::File(path)) = (judgement, place) {
+            pairing::check(&connection, &real_path(&connection, path))?;
+        }
+        Ok(judgement)
+    });
     match judged {
         // The journal of a transaction that a crash cut off. Where that was the very first one,
         // of a file that has no content yet, whoever writes next undoes it.

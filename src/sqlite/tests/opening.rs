@@ -10,17 +10,77 @@ fn a_file_whose_very_first_transaction_was_cut_off_is_an_empty_one() {
     database.pragma_update(None, "journal_mode", "wal").unwrap();
     database.close().unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 4096);
-    // The journal of a transaction that began with an empty file: the magic number, no pages, a
-    // seed for checksums, a file of 0 pages before, sectors of 512 bytes and pages of 4096.
-    let mut journal = vec![0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
-    for word in [0_u32, 1, 0, 512, 4096] {
-        journal.extend(word.to_be_bytes());
-    }
-    journal.resize(512, 0);
-    std::fs::write(folder.path().join("events.db-journal"), journal).unwrap();
+    std::fs::write(folder.path().join("events.db-journal"), journal(0)).unwrap();
 
     let store = open(path);
     assert_eq!(append(&store, vec![event("T", &[])], None), Ok(1));
+}
+
+/// The journal of a transaction that began with a file of so many pages: the magic number, no
+/// pages, a seed for checksums, the size before, sectors of 512 bytes and pages of 4096.
+fn journal(pages_before: u32) -> Vec<u8> {
+    let mut journal = vec![0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+    for word in [0_u32, 1, pages_before, 512, 4096] {
+        journal.extend(word.to_be_bytes());
+    }
+    journal.resize(512, 0);
+    journal
+}
+
+/// A copy of a store's file and its log, as a kill would leave them.
+fn copy(from: &Fixture, to: &Path) {
+    for end in ["", "-wal"] {
+        let name = |path: &Path| format!("{}{end}", path.display());
+        std::fs::copy(name(&from.path()), name(to)).unwrap();
+    }
+}
+
+#[test]
+fn a_log_of_another_store_or_of_an_earlier_day_is_told_and_not_believed() {
+    let [one, mut two] = [Fixture::new(), Fixture::new()];
+    append(&one.store, vec![event("One", &[])], None).unwrap();
+    append(&two.store, vec![event("Two", &[])], None).unwrap();
+    let folder = TempDir::new().unwrap();
+    let (log, old) = (folder.path().join("log.db"), folder.path().join("old.db"));
+    copy(&one, &log);
+    copy(&two, &old);
+    two.reopen();
+    append(&two.store, vec![event("Two", &[]); 3], None).unwrap();
+    two.store.close();
+    let bytes = std::fs::read(two.path()).unwrap();
+    for other in [log, old] {
+        let path = folder.path().join("mixed.db");
+        std::fs::write(&path, &bytes).unwrap();
+        let log = std::fs::read(format!("{}-wal", other.display())).unwrap();
+        std::fs::write(folder.path().join("mixed.db-wal"), &log).unwrap();
+        for read_only in [true, false] {
+            let options = Options { read_only, ..Options::default() };
+            let error = SqliteStore::open(Place::File(path.clone()), &options).unwrap_err();
+            assert_eq!(error.status, crate::Status::Corrupt, "{error}");
+            assert!(error.message.contains("log"), "{error}");
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        assert_eq!(std::fs::read(folder.path().join("mixed.db-wal")).unwrap(), log);
+    }
+}
+
+#[test]
+fn a_log_whose_database_is_gone_is_not_deleted() {
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("T", &[])], None).unwrap();
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.db");
+    copy(&fixture, &path);
+    let log = std::fs::read(folder.path().join("x.db-wal")).unwrap();
+    let refused = || {
+        let error = SqliteStore::open(Place::File(path.clone()), &Options::default()).unwrap_err();
+        assert_eq!(error.status, crate::Status::Corrupt, "{error}");
+        assert_eq!(std::fs::read(folder.path().join("x.db-wal")).unwrap(), log);
+    };
+    std::fs::write(&path, "").unwrap();
+    refused();
+    std::fs::remove_file(&path).unwrap();
+    refused();
 }
 
 #[test]
