@@ -22,7 +22,7 @@ fn has_log(database: &Path) -> bool {
 }
 
 /// The path of the file beside a database whose name ends with `end`.
-fn beside(database: &Path, end: &str) -> PathBuf {
+pub fn beside(database: &Path, end: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(end);
     PathBuf::from(name)

@@ -1,5 +1,6 @@
 //! Opening, reading and closing a SQLite store.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -17,7 +18,7 @@ use super::durability::Durability;
 use super::log::{Log, sync_folder_of};
 use super::maintenance::{Maintenance, write_segment};
 use super::pages::Tree;
-use super::pairing;
+use super::pairing::{self, beside};
 use super::readers::{Readers, lend};
 use super::rows::Decoder;
 use super::schema::{Judgement, create, judge_at_once, no_store};
@@ -245,9 +246,9 @@ fn judge_unchanged(place: &Place, patience: &Patience) -> Result<Judgement> {
     });
     match judged {
         // The journal of a transaction that a crash cut off. Where that was the very first one,
-        // of a file that has no content yet, whoever writes next undoes it.
+        // what there is counts for nothing, however much it is: whoever writes next undoes it.
         Err(error)
-            if error.detail == rusqlite::ffi::SQLITE_READONLY_ROLLBACK && is_one_page(place) =>
+            if error.detail == rusqlite::ffi::SQLITE_READONLY_ROLLBACK && undoes_all(place) =>
         {
             Ok(Judgement::Empty)
         }
@@ -255,11 +256,19 @@ fn judge_unchanged(place: &Place, patience: &Patience) -> Result<Judgement> {
     }
 }
 
-fn is_one_page(place: &Place) -> bool {
-    match place {
-        Place::File(path) => std::fs::metadata(path).is_ok_and(|metadata| metadata.len() <= 4096),
-        Place::Memory => false,
-    }
+/// Whether the journal beside a file says that the file was empty before.
+///
+/// Nothing can have been acknowledged then: the folder was not synced since, by which the journal
+/// would be gone for good.
+fn undoes_all(place: &Place) -> bool {
+    const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+    let Place::File(path) = place else { return false };
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    let mut header = [0; 20];
+    let read = std::fs::File::open(beside(&path, "-journal"))
+        .and_then(|mut journal| journal.read_exact(&mut header));
+    // https://sqlite.org/fileformat2.html#the_rollback_journal: at 16 the pages of before.
+    read.is_ok() && header[..8] == MAGIC && header[16..] == [0; 4]
 }
 
 /// A log that cannot be read without writing beside it has a way out, which the message names.

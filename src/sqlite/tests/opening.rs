@@ -27,6 +27,29 @@ fn journal(pages_before: u32) -> Vec<u8> {
     journal
 }
 
+/// After a sync that failed while the file was made, the unlinking of the journal may be lost,
+/// and what was written later not.
+#[test]
+fn what_a_very_first_transaction_has_written_counts_for_nothing_however_much_it_is() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("events.db");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute_batch("CREATE TABLE a (b); CREATE TABLE c (d)").unwrap();
+    database.close().unwrap();
+    assert!(std::fs::metadata(&path).unwrap().len() > 4096);
+    let beside = folder.path().join("events.db-journal");
+    // Of a transaction on a file that had something, it is somebody's who writes there.
+    std::fs::write(&beside, journal(1)).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let refused = SqliteStore::open(Place::File(path.clone()), &Options::default());
+    assert_eq!(refused.map(drop).unwrap_err().status, crate::Status::ReadOnly);
+    assert_eq!((std::fs::read(&path).unwrap(), beside.exists()), (before, true));
+
+    std::fs::write(&beside, journal(0)).unwrap();
+    let store = open(path);
+    assert_eq!(append(&store, vec![event("T", &[])], None), Ok(1));
+}
+
 /// A copy of a store's file and its log, as a kill would leave them.
 fn copy(from: &Fixture, to: &Path) {
     for end in ["", "-wal"] {
