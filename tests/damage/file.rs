@@ -1,0 +1,175 @@
+//! A store with a bit of everything in it, as bytes.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::client::{Store, Stored};
+use crate::random::Random;
+
+/// The files of a store. An empty one is none.
+#[derive(Debug, Clone, Default)]
+pub struct Files {
+    pub database: Vec<u8>,
+    pub log: Vec<u8>,
+    pub shared: Vec<u8>,
+}
+
+impl Files {
+    fn read(path: &Path) -> Files {
+        let log = std::fs::read(format!("{}-wal", path.display())).unwrap_or_default();
+        Files { database: std::fs::read(path).unwrap(), log, shared: Vec::new() }
+    }
+
+    /// Writes them, as the store at `path`.
+    pub fn write(&self, path: &Path) {
+        std::fs::write(path, &self.database).unwrap();
+        for (end, bytes) in [("-wal", &self.log), ("-shm", &self.shared)] {
+            if !bytes.is_empty() {
+                std::fs::write(format!("{}{end}", path.display()), bytes).unwrap();
+            }
+        }
+    }
+}
+
+/// A store, and what is known of it.
+#[derive(Debug)]
+pub struct Original {
+    pub name: &'static str,
+    pub files: Files,
+    /// Its log, as it was some appends before.
+    pub older_log: Vec<u8>,
+    /// The text of each event, as a read gives it.
+    pub texts: Vec<String>,
+    pub events: Vec<Stored>,
+    /// An append with ids, and the position of its last event.
+    pub repeatable: Vec<(String, i64)>,
+}
+
+/// In memory, where the system has that: nothing here is about what is on a disk.
+pub fn folder() -> TempDir {
+    let shm = Path::new("/dev/shm");
+    if shm.is_dir() { TempDir::new_in(shm) } else { TempDir::new() }.unwrap()
+}
+
+/// An append of events of all shapes.
+fn request(number: u64, random: &mut Random) -> String {
+    let with_ids = random.one_in(3);
+    let events = (0..1 + random.below(5)).map(|index| {
+        let kind = random.below(4);
+        let mut tags = vec![format!("append:{number}"), format!("shard:{}", random.below(7))];
+        if random.one_in(10) {
+            tags.extend((0..40).map(|tag| format!("many:{}-{tag}", number % 5)));
+        }
+        if random.one_in(8) {
+            tags.clear();
+        }
+        let size = match random.below(20) {
+            0 => 70_000,
+            1 | 2 => 5_000,
+            other => other * 20,
+        };
+        let data = format!(r#"{{"n" :{number}, "pad":"{}"}}"#, "ü".repeat(size as usize / 2));
+        let id = if with_ids { format!(r#","id":"{number}-{index}""#) } else { String::new() };
+        let metadata = if random.one_in(4) { r#","metadata":{ "by":"me" }"# } else { "" };
+        let tags = tags.iter().map(|tag| format!("\"{tag}\"")).collect::<Vec<_>>().join(",");
+        format!(r#"{{"type":"Kind{kind}","tags":[{tags}],"data":{data}{id}{metadata}}}"#)
+    });
+    format!(r#"{{"events":[{}]}}"#, events.collect::<Vec<_>>().join(","))
+}
+
+impl Original {
+    /// After a clean close: no log, and the index covers everything.
+    pub fn closed() -> Original {
+        make("closed", 7, true)
+    }
+
+    /// As a kill leaves it: with a log, and events that are in no segment yet.
+    pub fn killed() -> Original {
+        make("killed", 7, false)
+    }
+
+    /// Another store, of other events, with a log.
+    pub fn other() -> Original {
+        make("other", 8, false)
+    }
+}
+
+fn make(name: &'static str, seed: u64, closes: bool) -> Original {
+    let mut random = Random::new(seed);
+    let folder = folder();
+    let path = folder.path().join("x.db");
+    let mut repeatable = Vec::new();
+    let mut older_log = Vec::new();
+    let mut append = |store: &Store, number: u64, random: &mut Random| {
+        let request = request(number, random);
+        let last = store.append(&request).unwrap();
+        if request.contains(r#""id""#) {
+            repeatable.push((request, last));
+        }
+    };
+    let store = Store::open(&path).unwrap();
+    for number in 0..60 {
+        append(&store, number, &mut random);
+        if number == 30 {
+            older_log = Files::read(&path).log;
+        }
+    }
+    // What a closing merges is one segment; those that come now are more.
+    drop(store);
+    let store = Store::open(&path).unwrap();
+    for number in 100..140 {
+        append(&store, number, &mut random);
+    }
+    let text = store.read_text("").unwrap();
+    let read = store.read("").unwrap();
+    let files = if closes {
+        drop(store);
+        Files::read(&path)
+    } else {
+        wait_for_quiet(&path);
+        for number in 200..206 {
+            append(&store, number, &mut random);
+        }
+        let files = Files::read(&path);
+        return finish(name, files, older_log, &store, repeatable);
+    };
+    assert!(text.ends_with('}') && !read.events.is_empty());
+    let again = folder.path().join("again.db");
+    files.write(&again);
+    let store = Store::open(&again).unwrap();
+    finish(name, files, older_log, &store, repeatable)
+}
+
+/// Waits until maintenance has nothing to do: until the files no longer change.
+fn wait_for_quiet(path: &Path) {
+    let mut last = Vec::new();
+    loop {
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        let files = Files::read(path);
+        let now = [files.database, files.log].concat();
+        if now == last {
+            return;
+        }
+        last = now;
+    }
+}
+
+fn finish(
+    name: &'static str,
+    files: Files,
+    older_log: Vec<u8>,
+    store: &Store,
+    repeatable: Vec<(String, i64)>,
+) -> Original {
+    let events = store.read("").unwrap().events;
+    let texts = (1..=events.len())
+        .map(|position| {
+            let after = position - 1;
+            let text = store.read_text(&format!(r#"{{"after":{after},"limit":1}}"#)).unwrap();
+            let text = text.strip_prefix(r#"{"events":["#).unwrap();
+            text.strip_suffix(&format!(r#"],"position":{position}}}"#)).unwrap().to_owned()
+        })
+        .collect();
+    Original { name, files, older_log, texts, events, repeatable }
+}
