@@ -1,6 +1,6 @@
 # The short names of what is done most. CMakePresets.json and CMakeLists.txt do the work.
 
-.PHONY: bench demo docs install test test-long
+.PHONY: bench demo docs fuzz install test test-long
 .SILENT:
 
 # What to run and for how long: make bench BENCH=--quick; BENCH=--help tells the rest.
@@ -19,6 +19,12 @@ docs:
 	PATH="$$PATH:target/tools/bin" mdbook build docs
 	doxygen docs/Doxyfile
 	echo "open build/docs/index.html"
+
+# Looks for inputs that break something, for ten minutes or FUZZ_SECONDS in all.
+fuzz: FUZZ_SECONDS ?= 600
+fuzz:
+	./bootstrap fuzz
+	fuzz/run $(FUZZ_SECONDS)
 
 # make install PREFIX=/usr DESTDIR=...
 install: PREFIX ?= /usr/local

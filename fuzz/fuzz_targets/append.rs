@@ -1,0 +1,5 @@
+//! Append requests.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| dcb_fuzz::append(input));

@@ -1,0 +1,5 @@
+//! The options of an opening.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| dcb_fuzz::options(input));
