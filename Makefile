@@ -1,6 +1,6 @@
 # The short names of what is done most. CMakePresets.json and CMakeLists.txt do the work.
 
-.PHONY: bench demo docs fuzz install test test-long
+.PHONY: bench demo docs fuzz install soak test test-long
 .SILENT:
 
 # What to run and for how long: make bench BENCH=--quick; BENCH=--help tells the rest.
@@ -25,6 +25,12 @@ fuzz: FUZZ_SECONDS ?= 600
 fuzz:
 	./bootstrap fuzz
 	fuzz/run $(FUZZ_SECONDS)
+
+# Load, for an hour or SOAK_MINUTES: what creeps up fails it.
+soak: SOAK_MINUTES ?= 60
+soak:
+	./bootstrap
+	SOAK_MINUTES=$(SOAK_MINUTES) cargo test --release --test soak nothing_creeps -- --nocapture
 
 # make install PREFIX=/usr DESTDIR=...
 install: PREFIX ?= /usr/local

@@ -1,0 +1,146 @@
+//! What one process does: it appends, reads and follows, in a thread each, and opens the store
+//! anew now and then.
+
+use std::io::BufRead as _;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED, DCB_TIMEOUT};
+
+use crate::client::{Answer, Failure, Store};
+use crate::random::Random;
+use crate::table::Latencies;
+
+/// Between two appends, and between two reads, of a process.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How long a store stays open.
+const OPEN: Duration = Duration::from_secs(20);
+const ENTITIES: u64 = 2_000;
+
+#[derive(Default)]
+struct Told {
+    appends: Mutex<Latencies>,
+    reads: Mutex<Latencies>,
+}
+
+fn timed<T>(latencies: &Mutex<Latencies>, call: impl FnOnce() -> T) -> T {
+    let begin = Instant::now();
+    let value = call();
+    latencies.lock().unwrap().note(begin.elapsed());
+    value
+}
+
+/// Works until the end of the input; tells of it when it is asked.
+pub fn work(path: &Path, number: u64) {
+    let (told, ended) = (Told::default(), AtomicBool::new(false));
+    let (told, ended) = (&told, &ended);
+    let next = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for _ in std::io::stdin().lock().lines() {
+                let appends = std::mem::take(&mut *told.appends.lock().unwrap());
+                let reads = std::mem::take(&mut *told.reads.lock().unwrap());
+                println!("told {} | {}", appends.to_text(), reads.to_text());
+            }
+            ended.store(true, Relaxed);
+        });
+        while !ended.load(Relaxed) {
+            let store = loop {
+                match Store::open(path) {
+                    Err(failure) if failure.status == DCB_BUSY => {}
+                    other => break other.expect("a store"),
+                }
+            };
+            let until = Instant::now() + OPEN;
+            let goes_on = || !ended.load(Relaxed) && Instant::now() < until;
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while goes_on() {
+                        append(&store, told, number, next.fetch_add(1, Relaxed));
+                        std::thread::sleep(PAUSE);
+                    }
+                });
+                scope.spawn(|| {
+                    let mut random = Random::new(Random::seed_of_this_run());
+                    while goes_on() {
+                        read(&store, told, &mut random);
+                        std::thread::sleep(PAUSE);
+                    }
+                });
+                scope.spawn(|| {
+                    let mut seen = store.head().expect("the head");
+                    while goes_on() {
+                        seen = follow(&store, seen);
+                    }
+                });
+            });
+        }
+    });
+}
+
+/// One append: mostly an event or two, on condition; now and then many, or large ones.
+fn append(store: &Store, told: &Told, process: u64, number: u64) {
+    let mut random = Random::new(process << 40 ^ number);
+    let count = match random.below(500) {
+        0 => 2_000,
+        1..=20 => 30,
+        _ => 1 + random.below(2),
+    };
+    let size = if random.one_in(200) { 50_000 } else { 100 + random.below(200) };
+    let entity = random.below(ENTITIES);
+    let events = (0..count).map(|index| {
+        let (other, data) = (random.below(ENTITIES), "x".repeat(size as usize / count as usize + 40));
+        format!(
+            r#"{{"type":"Kind{}","tags":["entity:{entity}","other:{other}"],"data":"{data}","id":"{process}-{number}-{index}"}}"#,
+            index % 5
+        )
+    });
+    let events = events.collect::<Vec<_>>().join(",");
+    let query = format!(r#"{{"items":[{{"tags":["entity:{entity}"]}}]}}"#);
+    let asked = store.read(&format!(r#"{{"query":{query},"backwards":true,"limit":1}}"#));
+    let after = asked.expect("a read").position;
+    let condition = format!(r#"{{"failIfEventsMatch":{query},"after":{after}}}"#);
+    let request = format!(r#"{{"events":[{events}],"condition":{condition}}}"#);
+    let answer = timed(&told.appends, || store.append(&request));
+    expect(answer, &[DCB_CONDITION_FAILED, DCB_BUSY]);
+    if number % 100 == 7 {
+        // Once more, as somebody does who lost the answer.
+        expect(store.append(&request), &[DCB_CONDITION_FAILED, DCB_BUSY]);
+    }
+}
+
+fn read(store: &Store, told: &Told, random: &mut Random) {
+    let entity = random.below(ENTITIES);
+    let request = match random.below(10) {
+        0 => r#"{"backwards":true,"limit":20}"#.to_owned(),
+        1 => format!(
+            r#"{{"query":{{"items":[{{"types":["Kind1"],"tags":["entity:{entity}","other:{}"]}}]}}}}"#,
+            random.below(ENTITIES)
+        ),
+        _ => format!(
+            r#"{{"query":{{"items":[{{"tags":["entity:{entity}"]}}]}},"backwards":true,"limit":50}}"#
+        ),
+    };
+    timed(&told.reads, || store.read(&request)).expect("a read");
+}
+
+/// Reads what has come, and gives up to where.
+fn follow(store: &Store, seen: i64) -> i64 {
+    if expect(store.wait(seen, 200), &[DCB_TIMEOUT]).is_none() {
+        return seen;
+    }
+    let read = store.read(&format!(r#"{{"after":{seen}}}"#)).expect("a read");
+    let positions: Vec<i64> = read.positions();
+    assert!(positions.iter().copied().eq(seen + 1..=read.position), "a hole above {seen}");
+    read.position
+}
+
+fn expect<T>(answer: Answer<T>, allowed: &[i32]) -> Option<T> {
+    match answer {
+        Ok(value) => Some(value),
+        Err(Failure { status, .. }) if allowed.contains(&status) => None,
+        Err(failure) => panic!("{failure}"),
+    }
+}
