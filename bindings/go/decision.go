@@ -78,23 +78,40 @@ type decision struct {
 	retry            RetryPolicy
 }
 
-func (d *decision) run(ctx context.Context, decide func([]SequencedEvent) ([]Event, error)) error {
+func (d *decision) run(ctx context.Context, decide func([]SequencedEvent) ([]Event, error)) (err error) {
+	observer := d.observer()
+	observed := observe(ctx, observer, OperationDecide)
+	ctx = observed.ctx
+	outcome := Operation{}
+	defer func() {
+		outcome.Err = err
+		observed.tell(outcome)
+	}()
 	policy := d.retry.withDefaults()
 	for attempt := 1; ; attempt++ {
+		outcome.Attempt = attempt
 		read, position, err := d.read(ctx)
 		if err != nil {
 			return err
 		}
 		decided, err := decide(read)
 		if err != nil || len(decided) == 0 {
+			outcome.Refused = err != nil
 			return err
 		}
 		err = d.store.Append(ctx, decided, AppendCondition{FailIfEventsMatch: d.condition, After: position})
+		if err == nil {
+			outcome.Events = len(decided)
+		}
 		if !errors.Is(err, ErrAppendConditionFailed) || attempt >= policy.Attempts {
 			return err
 		}
 		pause := policy.pause(attempt)
-		d.observe(ctx, attempt, pause, err)
+		if observer != nil {
+			observer.Observe(ctx, Operation{
+				Kind: OperationRetry, Start: time.Now(), Duration: pause, Attempt: attempt, Err: err,
+			})
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -113,21 +130,10 @@ func (d *decision) read(ctx context.Context) ([]SequencedEvent, int64, error) {
 	return d.store.Read(ctx, d.query)
 }
 
-func (d *decision) observe(ctx context.Context, attempt int, pause time.Duration, err error) {
-	observed, ok := d.store.(interface{ observing() Observer })
-	if !ok {
-		return
+// observer is who is told of the store's operations, nil for nobody.
+func (d *decision) observer() Observer {
+	if observed, ok := d.store.(interface{ observing() Observer }); ok {
+		return observed.observing()
 	}
-	if observer := observed.observing(); observer != nil {
-		observer.Observe(ctx, Operation{
-			Kind: OperationRetry, Start: time.Now(), Duration: pause, Attempt: attempt, Err: err,
-		})
-	}
-}
-
-func (s *Store) observing() Observer {
-	if s == nil {
-		return nil
-	}
-	return s.observer
+	return nil
 }

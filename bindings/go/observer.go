@@ -14,6 +14,16 @@ type Observer interface {
 	Observe(ctx context.Context, operation Operation)
 }
 
+// StartObserver is an [Observer] that is told when an operation begins, too, as tracing needs it.
+type StartObserver interface {
+	Observer
+
+	// ObserveStart is called before an append, a read, a wait or a decision. The context that it
+	// returns, ctx or one derived from it, is the operation's: Observe gets it, and so do the
+	// operations within this one, which are those of a decision.
+	ObserveStart(ctx context.Context, kind OperationKind) context.Context
+}
+
 // OperationKind says what an [Operation] did.
 type OperationKind string
 
@@ -22,6 +32,9 @@ const (
 	OperationAppend OperationKind = "append"
 	OperationRead   OperationKind = "read"
 	OperationWait   OperationKind = "wait"
+	// OperationDecide is a decision of a [CommandHandler] or of [Decide], its retries included. The
+	// reads and appends within it are told of as well.
+	OperationDecide OperationKind = "decide"
 	// OperationRetry is a decision that is about to be made again, after a failed condition.
 	OperationRetry OperationKind = "retry"
 )
@@ -33,15 +46,27 @@ type Operation struct {
 	// time in the loop over [Store.Events] included. Of a retry, Duration is the pause before it.
 	Start    time.Time
 	Duration time.Duration
-	// Events is how many events were appended or read.
+	// Events is how many events were appended or read; of a decision, how many it appended.
 	Events int
 	// Position is that of the last event appended, the position of a read that came to its
-	// end, or the head that a wait found; 0 where it failed.
+	// end, or the head that a wait found; 0 where it failed, and of a decision.
 	Position int64
-	// Attempt counts, for a retry, the attempts made so far.
+	// Attempt counts, for a retry and a decision, the attempts made so far.
 	Attempt int
 	// Err is why it failed, or nil.
 	Err error
+	// Refused tells that Err is what the caller's own function decided: no failure of the store.
+	Refused bool
+}
+
+// Failed tells whether the store failed: not by a failed condition, which is an expected outcome,
+// nor by the end of ctx, the operation's context, nor where the decision was a refusal.
+func (o Operation) Failed(ctx context.Context) bool {
+	if o.Err == nil || o.Refused || errors.Is(o.Err, ErrAppendConditionFailed) {
+		return false
+	}
+	ended := ctx.Err()
+	return ended == nil || !errors.Is(o.Err, ended)
 }
 
 // Observers is an observer that tells each of several.
@@ -51,14 +76,58 @@ func Observers(observers ...Observer) Observer {
 
 type observerList []Observer
 
+func (l observerList) ObserveStart(ctx context.Context, kind OperationKind) context.Context {
+	for _, observer := range l {
+		ctx = observeStart(ctx, observer, kind)
+	}
+	return ctx
+}
+
 func (l observerList) Observe(ctx context.Context, operation Operation) {
 	for _, observer := range l {
 		observer.Observe(ctx, operation)
 	}
 }
 
-// SlogObserver logs operations: what succeeds, failed conditions and retries at debug level, what
-// fails otherwise at error level.
+// observeStart is the operation's context.
+func observeStart(ctx context.Context, observer Observer, kind OperationKind) context.Context {
+	if observer, ok := observer.(StartObserver); ok {
+		return observer.ObserveStart(ctx, kind)
+	}
+	return ctx
+}
+
+// observation is an operation under way, in the context that it has.
+type observation struct {
+	ctx      context.Context
+	observer Observer // nil: nobody is told
+	kind     OperationKind
+	start    time.Time
+}
+
+func observe(ctx context.Context, observer Observer, kind OperationKind) observation {
+	if observer == nil {
+		return observation{ctx: ctx}
+	}
+	start := time.Now()
+	return observation{observeStart(ctx, observer, kind), observer, kind, start}
+}
+
+func (o observation) end(events int, position int64, err error) {
+	o.tell(Operation{Events: events, Position: position, Err: err})
+}
+
+// tell tells the observer how the operation ended, and completes what it is told by the rest.
+func (o observation) tell(operation Operation) {
+	if o.observer == nil {
+		return
+	}
+	operation.Kind, operation.Start, operation.Duration = o.kind, o.start, time.Since(o.start)
+	o.observer.Observe(o.ctx, operation)
+}
+
+// SlogObserver logs operations: what succeeds, failed conditions, refusals and retries at debug
+// level, what fails otherwise at error level.
 func SlogObserver(logger *slog.Logger) Observer {
 	return slogObserver{logger}
 }
@@ -69,7 +138,7 @@ type slogObserver struct {
 
 func (o slogObserver) Observe(ctx context.Context, operation Operation) {
 	level := slog.LevelDebug
-	if operation.Err != nil && !expected(ctx, operation.Err) {
+	if operation.Failed(ctx) {
 		level = slog.LevelError
 	}
 	if !o.logger.Enabled(ctx, level) {
@@ -105,8 +174,11 @@ type Counters struct {
 
 // Observe counts one operation.
 func (c *Counters) Observe(ctx context.Context, operation Operation) {
-	if operation.Kind == OperationRetry {
+	switch operation.Kind {
+	case OperationRetry:
 		c.Retries.Add(1)
+		return
+	case OperationDecide: // the appends and reads in it are counted
 		return
 	}
 	if operation.Kind == OperationWait {
@@ -114,7 +186,7 @@ func (c *Counters) Observe(ctx context.Context, operation Operation) {
 		c.WaitNanoseconds.Add(int64(operation.Duration))
 	}
 	switch {
-	case operation.Err != nil && !expected(ctx, operation.Err):
+	case operation.Failed(ctx):
 		c.Failures.Add(1)
 	case operation.Kind == OperationAppend && operation.Err != nil:
 		if errors.Is(operation.Err, ErrAppendConditionFailed) {
@@ -127,11 +199,4 @@ func (c *Counters) Observe(ctx context.Context, operation Operation) {
 		c.Reads.Add(1)
 		c.EventsRead.Add(int64(operation.Events))
 	}
-}
-
-// expected tells the outcomes that are no failure of the store: a conflict, and an end that the
-// caller's context brought about.
-func expected(ctx context.Context, err error) bool {
-	ended := ctx.Err()
-	return errors.Is(err, ErrAppendConditionFailed) || ended != nil && errors.Is(err, ended)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -97,25 +98,165 @@ func TestObserver(t *testing.T) {
 	}
 }
 
-func TestObserverIsToldOfRetries(t *testing.T) {
+func TestObserverIsToldOfDecisions(t *testing.T) {
+	refusal := errors.New("refused")
+	for name, test := range map[string]struct {
+		rivals  int // appends of others that come in between
+		decided []Event
+		refusal error
+		policy  RetryPolicy
+		want    Operation
+		kinds   []OperationKind // in the order of their ends
+	}{
+		"appended": {
+			decided: []Event{{Type: "A"}, {Type: "A"}},
+			want:    Operation{Attempt: 1, Events: 2},
+			kinds:   []OperationKind{OperationRead, OperationAppend, OperationDecide},
+		},
+		"nothing to append": {
+			want:  Operation{Attempt: 1},
+			kinds: []OperationKind{OperationRead, OperationDecide},
+		},
+		"refused": {
+			refusal: refusal,
+			want:    Operation{Attempt: 1, Err: refusal, Refused: true},
+			kinds:   []OperationKind{OperationRead, OperationDecide},
+		},
+		"after a conflict": {
+			rivals:  1,
+			decided: []Event{{Type: "A"}},
+			want:    Operation{Attempt: 2, Events: 1},
+			kinds: []OperationKind{
+				OperationRead, OperationAppend, OperationRetry, OperationRead, OperationAppend, OperationDecide,
+			},
+		},
+		"given up": {
+			rivals:  1,
+			decided: []Event{{Type: "A"}},
+			policy:  RetryPolicy{Attempts: 1},
+			want:    Operation{Attempt: 1, Err: ErrAppendConditionFailed},
+			kinds:   []OperationKind{OperationRead, OperationAppend, OperationDecide},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var seen recorder
+			var counters Counters
+			store := mustOpen(t, "memory:", WithObserver(Observers(&seen, &counters)))
+			rivals := test.rivals
+			model := Projection[int]{Evolve: func(n int, _ SequencedEvent) int { return n + 1 }}
+			err := Decide(context.Background(), &MemoryStore{store}, model, func(int) ([]Event, error) {
+				for ; rivals > 0; rivals-- {
+					if _, err := store.h.append(context.Background(), []byte(`{"events":[{"type":"R"}]}`)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return test.decided, test.refusal
+			}, WithRetry(test.policy))
+			if !errors.Is(err, test.want.Err) {
+				t.Errorf("it returned %v", err)
+			}
+			for i, got := range seen.operations {
+				if i >= len(test.kinds) || got.Kind != test.kinds[i] {
+					t.Fatalf("operation %d is %+v", i, got)
+				}
+				if got.Start.IsZero() || got.Duration < 0 {
+					t.Errorf("operation %d began %v and took %v", i, got.Start, got.Duration)
+				}
+				switch got.Kind {
+				case OperationRetry:
+					if got.Attempt != 1 || got.Duration <= 0 || !errors.Is(got.Err, ErrAppendConditionFailed) {
+						t.Errorf("got %+v", got)
+					}
+				case OperationDecide:
+					if !errors.Is(got.Err, test.want.Err) || got.Failed(context.Background()) {
+						t.Errorf("the error is %v", got.Err)
+					}
+					want := test.want
+					want.Kind, want.Start, want.Duration, want.Err = got.Kind, got.Start, got.Duration, got.Err
+					if got != want {
+						t.Errorf("got %+v, want %+v", got, want)
+					}
+				}
+			}
+			if len(seen.operations) != len(test.kinds) {
+				t.Errorf("%d operations, want %d", len(seen.operations), len(test.kinds))
+			}
+			retries := int64(max(0, test.want.Attempt-1))
+			if counters.Retries.Load() != retries || counters.Conflicts.Load() != int64(test.rivals) || counters.Failures.Load() != 0 {
+				t.Errorf("%d retries, %d conflicts, %d failures",
+					counters.Retries.Load(), counters.Conflicts.Load(), counters.Failures.Load())
+			}
+		})
+	}
+}
+
+func TestADecisionThatTheStoreFails(t *testing.T) {
 	var seen recorder
 	var counters Counters
 	store := mustOpen(t, "memory:", WithObserver(Observers(&seen, &counters)))
-	first := true
-	model := Projection[int]{Evolve: func(n int, _ SequencedEvent) int { return n + 1 }}
-	err := Decide(context.Background(), &MemoryStore{store}, model, func(int) ([]Event, error) {
-		if first {
-			first = false
-			mustAppend(t, store, Event{Type: "rival"})
-		}
-		return []Event{{Type: "A"}}, nil
+	err := Decide(context.Background(), store, Projection[int]{}, func(int) ([]Event, error) {
+		return []Event{{Type: ""}}, nil
 	})
-	if err != nil || counters.Retries.Load() != 1 || counters.Conflicts.Load() != 1 {
-		t.Errorf("%d retries, %d conflicts, %v", counters.Retries.Load(), counters.Conflicts.Load(), err)
+	last := seen.operations[len(seen.operations)-1]
+	if !errors.Is(err, ErrInvalidArgument) || last.Kind != OperationDecide || last.Err != err || !last.Failed(context.Background()) {
+		t.Errorf("%v, and the observer was told %+v", err, last)
 	}
-	for _, got := range seen.operations {
-		if got.Kind == OperationRetry && (got.Attempt != 1 || got.Duration <= 0 || !errors.Is(got.Err, ErrAppendConditionFailed)) {
-			t.Errorf("got %+v", got)
-		}
+	if counters.Failures.Load() != 1 {
+		t.Errorf("%d failures, want that of the append alone", counters.Failures.Load())
+	}
+}
+
+// nesting notes within which operations each one is.
+type nesting struct {
+	recorder
+	within []string
+}
+
+type nestingKey struct{}
+
+func (n *nesting) ObserveStart(ctx context.Context, kind OperationKind) context.Context {
+	outer, _ := ctx.Value(nestingKey{}).(string)
+	return context.WithValue(ctx, nestingKey{}, outer+"/"+string(kind))
+}
+
+func (n *nesting) Observe(ctx context.Context, operation Operation) {
+	n.recorder.Observe(ctx, operation)
+	path, _ := ctx.Value(nestingKey{}).(string)
+	n.within = append(n.within, path)
+}
+
+func TestStartObserver(t *testing.T) {
+	ctx := context.WithValue(context.Background(), nestingKey{}, "caller")
+	var seen nesting
+	store := mustOpen(t, "memory:", WithObserver(Observers(&Counters{}, &seen)))
+	first := true
+	handler := CommandHandler[int, string]{
+		Store: store,
+		Decider: Decider[int, string]{
+			Query:  func(string) Query { return QueryAll() },
+			Evolve: func(n int, _ SequencedEvent) int { return n + 1 },
+			Decide: func(int, string) ([]Event, error) {
+				if first {
+					first = false
+					mustAppend(t, store, Event{Type: "rival"})
+				}
+				return []Event{{Type: "A"}}, nil
+			},
+		},
+	}
+	if err := handler.Handle(ctx, ""); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithTimeout(ctx, time.Millisecond)
+	defer cancel()
+	if _, err := store.Wait(ended, 2); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the wait ended with %v", err)
+	}
+	want := []string{
+		"caller/decide/read", "/append", "caller/decide/append", "caller/decide", "caller/decide/read",
+		"caller/decide/append", "caller/decide", "caller/wait",
+	}
+	if !slices.Equal(seen.within, want) {
+		t.Errorf("got %q, want %q", seen.within, want)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"iter"
 	"runtime"
-	"time"
 )
 
 // EventStore is a store of events with append conditions. [Store], [MemoryStore] and
@@ -121,7 +120,7 @@ func (s *Store) AppendEvents(ctx context.Context, events []Event, conditions ...
 		return Appended{}, err
 	}
 	observed := s.observe(ctx, OperationAppend)
-	last, err := s.handle().append(ctx, request)
+	last, err := s.handle().append(observed.ctx, request)
 	runtime.KeepAlive(s)
 	if err != nil {
 		observed.end(0, 0, err)
@@ -213,7 +212,7 @@ func (s *Store) read(
 	observed := s.observe(ctx, OperationRead)
 	taken := 0
 	defer func() { observed.end(taken, position, err) }()
-	c, err := s.handle().openCursor(ctx, request, patience)
+	c, err := s.handle().openCursor(observed.ctx, request, patience)
 	if err != nil {
 		return 0, err
 	}
@@ -296,28 +295,16 @@ func (s *Store) decode(raw *RawEvent) (SequencedEvent, error) {
 	return event, nil
 }
 
-// observation is an operation under way; the zero observation is one that nobody is told of.
-type observation struct {
-	observer Observer
-	ctx      context.Context
-	kind     OperationKind
-	start    time.Time
+// observing is who is told of the store's operations, nil for nobody.
+func (s *Store) observing() Observer {
+	if s == nil {
+		return nil
+	}
+	return s.observer
 }
 
 func (s *Store) observe(ctx context.Context, kind OperationKind) observation {
-	if s == nil || s.observer == nil {
-		return observation{}
-	}
-	return observation{s.observer, ctx, kind, time.Now()}
-}
-
-func (o observation) end(events int, position int64, err error) {
-	if o.observer != nil {
-		o.observer.Observe(o.ctx, Operation{
-			Kind: o.kind, Start: o.start, Duration: time.Since(o.start),
-			Events: events, Position: position, Err: err,
-		})
-	}
+	return observe(ctx, s.observing(), kind)
 }
 
 func (s *Store) generic(data json.RawMessage) (any, error) {

@@ -23,7 +23,7 @@ func (s *Store) Wait(ctx context.Context, after int64) (int64, error) {
 func (s *Store) await(ctx context.Context, after int64) (int64, error) {
 	defer runtime.KeepAlive(s)
 	observed := s.observe(ctx, OperationWait)
-	head, err := s.h.await(ctx, after)
+	head, err := s.h.await(observed.ctx, after)
 	observed.end(0, head, err)
 	return head, err
 }
