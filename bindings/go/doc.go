@@ -76,6 +76,16 @@ the way. Where a context ends a call, the error is the context's too.
 After [ErrIO], [ErrUnavailable] and [ErrInternal] the outcome of an append is unknown. Who gives
 events an ID can append them again: what is stored already is not stored twice.
 
+# Observing
+
+[WithObserver] tells an [Observer] of every append, read, wait, decision and retry. [SlogObserver]
+logs them, [Counters] counts them, and the module oteldcb beside this package makes traces and
+metrics of OpenTelemetry of them:
+
+	go get github.com/libdcb/libdcb/bindings/go/oteldcb
+
+	store, err := dcb.Open("sqlite:courses.db", dcb.WithObserver(oteldcb.NewObserver()))
+
 # Linking
 
 The package calls libdcb through cgo, and finds it by pkg-config. With the build tag dcb_static the
