@@ -71,14 +71,13 @@ impl<'a> Bytes<'a> {
     fn append(&mut self) -> String {
         let shape = self.next();
         // Now and then as many as make a segment of the index.
-        let count = if shape % 16 == 0 { 40 } else { 1 + shape % 3 };
+        let count = if shape.is_multiple_of(16) { 40 } else { 1 + shape % 3 };
         let first_id = if shape >= 160 { Some(self.below(32)) } else { None };
         let (start, step) = (self.next(), self.next());
         let events = (0..count).map(|index| {
-            let mut of = Bytes(&[]);
             let bytes = [start, start + index * step, start * index + step, index ^ step];
             let bytes = bytes.map(|byte| byte as u8);
-            std::mem::swap(&mut of.0, &mut &bytes[..]);
+            let mut of = Bytes(&bytes);
             let (name, tags) = (TYPES[of.below(TYPES.len())], of.tags());
             let data = match DATA[of.below(DATA.len())] {
                 "LONG" => format!("\"{}\"", "long".repeat(1_500)),
@@ -364,7 +363,7 @@ impl Play {
         }
         let file = self.subjects.pop().expect("three");
         let Subject { uri, store, again, _folder, .. } = file;
-        let first = bytes.next() % 2 == 0;
+        let first = bytes.next().is_multiple_of(2);
         if first {
             drop(store);
             drop(again);

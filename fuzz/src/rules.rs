@@ -88,8 +88,8 @@ pub fn read(bytes: &[u8]) -> Result<Read, Faults> {
             match key {
                 "query" => read.query = faults.query(value),
                 "after" => read.after = faults.after(value),
-                "before" => read.before = faults.from_zero(value),
-                "limit" => read.limit = faults.from_zero(value),
+                "before" => read.before = faults.natural(value),
+                "limit" => read.limit = faults.natural(value),
                 _ => read.backwards = faults.boolean(value),
             }
         }
@@ -177,7 +177,7 @@ impl Faults {
         after.max(0)
     }
 
-    fn from_zero(&mut self, json: &Json<'_>) -> Option<i64> {
+    fn natural(&mut self, json: &Json<'_>) -> Option<i64> {
         let value = self.optional_integer(json);
         self.invalid |= value.is_some_and(|value| value < 0);
         value
