@@ -243,6 +243,10 @@ fn begin_immediate(connection: &dyn Database, patience: &Patience) -> Result<()>
 }
 
 fn try_begin_immediate(connection: &dyn Database) -> Result<()> {
+    // An earlier one that could not be undone: even that takes memory.
+    if !connection.is_autocommit() {
+        connection.run("ROLLBACK", &[])?;
+    }
     connection.run("BEGIN IMMEDIATE", &[]).map(drop)
 }
 
@@ -254,7 +258,7 @@ pub fn commit(connection: &dyn Database) -> Result<()> {
 /// Undoes the transaction, if one is open.
 pub fn rollback(connection: &dyn Database) {
     if !connection.is_autocommit() {
-        // If this fails, the next look at autocommit tells.
+        // If this fails, whoever begins the next one does it.
         let _ = connection.run("ROLLBACK", &[]);
     }
 }

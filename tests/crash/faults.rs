@@ -42,7 +42,7 @@ const WRITER: u64 = 1;
 pub const ENDED: &str = "open it again";
 
 /// One run with one fault.
-struct Run<'a> {
+pub struct Run<'a> {
     path: &'a Path,
     /// It is reading that fails, and with EIO.
     unreadable: bool,
@@ -56,7 +56,20 @@ struct Run<'a> {
     wrong: Option<String>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    /// On a store that does not exist yet.
+    pub fn new(path: &'a Path) -> Self {
+        Run {
+            path,
+            unreadable: false,
+            known: Known::default(),
+            absent: Vec::new(),
+            next: 0,
+            ended: false,
+            wrong: None,
+        }
+    }
+
     fn judge(&mut self, what: &str, status: dcb_status, failure: &Failure) {
         let fits = [DCB_IO, DCB_FULL, DCB_NO_MEMORY, DCB_READ_ONLY];
         // SQLite takes a disk that cannot be read for a file that is damaged.
@@ -100,7 +113,7 @@ impl Run<'_> {
     }
 
     /// What a user does, with a fault somewhere.
-    fn use_store(&mut self) -> Option<Store> {
+    pub fn use_store(&mut self) -> Option<Store> {
         let store = self.open();
         if let Some(store) = &store {
             for _ in 0..10 {
@@ -130,7 +143,7 @@ impl Run<'_> {
     }
 
     /// Nothing fails any more.
-    fn recover(&mut self, store: Option<Store>, random: &mut Random) -> Result<(), String> {
+    pub fn recover(&mut self, store: Option<Store>, random: &mut Random) -> Result<(), String> {
         if let Some(wrong) = self.wrong.take() {
             return Err(wrong);
         }
@@ -161,15 +174,8 @@ fn run(fault: Fault, random: &mut Random) -> Result<bool, String> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("x.db");
     disk::watch(folder.path());
-    let mut run = Run {
-        path: &path,
-        unreadable: fault.call == Call::Read && fault.errno == libc::EIO,
-        known: Known::default(),
-        absent: Vec::new(),
-        next: 0,
-        ended: false,
-        wrong: None,
-    };
+    let mut run = Run::new(&path);
+    run.unreadable = fault.call == Call::Read && fault.errno == libc::EIO;
     disk::fail(Some(fault));
     let store = run.use_store();
     let failed = disk::fail(None);

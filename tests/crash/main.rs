@@ -16,6 +16,7 @@ mod faults;
 mod histories;
 mod image;
 mod kills;
+mod memory;
 mod power;
 mod random;
 mod roles;

@@ -110,6 +110,7 @@ pub fn play() {
         "power" => crate::power::play(&part),
         "faults" => crate::faults::play(&part),
         "history" => crate::histories::play(&part),
+        "memory" => crate::memory::play(&part),
         "ruin" => crate::faults::ruin(&part),
         other => panic!("no such role: {other}"),
     }

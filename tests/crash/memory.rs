@@ -1,0 +1,117 @@
+//! Memory that SQLite is refused: one allocation and then another, once and for good.
+
+use std::ffi::{c_int, c_void};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
+
+use rusqlite::ffi;
+use tempfile::TempDir;
+
+use crate::disk;
+use crate::faults::Run;
+use crate::random::Random;
+use crate::roles::Part;
+use crate::times;
+
+type Malloc = unsafe extern "C" fn(c_int) -> *mut c_void;
+type Realloc = unsafe extern "C" fn(*mut c_void, c_int) -> *mut c_void;
+
+/// SQLite's own.
+static REAL: OnceLock<(Malloc, Realloc)> = OnceLock::new();
+/// Allocations until the one that is refused; below 0: it was. `i64::MAX`: none is.
+static LEFT: AtomicI64 = AtomicI64::new(i64::MAX);
+static FOR_GOOD: AtomicBool = AtomicBool::new(false);
+static REFUSED: AtomicU64 = AtomicU64::new(0);
+
+fn is_refused() -> bool {
+    let left = LEFT.fetch_sub(1, SeqCst);
+    let refused = left == 0 || left < 0 && FOR_GOOD.load(SeqCst);
+    REFUSED.fetch_add(refused.into(), SeqCst);
+    refused
+}
+
+fn real() -> (Malloc, Realloc) {
+    *REAL.get().expect("set before SQLite begins")
+}
+
+unsafe extern "C" fn malloc(size: c_int) -> *mut c_void {
+    if is_refused() {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: the caller's argument, passed on.
+    unsafe { real().0(size) }
+}
+
+unsafe extern "C" fn realloc(block: *mut c_void, size: c_int) -> *mut c_void {
+    if is_refused() {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: the caller's arguments, passed on.
+    unsafe { real().1(block, size) }
+}
+
+/// Comes between SQLite and its memory. Nothing of SQLite was used yet.
+fn intercept() {
+    // SAFETY: bytes of functions, absent until SQLite fills them.
+    let mut methods: ffi::sqlite3_mem_methods = unsafe { std::mem::zeroed() };
+    // SAFETY: SQLite is not initialized; it fills the struct, and later copies it.
+    unsafe {
+        assert_eq!(ffi::sqlite3_config(ffi::SQLITE_CONFIG_GETMALLOC, &raw mut methods), 0);
+        let _ = REAL.set((methods.xMalloc.expect("one"), methods.xRealloc.expect("one")));
+        methods.xMalloc = Some(malloc);
+        methods.xRealloc = Some(realloc);
+        assert_eq!(ffi::sqlite3_config(ffi::SQLITE_CONFIG_MALLOC, &raw const methods), 0);
+    }
+}
+
+/// One run, in which the `nth` allocation is refused. Gives how many there were.
+fn run(nth: i64, for_good: bool, random: &mut Random) -> Result<i64, String> {
+    let folder = TempDir::new().unwrap();
+    disk::watch(folder.path());
+    let path = folder.path().join("x.db");
+    let mut run = Run::new(&path);
+    FOR_GOOD.store(for_good, SeqCst);
+    LEFT.store(nth, SeqCst);
+    let store = run.use_store();
+    let left = LEFT.swap(i64::MAX, SeqCst);
+    run.recover(store, random)?;
+    Ok(nth - left)
+}
+
+/// The part of a process.
+pub fn play(part: &Part) {
+    intercept();
+    let mut random = Random::new(part.writer);
+    let mut outcome = String::new();
+    let all = run(1 << 40, false, &mut random).expect("nothing is refused");
+    let runs = times(80, 8_000);
+    for for_good in [false, true] {
+        for number in 0..runs as i64 {
+            // The first ones open and create; spread over all that follows.
+            let nth = number * all / runs as i64 + random.below(all as u64 / runs + 1) as i64;
+            if let Err(wrong) = run(nth, for_good, &mut random) {
+                outcome =
+                    format!("wrong: allocation {nth} of {all}, for good: {for_good}: {wrong}");
+                std::fs::write(&part.witness, outcome).unwrap();
+                return;
+            }
+        }
+    }
+    outcome += &format!("{} refused in all, of {all} in each run", REFUSED.load(SeqCst));
+    std::fs::write(&part.witness, outcome).unwrap();
+}
+
+#[test]
+fn whatever_memory_is_refused_nothing_is_lost_and_the_store_works_again() {
+    let folder = TempDir::new().unwrap();
+    let part = Part {
+        role: "memory".into(),
+        witness: folder.path().join("outcome"),
+        writer: Random::seed_of_this_run(),
+        ..Part::default()
+    };
+    let status = part.start().wait().unwrap();
+    let outcome = std::fs::read_to_string(&part.witness).unwrap_or_default();
+    println!("{outcome}");
+    assert!(status.success() && outcome.contains("refused"), "{status}: {outcome}");
+}
