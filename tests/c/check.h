@@ -68,6 +68,9 @@ _Noreturn void leave_child(void);
 /* Waits for the child, which has to have found nothing wrong. */
 void end_child(pid_t child);
 
+/* Has threads append and wait, and ends the program after so many milliseconds. */
+_Noreturn void exit_with_everything_open(const char *uri, int ms);
+
 /* The kind of store under test: `memory:`, `sqlite::memory:` or `sqlite:` (a file). */
 extern const char *store_kind;
 bool is_file_store(void);

@@ -4,7 +4,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 typedef struct {
     dcb_store *store;
@@ -191,7 +193,128 @@ static void a_cursor_moves_between_threads(void) {
     dcb_close(store);
 }
 
+static void *append_without_end(void *store) {
+    for (;;)
+        append_many(store, 50);
+    return NULL;
+}
+
+static void *wait_without_end(void *store) {
+    int64_t head;
+    dcb_wait(store, INT64_MAX, NULL, &head, NULL);
+    return NULL;
+}
+
+void exit_with_everything_open(const char *uri, int ms) {
+    pthread_t thread;
+    dcb_store *store = open_store(uri);
+    dcb_cursor *cursor = open_cursor(store, "{}");
+    CHECK(cursor != NULL);
+    CHECK_INT(pthread_create(&thread, NULL, wait_without_end, store), 0);
+    CHECK_INT(pthread_create(&thread, NULL, append_without_end, store), 0);
+    pause_ms(ms);
+    exit(0);
+}
+
+/* A program may end without closing anything, whatever its threads and the library's are doing. */
+static void a_process_may_exit_with_everything_open(void) {
+    if (is_instrumented())
+        SKIP("the instrumentation takes what is open for leaks");
+    for (int ms = 0; ms < 200; ms += 40) {
+        char uri[80], time[8];
+        snprintf(uri, sizeof uri, "%s", fresh_uri());
+        snprintf(time, sizeof time, "%d", ms);
+        pid_t child = begin_child();
+        if (child == 0) {
+            execl(program, program, "--exit", uri, time, (char *)NULL);
+            fail(__FILE__, __LINE__, "exec");
+        }
+        end_child(child);
+        /* Nobody is left who holds a lock. */
+        dcb_store *store = open_store(uri);
+        append_many(store, 1);
+        dcb_close(store);
+    }
+}
+
+static void *open_and_close(void *uri) {
+    for (int i = 0; i < 20; i++) {
+        dcb_store *store = open_store(uri);
+        append_many(store, 1);
+        dcb_close(store);
+    }
+    return NULL;
+}
+
+static void several_threads_open_and_close_at_once(void) {
+    enum { THREADS = 4 };
+    char uri[512];
+    snprintf(uri, sizeof uri, "%s", fresh_uri());
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++)
+        CHECK_INT(pthread_create(&threads[i], NULL, open_and_close, uri), 0);
+    for (int i = 0; i < THREADS; i++)
+        CHECK_INT(pthread_join(threads[i], NULL), 0);
+    dcb_store *store = open_store(uri);
+    CHECK_INT(head_of(store), is_file_store() ? 20 * THREADS : 0);
+    dcb_close(store);
+}
+
+/* What a caller holds, and ends. */
+typedef struct {
+    dcb_store *store;
+    dcb_cursor *cursor;
+    dcb_cancel *cancel;
+    dcb_buf result;
+} holding;
+
+static void end_one(holding *self, int which) {
+    switch (which) {
+    case 0:
+        dcb_close(self->store);
+        break;
+    case 1:
+        dcb_cursor_close(self->cursor);
+        break;
+    case 2:
+        dcb_cancel_trigger(self->cancel);
+        dcb_cancel_free(self->cancel);
+        break;
+    default:
+        dcb_buf_free(&self->result);
+        break;
+    }
+}
+
+static void what_a_caller_holds_ends_in_any_order(void) {
+    enum { HELD = 4 };
+    for (int order = 0; order < HELD * HELD * HELD * HELD; order++) {
+        int digits[HELD] = {order % 4, order / 4 % 4, order / 16 % 4, order / 64};
+        bool seen[HELD] = {false};
+        for (int i = 0; i < HELD; i++)
+            seen[digits[i]] = true;
+        if (!(seen[0] && seen[1] && seen[2] && seen[3]))
+            continue;
+        holding self = {fresh_store(), NULL, dcb_cancel_new(), {NULL, 0, 0}};
+        dcb_error err;
+        /* Enough that a file's store has something to write when it closes. */
+        append_many(self.store, 20);
+        self.cursor = open_cursor(self.store, "{}");
+        const dcb_event *events;
+        CHECK_INT(next_batch(self.cursor, 3, &events), 3);
+        CHECK_STATUS(try_read(self.store, "{}", &self.result, &err), DCB_OK);
+        dcb_call call = {sizeof call, 0, self.cancel};
+        int64_t head;
+        CHECK_STATUS(dcb_wait(self.store, 20, &call, &head, &err), DCB_TIMEOUT);
+        for (int i = 0; i < HELD; i++)
+            end_one(&self, digits[i]);
+    }
+}
+
 const test thread_tests[] = {
+    {"a_process_may_exit_with_everything_open", a_process_may_exit_with_everything_open},
+    {"several_threads_open_and_close_at_once", several_threads_open_and_close_at_once},
+    {"what_a_caller_holds_ends_in_any_order", what_a_caller_holds_ends_in_any_order},
     {"a_waiting_call_is_cancelled_from_another_thread",
      a_waiting_call_is_cancelled_from_another_thread},
     {"a_cancel_freed_during_a_call_ends_nothing", a_cancel_freed_during_a_call_ends_nothing},
