@@ -33,3 +33,33 @@ impl Condition {
         event.position > self.after && self.query.matches(event)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Status;
+    use crate::domain::{EventBuilder, EventType, Item};
+
+    #[test]
+    fn only_what_matches_above_after_makes_an_append_fail() {
+        let mut item = Item::new();
+        item.or_type(EventType::new("A").unwrap());
+        let condition = Condition::new(Query::of(vec![item]).unwrap(), 4).unwrap();
+        let fails_on = |event_type: &str, position| {
+            let event = EventBuilder::new(EventType::new(event_type).unwrap()).build();
+            condition.fails_on(&event.view(position, 0))
+        };
+        assert!(fails_on("A", 5));
+        assert!(!fails_on("A", 4));
+        assert!(!fails_on("B", 5));
+    }
+
+    #[test]
+    fn after_is_a_position_or_nothing() {
+        let after = |after| Condition::new(Query::all(), after).map(|condition| condition.after());
+        assert_eq!(after(7), Ok(7));
+        assert_eq!(after(0), Ok(0));
+        assert_eq!(after(-1), Ok(0));
+        assert_eq!(after(-2).unwrap_err().status, Status::InvalidArgument);
+    }
+}

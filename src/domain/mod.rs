@@ -65,11 +65,6 @@ impl AppendRequest {
         &self.conditions
     }
 
-    /// Whether the events carry ids, so that the append may be repeated.
-    pub fn has_ids(&self) -> bool {
-        self.events[0].id().is_some()
-    }
-
     /// The parts, for a store that keeps the events.
     pub fn into_parts(self) -> (Vec<Event>, Vec<Condition>) {
         (self.events, self.conditions)
