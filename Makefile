@@ -1,6 +1,6 @@
 # The short names of what is done most. CMakePresets.json and CMakeLists.txt do the work.
 
-.PHONY: bench demo docs fuzz install soak test test-long
+.PHONY: bench demo docs fuzz install soak test test-long tsan
 .SILENT:
 
 # What to run and for how long: make bench BENCH=--quick; BENCH=--help tells the rest.
@@ -52,3 +52,8 @@ test-long:
 	cmake --preset debug -D DCB_TEST_TIMEOUT=86400
 	cmake --build --preset debug
 	DCB_TEST_LONG=1 PROPTEST_CASES=4096 ctest --preset debug
+
+# The threads of the core, on a standard library and a SQLite that are instrumented too.
+tsan:
+	./bootstrap tsan
+	tests/tsan/run

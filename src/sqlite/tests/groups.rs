@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::EventId;
-use crate::{Cancel, Status, Timeout};
+use crate::{Cancel, Status};
 
 /// Runs the appends in one group: they queue up while the test holds the core.
 fn in_one_group(store: &Arc<SqliteStore>, appends: Vec<(Event, Query)>) -> Vec<Result<i64>> {

@@ -23,7 +23,7 @@ use crate::domain::{
 };
 use crate::open::Options;
 use crate::store::{Batch, Store};
-use crate::{Call, Error, Result};
+use crate::{Call, Error, Result, Timeout};
 
 /// A store in a folder of its own.
 struct Fixture {
@@ -75,7 +75,8 @@ fn query(types: &[&str], tags: &[&str]) -> Query {
 fn append(store: &SqliteStore, events: Vec<Event>, guard: Option<Query>) -> Result<i64> {
     let conditions = guard.map(|query| Condition::new(query, 0).unwrap());
     let request = AppendRequest::new(events, conditions.into_iter().collect())?;
-    store.append(request, &Call::default())
+    // However slow the machine is: what ends by itself is for the tests that are about it.
+    store.append(request, &Call { timeout: Timeout::Never, cancel: None })
 }
 
 fn positions(store: &SqliteStore, request: ReadRequest) -> std::result::Result<Vec<i64>, Error> {
