@@ -1,12 +1,17 @@
 # The short names of what is done most. CMakePresets.json and CMakeLists.txt do the work.
 
-.PHONY: bench demo docs fuzz install soak test test-long tsan
+.PHONY: bench coverage demo docs fuzz install soak test test-long tsan
 .SILENT:
 
 # What to run and for how long: make bench BENCH=--quick; BENCH=--help tells the rest.
 bench:
 	./bootstrap
 	cargo run --release -p dcb-bench -- $(BENCH)
+
+# Which lines of the core the tests run.
+coverage:
+	./bootstrap coverage
+	tests/coverage/run
 
 demo:
 	./bootstrap
