@@ -1,6 +1,6 @@
 # The short names of what is done most. CMakePresets.json and CMakeLists.txt do the work.
 
-.PHONY: bench coverage demo docs fuzz install soak test test-long tsan
+.PHONY: bench coverage demo deny docs fuzz install soak test test-long tsan
 .SILENT:
 
 # What to run and for how long: make bench BENCH=--quick; BENCH=--help tells the rest.
@@ -18,6 +18,13 @@ demo:
 	cmake --preset release
 	cmake --build --preset release --target demo
 	examples/demo/run build/release/examples
+
+# Licences, sources and duplicates of what is built; known weaknesses by make deny DENY=advisories,
+# which fetches the list of them.
+deny: DENY ?= licenses bans sources
+deny:
+	./bootstrap deny
+	PATH="$$PATH:target/tools/bin" cargo-deny --workspace check $(DENY)
 
 docs:
 	./bootstrap docs
