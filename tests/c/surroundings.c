@@ -28,9 +28,14 @@ static void refuse(const char *call, const char *with) {
         fail(__FILE__, __LINE__, "the library called %s(%s)", call, with);
 }
 
-static void *next(const char *name) {
-    void *function = dlsym(RTLD_NEXT, name);
-    CHECK(function != NULL);
+typedef void (*any_function)(void);
+
+static any_function next(const char *name) {
+    void *found = dlsym(RTLD_NEXT, name);
+    any_function function;
+    CHECK(found != NULL);
+    /* ISO C has no cast from the one to the other. */
+    memcpy(&function, &found, sizeof function);
     return function;
 }
 
