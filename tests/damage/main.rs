@@ -77,7 +77,8 @@ fn a_file_that_was_cut_off() {
         let len = original.files.database.len();
         // (Of nothing, without a log, a store is made.)
         let first = usize::from(original.files.log.is_empty());
-        let cuts = (first..len / PAGE).flat_map(|page| [page * PAGE, page * PAGE + 1_234]);
+        let pages = (first..len / PAGE).step_by(times(6, 1));
+        let cuts = pages.flat_map(|page| [page * PAGE, page * PAGE + 1_234]);
         let cases = cuts.map(|cut| {
             let mut files = original.files.clone();
             files.database.truncate(cut);
@@ -92,14 +93,14 @@ fn pages_and_bits_that_changed() {
     let mut random = Random::new(Random::seed_of_this_run());
     for original in both() {
         for (kind, count) in [
-            (Mutation::Bit, times(100, 40_000)),
-            (Mutation::FileHeader, times(50, 10_000)),
-            (Mutation::PageHeader, times(60, 20_000)),
-            (Mutation::CellPointer, times(60, 20_000)),
-            (Mutation::Cell, times(100, 40_000)),
-            (Mutation::Swap, times(40, 10_000)),
-            (Mutation::Copy, times(40, 10_000)),
-            (Mutation::Zero, times(30, 5_000)),
+            (Mutation::Bit, times(60, 40_000)),
+            (Mutation::FileHeader, times(30, 10_000)),
+            (Mutation::PageHeader, times(40, 20_000)),
+            (Mutation::CellPointer, times(40, 20_000)),
+            (Mutation::Cell, times(60, 40_000)),
+            (Mutation::Swap, times(20, 10_000)),
+            (Mutation::Copy, times(20, 10_000)),
+            (Mutation::Zero, times(15, 5_000)),
         ] {
             let cases = (0..count).map(|_| {
                 let mut files = original.files.clone();
@@ -118,12 +119,15 @@ fn a_log_that_was_damaged() {
     let original = Original::killed();
     let len = original.files.log.len();
     let mut cases = Vec::new();
-    for at in (0..len).step_by(PAGE + 24).flat_map(|frame| [frame, frame + 32, frame + 3_000]) {
+    for at in (0..len)
+        .step_by((PAGE + 24) * times(6, 1))
+        .flat_map(|frame| [frame, frame + 32, frame + 3_000])
+    {
         let mut files = original.files.clone();
         files.log.truncate(at);
         cases.push((format!("log cut at {at}"), files));
     }
-    for _ in 0..times(100, 20_000) {
+    for _ in 0..times(60, 20_000) {
         let mut files = original.files.clone();
         // As often in a header as in what follows it.
         let frame = random.below((len / (PAGE + 24)) as u64 + 1) as usize * (PAGE + 24);
@@ -162,7 +166,7 @@ fn a_log_of_another_store_or_of_an_earlier_day() {
 fn a_shared_memory_file_of_garbage() {
     let mut random = Random::new(Random::seed_of_this_run());
     for original in both() {
-        let cases: Vec<_> = (0..times(40, 1_000))
+        let cases: Vec<_> = (0..times(12, 1_000))
             .map(|number| {
                 let len = [0, 1, 136, 32_768, 65_536, 100_000][number % 6];
                 let shared = (0..len).map(|_| random.next() as u8).collect();

@@ -124,7 +124,7 @@ impl Asked<'_> {
         self.read(store, "everything", "", |_| true, false, usize::MAX);
         self.read(store, "backwards", r#"{"backwards":true}"#, |_| true, true, usize::MAX);
         let mut tags: Vec<&str> = vec!["none", "shard:3"];
-        for _ in 0..10.min(events.len()) {
+        for _ in 0..6.min(events.len()) {
             let event = &events[random.below(events.len() as u64) as usize];
             tags.extend(event.tags.iter().take(3).map(String::as_str));
         }
