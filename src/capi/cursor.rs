@@ -42,7 +42,7 @@ pub struct dcb_cursor {
 }
 
 /// How many events the opening looks up: a small read needs one transaction then.
-const FIRST_AHEAD: usize = 64;
+const FIRST_AHEAD: usize = 256;
 /// By what that grows from one page to the next: a caller that takes one event at a time is not to
 /// pay for a transaction each.
 const AHEAD_GROWTH: usize = 8;
