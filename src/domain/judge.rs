@@ -148,5 +148,19 @@ mod tests {
         {
             assert_eq!(judge(afters), Err(Error::condition_failed(position)));
         }
+        // Just above a failure that is known, too.
+        assert_eq!(judge(&[7, 8]), Err(Error::condition_failed(8)));
+    }
+
+    #[test]
+    fn above_a_failure_that_is_known_nothing_is_looked_for() {
+        let conditions = [7, 3].map(|after| Condition::new(Query::all(), after).unwrap());
+        let mut spans = Vec::new();
+        let judged = judge_conditions(&conditions, |_, span| {
+            spans.push(span);
+            Ok(Some(span.low + 1))
+        });
+        assert_eq!(judged, Err(Error::condition_failed(4)));
+        assert_eq!(spans, [Span { low: 7, high: i64::MAX }, Span { low: 3, high: 7 }]);
     }
 }
