@@ -161,6 +161,18 @@
 /** Nested arrays and objects in a request, those in `data` and `metadata` included. */
 #define DCB_MAX_JSON_DEPTH 512
 
+/** A value is NULL, */
+#define DCB_VALUE_NULL 0
+
+/** a 64-bit integer, */
+#define DCB_VALUE_INTEGER 1
+
+/** UTF-8 text, */
+#define DCB_VALUE_TEXT 2
+
+/** or bytes. */
+#define DCB_VALUE_BLOB 3
+
 /**
  * A switch that ends calls early, from another thread. A call that holds it (dcb_call) ends
  * with DCB_CANCELLED within 50 milliseconds of dcb_cancel_trigger. An append that is in a
@@ -294,6 +306,78 @@ typedef struct {
     /** How many tags. */
     size_t tags_len;
 } dcb_event;
+
+/** What a function of a dcb_host answers with. The library's own struct, zeroed. */
+typedef struct {
+    /**
+     * The next rows, one after the other, none cut off; the host's memory, which stays until the
+     * next call on the connection. A row is the number of its columns in 2 bytes, and the columns;
+     * a column is a byte, its DCB_VALUE_ kind, and then: an integer in 8 bytes, or the length of a
+     * text or blob in 4 bytes and its bytes. Numbers are little-endian.
+     */
+    dcb_str rows;
+    /** How many rows the statement has changed. */
+    int64_t changes;
+    /** Not 0: there may be more rows, which `more` gives. */
+    int32_t is_more;
+    /** Why it failed, terminated. */
+    char message[240];
+} dcb_reply;
+
+/** A value that a statement of the library's is given, for the parameter of its place in the array. */
+typedef struct {
+    /** DCB_VALUE_NULL, DCB_VALUE_INTEGER, DCB_VALUE_TEXT or DCB_VALUE_BLOB. */
+    int32_t kind;
+    /** The integer. */
+    int64_t integer;
+    /** The text or the bytes. */
+    dcb_str bytes;
+} dcb_value;
+
+/**
+ * The connections of a program that has the database open itself, with a SQLite of its own: its
+ * pool, as functions that the library calls. They are called in the thread of the call on the
+ * store that needs them, before that call returns, and from several threads at once where the
+ * store is used so; a connection by one thread at a time. None may be NULL, unwind, or call the
+ * library on this store. They return 0, or the extended result code of SQLite; below 0 where there
+ * is no such code.
+ */
+typedef struct {
+    /** sizeof(dcb_host). */
+    size_t size;
+    /** The host's own, given back to `acquire`. */
+    void *context;
+    /**
+     * Lends a connection that is in no transaction, having waited for one as long as `timeout_ms`
+     * says (as that of a dcb_call); SQLITE_BUSY where none was free in time, SQLITE_INTERRUPT
+     * where the caller has given up.
+     */
+    int32_t (*acquire)(void *context, int64_t timeout_ms, void **connection, dcb_reply *reply);
+    /** Runs a statement that gives no rows. */
+    int32_t (*run)(void *connection,
+                   dcb_str sql,
+                   const dcb_value *values,
+                   size_t len,
+                   dcb_reply *reply);
+    /** Runs a statement and gives its first rows, as many as are worth a call. */
+    int32_t (*query)(void *connection,
+                     dcb_str sql,
+                     const dcb_value *values,
+                     size_t len,
+                     dcb_reply *reply);
+    /**
+     * Gives the next rows of the last query that said that there may be more: one that was begun
+     * amid the rows of another ends before that one goes on.
+     */
+    int32_t (*more)(void *connection, dcb_reply *reply);
+    /** Ends that query, whatever rows it has left. */
+    void (*finish)(void *connection);
+    /**
+     * Takes back a connection that was acquired. `spoiled` not 0: it could not be left as it was
+     * found, and has to be closed.
+     */
+    void (*release)(void *connection, int32_t spoiled);
+} dcb_host;
 
 /** "ok": the call did what it was asked. */
 #define DCB_OK 0
@@ -591,6 +675,55 @@ int64_t dcb_cursor_position(const dcb_cursor *cursor);
  * after the store's dcb_close.
  */
 void dcb_cursor_close(dcb_cursor *cursor);
+
+/**
+ * Opens the store in a database that the caller has open with a SQLite of its own, and makes it
+ * if there is none. The library runs its statements on the caller's connections and never opens
+ * the database file; it opens the log or the journal beside it, to sync them. It needs nothing of
+ * the database but tables named dcb_..., and shares the format, and the file, with stores that
+ * dcb_open opens. That there are other tables is no hindrance.
+ *
+ * All of the header's promises hold, where every connection to the file runs at
+ * `PRAGMA synchronous` NORMAL or above. There is no thread behind the store: an append now and
+ * then writes, or merges, a bit of the index. A connection is given back as it was found; in
+ * between it is in a transaction, with a `PRAGMA busy_timeout` of 0. A database in memory has to
+ * have one connection only, or be shared.
+ *
+ * `host` is copied. Its functions are called until dcb_close returns, and no longer. Of the
+ * options, `read_only` and `immutable` are not to be had, and `adopt` changes nothing. The store
+ * is written to `*out`, which the caller closes with dcb_close; NULL if the call fails.
+ *
+ * The statuses of dcb_open, and DCB_UNAVAILABLE where the host fails without a code of SQLite's.
+ */
+dcb_status dcb_open_host(const dcb_host *host,
+                         const char *options_json,
+                         dcb_store **out,
+                         dcb_error *err);
+
+/**
+ * Appends as dcb_append does, in a transaction that the caller has open on `connection`, one of
+ * its own that the functions of the store's dcb_host take. The events are stored when the caller
+ * commits, as durable as that commit is, and not at all if it does not. What they are told by is
+ * the transaction's own: they are among the events that conditions of later appends in it see.
+ *
+ * Other writers wait from here on until the transaction ends; another append of this thread, on
+ * the store itself, would wait for nothing. With DCB_BUSY another writer had the database for too
+ * long, or the transaction has read and others have written since: then roll all of it back and
+ * run it again. After any other failure what the append has written is undone, and the
+ * transaction may go on, unless the database has ended it: then its commit fails.
+ *
+ * `request` is borrowed for the call. Any thread.
+ *
+ * DCB_INVALID_ARGUMENT (also: the store is not one of a host's, or the transaction one of another
+ * database) and the other statuses of dcb_append.
+ */
+dcb_status dcb_append_within(dcb_store *store,
+                             void *connection,
+                             const char *request,
+                             size_t len,
+                             const dcb_call *call,
+                             int64_t *last,
+                             dcb_error *err);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -90,6 +90,11 @@ impl Patience {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
+    /// How much time is left; `None`: it does not end.
+    pub fn left(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
     /// How long to sleep before looking again: `slice` at most, shorter where the time runs out
     /// or a cancel is to be looked at. `None`: sleep until woken.
     pub fn nap(&self, slice: Option<Duration>) -> Option<Duration> {

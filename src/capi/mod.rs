@@ -17,6 +17,7 @@ pub mod cursor;
 pub mod error;
 pub mod event;
 mod fork;
+pub mod host;
 pub mod limits;
 mod page;
 mod panic;

@@ -8,24 +8,34 @@ use super::buf::dcb_buf;
 use super::call::dcb_call;
 use super::error::dcb_error;
 use super::fork::Generation;
+use super::host::Functions;
 use super::status::dcb_status;
 use crate::call::Call;
 use crate::documents::{self, ReadResult};
 use crate::domain::{EventView, Reading};
 use crate::error::Result;
+use crate::sqlite::host::HostStore;
 use crate::store::{Batch, Store};
 
 /// An open store. Any thread may use it, any number of threads at once, without a lock of the
 /// caller's; open a file once and share the store. From dcb_open to dcb_close.
 pub struct dcb_store {
     pub(super) store: Arc<dyn Store>,
+    /// The same store, where it runs on the connections of a host.
+    pub(super) host: Option<(Arc<HostStore>, Functions)>,
     generation: Generation,
 }
 
 impl dcb_store {
     /// A handle of this process.
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        dcb_store { store, generation: Generation::current() }
+        dcb_store { store, host: None, generation: Generation::current() }
+    }
+
+    /// A handle of a store on a host's connections.
+    pub(super) fn of_host(store: Arc<HostStore>, functions: Functions) -> Self {
+        let host = Some((Arc::clone(&store), functions));
+        dcb_store { host, ..dcb_store::new(store) }
     }
 }
 

@@ -164,6 +164,21 @@ pub fn is_busy(error: &rusqlite::Error) -> bool {
     )
 }
 
+/// An extended result code of the host's SQLite in the terms of the contract. Other codes are the
+/// host's own: 0, it has failed for a reason that has no code.
+pub fn of_code(code: i32, message: &str) -> Error {
+    let status = match code {
+        0 => Status::Unavailable,
+        rusqlite::ffi::SQLITE_INTERRUPT => Status::Cancelled,
+        rusqlite::ffi::SQLITE_MISUSE => Status::InvalidArgument,
+        _ => {
+            let error = rusqlite::ffi::Error::new(code);
+            return from_sqlite(rusqlite::Error::SqliteFailure(error, Some(message.into())));
+        }
+    };
+    Error::new(status, message.to_owned()).with_detail(code)
+}
+
 /// SQLite's error in the terms of the contract, `detail` its extended code.
 pub fn from_sqlite(error: rusqlite::Error) -> Error {
     let code = error.sqlite_error().map_or(0, |inner| inner.extended_code);

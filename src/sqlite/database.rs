@@ -28,7 +28,8 @@ pub trait Database {
         visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
     ) -> Result<()>;
 
-    /// The same, of a statement that is run for each of `keys`, its one parameter.
+    /// The same, of a statement that ends in `WHERE column = ?1` and is run for each of `keys`,
+    /// which ascend or descend.
     fn query_each(
         &self,
         sql: &str,
@@ -39,10 +40,8 @@ pub trait Database {
     /// Runs a statement without rows; gives how many it has changed.
     fn run(&self, sql: &str, values: &[Value<'_>]) -> Result<usize>;
 
-    /// Runs a statement without rows for each run of `width` values.
-    fn run_each(&self, sql: &str, width: usize, values: &[Value<'_>]) -> Result<()> {
-        values.chunks(width).try_for_each(|values| self.run(sql, values).map(drop))
-    }
+    /// Runs `sql`, an INSERT of one row of `width` values, for each row of `values`.
+    fn run_each(&self, sql: &str, width: usize, values: &[Value<'_>]) -> Result<()>;
 
     /// Whether no transaction is open: none was begun, or the database has ended it by itself.
     fn is_autocommit(&self) -> bool;
@@ -78,17 +77,31 @@ impl dyn Database + '_ {
 }
 
 /// A row of a statement under way.
-pub struct Row<'a>(&'a rusqlite::Row<'a>);
+pub struct Row<'a>(Columns<'a>);
+
+enum Columns<'a> {
+    Own(&'a rusqlite::Row<'a>),
+    /// Whether bytes are text or a blob is not to be relied on: some drivers make no difference.
+    Packed(&'a [Value<'a>]),
+}
 
 impl<'a> Row<'a> {
     /// Of our own SQLite.
     pub fn of(row: &'a rusqlite::Row<'a>) -> Self {
-        Row(row)
+        Row(Columns::Own(row))
+    }
+
+    /// Of the host's.
+    pub fn packed(columns: &'a [Value<'a>]) -> Self {
+        Row(Columns::Packed(columns))
     }
 
     /// What is in a column; NULL where there is no such column.
     pub fn value(&self, column: usize) -> Value<'a> {
-        self.0.get_ref(column).unwrap_or(Value::Null)
+        match self.0 {
+            Columns::Own(row) => row.get_ref(column).unwrap_or(Value::Null),
+            Columns::Packed(columns) => columns.get(column).copied().unwrap_or(Value::Null),
+        }
     }
 
     /// The integer in a column, if it is one.
@@ -98,12 +111,28 @@ impl<'a> Row<'a> {
 
     /// The text in a column, if it is one.
     pub fn text(&self, column: usize) -> Option<&'a str> {
-        self.value(column).as_str().ok()
+        match (&self.0, self.value(column)) {
+            (_, Value::Text(text)) | (Columns::Packed(_), Value::Blob(text)) => {
+                std::str::from_utf8(text).ok()
+            }
+            _ => None,
+        }
+    }
+
+    /// The same, where it may also be NULL.
+    pub fn optional_text(&self, column: usize) -> Option<Option<&'a str>> {
+        match self.value(column) {
+            Value::Null => Some(None),
+            _ => self.text(column).map(Some),
+        }
     }
 
     /// The bytes in a column, if it has some.
     pub fn blob(&self, column: usize) -> Option<&'a [u8]> {
-        self.value(column).as_blob().ok()
+        match (&self.0, self.value(column)) {
+            (_, Value::Blob(blob)) | (Columns::Packed(_), Value::Text(blob)) => Some(blob),
+            _ => None,
+        }
     }
 }
 

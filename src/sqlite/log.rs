@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use super::beside::Beside;
 use crate::error::{Error, Result, Status};
 
 /// By how much the log's file is made longer ahead of what is written,
@@ -11,9 +12,18 @@ const ROOM_STEP: u64 = 1024 * 1024;
 /// and up to which length: beyond what a checkpoint lets it grow to, it grows as it must.
 const MAX_ROOM: u64 = 20 * 1024 * 1024;
 
+/// What has to be synced of a database.
+#[derive(Debug)]
+pub enum Log {
+    /// The log of our own SQLite.
+    Own(OwnLog),
+    /// What the host's SQLite has beside the database.
+    Hosts(Beside),
+}
+
 /// The write-ahead log, and what tells that it is still the one at its path.
 #[derive(Debug)]
-pub struct Log {
+pub struct OwnLog {
     /// Opened before the first read, so that the kernel reports a failed write-back to it.
     file: File,
     path: PathBuf,
@@ -25,13 +35,48 @@ pub struct Log {
 impl Log {
     /// The log of the database at `database`, which has one.
     pub fn open(database: &Path, writable: bool) -> Result<Self> {
+        OwnLog::open(database, writable).map(Log::Own)
+    }
+
+    /// As [`OwnLog::make_room`]; the host's log is not ours to make longer.
+    pub fn make_room(&self, used: u64) -> Result<()> {
+        match self {
+            Log::Own(log) => log.make_room(used),
+            Log::Hosts(_) => Ok(()),
+        }
+    }
+
+    /// As [`OwnLog::write_again`].
+    pub fn write_again(&self) -> Result<()> {
+        match self {
+            Log::Own(log) => log.write_again(),
+            Log::Hosts(beside) => beside.write_again(),
+        }
+    }
+
+    /// Makes what was committed durable.
+    pub fn sync(&self) -> Result<()> {
+        match self {
+            Log::Own(log) => log.sync(),
+            Log::Hosts(beside) => beside.sync(),
+        }
+    }
+
+    /// Whether the database is one of the host's that has no log at the moment, but a journal.
+    pub fn has_journal(&self) -> bool {
+        matches!(self, Log::Hosts(beside) if !beside.has_log())
+    }
+}
+
+impl OwnLog {
+    fn open(database: &Path, writable: bool) -> Result<Self> {
         let mut name = database.as_os_str().to_owned();
         name.push("-wal");
         let path = PathBuf::from(name);
         let file = File::options().read(true).write(writable).open(&path)?;
         let identity = identity(&file.metadata()?);
         let database_identity = identity_at(database)?;
-        Ok(Log { file, path, identity, database: database.to_owned(), database_identity })
+        Ok(OwnLog { file, path, identity, database: database.to_owned(), database_identity })
     }
 
     /// Makes the log longer by zeros, if its file has less than a step of room above `used` bytes.
@@ -39,7 +84,7 @@ impl Log {
     /// Syncing bytes that overwrite others costs a fraction of syncing a file that grows. SQLite
     /// takes what follows its last frame for an old log's remains. The caller holds SQLite's write
     /// lock and has written nothing yet: whatever is in the file is below its end.
-    pub fn make_room(&self, used: u64) -> Result<()> {
+    fn make_room(&self, used: u64) -> Result<()> {
         let end = self.file.metadata()?.len();
         // The very first header of the log is SQLite's to write.
         if end > 0 && used + ROOM_STEP / 2 > end && end < MAX_ROOM {
@@ -56,21 +101,12 @@ impl Log {
     /// and that it takes for clean, so that no sync writes them. The log on the disk then ends at
     /// the first of them, whatever comes after; brought into the database as it is in memory and
     /// found as it is on the disk, it would undo a part of what the database has by then.
-    pub fn write_again(&self) -> Result<()> {
-        let mut piece = vec![0; 256 * 1024];
-        let mut at = 0;
-        loop {
-            let count = self.file.read_at(&mut piece, at)?;
-            if count == 0 {
-                return Ok(());
-            }
-            self.file.write_all_at(&piece[..count], at)?;
-            at += count as u64;
-        }
+    fn write_again(&self) -> Result<()> {
+        write_again(&self.file)
     }
 
     /// Makes what is written of the log durable.
-    pub fn sync(&self) -> Result<()> {
+    fn sync(&self) -> Result<()> {
         self.file.sync_data()?;
         // A sync of a file that nobody will find again is worth nothing.
         let still = |path: &Path, own| {
@@ -84,7 +120,22 @@ impl Log {
     }
 }
 
-fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
+/// Writes what is in the file once more.
+pub fn write_again(file: &File) -> Result<()> {
+    let mut piece = vec![0; 256 * 1024];
+    let mut at = 0;
+    loop {
+        let count = file.read_at(&mut piece, at)?;
+        if count == 0 {
+            return Ok(());
+        }
+        file.write_all_at(&piece[..count], at)?;
+        at += count as u64;
+    }
+}
+
+/// A file's device and inode.
+pub fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 

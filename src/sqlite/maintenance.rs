@@ -13,7 +13,7 @@ use super::filter::Filter;
 use super::merge::Merge;
 use super::rows::Decoder;
 use super::segments::{
-    BUILDING, FILTER_PART_BYTES, LIVE, MAX_FILTER_BYTES, Segment, insert_blocks,
+    BUILDING, FILTER_PART_BYTES, LIVE, MAX_FILTER_BYTES, Packed, Segment, Segments, insert_blocks,
     insert_filter_part, insert_segment, integer, pack, raise_version,
 };
 use super::shared::{CHECKPOINT_PAGES, SEGMENT_EVENTS, Shared, Waking};
@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::testing::{Flaw, has, reach};
 
 /// Events in a segment as it is first written.
-const MAX_SEGMENT_EVENTS: i64 = 2 * SEGMENT_EVENTS;
+pub const MAX_SEGMENT_EVENTS: i64 = 2 * SEGMENT_EVENTS;
 /// Blocks that a merge writes in one transaction, and clearing deletes.
 const SLICE_BLOCKS: usize = 256;
 /// How long maintenance sleeps when nobody wakes it.
@@ -46,6 +46,13 @@ fn rank(segment: &Segment) -> u32 {
     (segment.len().unsigned_abs() / SEGMENT_EVENTS.unsigned_abs()).max(1).ilog2() / FEWEST.ilog2()
 }
 
+/// Neighbours of one rank, above `low`, that are enough to be merged: the shortest first.
+pub fn due_for_merge(segments: &Segments, low: i64) -> Option<Vec<Arc<Segment>>> {
+    let runs = segments.list.chunk_by(|left, right| rank(left) == rank(right));
+    let due = runs.filter(|run| run.len() >= FEWEST && run[0].low >= low);
+    due.min_by_key(|run| rank(&run[0])).map(<[_]>::to_vec)
+}
+
 /// The terms of a stored event.
 fn terms_of<'a>(view: &EventView<'a>) -> impl Iterator<Item = Term> + use<'a> {
     std::iter::once(Term::of_type(view.event_type))
@@ -59,10 +66,34 @@ fn terms_of<'a>(view: &EventView<'a>) -> impl Iterator<Item = Term> + use<'a> {
 pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<bool> {
     // One thread prepares a segment; who comes to help waits for it, and looks again.
     let _turn = shared.segmenting.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(draft) = draft_segment(shared, at_least) else { return Ok(false) };
+    let mut guard = writer.begin_chore()?;
+    let (connection, decoder) = guard.open()?.parts();
+    let transaction = Rollback(connection);
+    let Some(blocks) = store_segment(shared, connection, decoder, draft)? else {
+        return Ok(false);
+    };
+    transaction.commit()?;
+    let (snapshot, segments) = shared.segments.now(connection)?;
+    drop(guard);
+    shared.pages_written.fetch_add(blocks as u64 / 2, Relaxed);
+    shared.tail.trim(segments.mark());
+    Ok(snapshot.head - segments.mark() >= at_least)
+}
+
+/// A segment that is worth writing.
+pub struct SegmentDraft {
+    at_least: i64,
+    /// Where the tail reaches down to the mark: the span, and its postings, packed.
+    packed: Option<(Span, Packed)>,
+}
+
+/// Prepares the next segment, before the write lock is taken; `None`: there is too little for one.
+pub fn draft_segment(shared: &Shared, at_least: i64) -> Option<SegmentDraft> {
     let mark = shared.segments.newest().mark();
     // Few events may be large ones.
     let at_least = if shared.is_tail_long() { 1 } else { at_least.max(1) };
-    // Sorted before the writer's lock is taken, and outside of the tail's.
+    // Sorted outside of the tail's lock.
     let (from_memory, is_needed) = shared.tail.read(|tail| {
         let span = Span { low: mark, high: tail.head().min(mark + MAX_SEGMENT_EVENTS) };
         let is_enough = span.high - span.low >= at_least;
@@ -71,44 +102,53 @@ pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<
         (events, is_enough || !is_in_memory)
     });
     if !is_needed {
-        return Ok(false);
+        return None;
     }
-    let prepared = from_memory.map(|(span, events)| {
+    let packed = from_memory.map(|(span, events)| {
         let views = events.iter().map(|event| event.view());
         let mut postings: Vec<(Term, i64)> =
             views.flat_map(|view| terms_of(&view).map(move |term| (term, view.position))).collect();
         sort(&mut postings);
         (span, pack(span.low, &postings))
     });
-    let mut guard = writer.begin_chore()?;
-    let (connection, decoder) = guard.open()?.parts();
-    let transaction = Rollback(connection);
+    Some(SegmentDraft { at_least, packed })
+}
+
+/// Writes the segment, in a transaction that has written nothing yet; gives of how many blocks it
+/// is, `None` where there is too little for one after all.
+pub fn store_segment(
+    shared: &Shared,
+    connection: &dyn Database,
+    decoder: &mut Decoder,
+    draft: SegmentDraft,
+) -> Result<Option<usize>> {
     let snapshot = Snapshot::take(connection)?;
     let segments = shared.segments.at_version(connection, snapshot.version)?;
-    let (span, (blocks, filter, terms)) = match prepared {
+    let (span, packed) = match draft.packed {
         Some((span, packed)) if span.low == segments.mark() => (span, packed),
         _ => {
             let low = segments.mark();
             let span = Span { low, high: snapshot.head.min(low + MAX_SEGMENT_EVENTS) };
-            if span.high - span.low < at_least {
-                return Ok(false);
+            if span.high - span.low < draft.at_least {
+                return Ok(None);
             }
             (span, pack(span.low, &postings_of_rows(connection, decoder, span)?))
         }
     };
     let beyond = if has(Flaw::MarkTooEarly) { snapshot.head.min(span.high + 8) } else { span.high };
-    let segment = insert_segment(connection, LIVE, span.low, beyond, terms)?;
+    insert_live(connection, Span { high: beyond, ..span }, packed).map(Some)
+}
+
+/// Writes a live segment of the span; gives of how many blocks it is.
+pub fn insert_live(connection: &dyn Database, span: Span, packed: Packed) -> Result<usize> {
+    let (blocks, filter, terms) = packed;
+    let segment = insert_segment(connection, LIVE, span.low, span.high, terms)?;
     let lost = usize::from(has(Flaw::LoseLastBlock));
     insert_blocks(connection, segment, &blocks[..blocks.len().saturating_sub(lost)])?;
     reach("in a segment");
     insert_filter(connection, segment, &filter)?;
     raise_version(connection)?;
-    transaction.commit()?;
-    let (snapshot, segments) = shared.segments.now(connection)?;
-    drop(guard);
-    shared.pages_written.fetch_add(blocks.len() as u64 / 2, Relaxed);
-    shared.tail.trim(segments.mark());
-    Ok(snapshot.head - segments.mark() >= at_least)
+    Ok(blocks.len())
 }
 
 /// The postings of the events in `span`, from their rows, sorted.
@@ -132,7 +172,8 @@ fn sort(postings: &mut Vec<(Term, i64)>) {
     postings.dedup();
 }
 
-fn insert_filter(connection: &dyn Database, segment: i64, filter: &Filter) -> Result<()> {
+/// Writes the filter of a segment, unless it is too large.
+pub fn insert_filter(connection: &dyn Database, segment: i64, filter: &Filter) -> Result<()> {
     if filter.bytes() <= MAX_FILTER_BYTES {
         for (part, bits) in filter.to_bytes().chunks(FILTER_PART_BYTES).enumerate() {
             insert_filter_part(connection, segment, part, bits)?;
@@ -157,15 +198,25 @@ impl Drop for Rollback<'_> {
 }
 
 /// A merge of another process, and when it was last seen to move.
-#[derive(Debug)]
-struct Watched {
-    segment: i64,
-    progress: Progress,
-    since: Instant,
+#[derive(Debug, Default)]
+pub struct Watched(Option<(i64, Progress, Instant)>);
+
+impl Watched {
+    /// Looks at the segment that is being built; gives it where whoever built it is gone.
+    pub fn look(&mut self, building: Option<(i64, Progress)>) -> Option<i64> {
+        let known = self.0.take();
+        let (segment, progress) = building?;
+        let since = match known {
+            Some((own, seen, since)) if (own, seen) == (segment, progress) => since,
+            _ => Instant::now(),
+        };
+        self.0 = Some((segment, progress, since));
+        (since.elapsed() >= ABANDONED).then_some(segment)
+    }
 }
 
 /// The highest term that a merge has written, and the last part of its filter.
-type Progress = (Option<i64>, Option<i64>);
+pub type Progress = (Option<i64>, Option<i64>);
 
 /// The maintenance of one store.
 #[derive(Debug)]
@@ -174,13 +225,13 @@ pub struct Maintenance {
     writer: Arc<Writer>,
     /// Its own, to checkpoint and to read what it merges.
     connection: Connection,
-    watched: Option<Watched>,
+    watched: Watched,
 }
 
 impl Maintenance {
     /// Maintenance over a connection of its own.
     pub fn new(shared: Arc<Shared>, writer: Arc<Writer>, connection: Connection) -> Self {
-        Maintenance { shared, writer, connection, watched: None }
+        Maintenance { shared, writer, connection, watched: Watched::default() }
     }
 
     /// Runs until the store closes.
@@ -305,9 +356,7 @@ impl Maintenance {
         // Not the newest list that was seen: another process may have merged since, and whoever
         // does not read would try the same merge for ever.
         let (_, segments) = self.shared.segments.now(&self.connection)?;
-        let runs = segments.list.chunk_by(|left, right| rank(left) == rank(right));
-        let due = runs.filter(|run| run.len() >= FEWEST && run[0].low >= low);
-        Ok(due.min_by_key(|run| rank(&run[0])).map(<[_]>::to_vec))
+        Ok(due_for_merge(&segments, low))
     }
 
     /// The newest segments, as far back as each is not much longer than all after it together: each
@@ -333,10 +382,10 @@ impl Maintenance {
             _ => return Ok(false),
         };
         let terms: u64 = sources.iter().map(|segment| segment.terms.unsigned_abs()).sum();
-        let mut merge = Merge::new(&self.connection, sources, low, terms);
+        let mut merge = Merge::new(sources, low, terms);
         let target = self.slice(|connection| begin_building(connection, low, high, terms))?;
         let Some(target) = target else { return Ok(false) };
-        while let Some(blocks) = merge.next(SLICE_BLOCKS)? {
+        while let Some(blocks) = merge.next(&self.connection, SLICE_BLOCKS)? {
             if self.shared.chores.ended() || self.shared.is_tail_long() {
                 self.write_segments(SEGMENT_EVENTS)?;
             }
@@ -359,8 +408,7 @@ impl Maintenance {
                 return Ok(false);
             }
         }
-        let filter = merge.into_filter();
-        if let Some(filter) = filter {
+        if let Some(filter) = merge.filter() {
             for (part, bits) in filter.to_bytes().chunks(FILTER_PART_BYTES).enumerate() {
                 self.slice(|connection| {
                     if is_building(connection, target)? {
@@ -429,28 +477,16 @@ impl Maintenance {
 
     /// Gives up the merge of a process that died in it.
     fn watch_building(&mut self) -> Result<()> {
-        let building = building_segment(&self.connection)?;
-        self.watched = match (building, self.watched.take()) {
-            (None, _) => None,
-            (Some((segment, progress)), Some(watched))
-                if watched.segment == segment && watched.progress == progress =>
-            {
-                if watched.since.elapsed() >= ABANDONED {
-                    self.abandon(segment)?;
-                }
-                Some(watched)
-            }
-            (Some((segment, progress)), _) => {
-                Some(Watched { segment, progress, since: Instant::now() })
-            }
-        };
+        if let Some(left_behind) = self.watched.look(building_segment(&self.connection)?) {
+            self.abandon(left_behind)?;
+        }
         Ok(())
     }
 }
 
 /// Begins the segment that a merge of the positions above `low`, up to `high`, builds; `None`
 /// where somebody builds one there already.
-fn begin_building(
+pub fn begin_building(
     connection: &dyn Database,
     low: i64,
     high: i64,
@@ -467,7 +503,7 @@ fn begin_building(
 }
 
 /// Whether the segment is being built still.
-fn is_building(connection: &dyn Database, segment: i64) -> Result<bool> {
+pub fn is_building(connection: &dyn Database, segment: i64) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE segment = ?1 AND state = 0)";
     let found = connection.query_row(sql, &[Value::Integer(segment)], |row| integer(row, 0))?;
     Ok(found == Some(1))
@@ -475,7 +511,7 @@ fn is_building(connection: &dyn Database, segment: i64) -> Result<bool> {
 
 /// Makes the segment that was built live, and its sources dead. `false`: somebody else has merged
 /// one of them, and the transaction is to be rolled back.
-fn replace(connection: &dyn Database, sources: &[Arc<Segment>], target: i64) -> Result<bool> {
+pub fn replace(connection: &dyn Database, sources: &[Arc<Segment>], target: i64) -> Result<bool> {
     for source in sources {
         let changed = connection.run(
             "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 1",
@@ -492,13 +528,13 @@ fn replace(connection: &dyn Database, sources: &[Arc<Segment>], target: i64) -> 
 }
 
 /// Has what was built of the segment cleared away.
-fn give_up(connection: &dyn Database, target: i64) -> Result<()> {
+pub fn give_up(connection: &dyn Database, target: i64) -> Result<()> {
     let sql = "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 0";
     connection.run(sql, &[Value::Integer(target)]).map(drop)
 }
 
 /// Segments whose rows are to be deleted.
-fn dead_segments(connection: &dyn Database) -> Result<Vec<i64>> {
+pub fn dead_segments(connection: &dyn Database) -> Result<Vec<i64>> {
     let mut dead = Vec::new();
     connection.query("SELECT segment FROM dcb_segments WHERE state = 2", &[], &mut |row| {
         dead.push(integer(row, 0)?);
@@ -508,7 +544,7 @@ fn dead_segments(connection: &dyn Database) -> Result<Vec<i64>> {
 }
 
 /// A segment that is being built, and how far that has come.
-fn building_segment(connection: &dyn Database) -> Result<Option<(i64, Progress)>> {
+pub fn building_segment(connection: &dyn Database) -> Result<Option<(i64, Progress)>> {
     connection.query_row(
         "SELECT segment, \
          (SELECT max(term) FROM dcb_postings AS own WHERE own.segment = all_.segment), \
@@ -520,7 +556,7 @@ fn building_segment(connection: &dyn Database) -> Result<Option<(i64, Progress)>
 }
 
 /// Deletes some rows of a dead segment; in the end the segment itself. Gives whether it is gone.
-fn clear_slice(connection: &dyn Database, segment: i64) -> Result<bool> {
+pub fn clear_slice(connection: &dyn Database, segment: i64) -> Result<bool> {
     let segment = Value::Integer(segment);
     let end = connection.query_row(
         "SELECT term, position FROM dcb_postings WHERE segment = ?1 \

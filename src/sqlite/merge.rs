@@ -15,7 +15,7 @@ use crate::error::Result;
 const READ_BLOCKS: i64 = 64;
 
 /// A run of a source: how many positions of a term it has, and how many follow in later runs.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Run {
     term: Term,
     left: u64,
@@ -23,9 +23,9 @@ struct Run {
 }
 
 /// A source under way. What is live is never changed, so it needs no long transaction.
-struct Source<'a> {
-    connection: &'a dyn Database,
-    segment: &'a Segment,
+#[derive(Debug)]
+struct Source {
+    segment: Arc<Segment>,
     runs: VecDeque<Run>,
     /// Those of all runs, one after the other: most runs have but one.
     positions: VecDeque<i64>,
@@ -33,11 +33,11 @@ struct Source<'a> {
     ended: bool,
 }
 
-impl Source<'_> {
+impl Source {
     /// The next run, not taken yet.
-    fn peek(&mut self) -> Result<Option<Run>> {
+    fn peek(&mut self, connection: &dyn Database) -> Result<Option<Run>> {
         if self.runs.is_empty() && !self.ended {
-            self.fill()?;
+            self.fill(connection)?;
         }
         Ok(self.runs.front().copied())
     }
@@ -48,16 +48,16 @@ impl Source<'_> {
         self.positions.drain(..count)
     }
 
-    fn fill(&mut self) -> Result<()> {
+    fn fill(&mut self, connection: &dyn Database) -> Result<()> {
         let sql = "SELECT rowid, term, position, block FROM dcb_postings \
                    WHERE segment = ?1 AND (term, position) > (?2, ?3) \
                    ORDER BY term, position LIMIT ?4";
         let last = self.chain.last().unwrap_or(chain::FIRST);
         let from = [self.segment.id, last.0, last.1, READ_BLOCKS].map(Value::Integer);
         self.ended = true;
-        self.connection.query(sql, &from, &mut |row| {
+        connection.query(sql, &from, &mut |row| {
             self.ended = false;
-            let block = self.chain.rise(self.connection, row)?;
+            let block = self.chain.rise(connection, row)?;
             let mut unpacker = Unpacker::new(block, self.segment.low).map_err(of_block)?;
             while let Some(head) = unpacker.run().map_err(of_block)? {
                 let before = self.positions.len();
@@ -69,33 +69,28 @@ impl Source<'_> {
             }
             Ok(Walk::On)
         })?;
-        if self.ended { self.chain.expect_end(self.connection, None) } else { Ok(()) }
+        if self.ended { self.chain.expect_end(connection, None) } else { Ok(()) }
     }
 }
 
 /// A merge under way.
-pub struct Merge<'a> {
-    sources: Vec<Source<'a>>,
+#[derive(Debug)]
+pub struct Merge {
+    sources: Vec<Source>,
     /// `None` once all is packed.
     packer: Option<Packer>,
     ready: VecDeque<Block>,
     filter: Option<Filter>,
 }
 
-impl<'a> Merge<'a> {
+impl Merge {
     /// Merges `sources`, in the order of their positions, the first beginning above `low`; they
     /// hold at most so many terms.
-    pub fn new(
-        connection: &'a dyn Database,
-        sources: &'a [Arc<Segment>],
-        low: i64,
-        terms: u64,
-    ) -> Self {
+    pub fn new(sources: &[Arc<Segment>], low: i64, terms: u64) -> Self {
         let sources = sources
             .iter()
             .map(|segment| Source {
-                connection,
-                segment,
+                segment: Arc::clone(segment),
                 runs: VecDeque::new(),
                 positions: VecDeque::new(),
                 chain: Chain::new(segment),
@@ -112,25 +107,25 @@ impl<'a> Merge<'a> {
     }
 
     /// The next blocks, `max` at most; `None` at the end.
-    pub fn next(&mut self, max: usize) -> Result<Option<Vec<Block>>> {
+    pub fn next(&mut self, connection: &dyn Database, max: usize) -> Result<Option<Vec<Block>>> {
         while self.ready.len() < max && self.packer.is_some() {
-            self.step()?;
+            self.step(connection)?;
         }
         let count = self.ready.len().min(max);
         Ok((count > 0).then(|| self.ready.drain(..count).collect()))
     }
 
     /// The filter over all that was merged, unless it would be too large.
-    pub fn into_filter(self) -> Option<Filter> {
-        self.filter
+    pub fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
     }
 
     /// Packs the next term.
-    fn step(&mut self) -> Result<()> {
+    fn step(&mut self, connection: &dyn Database) -> Result<()> {
         let Some(packer) = &mut self.packer else { return Ok(()) };
         let (mut next, mut total) = (None, 0);
         for source in &mut self.sources {
-            let Some(run) = source.peek()? else { continue };
+            let Some(run) = source.peek(connection)? else { continue };
             let own = run.left + run.count as u64;
             match next {
                 Some(term) if run.term > term => {}
@@ -146,7 +141,7 @@ impl<'a> Merge<'a> {
         packer.term(term, total);
         let mut packed = 0;
         for source in &mut self.sources {
-            while source.peek()?.is_some_and(|run| run.term == term) {
+            while source.peek(connection)?.is_some_and(|run| run.term == term) {
                 for position in source.take() {
                     packed += 1;
                     if packed > total {

@@ -4,6 +4,7 @@
 //! of the older ones in segments that are written behind the appends. ARCHITECTURE.md tells the
 //! life of an append and of a read.
 
+mod beside;
 mod block;
 mod chain;
 mod connection;
@@ -11,6 +12,7 @@ mod database;
 mod durability;
 mod file;
 mod filter;
+pub mod host;
 pub mod locks;
 mod log;
 mod maintenance;
@@ -19,6 +21,7 @@ mod pages;
 mod pairing;
 mod queue;
 mod readers;
+mod reads;
 mod rows;
 mod schema;
 mod search;
@@ -32,5 +35,6 @@ mod visible;
 mod writer;
 
 pub use connection::Place;
+pub use database::Value;
 pub use schema::FORMAT;
 pub use store::SqliteStore;

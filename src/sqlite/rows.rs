@@ -145,7 +145,7 @@ impl<'a> Columns<'a> {
     fn of_row(row: &Row<'a>) -> Result<Self> {
         let position = row.integer(0).ok_or_else(|| damaged(0))?;
         let text = |column| row.text(column).ok_or_else(|| damaged(position));
-        let optional = |column| row.value(column).as_str_or_null().map_err(|_| damaged(position));
+        let optional = |column| row.optional_text(column).ok_or_else(|| damaged(position));
         let number = |column| row.integer(column).ok_or_else(|| damaged(position));
         Ok(Columns {
             position,

@@ -137,7 +137,7 @@ impl Segments {
     }
 
     /// Reads the list, as the connection's transaction sees it.
-    fn load(connection: &dyn Database, version: i64, known: &Segments) -> Result<Self> {
+    pub fn load(connection: &dyn Database, version: i64, known: &Segments) -> Result<Self> {
         let mut list: Vec<Arc<Segment>> = Vec::new();
         let sql = "SELECT segment, low, high, terms FROM dcb_segments WHERE state = 1 ORDER BY low";
         connection.query(sql, &[], &mut |row| {
@@ -489,15 +489,16 @@ pub fn insert_segment(
 
 /// Writes blocks of a segment.
 pub fn insert_blocks(connection: &dyn Database, segment: i64, blocks: &[Block]) -> Result<()> {
+    let mut values = Vec::with_capacity(4 * blocks.len());
     for block in blocks {
-        let [segment, term, position] =
-            [segment, key(block.term), block.position].map(Value::Integer);
-        connection.run(
-            "INSERT INTO dcb_postings (segment, term, position, block) VALUES (?1, ?2, ?3, ?4)",
-            &[segment, term, position, Value::Blob(&block.bytes)],
-        )?;
+        values.extend([segment, key(block.term), block.position].map(Value::Integer));
+        values.push(Value::Blob(&block.bytes));
     }
-    Ok(())
+    connection.run_each(
+        "INSERT INTO dcb_postings (segment, term, position, block) VALUES (?1, ?2, ?3, ?4)",
+        4,
+        &values,
+    )
 }
 
 /// A part of a filter is a row of at most this many bytes and their CRC-32.
@@ -527,8 +528,11 @@ pub fn raise_version(connection: &dyn Database) -> Result<()> {
     if changed == 1 { Ok(()) } else { Err(damaged()) }
 }
 
+/// The blocks of a segment, its filter, and how many terms it holds.
+pub type Packed = (Vec<Block>, Filter, u64);
+
 /// Packs the sorted postings of a run of positions: the blocks, the filter, the count of terms.
-pub fn pack(low: i64, postings: &[(Term, i64)]) -> (Vec<Block>, Filter, u64) {
+pub fn pack(low: i64, postings: &[(Term, i64)]) -> Packed {
     let lists = || postings.chunk_by(|left, right| left.0 == right.0);
     let terms = lists().count() as u64;
     let mut filter = Filter::new(terms);

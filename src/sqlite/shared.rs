@@ -36,6 +36,8 @@ pub struct Shared {
     pub chores: Chores,
     /// How long a call waits for a lock by default; `None`: without end.
     pub busy_timeout: Option<Duration>,
+    /// Held by the one waiter that looks for the events of other processes for all.
+    pub poller: Mutex<()>,
     /// About how many pages were written to the log since the last checkpoint.
     pub pages_written: AtomicU64,
     /// When the last checkpoint was.
@@ -45,6 +47,32 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Before anything was read: the tail begins after `tail`, and what is above `own` is others'.
+    pub fn new(
+        durability: Durability,
+        tail: i64,
+        own: i64,
+        busy_timeout: Option<Duration>,
+    ) -> Self {
+        let shared = Shared {
+            tail: Tail::new(tail),
+            segments: SegmentsCache::default(),
+            watch: Watch::new(durability.durable()),
+            durability,
+            own: OwnEvents::default(),
+            gate: RwLock::new(()),
+            segmenting: Mutex::new(()),
+            chores: Chores::default(),
+            busy_timeout,
+            poller: Mutex::new(()),
+            pages_written: AtomicU64::new(0),
+            checkpointed: Mutex::new(Instant::now()),
+            log_held: AtomicBool::new(false),
+        };
+        shared.own.begin(own);
+        shared
+    }
+
     /// Waits for the read transactions under way and holds further ones back.
     pub fn close_gate(&self) -> RwLockWriteGuard<'_, ()> {
         self.gate.write().unwrap_or_else(PoisonError::into_inner)

@@ -2,10 +2,9 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -13,7 +12,6 @@ use rusqlite::config::DbConfig;
 use super::connection::{
     Place, Role, busy, connect, from_sqlite, is_busy, retry, retry_busy, wait_for_lock,
 };
-use super::database::Walk;
 use super::durability::Durability;
 use super::log::{Log, sync_folder_of};
 use super::maintenance::{Maintenance, write_segment};
@@ -23,23 +21,14 @@ use super::readers::{Readers, lend};
 use super::rows::Decoder;
 use super::schema::{Judgement, create, judge_at_once, no_store};
 use super::segments::SegmentsCache;
-use super::shared::{Chores, SEGMENT_EVENTS, Shared};
-use super::view::{TAIL_EVENTS, Tail, View};
-use super::visible::{OwnEvents, visible};
+use super::shared::{SEGMENT_EVENTS, Shared};
+use super::view::TAIL_EVENTS;
 use super::writer::Writer;
-use crate::call::{Call, Patience, Timeout};
+use crate::call::{Call, Patience};
 use crate::domain::{AppendRequest, Reading};
 use crate::error::{Error, Result, Status};
-use crate::index::Progress;
 use crate::open::Options;
 use crate::store::{Batch, Sink, Store};
-use crate::watch::Watch;
-
-/// How long one read transaction lasts at the most: longer ones would keep the log from
-/// starting anew.
-const TRANSACTION: Duration = Duration::from_millis(10);
-/// How often a wait looks for the events of other processes.
-const POLL: Duration = Duration::from_millis(10);
 
 /// The stack of the maintenance thread, in bytes.
 const MAINTENANCE_STACK: usize = 2 * 1024 * 1024;
@@ -53,8 +42,6 @@ pub struct SqliteStore {
     /// `None`: a database in memory, with one connection for all.
     pub(super) readers: Option<Readers>,
     maintenance: Mutex<Option<JoinHandle<()>>>,
-    /// Held by the one waiter that looks for the events of other processes for all.
-    poller: Mutex<()>,
 }
 
 impl SqliteStore {
@@ -75,36 +62,15 @@ impl SqliteStore {
     }
 }
 
-/// What the parts share before anything was read.
-fn shared(durability: Durability, tail: i64, own: i64, busy_timeout: Option<Duration>) -> Shared {
-    let shared = Shared {
-        tail: Tail::new(tail),
-        segments: SegmentsCache::default(),
-        watch: Watch::new(durability.durable()),
-        durability,
-        own: OwnEvents::default(),
-        gate: RwLock::new(()),
-        segmenting: Mutex::new(()),
-        chores: Chores::default(),
-        busy_timeout,
-        pages_written: AtomicU64::new(0),
-        checkpointed: Mutex::new(Instant::now()),
-        log_held: AtomicBool::new(false),
-    };
-    shared.own.begin(own);
-    shared
-}
-
 fn open_memory(busy_timeout: Option<Duration>) -> Result<SqliteStore> {
     let mut connection = connect(&Place::Memory, Role::Create)?;
     create(&mut connection, false)?;
-    let shared = shared(Durability::new(None, 0), 0, 0, busy_timeout);
+    let shared = Shared::new(Durability::new(None, 0), 0, 0, busy_timeout);
     Ok(SqliteStore {
         shared: Arc::new(shared),
         writer: Some(Arc::new(Writer::new(connection, Decoder::default()))),
         readers: None,
         maintenance: Mutex::new(None),
-        poller: Mutex::new(()),
     })
 }
 
@@ -135,7 +101,7 @@ fn open_read_only(
     let (snapshot, list) = retry(patience, || segments.now(&connection))?;
     // With a log, nothing is known to be durable until it was synced by us.
     let durable = if is_logged { 0 } else { snapshot.head };
-    let shared = shared(Durability::new(log, durable), list.mark(), 0, busy_timeout);
+    let shared = Shared::new(Durability::new(log, durable), list.mark(), 0, busy_timeout);
     let readers = Readers::new(real_path(&connection, &path), role, Arc::default())?;
     // Without any connection here, the last writer to leave would delete the log.
     readers.keep(connection);
@@ -144,7 +110,6 @@ fn open_read_only(
         writer: None,
         readers: Some(readers),
         maintenance: Mutex::new(None),
-        poller: Mutex::new(()),
     })
 }
 
@@ -201,7 +166,7 @@ fn open_file(
     let durability = Durability::new(Some(log), snapshot.head);
     let is_far_behind = snapshot.head - mark > TAIL_EVENTS as i64;
     let tail = if is_far_behind { snapshot.head } else { mark };
-    let mut shared = shared(durability, tail, snapshot.head, busy_timeout);
+    let mut shared = Shared::new(durability, tail, snapshot.head, busy_timeout);
     shared.segments = segments;
     let shared = Arc::new(shared);
     let tree = Arc::<Tree>::default();
@@ -229,7 +194,6 @@ fn open_file(
         writer: Some(writer),
         readers: Some(readers),
         maintenance: Mutex::new(Some(thread)),
-        poller: Mutex::new(()),
     })
 }
 
@@ -351,12 +315,7 @@ impl SqliteStore {
 
     /// The position up to which a snapshot may be shown.
     fn visible(&self, head: i64) -> Result<i64> {
-        let Shared { durability, own, watch, .. } = &*self.shared;
-        match visible(head, durability, own, watch) {
-            // Who only reads begins with nothing known to be durable: that is not an empty store.
-            Err(_) if self.writer.is_some() => Ok(durability.durable()),
-            visible => visible,
-        }
+        self.shared.visible(head, self.writer.is_none())
     }
 
     fn look(&self, patience: &Patience) -> Result<i64> {
@@ -379,33 +338,8 @@ impl SqliteStore {
         let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), patience)?;
         let _gate = self.shared.pass_gate();
         connection.transaction(patience, |connection, decoder, snapshot| {
-            if !reading.has_begun() {
-                reading.begin(self.visible(snapshot.head)?);
-            }
-            let Some(span) = reading.span() else { return Ok(true) };
-            let segments = self.shared.segments.at_version(connection, snapshot.version)?;
-            if span.high > segments.mark() {
-                self.shared.tail.catch_up(connection, decoder, snapshot, segments.mark())?;
-            }
-            let view = View { connection, segments, tail: &self.shared.tail };
-            let until = Instant::now() + TRANSACTION;
-            let query = reading.query().clone();
-            let backwards = reading.backwards();
-            let progress =
-                view.search(decoder, &query, span, backwards, Some(until), &mut |event| {
-                    sink.event(event)?;
-                    reading.gave(event.position);
-                    left.max_events -= 1;
-                    left.max_bytes = left.max_bytes.saturating_sub(event.text_len());
-                    let full = left.max_events == 0 || left.max_bytes == 0;
-                    let done = full || reading.span().is_none();
-                    Ok(if done { Walk::Stop } else { Walk::On })
-                })?;
-            match progress {
-                Progress::Exhausted => reading.finish(),
-                Progress::Reached(position) => reading.passed(position),
-            }
-            Ok(left.max_events == 0 || left.max_bytes == 0 || reading.span().is_none())
+            let visible = |head| self.visible(head);
+            self.shared.read_within(connection, decoder, snapshot, reading, left, &visible, sink)
         })
     }
 }
@@ -453,24 +387,7 @@ impl Store for SqliteStore {
 
     fn wait(&self, after: i64, call: &Call) -> Result<i64> {
         let patience = self.start(call, None)?;
-        let at_once = Call { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
-        loop {
-            // One waiter looks for all: what it sees wakes the others.
-            let polls = self.poller.try_lock();
-            if polls.is_ok() {
-                // It waits for nothing but an event: if all connections are in use, or a lock is
-                // held, those who have them look.
-                match self.look(&at_once) {
-                    Ok(head) => self.shared.watch.publish(head),
-                    Err(error) if error.status == Status::Busy => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            // Who does not poll takes over soon after the one who does is gone.
-            if let Some(head) = self.shared.watch.wait_above(after, &patience, Some(POLL))? {
-                return Ok(head);
-            }
-        }
+        self.shared.wait(after, &patience, &|at_once| self.look(at_once))
     }
 
     fn close(&self) {

@@ -26,14 +26,15 @@ const CHORE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A request with all that can be made of it before its turn.
 #[derive(Debug)]
-struct Prepared {
+pub struct Prepared {
     filed: Filed,
     drafts: Vec<RowDraft>,
     conditions: Vec<Condition>,
 }
 
 impl Prepared {
-    fn new(request: AppendRequest) -> Self {
+    /// Of a request.
+    pub fn new(request: AppendRequest) -> Self {
         let (events, conditions) = request.into_parts();
         let drafts = RowDraft::of(&events);
         Prepared { filed: Filed::new(events), drafts, conditions }
@@ -65,7 +66,7 @@ impl Core {
 /// The lock has no queue: who waits for it looks now and then. Who has used it for a while
 /// therefore leaves it alone for longer than the others' looks are apart.
 #[derive(Debug)]
-struct Turns {
+pub struct Turns {
     /// Since when groups have run back to back.
     busy_since: Instant,
     last_end: Instant,
@@ -82,13 +83,14 @@ const PAUSE: Duration = Duration::from_millis(1);
 const OTHERS_LINGER: Duration = Duration::from_secs(1);
 
 impl Turns {
-    fn new() -> Self {
+    /// Of who has not written yet.
+    pub fn new() -> Self {
         let now = Instant::now();
         Turns { busy_since: now, last_end: now, others_seen: None }
     }
 
     /// Called before the lock is asked for.
-    fn begin(&mut self) {
+    pub fn begin(&mut self) {
         let now = Instant::now();
         if now.duration_since(self.last_end) >= PAUSE {
             self.busy_since = now;
@@ -101,7 +103,8 @@ impl Turns {
         }
     }
 
-    fn end(&mut self) {
+    /// Called when the lock is free again.
+    pub fn end(&mut self) {
         self.last_end = Instant::now();
     }
 }
@@ -238,7 +241,7 @@ fn wait_for_log(shared: &Shared, patience: &Patience) -> Result<()> {
 }
 
 /// Takes SQLite's write lock, as long as `patience` lasts.
-fn begin_immediate(connection: &dyn Database, patience: &Patience) -> Result<()> {
+pub fn begin_immediate(connection: &dyn Database, patience: &Patience) -> Result<()> {
     retry(patience, || try_begin_immediate(connection))
 }
 
@@ -266,20 +269,22 @@ pub fn rollback(connection: &dyn Database) {
 /// Runs the requests of a group in the transaction that has begun. If the database fails one of
 /// them, it may have undone all: then each runs again, alone.
 fn run(core: &mut Core, shared: &Shared, mut requests: Vec<Prepared>) -> Result<Vec<Outcome>> {
-    let error = match attempt(core, shared, &mut requests) {
+    let Core { connection, decoder, turns } = core;
+    let error = match attempt(connection, decoder, turns, shared, &mut requests) {
         Ok(outcomes) => return Ok(outcomes),
         Err(error) => error,
     };
-    rollback(&core.connection);
+    rollback(connection);
     if requests.len() == 1 {
         return Ok(vec![Outcome::new(Err(error))]);
     }
     let mut outcomes = Vec::with_capacity(requests.len());
     for mut request in requests {
         let patience = shared.patience();
-        let alone = begin_immediate(&core.connection, &patience)
-            .and_then(|()| attempt(core, shared, std::slice::from_mut(&mut request)));
-        rollback(&core.connection);
+        let alone = begin_immediate(connection, &patience).and_then(|()| {
+            attempt(connection, decoder, turns, shared, std::slice::from_mut(&mut request))
+        });
+        rollback(connection);
         outcomes.push(match alone {
             Ok(mut outcome) => outcome.remove(0),
             Err(error) => Outcome::new(Err(error)),
@@ -290,9 +295,13 @@ fn run(core: &mut Core, shared: &Shared, mut requests: Vec<Prepared>) -> Result<
 
 /// Judges and stores the requests, in order, and commits. An error: the transaction is not to be
 /// committed, and nothing of it is stored.
-fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Result<Vec<Outcome>> {
-    let Core { connection, decoder, turns } = core;
-    let connection: &dyn Database = connection;
+pub fn attempt(
+    connection: &dyn Database,
+    decoder: &mut Decoder,
+    turns: &mut Turns,
+    shared: &Shared,
+    requests: &mut [Prepared],
+) -> Result<Vec<Outcome>> {
     // For speed alone: where there is no room, the append finds out by itself.
     let _ = shared.make_room();
     let snapshot = Snapshot::take(connection)?;
@@ -305,7 +314,7 @@ fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Resul
     }
     let view = View { connection, segments, tail: &shared.tail };
     let found = if has(Flaw::SkipCatchUp) { known } else { snapshot.head };
-    let mut staged = Staged { view, decoder, found, head: snapshot.head, index: None };
+    let mut staged = Staged { head: snapshot.head, ..Staged::new(view, decoder, found) };
     let mut stored: Vec<&Filed> = Vec::new();
     let mut outcomes = Vec::with_capacity(requests.len());
     for request in requests {
@@ -348,7 +357,7 @@ fn attempt(core: &mut Core, shared: &Shared, requests: &mut [Prepared]) -> Resul
 }
 
 /// A transaction under way: what it found, and what it has added.
-struct Staged<'a> {
+pub struct Staged<'a> {
     view: View<'a>,
     decoder: &'a mut Decoder,
     /// The head that the transaction found,
@@ -359,13 +368,19 @@ struct Staged<'a> {
     index: Option<Index>,
 }
 
-impl Staged<'_> {
+impl<'a> Staged<'a> {
+    /// A transaction that has found this head, and has added nothing.
+    pub fn new(view: View<'a>, decoder: &'a mut Decoder, found: i64) -> Self {
+        Staged { view, decoder, found, head: found, index: None }
+    }
+
     /// Lets later requests see events that were stored; those added before are passed over.
     fn add(&mut self, filed: &Filed) {
         filed.add_to(self.index.get_or_insert_with(|| Index::new(self.found)));
     }
 
-    fn judge(&mut self, request: &Prepared) -> Result<Verdict> {
+    /// What the ids and the conditions say; a refusal is an error.
+    pub fn judge(&mut self, request: &Prepared) -> Result<Verdict> {
         let Staged { view, decoder, found, index, .. } = self;
         let index = index.as_ref().filter(|_| !has(Flaw::ForgetGroup));
         // Both closures look things up with the one decoder.
@@ -393,7 +408,7 @@ impl Staged<'_> {
     }
 
     /// Stores the events of the request; gives the position of the last.
-    fn store(&mut self, request: &mut Prepared) -> Result<i64> {
+    pub fn store(&mut self, request: &mut Prepared) -> Result<i64> {
         let head = self.head;
         let last = i64::try_from(request.len())
             .ok()

@@ -70,6 +70,65 @@ static void open_checks_its_arguments(void) {
     CHECK_STATUS(dcb_open(fresh_uri(), NULL, NULL, &err), DCB_INVALID_ARGUMENT);
 }
 
+static int32_t no_connection(void *context, int64_t timeout_ms, void **connection,
+                             dcb_reply *reply) {
+    (void)context, (void)timeout_ms, (void)connection;
+    memset(reply->message, 'x', sizeof reply->message); /* unterminated */
+    return -1;
+}
+
+static int32_t no_statement(void *connection, dcb_str sql, const dcb_value *values, size_t len,
+                            dcb_reply *reply) {
+    (void)connection, (void)sql, (void)values, (void)len, (void)reply;
+    return 1;
+}
+
+static int32_t no_rows(void *connection, dcb_reply *reply) {
+    (void)connection, (void)reply;
+    return 1;
+}
+
+static void nothing(void *connection) {
+    (void)connection;
+}
+
+static void no_return(void *connection, int32_t spoiled) {
+    (void)connection, (void)spoiled;
+}
+
+static void a_host_has_to_be_complete(void) {
+    const dcb_host complete = {sizeof complete, NULL,    no_connection, no_statement,
+                               no_statement,    no_rows, nothing,       no_return};
+    dcb_error err;
+    dcb_store *store;
+    CHECK_STATUS(dcb_open_host(NULL, NULL, &store, &err), DCB_INVALID_ARGUMENT);
+    CHECK_STATUS(dcb_open_host(&complete, NULL, NULL, &err), DCB_INVALID_ARGUMENT);
+    CHECK_STATUS(dcb_open_host(&complete, "{", &store, &err), DCB_INVALID_ARGUMENT);
+    CHECK_STATUS(dcb_open_host(&complete, "{\"read_only\": true}", &store, &err),
+                 DCB_INVALID_ARGUMENT);
+    dcb_host host = complete;
+    host.size--;
+    CHECK_STATUS(dcb_open_host(&host, NULL, &store, &err), DCB_INVALID_ARGUMENT);
+    host = complete, host.acquire = NULL;
+    CHECK_STATUS(dcb_open_host(&host, NULL, &store, &err), DCB_INVALID_ARGUMENT);
+    host = complete, host.release = NULL;
+    CHECK_STATUS(dcb_open_host(&host, NULL, &store, &err), DCB_INVALID_ARGUMENT);
+    memset(&store, GARBAGE, sizeof store);
+    CHECK_STATUS(dcb_open_host(&complete, NULL, &store, &err), DCB_UNAVAILABLE);
+    CHECK(store == NULL);
+    CHECK(err.message[0] == 'x');
+
+    int64_t last = GARBAGE;
+    store = fresh_store();
+    CHECK_STATUS(dcb_append_within(NULL, NULL, "", 0, NULL, &last, &err), DCB_INVALID_ARGUMENT);
+    CHECK_STATUS(
+        dcb_append_within(store, NULL, "{\"events\": [{\"type\": \"T\"}]}", 27, NULL, &last, &err),
+        DCB_INVALID_ARGUMENT);
+    CHECK(strstr(err.message, "is not one of a host's") != NULL);
+    CHECK_INT(last, 0);
+    dcb_close(store);
+}
+
 static void a_store_is_needed(void) {
     dcb_error err;
     int64_t number = GARBAGE;
@@ -222,6 +281,7 @@ const test argument_tests[] = {
     {"null_is_ignored_by_what_frees", null_is_ignored_by_what_frees},
     {"success_leaves_an_empty_error", success_leaves_an_empty_error},
     {"open_checks_its_arguments", open_checks_its_arguments},
+    {"a_host_has_to_be_complete", a_host_has_to_be_complete},
     {"a_store_is_needed", a_store_is_needed},
     {"outputs_are_needed_and_nothing_is_done_without",
      outputs_are_needed_and_nothing_is_done_without},

@@ -28,6 +28,16 @@ _Static_assert(offsetof(dcb_event, metadata) == 48, "dcb_event");
 _Static_assert(offsetof(dcb_event, id) == 64, "dcb_event");
 _Static_assert(offsetof(dcb_event, tags) == 80, "dcb_event");
 _Static_assert(offsetof(dcb_event, tags_len) == 88, "dcb_event");
+_Static_assert(sizeof(dcb_value) == 32, "dcb_value");
+_Static_assert(offsetof(dcb_value, integer) == 8, "dcb_value");
+_Static_assert(offsetof(dcb_value, bytes) == 16, "dcb_value");
+_Static_assert(sizeof(dcb_reply) == 272, "dcb_reply");
+_Static_assert(offsetof(dcb_reply, changes) == 16, "dcb_reply");
+_Static_assert(offsetof(dcb_reply, is_more) == 24, "dcb_reply");
+_Static_assert(offsetof(dcb_reply, message) == 28, "dcb_reply");
+_Static_assert(sizeof(dcb_host) == 64, "dcb_host of version 0");
+_Static_assert(offsetof(dcb_host, acquire) == 16, "dcb_host");
+_Static_assert(offsetof(dcb_host, release) == 56, "dcb_host");
 #endif
 
 static void statuses_have_their_names(void) {

@@ -21,6 +21,12 @@ static_assert(sizeof(dcb_event) == 16 + 4 * sizeof(dcb_str) + 2 * sizeof(void *)
 static_assert(offsetof(dcb_call, size) == 0);
 static_assert(offsetof(dcb_call, timeout_ms) == 8);
 static_assert(offsetof(dcb_call, cancel) == 16);
+static_assert(sizeof(dcb_value) == 16 + sizeof(dcb_str));
+static_assert(offsetof(dcb_value, bytes) == 16);
+static_assert(offsetof(dcb_reply, changes) == sizeof(dcb_str));
+static_assert(offsetof(dcb_reply, message) == sizeof(dcb_str) + 12);
+static_assert(sizeof(dcb_host) == 8 * sizeof(void *));
+static_assert(offsetof(dcb_host, release) == 7 * sizeof(void *));
 
 template <dcb::status Cpp, int C> constexpr bool same = static_cast<int>(Cpp) == C;
 static_assert(same<dcb::status::ok, DCB_OK>);

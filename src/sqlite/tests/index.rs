@@ -73,12 +73,12 @@ fn merge(connection: &Connection, first: usize) {
     let sources = &segments.list[first..];
     let terms = sources.iter().map(|segment| segment.terms as u64).sum();
     let (low, high) = (sources[0].low, segments.mark());
-    let mut merge = Merge::new(connection, sources, low, terms);
+    let mut merge = Merge::new(sources, low, terms);
     let mut blocks = Vec::new();
-    while let Some(mut some) = merge.next(3).unwrap() {
+    while let Some(mut some) = merge.next(connection, 3).unwrap() {
         blocks.append(&mut some);
     }
-    let filter = merge.into_filter().unwrap();
+    let filter = merge.filter().unwrap();
     for source in sources {
         connection
             .execute("UPDATE dcb_segments SET state = 2 WHERE segment = ?1", [source.id])

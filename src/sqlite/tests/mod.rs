@@ -1,6 +1,7 @@
 //! What the engine has to keep whatever happens between its parts.
 
 mod groups;
+mod hosts;
 mod index;
 mod locks;
 mod opening;

@@ -1,0 +1,277 @@
+//! A connection of the host's, borrowed: what is done on it, and how it is given back as it was.
+
+use std::cell::{Cell, RefCell};
+
+use super::super::connection::retry;
+use super::super::database::{Database, Row, Value, Walk};
+use super::super::view::Snapshot;
+use super::packed::Rows;
+use super::{Failure, Host, Lent, Reply, of_host};
+use crate::call::Patience;
+use crate::error::{Error, Result, Status};
+
+/// Keys that one statement looks up, and rows that one writes, at the most.
+const KEYS: usize = 128;
+const INSERTED: usize = 16;
+
+/// A connection of the host's.
+pub struct HostConnection<'h> {
+    lent: RefCell<Box<dyn Lent + 'h>>,
+    /// Whether the transaction is the caller's: it is neither begun nor ended here.
+    is_callers: bool,
+    /// Whether a transaction of ours is open,
+    in_transaction: Cell<bool>,
+    /// and whether a statement has failed in it: the database may have ended it.
+    in_doubt: Cell<bool>,
+    /// What sets back what was changed of the connection.
+    restoring: RefCell<Vec<String>>,
+    /// How long a commit waits for readers, where they are in its way.
+    patience: Patience,
+}
+
+impl<'h> HostConnection<'h> {
+    /// Borrows a connection.
+    pub fn acquire(host: &'h dyn Host, patience: &Patience) -> Result<Self> {
+        patience.check_cancel()?;
+        let lent = host.acquire(patience.left()).map_err(|failure| of_host(&failure))?;
+        Ok(Self::new(lent, false, patience))
+    }
+
+    /// A connection with a transaction of the caller's.
+    pub fn within(lent: Box<dyn Lent + 'h>, patience: &Patience) -> Self {
+        Self::new(lent, true, patience)
+    }
+
+    fn new(lent: Box<dyn Lent + 'h>, is_callers: bool, patience: &Patience) -> Self {
+        HostConnection {
+            lent: RefCell::new(lent),
+            is_callers,
+            in_transaction: Cell::new(false),
+            in_doubt: Cell::new(false),
+            restoring: RefCell::default(),
+            patience: patience.clone(),
+        }
+    }
+
+    /// Has the connection not wait for locks by itself, so that whoever waits does so as long as
+    /// its call allows; and sync where it would not at all, since the log would not be brought into
+    /// the database safely.
+    pub fn settle(&self) -> Result<()> {
+        // First, since it waits for nothing: whoever tells of the other may meet a lock.
+        let timeout = self.setting("PRAGMA busy_timeout")?;
+        if timeout != 0 {
+            self.change("PRAGMA busy_timeout = 0", format!("PRAGMA busy_timeout = {timeout}"))?;
+        }
+        if retry(&self.patience, || self.setting("PRAGMA main.synchronous"))? == 0 {
+            let back = "PRAGMA main.synchronous = 0".to_owned();
+            self.change("PRAGMA main.synchronous = 3", back)?;
+        }
+        Ok(())
+    }
+
+    fn setting(&self, sql: &str) -> Result<i64> {
+        let found = (self as &dyn Database).query_row(sql, &[], |row| Ok(row.integer(0)))?;
+        found
+            .flatten()
+            .ok_or_else(|| Error::new(Status::Internal, "the database does not tell its settings"))
+    }
+
+    fn change(&self, sql: &str, back: String) -> Result<()> {
+        // First, so that a change of which nobody knows whether it happened is undone too.
+        self.restoring.borrow_mut().push(back);
+        self.run(sql, &[]).map(drop)
+    }
+
+    /// Begins a read transaction, and takes its snapshot.
+    pub fn begin_read(&self, patience: &Patience) -> Result<Snapshot> {
+        self.run("BEGIN", &[])?;
+        let snapshot = retry(patience, || {
+            self.in_doubt.set(false);
+            Snapshot::take(self)
+        })?;
+        Ok(snapshot)
+    }
+
+    /// Ends the transaction, whatever is the matter with it, having undone what it has written.
+    pub fn end(&self) {
+        if !self.in_transaction.get() {
+            return;
+        }
+        let was_in_doubt = self.in_doubt.replace(false);
+        if self.run("ROLLBACK", &[]).is_err() {
+            // Where the database had ended it by itself, there was none to be rolled back.
+            let is_free =
+                was_in_doubt && self.run("BEGIN", &[]).is_ok() && self.run("ROLLBACK", &[]).is_ok();
+            if !is_free {
+                self.lent.borrow_mut().spoil();
+            }
+            self.in_transaction.set(false);
+        }
+        self.in_doubt.set(false);
+    }
+
+    /// Whether nothing went wrong in the transaction; else it is to be ended.
+    fn note<T>(&self, outcome: std::result::Result<T, Failure>) -> Result<T> {
+        outcome.map_err(|failure| {
+            self.in_doubt.set(self.in_transaction.get() || self.is_callers);
+            of_host(&failure)
+        })
+    }
+
+    fn give(&self, first: Reply, visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>) -> Result<Walk> {
+        let mut reply = first;
+        loop {
+            let mut columns = Vec::new();
+            let mut rows = Rows::new(&reply.rows);
+            let mut walk = Ok(Walk::On);
+            while matches!(walk, Ok(Walk::On)) {
+                match rows.next(&mut columns) {
+                    Ok(true) => walk = visit(&Row::packed(&columns)),
+                    Ok(false) => break,
+                    Err(error) => walk = Err(error),
+                }
+            }
+            if !matches!(walk, Ok(Walk::On)) {
+                if reply.is_more {
+                    self.lent.borrow_mut().finish();
+                }
+                return walk;
+            }
+            if !reply.is_more {
+                return Ok(Walk::On);
+            }
+            let next = self.lent.borrow_mut().more();
+            reply = self.note(next)?;
+        }
+    }
+
+    fn walk(
+        &self,
+        sql: &str,
+        values: &[Value<'_>],
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+    ) -> Result<Walk> {
+        let first = self.lent.borrow_mut().query(sql, values);
+        self.give(self.note(first)?, visit)
+    }
+}
+
+impl Database for HostConnection<'_> {
+    fn query(
+        &self,
+        sql: &str,
+        values: &[Value<'_>],
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+    ) -> Result<()> {
+        self.walk(sql, values, visit).map(drop)
+    }
+
+    fn query_each(
+        &self,
+        sql: &str,
+        keys: &[i64],
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+    ) -> Result<()> {
+        let descends = keys.first() > keys.last();
+        for keys in keys.chunks(KEYS) {
+            let values: Vec<Value<'_>> = keys.iter().map(|key| Value::Integer(*key)).collect();
+            let walk = match sql.strip_suffix(" = ?1") {
+                Some(select) if keys.len() > 1 => {
+                    let column = select.rsplit(' ').next().unwrap_or_default();
+                    let order = if descends { "DESC" } else { "ASC" };
+                    let places = places(keys.len());
+                    let sql = format!("{select} IN {places} ORDER BY {column} {order}");
+                    self.walk(&sql, &values, visit)?
+                }
+                _ => self.walk(sql, &values, visit)?,
+            };
+            if walk == Walk::Stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&self, sql: &str, values: &[Value<'_>]) -> Result<usize> {
+        let mut outcome = self.lent.borrow_mut().run(sql, values);
+        match sql {
+            "BEGIN" | "BEGIN IMMEDIATE" => {
+                self.in_transaction.set(outcome.is_ok());
+                self.in_doubt.set(false);
+                return outcome
+                    .map(|reply| reply.changes as usize)
+                    .map_err(|failure| of_host(&failure));
+            }
+            "COMMIT" => {
+                // In rollback mode readers may be in the way, and the transaction stays open.
+                while let Err(failure) = &outcome
+                    && of_host(failure).status == Status::Busy
+                    && super::super::connection::wait_for_lock(&self.patience).is_ok()
+                {
+                    outcome = self.lent.borrow_mut().run(sql, values);
+                }
+                if outcome.is_ok() {
+                    self.in_transaction.set(false);
+                }
+            }
+            "ROLLBACK" if outcome.is_ok() => self.in_transaction.set(false),
+            _ => {}
+        }
+        self.note(outcome).map(|reply| reply.changes as usize)
+    }
+
+    fn run_each(&self, sql: &str, width: usize, values: &[Value<'_>]) -> Result<()> {
+        for rows in values.chunks(width * INSERTED) {
+            match sql.split_once(" VALUES ") {
+                Some((into, _)) if rows.len() > width => {
+                    let row = places(width);
+                    let all = vec![row; rows.len() / width].join(",");
+                    self.run(&format!("{into} VALUES {all}"), rows)?;
+                }
+                _ => {
+                    self.run(sql, rows)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_autocommit(&self) -> bool {
+        !(self.in_transaction.get() || self.is_callers) || self.in_doubt.get()
+    }
+
+    fn is_in_snapshot(&self) -> bool {
+        self.in_transaction.get() || self.is_callers
+    }
+}
+
+/// `(?,?,?)`.
+fn places(count: usize) -> String {
+    format!("({})", vec!["?"; count].join(","))
+}
+
+impl Drop for HostConnection<'_> {
+    fn drop(&mut self) {
+        self.end();
+        let restoring = std::mem::take(&mut *self.restoring.borrow_mut());
+        for sql in restoring.iter().rev() {
+            if self.lent.borrow_mut().run(sql, &[]).is_err() {
+                self.lent.borrow_mut().spoil();
+            }
+        }
+    }
+}
+
+/// What a store says where its tables are not there any more.
+pub fn explain(error: Error, is_in_memory: bool) -> Error {
+    if is_in_memory && error.detail == rusqlite::ffi::SQLITE_ERROR {
+        return Error {
+            status: Status::InvalidArgument,
+            message: "the host's connections do not share one database: give a database in memory \
+                      one connection only, or share it"
+                .into(),
+            ..error
+        };
+    }
+    error
+}

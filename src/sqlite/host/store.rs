@@ -1,0 +1,372 @@
+//! The store on the host's connections.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::super::beside::Beside;
+use super::super::connection::{retry, wait_for_lock};
+use super::super::database::Database;
+use super::super::durability::Durability;
+use super::super::log::Log;
+use super::super::maintenance::{draft_segment, store_segment};
+use super::super::queue::Outcome;
+use super::super::rows::Decoder;
+use super::super::schema::{Judgement, create_within, judge, no_store};
+use super::super::segments::{Segments, SegmentsCache, damaged};
+use super::super::shared::Shared;
+use super::super::view::{Snapshot, TAIL_EVENTS, View};
+use super::super::writer::{Prepared, Staged, Turns, attempt, begin_immediate, commit};
+use super::chores::{Chores, index_within};
+use super::connection::{HostConnection, explain};
+use super::turn::Turn;
+use super::{Host, Lent};
+use crate::call::{Call, Patience};
+use crate::domain::{AppendRequest, Reading, Verdict};
+use crate::error::{Error, Result, Status};
+use crate::open::Options;
+use crate::store::{Batch, Sink, Store};
+
+/// A store on connections that the host lends.
+pub struct HostStore {
+    host: Box<dyn Host>,
+    shared: Shared,
+    /// The file; `None`: a database in memory.
+    path: Option<PathBuf>,
+    /// Held by the append that writes.
+    turn: Turn,
+    /// What it writes with.
+    pen: Mutex<Pen>,
+}
+
+struct Pen {
+    decoder: Decoder,
+    turns: Turns,
+    chores: Chores,
+}
+
+impl HostStore {
+    /// Opens the store in the host's database, making it if the options allow that: who lends the
+    /// connections of a database has chosen it, whatever else is in it.
+    pub fn open(host: Box<dyn Host>, options: &Options) -> Result<Self> {
+        if options.read_only || options.immutable {
+            return Err(Error::invalid(
+                "read_only: a store on the host's connections may do what they may",
+            ));
+        }
+        let busy_timeout = u64::try_from(options.busy_timeout_ms).ok().map(Duration::from_millis);
+        let patience = Call::default().start(busy_timeout);
+        let connection = HostConnection::acquire(&*host, &patience)?;
+        connection.settle()?;
+        connection.run("BEGIN", &[])?;
+        let judgement = retry(&patience, || judge(&connection))?;
+        let path = path_of(&connection)?;
+        connection.end();
+        if judgement != Judgement::Store {
+            if !options.create {
+                return Err(no_store());
+            }
+            begin_immediate(&connection, &patience)?;
+            create_within(&connection, true)?;
+            commit(&connection)?;
+        }
+        let log = match &path {
+            None => None,
+            Some(path) => Some(Log::Hosts(trusted(&connection, path, &patience)?)),
+        };
+        let segments = SegmentsCache::default();
+        let snapshot = connection.begin_read(&patience)?;
+        let list = segments.at_version(&connection, snapshot.version)?;
+        list.check(snapshot)?;
+        let durability = Durability::new(log, 0);
+        if path.is_some() {
+            durability.ensure(snapshot.head)?;
+        }
+        let mark = list.mark();
+        let is_far_behind = snapshot.head - mark > TAIL_EVENTS as i64;
+        let tail = if is_far_behind { snapshot.head } else { mark };
+        let mut shared = Shared::new(durability, tail, snapshot.head, busy_timeout);
+        shared.segments = segments;
+        let mut decoder = Decoder::default();
+        if !is_far_behind {
+            shared.tail.catch_up(&connection, &mut decoder, snapshot, mark)?;
+        }
+        connection.end();
+        // The index is missing, or far behind: it is made anew before anything is answered.
+        let mut is_behind = is_far_behind;
+        while is_behind {
+            begin_immediate(&connection, &patience)?;
+            let blocks = match draft_segment(&shared, 1) {
+                Some(draft) => store_segment(&shared, &connection, &mut decoder, draft)?,
+                None => None,
+            };
+            commit(&connection)?;
+            let snapshot = connection.begin_read(&patience)?;
+            let mark = shared.segments.at_version(&connection, snapshot.version)?.mark();
+            connection.end();
+            is_behind = blocks.is_some() && mark < snapshot.head;
+        }
+        drop(connection);
+        let pen = Pen { decoder, turns: Turns::new(), chores: Chores::new() };
+        Ok(HostStore { host, shared, path, turn: Turn::default(), pen: Mutex::new(pen) })
+    }
+
+    /// What every call looks at first.
+    fn start(&self, call: &Call, default: Option<Duration>) -> Result<Patience> {
+        self.shared.watch.check_open()?;
+        let patience = call.start(default);
+        patience.check_cancel()?;
+        Ok(patience)
+    }
+
+    /// A connection for a read.
+    fn lend(&self, patience: &Patience) -> Result<HostConnection<'_>> {
+        let connection = HostConnection::acquire(&*self.host, patience)?;
+        // With a log, no reader waits for a writer.
+        if self.shared.durability.log().is_some_and(Log::has_journal) {
+            connection.settle()?;
+        }
+        Ok(connection)
+    }
+
+    /// How many events are held in memory.
+    #[cfg(test)]
+    pub fn tail_len(&self) -> usize {
+        self.shared.tail.read(super::super::view::Generations::len)
+    }
+
+    /// How many syncs there were.
+    #[cfg(test)]
+    pub fn syncs(&self) -> u64 {
+        self.shared.durability.tampering.count.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// From now on syncs fail.
+    #[cfg(test)]
+    pub fn fail_syncs(&self) {
+        self.shared.durability.tampering.fail.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        explain(error, self.path.is_none())
+    }
+
+    fn pen(&self) -> MutexGuard<'_, Pen> {
+        self.pen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look(&self, patience: &Patience) -> Result<i64> {
+        let connection = self.lend(patience)?;
+        // A statement by itself is a transaction.
+        let snapshot = retry(patience, || Snapshot::take(&connection))?;
+        drop(connection);
+        self.shared.visible(snapshot.head, false)
+    }
+
+    /// Runs an append on a connection of the store's own choice.
+    fn write(&self, request: AppendRequest, patience: &Patience) -> Result<Outcome> {
+        let stored = request.events().len();
+        let mut prepared = [Prepared::new(request)];
+        let _turn = self.turn.take(patience)?;
+        let connection = HostConnection::acquire(&*self.host, patience)?;
+        connection.settle()?;
+        let Pen { decoder, turns, chores } = &mut *self.pen();
+        turns.begin();
+        begin_immediate(&connection, patience)?;
+        let outcomes = attempt(&connection, decoder, turns, &self.shared, &mut prepared);
+        connection.end();
+        turns.end();
+        let outcome = outcomes?.remove(0);
+        if outcome.answer.is_ok() {
+            chores.help(&self.shared, &connection, decoder, stored);
+        }
+        Ok(outcome)
+    }
+
+    /// Appends in a transaction of the caller's, which is open on the connection. The events are as
+    /// durable as its commit.
+    pub fn append_within(
+        &self,
+        lent: Box<dyn Lent + '_>,
+        request: AppendRequest,
+        call: &Call,
+    ) -> Result<i64> {
+        let patience = self.start(call, self.shared.busy_timeout)?;
+        if let Some(failure) = self.shared.durability.failure() {
+            return Err(failure);
+        }
+        let mut prepared = Prepared::new(request);
+        let connection = HostConnection::within(lent, &patience);
+        lock_within(&connection, &patience).map_err(|error| self.explain(error))?;
+        if path_of(&connection)? != self.path {
+            return Err(Error::invalid("the transaction is one of another database"));
+        }
+        connection.run("SAVEPOINT dcb_append", &[])?;
+        let outcome = self.attempt_within(&connection, &mut prepared);
+        if outcome.is_err() {
+            // Where the database has ended the whole transaction, there is nothing to go back to.
+            let _ = connection.run("ROLLBACK TO dcb_append", &[]);
+        }
+        let _ = connection.run("RELEASE dcb_append", &[]);
+        let (verdict, rests_on) = outcome?;
+        if rests_on > self.shared.durability.durable() {
+            // What the caller's transaction has stored itself has no position that is known to be
+            // its own, so no position becomes durable by this.
+            self.shared.durability.check()?;
+        }
+        verdict
+    }
+
+    /// Nothing that the transaction shows enters what is shared: it may be rolled back, and its
+    /// positions be taken by others. An error: what was written is to be undone.
+    fn attempt_within(
+        &self,
+        connection: &HostConnection<'_>,
+        request: &mut Prepared,
+    ) -> Result<(Result<i64>, i64)> {
+        let snapshot = Snapshot::take(connection)?;
+        let known = self.shared.segments.newest();
+        let segments = Segments::load(connection, snapshot.version, &known)?;
+        segments.check(snapshot)?;
+        // With the write lock, the transaction sees all that is committed; so what the tail holds
+        // is a part of it.
+        let mut decoder = Decoder::default();
+        let view = View { connection, segments: segments.into(), tail: &self.shared.tail };
+        let segments = view.segments.clone();
+        let mut staged = Staged::new(view, &mut decoder, snapshot.head);
+        let verdict = staged.judge(request);
+        let answer = match verdict {
+            Ok(Verdict::Repeated(last)) => Ok(last),
+            Ok(Verdict::New) => {
+                let last = staged.store(request)?;
+                index_within(&self.shared, connection, &mut decoder, last, &segments)?;
+                return Ok((Ok(last), 0));
+            }
+            Err(error) => Err(error),
+        };
+        if connection.is_autocommit() {
+            return Err(answer.err().unwrap_or_else(damaged));
+        }
+        let mut outcome = Outcome::new(answer);
+        if matches!(&outcome.answer, Err(error) if error.status == Status::DuplicateId) {
+            outcome.rests_on = snapshot.head;
+        }
+        Ok((outcome.answer, outcome.rests_on))
+    }
+
+    fn read_some(
+        &self,
+        reading: &mut Reading,
+        left: &mut Batch,
+        patience: &Patience,
+        sink: &mut dyn Sink,
+    ) -> Result<bool> {
+        let connection = self.lend(patience)?;
+        let snapshot = connection.begin_read(patience)?;
+        let mut decoder = Decoder::default();
+        let visible = |head| self.shared.visible(head, false);
+        self.shared.read_within(&connection, &mut decoder, snapshot, reading, left, &visible, sink)
+    }
+}
+
+/// The file of the connection's main database, as its SQLite names it; `None`: it has none.
+fn path_of(connection: &dyn Database) -> Result<Option<PathBuf>> {
+    let sql = "SELECT file FROM pragma_database_list WHERE name = 'main'";
+    let file = connection.query_row(sql, &[], |row| Ok(row.text(0).map(PathBuf::from)))?;
+    Ok(file.flatten().filter(|file| !file.as_os_str().is_empty()))
+}
+
+/// The files beside the database, of which the log was written once more: what an earlier sync of
+/// it may have failed for is on the disk by now, or the error is told.
+fn trusted(connection: &HostConnection<'_>, path: &Path, patience: &Patience) -> Result<Beside> {
+    let beside = Beside::new(path)?;
+    // From before anything is shown that is in it.
+    beside.sync()?;
+    match begin_immediate(connection, patience) {
+        Ok(()) => {
+            let written = beside.write_again();
+            connection.end();
+            written?;
+            beside.sync()?;
+        }
+        // Who may only read cannot do it.
+        Err(error) if error.status == Status::ReadOnly => connection.end(),
+        Err(error) => return Err(error),
+    }
+    Ok(beside)
+}
+
+/// Takes the write lock for the caller's transaction, and writes nothing.
+fn lock_within(connection: &dyn Database, patience: &Patience) -> Result<()> {
+    let sql = "UPDATE dcb_meta SET value = value WHERE key IS NULL";
+    loop {
+        let Err(error) = connection.run(sql, &[]) else { return Ok(()) };
+        // A transaction that has read, and behind which others have written, never gets it.
+        let is_lost = error.detail == rusqlite::ffi::SQLITE_BUSY_SNAPSHOT;
+        if error.status != Status::Busy {
+            return Err(error);
+        }
+        if is_lost || wait_for_lock(patience).is_err() {
+            patience.check_cancel()?;
+            return Err(Error {
+                message: "the transaction cannot write: roll it back, and run all of it again"
+                    .into(),
+                ..error
+            });
+        }
+    }
+}
+
+impl Store for HostStore {
+    fn append(&self, request: AppendRequest, call: &Call) -> Result<i64> {
+        let patience = self.start(call, self.shared.busy_timeout)?;
+        if let Some(failure) = self.shared.durability.failure() {
+            return Err(failure);
+        }
+        let outcome = self.write(request, &patience).map_err(|error| self.explain(error))?;
+        let durability = &self.shared.durability;
+        let ensured = durability.ensure(outcome.rests_on);
+        self.shared.watch.publish(durability.durable());
+        match ensured {
+            Err(error) if outcome.rests_on > durability.durable() => Err(error),
+            _ => outcome.answer,
+        }
+    }
+
+    fn read(
+        &self,
+        reading: &mut Reading,
+        batch: Batch,
+        call: &Call,
+        sink: &mut dyn Sink,
+    ) -> Result<()> {
+        let mut patience = self.start(call, self.shared.busy_timeout)?;
+        let mut left = Batch { max_bytes: batch.max_bytes.max(1), ..batch };
+        if left.max_events == 0 || reading.has_begun() && reading.span().is_none() {
+            return Ok(());
+        }
+        while !self
+            .read_some(reading, &mut left, &patience, sink)
+            .map_err(|error| self.explain(error))?
+        {
+            // It is how long one lock may be waited for, however long the read is.
+            patience = self.start(call, self.shared.busy_timeout)?;
+        }
+        Ok(())
+    }
+
+    fn head(&self, call: &Call) -> Result<i64> {
+        let patience = self.start(call, self.shared.busy_timeout)?;
+        self.look(&patience).map_err(|error| self.explain(error))
+    }
+
+    fn wait(&self, after: i64, call: &Call) -> Result<i64> {
+        let patience = self.start(call, None)?;
+        let looked = |at_once: &Patience| self.look(at_once);
+        self.shared.wait(after, &patience, &looked).map_err(|error| self.explain(error))
+    }
+
+    fn close(&self) {
+        self.shared.watch.close();
+    }
+}

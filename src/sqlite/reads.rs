@@ -1,0 +1,100 @@
+//! Reading and waiting, on whatever connection.
+
+use std::time::{Duration, Instant};
+
+use super::database::{Database, Walk};
+use super::rows::Decoder;
+use super::shared::Shared;
+use super::view::{Snapshot, View};
+use super::visible::visible;
+use crate::call::{Call, Patience, Timeout};
+use crate::domain::Reading;
+use crate::error::{Result, Status};
+use crate::index::Progress;
+use crate::store::{Batch, Sink};
+
+/// How long one read transaction lasts at the most: longer ones would keep the log from
+/// starting anew.
+const TRANSACTION: Duration = Duration::from_millis(10);
+/// How often a wait looks for the events of other processes.
+const POLL: Duration = Duration::from_millis(10);
+
+impl Shared {
+    /// The position up to which a snapshot may be shown.
+    pub fn visible(&self, head: i64, only_reads: bool) -> Result<i64> {
+        match visible(head, &self.durability, &self.own, &self.watch) {
+            // Who only reads begins with nothing known to be durable: that is not an empty store.
+            Err(_) if !only_reads => Ok(self.durability.durable()),
+            visible => visible,
+        }
+    }
+
+    /// The part of a batch that one transaction, whose snapshot this is, gives to `sink`. Gives
+    /// whether the batch is done.
+    #[allow(clippy::too_many_arguments)] // the two halves of it are a connection's and a call's
+    pub fn read_within(
+        &self,
+        connection: &dyn Database,
+        decoder: &mut Decoder,
+        snapshot: Snapshot,
+        reading: &mut Reading,
+        left: &mut Batch,
+        visible: &dyn Fn(i64) -> Result<i64>,
+        sink: &mut dyn Sink,
+    ) -> Result<bool> {
+        if !reading.has_begun() {
+            reading.begin(visible(snapshot.head)?);
+        }
+        let Some(span) = reading.span() else { return Ok(true) };
+        let segments = self.segments.at_version(connection, snapshot.version)?;
+        if span.high > segments.mark() {
+            self.tail.catch_up(connection, decoder, snapshot, segments.mark())?;
+        }
+        let view = View { connection, segments, tail: &self.tail };
+        let until = Instant::now() + TRANSACTION;
+        let query = reading.query().clone();
+        let backwards = reading.backwards();
+        let progress =
+            view.search(decoder, &query, span, backwards, Some(until), &mut |event| {
+                sink.event(event)?;
+                reading.gave(event.position);
+                left.max_events -= 1;
+                left.max_bytes = left.max_bytes.saturating_sub(event.text_len());
+                let full = left.max_events == 0 || left.max_bytes == 0;
+                let done = full || reading.span().is_none();
+                Ok(if done { Walk::Stop } else { Walk::On })
+            })?;
+        match progress {
+            Progress::Exhausted => reading.finish(),
+            Progress::Reached(position) => reading.passed(position),
+        }
+        Ok(left.max_events == 0 || left.max_bytes == 0 || reading.span().is_none())
+    }
+
+    /// The head, as soon as it is above `after`. `look` tells the head of this moment.
+    pub fn wait(
+        &self,
+        after: i64,
+        patience: &Patience,
+        look: &dyn Fn(&Patience) -> Result<i64>,
+    ) -> Result<i64> {
+        let at_once = Call { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
+        loop {
+            // One waiter looks for all: what it sees wakes the others.
+            let polls = self.poller.try_lock();
+            if polls.is_ok() {
+                // It waits for nothing but an event: if all connections are in use, or a lock is
+                // held, those who have them look.
+                match look(&at_once) {
+                    Ok(head) => self.watch.publish(head),
+                    Err(error) if error.status == Status::Busy => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            // Who does not poll takes over soon after the one who does is gone.
+            if let Some(head) = self.watch.wait_above(after, patience, Some(POLL))? {
+                return Ok(head);
+            }
+        }
+    }
+}

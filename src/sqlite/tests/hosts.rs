@@ -1,0 +1,614 @@
+//! The store on connections of a host, here of a pool of rusqlite's.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Condvar, Mutex};
+use std::time::Instant;
+
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, params_from_iter};
+
+use super::*;
+use crate::domain::{EventId, Span};
+use crate::sqlite::database::{Value, Walk};
+use crate::sqlite::host::{Failure, Host, HostStore, Lent, Reply};
+use crate::sqlite::rows::Decoder;
+use crate::sqlite::search::Disk;
+use crate::sqlite::segments::Segments;
+use crate::sqlite::shared::SEGMENT_EVENTS;
+use crate::sqlite::view::{Snapshot, TAIL_EVENTS};
+use crate::{Status, Timeout};
+
+/// A pool of connections, of which so many may be out at once.
+struct Pool {
+    path: Option<PathBuf>,
+    idle: Mutex<(Vec<Connection>, usize)>,
+    returned: Condvar,
+    spoiled: AtomicUsize,
+    statements: AtomicUsize,
+}
+
+struct Borrowed {
+    pool: Option<Arc<Pool>>,
+    connection: Option<Connection>,
+    /// The rows that were not given yet of the queries that are not at their end, the last one
+    /// begun on top; each packed by itself.
+    rest: Vec<Vec<Vec<u8>>>,
+    is_spoiled: bool,
+}
+
+impl Pool {
+    fn new(path: Option<PathBuf>, size: usize) -> Arc<Self> {
+        Arc::new(Pool {
+            path,
+            idle: Mutex::new((Vec::new(), size)),
+            returned: Condvar::new(),
+            spoiled: AtomicUsize::new(0),
+            statements: AtomicUsize::new(0),
+        })
+    }
+
+    fn open(&self) -> Connection {
+        let connection = match &self.path {
+            Some(path) => Connection::open(path).unwrap(),
+            None => Connection::open_in_memory().unwrap(),
+        };
+        connection.busy_timeout(Duration::from_millis(321)).unwrap();
+        connection
+    }
+
+    /// A connection, however long it takes.
+    fn take(&self) -> Connection {
+        self.try_take(Duration::from_secs(60)).unwrap()
+    }
+
+    fn try_take(&self, timeout: Duration) -> Option<Connection> {
+        let state = self.idle.lock().unwrap();
+        let is_out = |state: &mut (Vec<Connection>, usize)| state.0.is_empty() && state.1 == 0;
+        let (mut state, outcome) =
+            self.returned.wait_timeout_while(state, timeout, is_out).unwrap();
+        if outcome.timed_out() {
+            return None;
+        }
+        Some(state.0.pop().unwrap_or_else(|| {
+            state.1 -= 1;
+            self.open()
+        }))
+    }
+
+    fn give_back(&self, connection: Option<Connection>) {
+        let mut state = self.idle.lock().unwrap();
+        match connection {
+            Some(connection) => state.0.push(connection),
+            None => state.1 += 1,
+        }
+        self.returned.notify_one();
+    }
+}
+
+impl Host for Arc<Pool> {
+    fn acquire(&self, timeout: Option<Duration>) -> std::result::Result<Box<dyn Lent>, Failure> {
+        let connection = self.try_take(timeout.unwrap_or(Duration::MAX)).ok_or_else(|| {
+            Failure { code: rusqlite::ffi::SQLITE_BUSY, message: "none is free".into() }
+        })?;
+        assert!(connection.is_autocommit());
+        Ok(Box::new(Borrowed {
+            pool: Some(Arc::clone(self)),
+            connection: Some(connection),
+            rest: Vec::new(),
+            is_spoiled: false,
+        }))
+    }
+}
+
+fn failure(error: rusqlite::Error) -> Failure {
+    let code = error.sqlite_error().map_or(0, |inner| inner.extended_code);
+    Failure { code, message: error.to_string() }
+}
+
+fn pack(row: &rusqlite::Row<'_>, count: usize) -> Vec<u8> {
+    let mut packed = (count as u16).to_le_bytes().to_vec();
+    for column in 0..count {
+        let (kind, bytes) = match row.get_ref(column).unwrap() {
+            Value::Integer(integer) => {
+                packed.push(1);
+                packed.extend(integer.to_le_bytes());
+                continue;
+            }
+            Value::Text(text) => (2, text),
+            Value::Blob(blob) => (3, blob),
+            _ => {
+                packed.push(0);
+                continue;
+            }
+        };
+        packed.push(kind);
+        packed.extend((bytes.len() as u32).to_le_bytes());
+        packed.extend(bytes);
+    }
+    packed
+}
+
+impl Borrowed {
+    /// Of a transaction of the caller's.
+    fn callers(connection: Connection) -> Self {
+        Borrowed { pool: None, connection: Some(connection), rest: Vec::new(), is_spoiled: false }
+    }
+
+    fn connection(&self) -> &Connection {
+        self.connection.as_ref().unwrap()
+    }
+}
+
+impl Lent for &mut Borrowed {
+    fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
+        (**self).run(sql, values)
+    }
+    fn query(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
+        (**self).query(sql, values)
+    }
+    fn more(&mut self) -> std::result::Result<Reply, Failure> {
+        (**self).more()
+    }
+    fn finish(&mut self) {
+        (**self).finish()
+    }
+    fn spoil(&mut self) {
+        (**self).spoil()
+    }
+}
+
+impl Lent for Borrowed {
+    fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
+        if self.query(sql, values)?.is_more {
+            self.finish();
+        }
+        Ok(Reply { changes: self.connection().changes(), ..Reply::default() })
+    }
+
+    fn query(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
+        if let Some(pool) = &self.pool {
+            pool.statements.fetch_add(1, SeqCst);
+        }
+        let mut statement = self.connection().prepare(sql).map_err(failure)?;
+        let count = statement.column_count();
+        let values = params_from_iter(values.iter().map(|value| ToSqlOutput::Borrowed(*value)));
+        let mut rows = statement.query(values).map_err(failure)?;
+        let mut rest = Vec::new();
+        while let Some(row) = rows.next().map_err(failure)? {
+            rest.push(pack(row, count));
+        }
+        drop(rows);
+        drop(statement);
+        self.rest.push(rest);
+        self.more()
+    }
+
+    fn more(&mut self) -> std::result::Result<Reply, Failure> {
+        // Few at a time, so that there are often more.
+        let rest = self.rest.last_mut().unwrap();
+        let rows = rest.drain(..rest.len().min(3)).flatten().collect();
+        let is_more = !rest.is_empty();
+        if !is_more {
+            self.rest.pop();
+        }
+        Ok(Reply { rows, is_more, changes: 0 })
+    }
+
+    fn finish(&mut self) {
+        self.rest.pop().unwrap();
+    }
+
+    fn spoil(&mut self) {
+        self.is_spoiled = true;
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        let Some(pool) = self.pool.take() else { return };
+        let connection = self.connection.take().unwrap();
+        assert!(self.rest.is_empty(), "a query is left open");
+        if self.is_spoiled {
+            pool.spoiled.fetch_add(1, SeqCst);
+        } else {
+            assert!(connection.is_autocommit(), "a transaction is left open");
+            let timeout: i64 =
+                connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).unwrap();
+            assert_eq!(timeout, 321, "a setting is left changed");
+        }
+        pool.give_back((!self.is_spoiled).then_some(connection));
+    }
+}
+
+struct Hosted {
+    folder: TempDir,
+    pool: Arc<Pool>,
+    store: HostStore,
+}
+
+impl Hosted {
+    fn new(size: usize, mode: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("host.db");
+        let own = Connection::open(&path).unwrap();
+        own.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |_| Ok(())).unwrap();
+        own.execute_batch("CREATE TABLE theirs (a)").unwrap();
+        drop(own);
+        let pool = Pool::new(Some(path), size);
+        let store = HostStore::open(Box::new(Arc::clone(&pool)), &Options::default()).unwrap();
+        Hosted { folder, pool, store }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("host.db")
+    }
+
+    /// Appends in a transaction of the caller's.
+    fn within(&self, transaction: &mut Borrowed, events: Vec<Event>) -> Result<i64> {
+        let request = AppendRequest::new(events, vec![])?;
+        self.store.append_within(Box::new(transaction), request, &brief())
+    }
+}
+
+/// A call that does not wait for long.
+fn brief() -> Call {
+    Call { timeout: Timeout::After(Duration::from_millis(20)), cancel: None }
+}
+
+fn append_to(store: &dyn Store, events: Vec<Event>, guard: Option<Query>) -> Result<i64> {
+    let conditions = guard.map(|query| Condition::new(query, 0).unwrap());
+    let request = AppendRequest::new(events, conditions.into_iter().collect())?;
+    store.append(request, &Call::default())
+}
+
+fn found(store: &dyn Store, query: Query) -> Vec<i64> {
+    let mut reading = Reading::new(ReadRequest::new(query, 0, None, None, false).unwrap());
+    let mut positions = Vec::new();
+    while !reading.has_begun() || reading.span().is_some() {
+        let batch = Batch { max_events: 7, max_bytes: usize::MAX };
+        let mut sink = |view: &EventView<'_>| {
+            positions.push(view.position);
+            Ok(())
+        };
+        store.read(&mut reading, batch, &Call::default(), &mut sink).unwrap();
+    }
+    positions
+}
+
+fn numbered(n: usize) -> Event {
+    event("A", &[format!("n:{n}"), format!("tens:{}", n / 10)])
+}
+
+fn each_mode(test: impl Fn(&str)) {
+    ["wal", "delete", "truncate", "persist"].into_iter().for_each(test);
+}
+
+/// The live segments, and how many others there are.
+fn segments(hosted: &Hosted) -> (Segments, i64) {
+    let connection = hosted.pool.open();
+    let version = Snapshot::take(&connection).unwrap().version;
+    let live = Segments::load(&connection, version, &Segments::default()).unwrap();
+    let sql = "SELECT count(*) FROM dcb_segments WHERE state <> 1";
+    (live, connection.query_row(sql, [], |row| row.get(0)).unwrap())
+}
+
+#[test]
+fn appends_and_conditions_in_each_journal_mode_with_one_connection_and_many() {
+    each_mode(|mode| {
+        for size in [1, 4] {
+            let hosted = Hosted::new(size, mode);
+            let guard = || Some(query(&["A"], &["n:1"]));
+            assert_eq!(append_to(&hosted.store, vec![numbered(1), numbered(2)], guard()), Ok(2));
+            let refused = append_to(&hosted.store, vec![numbered(3)], guard());
+            assert_eq!(refused, Err(Error::condition_failed(1)), "{mode}");
+            assert_eq!(found(&hosted.store, query(&[], &["n:2"])), [2]);
+            assert_eq!(hosted.store.head(&Call::default()), Ok(2));
+            let theirs = "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE '%dcb_%'";
+            let theirs = hosted.pool.take().query_row(theirs, [], |row| row.get::<_, i64>(0));
+            assert_eq!(theirs, Ok(1));
+            assert_eq!(hosted.pool.spoiled.load(SeqCst), 0);
+        }
+    });
+}
+
+#[test]
+fn a_database_in_memory_has_one_connection() {
+    let pool = Pool::new(None, 1);
+    let store = HostStore::open(Box::new(Arc::clone(&pool)), &Options::default()).unwrap();
+    assert_eq!(append_to(&store, (0..300).map(numbered).collect(), None), Ok(300));
+    assert_eq!(found(&store, query(&[], &["tens:29"])), (291..=300).collect::<Vec<_>>());
+    let lent = pool.take();
+    assert_eq!(store.head(&brief()).unwrap_err().status, Status::Busy);
+    pool.give_back(Some(lent));
+    // Where there are more, they are not of one database.
+    let pool = Pool::new(None, 2);
+    let store = HostStore::open(Box::new(Arc::clone(&pool)), &Options::default()).unwrap();
+    let lent = pool.take();
+    let error = store.head(&Call::default()).unwrap_err();
+    assert_eq!(error.status, Status::InvalidArgument);
+    assert!(error.message.contains("do not share one database"), "{error}");
+    drop(lent);
+}
+
+#[test]
+fn what_is_in_a_transaction_of_the_callers_is_seen_there_alone_until_it_is_committed() {
+    each_mode(|mode| {
+        let hosted = Hosted::new(4, mode);
+        append_to(&hosted.store, vec![numbered(1)], None).unwrap();
+        let mut transaction = Borrowed::callers(hosted.pool.take());
+        transaction.connection().execute_batch("BEGIN; INSERT INTO theirs VALUES (1)").unwrap();
+        assert_eq!(hosted.within(&mut transaction, vec![numbered(2)]), Ok(2));
+        assert_eq!(hosted.within(&mut transaction, vec![numbered(3)]), Ok(3));
+        let guarded = AppendRequest::new(
+            vec![numbered(4)],
+            vec![Condition::new(query(&[], &["n:3"]), 0).unwrap()],
+        );
+        let refused =
+            hosted.store.append_within(Box::new(&mut transaction), guarded.unwrap(), &brief());
+        assert_eq!(refused, Err(Error::condition_failed(3)));
+        assert_eq!(hosted.store.head(&Call::default()), Ok(1), "{mode}");
+        transaction.connection().execute_batch("COMMIT").unwrap();
+        assert_eq!(found(&hosted.store, query(&[], &["tens:0"])), [1, 2, 3]);
+        assert_eq!(append_to(&hosted.store, vec![numbered(4)], None), Ok(4));
+    });
+}
+
+#[test]
+fn nothing_of_a_transaction_that_was_rolled_back_is_left_where_its_positions_are_used_again() {
+    let hosted = Hosted::new(4, "wal");
+    append_to(&hosted.store, (0..20).map(numbered).collect(), None).unwrap();
+    for round in 0..3 {
+        let mut transaction = Borrowed::callers(hosted.pool.take());
+        transaction.connection().execute_batch("BEGIN").unwrap();
+        // Enough for segments, so that the list of them has another content for its version too.
+        let mut last = 0;
+        for n in 0..8 {
+            let lost: Vec<Event> =
+                (0..20).map(|m| event("Lost", &[format!("l:{n}-{m}")])).collect();
+            last = hosted.within(&mut transaction, lost).unwrap();
+        }
+        let count = "SELECT value FROM dcb_meta WHERE key = 'segments'";
+        let written: i64 = transaction.connection().query_row(count, [], |row| row.get(0)).unwrap();
+        assert!(written > 2, "{written} segments");
+        transaction.connection().execute_batch("ROLLBACK").unwrap();
+        hosted.pool.give_back(transaction.connection.take());
+        let kept = (0..160).map(|m| event("Kept", &[format!("k:{round}-{m}")])).collect();
+        assert_eq!(append_to(&hosted.store, kept, None), Ok(last));
+        assert_eq!(found(&hosted.store, query(&["Lost"], &[])), [0_i64; 0]);
+        assert_eq!(found(&hosted.store, query(&[], &["l:7-19"])), [0_i64; 0]);
+        assert_eq!(found(&hosted.store, query(&[], &[&format!("k:{round}-159")])), [last]);
+        assert_eq!(found(&hosted.store, query(&["Kept"], &[])).len(), 160 * (round + 1));
+    }
+}
+
+#[test]
+fn a_transaction_that_others_have_written_behind_is_busy_and_runs_again() {
+    let hosted = Hosted::new(4, "wal");
+    append_to(&hosted.store, vec![numbered(1)], None).unwrap();
+    let mut transaction = Borrowed::callers(hosted.pool.take());
+    let begin = "BEGIN; SELECT count(*) FROM theirs";
+    transaction.connection().execute_batch(begin).unwrap();
+    append_to(&hosted.store, vec![numbered(2)], None).unwrap();
+    let since = Instant::now();
+    let error = hosted.within(&mut transaction, vec![numbered(3)]).unwrap_err();
+    let snapshot = rusqlite::ffi::SQLITE_BUSY_SNAPSHOT;
+    assert_eq!((error.status, error.detail), (Status::Busy, snapshot));
+    assert!(since.elapsed() < Duration::from_secs(5));
+    transaction.connection().execute_batch("ROLLBACK").unwrap();
+    transaction.connection().execute_batch(begin).unwrap();
+    assert_eq!(hosted.within(&mut transaction, vec![numbered(3)]), Ok(3));
+    // While it lasts, others wait for it, and no longer than they may.
+    let request = AppendRequest::new(vec![numbered(4)], vec![]).unwrap();
+    assert_eq!(hosted.store.append(request, &brief()).unwrap_err().status, Status::Busy);
+    transaction.connection().execute_batch("COMMIT").unwrap();
+    assert_eq!(append_to(&hosted.store, vec![numbered(4)], None), Ok(4));
+}
+
+#[test]
+fn an_append_within_a_transaction_is_stored_whole_or_not_at_all() {
+    let hosted = Hosted::new(2, "wal");
+    let mut transaction = Borrowed::callers(hosted.pool.take());
+    transaction.connection().execute_batch("BEGIN; INSERT INTO theirs VALUES (1)").unwrap();
+    // The second of the two statements that so many rows take is refused.
+    transaction
+        .connection()
+        .execute_batch(
+            "CREATE TRIGGER refuse BEFORE INSERT ON dcb_events WHEN new.position = 20 \
+             BEGIN SELECT RAISE(ABORT, 'no'); END",
+        )
+        .unwrap();
+    assert!(hosted.within(&mut transaction, (0..30).map(numbered).collect()).is_err());
+    let count = |sql: &str| {
+        transaction.connection().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(count("SELECT count(*) FROM dcb_events"), 0);
+    assert_eq!(count("SELECT count(*) FROM theirs"), 1);
+    transaction.connection().execute_batch("DROP TRIGGER refuse").unwrap();
+    assert_eq!(hosted.within(&mut transaction, (0..30).map(numbered).collect()), Ok(30));
+    transaction.connection().execute_batch("COMMIT").unwrap();
+    assert_eq!(hosted.store.head(&Call::default()), Ok(30));
+}
+
+#[test]
+fn a_repeated_append_and_a_duplicate_id_are_told_within_a_transaction() {
+    let hosted = Hosted::new(2, "wal");
+    let with_id = |id: &str, n: usize| {
+        let mut builder = EventBuilder::new(EventType::new("A").unwrap());
+        builder.id(EventId::new(id).unwrap());
+        let data = n.to_string();
+        builder.data(&data).unwrap();
+        builder.build()
+    };
+    append_to(&hosted.store, vec![with_id("a", 1)], None).unwrap();
+    let mut transaction = Borrowed::callers(hosted.pool.take());
+    transaction.connection().execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(hosted.within(&mut transaction, vec![with_id("b", 1)]), Ok(2));
+    assert_eq!(hosted.within(&mut transaction, vec![with_id("a", 1)]), Ok(1));
+    assert_eq!(hosted.within(&mut transaction, vec![with_id("b", 1)]), Ok(2));
+    let error = hosted.within(&mut transaction, vec![with_id("b", 2)]).unwrap_err();
+    assert_eq!((error.status, error.position), (Status::DuplicateId, 2));
+    transaction.connection().execute_batch("ROLLBACK").unwrap();
+    assert_eq!(append_to(&hosted.store, vec![with_id("b", 2)], None), Ok(2));
+}
+
+#[test]
+fn a_transaction_of_another_database_is_refused() {
+    let (hosted, other) = (Hosted::new(2, "wal"), Hosted::new(2, "wal"));
+    let mut transaction = Borrowed::callers(other.pool.take());
+    transaction.connection().execute_batch("BEGIN").unwrap();
+    let error = hosted.within(&mut transaction, vec![numbered(1)]).unwrap_err();
+    assert_eq!(error.status, Status::InvalidArgument);
+}
+
+/// What the index finds is what a scan finds.
+fn assert_indexed(hosted: &Hosted, head: i64) {
+    let connection = hosted.pool.open();
+    let (live, _) = segments(hosted);
+    let disk = Disk { connection: &connection, segments: &live, until: None };
+    let all = Span { low: 0, high: live.mark() };
+    let mut decoder = Decoder::default();
+    for n in [0, 17, 333, 999] {
+        let query = query(&[], &[&format!("tens:{n}")]);
+        let collect = |scans: bool, decoder: &mut Decoder| {
+            let mut positions = Vec::new();
+            let mut visit = |view: &EventView<'_>| {
+                positions.push(view.position);
+                Ok(Walk::On)
+            };
+            match scans {
+                true => disk.scan(decoder, &query, all, false, &mut visit),
+                false => disk.search(decoder, &query, all, false, &mut visit),
+            }
+            .unwrap();
+            positions
+        };
+        assert_eq!(collect(false, &mut decoder), collect(true, &mut decoder));
+    }
+    assert!(head - live.mark() <= 2 * SEGMENT_EVENTS, "{} of {head} are covered", live.mark());
+}
+
+#[test]
+fn appends_write_the_index_and_merge_it() {
+    let hosted = Hosted::new(1, "wal");
+    let head = 40 * SEGMENT_EVENTS;
+    for n in 0..head as usize {
+        append_to(&hosted.store, vec![numbered(n)], Some(query(&[], &[&format!("n:{n}")])))
+            .unwrap();
+    }
+    assert_indexed(&hosted, head);
+    let (live, others) = segments(&hosted);
+    assert!(live.list.len() < 16, "{} segments", live.list.len());
+    assert!(others <= 9, "{others} segments are building or dead");
+    assert!(hosted.store.tail_len() <= TAIL_EVENTS);
+    // It is what it would be for a store of our own.
+    hosted.store.close();
+    drop(hosted.pool.take());
+    let own = open(hosted.path());
+    assert_eq!(all(&own, query(&[], &["tens:17"])), (171..=180).collect::<Vec<_>>());
+    assert_eq!(
+        append(&own, vec![numbered(0)], Some(query(&[], &["n:7"]))).unwrap_err().position,
+        8
+    );
+}
+
+#[test]
+fn appends_within_transactions_write_the_index_too() {
+    let hosted = Hosted::new(1, "wal");
+    let head = 20 * SEGMENT_EVENTS;
+    for n in 0..head as usize {
+        let mut transaction = Borrowed::callers(hosted.pool.take());
+        transaction.connection().execute_batch("BEGIN IMMEDIATE").unwrap();
+        hosted.within(&mut transaction, vec![numbered(n)]).unwrap();
+        transaction.connection().execute_batch("COMMIT").unwrap();
+        hosted.pool.give_back(transaction.connection.take());
+    }
+    assert_indexed(&hosted, head);
+    let (live, others) = segments(&hosted);
+    assert!(live.list.len() < 24, "{} segments", live.list.len());
+    assert_eq!(others, 0);
+}
+
+#[test]
+fn a_store_of_our_own_and_one_of_the_hosts_write_one_file() {
+    let hosted = Hosted::new(4, "wal");
+    let own = open(hosted.path());
+    let (mut by_own, mut by_host) = (0, 0);
+    thread::scope(|scope| {
+        let claims = |store: &dyn Store| {
+            let claim = |n: &usize| {
+                let guard = query(&["A"], &[&format!("n:{n}")]);
+                match append_to(store, vec![numbered(*n)], Some(guard)) {
+                    Ok(_) => true,
+                    Err(error) if error.status == Status::ConditionFailed => false,
+                    Err(error) => panic!("{error}"),
+                }
+            };
+            (0..400).filter(claim).count()
+        };
+        let own = scope.spawn(move || claims(&*own));
+        by_host = claims(&hosted.store);
+        by_own = own.join().unwrap();
+    });
+    assert_eq!(by_own + by_host, 400);
+    let mut all = found(&hosted.store, Query::all());
+    assert_eq!(all, (1..=400).collect::<Vec<_>>());
+    all.clear();
+    for n in 0..400 {
+        all.extend(found(&hosted.store, query(&[], &[&format!("n:{n}")])));
+    }
+    all.sort_unstable();
+    assert_eq!(all, (1..=400).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_others_have_not_synced_is_synced_before_it_is_told() {
+    let hosted = Hosted::new(2, "wal");
+    append_to(&hosted.store, vec![numbered(1)], None).unwrap();
+    let syncs = || hosted.store.syncs();
+    let before = syncs();
+    assert_eq!(hosted.store.head(&Call::default()), Ok(1));
+    assert_eq!(syncs(), before);
+    let mut transaction = Borrowed::callers(hosted.pool.take());
+    transaction.connection().execute_batch("PRAGMA synchronous = NORMAL; BEGIN").unwrap();
+    hosted.within(&mut transaction, vec![numbered(2)]).unwrap();
+    transaction.connection().execute_batch("COMMIT").unwrap();
+    assert_eq!(syncs(), before);
+    let refused = append_to(&hosted.store, vec![numbered(3)], Some(query(&[], &["n:2"])));
+    assert_eq!(refused, Err(Error::condition_failed(2)));
+    assert_eq!(syncs(), before + 1);
+    assert_eq!(hosted.store.head(&Call::default()), Ok(2));
+    assert_eq!(syncs(), before + 1);
+    // And where it cannot be synced, it is not told.
+    hosted.store.fail_syncs();
+    let failed = append_to(&hosted.store, vec![numbered(4)], None).unwrap_err();
+    assert_eq!(failed.status, Status::Io);
+    assert_eq!(hosted.store.head(&Call::default()), Ok(2));
+    assert_eq!(append_to(&hosted.store, vec![numbered(5)], None).unwrap_err().status, Status::Io);
+}
+
+#[test]
+fn a_connection_that_does_not_sync_does_for_an_append() {
+    let hosted = Hosted::new(1, "wal");
+    let connection = hosted.pool.take();
+    connection.execute_batch("PRAGMA synchronous = OFF").unwrap();
+    hosted.pool.give_back(Some(connection));
+    append_to(&hosted.store, vec![numbered(1)], None).unwrap();
+    let connection = hosted.pool.take();
+    let synchronous: i64 =
+        connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+    assert_eq!(synchronous, 0);
+}
+
+#[test]
+fn a_wait_sees_appends_of_this_store_and_of_others() {
+    let hosted = Hosted::new(2, "wal");
+    let own = open(hosted.path());
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| hosted.store.wait(0, &Call::default()));
+        append_to(&*own, vec![numbered(1)], None).unwrap();
+        assert_eq!(waiting.join().unwrap(), Ok(1));
+        let waiting = scope.spawn(|| hosted.store.wait(1, &Call::default()));
+        append_to(&hosted.store, vec![numbered(2)], None).unwrap();
+        assert_eq!(waiting.join().unwrap(), Ok(2));
+    });
+}
