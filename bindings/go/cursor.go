@@ -34,6 +34,15 @@ func (h *handle) openCursor(ctx context.Context, request []byte, patience int64)
 	}
 	defer h.leave()
 	c := &cursor{h: h, call: newCall(ctx, patience), names: map[string]string{}}
+	if h.host != nil {
+		opened, err := c.openHosted(request)
+		if err != nil {
+			c.call.end()
+			return nil, err
+		}
+		c.c = opened
+		return c, nil
+	}
 	var opened *C.dcb_cursor
 	var failure C.dcb_error
 	options := c.call.options()
@@ -57,22 +66,33 @@ func (c *cursor) next(dst []RawEvent, max int) (events []RawEvent, position int6
 		return dst, 0, err
 	}
 	defer c.h.leave()
+	views, err := c.views(max)
+	if err != nil {
+		return dst, 0, err
+	}
+	if len(views) == 0 {
+		return dst, int64(C.dcb_cursor_position(c.c)), nil
+	}
+	for i := range views {
+		dst = append(dst, c.copy(&views[i]))
+	}
+	return dst, 0, nil
+}
+
+// views are the next events in the library's memory, until the next call.
+func (c *cursor) views(max int) ([]C.dcb_event, error) {
+	if c.h.host != nil {
+		return c.nextHosted(max)
+	}
 	var first *C.dcb_event
 	var length C.size_t
 	var failure C.dcb_error
 	options := c.call.options()
 	status := C.dcb_cursor_next(c.c, C.size_t(max), &options, &first, &length, &failure)
 	if err := c.call.failure(status, &failure); err != nil {
-		return dst, 0, err
+		return nil, err
 	}
-	if length == 0 {
-		return dst, int64(C.dcb_cursor_position(c.c)), nil
-	}
-	views := unsafe.Slice(first, length)
-	for i := range views {
-		dst = append(dst, c.copy(&views[i]))
-	}
-	return dst, 0, nil
+	return unsafe.Slice(first, length), nil
 }
 
 // close may come after the store's own.

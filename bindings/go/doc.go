@@ -42,6 +42,25 @@ A query has items, of which an event has to match one: to have one of its types,
 [FromPosition], [Before], [Limit] and [Backwards] narrow a read. [Store.Events] reads what is too
 much for a slice, [Store.Subscribe] goes on with what comes.
 
+# Your own database
+
+Events may lie beside other tables, in a database that the program has open with a driver of its
+own: [NewSQLiteStoreFromDB] takes the *sql.DB. [SQLiteStore.AppendTx] then appends in a transaction
+of the program's, so that events and rows are committed together:
+
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, "UPDATE seats SET taken = taken + 1 WHERE course = 'c1'"); err != nil {
+		return err
+	}
+	if err := store.AppendTx(ctx, tx, decided, condition); err != nil {
+		return err // after dcb.ErrBusy and a failed condition: roll back, and run all of it again
+	}
+	return tx.Commit()
+
 # Decisions
 
 A decision reads, decides, and appends on condition that what it read is still all there is:

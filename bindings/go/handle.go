@@ -35,6 +35,8 @@ type handle struct {
 	watch    watch
 	// slots are taken by the calls that run.
 	slots chan struct{}
+	// host is nil where the library has the database open itself.
+	host *host
 }
 
 // maxCalls is how many calls run in the library at once; the others wait in Go. Each that waits for
@@ -124,6 +126,9 @@ func (h *handle) close() {
 		defer h.mu.Unlock()
 		C.dcb_close(h.c)
 		h.c = nil
+		if h.host != nil {
+			h.host.self.Delete()
+		}
 	})
 }
 
@@ -132,6 +137,9 @@ func (h *handle) append(ctx context.Context, request []byte) (int64, error) {
 		return 0, err
 	}
 	defer h.leave()
+	if h.host != nil {
+		return h.appendHosted(ctx, request)
+	}
 	k := newCall(ctx, h.patience)
 	defer k.end()
 	var last C.int64_t
@@ -146,6 +154,9 @@ func (h *handle) head(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	defer h.leave()
+	if h.host != nil {
+		return h.headHosted(ctx)
+	}
 	k := newCall(ctx, h.patience)
 	defer k.end()
 	var head C.int64_t
@@ -160,6 +171,9 @@ func (h *handle) count(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	defer h.leave()
+	if h.host != nil {
+		return h.countHosted(ctx)
+	}
 	k := newCall(ctx, h.patience)
 	defer k.end()
 	var count C.int64_t
@@ -176,6 +190,9 @@ func (h *handle) wait(after int64, end *cancel) (int64, error) {
 	}
 	defer h.release()
 	k := call{ctx: context.Background(), patience: -1, cancel: end}
+	if h.host != nil {
+		return h.waitHosted(after, &k)
+	}
 	var head C.int64_t
 	var failure C.dcb_error
 	options := k.options()

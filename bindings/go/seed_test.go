@@ -24,7 +24,13 @@ func onEach(t *testing.T, test func(t *testing.T, store dcb.EventStore)) {
 		test(t, openSQLite(t, filepath.Join(t.TempDir(), "events.db")))
 	})
 	t.Run("SQLiteStore in memory", func(t *testing.T) { test(t, openSQLite(t, ":memory:")) })
+	for name, open := range moreStores {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
 }
+
+// moreStores are those over drivers, which testdata/drivers has.
+var moreStores = map[string]func(*testing.T) dcb.EventStore{}
 
 func openSQLite(t testing.TB, dsn string) *dcb.SQLiteStore {
 	t.Helper()

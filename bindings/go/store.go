@@ -64,10 +64,14 @@ func Open(uri string, opts ...Option) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newStore(h, o), nil
+}
+
+func newStore(h *handle, o *options) *Store {
 	s := &Store{h: h, registry: o.registry, useNumber: o.useNumber, observer: o.observer}
 	// Closing waits for running calls: not on the goroutine of all cleanups.
 	runtime.AddCleanup(s, func(h *handle) { go h.close() }, h)
-	return s, nil
+	return s
 }
 
 // Close ends all waits and subscriptions, waits for the other calls that run, and closes the
@@ -112,6 +116,13 @@ type Appended struct {
 // through just appends the same events again. Any other meeting with a stored id is
 // [ErrDuplicateID].
 func (s *Store) AppendEvents(ctx context.Context, events []Event, conditions ...AppendCondition) (Appended, error) {
+	return s.appendBy(ctx, s.handle().append, events, conditions)
+}
+
+func (s *Store) appendBy(
+	ctx context.Context, append func(context.Context, []byte) (int64, error),
+	events []Event, conditions []AppendCondition,
+) (Appended, error) {
 	if err := ctx.Err(); err != nil {
 		return Appended{}, err
 	}
@@ -120,7 +131,7 @@ func (s *Store) AppendEvents(ctx context.Context, events []Event, conditions ...
 		return Appended{}, err
 	}
 	observed := s.observe(ctx, OperationAppend)
-	last, err := s.handle().append(observed.ctx, request)
+	last, err := append(observed.ctx, request)
 	runtime.KeepAlive(s)
 	if err != nil {
 		observed.end(0, 0, err)

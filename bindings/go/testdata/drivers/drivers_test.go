@@ -1,0 +1,691 @@
+package dcb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+	"modernc.org/sqlite"
+)
+
+// The store over a *sql.DB, with both drivers. The tests of the package run on it too.
+
+// dbDrivers are the drivers, and what makes a new file one in WAL mode.
+var dbDrivers = []struct{ name, driver, wal string }{
+	{"mattn", "sqlite3", "?_journal_mode=WAL"},
+	{"modernc", "sqlite", "?_pragma=journal_mode(WAL)"},
+}
+
+func init() {
+	for _, d := range dbDrivers {
+		file := func(dsn string) func(testing.TB) string {
+			return func(t testing.TB) string {
+				return "db:" + d.driver + ":file:" + filepath.Join(t.TempDir(), "events.db") + dsn
+			}
+		}
+		storeKinds = append(storeKinds,
+			storeKind{"fromdb-" + d.name, true, file(d.wal)},
+			storeKind{"fromdb-" + d.name + "-journal", true, file("?one=connection")},
+			storeKind{"fromdb-" + d.name + "-memory", false, func(testing.TB) string {
+				return "db:" + d.driver + "::memory:"
+			}})
+	}
+	others := openURI
+	openURI = func(t testing.TB, uri string, opts ...Option) (*Store, error) {
+		rest, ok := strings.CutPrefix(uri, "db:")
+		if !ok {
+			return others(t, uri, opts...)
+		}
+		name, dsn, _ := strings.Cut(rest, ":")
+		dsn, one := strings.CutSuffix(dsn, "?one=connection")
+		db := openPool(t, name, dsn)
+		if one || dsn == ":memory:" {
+			db.SetMaxOpenConns(1)
+		}
+		store, err := OpenDB(db, opts...)
+		if err != nil {
+			return nil, err
+		}
+		return store.Store, nil
+	}
+}
+
+func openPool(t testing.TB, driver, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func mustOpenDB(t testing.TB, db *sql.DB, opts ...Option) *SQLiteStore {
+	t.Helper()
+	store, err := OpenDB(db, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return store
+}
+
+func mustExec(t testing.TB, db interface {
+	ExecContext(context.Context, string, ...any) (sql.Result, error)
+}, query string) {
+	t.Helper()
+	if _, err := db.ExecContext(context.Background(), query); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+}
+
+// onDrivers runs the test with a new file in WAL mode, and again in the mode that SQLite begins with.
+func onDrivers(t *testing.T, test func(t *testing.T, driver, path, dsn string)) {
+	for _, d := range dbDrivers {
+		for _, mode := range []string{"wal", "journal"} {
+			t.Run(d.name+"-"+mode, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "app.db")
+				dsn := "file:" + path
+				if mode == "wal" {
+					dsn += d.wal
+				}
+				test(t, d.driver, path, dsn)
+			})
+		}
+	}
+}
+
+func claim(n int) (Event, AppendCondition) {
+	tag := Tag{Key: "claim", Value: strconv.Itoa(n)}
+	return Event{Type: "Claimed", Tags: []Tag{tag}, Data: n},
+		AppendCondition{FailIfEventsMatch: NewQuery(QueryItem{Types: []string{"Claimed"}, Tags: []Tag{tag}})}
+}
+
+// claimAll tries to claim the numbers below n, and returns how many it had first.
+func claimAll(t testing.TB, store EventStore, n int) (won int64) {
+	for i := range n {
+		event, condition := claim(i)
+		err := store.Append(context.Background(), []Event{event}, condition)
+		switch {
+		case err == nil:
+			won++
+		case !errors.Is(err, ErrAppendConditionFailed):
+			t.Errorf("claim %d: %v", i, err)
+			return won
+		}
+	}
+	return won
+}
+
+// checkClaims holds that each number below n was claimed once, and that the index knows it.
+func checkClaims(t *testing.T, store *Store, n int) {
+	t.Helper()
+	events, _, err := store.ReadRaw(context.Background(), QueryAll())
+	if err != nil || len(events) != n {
+		t.Fatalf("%d events, %v", len(events), err)
+	}
+	seen := map[string]bool{}
+	for i, event := range events {
+		if event.Position != int64(i)+1 || seen[string(event.Data)] {
+			t.Fatalf("event %d: %+v", i, event)
+		}
+		seen[string(event.Data)] = true
+	}
+	for i := range n {
+		_, condition := claim(i)
+		found, _, err := store.ReadRaw(context.Background(), condition.FailIfEventsMatch)
+		if err != nil || len(found) != 1 {
+			t.Fatalf("claim %d: %d events, %v", i, len(found), err)
+		}
+	}
+}
+
+func TestDriversNativeStoreBesideOneFromDB(t *testing.T) {
+	onDrivers(t, func(t *testing.T, driver, path, dsn string) {
+		store := mustOpenDB(t, openPool(t, driver, dsn))
+		native := mustOpen(t, "sqlite:"+path)
+		const n = 300
+		var won atomic.Int64
+		var group sync.WaitGroup
+		for _, s := range []*Store{native, store.Store, native, store.Store} {
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				won.Add(claimAll(t, s, n))
+			}()
+		}
+		group.Wait()
+		if won.Load() != n {
+			t.Errorf("%d claims of %d were had", won.Load(), n)
+		}
+		checkClaims(t, store.Store, n)
+		checkClaims(t, native, n)
+	})
+}
+
+// TestDriversOtherProcess is run by TestDriversInTwoProcesses in a process of its own.
+func TestDriversOtherProcess(t *testing.T) {
+	uri, n := os.Getenv("DCB_TEST_URI"), 0
+	if _, err := fmt.Sscan(os.Getenv("DCB_TEST_CLAIMS"), &n); err != nil {
+		t.Skip("of TestDriversInTwoProcesses")
+	}
+	fmt.Printf("won %d\n", claimAll(t, mustOpen(t, uri), n))
+}
+
+func TestDriversInTwoProcesses(t *testing.T) {
+	onDrivers(t, func(t *testing.T, driver, path, dsn string) {
+		hosted := "db:" + driver + ":" + dsn
+		native := "sqlite:" + path
+		const n = 200
+		for _, uris := range [][2]string{{hosted, native}, {native, hosted}} {
+			for _, suffix := range []string{"", "-wal", "-shm"} {
+				_ = os.Remove(path + suffix)
+			}
+			store := mustOpen(t, uris[0])
+			other := exec.Command(os.Args[0], "-test.run=^TestDriversOtherProcess$")
+			other.Env = append(os.Environ(), "DCB_TEST_URI="+uris[1], fmt.Sprint("DCB_TEST_CLAIMS=", n))
+			var output strings.Builder
+			other.Stdout, other.Stderr = &output, &output
+			if err := other.Start(); err != nil {
+				t.Fatal(err)
+			}
+			won := claimAll(t, store, n)
+			if err := other.Wait(); err != nil {
+				t.Fatalf("%v\n%s", err, output.String())
+			}
+			var others int64
+			if _, err := fmt.Sscanf(output.String(), "won %d", &others); err != nil || won+others != n {
+				t.Errorf("%d and %d claims of %d were had (%v)", won, others, n, err)
+			}
+			checkClaims(t, store, n)
+			store.Close()
+		}
+	})
+}
+
+func TestDriversAppendTx(t *testing.T) {
+	ctx := context.Background()
+	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
+		db := openPool(t, driver, dsn)
+		mustExec(t, db, "CREATE TABLE seats (course TEXT, taken INTEGER)")
+		store := mustOpenDB(t, db)
+		mustAppend(t, store, Event{Type: "A"})
+		begin := func() *sql.Tx {
+			tx, err := db.BeginTx(ctx, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustExec(t, tx, "INSERT INTO seats VALUES ('c1', 1)")
+			return tx
+		}
+		tagged := func(tag string) Event { return Event{Type: "B", Tags: []Tag{ParseTag(tag)}} }
+		guard := func(tag string) AppendCondition {
+			return AppendCondition{FailIfEventsMatch: NewQuery(QueryItem{Tags: []Tag{ParseTag(tag)}})}
+		}
+
+		// Committed together.
+		tx := begin()
+		at, err := store.AppendEventsTx(ctx, tx, []Event{tagged("x:1"), tagged("x:2")}, guard("x:1"))
+		if err != nil || at != (Appended{2, 3}) {
+			t.Fatalf("%+v, %v", at, err)
+		}
+		err = store.AppendTx(ctx, tx, []Event{tagged("x:3")}, guard("x:2"))
+		var failure *Error
+		if !errors.Is(err, ErrAppendConditionFailed) || !errors.As(err, &failure) || failure.Position != 3 {
+			t.Fatalf("a condition on what the transaction has appended: %v", err)
+		}
+		if err := store.AppendTx(ctx, tx, []Event{tagged("x:4")}); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.AppendTx(ctx, tx, []Event{tagged("x:5")}); !errors.Is(err, sql.ErrTxDone) {
+			t.Errorf("in a transaction that is over: %v", err)
+		}
+
+		// Rolled back, and the positions used again.
+		tx = begin()
+		if at, err := store.AppendEventsTx(ctx, tx, []Event{tagged("lost:1"), tagged("lost:2")}); err != nil || at.Last != 6 {
+			t.Fatalf("%+v, %v", at, err)
+		}
+		if err := tx.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+		if at, err := store.AppendEvents(ctx, []Event{tagged("kept:1"), tagged("kept:2")}, guard("lost:1")); err != nil || at.Last != 6 {
+			t.Fatalf("%+v, %v", at, err)
+		}
+		for tag, want := range map[string]int{"lost:1": 0, "kept:2": 1, "x:1": 1, "x:3": 0, "x:4": 1} {
+			events, _, err := store.Read(ctx, guard(tag).FailIfEventsMatch)
+			if err != nil || len(events) != want {
+				t.Errorf("%s: %v, %v", tag, events, err)
+			}
+		}
+		var rows int
+		if err := db.QueryRow("SELECT count(*) FROM seats").Scan(&rows); err != nil || rows != 1 {
+			t.Errorf("%d rows, %v", rows, err)
+		}
+	})
+}
+
+func TestDriversAppendTxThatCannotWriteIsBusy(t *testing.T) {
+	ctx := context.Background()
+	for _, d := range dbDrivers {
+		t.Run(d.name, func(t *testing.T) {
+			db := openPool(t, d.driver, "file:"+filepath.Join(t.TempDir(), "app.db")+d.wal)
+			store := mustOpenDB(t, db)
+			mustAppend(t, store, Event{Type: "A"})
+			run := func(meanwhile func()) error {
+				tx, err := db.BeginTx(ctx, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = tx.Rollback() }()
+				var count int
+				if err := tx.QueryRow("SELECT count(*) FROM dcb_events").Scan(&count); err != nil {
+					t.Fatal(err)
+				}
+				meanwhile()
+				if err := store.AppendTx(ctx, tx, []Event{{Type: "B"}}); err != nil {
+					return err
+				}
+				return tx.Commit()
+			}
+			err := run(func() { mustAppend(t, store, Event{Type: "A"}) })
+			var failure *Error
+			if !errors.Is(err, ErrBusy) || !errors.As(err, &failure) || failure.Detail != 517 {
+				t.Errorf("got %v", err)
+			}
+			if err := run(func() {}); err != nil {
+				t.Error(err)
+			}
+			if head, err := store.Head(ctx); err != nil || head != 3 {
+				t.Errorf("%d, %v", head, err)
+			}
+		})
+	}
+}
+
+func TestDriversAppendTxNeedsItsStore(t *testing.T) {
+	db := openPool(t, "sqlite", ":memory:")
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	native, err := NewSQLiteStore(":memory:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer native.Close()
+	if err := native.AppendTx(context.Background(), tx, []Event{{Type: "A"}}); !errors.Is(err, ErrInvalidArgument) {
+		t.Errorf("on a native store: %v", err)
+	}
+	store := mustOpenDB(t, openPool(t, "sqlite", "file:"+filepath.Join(t.TempDir(), "app.db")))
+	if err := store.AppendTx(context.Background(), nil, []Event{{Type: "A"}}); !errors.Is(err, ErrInvalidArgument) {
+		t.Errorf("without a transaction: %v", err)
+	}
+	if err := store.AppendTx(context.Background(), tx, []Event{{Type: "A"}}); err == nil {
+		t.Error("in a transaction of another database")
+	}
+	if _, err := NewSQLiteStoreFromDB(nil); !errors.Is(err, ErrInvalidArgument) {
+		t.Errorf("without a database: %v", err)
+	}
+}
+
+func TestDriversPoolOfOne(t *testing.T) {
+	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
+		db := openPool(t, driver, dsn)
+		db.SetMaxOpenConns(1)
+		store := mustOpenDB(t, db)
+		var group sync.WaitGroup
+		for range 4 {
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				for i := range 20 {
+					mustAppend(t, store, Event{Type: "A", Data: i})
+					if _, _, err := store.Read(context.Background(), QueryAll(), Limit(3)); err != nil {
+						t.Error(err)
+					}
+				}
+			}()
+		}
+		group.Wait()
+		// Whoever has the connection waits for himself, for as long as he says.
+		tx, err := db.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		err = store.Append(ctx, []Event{{Type: "A"}})
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		cancelled, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(20*time.Millisecond, cancel)
+		if err := store.Append(cancelled, []Event{{Type: "A"}}); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		if err := tx.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+		if count, err := store.Count(context.Background()); err != nil || count != 80 {
+			t.Errorf("%d, %v", count, err)
+		}
+	})
+}
+
+func TestDriversContextBoundsTheWaitForAWriter(t *testing.T) {
+	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
+		db := openPool(t, driver, dsn)
+		store := mustOpenDB(t, db)
+		tx, err := db.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Rollback()
+		mustExec(t, tx, "CREATE TABLE held (a)")
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		err = store.Append(ctx, []Event{{Type: "A"}})
+		// The drivers' own busy_timeout is 5 seconds, or what the program has set.
+		if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > 2*time.Second {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
+}
+
+func TestDriversCloseClosesTheDatabase(t *testing.T) {
+	db := openPool(t, "sqlite3", filepath.Join(t.TempDir(), "app.db"))
+	store := mustOpenDB(t, db)
+	waiting := make(chan error)
+	go func() {
+		_, err := store.Wait(context.Background(), 0)
+		waiting <- err
+	}()
+	time.Sleep(20 * time.Millisecond)
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-waiting; !errors.Is(err, ErrClosed) {
+		t.Errorf("a wait ended with %v", err)
+	}
+	if err := db.Ping(); err == nil {
+		t.Error("the database is open")
+	}
+	if err := store.Close(); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	if err := store.Append(context.Background(), []Event{{Type: "A"}}); !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDriversTheIndexIsWrittenByAppends(t *testing.T) {
+	for _, d := range dbDrivers {
+		db := openPool(t, d.driver, "file:"+filepath.Join(t.TempDir(), "app.db")+d.wal)
+		store := mustOpenDB(t, db)
+		events := make([]Event, 1000)
+		for i := range 30 {
+			for j := range events {
+				events[j], _ = claim(i*1000 + j)
+			}
+			mustAppend(t, store, events...)
+		}
+		var covered int
+		err := db.QueryRow("SELECT max(high) FROM dcb_segments WHERE state = 1").Scan(&covered)
+		if err != nil || covered < 30_000-2*8_192 {
+			t.Errorf("segments cover %d events, %v", covered, err)
+		}
+		for _, n := range []int{0, 8_191, 8_192, 29_999} {
+			event, condition := claim(n)
+			err := store.Append(context.Background(), []Event{event}, condition)
+			var failure *Error
+			if !errors.As(err, &failure) || failure.Position != int64(n)+1 {
+				t.Errorf("claim %d: %v", n, err)
+			}
+		}
+	}
+}
+
+// settings are all that can be set of a connection.
+func settings(t testing.TB, conn *sql.Conn) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for _, name := range []string{
+		"busy_timeout", "synchronous", "journal_mode", "foreign_keys", "recursive_triggers", "query_only",
+		"temp_store", "cache_size", "wal_autocheckpoint", "trusted_schema", "read_uncommitted", "locking_mode",
+		"user_version", "application_id",
+	} {
+		var value string
+		if err := conn.QueryRowContext(context.Background(), "PRAGMA "+name).Scan(&value); err != nil {
+			t.Fatal(name, err)
+		}
+		found[name] = value
+	}
+	return found
+}
+
+func TestDriversConnectionsAreLeftAsTheyWere(t *testing.T) {
+	ctx := context.Background()
+	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
+		db := openPool(t, driver, dsn)
+		db.SetMaxOpenConns(1)
+		var raw any
+		with := func(body func(conn *sql.Conn)) {
+			conn, err := db.Conn(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.Raw(func(c any) error {
+				if raw == nil {
+					raw = c
+				}
+				if raw != c {
+					t.Fatal("the pool has another connection")
+				}
+				return nil
+			})
+			body(conn)
+		}
+		for _, synchronous := range []string{"OFF", "NORMAL", "EXTRA"} {
+			var before, after map[string]string
+			with(func(conn *sql.Conn) {
+				mustExec(t, conn, "PRAGMA synchronous = "+synchronous)
+				mustExec(t, conn, "PRAGMA busy_timeout = 1234")
+				mustExec(t, conn, "PRAGMA foreign_keys = ON")
+				mustExec(t, conn, "PRAGMA recursive_triggers = ON")
+				before = settings(t, conn)
+			})
+			store, err := NewSQLiteStoreFromDB(db)
+			if err != nil {
+				t.Fatal(err)
+			}
+			event, condition := claim(1)
+			_ = store.Append(ctx, []Event{event}, condition)
+			_ = store.Append(ctx, []Event{event}, condition)
+			if _, _, err := store.Read(ctx, QueryAll()); err != nil {
+				t.Error(err)
+			}
+			for _, err := range store.Events(ctx, QueryAll()) {
+				if err != nil {
+					t.Error(err)
+				}
+				break
+			}
+			with(func(conn *sql.Conn) {
+				after = settings(t, conn)
+				mustExec(t, conn, "BEGIN IMMEDIATE") // so none is open
+				mustExec(t, conn, "ROLLBACK")
+			})
+			if !maps.Equal(before, after) {
+				t.Errorf("before %v\nafter  %v", before, after)
+			}
+			store.Store.Close()
+		}
+	})
+}
+
+// A driver around another, whose statements go through before.
+type tamperedDriver struct {
+	inner  driver.Driver
+	before func(query string) error
+}
+
+func (d *tamperedDriver) Connect(context.Context) (driver.Conn, error) { return d.Open("") }
+func (d *tamperedDriver) Driver() driver.Driver                        { return d }
+
+func (d *tamperedDriver) Open(string) (driver.Conn, error) {
+	conn, err := d.inner.Open("")
+	return &tamperedConn{conn, d}, err
+}
+
+type tamperedConn struct {
+	driver.Conn
+	driver *tamperedDriver
+}
+
+func (c *tamperedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if err := c.driver.before(query); err != nil {
+		return nil, err
+	}
+	return c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
+}
+
+func (c *tamperedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if err := c.driver.before(query); err != nil {
+		return nil, err
+	}
+	return c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
+}
+
+// named opens the same file again and again.
+type namedDriver struct {
+	driver.Driver
+	dsn string
+}
+
+func (d namedDriver) Open(string) (driver.Conn, error) { return d.Driver.Open(d.dsn) }
+
+func TestDriversFailuresLeaveNothingBehind(t *testing.T) {
+	ctx := context.Background()
+	inner := map[string]driver.Driver{"sqlite3": &sqlite3.SQLiteDriver{}, "sqlite": &sqlite.Driver{}}
+	onDrivers(t, func(t *testing.T, name, _, dsn string) {
+		var where, what string
+		tampered := &tamperedDriver{namedDriver{inner[name], dsn}, func(query string) error {
+			if where == "" || !strings.HasPrefix(query, where) {
+				return nil
+			}
+			if what == "panic" {
+				panic("as the test asked")
+			}
+			return errors.New(what)
+		}}
+		db := sql.OpenDB(tampered)
+		t.Cleanup(func() { db.Close() })
+		db.SetMaxOpenConns(1)
+		store := mustOpenDB(t, db)
+		mustAppend(t, store, Event{Type: "A"})
+		want := int64(1)
+		for _, place := range []string{
+			"PRAGMA main.synchronous", "PRAGMA busy_timeout = 0", "BEGIN IMMEDIATE", "SELECT (SELECT max", "INSERT INTO dcb_events",
+			"COMMIT", "ROLLBACK", "PRAGMA busy_timeout = ", "BEGIN", "SELECT position",
+		} {
+			for _, how := range []string{"broken", "panic"} {
+				if how == "panic" && (strings.HasPrefix(place, "SELECT") || place == "PRAGMA main.synchronous") {
+					// database/sql itself never gets such a connection back.
+					continue
+				}
+				where, what = place, how
+				event, condition := claim(1)
+				err := store.Append(ctx, []Event{event}, condition)
+				_, _, readErr := store.Read(ctx, condition.FailIfEventsMatch)
+				where = ""
+				for _, err := range []error{err, readErr} {
+					var failure *Error
+					if err != nil && (!errors.As(err, &failure) || !strings.Contains(err.Error(), map[string]string{"broken": "broken", "panic": "as the test asked"}[how]) && !errors.Is(err, ErrAppendConditionFailed)) {
+						t.Errorf("%s, %s: %v", place, how, err)
+					}
+				}
+				if err == nil {
+					want++
+				}
+				// The connection is in no transaction, and as it was.
+				conn, connErr := db.Conn(ctx)
+				if connErr != nil {
+					t.Fatal(connErr)
+				}
+				if timeout := settings(t, conn)["busy_timeout"]; timeout == "0" && name == "sqlite3" {
+					t.Errorf("%s, %s: busy_timeout is %s", place, how, timeout)
+				}
+				mustExec(t, conn, "BEGIN IMMEDIATE")
+				mustExec(t, conn, "ROLLBACK")
+				conn.Close()
+				if head, err := store.Head(ctx); err != nil || head != want {
+					t.Fatalf("%s, %s: the head is %d, not %d, %v", place, how, head, want, err)
+				}
+			}
+		}
+	})
+}
+
+func TestDriversEventsAreDurableWhateverTheConnectionSays(t *testing.T) {
+	// What is synced beside the database is counted by the core's own tests. Here: no commit of ours
+	// is made by a connection that syncs nothing.
+	onDrivers(t, func(t *testing.T, name, _, dsn string) {
+		inner := map[string]driver.Driver{"sqlite3": &sqlite3.SQLiteDriver{}, "sqlite": &sqlite.Driver{}}
+		var statements []string
+		tampered := &tamperedDriver{namedDriver{inner[name], dsn}, func(query string) error {
+			statements = append(statements, query)
+			return nil
+		}}
+		db := sql.OpenDB(tampered)
+		t.Cleanup(func() { db.Close() })
+		db.SetMaxOpenConns(1)
+		store := mustOpenDB(t, db)
+		mustExec(t, db, "PRAGMA synchronous = OFF")
+		statements = nil
+		mustAppend(t, store, Event{Type: "A"})
+		raised := slices.Index(statements, "PRAGMA main.synchronous = 3")
+		committed := slices.Index(statements, "COMMIT")
+		restored := slices.Index(statements, "PRAGMA main.synchronous = 0")
+		if raised < 0 || committed < raised || restored < committed {
+			t.Errorf("statements: %q", statements)
+		}
+	})
+}
+
+func TestDriversRowsComeBackByteForByte(t *testing.T) {
+	for _, d := range dbDrivers {
+		store := mustOpenDB(t, openPool(t, d.driver, filepath.Join(t.TempDir(), "app.db")))
+		data := `{"a" : 1e400, "z": "\ud800", "t": "2024-01-02T03:04:05Z", "big": 12345678901234567890}`
+		mustAppend(t, store, Event{
+			Type: "2024-01-02 03:04:05", Tags: []Tag{{Key: "k", Value: "0x12"}, {Key: "1.0"}, {Key: "true"}},
+			Data: json.RawMessage(data), ID: "007", Metadata: json.RawMessage(`{ "m":null}`),
+		})
+		events, _, err := store.ReadRaw(context.Background(), QueryAll())
+		if err != nil || len(events) != 1 || string(events[0].Data) != data || events[0].Type != "2024-01-02 03:04:05" ||
+			events[0].ID != "007" || string(events[0].Metadata) != `{ "m":null}` || events[0].Tags[1].Key != "1.0" {
+			t.Errorf("%s: %+v, %v", d.name, events, err)
+		}
+	}
+}
