@@ -1,6 +1,6 @@
 # The short names of what is done most. CMakePresets.json and CMakeLists.txt do the work.
 
-.PHONY: bench coverage demo deny docs fuzz install soak test test-long tsan
+.PHONY: bench coverage demo deny docs fuzz install mutants soak test test-long tsan
 .SILENT:
 
 # What to run and for how long: make bench BENCH=--quick; BENCH=--help tells the rest.
@@ -43,6 +43,11 @@ soak: SOAK_MINUTES ?= 60
 soak:
 	./bootstrap
 	SOAK_MINUTES=$(SOAK_MINUTES) cargo test --release --test soak nothing_creeps -- --nocapture
+
+# What the tests do not notice of small changes to the code (.cargo/mutants.toml).
+mutants:
+	./bootstrap mutants
+	PATH="$$PATH:target/tools/bin" cargo mutants $(MUTANTS)
 
 # make install PREFIX=/usr DESTDIR=...
 install: PREFIX ?= /usr/local
