@@ -178,3 +178,37 @@ fn lost(error: &Error) -> Error {
         ..error.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Status;
+
+    #[test]
+    fn a_check_makes_durable_what_was_noted() {
+        let durability = Durability::new(None, 3);
+        durability.note_written(5);
+        assert_eq!(durability.durable(), 3);
+        assert_eq!(durability.check(), Ok(()));
+        assert_eq!(durability.durable(), 5);
+        assert_eq!(durability.tampering.count.load(SeqCst), 1);
+        assert_eq!(durability.ensure(5), Ok(()));
+        assert_eq!(durability.tampering.count.load(SeqCst), 1);
+    }
+
+    #[test]
+    fn a_failure_that_was_met_elsewhere_is_for_good_and_says_why() {
+        let durability = Durability::new(None, 3);
+        durability.fail(&Error::new(Status::Io, "the checkpoint failed"));
+        durability.fail(&Error::new(Status::Full, "a later one"));
+        durability.note_written(5);
+        for error in [durability.failure(), durability.check().err(), durability.ensure(5).err()] {
+            let error = error.unwrap();
+            assert_eq!(error.status, Status::Io);
+            assert!(error.message.contains("the checkpoint failed"), "{error}");
+            assert!(error.message.contains("open it again"), "{error}");
+        }
+        assert_eq!(durability.ensure(3), Ok(()));
+        assert_eq!((durability.durable(), durability.tampering.count.load(SeqCst)), (3, 0));
+    }
+}

@@ -400,8 +400,10 @@ impl Store {
             assert!(durable >= seen, "{durable} is durable after {seen}");
             self.assert_kept(durable, "maintenance");
             seen = durable;
+            let had_hole = self.disk.has_hole.load(Now);
             let checked = self.durability.check();
             assert!(checked.is_ok() || self.disk.has_hole.load(Now));
+            assert!(checked.is_err() || !had_hole, "a sync that failed was not told");
         }
     }
 
