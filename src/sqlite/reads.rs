@@ -24,7 +24,7 @@ impl Shared {
     pub fn visible(&self, head: i64, only_reads: bool) -> Result<i64> {
         match visible(head, &self.durability, &self.own, &self.watch) {
             // Who only reads begins with nothing known to be durable: that is not an empty store.
-            Err(_) if !only_reads => Ok(self.durability.durable()),
+            Err(_) if !only_reads => Ok(self.durability.durable().min(head)),
             visible => visible,
         }
     }

@@ -66,6 +66,7 @@ pub fn visible(head: i64, durability: &Durability, own: &OwnEvents, watch: &Watc
             Ok(head)
         }
         Err(error) if durability.durable() == 0 => Err(error),
-        Err(_) => Ok(durability.durable()),
+        // Which may have risen above this snapshot before the failure.
+        Err(_) => Ok(durability.durable().min(head)),
     }
 }

@@ -4,7 +4,7 @@
 //! the model's, whose locks and clock a scheduler steps through, and `sqlite::log` is a disk of
 //! the model's that can fail and that knows what it really keeps. SQLite is played by `play`.
 //!
-//!     cargo run -p dcb-model [-- EXECUTIONS [SEED]]
+//!     cargo run -p dcb-model [-- EXECUTIONS [SEED [SCENE]]]
 
 mod play;
 mod run;

@@ -13,7 +13,7 @@ use crate::sqlite::durability::Durability;
 use crate::sqlite::log::Log;
 use crate::sqlite::queue::{Outcome, Queue, Work};
 use crate::sqlite::visible::{OwnEvents, visible};
-use crate::sync::{Mutex, PoisonError, one_in, restart_clock};
+use crate::sync::{Mutex, PoisonError, one_in, restart_clock, step};
 use crate::watch::Watch;
 
 /// What may happen in an execution beside appends.
@@ -54,7 +54,7 @@ impl Disk {
 
     pub fn sync(&self, descriptor: usize) -> bool {
         let target = self.written.load(Now);
-        thread::yield_now();
+        step();
         if target > self.kept.load(Now) && self.may_fail.load(Now) && one_in(3) {
             self.may_fail.store(false, Now);
             self.has_hole.store(true, Now);
@@ -64,7 +64,7 @@ impl Disk {
             self.kept.fetch_max(target, Now);
         }
         let told = self.untold[descriptor].swap(false, Now);
-        thread::yield_now();
+        step();
         !told
     }
 }
@@ -175,11 +175,12 @@ impl Work for Store {
         take: impl FnOnce() -> Vec<Request>,
     ) -> Result<Vec<Outcome>> {
         let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        step();
         let locked = loop {
-            thread::yield_now();
             if !self.file.lock.swap(true, Now) {
                 break Locked(&self.file);
             }
+            thread::yield_now();
             patience.check_cancel()?;
             if patience.is_over() {
                 return Err(Error::new(Status::Busy, "the database is locked"));
@@ -216,13 +217,13 @@ impl Work for Store {
         }
         if !stored.is_empty() {
             self.own.commit(head, || {
-                thread::yield_now();
+                step();
                 if self.scene.commits_fail && one_in(3) {
                     return Err(Error::new(Status::Full, "the disk is full"));
                 }
                 self.file.appends.lock().unwrap().extend(stored);
                 self.disk.written.store(head, Now);
-                thread::yield_now();
+                step();
                 Ok(())
             })?;
             self.durability.note_written(head);
@@ -350,10 +351,17 @@ impl Store {
             let told = self.told.load(Now);
             let told_by_any = self.told_by_any.load(Now);
             let head = self.file.head();
-            thread::yield_now();
+            let had_failed = self.durability.failure().is_some();
+            step();
             let shown = visible(head, &self.durability, &self.own, &self.watch);
             let failed = self.durability.failure().is_some();
-            let shown = shown.unwrap_or_else(|_| self.durability.durable());
+            let nothing_is_durable = self.durability.durable() == 0;
+            assert!(shown.is_ok() || failed && nothing_is_durable, "a read failed");
+            if had_failed && nothing_is_durable && head > 0 {
+                assert!(shown.is_err(), "a read took a store that has failed for an empty one");
+            }
+            let shown = shown.unwrap_or(0);
+            assert!(shown <= head, "a read showed {shown} in a snapshot that ends at {head}");
             self.assert_kept(shown, "a read");
             assert!(shown >= seen, "a read showed {shown} after {seen}");
             assert!(shown >= told, "a read showed {shown}, and {told} was told before");
@@ -417,7 +425,7 @@ impl Store {
         self.file.appends.lock().unwrap().push((number, last, last));
         self.disk.written.store(last, Now);
         drop(locked);
-        thread::yield_now();
+        step();
         if self.disk.sync(Disk::OTHERS) && !self.disk.has_hole.load(Now) {
             self.told_by_any.fetch_max(last, Now);
         }

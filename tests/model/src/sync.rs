@@ -25,6 +25,12 @@ pub fn one_in(n: u32) -> bool {
     thread_rng().gen_ratio(1, n)
 }
 
+/// A step at which the scheduler may go on with another thread. (`yield_now` is for who goes
+/// round: it has the scheduler prefer all others.)
+pub fn step() {
+    atomic::AtomicBool::new(false).load(atomic::Ordering::SeqCst);
+}
+
 /// An execution begins.
 pub fn restart_clock() {
     NOW_US.set(0);
@@ -120,7 +126,7 @@ impl Condvar {
         let mutex = held.mutex;
         if one_in(8) {
             drop(held);
-            shuttle::thread::yield_now();
+            step();
             return mutex.lock();
         }
         self.sleepers.fetch_add(1, Relaxed);
@@ -165,7 +171,7 @@ impl Condvar {
         if timed > 0 && thread_rng().gen_range(0..sleepers + timed) < timed {
             self.timed.fetch_sub(1, Relaxed);
             self.woken.fetch_add(1, Relaxed);
-            shuttle::thread::yield_now();
+            step();
         } else {
             self.asleep.notify_one();
         }
