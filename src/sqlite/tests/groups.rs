@@ -276,3 +276,21 @@ fn a_duplicate_rests_on_every_event_that_it_met() {
     let statuses = answers.map(|answer| answer.join().unwrap().unwrap_err().status);
     assert_eq!(statuses, [Status::Io; 2]);
 }
+
+#[test]
+fn a_failed_sync_leaves_an_answer_that_rests_on_what_was_durable() {
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("Claimed", &[])], None).unwrap();
+    fixture.store.shared.durability.tampering.fail.store(true, SeqCst);
+    let answers = in_one_group(
+        &fixture.store,
+        vec![
+            (event("New", &[]), query(&["Nothing"], &[])),
+            (event("Claimed", &[]), query(&["Claimed"], &[])),
+            (event("Other", &[]), query(&["New"], &[])),
+        ],
+    );
+    assert_eq!(answers[0].as_ref().unwrap_err().status, Status::Io);
+    assert_eq!(answers[1], Err(Error::condition_failed(1)));
+    assert_eq!(answers[2].as_ref().unwrap_err().status, Status::Io);
+}
