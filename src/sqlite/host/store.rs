@@ -26,6 +26,7 @@ use crate::domain::{AppendRequest, Reading, Verdict};
 use crate::error::{Error, Result, Status};
 use crate::open::Options;
 use crate::store::{Batch, Sink, Store};
+use crate::watch::Watch;
 
 /// A store on connections that the host lends.
 pub struct HostStore {
@@ -141,6 +142,12 @@ impl HostStore {
         self.shared.durability.tampering.count.load(std::sync::atomic::Ordering::SeqCst)
     }
 
+    /// What notes the next commit panics.
+    #[cfg(test)]
+    pub fn panic_once(&self) {
+        self.shared.durability.tampering.panic.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
     /// From now on syncs fail.
     #[cfg(test)]
     pub fn fail_syncs(&self) {
@@ -168,6 +175,7 @@ impl HostStore {
         let stored = request.events().len();
         let mut prepared = [Prepared::new(request)];
         let _turn = self.turn.take(patience)?;
+        let _panic = ClosesOnPanic(&self.shared.watch);
         let connection = HostConnection::acquire(&*self.host, patience)?;
         connection.settle()?;
         let Pen { decoder, turns, chores } = &mut *self.pen();
@@ -266,6 +274,17 @@ impl HostStore {
         let mut decoder = Decoder::default();
         let visible = |head| self.shared.visible(head, false);
         self.shared.read_within(&connection, &mut decoder, snapshot, reading, left, &visible, sink)
+    }
+}
+
+/// What a panic leaves behind is not to be trusted with another append.
+struct ClosesOnPanic<'a>(&'a Watch);
+
+impl Drop for ClosesOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.close();
+        }
     }
 }
 

@@ -612,3 +612,15 @@ fn a_wait_sees_appends_of_this_store_and_of_others() {
         assert_eq!(waiting.join().unwrap(), Ok(2));
     });
 }
+
+#[test]
+fn a_panic_closes_the_store_and_leaves_the_connection_as_it_was() {
+    let hosted = Hosted::new(1, "wal");
+    append_to(&hosted.store, vec![numbered(1)], None).unwrap();
+    hosted.store.panic_once();
+    let append = || append_to(&hosted.store, vec![numbered(2)], None);
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(append)).is_err());
+    assert_eq!(append().unwrap_err().status, Status::Closed);
+    assert!(hosted.pool.take().is_autocommit());
+    assert_eq!(hosted.pool.spoiled.load(SeqCst), 0);
+}
