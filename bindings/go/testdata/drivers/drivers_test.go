@@ -689,3 +689,59 @@ func TestDriversRowsComeBackByteForByte(t *testing.T) {
 		}
 	}
 }
+
+// What a store over a driver costs beside the native one, on the same disk: "x-native" is the ratio.
+func BenchmarkDrivers(b *testing.B) {
+	ctx := context.Background()
+	for _, d := range dbDrivers {
+		open := func(b *testing.B) (native, hosted *Store) {
+			native = mustOpen(b, "sqlite:"+filepath.Join(b.TempDir(), "native.db"))
+			hosted = mustOpenDB(b, openPool(b, d.driver, "file:"+filepath.Join(b.TempDir(), "app.db")+d.wal)).Store
+			return native, hosted
+		}
+		compare := func(b *testing.B, native, hosted func(i int)) {
+			var times [2]time.Duration
+			for i := range b.N {
+				for j, run := range []func(int){native, hosted} {
+					start := time.Now()
+					run(i)
+					times[j] += time.Since(start)
+				}
+			}
+			b.ReportMetric(float64(times[1])/float64(times[0]), "x-native")
+			b.ReportMetric(float64(times[1].Microseconds())/float64(b.N), "us-hosted")
+		}
+		b.Run("append-on-condition/"+d.name, func(b *testing.B) {
+			native, hosted := open(b)
+			run := func(s *Store) func(int) {
+				return func(i int) {
+					event, condition := claim(i)
+					if err := s.Append(ctx, []Event{event}, condition); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			compare(b, run(native), run(hosted))
+		})
+		b.Run("read-10-of-20000/"+d.name, func(b *testing.B) {
+			native, hosted := open(b)
+			events := make([]Event, 1000)
+			for i := range 20 {
+				for j := range events {
+					events[j] = Event{Type: "A", Tags: []Tag{{Key: "n", Value: strconv.Itoa(j * 2)}, {Key: "m", Value: strconv.Itoa((i*1000 + j) % 2000)}}}
+				}
+				mustAppend(b, native, events...)
+				mustAppend(b, hosted, events...)
+			}
+			run := func(s *Store) func(int) {
+				return func(i int) {
+					query := NewQuery(QueryItem{Tags: []Tag{{Key: "m", Value: strconv.Itoa(i % 2000)}}})
+					if found, _, err := s.ReadRaw(ctx, query); err != nil || len(found) != 10 {
+						b.Fatal(len(found), err)
+					}
+				}
+			}
+			compare(b, run(native), run(hosted))
+		})
+	}
+}
