@@ -604,6 +604,41 @@ dcb_status dcb_head(dcb_store *store, const dcb_call *call, int64_t *head, dcb_e
 dcb_status dcb_count(dcb_store *store, const dcb_call *call, int64_t *events, dcb_error *err);
 
 /**
+ * Describes the store for a person who looks for a cause: in a log, or in a report of a bug. One
+ * JSON object is written to `*result`, which the caller frees with dcb_buf_free; empty if the call
+ * fails. Of a memory store it has the first three keys.
+ *
+ *     "version": "0.1.0"     the library's
+ *     "store": "sqlite"      or "memory"
+ *     "head": 42             the position of the newest event
+ *     "path": "/x/events.db" of the file, symbolic links followed; null: in memory
+ *     "read_only": false     whether appends are refused
+ *     "format": 1            the version of the file's format
+ *     "sqlite": "3.53.2"     SQLite's version
+ *     "bundled_sqlite": true whether that is the library's own copy, and not the system's or
+ *                            the host's (dcb_open_host)
+ *     "locks": "open-file-description"  what guards the file against other users of it. With
+ *                            "process" this process must not have it open through another
+ *                            copy of SQLite. null: nothing (in memory, or immutable)
+ *     "other_sqlite": false  whether another SQLite in this process has the file open; null:
+ *                            it cannot be told
+ *     "durable": 42          the position up to which events are known to be on the disk; null:
+ *                            in memory
+ *     "indexed": 40          the position up to which the index in the file goes
+ *     "segments": 3          in how many parts
+ *     "log_bytes": 1048576   the length of the write-ahead log, room ahead included; null:
+ *                            there is none
+ *     "log_held": false      whether the log is as long as it may become, because of a reader
+ *                            outside of this process: appends wait for it
+ *     "failure": null        why nothing more becomes durable, if that is so: a sentence
+ *
+ * A later version may add keys. Any thread.
+ *
+ * The statuses of dcb_head.
+ */
+dcb_status dcb_diagnose(dcb_store *store, const dcb_call *call, dcb_buf *result, dcb_error *err);
+
+/**
  * Waits until there is an event above the position `after`, and writes the head to `*head`. It
  * returns at once if there is one already. It sees appends of this process within a millisecond
  * and those of other processes within 25. The default is to wait without end; `timeout_ms` and

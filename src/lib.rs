@@ -5,6 +5,7 @@
 
 pub mod call;
 pub mod capi;
+pub mod diagnosis;
 pub mod documents;
 pub mod domain;
 pub mod error;

@@ -1,6 +1,7 @@
 //! What every store does.
 
 use crate::call::Call;
+use crate::diagnosis::Diagnosis;
 use crate::domain::{AppendRequest, EventView, Reading};
 use crate::error::Result;
 
@@ -54,6 +55,11 @@ pub trait Store: Send + Sync {
 
     /// The head, as soon as it is above `after`; or `timeout`.
     fn wait(&self, after: i64, call: &Call) -> Result<i64>;
+
+    /// What it tells of itself.
+    fn diagnose(&self, call: &Call) -> Result<Diagnosis> {
+        Ok(Diagnosis { head: self.head(call)?, sqlite: None })
+    }
 
     /// Ends the store: running waits end with `closed`, and so does every later call.
     /// Returns when the store's threads have ended and its files are closed.

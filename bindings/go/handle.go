@@ -10,6 +10,8 @@ package dcb
 // #cgo nocallback dcb_head
 // #cgo noescape dcb_count
 // #cgo nocallback dcb_count
+// #cgo noescape dcb_diagnose
+// #cgo nocallback dcb_diagnose
 // #cgo noescape dcb_wait
 // #cgo nocallback dcb_wait
 import "C"
@@ -181,6 +183,26 @@ func (h *handle) count(ctx context.Context) (int64, error) {
 	options := k.options()
 	status := C.dcb_count(h.c, &options, &count, &failure)
 	return int64(count), k.failure(status, &failure)
+}
+
+// diagnose gives the library's document.
+func (h *handle) diagnose(ctx context.Context) ([]byte, error) {
+	if err := h.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer h.leave()
+	if h.host != nil {
+		return h.diagnoseHosted(ctx)
+	}
+	k := newCall(ctx, h.patience)
+	defer k.end()
+	var result C.dcb_buf
+	var failure C.dcb_error
+	options := k.options()
+	status := C.dcb_diagnose(h.c, &options, &result, &failure)
+	defer C.dcb_buf_free(&result)
+	document := C.GoBytes(unsafe.Pointer(result.data), C.int(result.len))
+	return document, k.failure(status, &failure)
 }
 
 // wait blocks a thread until the head is above after, or the cancel is triggered.

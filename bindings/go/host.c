@@ -69,6 +69,11 @@ dcb_status dcb_go_count(uintptr_t own, dcb_store *store, const dcb_call *call, i
     DURING(own, dcb_count(store, call, count, err));
 }
 
+dcb_status dcb_go_diagnose(uintptr_t own, dcb_store *store, const dcb_call *call, dcb_buf *result,
+                           dcb_error *err) {
+    DURING(own, dcb_diagnose(store, call, result, err));
+}
+
 dcb_status dcb_go_wait(uintptr_t own, dcb_store *store, int64_t after, const dcb_call *call,
                        int64_t *head, dcb_error *err) {
     DURING(own, dcb_wait(store, after, call, head, err));

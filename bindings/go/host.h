@@ -20,6 +20,8 @@ dcb_status dcb_go_head(uintptr_t own, dcb_store *store, const dcb_call *call, in
                        dcb_error *err);
 dcb_status dcb_go_count(uintptr_t own, dcb_store *store, const dcb_call *call, int64_t *count,
                         dcb_error *err);
+dcb_status dcb_go_diagnose(uintptr_t own, dcb_store *store, const dcb_call *call, dcb_buf *result,
+                           dcb_error *err);
 dcb_status dcb_go_wait(uintptr_t own, dcb_store *store, int64_t after, const dcb_call *call,
                        int64_t *head, dcb_error *err);
 dcb_status dcb_go_cursor_open(uintptr_t own, dcb_store *store, const char *request, size_t len,

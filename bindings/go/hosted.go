@@ -102,6 +102,15 @@ func (h *handle) countHosted(ctx context.Context) (int64, error) {
 	return int64(*count), own.end(k.failure(status, failure))
 }
 
+func (h *handle) diagnoseHosted(ctx context.Context) ([]byte, error) {
+	own, k := newHosted(ctx), newCall(ctx, h.patience)
+	defer k.end()
+	result, failure, options := new(C.dcb_buf), new(C.dcb_error), k.options()
+	status := C.dcb_go_diagnose(own.own(), h.c, &options, result, failure)
+	defer C.dcb_buf_free(result)
+	return C.GoBytes(unsafe.Pointer(result.data), C.int(result.len)), own.end(k.failure(status, failure))
+}
+
 func (h *handle) waitHosted(after int64, k *call) (int64, error) {
 	own := newHosted(k.ctx)
 	head, failure, options := new(C.int64_t), new(C.dcb_error), k.options()

@@ -6,6 +6,7 @@
 mod append;
 mod condition;
 mod depth;
+mod diagnosis;
 mod event;
 mod integer;
 mod options;
@@ -20,6 +21,7 @@ mod trail;
 mod tests;
 
 pub use append::parse_append;
+pub use diagnosis::diagnosis;
 pub use options::parse_options;
 pub use read::parse_read;
 pub use result::ReadResult;

@@ -19,6 +19,16 @@ pub enum LockKind {
     Process,
 }
 
+impl LockKind {
+    /// As a diagnosis gives it.
+    pub fn name(self) -> &'static str {
+        match self {
+            LockKind::OpenFileDescription => "open-file-description",
+            LockKind::Process => "process",
+        }
+    }
+}
+
 /// What is known of the locks of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileLocks {

@@ -9,6 +9,7 @@ mod block;
 mod chain;
 mod connection;
 mod database;
+mod diagnose;
 mod durability;
 mod file;
 mod filter;

@@ -1,7 +1,7 @@
 //! The connections that read.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
@@ -61,6 +61,11 @@ impl Readers {
 
     fn reader(&self, connection: Connection) -> Box<Reader> {
         Box::new(Reader { connection, decoder: Decoder::new(Arc::clone(&self.tree)) })
+    }
+
+    /// The database's.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// One more connection, to the file that the store was opened on.

@@ -25,6 +25,7 @@ use super::shared::{SEGMENT_EVENTS, Shared};
 use super::view::TAIL_EVENTS;
 use super::writer::Writer;
 use crate::call::{Call, Patience};
+use crate::diagnosis::Diagnosis;
 use crate::domain::{AppendRequest, Reading};
 use crate::error::{Error, Result, Status};
 use crate::open::Options;
@@ -314,7 +315,7 @@ impl SqliteStore {
     }
 
     /// The position up to which a snapshot may be shown.
-    fn visible(&self, head: i64) -> Result<i64> {
+    pub(super) fn visible(&self, head: i64) -> Result<i64> {
         self.shared.visible(head, self.writer.is_none())
     }
 
@@ -388,6 +389,11 @@ impl Store for SqliteStore {
     fn wait(&self, after: i64, call: &Call) -> Result<i64> {
         let patience = self.start(call, None)?;
         self.shared.wait(after, &patience, &|at_once| self.look(at_once))
+    }
+
+    fn diagnose(&self, call: &Call) -> Result<Diagnosis> {
+        let patience = self.start(call, self.shared.busy_timeout)?;
+        self.diagnosis(&patience)
     }
 
     fn close(&self) {

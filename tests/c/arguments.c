@@ -149,6 +149,9 @@ static void a_store_is_needed(void) {
     number = GARBAGE;
     CHECK_STATUS(dcb_count(NULL, NULL, &number, &err), DCB_INVALID_ARGUMENT);
     CHECK_INT(number, 0);
+    memset(&result, GARBAGE, sizeof result);
+    CHECK_STATUS(dcb_diagnose(NULL, NULL, &result, &err), DCB_INVALID_ARGUMENT);
+    CHECK(all_zero(&result, sizeof result));
     number = GARBAGE;
     CHECK_STATUS(dcb_wait(NULL, 0, NULL, &number, &err), DCB_INVALID_ARGUMENT);
     CHECK_INT(number, 0);
@@ -157,6 +160,7 @@ static void a_store_is_needed(void) {
     CHECK_INT(dcb_cursor_open(NULL, NULL, 0, NULL, NULL, NULL), DCB_INVALID_ARGUMENT);
     CHECK_INT(dcb_head(NULL, NULL, NULL, NULL), DCB_INVALID_ARGUMENT);
     CHECK_INT(dcb_count(NULL, NULL, NULL, NULL), DCB_INVALID_ARGUMENT);
+    CHECK_INT(dcb_diagnose(NULL, NULL, NULL, NULL), DCB_INVALID_ARGUMENT);
     CHECK_INT(dcb_wait(NULL, 0, NULL, NULL, NULL), DCB_INVALID_ARGUMENT);
 }
 
@@ -170,6 +174,7 @@ static void outputs_are_needed_and_nothing_is_done_without(void) {
     CHECK_STATUS(dcb_cursor_open(store, NULL, 0, NULL, NULL, &err), DCB_INVALID_ARGUMENT);
     CHECK_STATUS(dcb_head(store, NULL, NULL, &err), DCB_INVALID_ARGUMENT);
     CHECK_STATUS(dcb_count(store, NULL, NULL, &err), DCB_INVALID_ARGUMENT);
+    CHECK_STATUS(dcb_diagnose(store, NULL, NULL, &err), DCB_INVALID_ARGUMENT);
     CHECK_STATUS(dcb_wait(store, 0, NULL, NULL, &err), DCB_INVALID_ARGUMENT);
     dcb_close(store);
 }
@@ -250,6 +255,7 @@ static void a_call_is_read_as_far_as_its_size(void) {
     dcb_store *store = fresh_store();
     dcb_error err;
     int64_t head;
+    dcb_buf result;
     /* Exactly a dcb_call: what reads beyond it is seen by valgrind. */
     dcb_call *call = malloc(sizeof *call);
     CHECK(call != NULL);
@@ -259,6 +265,7 @@ static void a_call_is_read_as_far_as_its_size(void) {
         call->size = too_small[i];
         CHECK_STATUS(dcb_head(store, call, &head, &err), DCB_INVALID_ARGUMENT);
         CHECK_STATUS(dcb_count(store, call, &head, &err), DCB_INVALID_ARGUMENT);
+        CHECK_STATUS(dcb_diagnose(store, call, &result, &err), DCB_INVALID_ARGUMENT);
         CHECK_STATUS(dcb_wait(store, 0, call, &head, &err), DCB_INVALID_ARGUMENT);
         CHECK_STATUS(try_append(store, ONE_EVENT, call, &head, &err), DCB_INVALID_ARGUMENT);
     }

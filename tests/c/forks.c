@@ -18,6 +18,7 @@ static void every_call_is_closed(dcb_store *store) {
     CHECK(cursor == NULL);
     CHECK_STATUS(dcb_head(store, NULL, &number, &err), DCB_CLOSED);
     CHECK_STATUS(dcb_count(store, NULL, &number, &err), DCB_CLOSED);
+    CHECK_STATUS(dcb_diagnose(store, NULL, &result, &err), DCB_CLOSED);
     CHECK_STATUS(dcb_wait(store, 0, NULL, &number, &err), DCB_CLOSED);
 }
 

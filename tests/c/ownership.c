@@ -85,6 +85,35 @@ static void a_cursor_outlives_its_store(void) {
     dcb_cursor_close(fresh);
 }
 
+/* Whether the document has the member, given with ' for ". */
+static bool has(const dcb_buf *document, const char *member) {
+    size_t len;
+    char *bytes = request_bytes(member, &len);
+    const bool found = memmem(document->data, document->len, bytes, len) != NULL;
+    free(bytes);
+    return found;
+}
+
+static void a_diagnosis_is_a_document_of_the_caller_s(void) {
+    dcb_store *store = fresh_store();
+    dcb_error err;
+    dcb_buf result;
+    append_many(store, 3);
+    CHECK_STATUS(dcb_diagnose(store, NULL, &result, &err), DCB_OK);
+    CHECK(result.data[0] == '{' && result.data[result.len - 1] == '}');
+    CHECK(has(&result, "'version':'" DCB_VERSION "'"));
+    CHECK(has(&result, "'head':3"));
+    const bool in_memory = strcmp(store_kind, "memory:") == 0;
+    CHECK(has(&result, in_memory ? "'store':'memory'" : "'store':'sqlite'"));
+    CHECK(has(&result, "'sqlite':'3.") == !in_memory);
+    CHECK(has(&result, "'path':null") == (!in_memory && !is_file_store()));
+    CHECK(has(&result, "'durable':3,") == is_file_store());
+    CHECK(has(&result, "'other_sqlite':false") == is_file_store());
+    dcb_close(store);
+    dcb_buf_free(&result);
+    CHECK(result.data == NULL);
+}
+
 static void stores_are_their_own(void) {
     dcb_store *one = fresh_store(), *two = fresh_store();
     append_many(one, 3);
@@ -116,6 +145,7 @@ const test ownership_tests[] = {
      a_freed_buffer_is_used_again_and_a_failure_leaves_it_empty},
     {"inputs_are_borrowed_for_the_call_only", inputs_are_borrowed_for_the_call_only},
     {"a_cursor_outlives_its_store", a_cursor_outlives_its_store},
+    {"a_diagnosis_is_a_document_of_the_caller_s", a_diagnosis_is_a_document_of_the_caller_s},
     {"stores_are_their_own", stores_are_their_own},
     {"what_was_stored_is_there_after_a_reopening", what_was_stored_is_there_after_a_reopening},
     {NULL, NULL},

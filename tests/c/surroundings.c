@@ -112,6 +112,9 @@ static void use(void) {
         int64_t head;
         CHECK_STATUS(dcb_wait(store, 1, NULL, &head, &err), DCB_OK);
         CHECK_STATUS(dcb_count(store, NULL, &head, &err), DCB_OK);
+        dcb_buf diagnosis;
+        CHECK_STATUS(dcb_diagnose(store, NULL, &diagnosis, &err), DCB_OK);
+        dcb_buf_free(&diagnosis);
         dcb_cursor *cursor = open_cursor(store, "{}");
         const dcb_event *events;
         CHECK(next_batch(cursor, 100, &events) > 0);

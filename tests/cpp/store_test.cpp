@@ -22,6 +22,7 @@ TEST(events_go_in_and_come_out) {
     CHECK_EQUAL(store.append(std::vector<dcb::event>{dcb::event("D").id("d1")}), 4);
     CHECK_EQUAL(store.head(), 4);
     CHECK_EQUAL(store.count(), 4);
+    CHECK(store.diagnose().view().find(R"("head":4)") != std::string_view::npos);
 
     const dcb::read_result all = store.read_all(dcb::query::all());
     CHECK_EQUAL(all.position, 4);

@@ -291,6 +291,11 @@ fn a_read_only_opening_does_not_stand_in_the_way_of_a_writer() {
 }
 
 #[test]
+fn a_store_tells_of_a_foreign_sqlite() {
+    assert!(Scene::of_store().run("store_diagnose", Hooks::Installed).success());
+}
+
+#[test]
 fn diagnostics_name_a_foreign_sqlite() {
     let scene = Scene::new("WAL");
     // Another process's locks are elder than the host's.

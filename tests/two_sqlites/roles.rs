@@ -85,6 +85,7 @@ pub fn play() {
         "file_made_again" => scene.file_made_again(),
         "readable_first" => scene.readable_first(),
         "diagnose" => scene.diagnose(),
+        "store_diagnose" => scene.store_diagnose(),
         "store_goes_on" => scene.store_goes_on(),
         "store_load" => scene.store_load(),
         "store_other_process" => scene.store_other_process(),

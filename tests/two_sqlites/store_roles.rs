@@ -70,6 +70,18 @@ impl Scene {
         }
     }
 
+    /// What a store tells of whom else has its file open.
+    pub fn store_diagnose(&self) {
+        let store = self.store();
+        let other = || store.diagnose(&patient()).unwrap().sqlite.unwrap().other_sqlite;
+        assert_eq!(other(), Some(false));
+        let host = Sqlite::load().open(&self.file(), 10_000);
+        host.run("SELECT * FROM dcb_events").unwrap();
+        assert_eq!(other(), Some(true));
+        drop(host);
+        assert_eq!(other(), Some(false));
+    }
+
     pub fn store_goes_on(&self) {
         let (store, mut rows) = (self.store(), self.rows("library"));
         for _ in 0..10 {

@@ -22,6 +22,7 @@ use super::connection::{HostConnection, explain};
 use super::turn::Turn;
 use super::{Host, Lent};
 use crate::call::{Call, Patience};
+use crate::diagnosis::Diagnosis;
 use crate::domain::{AppendRequest, Reading, Verdict};
 use crate::error::{Error, Result, Status};
 use crate::open::Options;
@@ -168,6 +169,23 @@ impl HostStore {
         let snapshot = retry(patience, || Snapshot::take(&connection))?;
         drop(connection);
         self.shared.visible(snapshot.head, false)
+    }
+
+    fn diagnosis(&self, patience: &Patience) -> Result<Diagnosis> {
+        let connection = self.lend(patience)?;
+        let snapshot = connection.begin_read(patience)?;
+        let segments = self.shared.segments.at_version(&connection, snapshot.version)?;
+        let database: &dyn Database = &connection;
+        let version = database.query_row("SELECT sqlite_version()", &[], |row| {
+            Ok(row.text(0).unwrap_or_default().to_owned())
+        })?;
+        drop(connection);
+        let visible = self.shared.visible(snapshot.head, false);
+        let mut diagnosis = self.shared.diagnosis(visible, &segments, self.path.as_deref())?;
+        if let Some(sqlite) = &mut diagnosis.sqlite {
+            sqlite.sqlite = version.unwrap_or_default();
+        }
+        Ok(diagnosis)
     }
 
     /// Runs an append on a connection of the store's own choice.
@@ -383,6 +401,11 @@ impl Store for HostStore {
         let patience = self.start(call, None)?;
         let looked = |at_once: &Patience| self.look(at_once);
         self.shared.wait(after, &patience, &looked).map_err(|error| self.explain(error))
+    }
+
+    fn diagnose(&self, call: &Call) -> Result<Diagnosis> {
+        let patience = self.start(call, self.shared.busy_timeout)?;
+        self.diagnosis(&patience).map_err(|error| self.explain(error))
     }
 
     fn close(&self) {

@@ -624,3 +624,23 @@ fn a_panic_closes_the_store_and_leaves_the_connection_as_it_was() {
     assert!(hosted.pool.take().is_autocommit());
     assert_eq!(hosted.pool.spoiled.load(SeqCst), 0);
 }
+
+#[test]
+fn what_it_tells_of_itself() {
+    for mode in ["wal", "delete"] {
+        let hosted = Hosted::new(1, mode);
+        append_to(&hosted.store, vec![numbered(1), numbered(2)], None).unwrap();
+        let diagnosis = hosted.store.diagnose(&Call::default()).unwrap();
+        assert_eq!(diagnosis.head, 2);
+        let found = diagnosis.sqlite.unwrap();
+        assert_eq!(found.path, Some(hosted.path().canonicalize().unwrap()));
+        assert_eq!((found.durable, found.indexed, found.failure), (Some(2), 0, None));
+        assert_eq!((found.sqlite.as_str(), found.bundled_sqlite), (rusqlite::version(), false));
+        assert_eq!((found.locks, found.other_sqlite), (Some("process"), None));
+        assert_eq!(found.log_bytes.is_some(), mode == "wal");
+    }
+    let pool = Pool::new(None, 1);
+    let store = HostStore::open(Box::new(pool), &Options::default()).unwrap();
+    let found = store.diagnose(&Call::default()).unwrap().sqlite.unwrap();
+    assert_eq!((found.path, found.durable, found.locks), (None, None, None));
+}

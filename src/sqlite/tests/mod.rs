@@ -1,5 +1,6 @@
 //! What the engine has to keep whatever happens between its parts.
 
+mod diagnose;
 mod groups;
 mod hosts;
 mod index;

@@ -270,6 +270,16 @@ class store {
         return count;
     }
 
+    /// Describes the store for a person who looks for a cause: a JSON object, whose keys
+    /// dcb_diagnose lists.
+    [[nodiscard]] buffer diagnose(const call_options &options = {}) const {
+        buffer result;
+        dcb_error failure;
+        const detail::native_call call(options, busy_timeout_);
+        detail::check(dcb_diagnose(handle_.get(), call.get(), &result.buf_, &failure), failure);
+        return result;
+    }
+
     /// Returns the head as soon as it is above `after`, or nothing when the time is up. Throws
     /// `cancelled` within 50 ms after the call's dcb::cancel is triggered.
     [[nodiscard]] std::optional<std::int64_t> wait(std::int64_t after,

@@ -1,0 +1,72 @@
+package dcb
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"testing"
+)
+
+func TestDiagnose(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		ctx := context.Background()
+		mustAppend(t, store, Event{Type: "A"}, Event{Type: "A"})
+		got, err := store.Diagnose(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Version != Version() || got.Head != 2 || got.ReadOnly || got.Failure != "" {
+			t.Errorf("got %+v", got)
+		}
+		if (got.Store == "sqlite") != (got.SQLite != "") || (got.Store == "memory") != (got.SQLite == "") {
+			t.Errorf("a %q store with SQLite %q", got.Store, got.SQLite)
+		}
+		if inFile := got.Path != ""; inFile != (got.Durable == 2) || inFile != (got.Locks != "") {
+			t.Errorf("got %+v", got)
+		}
+
+		// Every key has a field.
+		document, err := store.h.diagnose(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		strict := json.NewDecoder(bytes.NewReader(document))
+		strict.DisallowUnknownFields()
+		if err := strict.Decode(&got); err != nil {
+			t.Error(err)
+		}
+
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		if _, err := store.Diagnose(ended); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Diagnose(ctx); !errors.Is(err, ErrClosed) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestDiagnoseAFile(t *testing.T) {
+	folder, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(folder, "events.db")
+	store := mustOpen(t, "sqlite:"+path)
+	got, err := store.Diagnose(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Path != path || got.Format != 1 || got.LogBytes == nil {
+		t.Errorf("got %+v", got)
+	}
+	if got.OtherSQLite != nil && *got.OtherSQLite {
+		t.Error("there is no other SQLite")
+	}
+}

@@ -1,0 +1,82 @@
+//! What a SQLite store tells of itself.
+
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::locks::{self, LockKind};
+use super::pairing::beside;
+use super::readers::{Readers, lend};
+use super::schema::FORMAT;
+use super::segments::Segments;
+use super::shared::Shared;
+use super::store::SqliteStore;
+use crate::call::Patience;
+use crate::diagnosis::{Diagnosis, SqliteDiagnosis};
+use crate::error::Result;
+
+impl Shared {
+    /// What all stores over SQLite tell alike, with the head that is visible at best.
+    pub fn diagnosis(
+        &self,
+        visible: Result<i64>,
+        segments: &Segments,
+        path: Option<&Path>,
+    ) -> Result<Diagnosis> {
+        let failure = self.durability.failure();
+        let head = match &failure {
+            // It is what the store is asked about: an answer is better than the same failure.
+            Some(_) => visible.unwrap_or_else(|_| self.durability.durable()),
+            None => visible?,
+        };
+        let log = path.and_then(|path| std::fs::metadata(beside(path, "-wal")).ok());
+        Ok(Diagnosis {
+            head,
+            sqlite: Some(SqliteDiagnosis {
+                path: path.map(ToOwned::to_owned),
+                read_only: false,
+                format: FORMAT,
+                sqlite: String::new(),
+                bundled_sqlite: false,
+                // As SQLite by itself takes them.
+                locks: path.map(|_| LockKind::Process.name()),
+                other_sqlite: None,
+                durable: path.map(|_| self.durability.durable()),
+                indexed: segments.mark(),
+                segments: segments.list.len(),
+                log_bytes: log.map(|log| log.len()),
+                log_held: self.log_held.load(Relaxed),
+                failure: failure.map(|failure| failure.message.into_owned()),
+            }),
+        })
+    }
+}
+
+impl SqliteStore {
+    pub(super) fn diagnosis(&self, patience: &Patience) -> Result<Diagnosis> {
+        let shared = &self.shared;
+        let (snapshot, segments) = {
+            let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), patience)?;
+            let _gate = shared.pass_gate();
+            connection.transaction(patience, |connection, _, snapshot| {
+                Ok((snapshot, shared.segments.at_version(connection, snapshot.version)?))
+            })?
+        };
+        let path = self.readers.as_ref().map(Readers::path);
+        let diagnosis = shared.diagnosis(self.visible(snapshot.head), &segments, path)?;
+        let locks = path.and_then(locks::inspect);
+        Ok(Diagnosis {
+            sqlite: diagnosis.sqlite.map(|common| SqliteDiagnosis {
+                read_only: self.writer.is_none(),
+                sqlite: rusqlite::version().to_owned(),
+                bundled_sqlite: cfg!(feature = "bundled-sqlite"),
+                locks: locks.map(|locks| locks.kind.name()),
+                // With its own locks being the process's, they cannot be told from another's.
+                other_sqlite: locks
+                    .filter(|locks| locks.kind == LockKind::OpenFileDescription)
+                    .map(|locks| locks.foreign),
+                ..common
+            }),
+            ..diagnosis
+        })
+    }
+}
