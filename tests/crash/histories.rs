@@ -450,9 +450,20 @@ fn history(in_file: bool, processes: u64, calls: u64, flaw: Option<Flaw>) -> Res
         })
         .collect();
     let mut running: Vec<_> = parts.iter().map(Part::start).collect();
-    for process in &mut running {
-        let status = process.wait().unwrap();
-        if !status.success() {
+    // One that ends early leaves the others waiting for its events.
+    let mut ended = vec![false; running.len()];
+    while ended.contains(&false) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        for index in 0..running.len() {
+            let Some(status) = running[index].try_wait().unwrap() else { continue };
+            ended[index] = true;
+            if status.success() {
+                continue;
+            }
+            for other in &mut running {
+                let _ = other.kill();
+                let _ = other.wait();
+            }
             return Err(format!("a process ended with {status}"));
         }
     }
