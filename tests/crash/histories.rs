@@ -249,9 +249,10 @@ pub fn play(part: &Part) {
                 scope.spawn(move || call(store, part.writer + thread, part.first, seen))
             })
             .collect();
-        let mut calls: Vec<Called> =
-            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        let ended: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+        // Before a thread's panic goes on: the scope ends only when the subscriber has.
         over.store(true, SeqCst);
+        let mut calls: Vec<Called> = ended.into_iter().flat_map(|calls| calls.unwrap()).collect();
         calls.extend(subscriber.join().unwrap());
         calls
     });
@@ -450,22 +451,9 @@ fn history(in_file: bool, processes: u64, calls: u64, flaw: Option<Flaw>) -> Res
         })
         .collect();
     let mut running: Vec<_> = parts.iter().map(Part::start).collect();
-    // One that ends early leaves the others waiting for its events.
-    let mut ended = vec![false; running.len()];
-    while ended.contains(&false) {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-        for index in 0..running.len() {
-            let Some(status) = running[index].try_wait().unwrap() else { continue };
-            ended[index] = true;
-            if status.success() {
-                continue;
-            }
-            for other in &mut running {
-                let _ = other.kill();
-                let _ = other.wait();
-            }
-            return Err(format!("a process ended with {status}"));
-        }
+    let ended: Vec<_> = running.iter_mut().map(|process| process.wait().unwrap()).collect();
+    if let Some(status) = ended.iter().find(|status| !status.success()) {
+        return Err(format!("a process ended with {status}"));
     }
     let mut text: String = parts.iter().map(|part| read(&part.witness)).collect();
     if in_file {
