@@ -20,6 +20,35 @@ const TRANSACTION: Duration = Duration::from_millis(10);
 const POLL: Duration = Duration::from_millis(10);
 
 impl Shared {
+    /// What every call looks at first.
+    pub fn start(&self, call: &Call, default: Option<Duration>) -> Result<Patience> {
+        self.watch.check_open()?;
+        let patience = call.start(default);
+        patience.check_cancel()?;
+        Ok(patience)
+    }
+
+    /// A batch of a read. `some` is a transaction's part of it, and gives whether the batch is
+    /// done.
+    pub fn read(
+        &self,
+        reading: &mut Reading,
+        batch: Batch,
+        call: &Call,
+        some: &mut dyn FnMut(&mut Reading, &mut Batch, &Patience) -> Result<bool>,
+    ) -> Result<()> {
+        let mut patience = self.start(call, self.busy_timeout)?;
+        let mut left = Batch { max_bytes: batch.max_bytes.max(1), ..batch };
+        if left.max_events == 0 || reading.has_begun() && reading.span().is_none() {
+            return Ok(());
+        }
+        while !some(reading, &mut left, &patience)? {
+            // It is how long one lock may be waited for, however long the read is.
+            patience = self.start(call, self.busy_timeout)?;
+        }
+        Ok(())
+    }
+
     /// The position up to which a snapshot may be shown.
     pub fn visible(&self, head: i64, only_reads: bool) -> Result<i64> {
         match visible(head, &self.durability, &self.own, &self.watch) {

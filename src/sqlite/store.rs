@@ -306,14 +306,6 @@ fn real_path(connection: &Connection, path: &Path) -> PathBuf {
 }
 
 impl SqliteStore {
-    /// What every call looks at first.
-    fn start(&self, call: &Call, default: Option<Duration>) -> Result<Patience> {
-        self.shared.watch.check_open()?;
-        let patience = call.start(default);
-        patience.check_cancel()?;
-        Ok(patience)
-    }
-
     /// The position up to which a snapshot may be shown.
     pub(super) fn visible(&self, head: i64) -> Result<i64> {
         self.shared.visible(head, self.writer.is_none())
@@ -347,7 +339,7 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn append(&self, request: AppendRequest, call: &Call) -> Result<i64> {
-        let patience = self.start(call, self.shared.busy_timeout)?;
+        let patience = self.shared.start(call, self.shared.busy_timeout)?;
         let Some(writer) = &self.writer else {
             return Err(Error::new(Status::ReadOnly, "the store was opened read-only"));
         };
@@ -369,30 +361,23 @@ impl Store for SqliteStore {
         call: &Call,
         sink: &mut dyn Sink,
     ) -> Result<()> {
-        let mut patience = self.start(call, self.shared.busy_timeout)?;
-        let mut left = Batch { max_bytes: batch.max_bytes.max(1), ..batch };
-        if left.max_events == 0 || reading.has_begun() && reading.span().is_none() {
-            return Ok(());
-        }
-        while !self.read_some(reading, &mut left, &patience, sink)? {
-            // It is how long one lock may be waited for, however long the read is.
-            patience = self.start(call, self.shared.busy_timeout)?;
-        }
-        Ok(())
+        self.shared.read(reading, batch, call, &mut |reading, left, patience| {
+            self.read_some(reading, left, patience, sink)
+        })
     }
 
     fn head(&self, call: &Call) -> Result<i64> {
-        let patience = self.start(call, self.shared.busy_timeout)?;
+        let patience = self.shared.start(call, self.shared.busy_timeout)?;
         self.look(&patience)
     }
 
     fn wait(&self, after: i64, call: &Call) -> Result<i64> {
-        let patience = self.start(call, None)?;
+        let patience = self.shared.start(call, None)?;
         self.shared.wait(after, &patience, &|at_once| self.look(at_once))
     }
 
     fn diagnose(&self, call: &Call) -> Result<Diagnosis> {
-        let patience = self.start(call, self.shared.busy_timeout)?;
+        let patience = self.shared.start(call, self.shared.busy_timeout)?;
         self.diagnosis(&patience)
     }
 

@@ -113,14 +113,6 @@ impl HostStore {
         Ok(HostStore { host, shared, path, turn: Turn::default(), pen: Mutex::new(pen) })
     }
 
-    /// What every call looks at first.
-    fn start(&self, call: &Call, default: Option<Duration>) -> Result<Patience> {
-        self.shared.watch.check_open()?;
-        let patience = call.start(default);
-        patience.check_cancel()?;
-        Ok(patience)
-    }
-
     /// A connection for a read.
     fn lend(&self, patience: &Patience) -> Result<HostConnection<'_>> {
         let connection = HostConnection::acquire(&*self.host, patience)?;
@@ -217,7 +209,7 @@ impl HostStore {
         request: AppendRequest,
         call: &Call,
     ) -> Result<i64> {
-        let patience = self.start(call, self.shared.busy_timeout)?;
+        let patience = self.shared.start(call, self.shared.busy_timeout)?;
         if let Some(failure) = self.shared.durability.failure() {
             return Err(failure);
         }
@@ -356,7 +348,7 @@ fn lock_within(connection: &dyn Database, patience: &Patience) -> Result<()> {
 
 impl Store for HostStore {
     fn append(&self, request: AppendRequest, call: &Call) -> Result<i64> {
-        let patience = self.start(call, self.shared.busy_timeout)?;
+        let patience = self.shared.start(call, self.shared.busy_timeout)?;
         if let Some(failure) = self.shared.durability.failure() {
             return Err(failure);
         }
@@ -377,34 +369,24 @@ impl Store for HostStore {
         call: &Call,
         sink: &mut dyn Sink,
     ) -> Result<()> {
-        let mut patience = self.start(call, self.shared.busy_timeout)?;
-        let mut left = Batch { max_bytes: batch.max_bytes.max(1), ..batch };
-        if left.max_events == 0 || reading.has_begun() && reading.span().is_none() {
-            return Ok(());
-        }
-        while !self
-            .read_some(reading, &mut left, &patience, sink)
-            .map_err(|error| self.explain(error))?
-        {
-            // It is how long one lock may be waited for, however long the read is.
-            patience = self.start(call, self.shared.busy_timeout)?;
-        }
-        Ok(())
+        self.shared.read(reading, batch, call, &mut |reading, left, patience| {
+            self.read_some(reading, left, patience, sink).map_err(|error| self.explain(error))
+        })
     }
 
     fn head(&self, call: &Call) -> Result<i64> {
-        let patience = self.start(call, self.shared.busy_timeout)?;
+        let patience = self.shared.start(call, self.shared.busy_timeout)?;
         self.look(&patience).map_err(|error| self.explain(error))
     }
 
     fn wait(&self, after: i64, call: &Call) -> Result<i64> {
-        let patience = self.start(call, None)?;
+        let patience = self.shared.start(call, None)?;
         let looked = |at_once: &Patience| self.look(at_once);
         self.shared.wait(after, &patience, &looked).map_err(|error| self.explain(error))
     }
 
     fn diagnose(&self, call: &Call) -> Result<Diagnosis> {
-        let patience = self.start(call, self.shared.busy_timeout)?;
+        let patience = self.shared.start(call, self.shared.busy_timeout)?;
         self.diagnosis(&patience).map_err(|error| self.explain(error))
     }
 
