@@ -58,6 +58,7 @@ impl RowDraft {
 fn checksum_of_text(scratch: &mut Vec<u8>, columns: [Option<&str>; 5]) -> u32 {
     // Put together first: one long sum costs far less than many short ones.
     scratch.clear();
+    scratch.reserve(columns.iter().flatten().map(|text| text.len()).sum::<usize>() + columns.len());
     for column in columns {
         scratch.push(u8::from(column.is_some()));
         scratch.extend_from_slice(column.unwrap_or_default().as_bytes());
