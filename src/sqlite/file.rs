@@ -1,18 +1,28 @@
-//! The database file as SQLite has it open: nothing else may open it.
+//! The database file and its shared memory as SQLite has them open: nothing else may open them.
 
 use std::ffi::c_int;
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use rusqlite::{Connection, ffi};
 
-/// What [`Database::read_file`](super::database::Database::read_file) does.
-pub fn read_at(connection: &Connection, buffer: &mut [u8], offset: u64) -> bool {
-    let (Ok(len), Ok(offset)) = (c_int::try_from(buffer.len()), i64::try_from(offset)) else {
-        return false;
-    };
+use super::connection::{busy, from_sqlite};
+use crate::error::Result;
+
+/// SQLite's lock of who checkpoints, and where it counts how many frames of the log were brought
+/// into the database: <https://sqlite.org/walformat.html#the_wal_index_file_format>.
+const CHECKPOINT_LOCK: c_int = 1;
+const BACKFILLED: usize = 96;
+/// How much of the shared memory is mapped at a time.
+const SHM_REGION: c_int = 32768;
+
+/// The file of the connection, and what can be done with it.
+///
+/// It is the connection's own, open as long as that is.
+fn file_of(connection: &Connection) -> Option<(*mut ffi::sqlite3_file, ffi::sqlite3_io_methods)> {
     let mut file: *mut ffi::sqlite3_file = ptr::null_mut();
-    // SAFETY: the connection is open and this thread's own as long as it is borrowed; the file is
-    // its own and stays open as long as it does; `buffer` has `len` bytes.
+    // SAFETY: the connection is open and this thread's own as long as it is borrowed; a file that
+    // SQLite gives has its methods for as long as it is open.
     unsafe {
         let found = ffi::sqlite3_file_control(
             connection.handle(),
@@ -20,12 +30,50 @@ pub fn read_at(connection: &Connection, buffer: &mut [u8], offset: u64) -> bool 
             ffi::SQLITE_FCNTL_FILE_POINTER,
             (&raw mut file).cast(),
         );
-        if found != ffi::SQLITE_OK {
-            return false;
-        }
-        let methods = file.as_ref().and_then(|file| file.pMethods.as_ref());
-        let Some(read) = methods.and_then(|methods| methods.xRead) else { return false };
-        let read = read(file, buffer.as_mut_ptr().cast(), len, offset);
-        matches!(read, ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ)
+        let methods = file.as_ref().and_then(|file| file.pMethods.as_ref())?;
+        (found == ffi::SQLITE_OK).then_some((file, *methods))
     }
+}
+
+/// What [`Database::read_file`](super::database::Database::read_file) does.
+pub fn read_at(connection: &Connection, buffer: &mut [u8], offset: u64) -> bool {
+    let (Ok(len), Ok(offset)) = (c_int::try_from(buffer.len()), i64::try_from(offset)) else {
+        return false;
+    };
+    let Some((file, methods)) = file_of(connection) else { return false };
+    let Some(read) = methods.xRead else { return false };
+    // SAFETY: the file is open while the connection is borrowed; `buffer` has `len` bytes.
+    let read = unsafe { read(file, buffer.as_mut_ptr().cast(), len, offset) };
+    matches!(read, ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ)
+}
+
+/// Has the next checkpoint bring in the whole log, also what SQLite counts as brought in already.
+/// The caller holds SQLite's write lock; `busy` where somebody is checkpointing.
+///
+/// SQLite does the same when it makes the shared memory anew, under the same two locks: who reads
+/// the database itself, since all was brought in, goes on finding there what he found.
+pub fn forget_backfill(connection: &Connection) -> Result<()> {
+    let Some((file, methods)) = file_of(connection) else { return Ok(()) };
+    let (Some(map), Some(lock)) = (methods.xShmMap, methods.xShmLock) else { return Ok(()) };
+    let told = |code| match code {
+        ffi::SQLITE_OK => Ok(()),
+        ffi::SQLITE_BUSY => Err(busy()),
+        code => Err(from_sqlite(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))),
+    };
+    let change = |how| {
+        // SAFETY: the file is open while the connection is borrowed.
+        told(unsafe { lock(file, CHECKPOINT_LOCK, 1, how | ffi::SQLITE_SHM_EXCLUSIVE) })
+    };
+    change(ffi::SQLITE_SHM_LOCK)?;
+    let mut region = ptr::null_mut();
+    // SAFETY: as above.
+    let mapped = told(unsafe { map(file, 0, SHM_REGION, 0, &mut region) });
+    if mapped.is_ok() && !region.is_null() {
+        // SAFETY: what is mapped stays so while the file is open, is longer than the place of the
+        // count, and aligned to a page; whoever else changes that place does it in one piece.
+        let count = unsafe { &*region.cast::<u8>().add(BACKFILLED).cast::<AtomicU32>() };
+        count.store(0, SeqCst);
+    }
+    change(ffi::SQLITE_SHM_UNLOCK)?;
+    mapped
 }

@@ -13,6 +13,7 @@ use super::connection::{
     Place, Role, busy, connect, from_sqlite, is_busy, retry, retry_busy, wait_for_lock,
 };
 use super::durability::Durability;
+use super::file::forget_backfill;
 use super::log::{Log, sync_folder_of};
 use super::maintenance::{Maintenance, write_segment};
 use super::pages::Tree;
@@ -23,7 +24,7 @@ use super::schema::{Judgement, create, judge_at_once, no_store};
 use super::segments::SegmentsCache;
 use super::shared::{SEGMENT_EVENTS, Shared};
 use super::view::TAIL_EVENTS;
-use super::writer::Writer;
+use super::writer::{Writer, begin_immediate, rollback};
 use crate::call::{Call, Patience};
 use crate::diagnosis::Diagnosis;
 use crate::domain::{AppendRequest, Reading};
@@ -158,6 +159,14 @@ fn open_file(
     let written = log.write_again();
     connection.execute_batch("ROLLBACK").map_err(from_sqlite)?;
     written?;
+    // Nor is what others have brought in of it trusted, as long as they have it open: a sync of
+    // theirs that failed is not told to who came after it.
+    retry(patience, || {
+        begin_immediate(&connection, patience)?;
+        let forgotten = forget_backfill(&connection);
+        rollback(&connection);
+        forgotten
+    })?;
     log.sync()?;
     bring_in_log(&connection, patience)?;
     sync_folder_of(&real_path)?;
