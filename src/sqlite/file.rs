@@ -77,3 +77,40 @@ pub fn forget_backfill(connection: &Connection) -> Result<()> {
     change(ffi::SQLITE_SHM_UNLOCK)?;
     mapped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Status;
+
+    #[test]
+    fn nothing_is_forgotten_while_somebody_checkpoints() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a.db");
+        let [one, two] = [(); 2].map(|()| Connection::open(&path).unwrap());
+        one.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE a (b)").unwrap();
+        two.execute_batch("SELECT * FROM a; PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+        let count = || {
+            let shared = std::fs::read(folder.path().join("a.db-shm")).unwrap();
+            u32::from_ne_bytes(shared[BACKFILLED..BACKFILLED + 4].try_into().unwrap())
+        };
+        let before = count();
+        assert!(before > 0);
+        let (file, methods) = file_of(&one).unwrap();
+        let lock = |how| {
+            // SAFETY: the connection is open.
+            unsafe {
+                methods.xShmLock.unwrap()(file, CHECKPOINT_LOCK, 1, how | ffi::SQLITE_SHM_EXCLUSIVE)
+            }
+        };
+        assert_eq!(lock(ffi::SQLITE_SHM_LOCK), ffi::SQLITE_OK);
+        assert_eq!(forget_backfill(&two).unwrap_err().status, Status::Busy);
+        assert_eq!(count(), before);
+        assert_eq!(lock(ffi::SQLITE_SHM_UNLOCK), ffi::SQLITE_OK);
+        forget_backfill(&two).unwrap();
+        assert_eq!(count(), 0);
+        // And the lock is free again.
+        assert_eq!(lock(ffi::SQLITE_SHM_LOCK), ffi::SQLITE_OK);
+        assert_eq!(lock(ffi::SQLITE_SHM_UNLOCK), ffi::SQLITE_OK);
+    }
+}

@@ -70,3 +70,31 @@ pub fn visible(head: i64, durability: &Durability, own: &OwnEvents, watch: &Watc
         Err(_) => Ok(durability.durable().min(head)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, Status};
+
+    #[test]
+    fn what_others_append_in_between_is_not_ones_own() {
+        let own = OwnEvents::default();
+        assert!(!own.begin(0));
+        own.commit(1, || Ok(())).unwrap();
+        assert!(!own.begin(1));
+        own.commit(2, || Ok(())).unwrap();
+        assert!(own.cover(0, 2));
+        // 3 is another process's.
+        assert!(own.begin(3));
+        own.commit(4, || Ok(())).unwrap();
+        assert_eq!([(0, 4), (2, 4), (3, 5)].map(|(low, high)| own.cover(low, high)), [false; 3]);
+        assert!(own.cover(3, 4));
+        // Whose 5 is now is not known.
+        let failed = own.commit(5, || Err(Error::new(Status::Full, "")));
+        assert_eq!(failed.unwrap_err().status, Status::Full);
+        assert!(!own.cover(4, 5));
+        assert!(own.begin(4));
+        own.commit(5, || Ok(())).unwrap();
+        assert!(own.cover(4, 5));
+    }
+}
