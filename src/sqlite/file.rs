@@ -9,9 +9,10 @@ use rusqlite::{Connection, ffi};
 use super::connection::{busy, from_sqlite};
 use crate::error::Result;
 
-/// SQLite's lock of who checkpoints, and where it counts how many frames of the log were brought
-/// into the database: <https://sqlite.org/walformat.html#the_wal_index_file_format>.
+/// SQLite's lock of who checkpoints, and where it counts how many frames the log has and how many
+/// were brought into the database: <https://sqlite.org/walformat.html#the_wal_index_file_format>.
 const CHECKPOINT_LOCK: c_int = 1;
+const FRAMES: usize = 16;
 const BACKFILLED: usize = 96;
 /// How much of the shared memory is mapped at a time.
 const SHM_REGION: c_int = 32768;
@@ -19,7 +20,7 @@ const SHM_REGION: c_int = 32768;
 /// The file of the connection, and what can be done with it.
 ///
 /// It is the connection's own, open as long as that is.
-fn file_of(connection: &Connection) -> Option<(*mut ffi::sqlite3_file, ffi::sqlite3_io_methods)> {
+fn file_of(connection: &Connection) -> Option<(*mut ffi::sqlite3_file, &ffi::sqlite3_io_methods)> {
     let mut file: *mut ffi::sqlite3_file = ptr::null_mut();
     // SAFETY: the connection is open and this thread's own as long as it is borrowed; a file that
     // SQLite gives has its methods for as long as it is open.
@@ -31,7 +32,7 @@ fn file_of(connection: &Connection) -> Option<(*mut ffi::sqlite3_file, ffi::sqli
             (&raw mut file).cast(),
         );
         let methods = file.as_ref().and_then(|file| file.pMethods.as_ref())?;
-        (found == ffi::SQLITE_OK).then_some((file, *methods))
+        (found == ffi::SQLITE_OK).then_some((file, methods))
     }
 }
 
@@ -49,6 +50,9 @@ pub fn read_at(connection: &Connection, buffer: &mut [u8], offset: u64) -> bool 
 
 /// Has the next checkpoint bring in the whole log, also what SQLite counts as brought in already.
 /// The caller holds SQLite's write lock; `busy` where somebody is checkpointing.
+///
+/// Where all is counted, the count stays: it was synced before it was counted. And readers may be
+/// at the database itself then, for as long as they like, which would hold a checkpoint up.
 ///
 /// SQLite does the same when it makes the shared memory anew, under the same two locks: who reads
 /// the database itself, since all was brought in, goes on finding there what he found.
@@ -69,10 +73,13 @@ pub fn forget_backfill(connection: &Connection) -> Result<()> {
     // SAFETY: as above.
     let mapped = told(unsafe { map(file, 0, SHM_REGION, 0, &mut region) });
     if mapped.is_ok() && !region.is_null() {
-        // SAFETY: what is mapped stays so while the file is open, is longer than the place of the
-        // count, and aligned to a page; whoever else changes that place does it in one piece.
-        let count = unsafe { &*region.cast::<u8>().add(BACKFILLED).cast::<AtomicU32>() };
-        count.store(0, SeqCst);
+        // SAFETY: what is mapped stays so while the file is open, is longer than the places of
+        // the counts, and aligned to a page; whoever else changes them does it in one piece.
+        let [frames, backfilled] = [FRAMES, BACKFILLED]
+            .map(|at| unsafe { &*region.cast::<u8>().add(at).cast::<AtomicU32>() });
+        if backfilled.load(SeqCst) != frames.load(SeqCst) {
+            backfilled.store(0, SeqCst);
+        }
     }
     change(ffi::SQLITE_SHM_UNLOCK)?;
     mapped
@@ -89,11 +96,20 @@ mod tests {
         let path = folder.path().join("a.db");
         let [one, two] = [(); 2].map(|()| Connection::open(&path).unwrap());
         one.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE a (b)").unwrap();
-        two.execute_batch("SELECT * FROM a; PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+        two.execute_batch("PRAGMA wal_checkpoint(PASSIVE); PRAGMA wal_autocheckpoint = 0").unwrap();
         let count = || {
             let shared = std::fs::read(folder.path().join("a.db-shm")).unwrap();
             u32::from_ne_bytes(shared[BACKFILLED..BACKFILLED + 4].try_into().unwrap())
         };
+        let before = count();
+        assert!(before > 0);
+        forget_backfill(&two).unwrap();
+        assert_eq!(count(), before, "all was brought in");
+        let reader = Connection::open(&path).unwrap();
+        one.execute_batch("INSERT INTO a VALUES (1)").unwrap();
+        reader.execute_batch("BEGIN; SELECT * FROM a").unwrap();
+        one.execute_batch("INSERT INTO a VALUES (2)").unwrap();
+        two.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
         let before = count();
         assert!(before > 0);
         let (file, methods) = file_of(&one).unwrap();

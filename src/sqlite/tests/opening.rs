@@ -95,6 +95,23 @@ fn what_others_have_brought_in_is_brought_in_once_more() {
     drop([writer, reader]);
 }
 
+/// Who reads the database itself, all of the log being in it, holds nobody up who opens it.
+#[test]
+fn a_reader_of_all_that_was_brought_in_keeps_no_store_from_opening() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("events.db");
+    let store = open(path.clone());
+    append(&store, vec![event("T", &[])], None).unwrap();
+    store.close();
+    let [writer, reader] = [(); 2].map(|()| rusqlite::Connection::open(&path).unwrap());
+    writer.execute_batch("CREATE TABLE mine (a); PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+    reader.execute_batch("BEGIN; SELECT a FROM mine").unwrap();
+    let options = Options { busy_timeout_ms: 200, ..Options::default() };
+    let store = SqliteStore::open(Place::File(path), &options).unwrap();
+    assert_eq!(append(&store, vec![event("T", &[])], None), Ok(2));
+    drop([writer, reader]);
+}
+
 /// A copy of a store's file and its log, as a kill would leave them.
 fn copy(from: &Fixture, to: &Path) {
     for end in ["", "-wal"] {
