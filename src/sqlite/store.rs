@@ -24,7 +24,7 @@ use super::schema::{Judgement, create, judge_at_once, no_store};
 use super::segments::SegmentsCache;
 use super::shared::{SEGMENT_EVENTS, Shared};
 use super::view::TAIL_EVENTS;
-use super::writer::{Writer, begin_immediate, rollback};
+use super::writer::{Writer, begin_immediate};
 use crate::call::{Call, Patience};
 use crate::diagnosis::Diagnosis;
 use crate::domain::{AppendRequest, Reading};
@@ -155,18 +155,10 @@ fn open_file(
     let (snapshot, list) = retry(patience, || segments.now(&connection))?;
     // Opened before the log is trusted with anything of ours, after SQLite has made it.
     let log = Log::open(&real_path, true)?;
-    retry_busy(patience, || connection.execute_batch("BEGIN IMMEDIATE"))?;
-    let written = log.write_again();
-    connection.execute_batch("ROLLBACK").map_err(from_sqlite)?;
-    written?;
+    under_write_lock(&connection, patience, || log.write_again())?;
     // Nor is what others have brought in of it trusted, as long as they have it open: a sync of
     // theirs that failed is not told to who came after it.
-    retry(patience, || {
-        begin_immediate(&connection, patience)?;
-        let forgotten = forget_backfill(&connection);
-        rollback(&connection);
-        forgotten
-    })?;
+    retry(patience, || under_write_lock(&connection, patience, || forget_backfill(&connection)))?;
     log.sync()?;
     bring_in_log(&connection, patience)?;
     sync_folder_of(&real_path)?;
@@ -205,6 +197,19 @@ fn open_file(
         readers: Some(readers),
         maintenance: Mutex::new(Some(thread)),
     })
+}
+
+/// Does `work` under SQLite's write lock, in a transaction that writes nothing.
+fn under_write_lock(
+    connection: &Connection,
+    patience: &Patience,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    begin_immediate(connection, patience)?;
+    let done = work();
+    // One that stays open would look like a reader that holds the checkpoint up.
+    connection.execute_batch("ROLLBACK").map_err(from_sqlite)?;
+    done
 }
 
 /// Judges a file without changing a byte of it.
