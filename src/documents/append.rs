@@ -4,13 +4,23 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
 
 use super::condition::ConditionsIn;
 use super::event::EventIn;
+use super::quick;
 use super::shape::{As, Seen, Shape, keys, read_document};
 use super::trail::Trail;
 use crate::domain::{AppendRequest, Event};
 
 /// Reads an append request.
 pub fn parse_append(request: &[u8]) -> crate::Result<AppendRequest> {
-    read_document("request", request, |trail, json| As(AppendIn(trail)).deserialize(json))
+    read_document("request", request, quick::append, |trail, json| {
+        As(AppendIn(trail)).deserialize(json)
+    })
+}
+
+/// As [`parse_append`], always the long way.
+#[cfg(test)]
+pub fn parse_append_the_long_way(request: &[u8]) -> crate::Result<AppendRequest> {
+    let quick = |_: &str| None;
+    read_document("request", request, quick, |trail, json| As(AppendIn(trail)).deserialize(json))
 }
 
 keys!(Key { Events = "events", Condition = "condition" });

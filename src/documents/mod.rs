@@ -1,7 +1,8 @@
 //! The JSON documents: requests in, results out.
 //!
-//! A request is read in one pass. What is passed on (`data`, `metadata`) is never taken apart,
-//! only checked to be JSON and kept byte for byte; everything else has one shape and no other.
+//! A request is read in one pass, the quick way or, where that gives up, the long way, which says
+//! what is wrong. What is passed on (`data`, `metadata`) is never taken apart, only checked to be
+//! JSON and kept byte for byte; everything else has one shape and no other.
 
 mod append;
 mod condition;
@@ -11,6 +12,7 @@ mod event;
 mod integer;
 mod options;
 mod query;
+mod quick;
 mod read;
 mod result;
 mod shape;

@@ -12,7 +12,8 @@ pub fn parse_options(options: &[u8]) -> crate::Result<Options> {
     if options.is_empty() {
         return Ok(Options::default());
     }
-    read_document("options", options, |trail, json| As(OptionsIn(trail)).deserialize(json))
+    let long = |_: &str| None;
+    read_document("options", options, long, |trail, json| As(OptionsIn(trail)).deserialize(json))
 }
 
 keys!(Key {

@@ -4,6 +4,7 @@ use serde::de::{DeserializeSeed, MapAccess};
 
 use super::integer::optional_integer;
 use super::query::QueryIn;
+use super::quick;
 use super::shape::{As, Boolean, Seen, Shape, keys, read_document};
 use super::trail::Trail;
 use crate::domain::{Query, ReadRequest};
@@ -13,7 +14,16 @@ pub fn parse_read(request: &[u8]) -> crate::Result<ReadRequest> {
     if request.is_empty() {
         return Ok(ReadRequest::default());
     }
-    read_document("request", request, |trail, json| As(ReadIn(trail)).deserialize(json))
+    read_document("request", request, quick::read, |trail, json| {
+        As(ReadIn(trail)).deserialize(json)
+    })
+}
+
+/// As [`parse_read`], always the long way.
+#[cfg(test)]
+pub fn parse_read_the_long_way(request: &[u8]) -> crate::Result<ReadRequest> {
+    let quick = |_: &str| None;
+    read_document("request", request, quick, |trail, json| As(ReadIn(trail)).deserialize(json))
 }
 
 keys!(Key {

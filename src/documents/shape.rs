@@ -15,10 +15,12 @@ use super::trail::{Trail, shown};
 use crate::error::{Error, Status};
 use crate::limits::MAX_REQUEST_BYTES;
 
-/// Reads the document `bytes`, called `name` in errors about its root, as `body` says.
+/// Reads the document `bytes`, called `name` in errors about its root: the quick way, or as `body`
+/// says.
 pub(super) fn read_document<'de, T>(
     name: &'static str,
     bytes: &'de [u8],
+    quick: impl FnOnce(&str) -> Option<T>,
     body: impl FnOnce(&mut Trail, &mut Json<'de>) -> serde_json::Result<T>,
 ) -> crate::Result<T> {
     if bytes.len() > MAX_REQUEST_BYTES {
@@ -30,6 +32,9 @@ pub(super) fn read_document<'de, T>(
     let text = std::str::from_utf8(bytes).map_err(|error| {
         Error::invalid(format!("{name}: not valid UTF-8 at byte {}", error.valid_up_to()))
     })?;
+    if let Some(read) = quick(text) {
+        return Ok(read);
+    }
     // The parser keeps a byte for each level that is open. Where those might be many, they are
     // counted before it sees them.
     if text.len() > UNCOUNTED {

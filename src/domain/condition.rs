@@ -3,7 +3,7 @@
 use super::{EventView, Query};
 
 /// The append fails if an event that matches `query` has a position above `after`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     query: Query,
     after: i64,

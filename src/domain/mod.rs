@@ -17,7 +17,7 @@ pub use reading::{ReadRequest, Reading, Span};
 /// One append: its events, and the conditions that guard it.
 ///
 /// Made by [`AppendRequest::new`], which holds the rules that concern more than one event.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppendRequest {
     events: Vec<Event>,
     conditions: Vec<Condition>,

@@ -4,7 +4,7 @@ use super::Query;
 use crate::error::{Error, Result};
 
 /// What a read asks for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadRequest {
     query: Query,
     after: i64,

@@ -4,12 +4,15 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::Status;
-use crate::documents::{ReadResult, parse_append, parse_options, parse_read};
+use crate::documents::append::parse_append_the_long_way;
+use crate::documents::read::parse_read_the_long_way;
+use crate::documents::{ReadResult, parse_append, parse_options, parse_read, quick};
 use crate::domain::Query;
 
 /// The text of a JSON string, its characters escaped here and there.
 fn json_string(content: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
-    (content, any::<u64>()).prop_map(|(text, escapes)| {
+    let escapes = prop_oneof![2 => Just(0), 1 => any::<u64>()];
+    (content, escapes).prop_map(|(text, escapes)| {
         let mut json = String::from('"');
         for (index, character) in text.chars().enumerate() {
             if escapes >> (index % 64) & 1 == 1 || character < ' ' || "\"\\".contains(character) {
@@ -169,6 +172,71 @@ fn parsers() -> [fn(&[u8]) -> Status; 3] {
     ]
 }
 
+/// Places in a text, and what is done to it there.
+type Bends = Vec<(prop::sample::Index, u8, u8)>;
+
+fn bends() -> impl Strategy<Value = Bends> {
+    prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 1..4)
+}
+
+fn bent(request: String, bends: Bends) -> Vec<u8> {
+    let mut bytes = request.into_bytes();
+    for (at, byte, bend) in bends {
+        if bytes.is_empty() {
+            break;
+        }
+        let at = at.index(bytes.len());
+        match bend {
+            0 => bytes[at] = byte,
+            1 => bytes.insert(at, b"{}[]\",:\\0-"[usize::from(byte) % 10]),
+            2 => drop(bytes.remove(at)),
+            _ => bytes.truncate(at),
+        }
+    }
+    bytes
+}
+
+/// What programs send goes the quick way.
+#[test]
+fn plain_requests_go_the_quick_way() {
+    for append in [
+        r#"{"events":[{"type":"A"}]}"#,
+        r#" { "events" : [ { "type" : "A", "tags" : [ "a:1", "b" ], "data" : [ {}, [ ],
+            { "n": [ -0.5e+3, 10, true, false, null, "\u00e9\"\\\/\b\f\n\r\t" ] } ], "id" : "i",
+            "metadata" : { } } ], "condition" : [ ] } "#,
+        r#"{"condition":{"after":12,"failIfEventsMatch":{"items":[{"tags":["a:1"],"types":["A"]},
+            {}]}},"events":[{"tags":[],"type":"é"}]}"#,
+        r#"{"events":[{"type":"A"}],"condition":[{"failIfEventsMatch":{"items":[{}]}}]}"#,
+    ] {
+        assert!(quick::append(append).is_some(), "{append}");
+    }
+    for read in
+        ["{}", r#"{"query":{"items":[{}]},"after":0,"before":9,"limit":1,"backwards":true}"#]
+    {
+        assert!(quick::read(read).is_some(), "{read}");
+    }
+}
+
+/// Each length of what comes before the end of a string, and each byte there.
+#[test]
+fn strings_end_where_they_end() {
+    for length in 0..40 {
+        let before = "é".repeat(length / 2) + &"x".repeat(length % 2);
+        for byte in 0..=127_u8 {
+            let string = format!("{before}{}", byte as char);
+            let plain = byte >= b' ' && byte != b'"' && byte != b'\\';
+            for text in [
+                format!("{{\"events\":[{{\"type\":\"A\",\"data\":\"{string}\"}}]}}"),
+                format!("{{\"events\":[{{\"type\":\"{string}\"}}]}}"),
+            ] {
+                assert_eq!(quick::append(&text).is_some(), plain, "{text:?}");
+                let long = parse_append_the_long_way(text.as_bytes());
+                assert_eq!(plain, long.is_ok(), "{text:?}");
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn an_append_means_what_a_plain_parser_reads(request in append()) {
@@ -237,22 +305,22 @@ proptest! {
     #[test]
     fn bent_requests_are_judged_without_a_panic(
         request in prop_oneof![append(), read()],
-        bends in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 1..4),
+        bends in bends(),
     ) {
-        let mut bytes = request.into_bytes();
-        for (at, byte, bend) in bends {
-            if bytes.is_empty() {
-                break;
-            }
-            let at = at.index(bytes.len());
-            match bend {
-                0 => bytes[at] = byte,
-                1 => bytes.insert(at, b"{}[]\",:\\0-"[usize::from(byte) % 10]),
-                2 => drop(bytes.remove(at)),
-                _ => bytes.truncate(at),
-            }
-        }
+        let bytes = bent(request, bends);
         parsers().into_iter().for_each(|parse| status_of(parse, &bytes));
+    }
+
+    #[test]
+    fn the_quick_way_gives_what_the_long_way_gives(
+        request in prop_oneof![append(), read()],
+        bends in prop_oneof![Just(Vec::new()), bends()],
+    ) {
+        let bytes = bent(request, bends);
+        prop_assert_eq!(parse_append(&bytes), parse_append_the_long_way(&bytes));
+        if !bytes.is_empty() {
+            prop_assert_eq!(parse_read(&bytes), parse_read_the_long_way(&bytes));
+        }
     }
 
     #[test]
