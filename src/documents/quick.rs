@@ -4,6 +4,8 @@
 //! JSON and says what is wrong. So it may give up at any time, and must give exactly what the long
 //! way gives where it does not; a property test holds the two together.
 
+use smallvec::{Array, SmallVec};
+
 use crate::domain::{
     AppendRequest, Condition, Event, EventBuilder, EventId, EventType, Item, Query, ReadRequest,
     Tag,
@@ -26,7 +28,7 @@ pub(super) fn append(text: &str) -> Option<AppendRequest> {
         _ => None,
     })?;
     quick.end()?;
-    AppendRequest::new(events?, conditions.unwrap_or_default()).ok()
+    AppendRequest::of(events?, conditions.unwrap_or_default()).ok()
 }
 
 /// A read request.
@@ -53,13 +55,13 @@ fn once<T>(kept: &mut Option<T>, value: T) -> Option<()> {
 }
 
 /// Adds to a list that may have so many.
-fn push<T>(list: &mut Vec<T>, most: usize, value: T) -> Option<()> {
+fn push<A: Array>(list: &mut SmallVec<A>, most: usize, value: A::Item) -> Option<()> {
     (list.len() < most).then(|| list.push(value))
 }
 
 impl<'a> Quick<'a> {
-    fn events(&mut self) -> Option<Vec<Event>> {
-        let (mut events, mut tags) = (Vec::new(), Vec::new());
+    fn events(&mut self) -> Option<SmallVec<[Event; 1]>> {
+        let (mut events, mut tags) = (SmallVec::new(), SmallVec::new());
         self.list(|quick| {
             let event = quick.event(&mut tags)?;
             push(&mut events, MAX_EVENTS_PER_APPEND, event)
@@ -67,7 +69,7 @@ impl<'a> Quick<'a> {
         Some(events)
     }
 
-    fn event(&mut self, tags: &mut Vec<Tag<'a>>) -> Option<Event> {
+    fn event(&mut self, tags: &mut SmallVec<[Tag<'a>; 8]>) -> Option<Event> {
         let (mut event_type, mut id, mut data, mut metadata) = (None, None, None, None);
         let mut has_tags = None;
         tags.clear();
@@ -101,11 +103,12 @@ impl<'a> Quick<'a> {
     }
 
     /// One condition, or a list of them.
-    fn conditions(&mut self) -> Option<Vec<Condition>> {
+    fn conditions(&mut self) -> Option<SmallVec<[Condition; 1]>> {
+        let mut conditions = SmallVec::new();
         if self.next()? == b'{' {
-            return Some(vec![self.condition()?]);
+            conditions.push(self.condition()?);
+            return Some(conditions);
         }
-        let mut conditions = Vec::new();
         self.list(|quick| {
             conditions.push(quick.condition()?);
             Some(())
@@ -137,7 +140,7 @@ impl<'a> Quick<'a> {
         let mut items = Vec::with_capacity(1);
         self.list(|quick| {
             let item = quick.item()?;
-            push(&mut items, MAX_ITEMS_PER_QUERY, item)
+            (items.len() < MAX_ITEMS_PER_QUERY).then(|| items.push(item))
         })?;
         Some(items)
     }
@@ -366,18 +369,24 @@ fn enter(open: u32, level: u32) -> Option<u32> {
 
 /// How many bytes come before a quote, a backslash, or a control character.
 fn plain(bytes: &[u8]) -> usize {
+    let special = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < b' ');
+    // All of a block, for the compiler to use vectors.
+    let is_plain = |block: &[u8; 32]| !block.iter().fold(false, |any, byte| any | special(*byte));
+    let (blocks, _) = bytes.as_chunks();
+    let start = 32 * blocks.iter().take_while(|block| is_plain(block)).count();
+
     const ONES: u64 = u64::MAX / 255;
-    let (blocks, rest) = bytes.as_chunks::<8>();
-    for (index, block) in blocks.iter().enumerate() {
-        let block = u64::from_le_bytes(*block);
+    let (words, rest) = bytes[start..].as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
         // The highest bit of each byte that is below `n`; a borrow only spoils higher bytes.
-        let below = |block: u64, n: u8| block.wrapping_sub(ONES * u64::from(n)) & !block;
-        let equal = |byte: u8| below(block ^ (ONES * u64::from(byte)), 1);
-        let found = (below(block, b' ') | equal(b'"') | equal(b'\\')) & (ONES << 7);
+        let below = |word: u64, n: u8| word.wrapping_sub(ONES * u64::from(n)) & !word;
+        let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+        let found = (below(word, b' ') | equal(b'"') | equal(b'\\')) & (ONES << 7);
         if found != 0 {
-            return index * 8 + found.trailing_zeros() as usize / 8;
+            return start + index * 8 + found.trailing_zeros() as usize / 8;
         }
     }
-    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
-    bytes.len() - rest.len() + rest.iter().position(special).unwrap_or(rest.len())
+    let in_rest = rest.iter().position(|byte| special(*byte)).unwrap_or(rest.len());
+    bytes.len() - rest.len() + in_rest
 }

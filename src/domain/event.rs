@@ -7,41 +7,54 @@ use crate::limits::{MAX_DATA_BYTES, MAX_TAGS_PER_EVENT};
 /// An event that holds every rule, not yet at a position. All its text is one allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// The type, the tags, data, id, metadata, one after the other: what a query looks at is in
-    /// the first cache lines.
+    /// The columns of its row: type, tags as JSON, data, id, metadata. Each is led by 1, or is a 0
+    /// if it is absent, so that no two rows have the same text. What a query looks at is in the
+    /// first cache lines. Behind the row the tags themselves, where their JSON has escapes.
     text: Box<str>,
-    /// Where each of them ends in `text`.
+    /// Where in `text` the columns end, and then each tag.
     ends: Ends,
-    has_id: bool,
-    has_metadata: bool,
 }
 
-/// The borders beside those of the tags, and those of them that come behind the tags.
-const FIELDS: usize = 4;
-const FIELDS_BEHIND: usize = 3;
+/// The columns, in their order.
+const TYPE: usize = 0;
+const TAGS: usize = 1;
+const DATA: usize = 2;
+const ID: usize = 3;
+const METADATA: usize = 4;
+const COLUMNS: usize = 5;
+/// Borders of an event with few tags.
+const FEW: usize = COLUMNS + 4;
+
+/// What stands between two tags in their JSON. Before the first are as many bytes.
+const BETWEEN_TAGS: &str = "\",\"";
 
 /// Borders in a text. In place for an event with few tags: to look at an event in a large store
 /// is to wait for memory, once for each allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Ends {
-    Few { len: u8, ends: [u32; FIELDS + 4] },
+    Few { len: u8, ends: [u32; FEW] },
     Many(Box<[u32]>),
 }
 
 impl Ends {
-    /// `all` gives `len` of them.
-    fn new(len: usize, all: impl Iterator<Item = u32>) -> Self {
-        let mut ends = [0; FIELDS + 4];
-        if len > ends.len() {
-            return Ends::Many(all.collect());
+    /// Room for `len` of them.
+    fn new(len: usize) -> Self {
+        match len {
+            ..=FEW => Ends::Few { len: len as u8, ends: [0; FEW] },
+            _ => Ends::Many(vec![0; len].into()),
         }
-        ends.iter_mut().zip(all).for_each(|(end, given)| *end = given);
-        Ends::Few { len: len as u8, ends }
     }
 
     fn as_slice(&self) -> &[u32] {
         match self {
             Ends::Few { len, ends } => &ends[..usize::from(*len)],
+            Ends::Many(ends) => ends,
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [u32] {
+        match self {
+            Ends::Few { len, ends } => &mut ends[..usize::from(*len)],
             Ends::Many(ends) => ends,
         }
     }
@@ -58,28 +71,43 @@ impl Ends {
 impl Event {
     /// What kind of event it is.
     pub fn event_type(&self) -> &str {
-        &self.text[..self.ends.as_slice()[0] as usize]
+        &self.text[1..self.ends.as_slice()[TYPE] as usize]
     }
 
     /// The JSON text of `data`, byte for byte as given; `null` where none was.
     pub fn data(&self) -> &str {
-        self.behind_tags(0)
+        self.column(DATA).unwrap_or("null")
     }
 
     /// The id that makes the append repeatable, if it was given.
     pub fn id(&self) -> Option<&str> {
-        self.has_id.then(|| self.behind_tags(1))
+        self.column(ID)
     }
 
     /// The JSON text of `metadata`, byte for byte as given, if it was.
     pub fn metadata(&self) -> Option<&str> {
-        self.has_metadata.then(|| self.behind_tags(2))
+        self.column(METADATA)
     }
 
     /// The tags, in the order given, each once.
     pub fn tags(&self) -> Tags<'_> {
-        let ends = self.ends.as_slice();
-        Tags(Repr::Packed { text: &self.text, ends: &ends[..ends.len() - FIELDS_BEHIND] })
+        let (columns, ends) = self.ends.as_slice().split_at(COLUMNS);
+        let row_end = columns[METADATA] as usize;
+        let (before, between) = match self.text.len() == row_end {
+            true => (columns[TYPE] as usize, BETWEEN_TAGS.len()),
+            false => (row_end, 0),
+        };
+        Tags(Repr::Packed { text: &self.text, before, between, ends })
+    }
+
+    /// The tags, as JSON.
+    pub fn tags_json(&self) -> &str {
+        self.column(TAGS).unwrap_or("[]")
+    }
+
+    /// The columns of its row, one after the other, each led by 1; an absent one is a 0.
+    pub fn row_text(&self) -> &str {
+        &self.text[..self.ends.as_slice()[METADATA] as usize]
     }
 
     /// The event as one looks at it at a position.
@@ -107,11 +135,11 @@ impl Event {
         self.text.len() + self.ends.apart() + size_of::<Self>()
     }
 
-    /// One of the fields that come behind the tags.
-    fn behind_tags(&self, index: usize) -> &str {
+    /// One of the columns behind the type, unless it is absent.
+    fn column(&self, index: usize) -> Option<&str> {
         let ends = self.ends.as_slice();
-        let index = ends.len() - FIELDS_BEHIND + index;
-        &self.text[ends[index - 1] as usize..ends[index] as usize]
+        let (start, end) = (ends[index - 1] as usize, ends[index] as usize);
+        (self.text.as_bytes()[start] != 0).then(|| &self.text[start + 1..end])
     }
 }
 
@@ -172,25 +200,80 @@ impl<'a> EventBuilder<'a> {
 
     /// The event.
     pub fn build(&self) -> Event {
-        let event_type = self.event_type.as_str();
-        let id = self.id.map_or("", EventId::as_str);
-        let behind_tags = [self.data, id, self.metadata.unwrap_or("")];
-        let pieces = || std::iter::once(&event_type).chain(&self.tags).chain(&behind_tags);
-        let mut text = String::with_capacity(pieces().map(|piece| piece.len()).sum());
-        pieces().for_each(|piece| text.push_str(piece));
-        let mut end = 0;
-        let ends = pieces().map(|piece| {
-            end += piece.len();
-            // The limits of the parts keep the sum far below 4 GiB.
-            end as u32
-        });
-        Event {
-            text: text.into(),
-            ends: Ends::new(FIELDS + self.tags.len(), ends),
-            has_id: self.id.is_some(),
-            has_metadata: self.metadata.is_some(),
+        let escaped = if self.tags.iter().all(|tag| is_plain(tag)) {
+            None
+        } else {
+            // A string cannot fail to be JSON.
+            Some(serde_json::to_string(&self.tags).unwrap_or_default())
+        };
+        let id = self.id.map(EventId::as_str);
+        let tags: usize = self.tags.iter().map(|tag| tag.len()).sum();
+        let tags_json = match &escaped {
+            Some(json) => json.len() + tags,
+            None => tags + "[]".len() + (self.tags.len() * BETWEEN_TAGS.len()).saturating_sub(1),
+        };
+        let others =
+            [self.event_type.as_str(), self.data, id.unwrap_or(""), self.metadata.unwrap_or("")];
+        let others: usize = others.iter().map(|text| text.len()).sum();
+        let size = COLUMNS + others + tags_json;
+        let mut text = String::with_capacity(size);
+        let mut ends = Ends::new(COLUMNS + self.tags.len());
+        let (columns, tag_ends) = ends.as_mut_slice().split_at_mut(COLUMNS);
+        // The limits of the parts keep the length far below 4 GiB.
+        let end = |text: &String| text.len() as u32;
+
+        text.push(PRESENT);
+        text.push_str(self.event_type.as_str());
+        columns[TYPE] = end(&text);
+        text.push(PRESENT);
+        match &escaped {
+            Some(json) => text.push_str(json),
+            None => {
+                text.push('[');
+                let mut quote = false;
+                for (tag, tag_end) in self.tags.iter().zip(&mut *tag_ends) {
+                    if quote {
+                        text.push_str(BETWEEN_TAGS);
+                    } else {
+                        text.push('"');
+                        quote = true;
+                    }
+                    text.push_str(tag);
+                    *tag_end = end(&text);
+                }
+                if quote {
+                    text.push('"');
+                }
+                text.push(']');
+            }
         }
+        columns[TAGS] = end(&text);
+        for (column, piece) in [(DATA, Some(self.data)), (ID, id), (METADATA, self.metadata)] {
+            text.push(if piece.is_some() { PRESENT } else { ABSENT });
+            text.push_str(piece.unwrap_or_default());
+            columns[column] = end(&text);
+        }
+        if escaped.is_some() {
+            for (tag, tag_end) in self.tags.iter().zip(tag_ends) {
+                text.push_str(tag);
+                *tag_end = end(&text);
+            }
+        }
+        debug_assert_eq!(text.len(), size);
+        Event { text: text.into(), ends }
     }
+}
+
+/// What leads a column.
+const PRESENT: char = '\u{1}';
+const ABSENT: char = '\0';
+
+/// Whether a text stands in a JSON string as it is.
+fn is_plain(text: &str) -> bool {
+    // Every byte, for the compiler to use vectors.
+    !text
+        .bytes()
+        .fold(false, |escapes, byte| escapes | (byte < b' ' || byte == b'"' || byte == b'\\'))
 }
 
 fn within_limit(json: &str) -> Result<&str> {
@@ -266,9 +349,11 @@ pub struct Tags<'a>(Repr<'a>);
 
 #[derive(Debug, Clone, Copy)]
 enum Repr<'a> {
-    /// `ends[0]` is where the first tag starts.
+    /// In `text` from `before` on, each behind so many more bytes.
     Packed {
         text: &'a str,
+        before: usize,
+        between: usize,
         ends: &'a [u32],
     },
     Listed(&'a [&'a str]),
@@ -283,7 +368,7 @@ impl<'a> Tags<'a> {
     /// How many there are.
     pub fn len(&self) -> usize {
         match self.0 {
-            Repr::Packed { ends, .. } => ends.len() - 1,
+            Repr::Packed { ends, .. } => ends.len(),
             Repr::Listed(tags) => tags.len(),
         }
     }
@@ -296,7 +381,10 @@ impl<'a> Tags<'a> {
     /// The tag at `index`, which is below `len`.
     pub fn get(&self, index: usize) -> &'a str {
         match self.0 {
-            Repr::Packed { text, ends } => &text[ends[index] as usize..ends[index + 1] as usize],
+            Repr::Packed { text, before, between, ends } => {
+                let before = if index == 0 { before } else { ends[index - 1] as usize };
+                &text[before + between..ends[index] as usize]
+            }
             Repr::Listed(tags) => tags[index],
         }
     }
@@ -319,8 +407,13 @@ mod tests {
 
     #[test]
     fn an_event_gives_back_its_parts() {
-        let tags: Vec<_> = (0..MAX_TAGS_PER_EVENT).map(|tag| format!("é:{tag}")).collect();
-        for count in [0, 1, 3, 4, 5, 6, MAX_TAGS_PER_EVENT] {
+        let plain: Vec<_> = (0..MAX_TAGS_PER_EVENT).map(|tag| format!("é:{tag}")).collect();
+        let mut escaped = plain.clone();
+        escaped[0].push_str("\n\"\\\u{1}");
+        for (tags, count) in [&plain, &escaped]
+            .into_iter()
+            .flat_map(|tags| [0, 1, 3, 4, 5, 6, MAX_TAGS_PER_EVENT].map(|count| (tags, count)))
+        {
             for (id, metadata) in [(None, None), (Some("1"), None), (None, Some("{}"))] {
                 let mut builder = EventBuilder::new(EventType::new("Né").unwrap());
                 for tag in &tags[..count] {
@@ -335,7 +428,15 @@ mod tests {
                 assert_eq!((view.event_type, view.data), ("Né", "[\"é\"]"));
                 assert_eq!((view.id, view.metadata), (id, metadata));
                 assert!(view.tags.iter().eq(&tags[..count]), "{count}");
+                assert_eq!((view.tags.len(), view.tags.is_empty()), (count, count == 0));
                 assert!(view.is_same_as(&event));
+                let json = serde_json::to_string(&tags[..count]).unwrap();
+                assert_eq!(event.tags_json(), json);
+                let mut row = format!("\u{1}Né\u{1}{json}\u{1}[\"é\"]");
+                for column in [id, metadata] {
+                    row += &column.map_or("\0".to_owned(), |text| format!("\u{1}{text}"));
+                }
+                assert_eq!(event.row_text(), row);
             }
         }
     }

@@ -7,11 +7,13 @@ mod name;
 mod query;
 mod reading;
 
+use smallvec::SmallVec;
+
 pub use condition::Condition;
 pub use event::{Event, EventBuilder, EventView, SequencedEvent, Tags};
 pub use judge::{Verdict, judge_conditions, judge_ids};
 pub use name::{EventId, EventType, Tag, Term};
-pub use query::{Item, Query, Wanted};
+pub use query::{Item, Names, Query, Wanted};
 pub use reading::{ReadRequest, Reading, Span};
 
 /// One append: its events, and the conditions that guard it.
@@ -19,13 +21,21 @@ pub use reading::{ReadRequest, Reading, Span};
 /// Made by [`AppendRequest::new`], which holds the rules that concern more than one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppendRequest {
-    events: Vec<Event>,
-    conditions: Vec<Condition>,
+    events: SmallVec<[Event; 1]>,
+    conditions: SmallVec<[Condition; 1]>,
 }
 
 impl AppendRequest {
     /// At least one event; ids on all of them or on none, no two alike.
     pub fn new(events: Vec<Event>, conditions: Vec<Condition>) -> crate::Result<Self> {
+        Self::of(events.into(), conditions.into())
+    }
+
+    /// The same, of lists that need no allocation where they have one element.
+    pub fn of(
+        events: SmallVec<[Event; 1]>,
+        conditions: SmallVec<[Condition; 1]>,
+    ) -> crate::Result<Self> {
         use crate::Error;
         if events.is_empty() {
             return Err(Error::invalid("events: an append needs at least one event"));
@@ -66,7 +76,7 @@ impl AppendRequest {
     }
 
     /// The parts, for a store that keeps the events.
-    pub fn into_parts(self) -> (Vec<Event>, Vec<Condition>) {
+    pub fn into_parts(self) -> (SmallVec<[Event; 1]>, SmallVec<[Condition; 1]>) {
         (self.events, self.conditions)
     }
 }

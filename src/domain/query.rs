@@ -1,34 +1,78 @@
 //! Which events are asked for.
 
+use smallvec::SmallVec;
+
 use super::{EventType, EventView, Tag, Tags, Term};
 use crate::error::{Error, Result};
 use crate::limits::MAX_ITEMS_PER_QUERY;
 
 /// A type or a tag that a query asks for, with the term that an index knows it by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    text: Box<str>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    text: &'a str,
     term: Term,
 }
 
-impl Wanted {
+impl<'a> Wanted<'a> {
     /// The type or tag itself.
-    pub fn text(&self) -> &str {
-        &self.text
+    pub fn text(self) -> &'a str {
+        self.text
     }
 
     /// What an index files it under.
-    pub fn term(&self) -> Term {
+    pub fn term(self) -> Term {
         self.term
     }
 }
 
-/// One alternative of a query: one of `types` (none given: any) and all of `tags`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Item {
-    types: Vec<Wanted>,
-    tags: Vec<Wanted>,
+/// The types or the tags that an item asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'a> {
+    text: &'a str,
+    places: &'a [Place],
 }
+
+impl<'a> Names<'a> {
+    /// Whether it asks for none.
+    pub fn is_empty(self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// All of them.
+    pub fn iter(self) -> impl Iterator<Item = Wanted<'a>> {
+        self.places.iter().map(move |place| Wanted {
+            text: &self.text[place.start as usize..place.end as usize],
+            term: place.term,
+        })
+    }
+}
+
+/// One alternative of a query: one of `types` (none given: any) and all of `tags`.
+#[derive(Debug, Clone, Default)]
+pub struct Item {
+    /// Every type and tag, one after the other: one allocation for all.
+    text: String,
+    /// Where they stand, the types before the tags.
+    places: SmallVec<[Place; 3]>,
+    /// How many types there are.
+    types: usize,
+}
+
+/// Where a type or a tag stands in the text of its item.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    start: u32,
+    end: u32,
+    term: Term,
+}
+
+impl PartialEq for Item {
+    fn eq(&self, other: &Self) -> bool {
+        self.types().iter().eq(other.types().iter()) && self.tags().iter().eq(other.tags().iter())
+    }
+}
+
+impl Eq for Item {}
 
 impl Item {
     /// An item that matches everything, to be narrowed.
@@ -38,24 +82,36 @@ impl Item {
 
     /// Lets events of this type match, beside those named before.
     pub fn or_type(&mut self, event_type: EventType<'_>) {
-        let text = event_type.as_str();
-        self.types.push(Wanted { text: text.into(), term: Term::of_type(text) });
+        let place = self.add(event_type.as_str(), Term::of_type);
+        self.places.insert(self.types, place);
+        self.types += 1;
     }
 
     /// Demands this tag, beside those named before.
     pub fn and_tag(&mut self, tag: Tag<'_>) {
-        let text = tag.as_str();
-        self.tags.push(Wanted { text: text.into(), term: Term::of_tag(text) });
+        let place = self.add(tag.as_str(), Term::of_tag);
+        self.places.push(place);
     }
 
-    /// The types of which an event has to have one; empty: any.
-    pub fn types(&self) -> &[Wanted] {
-        &self.types
+    fn add(&mut self, name: &str, term: impl FnOnce(&str) -> Term) -> Place {
+        if self.text.is_empty() {
+            // For a type and a tag, as most conditions have them.
+            self.text.reserve(48);
+        }
+        // A request is far below 4 GiB.
+        let start = self.text.len() as u32;
+        self.text.push_str(name);
+        Place { start, end: self.text.len() as u32, term: term(name) }
+    }
+
+    /// The types of which an event has to have one; none: any.
+    pub fn types(&self) -> Names<'_> {
+        Names { text: &self.text, places: &self.places[..self.types] }
     }
 
     /// The tags of which an event has to have all.
-    pub fn tags(&self) -> &[Wanted] {
-        &self.tags
+    pub fn tags(&self) -> Names<'_> {
+        Names { text: &self.text, places: &self.places[self.types..] }
     }
 
     /// Whether `event` is one of these.
@@ -65,8 +121,8 @@ impl Item {
 
     /// Whether an event of this type, with these tags, is one of these.
     pub fn allows(&self, event_type: &str, tags: Tags<'_>) -> bool {
-        (self.types.is_empty() || self.types.iter().any(|wanted| *wanted.text == *event_type))
-            && self.tags.iter().all(|wanted| tags.contains(&wanted.text))
+        (self.types().is_empty() || self.types().iter().any(|wanted| wanted.text == event_type))
+            && self.tags().iter().all(|wanted| tags.contains(wanted.text))
     }
 }
 
@@ -104,9 +160,7 @@ impl Query {
 
     /// Whether every event matches, whatever it is.
     pub fn is_all(&self) -> bool {
-        self.items().is_none_or(|items| {
-            items.iter().any(|item| item.types.is_empty() && item.tags.is_empty())
-        })
+        self.items().is_none_or(|items| items.iter().any(|item| item.places.is_empty()))
     }
 
     /// Whether `event` is asked for.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::Index;
 use crate::domain::{Event, SequencedEvent, Term};
 
@@ -9,15 +11,15 @@ use crate::domain::{Event, SequencedEvent, Term};
 /// for that under a lock.
 #[derive(Debug)]
 pub struct Filed {
-    events: Vec<Arc<SequencedEvent>>,
+    events: SmallVec<[Arc<SequencedEvent>; 1]>,
     /// Those of all events, one after the other.
-    terms: Vec<Term>,
+    terms: SmallVec<[Term; 4]>,
 }
 
 impl Filed {
     /// Events without positions.
-    pub fn new(events: Vec<Event>) -> Self {
-        let mut terms = Vec::with_capacity(events.iter().map(count_terms).sum());
+    pub fn new(events: SmallVec<[Event; 1]>) -> Self {
+        let mut terms = SmallVec::with_capacity(events.iter().map(count_terms).sum());
         let events = events
             .into_iter()
             .map(|event| {

@@ -186,7 +186,7 @@ impl Index {
             (!left.is_empty()).then_some(Run { item, postings, left })
         };
         let mut rarest: Option<Run<'a>> = None;
-        for tag in item.tags() {
+        for tag in item.tags().iter() {
             let Some(run) = run(tag.term()) else { return };
             if rarest.as_ref().is_none_or(|rarest| run.left.len() < rarest.left.len()) {
                 rarest = Some(run);

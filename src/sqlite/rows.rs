@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::database::{Database, Row, Value, Walk};
 use super::pages::{Ahead, Pages, RawRow, Tree};
 use crate::domain::{
@@ -14,47 +16,17 @@ const COLUMNS: &str = "position, type, tags, data, id, metadata, timestamp, chec
 const FETCH: &str = "SELECT position, type, tags, data, id, metadata, timestamp, checksum \
                      FROM dcb_events WHERE position = ?1";
 
-/// What can be made of an event before its position is known: the columns that are not its own
-/// text, made by the caller's thread so that the writer's does not have to.
-#[derive(Debug)]
-pub struct RowDraft {
-    tags: String,
-    checksum: u32,
+/// The checksums of the rows of `events`, as far as they can be made before the positions are known:
+/// by the caller's thread, so that the writer's does not have to.
+pub fn checksums(events: &[Event]) -> Checksums {
+    events.iter().map(|event| crc32fast::hash(event.row_text().as_bytes())).collect()
 }
 
-impl RowDraft {
-    /// The drafts of the rows of `events`.
-    pub fn of(events: &[Event]) -> Vec<Self> {
-        let mut scratch = Vec::new();
-        events.iter().map(|event| Self::new(event, &mut scratch)).collect()
-    }
+/// One for each event of an append.
+pub type Checksums = SmallVec<[u32; 1]>;
 
-    fn new(event: &Event, scratch: &mut Vec<u8>) -> Self {
-        let mut tags = Vec::with_capacity(2 + event.footprint().min(256));
-        tags.push(b'[');
-        for (index, tag) in event.tags().iter().enumerate() {
-            if index != 0 {
-                tags.push(b',');
-            }
-            // Writing to a Vec cannot fail, nor can a string fail to be JSON.
-            let _ = serde_json::to_writer(&mut tags, tag);
-        }
-        tags.push(b']');
-        let tags = String::from_utf8(tags).unwrap_or_default();
-        let columns = [
-            Some(event.event_type()),
-            Some(&tags),
-            Some(event.data()),
-            event.id(),
-            event.metadata(),
-        ];
-        let checksum = checksum_of_text(scratch, columns);
-        RowDraft { tags, checksum }
-    }
-}
-
-/// CRC-32 of the texts of a row, in the order of its columns: each is led by 1, an absent one is
-/// a 0, so that no two rows give the same bytes.
+/// CRC-32 of the texts of a row, as [`Event::row_text`] has them: in the order of the columns, each
+/// led by 1, an absent one a 0.
 fn checksum_of_text(scratch: &mut Vec<u8>, columns: [Option<&str>; 5]) -> u32 {
     // Put together first: one long sum costs far less than many short ones.
     scratch.clear();
@@ -83,17 +55,17 @@ const ROWS: usize = 64;
 pub fn insert(
     connection: &dyn Database,
     events: &[Arc<SequencedEvent>],
-    drafts: &[RowDraft],
+    checksums: &[u32],
 ) -> Result<()> {
-    for (events, drafts) in events.chunks(ROWS).zip(drafts.chunks(ROWS)) {
+    for (events, checksums) in events.chunks(ROWS).zip(checksums.chunks(ROWS)) {
         let mut values = Vec::with_capacity(events.len() * 8);
-        for (event, draft) in events.iter().zip(drafts) {
+        for (event, texts) in events.iter().zip(checksums) {
             let body = &event.event;
-            let checksum = checksum_of_row(draft.checksum, event.position, event.timestamp_us);
+            let checksum = checksum_of_row(*texts, event.position, event.timestamp_us);
             values.extend([
                 Value::Integer(event.position),
                 body.event_type().into(),
-                draft.tags.as_str().into(),
+                body.tags_json().into(),
                 body.data().into(),
                 body.id().into(),
                 body.metadata().into(),
@@ -487,8 +459,8 @@ mod tests {
     }
 
     fn write(connection: &Connection, event: SequencedEvent) {
-        let drafts = RowDraft::of(std::slice::from_ref(&event.event));
-        insert(connection, &[event.into()], &drafts).unwrap();
+        let checksums = checksums(std::slice::from_ref(&event.event));
+        insert(connection, &[event.into()], &checksums).unwrap();
     }
 
     fn event(position: i64, tags: &[&str], id: Option<&str>) -> SequencedEvent {

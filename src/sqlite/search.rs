@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::database::{Database, Walk};
 use super::rows::Decoder;
 use super::segments::Segments;
-use crate::domain::{EventView, Item, Query, Span, Term, Wanted};
+use crate::domain::{EventView, Item, Names, Query, Span, Term, Wanted};
 use crate::error::Result;
 use crate::index::Progress;
 
@@ -45,8 +45,8 @@ struct Driver<'q> {
     item: &'q Item,
 }
 
-fn terms(wanted: &[Wanted]) -> Vec<Term> {
-    wanted.iter().map(Wanted::term).collect()
+fn terms(names: Names<'_>) -> Vec<Term> {
+    names.iter().map(Wanted::term).collect()
 }
 
 impl Disk<'_> {
@@ -183,14 +183,15 @@ impl Disk<'_> {
 
     /// A list for `item`, chosen with as little reading as possible.
     fn first_choice<'q>(&self, item: &'q Item, span: Span) -> Result<Driver<'q>> {
-        let of = match item.tags() {
+        let tags = terms(item.tags());
+        let of = match tags[..] {
             [] => terms(item.types()),
-            [tag] => vec![tag.term()],
-            tags => {
-                let mut rarest = (u64::MAX, tags[0].term());
+            [_] => tags,
+            [first, ..] => {
+                let mut rarest = (u64::MAX, first);
                 for tag in tags {
-                    let count = self.segments.estimate(self.connection, tag.term(), span)?;
-                    rarest = rarest.min((count, tag.term()));
+                    let count = self.segments.estimate(self.connection, tag, span)?;
+                    rarest = rarest.min((count, tag));
                     if count <= FIRST_CHUNK as u64 {
                         break;
                     }
@@ -204,13 +205,13 @@ impl Disk<'_> {
     /// The shortest list for the driver's item, and others to narrow it by; gives its length.
     fn best_choice(&self, driver: &mut Driver<'_>, span: Span) -> Result<u64> {
         let mut lists: Vec<(u64, Vec<Term>)> = Vec::new();
-        for tag in driver.item.tags() {
+        for tag in driver.item.tags().iter() {
             let count = self.segments.estimate(self.connection, tag.term(), span)?;
             lists.push((count, vec![tag.term()]));
         }
         if !driver.item.types().is_empty() {
             let mut count = 0_u64;
-            for wanted in driver.item.types() {
+            for wanted in driver.item.types().iter() {
                 count += self.segments.estimate(self.connection, wanted.term(), span)?;
             }
             lists.push((count, terms(driver.item.types())));

@@ -6,12 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
+use smallvec::SmallVec;
 
 use super::connection::{retry, wait_for_lock};
 use super::database::Database;
 use super::durability::Durability;
 use super::queue::{Outcome, Queue, Work};
-use super::rows::{Decoder, RowDraft, insert};
+use super::rows::{Checksums, Decoder, checksums, insert};
 use super::shared::Shared;
 use super::view::{Generations, Snapshot, View};
 use crate::call::{Call, Patience};
@@ -28,20 +29,20 @@ const CHORE_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Prepared {
     filed: Filed,
-    drafts: Vec<RowDraft>,
-    conditions: Vec<Condition>,
+    checksums: Checksums,
+    conditions: SmallVec<[Condition; 1]>,
 }
 
 impl Prepared {
     /// Of a request.
     pub fn new(request: AppendRequest) -> Self {
         let (events, conditions) = request.into_parts();
-        let drafts = RowDraft::of(&events);
-        Prepared { filed: Filed::new(events), drafts, conditions }
+        let checksums = checksums(&events);
+        Prepared { filed: Filed::new(events), checksums, conditions }
     }
 
     fn len(&self) -> usize {
-        self.drafts.len()
+        self.checksums.len()
     }
 }
 
@@ -415,7 +416,7 @@ impl<'a> Staged<'a> {
             .and_then(|len| head.checked_add(len))
             .ok_or_else(|| Error::new(Status::Full, "the store has no further positions"))?;
         request.filed.place(head, now_us());
-        insert(self.view.connection, request.filed.sequenced(), &request.drafts)?;
+        insert(self.view.connection, request.filed.sequenced(), &request.checksums)?;
         self.head = last;
         Ok(last)
     }

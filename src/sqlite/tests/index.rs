@@ -11,7 +11,7 @@ use crate::sqlite::connection::{Role, connect};
 use crate::sqlite::database::Walk;
 use crate::sqlite::maintenance::{postings_of_rows, write_segment};
 use crate::sqlite::merge::Merge;
-use crate::sqlite::rows::{Decoder, RowDraft, insert};
+use crate::sqlite::rows::{Decoder, checksums, insert};
 use crate::sqlite::schema;
 use crate::sqlite::search::Disk;
 use crate::sqlite::segments::{
@@ -126,9 +126,9 @@ proptest! {
         schema::create(&mut connection, false).unwrap();
         let head = events.len() as i64;
         for (event, position) in events.into_iter().zip(1..) {
-            let drafts = RowDraft::of(std::slice::from_ref(&event));
+            let checksums = checksums(std::slice::from_ref(&event));
             let event = SequencedEvent { position, timestamp_us: 0, event };
-            insert(&connection, &[event.into()], &drafts).unwrap();
+            insert(&connection, &[event.into()], &checksums).unwrap();
         }
         let mut borders: Vec<i64> = cuts.iter().map(|cut| cut.index(head as usize) as i64).collect();
         borders.extend([0, head]);

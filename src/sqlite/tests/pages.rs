@@ -8,7 +8,7 @@ use crate::domain::{EventId, SequencedEvent, Span};
 use crate::sqlite::connection::{Role, connect};
 use crate::sqlite::database::Walk;
 use crate::sqlite::pages::{Ahead, Pages, Tree};
-use crate::sqlite::rows::{Decoder, RowDraft, insert, to_owned};
+use crate::sqlite::rows::{Decoder, checksums, insert, to_owned};
 use crate::sqlite::schema;
 
 /// A file of a store without anything that is done behind its back.
@@ -35,8 +35,8 @@ impl Rows {
             self.head += 1;
             let timestamp_us = [0, 1, -70_000, 1 << 40][self.head as usize % 4];
             let event = SequencedEvent { position: self.head, timestamp_us, event };
-            let drafts = RowDraft::of(std::slice::from_ref(&event.event));
-            insert(&self.connection, &[event.into()], &drafts).unwrap();
+            let checksums = checksums(std::slice::from_ref(&event.event));
+            insert(&self.connection, &[event.into()], &checksums).unwrap();
         }
         self.connection.execute_batch("COMMIT").unwrap();
     }
