@@ -7,7 +7,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::log::{identity, identity_at, replaced, sync_folder_of, write_again};
+use super::identity::{Identity, identity_at, identity_of};
+use super::log::{replaced, sync_folder_of, write_again};
 use crate::error::Result;
 
 /// How often one looks again where a log is replaced while it is looked at.
@@ -17,12 +18,12 @@ const TRIES: u32 = 100;
 #[derive(Debug)]
 pub struct Beside {
     database: PathBuf,
-    database_identity: (u64, u64),
+    database_identity: Identity,
     log_path: PathBuf,
     journal_path: PathBuf,
     /// The log, opened before what is in it is shown, so that the kernel reports a failed
     /// write-back to it.
-    log: Mutex<Option<(File, (u64, u64))>>,
+    log: Mutex<Option<(File, Identity)>>,
 }
 
 impl Beside {
@@ -71,7 +72,7 @@ impl Beside {
                     Err(error) if error.kind() == ErrorKind::NotFound => continue,
                     Err(error) => return Err(error.into()),
                 };
-                let own = identity(&file.metadata()?);
+                let own = identity_of(&file)?;
                 sync_folder_of(&self.log_path)?;
                 *log = Some((file, own));
             }
@@ -95,9 +96,9 @@ impl Beside {
         }
     }
 
-    fn log_identity(&self) -> Result<Option<(u64, u64)>> {
-        match std::fs::metadata(&self.log_path) {
-            Ok(metadata) => Ok(Some(identity(&metadata))),
+    fn log_identity(&self) -> Result<Option<Identity>> {
+        match identity_at(&self.log_path) {
+            Ok(identity) => Ok(Some(identity)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }

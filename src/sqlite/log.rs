@@ -1,10 +1,12 @@
 //! The write-ahead log as a file: making it longer, writing it once more, syncing it.
 
 use std::fs::File;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::beside::Beside;
+use super::identity::{Identity, identity_at, identity_of};
 use crate::error::{Error, Result, Status};
 
 /// By how much the log's file is made longer ahead of what is written,
@@ -27,9 +29,9 @@ pub struct OwnLog {
     /// Opened before the first read, so that the kernel reports a failed write-back to it.
     file: File,
     path: PathBuf,
-    identity: (u64, u64),
+    identity: Identity,
     database: PathBuf,
-    database_identity: (u64, u64),
+    database_identity: Identity,
 }
 
 impl Log {
@@ -74,7 +76,7 @@ impl OwnLog {
         name.push("-wal");
         let path = PathBuf::from(name);
         let file = File::options().read(true).write(writable).open(&path)?;
-        let identity = identity(&file.metadata()?);
+        let identity = identity_of(&file)?;
         let database_identity = identity_at(database)?;
         Ok(OwnLog { file, path, identity, database: database.to_owned(), database_identity })
     }
@@ -85,7 +87,8 @@ impl OwnLog {
     /// takes what follows its last frame for an old log's remains. The caller holds SQLite's write
     /// lock and has written nothing yet: whatever is in the file is below its end.
     fn make_room(&self, used: u64) -> Result<()> {
-        let end = self.file.metadata()?.len();
+        // Not by its metadata: see `identity.rs`. Nothing else uses where the file stands.
+        let end = (&self.file).seek(SeekFrom::End(0))?;
         // The very first header of the log is SQLite's to write.
         if end > 0 && used + ROOM_STEP / 2 > end && end < MAX_ROOM {
             let zeros = vec![0; ROOM_STEP as usize];
@@ -109,9 +112,7 @@ impl OwnLog {
     fn sync(&self) -> Result<()> {
         self.file.sync_data()?;
         // A sync of a file that nobody will find again is worth nothing.
-        let still = |path: &Path, own| {
-            std::fs::metadata(path).is_ok_and(|metadata| identity(&metadata) == own)
-        };
+        let still = |path: &Path, own| identity_at(path).is_ok_and(|found| found == own);
         if still(&self.path, self.identity) && still(&self.database, self.database_identity) {
             Ok(())
         } else {
@@ -132,16 +133,6 @@ pub fn write_again(file: &File) -> Result<()> {
         file.write_all_at(&piece[..count], at)?;
         at += count as u64;
     }
-}
-
-/// A file's device and inode.
-pub fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
-}
-
-/// Which file is at `path`: its device and inode.
-pub fn identity_at(path: &Path) -> Result<(u64, u64)> {
-    Ok(identity(&std::fs::metadata(path)?))
 }
 
 /// The answer of whoever finds another file where the store's was, or none.

@@ -14,6 +14,7 @@ mod durability;
 mod file;
 mod filter;
 pub mod host;
+mod identity;
 pub mod locks;
 mod log;
 mod maintenance;

@@ -8,7 +8,8 @@ use rusqlite::Connection;
 
 use super::connection::{Place, Role, busy, connect, from_sqlite, is_busy, retry, wait_for_lock};
 use super::database::Row;
-use super::log::{identity_at, replaced};
+use super::identity::{Identity, identity_at};
+use super::log::replaced;
 use super::pages::Tree;
 use super::rows::Decoder;
 use super::segments::damaged;
@@ -26,7 +27,7 @@ pub struct Readers {
     path: PathBuf,
     role: Role,
     /// Which file was at the path when the store was opened.
-    file: (u64, u64),
+    file: Identity,
     tree: Arc<Tree>,
     state: Mutex<State>,
     returned: Condvar,
