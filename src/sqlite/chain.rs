@@ -2,7 +2,9 @@
 //!
 //! A lost block would look like a term that the segment does not have. Its own checksum cannot
 //! tell, but the table and the index of its key are two B-trees, with the same rows in the same
-//! order: what one of them has lost, the other shows between the neighbours.
+//! order: what one of them has lost, the other shows between the neighbours. The rows of a segment
+//! are numbered one by one. (A file written before they were has gaps where something was written
+//! between two slices of a merge. There both sides are looked at.)
 
 use super::block::begins_with;
 use super::database::{Database, Row, Value, Walk};
@@ -53,7 +55,8 @@ impl Chain {
         match before {
             Some((last, below)) if last + 1 == rowid && below < key => {}
             Some((last, below)) => {
-                self.expect_none(connection, last.wrapping_add(1), below, key)?
+                self.expect_none(connection, last.wrapping_add(1), below, key)?;
+                self.expect_none(connection, rowid.wrapping_sub(1), below, key)?;
             }
             None => self.expect_none(connection, rowid.wrapping_sub(1), FIRST, key)?,
         }
@@ -68,6 +71,7 @@ impl Chain {
             && (rowid + 1 != last || key >= above)
         {
             self.expect_none(connection, rowid.wrapping_add(1), key, above)?;
+            self.expect_none(connection, last.wrapping_sub(1), key, above)?;
         }
         Ok(block)
     }

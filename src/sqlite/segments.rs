@@ -26,6 +26,9 @@ pub const MAX_FILTER_BYTES: u64 = 8 * 1024 * 1024;
 /// All filters of a store together take at most this much memory.
 const FILTERS_BYTES: u64 = 24 * 1024 * 1024;
 
+/// The rows of a segment are numbered from its own number times two to this on.
+const NUMBER_BITS: u32 = 32;
+
 /// A live segment.
 #[derive(Debug)]
 pub struct Segment {
@@ -487,16 +490,24 @@ pub fn insert_segment(
     Ok(id)
 }
 
-/// Writes blocks of a segment.
+/// Writes blocks of a segment, behind those that it has.
 pub fn insert_blocks(connection: &dyn Database, segment: i64, blocks: &[Block]) -> Result<()> {
-    let mut values = Vec::with_capacity(4 * blocks.len());
-    for block in blocks {
-        values.extend([segment, key(block.term), block.position].map(Value::Integer));
+    // The rows of a segment are numbered one by one, whatever is written between two slices of a
+    // merge: by that `Chain` tells that one is lost.
+    let numbers = [segment, segment.wrapping_add(1)].map(|segment| segment << NUMBER_BITS);
+    let sql = "SELECT rowid FROM dcb_postings WHERE rowid >= ?1 AND rowid < ?2 \
+               ORDER BY rowid DESC LIMIT 1";
+    let last = connection.query_row(sql, &numbers.map(Value::Integer), |row| integer(row, 0))?;
+    let first = last.map_or(numbers[0], |last| last.wrapping_add(1));
+    let mut values = Vec::with_capacity(5 * blocks.len());
+    for (number, block) in (first..).zip(blocks) {
+        values.extend([number, segment, key(block.term), block.position].map(Value::Integer));
         values.push(Value::Blob(&block.bytes));
     }
     connection.run_each(
-        "INSERT INTO dcb_postings (segment, term, position, block) VALUES (?1, ?2, ?3, ?4)",
-        4,
+        "INSERT INTO dcb_postings (rowid, segment, term, position, block) \
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        5,
         &values,
     )
 }

@@ -9,14 +9,14 @@ use crate::domain::{SequencedEvent, Span};
 use crate::index::Progress;
 use crate::sqlite::connection::{Role, connect};
 use crate::sqlite::database::Walk;
-use crate::sqlite::maintenance::{postings_of_rows, write_segment};
+use crate::sqlite::maintenance::{postings_of_rows, replace, write_segment};
 use crate::sqlite::merge::Merge;
 use crate::sqlite::rows::{Decoder, checksums, insert};
 use crate::sqlite::schema;
 use crate::sqlite::search::Disk;
 use crate::sqlite::segments::{
-    LIVE, Segments, SegmentsCache, insert_blocks, insert_filter_part, insert_segment, pack,
-    raise_version,
+    BUILDING, LIVE, Segments, SegmentsCache, insert_blocks, insert_filter_part, insert_segment,
+    pack, raise_version,
 };
 use crate::sqlite::shared::SEGMENT_EVENTS;
 use crate::sqlite::view::{Generations, TAIL_BYTES, TAIL_EVENTS};
@@ -51,6 +51,12 @@ fn any_item() -> impl Strategy<Value = Item> {
 
 fn any_query() -> impl Strategy<Value = Query> {
     prop::collection::vec(any_item(), 1..4).prop_map(|items| Query::of(items).unwrap())
+}
+
+fn insert_at(connection: &Connection, position: i64, event: Event) {
+    let checksums = checksums(std::slice::from_ref(&event));
+    let event = SequencedEvent { position, timestamp_us: 0, event };
+    insert(connection, &[event.into()], &checksums).unwrap();
 }
 
 fn write(connection: &Connection, low: i64, high: i64) {
@@ -126,9 +132,7 @@ proptest! {
         schema::create(&mut connection, false).unwrap();
         let head = events.len() as i64;
         for (event, position) in events.into_iter().zip(1..) {
-            let checksums = checksums(std::slice::from_ref(&event));
-            let event = SequencedEvent { position, timestamp_us: 0, event };
-            insert(&connection, &[event.into()], &checksums).unwrap();
+            insert_at(&connection, position, event);
         }
         let mut borders: Vec<i64> = cuts.iter().map(|cut| cut.index(head as usize) as i64).collect();
         borders.extend([0, head]);
@@ -275,6 +279,33 @@ fn a_damaged_block_is_told_and_not_believed() {
     assert_eq!(error.status, crate::Status::Corrupt);
 }
 
+/// Looks in both directions for each event by each of its tags; gives how often the damage is told.
+fn told_or_right(path: &Path, events: &[Event]) -> usize {
+    let options = Options { read_only: true, ..Options::default() };
+    let store = match SqliteStore::open(Place::File(path.into()), &options) {
+        Err(error) => {
+            assert_eq!(error.status, crate::Status::Corrupt);
+            return 1;
+        }
+        Ok(store) => store,
+    };
+    let mut told = 0;
+    for (position, event) in (1..).zip(events) {
+        for (tag, backwards) in event.tags().iter().flat_map(|tag| [(tag, true), (tag, false)]) {
+            let query = query(&[], &[tag]);
+            let request = ReadRequest::new(query, position - 1, None, None, backwards).unwrap();
+            match positions(&store, request) {
+                Ok(found) => assert!(found.contains(&position), "{tag} is not found"),
+                Err(error) => {
+                    assert_eq!(error.status, crate::Status::Corrupt);
+                    told += 1;
+                }
+            }
+        }
+    }
+    told
+}
+
 /// A block that one of the two B-trees has lost must not look like a term without events.
 #[test]
 fn a_lost_block_is_told_and_not_taken_for_no_events() {
@@ -300,35 +331,86 @@ fn a_lost_block_is_told_and_not_taken_for_no_events() {
         bytes.copy_within(pointers + 2 * (lost + 1)..pointers + 2 * cells, pointers + 2 * lost);
         bytes[page + 4] -= 1;
         std::fs::write(fixture.path(), bytes).unwrap();
-        let options = Options { read_only: true, ..Options::default() };
-        let store = match SqliteStore::open(Place::File(fixture.path()), &options) {
-            Err(error) => {
-                assert_eq!(error.status, crate::Status::Corrupt);
-                continue;
-            }
-            Ok(store) => store,
-        };
-        let mut told = 0;
-        for (position, event) in (1..).zip(some_events(0, 100)) {
-            for (tag, backwards) in event.tags().iter().flat_map(|tag| [(tag, true), (tag, false)])
-            {
-                let after = position - 1;
-                let request =
-                    ReadRequest::new(query(&[], &[tag]), after, None, None, backwards).unwrap();
-                match positions(&store, request) {
-                    Ok(found) => assert!(found.contains(&position), "{tag} without block {lost}"),
-                    Err(error) => {
-                        assert_eq!(error.status, crate::Status::Corrupt);
-                        told += 1;
-                    }
-                }
-            }
-        }
+        let told = told_or_right(&fixture.path(), &some_events(0, 100));
         assert!(told > 0, "block {lost} is missed by nobody");
     }
     std::fs::write(fixture.path(), whole).unwrap();
     fixture.store = open(fixture.path());
     check_all(&fixture.store, &some_events(0, 100));
+}
+
+/// Has the table of blocks, or the index of its key, lose a row.
+fn lose_block(path: &Path, row: i64, of_index: bool) {
+    let connection = Connection::open(path).unwrap();
+    let keep = format!(
+        "CREATE TEMP TABLE lost AS SELECT rowid AS number, * FROM dcb_postings WHERE rowid = {row}; \
+         CREATE TEMP TABLE kept AS SELECT rowid AS number, * FROM sqlite_schema \
+         WHERE tbl_name = 'dcb_postings'"
+    );
+    let lose = format!("DELETE FROM dcb_postings WHERE rowid = {row}");
+    let hide_index = "PRAGMA writable_schema = ON; \
+                      DELETE FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'dcb_postings'; \
+                      UPDATE sqlite_schema SET sql = replace(sql, \
+                      ', PRIMARY KEY (segment, term, position)', '') WHERE name = 'dcb_postings'; \
+                      PRAGMA writable_schema = RESET";
+    let show_index = "PRAGMA writable_schema = ON; \
+                      DELETE FROM sqlite_schema WHERE tbl_name = 'dcb_postings'; \
+                      INSERT INTO sqlite_schema (rowid, type, name, tbl_name, rootpage, sql) \
+                      SELECT * FROM kept; \
+                      PRAGMA writable_schema = RESET";
+    let steps = if of_index {
+        let put_back = "INSERT INTO dcb_postings (rowid, segment, term, position, block) \
+                        SELECT * FROM lost";
+        [&keep, &lose, hide_index, put_back, show_index]
+    } else {
+        [&keep, hide_index, &lose, show_index, ""]
+    };
+    steps.iter().for_each(|sql| connection.execute_batch(sql).unwrap());
+}
+
+/// Whatever is written between the slices of a merge, each of its blocks is missed when it is lost.
+#[test]
+fn a_block_lost_between_two_slices_of_a_merge_is_told_too() {
+    let folder = TempDir::new().unwrap();
+    let (whole, path) = (folder.path().join("whole.db"), folder.path().join("events.db"));
+    let mut connection = connect(&Place::File(whole.clone()), Role::Create).unwrap();
+    schema::create(&mut connection, false).unwrap();
+    let events: Vec<Event> = (0..700).map(|n| event("A", &[format!("own:{n}")])).collect();
+    for (position, event) in (1..).zip(&events) {
+        insert_at(&connection, position, event.clone());
+    }
+    write(&connection, 0, 300);
+    write(&connection, 300, 600);
+    let sources = &newest(&connection).list;
+    let mut merge = Merge::new(sources, 0, 601);
+    let target = insert_segment(&connection, BUILDING, 0, 600, 601).unwrap();
+    let mut low = 600;
+    while let Some(blocks) = merge.next(&connection, 1).unwrap() {
+        insert_blocks(&connection, target, &blocks).unwrap();
+        write(&connection, low, low + 10);
+        low += 10;
+    }
+    insert_filter_part(&connection, target, 0, &merge.filter().unwrap().to_bytes()).unwrap();
+    assert!(replace(&connection, sources, target).unwrap());
+    write(&connection, low, 700);
+    let rows: Vec<i64> = connection
+        .prepare("SELECT rowid FROM dcb_postings WHERE segment = ?1")
+        .unwrap()
+        .query_map([target], |row| row.get(0))
+        .unwrap()
+        .collect::<rusqlite::Result<_>>()
+        .unwrap();
+    assert!(rows.len() > 3);
+    drop(connection);
+    assert_eq!(told_or_right(&whole, &events), 0);
+    for row in rows {
+        for of_index in [true, false] {
+            std::fs::copy(&whole, &path).unwrap();
+            lose_block(&path, row, of_index);
+            let told = told_or_right(&path, &events);
+            assert!(told > 0, "row {row} is missed by nobody");
+        }
+    }
 }
 
 #[test]
