@@ -1,5 +1,6 @@
 //! The C interface, as a host calls it, with Rust's types on top.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::ptr;
 use dcb::capi::buf::{dcb_buf, dcb_buf_free};
 use dcb::capi::call::dcb_call;
 use dcb::capi::error::dcb_error;
+use dcb::capi::host::{dcb_host, dcb_open_host};
 use dcb::capi::status::{DCB_OK, dcb_status, dcb_status_name};
 use dcb::capi::store::{dcb_append, dcb_close, dcb_head, dcb_open, dcb_read, dcb_store, dcb_wait};
 use serde_json::value::RawValue;
@@ -80,8 +82,8 @@ impl ReadResult {
     }
 }
 
-/// An open store.
-pub struct Store(*mut dcb_store);
+/// An open store, and what has to stay as long.
+pub struct Store(*mut dcb_store, Option<Box<dyn Any + Send + Sync>>);
 
 // SAFETY: the header allows any thread, any number at once.
 unsafe impl Send for Store {}
@@ -121,7 +123,15 @@ impl Store {
         let mut store = ptr::null_mut();
         // SAFETY: texts and outputs of our own.
         call(|err| unsafe { dcb_open(uri.as_ptr(), options.as_ptr(), &raw mut store, err) })?;
-        Ok(Store(store))
+        Ok(Store(store, None))
+    }
+
+    /// The store in the database that a program has open, whose `pool` these functions lead to.
+    pub fn open_host(host: &dcb_host, pool: Box<dyn Any + Send + Sync>) -> Answer<Store> {
+        let mut store = ptr::null_mut();
+        // SAFETY: the pool stays until the store is closed.
+        call(|err| unsafe { dcb_open_host(host, ptr::null(), &raw mut store, err) })?;
+        Ok(Store(store, Some(pool)))
     }
 
     /// Appends; the position of the last event.
@@ -181,5 +191,6 @@ impl Drop for Store {
     fn drop(&mut self) {
         // SAFETY: open until here, and nobody has it any more.
         unsafe { dcb_close(self.0) };
+        self.1 = None;
     }
 }

@@ -14,6 +14,7 @@ mod client;
 mod disk;
 mod faults;
 mod histories;
+mod host;
 mod image;
 mod kills;
 mod memory;

@@ -11,8 +11,9 @@ use dcb::testing::Flaw;
 use tempfile::TempDir;
 
 use crate::check::{Known, check};
-use crate::client::Store;
+use crate::client::{Answer, Store};
 use crate::disk::{self, Call, Fault, Step};
+use crate::host::{Pool, Settings};
 use crate::image::{Disk, Fate};
 use crate::random::Random;
 use crate::roles::{Part, open};
@@ -32,11 +33,30 @@ enum Syncs {
     Missing,
 }
 
+/// How a program of its own SQLite has the file open.
+const SETTINGS: [Settings; 3] = [
+    Settings { journal_mode: "WAL", synchronous: "NORMAL" },
+    Settings { journal_mode: "WAL", synchronous: "FULL" },
+    Settings { journal_mode: "DELETE", synchronous: "FULL" },
+];
+
 const SYNCS: [Syncs; 3] = [Syncs::Working, Syncs::Failing, Syncs::Missing];
+
+/// Opens the file, on connections of a program's own where it has some.
+fn open_as(path: &Path, host: Option<Settings>) -> Answer<Store> {
+    let Some(settings) = host else { return open(path) };
+    loop {
+        let pool = Pool::new(path, settings);
+        match Store::open_host(&pool.functions(), pool) {
+            Err(failure) if failure.status == DCB_BUSY => {}
+            other => return other,
+        }
+    }
+}
 
 /// Appends from several threads to one file that is open twice, while others read; all of it is
 /// recorded.
-fn run(syncs: Syncs, seed: u64) -> Vec<Step> {
+fn run(syncs: Syncs, host: Option<Settings>, seed: u64) -> Vec<Step> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("x.db");
     let mut random = Random::new(seed);
@@ -56,7 +76,7 @@ fn run(syncs: Syncs, seed: u64) -> Vec<Step> {
         disk::fail(Some(fault).filter(|_| syncs == Syncs::Failing && round < 2));
         let stores = [(); 2].map(|()| {
             loop {
-                match open(&path) {
+                match open_as(&path, host) {
                     Ok(store) => break store,
                     Err(failure) => assert_eq!(failure.status, DCB_IO, "{failure}"),
                 }
@@ -128,10 +148,15 @@ impl Told {
     }
 }
 
-fn look(folder: &Path, told: &Told, random: &mut Random) -> Result<(), String> {
+fn look(
+    folder: &Path,
+    told: &Told,
+    host: Option<Settings>,
+    random: &mut Random,
+) -> Result<(), String> {
     let path = folder.join("x.db");
     // Before the first opening was answered there need not be a store.
-    let store = open(&path).map_err(|failure| format!("opening: {failure}"))?;
+    let store = open_as(&path, host).map_err(|failure| format!("opening: {failure}"))?;
     let head = store.head().map_err(|failure| format!("the head: {failure}"))?;
     if head < told.seen {
         return Err(format!("the head is {head}, and somebody has seen {}", told.seen));
@@ -150,7 +175,12 @@ fn list(folder: &Path) -> String {
 }
 
 /// Looks at so many images of a recording, spread over it.
-fn images(steps: &[Step], count: u64, random: &mut Random) -> Result<u64, (u64, String)> {
+fn images(
+    steps: &[Step],
+    host: Option<Settings>,
+    count: u64,
+    random: &mut Random,
+) -> Result<u64, (u64, String)> {
     let mut cuts: Vec<usize> =
         (0..count).map(|_| random.below(steps.len() as u64 + 1) as usize).collect();
     cuts.sort_unstable();
@@ -161,9 +191,13 @@ fn images(steps: &[Step], count: u64, random: &mut Random) -> Result<u64, (u64, 
         let fate = Fate::any(random);
         disk.write(folder.path(), fate, random);
         let files = list(folder.path());
-        look(folder.path(), &told, random).map_err(|wrong| {
+        // What one of the two stores has left, the other finds too; but a journal is undone only by
+        // whose it is.
+        let host = host.filter(|host| host.journal_mode != "WAL" || random.one_in(2));
+        look(folder.path(), &told, host, random).map_err(|wrong| {
             let steps = steps.len();
-            (image as u64, format!("after step {cut} of {steps}, {fate:?}, {files}: {wrong}"))
+            let by = host.map_or(String::new(), |host| format!(" by {host:?}"));
+            (image as u64, format!("after step {cut} of {steps}, {fate:?}, {files}{by}: {wrong}"))
         })?;
     }
     Ok(count)
@@ -171,14 +205,16 @@ fn images(steps: &[Step], count: u64, random: &mut Random) -> Result<u64, (u64, 
 
 /// The part of a process: looks at images until one is wrong, or there were enough.
 pub fn play(part: &Part) {
+    let host =
+        part.role.strip_prefix(HOSTED).map(|index| SETTINGS[index.parse::<usize>().unwrap()]);
     let count = part.first;
     let mut random = Random::new(part.writer);
     let mut done = 0;
     while done < count {
         let seed = random.next();
-        let steps = run(SYNCS[part.threads as usize], seed);
+        let steps = run(SYNCS[part.threads as usize], host, seed);
         let some = RECORDING_IMAGES.min(count - done);
-        match images(&steps, some, &mut random) {
+        match images(&steps, host, some, &mut random) {
             Ok(images) => done += images,
             Err((images, wrong)) => {
                 done += images;
@@ -190,12 +226,16 @@ pub fn play(part: &Part) {
     std::fs::write(&part.witness, format!("{done}\n")).unwrap();
 }
 
+/// The role of the process, and with a number behind it: on a host's connections, set up so.
+const NATIVE: &str = "power";
+const HOSTED: &str = "power of a host, ";
+
 /// Looks at so many images in a process of its own, whose file calls are recorded. Gives how many
 /// it looked at, and what was wrong with the last.
-fn cut_power(count: u64, syncs: Syncs, flaw: Option<Flaw>) -> (u64, Option<String>) {
+fn cut_power(role: &str, count: u64, syncs: Syncs, flaw: Option<Flaw>) -> (u64, Option<String>) {
     let folder = TempDir::new().unwrap();
     let part = Part {
-        role: "power".into(),
+        role: role.into(),
         witness: folder.path().join("outcome"),
         writer: Random::seed_of_this_run(),
         threads: SYNCS.iter().position(|own| *own == syncs).unwrap_or_default() as u64,
@@ -213,7 +253,7 @@ fn cut_power(count: u64, syncs: Syncs, flaw: Option<Flaw>) -> (u64, Option<Strin
 
 #[test]
 fn nothing_acknowledged_is_lost_to_power_failures() {
-    let (images, wrong) = cut_power(times(2_000, 200_000), Syncs::Working, None);
+    let (images, wrong) = cut_power(NATIVE, times(2_000, 200_000), Syncs::Working, None);
     println!("{images} images");
     assert_eq!(wrong, None);
 }
@@ -221,7 +261,7 @@ fn nothing_acknowledged_is_lost_to_power_failures() {
 /// A sync that fails may have lost any part of what it was to make durable, for good.
 #[test]
 fn nothing_acknowledged_is_lost_when_the_power_fails_after_a_sync_has() {
-    let (images, wrong) = cut_power(times(1_000, 100_000), Syncs::Failing, None);
+    let (images, wrong) = cut_power(NATIVE, times(1_000, 100_000), Syncs::Failing, None);
     println!("{images} images");
     assert_eq!(wrong, None);
 }
@@ -229,14 +269,37 @@ fn nothing_acknowledged_is_lost_when_the_power_fails_after_a_sync_has() {
 /// The canary: were this not noticed, nothing would be.
 #[test]
 fn without_the_store_s_own_sync_power_failures_lose_what_was_acknowledged() {
-    let (images, wrong) = cut_power(2_000, Syncs::Missing, None);
+    let (images, wrong) = cut_power(NATIVE, 2_000, Syncs::Missing, None);
     println!("noticed after {images} images: {}", wrong.expect("nothing was lost"));
 }
 
 #[test]
 fn answers_and_reads_before_the_sync_are_noticed() {
     for flaw in [Flaw::AnswerBeforeSync, Flaw::ShowUnsynced] {
-        let (images, wrong) = cut_power(2_000, Syncs::Working, Some(flaw));
+        let (images, wrong) = cut_power(NATIVE, 2_000, Syncs::Working, Some(flaw));
         println!("{flaw:?}: noticed after {images} images: {}", wrong.expect("nothing was lost"));
+    }
+}
+
+#[test]
+fn nothing_acknowledged_on_a_host_s_connections_is_lost_to_power_failures() {
+    for (index, settings) in SETTINGS.iter().enumerate() {
+        let role = format!("{HOSTED}{index}");
+        let (images, wrong) = cut_power(&role, times(120, 12_000), Syncs::Working, None);
+        println!("{settings:?}: {images} images");
+        assert_eq!(wrong, None, "{settings:?}");
+    }
+}
+
+/// Where the host's commits are not synced, only the store's own sync makes them durable.
+#[test]
+fn without_the_store_s_own_sync_those_on_a_host_s_connections_are_lost() {
+    let role = format!("{HOSTED}0");
+    let flaws = [Flaw::AnswerBeforeSync, Flaw::ShowUnsynced];
+    let ways = [(Syncs::Missing, None)].into_iter();
+    for (syncs, flaw) in ways.chain(flaws.map(|flaw| (Syncs::Working, Some(flaw)))) {
+        let (images, wrong) = cut_power(&role, 2_000, syncs, flaw);
+        let wrong = wrong.expect("nothing was lost");
+        println!("{syncs:?}, {flaw:?}: noticed after {images} images: {wrong}");
     }
 }

@@ -107,7 +107,7 @@ pub fn play() {
     }
     match part.role.as_str() {
         "writer" => write(&part),
-        "power" => crate::power::play(&part),
+        role if role.starts_with("power") => crate::power::play(&part),
         "faults" => crate::faults::play(&part),
         "history" => crate::histories::play(&part),
         "memory" => crate::memory::play(&part),

@@ -1,0 +1,197 @@
+//! A program with the file open itself: a pool of connections, which it lends to the library.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use dcb::capi::event::dcb_str;
+use dcb::capi::host::{
+    DCB_VALUE_BLOB, DCB_VALUE_INTEGER, DCB_VALUE_NULL, DCB_VALUE_TEXT, dcb_host, dcb_reply,
+    dcb_value,
+};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, params_from_iter};
+
+/// How the program has its connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    pub journal_mode: &'static str,
+    pub synchronous: &'static str,
+}
+
+pub struct Pool {
+    path: PathBuf,
+    settings: Settings,
+    idle: Mutex<Vec<Lent>>,
+}
+
+/// A connection, and the rows that it gave last.
+struct Lent {
+    pool: *const Pool,
+    connection: Connection,
+    rows: Vec<u8>,
+}
+
+// SAFETY: the pool outlives its connections, and may be used from any thread.
+unsafe impl Send for Lent {}
+
+impl Pool {
+    /// Of the database at `path`, which is made if there is none. Boxed: its place is what the
+    /// library is given.
+    pub fn new(path: &Path, settings: Settings) -> Box<Pool> {
+        Box::new(Pool { path: path.to_owned(), settings, idle: Mutex::default() })
+    }
+
+    /// The pool as the library wants it, for as long as the pool is there.
+    pub fn functions(&self) -> dcb_host {
+        dcb_host {
+            size: size_of::<dcb_host>(),
+            context: (&raw const *self).cast_mut().cast(),
+            acquire: Some(acquire),
+            run: Some(statement),
+            query: Some(statement),
+            more: Some(more),
+            finish: Some(finish),
+            release: Some(release),
+        }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Lent>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self) -> rusqlite::Result<Connection> {
+        let connection = Connection::open(&self.path)?;
+        let Settings { journal_mode, synchronous } = self.settings;
+        // Every few transactions, so that a short run has many checkpoints.
+        connection.execute_batch(&format!(
+            "PRAGMA journal_mode = {journal_mode}; PRAGMA synchronous = {synchronous}; \
+             PRAGMA wal_autocheckpoint = 40"
+        ))?;
+        Ok(connection)
+    }
+}
+
+fn refuse(error: &rusqlite::Error, reply: *mut dcb_reply) -> i32 {
+    let text = error.to_string();
+    // SAFETY: the library's own, of which nobody else knows.
+    let reply = unsafe { &mut *reply };
+    for (to, from) in reply.message.iter_mut().take(239).zip(text.bytes()) {
+        *to = from as c_char;
+    }
+    error.sqlite_error().map_or(-1, |inner| inner.extended_code)
+}
+
+unsafe extern "C" fn acquire(
+    context: *mut c_void,
+    _timeout_ms: i64,
+    connection: *mut *mut c_void,
+    reply: *mut dcb_reply,
+) -> i32 {
+    // SAFETY: what `Pool::functions` gave.
+    let pool = unsafe { &*context.cast_const().cast::<Pool>() };
+    let idle = pool.idle().pop();
+    let lent = match idle {
+        Some(lent) => lent,
+        None => match pool.open() {
+            Ok(connection) => Lent { pool, connection, rows: Vec::new() },
+            Err(error) => return refuse(&error, reply),
+        },
+    };
+    // SAFETY: the library's own.
+    unsafe { *connection = Box::into_raw(Box::new(lent)).cast() };
+    0
+}
+
+unsafe extern "C" fn release(connection: *mut c_void, spoiled: c_int) {
+    // SAFETY: what `acquire` gave, and not used any more.
+    let lent = unsafe { Box::from_raw(connection.cast::<Lent>()) };
+    if spoiled == 0 {
+        // SAFETY: the pool is there as long as the store.
+        let pool = unsafe { &*lent.pool };
+        pool.idle().push(*lent);
+    }
+}
+
+unsafe extern "C" fn statement(
+    connection: *mut c_void,
+    sql: dcb_str,
+    values: *const dcb_value,
+    len: usize,
+    reply: *mut dcb_reply,
+) -> i32 {
+    // SAFETY: what `acquire` gave, lent to one thread.
+    let Lent { connection, rows, .. } = unsafe { &mut *connection.cast::<Lent>() };
+    let text = std::str::from_utf8(bytes(&sql)).expect("UTF-8");
+    let values = match len {
+        0 => &[][..],
+        // SAFETY: so many are there.
+        _ => unsafe { std::slice::from_raw_parts(values, len) },
+    };
+    rows.clear();
+    if let Err(error) = run(connection, text, values, rows) {
+        return refuse(&error, reply);
+    }
+    // SAFETY: the library's own, of which nobody else knows.
+    let reply = unsafe { &mut *reply };
+    reply.changes = connection.changes() as i64;
+    reply.rows = dcb_str { data: rows.as_ptr().cast(), len: rows.len() };
+    0
+}
+
+/// Runs a statement, and packs all rows that it gives.
+fn run(
+    connection: &Connection,
+    sql: &str,
+    values: &[dcb_value],
+    packed: &mut Vec<u8>,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let count = statement.column_count();
+    let values = values.iter().map(|value| {
+        ToSqlOutput::Borrowed(match value.kind {
+            DCB_VALUE_INTEGER => ValueRef::Integer(value.integer),
+            DCB_VALUE_TEXT => ValueRef::Text(bytes(&value.bytes)),
+            DCB_VALUE_BLOB => ValueRef::Blob(bytes(&value.bytes)),
+            _ => ValueRef::Null,
+        })
+    });
+    let mut rows = statement.query(params_from_iter(values))?;
+    while let Some(row) = rows.next()? {
+        packed.extend((count as u16).to_le_bytes());
+        for column in 0..count {
+            let (kind, bytes) = match row.get_ref(column)? {
+                ValueRef::Integer(integer) => {
+                    packed.push(DCB_VALUE_INTEGER as u8);
+                    packed.extend(integer.to_le_bytes());
+                    continue;
+                }
+                ValueRef::Text(text) => (DCB_VALUE_TEXT, text),
+                ValueRef::Blob(blob) => (DCB_VALUE_BLOB, blob),
+                ValueRef::Null | ValueRef::Real(_) => {
+                    packed.push(DCB_VALUE_NULL as u8);
+                    continue;
+                }
+            };
+            packed.push(kind as u8);
+            packed.extend((bytes.len() as u32).to_le_bytes());
+            packed.extend(bytes);
+        }
+    }
+    Ok(())
+}
+
+fn bytes(text: &dcb_str) -> &[u8] {
+    match text.len {
+        0 => &[],
+        // SAFETY: the library says so.
+        len => unsafe { std::slice::from_raw_parts(text.data.cast(), len) },
+    }
+}
+
+/// All rows were given at once.
+unsafe extern "C" fn more(_connection: *mut c_void, _reply: *mut dcb_reply) -> i32 {
+    -1
+}
+
+unsafe extern "C" fn finish(_connection: *mut c_void) {}
