@@ -55,6 +55,18 @@ pub fn visible(head: i64, durability: &Durability, own: &OwnEvents, watch: &Watc
     if head <= durable || durability.log().is_none() || has(Flaw::ShowUnsynced) {
         return Ok(head);
     }
+    above_durable(head, durable, durability, own, watch)
+}
+
+/// The same, where the snapshot goes above what was just seen to be durable. By now more may be,
+/// and syncs may have failed.
+fn above_durable(
+    head: i64,
+    durable: i64,
+    durability: &Durability,
+    own: &OwnEvents,
+    watch: &Watch,
+) -> Result<i64> {
     let ensured = match durability.failure() {
         None if own.cover(durable, head) => return Ok(durable),
         None => durability.ensure(head),
@@ -75,6 +87,7 @@ pub fn visible(head: i64, durability: &Durability, own: &OwnEvents, watch: &Watc
 mod tests {
     use super::*;
     use crate::error::{Error, Status};
+    use crate::sync::atomic::Ordering::SeqCst;
 
     #[test]
     fn what_others_append_in_between_is_not_ones_own() {
@@ -96,5 +109,55 @@ mod tests {
         assert!(own.begin(4));
         own.commit(5, || Ok(())).unwrap();
         assert!(own.cover(4, 5));
+    }
+
+    /// Where a read is shown others' events, and what those who wait are told.
+    fn shown(durability: &Durability, head: i64, seen_durable: i64) -> (Result<i64>, i64) {
+        let watch = Watch::new(0);
+        let shown = above_durable(head, seen_durable, durability, &OwnEvents::default(), &watch);
+        (shown, watch.head())
+    }
+
+    #[test]
+    fn what_others_have_committed_is_synced_before_it_is_shown() {
+        let durability = Durability::new(None, 3);
+        assert_eq!(shown(&durability, 5, 3), (Ok(5), 5));
+        assert_eq!((durability.durable(), durability.tampering.count.load(SeqCst)), (5, 1));
+    }
+
+    #[test]
+    fn what_is_ones_own_is_left_out_without_a_sync() {
+        let (durability, own) = (Durability::new(None, 3), OwnEvents::default());
+        assert!(own.begin(3));
+        own.commit(5, || Ok(())).unwrap();
+        assert_eq!(above_durable(5, 3, &durability, &own, &Watch::new(0)), Ok(3));
+        assert_eq!((durability.durable(), durability.tampering.count.load(SeqCst)), (3, 0));
+    }
+
+    /// Of two syncs since the read has looked, the first served events above its snapshot, and the
+    /// second failed.
+    #[test]
+    fn a_read_is_not_shown_beyond_its_snapshot_whatever_became_durable_before_a_failure() {
+        let durability = Durability::new(None, 3);
+        durability.ensure(7).unwrap();
+        durability.tampering.fail.store(true, SeqCst);
+        durability.ensure(9).unwrap_err();
+        assert_eq!(shown(&durability, 5, 3).0, Ok(5));
+        // The events above are in the snapshot of the next one.
+        assert_eq!(shown(&durability, 9, 3).0, Ok(7));
+    }
+
+    #[test]
+    fn where_nothing_is_known_to_be_durable_a_sync_that_failed_is_told() {
+        for (durable, is_told) in [(0, true), (3, false)] {
+            let durability = Durability::new(None, durable);
+            durability.tampering.fail.store(true, SeqCst);
+            for _ in 0..2 {
+                let (shown, published) = shown(&durability, 5, durable);
+                assert_eq!(shown.is_err(), is_told);
+                assert_eq!((shown.unwrap_or(0), published), (durable, 0));
+            }
+            assert_eq!(durability.tampering.count.load(SeqCst), 1, "it is not tried again");
+        }
     }
 }
