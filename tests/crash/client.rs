@@ -2,14 +2,14 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_void};
 use std::path::Path;
 use std::ptr;
 
 use dcb::capi::buf::{dcb_buf, dcb_buf_free};
 use dcb::capi::call::dcb_call;
 use dcb::capi::error::dcb_error;
-use dcb::capi::host::{dcb_host, dcb_open_host};
+use dcb::capi::host::{dcb_append_within, dcb_host, dcb_open_host};
 use dcb::capi::status::{DCB_OK, dcb_status, dcb_status_name};
 use dcb::capi::store::{dcb_append, dcb_close, dcb_head, dcb_open, dcb_read, dcb_store, dcb_wait};
 use serde_json::value::RawValue;
@@ -132,6 +132,17 @@ impl Store {
         // SAFETY: the pool stays until the store is closed.
         call(|err| unsafe { dcb_open_host(host, ptr::null(), &raw mut store, err) })?;
         Ok(Store(store, Some(pool)))
+    }
+
+    /// Appends in a transaction that is open on a connection of the host's.
+    pub fn append_within(&self, connection: *mut c_void, request: &str) -> Answer<i64> {
+        let mut last = 0;
+        // SAFETY: a store that is open, a connection of its host's, and buffers of our own.
+        call(|err| unsafe {
+            let (data, len) = (request.as_ptr().cast(), request.len());
+            dcb_append_within(self.0, connection, data, len, ptr::null(), &raw mut last, err)
+        })?;
+        Ok(last)
     }
 
     /// Appends; the position of the last event.

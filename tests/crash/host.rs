@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dcb::capi::event::dcb_str;
 use dcb::capi::host::{
@@ -11,6 +11,8 @@ use dcb::capi::host::{
 };
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params_from_iter};
+
+use crate::client::Answer;
 
 /// How the program has its connections.
 #[derive(Debug, Clone, Copy)]
@@ -36,10 +38,31 @@ struct Lent {
 unsafe impl Send for Lent {}
 
 impl Pool {
-    /// Of the database at `path`, which is made if there is none. Boxed: its place is what the
-    /// library is given.
-    pub fn new(path: &Path, settings: Settings) -> Box<Pool> {
-        Box::new(Pool { path: path.to_owned(), settings, idle: Mutex::default() })
+    /// Of the database at `path`, which is made if there is none. Its place is what the library
+    /// is given.
+    pub fn new(path: &Path, settings: Settings) -> Arc<Pool> {
+        Arc::new(Pool { path: path.to_owned(), settings, idle: Mutex::default() })
+    }
+
+    /// Whether the program's own commits are durable. (With a journal they are so at EXTRA only:
+    /// its deletion is not synced before.)
+    pub fn syncs_commits(&self) -> bool {
+        self.settings.journal_mode == "WAL" && self.settings.synchronous == "FULL"
+    }
+
+    /// Runs `work` in a transaction of the program's own. `None`: the commit failed.
+    pub fn transaction<T>(&self, work: impl FnOnce(*mut c_void) -> Answer<T>) -> Option<Answer<T>> {
+        let mut lent = self.lend().ok()?;
+        let run = |lent: &Lent, sql| lent.connection.execute_batch(sql);
+        run(&lent, "BEGIN").ok()?;
+        let answer = work((&raw mut lent).cast());
+        let ended = match &answer {
+            Ok(_) => run(&lent, "COMMIT").or_else(|error| run(&lent, "ROLLBACK").and(Err(error))),
+            Err(_) => run(&lent, "ROLLBACK"),
+        };
+        ended.ok()?;
+        self.idle().push(lent);
+        Some(answer)
     }
 
     /// The pool as the library wants it, for as long as the pool is there.
@@ -56,8 +79,16 @@ impl Pool {
         }
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Lent>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Lent>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lend(&self) -> rusqlite::Result<Lent> {
+        let idle = self.idle().pop();
+        match idle {
+            Some(lent) => Ok(lent),
+            None => Ok(Lent { pool: self, connection: self.open()?, rows: Vec::new() }),
+        }
     }
 
     fn open(&self) -> rusqlite::Result<Connection> {
@@ -90,13 +121,9 @@ unsafe extern "C" fn acquire(
 ) -> i32 {
     // SAFETY: what `Pool::functions` gave.
     let pool = unsafe { &*context.cast_const().cast::<Pool>() };
-    let idle = pool.idle().pop();
-    let lent = match idle {
-        Some(lent) => lent,
-        None => match pool.open() {
-            Ok(connection) => Lent { pool, connection, rows: Vec::new() },
-            Err(error) => return refuse(&error, reply),
-        },
+    let lent = match pool.lend() {
+        Ok(lent) => lent,
+        Err(error) => return refuse(&error, reply),
     };
     // SAFETY: the library's own.
     unsafe { *connection = Box::into_raw(Box::new(lent)).cast() };

@@ -4,6 +4,7 @@
 //! is made from the record, opened, and held against what the store had answered until then.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED, DCB_IO};
@@ -43,13 +44,13 @@ const SETTINGS: [Settings; 3] = [
 const SYNCS: [Syncs; 3] = [Syncs::Working, Syncs::Failing, Syncs::Missing];
 
 /// Opens the file, on connections of a program's own where it has some.
-fn open_as(path: &Path, host: Option<Settings>) -> Answer<Store> {
-    let Some(settings) = host else { return open(path) };
+fn open_as(path: &Path, host: Option<Settings>) -> Answer<(Store, Option<Arc<Pool>>)> {
+    let Some(settings) = host else { return Ok((open(path)?, None)) };
     loop {
         let pool = Pool::new(path, settings);
-        match Store::open_host(&pool.functions(), pool) {
+        match Store::open_host(&pool.functions(), Box::new(Arc::clone(&pool))) {
             Err(failure) if failure.status == DCB_BUSY => {}
-            other => return other,
+            other => return Ok((other?, Some(pool))),
         }
     }
 }
@@ -85,7 +86,7 @@ fn run(syncs: Syncs, host: Option<Settings>, seed: u64) -> Vec<Step> {
         let over = AtomicBool::new(false);
         let appends = 10 + random.below(30);
         std::thread::scope(|scope| {
-            for store in &stores {
+            for (store, _) in &stores {
                 scope.spawn(|| {
                     while !over.load(SeqCst) {
                         let seen = store.head().expect("the head");
@@ -98,11 +99,13 @@ fn run(syncs: Syncs, host: Option<Settings>, seed: u64) -> Vec<Step> {
             }
             let writers: Vec<_> = (0..THREADS)
                 .map(|thread| {
-                    let store = &stores[thread as usize % stores.len()];
+                    let (store, pool) = &stores[thread as usize % stores.len()];
+                    // The others append in transactions of the program's own.
+                    let pool = pool.as_deref().filter(|_| thread >= THREADS / 2);
                     let writer = seed % (1 << 20) * THREADS + thread;
                     scope.spawn(move || {
                         for number in (0..appends).map(|number| round * 1_000 + number) {
-                            append(store, writer, number);
+                            append(store, pool, writer, number);
                         }
                     })
                 })
@@ -116,9 +119,18 @@ fn run(syncs: Syncs, host: Option<Settings>, seed: u64) -> Vec<Step> {
     disk::recorded()
 }
 
-fn append(store: &Store, writer: u64, number: u64) {
+fn append(store: &Store, pool: Option<&Pool>, writer: u64, number: u64) {
     disk::note(format!("{writer} sends {number}"));
-    let answer = match store.append(&Append::new(writer, number).request()) {
+    let request = Append::new(writer, number).request();
+    let answer = match pool {
+        None => Some(store.append(&request)),
+        // As durable as the program's commit.
+        Some(pool) => pool
+            .transaction(|connection| store.append_within(connection, &request))
+            .filter(|answer| answer.is_err() || pool.syncs_commits()),
+    };
+    let Some(answer) = answer else { return };
+    let answer = match answer {
         Ok(last) => format!("stored {number} {last}"),
         Err(failure) if failure.status == DCB_CONDITION_FAILED => {
             format!("refused {number} {}", failure.position)
@@ -156,7 +168,7 @@ fn look(
 ) -> Result<(), String> {
     let path = folder.join("x.db");
     // Before the first opening was answered there need not be a store.
-    let store = open_as(&path, host).map_err(|failure| format!("opening: {failure}"))?;
+    let (store, _) = open_as(&path, host).map_err(|failure| format!("opening: {failure}"))?;
     let head = store.head().map_err(|failure| format!("the head: {failure}"))?;
     if head < told.seen {
         return Err(format!("the head is {head}, and somebody has seen {}", told.seen));
