@@ -220,3 +220,112 @@ impl Chores {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{EventBuilder, EventType};
+
+    /// Nothing of it is on a disk; so many events have no segment.
+    fn shared(events: i64) -> Shared {
+        Shared::new(Durability::new(None, 0), events, events, None)
+    }
+
+    fn set_checkpointed(shared: &Shared, when: Option<Instant>) {
+        *shared.checkpointed.lock().unwrap() = when.unwrap();
+    }
+
+    #[test]
+    fn a_segment_is_due_from_so_many_events_on_and_appends_help_from_twice_as_many_on() {
+        let lengths = [SEGMENT_EVENTS - 1, SEGMENT_EVENTS, 2 * SEGMENT_EVENTS - 1];
+        for events in lengths {
+            assert_eq!(shared(events).is_tail_long(), events >= SEGMENT_EVENTS);
+            assert!(!shared(events).is_tail_too_long());
+        }
+        let longer = shared(2 * SEGMENT_EVENTS);
+        assert!(longer.is_tail_long() && longer.is_tail_too_long());
+    }
+
+    #[test]
+    fn a_checkpoint_is_due_from_so_many_pages_on_or_a_quarter_of_them_after_a_while() {
+        let shared = shared(0);
+        let due = |pages: [u64; 4]| pages.map(|pages| shared.is_checkpoint_due(pages));
+        let quarter = CHECKPOINT_PAGES / 4;
+        let pages = [quarter - 1, quarter, CHECKPOINT_PAGES - 1, CHECKPOINT_PAGES];
+        set_checkpointed(&shared, Instant::now().checked_add(CHECKPOINT_PAUSE * 1_000));
+        assert_eq!(due(pages), [false, false, false, true]);
+        set_checkpointed(&shared, Instant::now().checked_sub(CHECKPOINT_PAUSE));
+        assert_eq!(due(pages), [false, true, true, true]);
+    }
+
+    #[test]
+    fn the_log_is_held_where_it_is_long_and_somebody_reads_it() {
+        let shared = shared(0);
+        for (pages, held, is_held) in [
+            (MAX_LOG_PAGES, 1, true),
+            (MAX_LOG_PAGES, 0, false),
+            (MAX_LOG_PAGES + 1, 2, true),
+            (MAX_LOG_PAGES - 1, 2, false),
+        ] {
+            shared.note_log(pages, held);
+            assert_eq!(shared.log_held.load(Relaxed), is_held, "{pages}, {held}");
+        }
+    }
+
+    #[test]
+    fn commits_are_counted_in_pages_and_wake_who_checkpoints() {
+        let shared = shared(0);
+        set_checkpointed(&shared, Instant::now().checked_add(CHECKPOINT_PAUSE * 1_000));
+        let event = EventBuilder::new(EventType::new("A").unwrap()).build();
+        let mut pages = 0;
+        for count in [0, 1, 300] {
+            shared.note_commit(std::iter::repeat_n(&event, count));
+            pages += (count * event.footprint()) as u64 / 4096 + 2;
+            assert_eq!(shared.pages_written.load(Relaxed), pages);
+        }
+        for (pages, waking) in
+            [(CHECKPOINT_PAGES - 3, Waking::Idle), (CHECKPOINT_PAGES - 2, Waking::Due)]
+        {
+            shared.pages_written.store(pages, Relaxed);
+            shared.chores.sleep(Duration::ZERO);
+            shared.note_commit([].into_iter());
+            assert_eq!(shared.chores.sleep(Duration::ZERO), waking);
+        }
+    }
+
+    #[test]
+    fn a_commit_wakes_who_writes_segments() {
+        for (events, waking) in [(SEGMENT_EVENTS - 1, Waking::Idle), (SEGMENT_EVENTS, Waking::Due)]
+        {
+            let shared = shared(events);
+            shared.note_commit([].into_iter());
+            assert_eq!(shared.chores.sleep(Duration::ZERO), waking);
+        }
+    }
+
+    #[test]
+    fn maintenance_sleeps_until_there_is_work_or_the_end() {
+        const LONG: Duration = Duration::from_secs(600);
+        let chores = Chores::default();
+        assert_eq!(chores.sleep(Duration::from_millis(1)), Waking::Idle);
+        for _ in 0..2 {
+            chores.wake();
+            chores.wake();
+            assert_eq!(chores.sleep(LONG), Waking::Due);
+            assert_eq!(chores.sleep(Duration::ZERO), Waking::Idle);
+        }
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| chores.sleep(LONG));
+            std::thread::sleep(Duration::from_millis(5));
+            chores.wake();
+            assert_eq!(sleeper.join().unwrap(), Waking::Due);
+            let sleeper = scope.spawn(|| chores.sleep(LONG));
+            std::thread::sleep(Duration::from_millis(5));
+            assert!(!chores.ended());
+            chores.end();
+            assert_eq!(sleeper.join().unwrap(), Waking::Ended);
+        });
+        chores.wake();
+        assert_eq!((chores.sleep(LONG), chores.ended()), (Waking::Ended, true));
+    }
+}

@@ -87,6 +87,7 @@ fn above_durable(
 mod tests {
     use super::*;
     use crate::error::{Error, Status};
+    use crate::sqlite::log::Log;
     use crate::sync::atomic::Ordering::SeqCst;
 
     #[test]
@@ -109,6 +110,28 @@ mod tests {
         assert!(own.begin(4));
         own.commit(5, || Ok(())).unwrap();
         assert!(own.cover(4, 5));
+    }
+
+    #[test]
+    fn a_snapshot_is_shown_whole_where_it_is_durable_or_nothing_ever_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        for name in ["a.db", "a.db-wal"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let log = Log::open(&path, false).unwrap();
+        let on_disk = Durability::new(Some(log), 7);
+        let in_memory = Durability::new(None, 0);
+        let own = OwnEvents::default();
+        own.begin(3);
+        own.commit(9, || Ok(())).unwrap();
+        for (durability, heads) in [(&on_disk, [5, 7]), (&in_memory, [5, 9])] {
+            for head in heads {
+                assert_eq!(visible(head, durability, &own, &Watch::new(0)), Ok(head));
+            }
+            assert_eq!(durability.tampering.count.load(SeqCst), 0);
+        }
+        assert_eq!(visible(9, &on_disk, &own, &Watch::new(0)), Ok(7));
     }
 
     /// Where a read is shown others' events, and what those who wait are told.
