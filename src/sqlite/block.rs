@@ -1,6 +1,8 @@
 //! Blocks: how the index on disk packs (term, position) pairs, sorted, into rows.
 //!
-//! A block is a row of runs and a CRC-32 of them. A run is a term and some of its positions:
+//! Four bytes, little-endian, lead a block: twice its number in the segment, from 0, and one more
+//! in the last. Then come runs, and the CRC-32 of the segment's number (eight bytes, little-endian)
+//! and of all that is before it. A run is a term and some of its positions:
 //!
 //! | bytes | what |
 //! | --- | --- |
@@ -8,11 +10,15 @@
 //! | varint | how many positions the segment holds of this term after this run |
 //! | varint | how many positions are in this run |
 //! | varints | the first position less the segment's low, then the distances from one to the next |
+//!
+//! So a block says of itself which one it is, of which segment, and whether one follows: nothing
+//! else has to be believed by who has found it.
 
 use crate::domain::Term;
 
 /// Rows of this size stand two on a B-tree page of 4,096 bytes.
 const MAX_BYTES: usize = 2_000;
+const HEAD_BYTES: usize = 4;
 const CRC_BYTES: usize = 4;
 /// The most that the head of a run and one position can take.
 const RUN_ROOM: usize = 8 + 10 + 3 + 10;
@@ -24,8 +30,25 @@ pub struct Block {
     pub term: Term,
     /// The first position of that term.
     pub position: i64,
-    /// The bytes.
-    pub bytes: Vec<u8>,
+    /// Which block of its segment it is, from 0.
+    pub number: u32,
+    /// The bytes up to the checksum.
+    bytes: Vec<u8>,
+}
+
+impl Block {
+    /// The whole block, as one of this segment.
+    pub fn sealed(&self, segment: i64) -> Vec<u8> {
+        let crc = checksum(segment, &self.bytes);
+        [&self.bytes[..], &crc.to_le_bytes()].concat()
+    }
+}
+
+fn checksum(segment: i64, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&segment.to_le_bytes());
+    hasher.update(bytes);
+    hasher.finalize()
 }
 
 /// Packs sorted pairs into blocks.
@@ -33,6 +56,8 @@ pub struct Block {
 pub struct Packer {
     low: i64,
     done: Vec<Block>,
+    /// How many blocks there were before this one.
+    number: u32,
     key: Option<(Term, i64)>,
     bytes: Vec<u8>,
     run: Run,
@@ -54,8 +79,9 @@ impl Packer {
         Packer {
             low,
             done: Vec::new(),
+            number: 0,
             key: None,
-            bytes: Vec::with_capacity(MAX_BYTES),
+            bytes: new_block(),
             run: Run { term: Term(0), left: 0, count: 0, last: low, deltas: Vec::new() },
         }
     }
@@ -71,7 +97,7 @@ impl Packer {
     pub fn position(&mut self, position: i64) {
         if self.bytes.len() + self.run.deltas.len() + RUN_ROOM + CRC_BYTES > MAX_BYTES {
             self.end_run();
-            self.end_block();
+            self.end_block(false);
         }
         if self.key.is_none() {
             self.key = Some((self.run.term, position));
@@ -90,7 +116,7 @@ impl Packer {
     /// Gives the rest.
     pub fn finish(mut self) -> Vec<Block> {
         self.end_run();
-        self.end_block();
+        self.end_block(true);
         self.done
     }
 
@@ -105,14 +131,21 @@ impl Packer {
         self.run.last = self.low;
     }
 
-    fn end_block(&mut self) {
+    fn end_block(&mut self, is_last: bool) {
         if let Some((term, position)) = self.key.take() {
-            let crc = crc32fast::hash(&self.bytes);
-            self.bytes.extend_from_slice(&crc.to_le_bytes());
-            let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(MAX_BYTES));
-            self.done.push(Block { term, position, bytes });
+            let mut bytes = std::mem::replace(&mut self.bytes, new_block());
+            let head = self.number << 1 | u32::from(is_last);
+            bytes[..HEAD_BYTES].copy_from_slice(&head.to_le_bytes());
+            self.done.push(Block { term, position, number: self.number, bytes });
+            self.number += 1;
         }
     }
+}
+
+fn new_block() -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(MAX_BYTES);
+    bytes.resize(HEAD_BYTES, 0);
+    bytes
 }
 
 fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
@@ -126,14 +159,6 @@ fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
 /// A block is not what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Damaged;
-
-/// Whether a block's first pair is the one that its key names.
-pub fn begins_with(bytes: &[u8], low: i64, (term, position): (i64, i64)) -> bool {
-    let mut unpacker = Unpacker { rest: bytes, low };
-    let first = unpacker.run().and_then(|head| Ok((head, unpacker.varint()?)));
-    matches!(first, Ok((Some(head), distance))
-        if key(head.term) == term && low.wrapping_add(distance as i64) == position)
-}
 
 /// The term as it is in a column: SQLite's integers are signed, and with the top bit turned over
 /// they sort as the terms do.
@@ -153,20 +178,33 @@ pub struct RunHead {
 }
 
 /// Reads a block.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Unpacker<'a> {
+    /// Which block of the segment it is, from 0.
+    pub number: u32,
+    /// Whether it is the last.
+    pub is_last: bool,
     rest: &'a [u8],
     low: i64,
 }
 
 impl<'a> Unpacker<'a> {
     /// A block of a segment of the positions above `low`.
-    pub fn new(bytes: &'a [u8], low: i64) -> Result<Self, Damaged> {
-        let (rest, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or(Damaged)?;
-        if crc32fast::hash(rest) != u32::from_le_bytes(*crc) {
+    pub fn new(bytes: &'a [u8], segment: i64, low: i64) -> Result<Self, Damaged> {
+        let (bytes, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or(Damaged)?;
+        let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(Damaged)?;
+        if checksum(segment, bytes) != u32::from_le_bytes(*crc) {
             return Err(Damaged);
         }
-        Ok(Unpacker { rest, low })
+        let head = u32::from_le_bytes(*head);
+        Ok(Unpacker { number: head >> 1, is_last: head & 1 == 1, rest, low })
+    }
+
+    /// The key of the block: its first pair, as it is in the columns.
+    pub fn key(mut self) -> Result<(i64, i64), Damaged> {
+        let head = self.run()?.ok_or(Damaged)?;
+        let distance = self.varint()?;
+        Ok((key(head.term), self.low.wrapping_add(distance as i64)))
     }
 
     /// The next run; its positions are to be taken by [`Unpacker::positions`] before the next.
@@ -248,10 +286,17 @@ mod tests {
             let mut left: BTreeMap<u64, u64> =
                 lists.iter().map(|(term, set)| (*term, set.len() as u64)).collect();
             let mut seen = Vec::new();
+            let (mut count, mut was_last) = (0, false);
             for block in pack(&lists, low) {
-                prop_assert!(block.bytes.len() <= MAX_BYTES);
-                let mut unpacker = Unpacker::new(&block.bytes, low).unwrap();
-                let mut skipper = Unpacker::new(&block.bytes, low).unwrap();
+                let bytes = block.sealed(9);
+                prop_assert!(bytes.len() <= MAX_BYTES);
+                prop_assert!(Unpacker::new(&bytes, 8, low).is_err());
+                let mut unpacker = Unpacker::new(&bytes, 9, low).unwrap();
+                prop_assert_eq!(unpacker.number, count);
+                prop_assert!(!was_last);
+                (count, was_last) = (count + 1, unpacker.is_last);
+                prop_assert_eq!(unpacker.key().unwrap(), (key(block.term), block.position));
+                let mut skipper = unpacker;
                 let first = seen.len();
                 while let Some(head) = unpacker.run().unwrap() {
                     let own = left.get_mut(&head.term.0).unwrap();
@@ -264,6 +309,7 @@ mod tests {
                 prop_assert!(skipper.run().unwrap().is_none());
                 prop_assert_eq!(seen[first], (block.term.0, block.position));
             }
+            prop_assert!(was_last || lists.is_empty());
             let wanted: Vec<_> = lists
                 .iter()
                 .flat_map(|(term, set)| set.iter().map(|position| (*term, *position)))
@@ -274,10 +320,10 @@ mod tests {
         #[test]
         fn a_changed_block_is_seen(byte in any::<prop::sample::Index>(), flip in 1..=255_u8) {
             let lists = BTreeMap::from([(7, BTreeSet::from([11, 12, 900])), (9, BTreeSet::from([5]))]);
-            let mut bytes = pack(&lists, 3).remove(0).bytes;
+            let mut bytes = pack(&lists, 3).remove(0).sealed(1);
             let at = byte.index(bytes.len());
             bytes[at] ^= flip;
-            prop_assert!(Unpacker::new(&bytes, 3).is_err());
+            prop_assert!(Unpacker::new(&bytes, 1, 3).is_err());
         }
     }
 }

@@ -1,31 +1,33 @@
 //! That no block is missing where blocks of a segment are walked over in order.
 //!
-//! A lost block would look like a term that the segment does not have. Its own checksum cannot
-//! tell, but the table and the index of its key are two B-trees, with the same rows in the same
-//! order: what one of them has lost, the other shows between the neighbours. The rows of a segment
-//! are numbered one by one. (A file written before they were has gaps where something was written
-//! between two slices of a merge. There both sides are looked at.)
+//! A lost block would look like a term that the segment does not have. So each block tells which
+//! one of its segment it is, and whether it is the last.
 
-use super::block::begins_with;
+use super::block::Unpacker;
 use super::database::{Database, Row, Value, Walk};
-use super::segments::{Segment, blob, damaged, integer};
+use super::segments::{Segment, blob, damaged, integer, of_block};
 use crate::error::Result;
 
 /// The key of a block: a term, as it is stored, and a position.
 pub type Key = (i64, i64);
 
-/// Below every block of a segment,
+/// Below every block of a segment.
 pub const FIRST: Key = (i64::MIN, i64::MIN);
-/// and above.
-const LAST: Key = (i64::MAX, i64::MAX);
 
-/// A walk over blocks. Its rows have the columns `rowid, term, position, block`.
+/// A walk over blocks. Its rows have the columns `term, position, block`.
 #[derive(Debug)]
 pub struct Chain {
     segment: i64,
     low: i64,
-    /// The row and the key of the block that came last.
-    last: Option<(i64, Key)>,
+    last: Option<Link>,
+}
+
+/// The block that came last.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    key: Key,
+    number: u32,
+    is_last: bool,
 }
 
 impl Chain {
@@ -36,79 +38,72 @@ impl Chain {
 
     /// The key of the block that came last.
     pub fn last(&self) -> Option<Key> {
-        self.last.map(|(_, key)| key)
+        self.last.map(|link| link.key)
+    }
+
+    /// The walk is at this block, whose key was looked for.
+    pub fn stand(&mut self, key: Key, block: &Unpacker<'_>) -> Result<()> {
+        self.last = Some(Link { key, number: block.number, is_last: block.is_last });
+        if block.key().map_err(of_block)? == key { Ok(()) } else { Err(damaged()) }
     }
 
     /// The walk begins with this row, which is not the first of the segment.
-    pub fn enter<'a>(&mut self, row: &Row<'a>) -> Result<&'a [u8]> {
-        let (rowid, key) = (integer(row, 0)?, (integer(row, 1)?, integer(row, 2)?));
-        let block = blob(row, 3)?;
-        self.last = Some((rowid, key));
-        if begins_with(block, self.low, key) { Ok(block) } else { Err(damaged()) }
+    pub fn enter<'a>(&mut self, row: &Row<'a>) -> Result<Unpacker<'a>> {
+        let block = Unpacker::new(blob(row, 2)?, self.segment, self.low).map_err(of_block)?;
+        self.stand((integer(row, 0)?, integer(row, 1)?), &block)?;
+        Ok(block)
     }
 
     /// The next row upwards; the first one is the first of the segment.
-    pub fn rise<'a>(&mut self, connection: &dyn Database, row: &Row<'a>) -> Result<&'a [u8]> {
+    pub fn rise<'a>(&mut self, row: &Row<'a>) -> Result<Unpacker<'a>> {
         let before = self.last;
         let block = self.enter(row)?;
-        let Some((rowid, key)) = self.last else { return Ok(block) };
-        match before {
-            Some((last, below)) if last + 1 == rowid && below < key => {}
-            Some((last, below)) => {
-                self.expect_none(connection, last.wrapping_add(1), below, key)?;
-                self.expect_none(connection, rowid.wrapping_sub(1), below, key)?;
+        let follows = match (before, self.last) {
+            (None, Some(own)) => own.number == 0,
+            (Some(below), Some(own)) => {
+                !below.is_last && own.number == below.number.wrapping_add(1) && own.key > below.key
             }
-            None => self.expect_none(connection, rowid.wrapping_sub(1), FIRST, key)?,
-        }
-        Ok(block)
+            (_, None) => false,
+        };
+        if follows { Ok(block) } else { Err(damaged()) }
     }
 
     /// The next row downwards; the first one is entered.
-    pub fn fall<'a>(&mut self, connection: &dyn Database, row: &Row<'a>) -> Result<&'a [u8]> {
+    pub fn fall<'a>(&mut self, row: &Row<'a>) -> Result<Unpacker<'a>> {
         let before = self.last;
         let block = self.enter(row)?;
-        if let (Some((last, above)), Some((rowid, key))) = (before, self.last)
-            && (rowid + 1 != last || key >= above)
-        {
-            self.expect_none(connection, rowid.wrapping_add(1), key, above)?;
-            self.expect_none(connection, last.wrapping_sub(1), key, above)?;
-        }
-        Ok(block)
+        let follows = match (before, self.last) {
+            (Some(above), Some(own)) => {
+                own.number.wrapping_add(1) == above.number && own.key < above.key
+            }
+            _ => true,
+        };
+        if follows { Ok(block) } else { Err(damaged()) }
     }
 
-    /// Nothing was above the last block, or above it but below `bound`.
-    pub fn expect_end(&self, connection: &dyn Database, bound: Option<Key>) -> Result<()> {
-        // A segment has one block at least.
-        let (last, key) = self.last.ok_or_else(damaged)?;
-        self.expect_none(connection, last.wrapping_add(1), key, bound.unwrap_or(LAST))
+    /// The block that came last is the last of the segment.
+    pub fn expect_end(&self) -> Result<()> {
+        if self.last.is_some_and(|link| link.is_last) { Ok(()) } else { Err(damaged()) }
     }
 
-    /// Nothing is below the last block.
-    pub fn expect_start(&self, connection: &dyn Database) -> Result<()> {
-        let Some((last, key)) = self.last else { return Ok(()) };
-        self.expect_none(connection, last.wrapping_sub(1), FIRST, key)
+    /// The block that came last is the first of the segment.
+    pub fn expect_start(&self) -> Result<()> {
+        if self.last.is_none_or(|link| link.number == 0) { Ok(()) } else { Err(damaged()) }
     }
 
-    /// The row is none of a block of the segment between these keys.
-    fn expect_none(
-        &self,
-        connection: &dyn Database,
-        rowid: i64,
-        below: Key,
-        above: Key,
-    ) -> Result<()> {
-        if below >= above {
-            return Err(damaged());
-        }
-        // By its number, not by the index of the key.
-        let sql = "SELECT 1 FROM dcb_postings WHERE rowid = ?1 AND +segment = ?2 \
-                   AND (+term, +position) > (?3, ?4) AND (+term, +position) < (?5, ?6)";
-        let values = [rowid, self.segment, below.0, below.1, above.0, above.1].map(Value::Integer);
-        let mut found = false;
-        connection.query(sql, &values, &mut |_| {
-            found = true;
-            Ok(Walk::Stop)
-        })?;
-        if found { Err(damaged()) } else { Ok(()) }
+    /// The block behind the one that came last, if there is one, begins above `bound`.
+    pub fn expect_next_above(&self, connection: &dyn Database, bound: Key) -> Result<()> {
+        let Some(link) = self.last.filter(|link| !link.is_last) else { return Ok(()) };
+        let mut next = Chain { ..*self };
+        let values = [self.segment, link.key.0, link.key.1].map(Value::Integer);
+        connection.query(
+            "SELECT term, position, block FROM dcb_postings \
+             WHERE segment = ?1 AND (term, position) > (?2, ?3) \
+             ORDER BY term, position LIMIT 1",
+            &values,
+            &mut |row| next.rise(row).map(|_| Walk::Stop),
+        )?;
+        let is_above = next.last().is_some_and(|key| key > link.key && key > bound);
+        if is_above { Ok(()) } else { Err(damaged()) }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::block::{Block, Packer, Unpacker};
+use super::block::{Block, Packer};
 use super::chain::{self, Chain};
 use super::database::{Database, Value, Walk};
 use super::filter::Filter;
@@ -49,7 +49,7 @@ impl Source {
     }
 
     fn fill(&mut self, connection: &dyn Database) -> Result<()> {
-        let sql = "SELECT rowid, term, position, block FROM dcb_postings \
+        let sql = "SELECT term, position, block FROM dcb_postings \
                    WHERE segment = ?1 AND (term, position) > (?2, ?3) \
                    ORDER BY term, position LIMIT ?4";
         let last = self.chain.last().unwrap_or(chain::FIRST);
@@ -57,8 +57,7 @@ impl Source {
         self.ended = true;
         connection.query(sql, &from, &mut |row| {
             self.ended = false;
-            let block = self.chain.rise(connection, row)?;
-            let mut unpacker = Unpacker::new(block, self.segment.low).map_err(of_block)?;
+            let mut unpacker = self.chain.rise(row)?;
             while let Some(head) = unpacker.run().map_err(of_block)? {
                 let before = self.positions.len();
                 unpacker
@@ -69,7 +68,7 @@ impl Source {
             }
             Ok(Walk::On)
         })?;
-        if self.ended { self.chain.expect_end(connection, None) } else { Ok(()) }
+        if self.ended { self.chain.expect_end() } else { Ok(()) }
     }
 }
 

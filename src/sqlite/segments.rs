@@ -26,7 +26,7 @@ pub const MAX_FILTER_BYTES: u64 = 8 * 1024 * 1024;
 /// All filters of a store together take at most this much memory.
 const FILTERS_BYTES: u64 = 24 * 1024 * 1024;
 
-/// The rows of a segment are numbered from its own number times two to this on.
+/// The rows of a segment are numbered from its own number times two to the power of this on.
 const NUMBER_BITS: u32 = 32;
 
 /// A live segment.
@@ -249,12 +249,12 @@ impl Segment {
         connection: &dyn Database,
         term: Term,
         position: i64,
-        mut visit: impl FnMut(&[u8]) -> Result<Taken>,
+        mut visit: impl FnMut(Unpacker<'_>) -> Result<Taken>,
     ) -> Result<()> {
         let at = |(term, position)| [self.id, term, position].map(Value::Integer);
         let (mut chain, mut ended) = (Chain::new(self), false);
         connection.query(
-            "SELECT rowid, term, position, block FROM dcb_postings \
+            "SELECT term, position, block FROM dcb_postings \
              WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
              ORDER BY term DESC, position DESC LIMIT 1",
             &at((key(term), position)),
@@ -267,16 +267,16 @@ impl Segment {
             return Ok(());
         }
         connection.query(
-            "SELECT rowid, term, position, block FROM dcb_postings \
+            "SELECT term, position, block FROM dcb_postings \
              WHERE segment = ?1 AND (term, position) > (?2, ?3) \
              ORDER BY term, position",
             &at(chain.last().unwrap_or(chain::FIRST)),
             &mut |row| {
-                ended = matches!(visit(chain.rise(connection, row)?)?, Taken::End);
+                ended = matches!(visit(chain.rise(row)?)?, Taken::End);
                 Ok(if ended { Walk::Stop } else { Walk::On })
             },
         )?;
-        if ended { Ok(()) } else { chain.expect_end(connection, None) }
+        if ended { Ok(()) } else { chain.expect_end() }
     }
 
     fn count_above(&self, connection: &dyn Database, term: Term, low: i64) -> Result<u64> {
@@ -284,8 +284,7 @@ impl Segment {
             return Ok(0);
         }
         let mut count = 0;
-        self.blocks_from(connection, term, low.saturating_add(1), |block| {
-            let mut unpacker = Unpacker::new(block, self.low).map_err(of_block)?;
+        self.blocks_from(connection, term, low.saturating_add(1), |mut unpacker| {
             while let Some(head) = unpacker.run().map_err(of_block)? {
                 if head.term > term {
                     return Ok(Taken::End);
@@ -320,8 +319,7 @@ impl Segment {
         if backwards {
             return self.collect_backwards(connection, term, span, wanted, out);
         }
-        self.blocks_from(connection, term, span.low.saturating_add(1), |block| {
-            let mut unpacker = Unpacker::new(block, self.low).map_err(of_block)?;
+        self.blocks_from(connection, term, span.low.saturating_add(1), |mut unpacker| {
             while let Some(head) = unpacker.run().map_err(of_block)? {
                 if head.term > term {
                     return Ok(Taken::End);
@@ -357,14 +355,13 @@ impl Segment {
         out: &mut Vec<i64>,
     ) -> Result<()> {
         let (mut run, mut chain, mut ended) = (Vec::new(), Chain::new(self), false);
-        let sql = "SELECT rowid, term, position, block FROM dcb_postings \
+        let sql = "SELECT term, position, block FROM dcb_postings \
                    WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
                    ORDER BY term DESC, position DESC";
         let from = (key(term), span.high);
         connection.query(sql, &[self.id, from.0, from.1].map(Value::Integer), &mut |row| {
             let is_first = chain.last().is_none();
-            let block = chain.fall(connection, row)?;
-            let mut unpacker = Unpacker::new(block, self.low).map_err(of_block)?;
+            let mut unpacker = chain.fall(row)?;
             run.clear();
             // Whether what was looked for would be in this block and in none above it.
             let mut covers = false;
@@ -379,8 +376,7 @@ impl Segment {
             }
             covers |= run.last().is_some_and(|last| *last >= span.high);
             if is_first && !covers {
-                // Up to and with the pair that was looked for.
-                chain.expect_end(connection, Some((from.0, from.1.saturating_add(1))))?;
+                chain.expect_next_above(connection, from)?;
             }
             for position in run.iter().rev().copied().filter(|own| *own <= span.high) {
                 if position <= span.low || out.len() >= wanted {
@@ -397,14 +393,14 @@ impl Segment {
             return Ok(());
         }
         if chain.last().is_some() {
-            return chain.expect_start(connection);
+            return chain.expect_start();
         }
         // The term is below all that the segment has: then what is above is its first.
-        let sql = "SELECT rowid, term, position, block FROM dcb_postings \
+        let sql = "SELECT term, position, block FROM dcb_postings \
                    WHERE segment = ?1 AND (term, position) > (?2, ?3) \
                    ORDER BY term, position LIMIT 1";
         connection.query(sql, &[self.id, from.0, from.1].map(Value::Integer), &mut |row| {
-            chain.rise(connection, row).map(|_| Walk::Stop)
+            chain.rise(row).map(|_| Walk::Stop)
         })?;
         if chain.last().is_some() { Ok(()) } else { Err(damaged()) }
     }
@@ -490,19 +486,14 @@ pub fn insert_segment(
     Ok(id)
 }
 
-/// Writes blocks of a segment, behind those that it has.
+/// Writes blocks of a segment.
 pub fn insert_blocks(connection: &dyn Database, segment: i64, blocks: &[Block]) -> Result<()> {
-    // The rows of a segment are numbered one by one, whatever is written between two slices of a
-    // merge: by that `Chain` tells that one is lost.
-    let numbers = [segment, segment.wrapping_add(1)].map(|segment| segment << NUMBER_BITS);
-    let sql = "SELECT rowid FROM dcb_postings WHERE rowid >= ?1 AND rowid < ?2 \
-               ORDER BY rowid DESC LIMIT 1";
-    let last = connection.query_row(sql, &numbers.map(Value::Integer), |row| integer(row, 0))?;
-    let first = last.map_or(numbers[0], |last| last.wrapping_add(1));
+    let sealed: Vec<Vec<u8>> = blocks.iter().map(|block| block.sealed(segment)).collect();
     let mut values = Vec::with_capacity(5 * blocks.len());
-    for (number, block) in (first..).zip(blocks) {
-        values.extend([number, segment, key(block.term), block.position].map(Value::Integer));
-        values.push(Value::Blob(&block.bytes));
+    for (block, bytes) in blocks.iter().zip(&sealed) {
+        let row = row_of(segment, block.number);
+        values.extend([row, segment, key(block.term), block.position].map(Value::Integer));
+        values.push(Value::Blob(bytes));
     }
     connection.run_each(
         "INSERT INTO dcb_postings (rowid, segment, term, position, block) \
@@ -510,6 +501,11 @@ pub fn insert_blocks(connection: &dyn Database, segment: i64, blocks: &[Block]) 
         5,
         &values,
     )
+}
+
+/// The number of the row of a block. (In a copy that SQL has made it may be another one.)
+pub fn row_of(segment: i64, block: u32) -> i64 {
+    segment << NUMBER_BITS | i64::from(block)
 }
 
 /// A part of a filter is a row of at most this many bytes and their CRC-32.
