@@ -11,6 +11,7 @@ mod connection;
 mod database;
 mod diagnose;
 mod durability;
+mod fences;
 mod file;
 mod filter;
 pub mod host;

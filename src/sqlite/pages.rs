@@ -1,12 +1,12 @@
-//! Events read straight from the pages of the database file.
+//! Events, and blocks of the index, read straight from the pages of the database file.
 //!
 //! To find one row costs SQLite's virtual machine and page cache several times as much as it costs
 //! to read the page that the row is on. An event never changes, and its checksum covers its
 //! position: bytes of the file that pass as the event at a position are that event, wherever they
-//! were found and whatever is written at the same moment. So the tree of `dcb_events` is walked
-//! here without any lock, and what is not found, or does not pass, is left to SQLite: rows that
-//! only the log holds yet, those that do not fit on a page, pages that are being written or that
-//! another program has moved.
+//! were found and whatever is written at the same moment. So it is with a block and its number in
+//! a segment. So the trees of `dcb_events` and `dcb_postings` are walked here without any lock, and
+//! what is not found, or does not pass, is left to SQLite: rows that only the log holds yet, those
+//! that do not fit on a page, pages that are being written or that another program has moved.
 //!
 //! The format of pages and records: <https://sqlite.org/fileformat2.html>.
 
@@ -29,16 +29,19 @@ const DOUBTS: u32 = 16;
 /// No tree of SQLite's is deeper.
 const MAX_DEPTH: usize = 20;
 
-/// What the connections of a store know of the tree of `dcb_events`. All of it may be out of
-/// date: what is found by it is checked.
-#[derive(Debug, Default)]
+/// What the connections of a store know of the tree of a table. All of it may be out of date: what
+/// is found by it is checked.
+#[derive(Debug)]
 pub struct Tree {
+    table: &'static str,
     /// The page of the root; 0: not looked up.
     root: AtomicU32,
     /// Bytes of a page, and those of them that SQLite uses.
     page: AtomicU32,
     usable: AtomicU32,
     inner: RwLock<Inner>,
+    /// How often what was found was not what was looked for.
+    doubts: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +110,40 @@ fn child_of(branch: &[Child], position: i64) -> Option<u32> {
 }
 
 impl Tree {
+    /// The tree of `dcb_events`, by position.
+    pub fn of_events() -> Self {
+        Self::of("dcb_events")
+    }
+
+    /// The tree of `dcb_postings`, by the number of the row.
+    pub fn of_postings() -> Self {
+        Self::of("dcb_postings")
+    }
+
+    fn of(table: &'static str) -> Self {
+        Tree {
+            table,
+            root: AtomicU32::default(),
+            page: AtomicU32::default(),
+            usable: AtomicU32::default(),
+            inner: RwLock::default(),
+            doubts: AtomicU32::default(),
+        }
+    }
+
+    /// Whether it can be walked on this connection.
+    pub fn is_in_reach(&self, connection: &dyn Database) -> bool {
+        self.locate(connection).is_some()
+    }
+
+    /// What is found is not the row. Somebody may have had the file rewritten, and the root is
+    /// elsewhere by now.
+    pub fn doubt(&self) {
+        if self.doubts.fetch_add(1, Relaxed) % DOUBTS == DOUBTS - 1 {
+            self.root.store(0, Release);
+        }
+    }
+
     /// Where the tree is; found out by the first who asks.
     fn locate(&self, connection: &dyn Database) -> Option<Place> {
         let root = self.root.load(Acquire);
@@ -123,8 +160,9 @@ impl Tree {
             size => u32::from(size),
         };
         let usable = page.checked_sub(u32::from(head[20]))?;
-        let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'dcb_events'";
-        let root = connection.query_row(sql, &[], |row| Ok(row.integer(0))).ok()??;
+        let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+        let root = connection.query_row(sql, &[self.table.into()], |row| Ok(row.integer(0)));
+        let root = root.ok()??;
         let root = u32::try_from(root?).ok()?;
         if !(512..=65_536).contains(&page) || usable < 480 {
             return None;
@@ -183,8 +221,6 @@ pub struct Pages {
     end: i64,
     /// which is believed for so many look-ups.
     believed: u32,
-    /// How often what was found was not what was looked for.
-    doubts: u32,
 }
 
 impl Pages {
@@ -235,12 +271,10 @@ impl Pages {
         None
     }
 
-    /// What was found is not the row. Somebody may have had the file rewritten, and the root is
-    /// elsewhere by now.
-    pub fn doubt(&mut self) {
-        self.doubts += 1;
-        if let (Some(tree), true) = (&self.tree, self.doubts.is_multiple_of(DOUBTS)) {
-            tree.root.store(0, Release);
+    /// What was found is not the row.
+    pub fn doubt(&self) {
+        if let Some(tree) = &self.tree {
+            tree.doubt();
         }
     }
 
@@ -331,11 +365,10 @@ impl<'a> Leaf<'a> {
         Some(Leaf { first: varint(cell)?.0, ..leaf })
     }
 
-    /// Whether it has the row of `position`, unless rows of it are missing.
+    /// Whether it is where the row of `position` would be.
     fn has(&self, position: i64) -> bool {
-        position
-            .checked_sub(self.first)
-            .is_some_and(|index| (0..i64::from(self.len)).contains(&index))
+        let last = self.len.checked_sub(1).and_then(|last| self.key(last));
+        self.first <= position && last.is_some_and(|last| position <= last)
     }
 
     fn cell(&self, index: u16) -> Option<&'a [u8]> {
@@ -343,20 +376,31 @@ impl<'a> Leaf<'a> {
         self.page.get(usize::from(at)..)
     }
 
-    /// The row of `position`, if it is here as a whole. Nothing of it is checked but its shape.
-    pub fn row(&self, position: i64) -> Option<RawRow<'a>> {
-        let index = u16::try_from(position.checked_sub(self.first)?).ok()?;
-        if index >= self.len {
-            return None;
-        }
+    fn key(&self, index: u16) -> Option<i64> {
+        let (_, cell) = varint(self.cell(index)?)?;
+        Some(varint(cell)?.0)
+    }
+
+    /// The record of `position`, if it is here as a whole. Nothing of it is checked but its length.
+    pub fn record(&self, position: i64) -> Option<&'a [u8]> {
+        // Events have no gaps; of blocks there are few on a page.
+        let near =
+            u16::try_from(position.checked_sub(self.first)?).ok().filter(|at| *at < self.len);
+        let is_it = |index: &u16| self.key(*index) == Some(position);
+        let index = near.filter(is_it).or_else(|| (0..self.len).find(is_it))?;
         let (size, cell) = varint(self.cell(index)?)?;
-        let (own, cell) = varint(cell)?;
+        let (_, cell) = varint(cell)?;
         let size = usize::try_from(size).ok()?;
         // A longer row goes on on other pages.
-        if own != position || size > self.usable - 35 {
+        if size > self.usable - 35 {
             return None;
         }
-        RawRow::parse(position, cell.get(..size)?)
+        cell.get(..size)
+    }
+
+    /// The row of `position`, if it is here as a whole. Nothing of it is checked but its shape.
+    pub fn row(&self, position: i64) -> Option<RawRow<'a>> {
+        RawRow::parse(position, self.record(position)?)
     }
 }
 
@@ -396,22 +440,51 @@ impl<'a> RawRow<'a> {
         }
         let text;
         (text, body) = body.split_at_checked(lengths.iter().flatten().sum())?;
-        let mut next_number = || {
-            let bytes = match next_type()? {
-                serial @ 1..=4 => serial as usize,
-                5 => 6,
-                6 => 8,
-                serial @ 8..=9 => return Some(serial - 8),
-                _ => return None,
-            };
-            let number;
-            (number, body) = body.split_at_checked(bytes)?;
-            let first = i64::from(*number.first()? as i8);
-            Some(number[1..].iter().fold(first, |number, byte| number << 8 | i64::from(*byte)))
-        };
-        let (timestamp_us, checksum) = (next_number()?, next_number()?);
+        let timestamp_us = integer(next_type()?, &mut body)?;
+        let checksum = integer(next_type()?, &mut body)?;
         Some(RawRow { position, text, lengths, timestamp_us, checksum })
     }
+}
+
+/// A row of `dcb_postings` as its record has it.
+#[derive(Debug, Clone, Copy)]
+pub struct RawBlock<'a> {
+    /// The block. (What the other columns say, it says itself.)
+    pub bytes: &'a [u8],
+}
+
+impl<'a> RawBlock<'a> {
+    /// Of a record. Nothing of it is checked but its shape.
+    pub fn parse(record: &'a [u8]) -> Option<Self> {
+        let (size, mut types) = varint(record)?;
+        let mut body = record.get(usize::try_from(size).ok()?..)?;
+        // The segment, and what the block begins with.
+        for _ in 0..3 {
+            let serial;
+            (serial, types) = varint(types)?;
+            integer(serial, &mut body)?;
+        }
+        let length = match varint(types)?.0 {
+            blob if blob >= 12 && blob % 2 == 0 => usize::try_from((blob - 12) / 2).ok()?,
+            _ => return None,
+        };
+        Some(RawBlock { bytes: body.get(..length)? })
+    }
+}
+
+/// An integer of a record, taken off its body.
+fn integer(serial: i64, body: &mut &[u8]) -> Option<i64> {
+    let bytes = match serial {
+        1..=4 => serial as usize,
+        5 => 6,
+        6 => 8,
+        8..=9 => return Some(serial - 8),
+        _ => return None,
+    };
+    let number;
+    (number, *body) = body.split_at_checked(bytes)?;
+    let first = i64::from(*number.first()? as i8);
+    Some(number[1..].iter().fold(first, |number, byte| number << 8 | i64::from(*byte)))
 }
 
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {

@@ -9,7 +9,9 @@ use super::block::{Block, Damaged, Unpacker, key};
 use super::chain::{self, Chain};
 use super::connection::from_sqlite;
 use super::database::{Database, Row, Value, Walk};
+use super::fences::Fences;
 use super::filter::Filter;
+use super::pages::Tree;
 use super::rows::{Decoder, to_owned};
 use super::view::Snapshot;
 use crate::domain::{Span, Term};
@@ -43,6 +45,7 @@ pub struct Segment {
     /// Whether its filter fits in the memory set aside for filters.
     filtered: bool,
     filter: OnceLock<Option<Filter>>,
+    fences: Arc<Fences>,
 }
 
 impl Segment {
@@ -119,12 +122,21 @@ fn load_filter(connection: &dyn Database, segment: &Segment) -> Result<Option<Fi
 }
 
 /// The live segments, as one version of the index has them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Segments {
     /// Rises with every change of the list.
     pub version: i64,
     /// Ascending, each beginning where the one before ends.
     pub list: Vec<Arc<Segment>>,
+    /// That of their blocks.
+    tree: Arc<Tree>,
+}
+
+impl Default for Segments {
+    /// None, of no version.
+    fn default() -> Self {
+        Segments { version: 0, list: Vec::new(), tree: Arc::new(Tree::of_postings()) }
+    }
 }
 
 impl Segments {
@@ -151,7 +163,9 @@ impl Segments {
             }
             let same = known.list.iter().find(|own| own.id == id && own.low == low);
             list.push(same.cloned().unwrap_or_else(|| {
-                Arc::new(Segment { id, low, high, terms, filtered: false, filter: OnceLock::new() })
+                let fences = Arc::new(Fences::new(Arc::clone(&known.tree)));
+                let (filtered, filter) = (false, OnceLock::new());
+                Arc::new(Segment { id, low, high, terms, filtered, filter, fences })
             }));
             Ok(Walk::On)
         })?;
@@ -160,7 +174,7 @@ impl Segments {
                 segment.check_last(connection)?;
             }
         }
-        let mut segments = Segments { version, list };
+        let mut segments = Segments { version, list, tree: Arc::clone(&known.tree) };
         segments.share_out_filters();
         Ok(segments)
     }
@@ -180,6 +194,7 @@ impl Segments {
                 self.list[index] = Arc::new(Segment {
                     filtered,
                     filter: OnceLock::new(),
+                    fences: Arc::clone(&segment.fences),
                     id: segment.id,
                     low: segment.low,
                     high: segment.high,
@@ -187,6 +202,13 @@ impl Segments {
                 });
             }
         }
+    }
+
+    /// Of how many blocks it is known what they begin with, and of how many it could be.
+    #[cfg(test)]
+    pub fn known_blocks(&self) -> (usize, usize) {
+        let known = self.list.iter().map(|segment| segment.fences.known());
+        known.fold((0, 0), |sum, own| (sum.0 + own.0, sum.1 + own.1))
     }
 
     /// How many postings of `term` the segments hold above `span.low`, at the least those in
@@ -253,16 +275,30 @@ impl Segment {
     ) -> Result<()> {
         let at = |(term, position)| [self.id, term, position].map(Value::Integer);
         let (mut chain, mut ended) = (Chain::new(self), false);
-        connection.query(
-            "SELECT term, position, block FROM dcb_postings \
-             WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
-             ORDER BY term DESC, position DESC LIMIT 1",
-            &at((key(term), position)),
-            &mut |row| {
-                ended = matches!(visit(chain.enter(row)?)?, Taken::End);
-                Ok(Walk::Stop)
-            },
-        )?;
+        let wanted = (key(term), position);
+        if let Some(mut blocks) = self.fences.blocks(connection, self.id, self.low)?
+            && let Some(first) = blocks.find(wanted)
+        {
+            for number in first.. {
+                let Some((key, block)) = blocks.get(number) else { break };
+                chain.stand(key, &block)?;
+                if matches!(visit(block)?, Taken::End) || block.is_last {
+                    return Ok(());
+                }
+            }
+        }
+        if chain.last().is_none() {
+            connection.query(
+                "SELECT term, position, block FROM dcb_postings \
+                 WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
+                 ORDER BY term DESC, position DESC LIMIT 1",
+                &at(wanted),
+                &mut |row| {
+                    ended = matches!(visit(chain.enter(row)?)?, Taken::End);
+                    Ok(Walk::Stop)
+                },
+            )?;
+        }
         if ended {
             return Ok(());
         }

@@ -104,7 +104,7 @@ fn open_read_only(
     // With a log, nothing is known to be durable until it was synced by us.
     let durable = if is_logged { 0 } else { snapshot.head };
     let shared = Shared::new(Durability::new(log, durable), list.mark(), 0, busy_timeout);
-    let readers = Readers::new(real_path(&connection, &path), role, Arc::default())?;
+    let readers = Readers::new(real_path(&connection, &path), role, Arc::new(Tree::of_events()))?;
     // Without any connection here, the last writer to leave would delete the log.
     readers.keep(connection);
     Ok(SqliteStore {
@@ -171,7 +171,7 @@ fn open_file(
     let mut shared = Shared::new(durability, tail, snapshot.head, busy_timeout);
     shared.segments = segments;
     let shared = Arc::new(shared);
-    let tree = Arc::<Tree>::default();
+    let tree = Arc::new(Tree::of_events());
     let mut decoder = Decoder::new(Arc::clone(&tree));
     if !is_far_behind {
         shared.tail.catch_up(&connection, &mut decoder, snapshot, mark)?;

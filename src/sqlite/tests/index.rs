@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::*;
-use crate::domain::{SequencedEvent, Span};
+use crate::domain::{SequencedEvent, Span, Term};
 use crate::index::Progress;
 use crate::sqlite::connection::{Role, connect};
 use crate::sqlite::database::Walk;
@@ -96,6 +96,12 @@ fn merge(connection: &Connection, first: usize) {
     raise_version(connection).unwrap();
 }
 
+fn checkpoint(connection: &Connection) {
+    let pragma = "PRAGMA wal_checkpoint(PASSIVE)";
+    let busy: i64 = connection.query_row(pragma, [], |row| row.get(0)).unwrap();
+    assert_eq!(busy, 0);
+}
+
 /// What a search gives, in steps of at most `step`.
 fn search(disk: &Disk<'_>, query: &Query, span: Span, backwards: bool, step: usize) -> Vec<i64> {
     let (mut found, mut rest) = (Vec::new(), span);
@@ -127,8 +133,19 @@ proptest! {
         merged_from in prop::option::of(any::<prop::sample::Index>()),
         queries in prop::collection::vec(
             (any_query(), 0..400_i64, 0..400_i64, any::<bool>(), 1..200_usize), 1..12),
+        checkpointed in prop::option::of(any::<prop::sample::Index>()),
     ) {
-        let mut connection = connect(&Place::Memory, Role::Create).unwrap();
+        let folder = TempDir::new().unwrap();
+        let (mut place, mut checkpointed_at) = (Place::Memory, None);
+        if let Some(at) = checkpointed {
+            // Whatever is written before is in the pages of the file, the rest in the log.
+            place = Place::File(folder.path().join("events.db"));
+            checkpointed_at = Some(at.index(cuts.len() + 3));
+        }
+        let mut connection = connect(&place, Role::Create).unwrap();
+        if checkpointed_at.is_some() {
+            connection.pragma_update(None, "journal_mode", "wal").unwrap();
+        }
         schema::create(&mut connection, false).unwrap();
         let head = events.len() as i64;
         for (event, position) in events.into_iter().zip(1..) {
@@ -138,9 +155,17 @@ proptest! {
         borders.extend([0, head]);
         borders.sort_unstable();
         borders.dedup();
-        borders.windows(2).for_each(|pair| write(&connection, pair[0], pair[1]));
+        for (index, pair) in borders.windows(2).enumerate() {
+            write(&connection, pair[0], pair[1]);
+            if checkpointed_at == Some(index) {
+                checkpoint(&connection);
+            }
+        }
         if let Some(from) = merged_from {
             merge(&connection, from.index(borders.len() - 1));
+        }
+        if checkpointed_at.is_some_and(|at| at >= borders.len() - 1) {
+            checkpoint(&connection);
         }
         let segments = newest(&connection);
         prop_assert_eq!(segments.mark(), head);
@@ -163,6 +188,62 @@ proptest! {
             }
         }
     }
+}
+
+/// The blocks that a checkpoint has brought into the file are found without SQLite, each of them.
+#[test]
+fn blocks_are_read_from_the_pages_of_the_file() {
+    let folder = TempDir::new().unwrap();
+    let place = Place::File(folder.path().join("events.db"));
+    let mut connection = connect(&place, Role::Create).unwrap();
+    connection.pragma_update(None, "journal_mode", "wal").unwrap();
+    schema::create(&mut connection, false).unwrap();
+    let name = |n: i64| format!("own:{n}");
+    for position in 1..=2_000 {
+        // A list of many blocks between those of one posting each.
+        insert_at(&connection, position, event("A", &[name(position)]));
+    }
+    write(&connection, 0, 1_000);
+    write(&connection, 1_000, 2_000);
+    let segments = newest(&connection);
+    let find_all = || {
+        for position in 1..=2_000 {
+            let term = Term::of_tag(&name(position));
+            for backwards in [false, true] {
+                let mut found = Vec::new();
+                let span = Span { low: 0, high: 2_000 };
+                let max = usize::MAX;
+                segments.collect(&connection, term, span, backwards, max, &mut found).unwrap();
+                assert_eq!(found, [position]);
+            }
+        }
+        let (mut found, span) = (Vec::new(), Span { low: 3, high: 1_999 });
+        segments
+            .collect(&connection, Term::of_type("A"), span, false, usize::MAX, &mut found)
+            .unwrap();
+        assert!(found.iter().copied().eq(4..=1_999));
+    };
+    find_all();
+    assert_eq!(segments.known_blocks().0, 0, "the file has nothing yet");
+    checkpoint(&connection);
+    (0..2).for_each(|_| find_all());
+    let count = "SELECT count(*) FROM dcb_postings";
+    let blocks: i64 = connection.query_row(count, [], |row| row.get(0)).unwrap();
+    let blocks = blocks as usize;
+    assert!(blocks > 10, "{blocks}");
+    assert_eq!(segments.known_blocks(), (blocks, blocks));
+    // What the file holds is now of another segment, or nothing.
+    merge(&connection, 0);
+    connection
+        .execute_batch("DELETE FROM dcb_postings WHERE segment < 3; PRAGMA incremental_vacuum")
+        .unwrap();
+    checkpoint(&connection);
+    let merged = newest(&connection);
+    let mut found = Vec::new();
+    let (term, span) = (Term::of_tag(&name(1_500)), Span { low: 0, high: 2_000 });
+    merged.collect(&connection, term, span, false, usize::MAX, &mut found).unwrap();
+    assert_eq!(found, [1_500]);
+    assert!(merged.known_blocks().0 > 0);
 }
 
 /// What every query has to give, from a plain filter over what was appended.

@@ -128,7 +128,7 @@ proptest! {
             (prop::collection::vec(any_event(), 1..120), any::<bool>(), 0..=100_i64), 1..6),
     ) {
         let mut rows = Rows::new(page_size);
-        let mut decoder = Decoder::new(Arc::default());
+        let mut decoder = Decoder::new(Arc::new(Tree::of_events()));
         for (events, checkpoints, from) in steps {
             rows.push(events);
             if checkpoints {
@@ -142,7 +142,7 @@ proptest! {
 #[test]
 fn every_row_that_a_checkpoint_has_brought_in_and_that_fits_is_found() {
     let mut rows = Rows::new(4096);
-    let tree = Arc::default();
+    let tree = Arc::new(Tree::of_events());
     rows.push(plain(20_000));
     assert_eq!(rows.found(&tree), 0, "the file has nothing yet");
     rows.checkpoint();
@@ -158,7 +158,7 @@ fn a_file_that_was_rewritten_is_found_again() {
     let mut rows = Rows::new(4096);
     rows.push(plain(3_000));
     rows.checkpoint();
-    let tree = Arc::default();
+    let tree = Arc::new(Tree::of_events());
     let mut decoder = Decoder::new(Arc::clone(&tree));
     rows.agree(&mut decoder, Span { low: 0, high: 3_000 });
     // Another table takes pages before those of the events, and goes.
@@ -199,7 +199,7 @@ fn what_is_damaged_in_the_file_is_never_shown() {
             }
             std::fs::write(other.path(), bytes).unwrap();
             // Whatever SQLite makes of it: what is shown is what was written.
-            let mut decoder = Decoder::new(Arc::default());
+            let mut decoder = Decoder::new(Arc::new(Tree::of_events()));
             for position in 1..=400 {
                 let wanted = &wanted[position as usize - 1];
                 let shown = decoder.at(&other.connection, position, |view| {
