@@ -246,6 +246,35 @@ fn blocks_are_read_from_the_pages_of_the_file() {
     assert!(merged.known_blocks().0 > 0);
 }
 
+/// Where the numbers of the rows are not those of the blocks, nothing is looked for by them.
+#[test]
+fn a_block_under_the_number_of_another_is_not_taken_for_it() {
+    let folder = TempDir::new().unwrap();
+    let place = Place::File(folder.path().join("events.db"));
+    let mut connection = connect(&place, Role::Create).unwrap();
+    connection.pragma_update(None, "journal_mode", "wal").unwrap();
+    schema::create(&mut connection, false).unwrap();
+    for position in 1..=1_000 {
+        insert_at(&connection, position, event("A", &[format!("own:{position}")]));
+    }
+    write(&connection, 0, 1_000);
+    connection
+        .execute_batch(
+            "UPDATE dcb_postings SET rowid = -rowid;
+             UPDATE dcb_postings SET rowid = (SELECT max(-rowid) + min(-rowid) FROM dcb_postings)
+                 + rowid WHERE rowid < 0",
+        )
+        .unwrap();
+    checkpoint(&connection);
+    let segments = newest(&connection);
+    for position in 1..=1_000 {
+        let term = Term::of_tag(&format!("own:{position}"));
+        let (mut found, span) = (Vec::new(), Span { low: 0, high: 1_000 });
+        segments.collect(&connection, term, span, false, usize::MAX, &mut found).unwrap();
+        assert_eq!(found, [position]);
+    }
+}
+
 /// What every query has to give, from a plain filter over what was appended.
 fn check_all(store: &SqliteStore, appended: &[Event]) {
     for types in [&[][..], &["A"], &["B", "C"]] {
