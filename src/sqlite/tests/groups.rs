@@ -196,11 +196,11 @@ fn a_panic_answers_its_group_and_closes_the_store_to_who_waits_behind_it() {
         thread
     };
     let core = writer.core();
-    // As many as a group takes, so that the next one is in the group behind it.
-    let answers = [start(16_384), start(1)];
+    // Two that are as many as a group takes, so that the next one is in the group behind them.
+    let answers = [start(16_383), start(1), start(1)];
     drop(core);
     let statuses = answers.map(|answer| answer.join().unwrap().unwrap_err().status);
-    assert_eq!(statuses, [Status::Internal, Status::Closed]);
+    assert_eq!(statuses, [Status::Internal, Status::Internal, Status::Closed]);
     assert_eq!(append(store, vec![event("A", &[])], None).unwrap_err().status, Status::Closed);
     fixture.reopen();
     assert_eq!(fixture.store.head(&Call::default()), Ok(16_384));
