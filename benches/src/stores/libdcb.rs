@@ -4,16 +4,19 @@
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
+use std::time::{Duration, Instant};
 
 use dcb::capi::buf::{dcb_buf, dcb_buf_free};
 use dcb::capi::cursor::{dcb_cursor_close, dcb_cursor_next, dcb_cursor_open, dcb_cursor_position};
 use dcb::capi::error::dcb_error;
 use dcb::capi::event::{dcb_event, dcb_str};
 use dcb::capi::status::{DCB_CONDITION_FAILED, DCB_OK, dcb_status};
-use dcb::capi::store::{dcb_append, dcb_close, dcb_open, dcb_read, dcb_store};
+use dcb::capi::store::{dcb_append, dcb_close, dcb_diagnose, dcb_open, dcb_read, dcb_store};
 
 use super::{Append, Form, Found, Outcome, Subject};
 
+/// So long the index stays as it is once it has come to rest: longer than one merge takes.
+const REST: Duration = Duration::from_secs(10);
 /// How many events a caller asks a cursor for at once.
 const BATCH: usize = 1024;
 
@@ -53,6 +56,22 @@ impl Libdcb {
         }
         error.expect(status);
         Outcome::Stored
+    }
+
+    /// In how many parts the index is by now.
+    fn segments(&self) -> u64 {
+        let (mut result, mut error) = (dcb_buf { data: null_mut(), len: 0, cap: 0 }, Error::new());
+        // SAFETY: the store is open, and both outputs are valid.
+        let status = unsafe { dcb_diagnose(self.0, null(), &raw mut result, error.out()) };
+        error.expect(status);
+        // SAFETY: the call gave so many bytes, which live until they are freed.
+        let text = unsafe { std::slice::from_raw_parts(result.data.cast::<u8>(), result.len) };
+        let text = String::from_utf8_lossy(text).into_owned();
+        // SAFETY: from the call, and not used again.
+        unsafe { dcb_buf_free(&raw mut result) };
+        let (_, rest) = text.split_once("\"segments\":").expect("a store on a file");
+        let digits = rest.trim_start().bytes().take_while(u8::is_ascii_digit);
+        digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
     }
 
     fn read_structs(&self, request: &str) -> Found {
@@ -118,6 +137,18 @@ impl Subject for Libdcb {
         match form {
             Form::Structs => self.read_structs(&request),
             Form::Json => self.read_json(&request),
+        }
+    }
+
+    fn come_to_rest(&self) {
+        // While nothing else is to be done it merges, twice a second and a slice at a time.
+        let (mut segments, mut since) = (self.segments(), Instant::now());
+        while since.elapsed() < REST {
+            std::thread::sleep(Duration::from_millis(100));
+            let now = self.segments();
+            if now != segments {
+                (segments, since) = (now, Instant::now());
+            }
         }
     }
 }

@@ -56,6 +56,9 @@ pub trait Subject: Send + Sync {
 
     /// Reads the events that have this tag, or all.
     fn read(&self, tag: Option<&str>, form: Form) -> Found;
+
+    /// Waits until the store has done what it does behind the appends.
+    fn come_to_rest(&self) {}
 }
 
 /// The stores, in the order in which they are run and shown.

@@ -14,16 +14,18 @@ use crate::stores::{Form, Kind, Subject};
 /// What the rate of the large store is to be at least, beside the small one's.
 const GOAL: f64 = 0.8;
 
-/// Fills the large store, and closes it.
+/// Fills the large store, lets it come to rest, and closes it.
 pub fn prepare(bench: &Bench) -> PathBuf {
     let folder = bench.new_folder(Kind::Libdcb);
     let store = Kind::Libdcb.open(&folder);
     let events = bench.options.large;
     let ((), time) = timed(|| fill(&*store, events));
+    let ((), resting) = timed(|| store.come_to_rest());
     let ((), closing) = timed(|| drop(store));
     eprintln!(
-        "large: {events} events in {:.1} s, closed in {:.2} s",
+        "large: {events} events in {:.1} s, at rest after {:.1} s, closed in {:.2} s",
         time.as_secs_f64(),
+        resting.as_secs_f64(),
         closing.as_secs_f64()
     );
     folder

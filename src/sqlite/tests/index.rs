@@ -449,8 +449,15 @@ fn a_lost_block_is_told_and_not_taken_for_no_events() {
     check_all(&fixture.store, &some_events(0, 100));
 }
 
-/// Has the table of blocks, or the index of its key, lose a row.
-fn lose_block(path: &Path, row: i64, of_index: bool) {
+/// What has lost a row: the table of blocks, the index of its key, or both.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Of {
+    Table,
+    Index,
+    Both,
+}
+
+fn lose_block(path: &Path, row: i64, of: Of) {
     let connection = Connection::open(path).unwrap();
     let keep = format!(
         "CREATE TEMP TABLE lost AS SELECT rowid AS number, * FROM dcb_postings WHERE rowid = {row}; \
@@ -468,12 +475,12 @@ fn lose_block(path: &Path, row: i64, of_index: bool) {
                       INSERT INTO sqlite_schema (rowid, type, name, tbl_name, rootpage, sql) \
                       SELECT * FROM kept; \
                       PRAGMA writable_schema = RESET";
-    let steps = if of_index {
-        let put_back = "INSERT INTO dcb_postings (rowid, segment, term, position, block) \
-                        SELECT * FROM lost";
-        [&keep, &lose, hide_index, put_back, show_index]
-    } else {
-        [&keep, hide_index, &lose, show_index, ""]
+    let put_back = "INSERT INTO dcb_postings (rowid, segment, term, position, block) \
+                    SELECT * FROM lost";
+    let steps = match of {
+        Of::Index => [&keep, &lose, hide_index, put_back, show_index],
+        Of::Table => [&keep, hide_index, &lose, show_index, ""],
+        Of::Both => [&lose, "", "", "", ""],
     };
     steps.iter().for_each(|sql| connection.execute_batch(sql).unwrap());
 }
@@ -514,11 +521,11 @@ fn a_block_lost_between_two_slices_of_a_merge_is_told_too() {
     drop(connection);
     assert_eq!(told_or_right(&whole, &events), 0);
     for row in rows {
-        for of_index in [true, false] {
+        for of in [Of::Table, Of::Index, Of::Both] {
             std::fs::copy(&whole, &path).unwrap();
-            lose_block(&path, row, of_index);
+            lose_block(&path, row, of);
             let told = told_or_right(&path, &events);
-            assert!(told > 0, "row {row} is missed by nobody");
+            assert!(told > 0, "row {row} of {of:?} is missed by nobody");
         }
     }
 }
