@@ -2,7 +2,11 @@
 
 use std::ffi::c_int;
 use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicU32,
+    Ordering::{Acquire, SeqCst},
+    fence,
+};
 
 use rusqlite::{Connection, ffi};
 
@@ -14,6 +18,8 @@ use crate::error::Result;
 const CHECKPOINT_LOCK: c_int = 1;
 const FRAMES: usize = 16;
 const BACKFILLED: usize = 96;
+/// The header of the log's index, in words. It is there twice, the first of them written last.
+pub type Header = [u32; 12];
 /// How much of the shared memory is mapped at a time.
 const SHM_REGION: c_int = 32768;
 
@@ -46,6 +52,28 @@ pub fn read_at(connection: &Connection, buffer: &mut [u8], offset: u64) -> bool 
     // SAFETY: the file is open while the connection is borrowed; `buffer` has `len` bytes.
     let read = unsafe { read(file, buffer.as_mut_ptr().cast(), len, offset) };
     matches!(read, ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ)
+}
+
+/// The header of the log's index as it is now; `None`: it is being written, or there is none. The
+/// connection has been in a transaction before, and the database has a log.
+pub fn log_header(connection: &Connection) -> Option<Header> {
+    const WORDS: usize = size_of::<Header>() / size_of::<u32>();
+    let (file, methods) = file_of(connection)?;
+    let map = methods.xShmMap?;
+    let mut region = ptr::null_mut();
+    // SAFETY: the file is open while the connection is borrowed.
+    let mapped = unsafe { map(file, 0, SHM_REGION, 0, &mut region) };
+    if mapped != ffi::SQLITE_OK || region.is_null() {
+        return None;
+    }
+    // SAFETY: what is mapped stays so while the file is open, is longer than both headers, and
+    // aligned to a page; whoever else changes them does it word by word at the least.
+    let words = unsafe { &*region.cast::<[AtomicU32; 2 * WORDS]>().cast_const() };
+    let (first, second) = words.split_at(WORDS);
+    let header: Header = std::array::from_fn(|at| first[at].load(Acquire));
+    fence(SeqCst);
+    // As SQLite reads it: two that differ are being written.
+    (0..WORDS).all(|at| second[at].load(Acquire) == header[at]).then_some(header)
 }
 
 /// Has the next checkpoint bring in the whole log, also what SQLite counts as brought in already.
@@ -89,6 +117,30 @@ pub fn forget_backfill(connection: &Connection) -> Result<()> {
 mod tests {
     use super::*;
     use crate::error::Status;
+
+    #[test]
+    fn the_header_of_the_log_changes_with_every_commit_and_with_nothing_else() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a.db");
+        let [one, two] = [(); 2].map(|()| Connection::open(&path).unwrap());
+        one.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE a (b)").unwrap();
+        two.execute_batch("SELECT * FROM a").unwrap();
+        let mut headers = vec![log_header(&two).unwrap()];
+        for round in 0..20 {
+            one.execute_batch("INSERT INTO a VALUES (1)").unwrap();
+            let header = log_header(&two).unwrap();
+            assert_eq!(log_header(&one), Some(header));
+            assert!(!headers.contains(&header));
+            one.execute_batch("BEGIN IMMEDIATE; INSERT INTO a VALUES (2); ROLLBACK").unwrap();
+            two.execute_batch("SELECT * FROM a; PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+            assert_eq!(log_header(&two), Some(header));
+            headers.push(header);
+            if round % 7 == 6 {
+                // The log begins anew.
+                two.execute_batch("PRAGMA wal_checkpoint(RESTART)").unwrap();
+            }
+        }
+    }
 
     #[test]
     fn nothing_is_forgotten_while_somebody_checkpoints() {

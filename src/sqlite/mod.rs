@@ -20,6 +20,7 @@ pub mod locks;
 mod log;
 mod maintenance;
 mod merge;
+mod outside;
 mod pages;
 mod pairing;
 mod queue;

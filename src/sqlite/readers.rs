@@ -8,8 +8,10 @@ use rusqlite::Connection;
 
 use super::connection::{Place, Role, busy, connect, from_sqlite, is_busy, retry, wait_for_lock};
 use super::database::Row;
+use super::file::log_header;
 use super::identity::{Identity, identity_at};
 use super::log::replaced;
+use super::outside::{LastSeen, Outside};
 use super::pages::Tree;
 use super::rows::Decoder;
 use super::segments::damaged;
@@ -29,6 +31,10 @@ pub struct Readers {
     /// Which file was at the path when the store was opened.
     file: Identity,
     tree: Arc<Tree>,
+    /// Whether the database has a log.
+    is_logged: bool,
+    /// What a transaction of theirs would find, as long as nothing is committed.
+    pub seen: LastSeen,
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -51,17 +57,22 @@ pub struct Reader {
     pub connection: Connection,
     /// For its rows.
     pub decoder: Decoder,
+    /// Whether it has been in a transaction.
+    has_read: bool,
 }
 
 impl Readers {
     /// For the database at `path`.
-    pub fn new(path: PathBuf, role: Role, tree: Arc<Tree>) -> Result<Self> {
+    pub fn new(path: PathBuf, role: Role, tree: Arc<Tree>, is_logged: bool) -> Result<Self> {
         let file = identity_at(&path)?;
-        Ok(Readers { path, role, file, tree, state: Mutex::default(), returned: Condvar::new() })
+        let (state, returned) = (Mutex::default(), Condvar::new());
+        let seen = LastSeen::default();
+        Ok(Readers { path, role, file, tree, is_logged, seen, state, returned })
     }
 
     fn reader(&self, connection: Connection) -> Box<Reader> {
-        Box::new(Reader { connection, decoder: Decoder::new(Arc::clone(&self.tree)) })
+        let decoder = Decoder::new(Arc::clone(&self.tree));
+        Box::new(Reader { connection, decoder, has_read: false })
     }
 
     /// The database's.
@@ -203,42 +214,56 @@ pub enum Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// For a read without a transaction: the file, and the snapshot that a transaction would find;
+    /// `None`: it has to begin one.
+    pub fn outside(&mut self) -> Option<(Outside<'_>, &mut Decoder, Snapshot)> {
+        let Reading::Own(Lent { readers, reader: Some(reader) }) = self else { return None };
+        let Reader { connection, decoder, has_read: true } = &mut **reader else { return None };
+        let snapshot = if readers.is_logged { readers.seen.now(connection)? } else { return None };
+        Some((Outside::new(connection), decoder, snapshot))
+    }
+
     /// Begins a read transaction and runs `body` in it, with the snapshot that it took.
     pub fn transaction<T>(
         &mut self,
         patience: &Patience,
         body: impl FnOnce(&Connection, &mut Decoder, Snapshot) -> Result<T>,
     ) -> Result<T> {
-        let (connection, decoder) = match self {
-            Reading::Own(lent) => {
-                let reader = lent.reader.as_mut().expect("lent until it is dropped");
-                (&reader.connection, &mut reader.decoder)
+        let (connection, decoder, mut seen) = match self {
+            Reading::Own(Lent { readers, reader }) => {
+                let reader = reader.as_mut().expect("lent until it is dropped");
+                let Reader { connection, decoder, has_read } = &mut **reader;
+                let seen = readers.is_logged.then_some((&readers.seen, has_read));
+                (&*connection, decoder, seen)
             }
-            Reading::Writers(core) => core.open()?.parts(),
+            Reading::Writers(core) => {
+                let (connection, decoder) = core.open()?.parts();
+                (connection, decoder, None)
+            }
         };
+        let before =
+            seen.as_ref().filter(|(_, has_read)| **has_read).and_then(|_| log_header(connection));
         // A statement under way holds its snapshot for every other on the connection: that spares
         // a BEGIN and an end of it.
         let mut statement = connection.prepare_cached(Snapshot::SQL).map_err(from_sqlite)?;
         loop {
             let mut open = statement.query([]).map_err(from_sqlite)?;
             match open.next() {
-                Ok(Some(row)) => return body(connection, decoder, Snapshot::of(&Row::of(row))?),
+                Ok(Some(row)) => {
+                    let snapshot = Snapshot::of(&Row::of(row))?;
+                    if let Some((seen, has_read)) = &mut seen {
+                        **has_read = true;
+                        if let Some(before) = before {
+                            seen.note(connection, before, snapshot);
+                        }
+                    }
+                    return body(connection, decoder, snapshot);
+                }
                 Ok(None) => return Err(damaged()),
                 Err(error) if is_busy(&error) => wait_for_lock(patience)?,
                 Err(error) => return Err(from_sqlite(error)),
             }
         }
-    }
-
-    /// The snapshot of this moment, without a transaction around it.
-    pub fn snapshot(&mut self, patience: &Patience) -> Result<Snapshot> {
-        let connection = match self {
-            Reading::Own(lent) => {
-                &lent.reader.as_ref().expect("lent until it is dropped").connection
-            }
-            Reading::Writers(core) => core.open()?.parts().0,
-        };
-        retry(patience, || Snapshot::take(connection))
     }
 }
 

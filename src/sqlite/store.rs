@@ -104,7 +104,8 @@ fn open_read_only(
     // With a log, nothing is known to be durable until it was synced by us.
     let durable = if is_logged { 0 } else { snapshot.head };
     let shared = Shared::new(Durability::new(log, durable), list.mark(), 0, busy_timeout);
-    let readers = Readers::new(real_path(&connection, &path), role, Arc::new(Tree::of_events()))?;
+    let tree = Arc::new(Tree::of_events());
+    let readers = Readers::new(real_path(&connection, &path), role, tree, is_logged)?;
     // Without any connection here, the last writer to leave would delete the log.
     readers.keep(connection);
     Ok(SqliteStore {
@@ -177,7 +178,7 @@ fn open_file(
         shared.tail.catch_up(&connection, &mut decoder, snapshot, mark)?;
     }
     // By its full path: the process may change its working folder.
-    let readers = Readers::new(real_path, Role::Read, tree)?;
+    let readers = Readers::new(real_path, Role::Read, tree, true)?;
     connection.set_db_config(leave_log, false).map_err(from_sqlite)?;
     let writer = Arc::new(Writer::new(connection, decoder));
     if is_far_behind {
@@ -326,12 +327,17 @@ impl SqliteStore {
     }
 
     fn look(&self, patience: &Patience) -> Result<i64> {
-        let snapshot = {
+        let head = {
             let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), patience)?;
-            let _gate = self.shared.pass_gate();
-            connection.snapshot(patience)?
+            match connection.outside() {
+                Some((_, _, snapshot)) => snapshot.head,
+                None => {
+                    let _gate = self.shared.pass_gate();
+                    connection.transaction(patience, |_, _, snapshot| Ok(snapshot.head))?
+                }
+            }
         };
-        self.visible(snapshot.head)
+        self.visible(head)
     }
 
     /// One transaction's part of a batch. Gives whether the batch is done.
@@ -343,9 +349,16 @@ impl SqliteStore {
         sink: &mut dyn Sink,
     ) -> Result<bool> {
         let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), patience)?;
+        let visible = |head| self.visible(head);
+        if let Some((file, decoder, snapshot)) = connection.outside() {
+            let read =
+                self.shared.read_within(&file, decoder, snapshot, reading, left, &visible, sink);
+            if read.is_ok() || !file.was_asked() {
+                return read;
+            }
+        }
         let _gate = self.shared.pass_gate();
         connection.transaction(patience, |connection, decoder, snapshot| {
-            let visible = |head| self.visible(head);
             self.shared.read_within(connection, decoder, snapshot, reading, left, &visible, sink)
         })
     }

@@ -238,3 +238,31 @@ fn however_much_another_has_appended_the_tail_is_bounded() {
     let guarded = append(&fixture.store, vec![event("D", &[])], Some(query(&["B"], &[])));
     assert_eq!(guarded, Err(Error::condition_failed(2)));
 }
+
+/// A read without a transaction must not go by what was so before another process's commit, nor by
+/// what was so before one of its own.
+#[test]
+fn reads_without_a_transaction_see_what_was_committed_before_them() {
+    let fixture = Fixture::new();
+    let other = open(fixture.path());
+    let everything = || ReadRequest::default();
+    let hits = || fixture.store.readers.as_ref().unwrap().seen.hits.load(SeqCst);
+    let mut last = 0;
+    for round in 0..200 {
+        let store = if round % 3 == 0 { &fixture.store } else { &other };
+        let events = vec![event("A", &[format!("own:{round}")]); 1 + round % 2];
+        last = append(store, events, None).unwrap();
+        for _ in 0..3 {
+            assert_eq!(fixture.store.head(&Call::default()), Ok(last));
+            let found = positions(&fixture.store, everything()).unwrap();
+            assert!(found.into_iter().eq(1..=last));
+            let tagged = query(&[], &[&format!("own:{round}")]);
+            let tagged = ReadRequest::new(tagged, 0, None, None, true).unwrap();
+            assert_eq!(positions(&fixture.store, tagged).unwrap().first(), Some(&last));
+        }
+    }
+    assert!(hits() > 200, "{} reads without a transaction", hits());
+    // What neither memory nor the file has, a transaction has.
+    assert!(last > 2 * TAIL_EVENTS as i64);
+    assert!(positions(&fixture.store, everything()).unwrap().into_iter().eq(1..=last));
+}
