@@ -13,11 +13,14 @@ use rusqlite::{Connection, ffi};
 use super::connection::{busy, from_sqlite};
 use crate::error::Result;
 
-/// SQLite's lock of who checkpoints, and where it counts how many frames the log has and how many
-/// were brought into the database: <https://sqlite.org/walformat.html#the_wal_index_file_format>.
+/// SQLite's lock of who checkpoints, and the words of the log's index in which it counts how many
+/// frames the log has and how many were brought into the database:
+/// <https://sqlite.org/walformat.html#the_wal_index_file_format>.
 const CHECKPOINT_LOCK: c_int = 1;
-const FRAMES: usize = 16;
-const BACKFILLED: usize = 96;
+const FRAMES: usize = 4;
+const BACKFILLED: usize = 24;
+/// Words of the log's index that are looked at.
+const WORDS: usize = 25;
 /// The header of the log's index, in words. It is there twice, the first of them written last.
 pub type Header = [u32; 12];
 /// How much of the shared memory is mapped at a time.
@@ -54,26 +57,41 @@ pub fn read_at(connection: &Connection, buffer: &mut [u8], offset: u64) -> bool 
     matches!(read, ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ)
 }
 
+/// The beginning of the log's index, which every connection to the database shares.
+///
+/// The connection has been in a transaction, and the database has a log.
+fn log_index(
+    file: *mut ffi::sqlite3_file,
+    methods: &ffi::sqlite3_io_methods,
+) -> Result<Option<&[AtomicU32; WORDS]>> {
+    let Some(map) = methods.xShmMap else { return Ok(None) };
+    let mut region = ptr::null_mut();
+    // SAFETY: the file is open while its methods are borrowed.
+    told(unsafe { map(file, 0, SHM_REGION, 0, &mut region) })?;
+    // SAFETY: what is mapped stays so while the file is open, is longer than what is looked at, and
+    // aligned to a page; whoever else changes it does so word by word at the least.
+    Ok(unsafe { region.cast::<[AtomicU32; WORDS]>().cast_const().as_ref() })
+}
+
+/// What a method of a file has answered.
+fn told(code: c_int) -> Result<()> {
+    match code {
+        ffi::SQLITE_OK => Ok(()),
+        ffi::SQLITE_BUSY => Err(busy()),
+        code => Err(from_sqlite(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))),
+    }
+}
+
 /// The header of the log's index as it is now; `None`: it is being written, or there is none. The
 /// connection has been in a transaction before, and the database has a log.
 pub fn log_header(connection: &Connection) -> Option<Header> {
-    const WORDS: usize = size_of::<Header>() / size_of::<u32>();
+    const LEN: usize = size_of::<Header>() / size_of::<u32>();
     let (file, methods) = file_of(connection)?;
-    let map = methods.xShmMap?;
-    let mut region = ptr::null_mut();
-    // SAFETY: the file is open while the connection is borrowed.
-    let mapped = unsafe { map(file, 0, SHM_REGION, 0, &mut region) };
-    if mapped != ffi::SQLITE_OK || region.is_null() {
-        return None;
-    }
-    // SAFETY: what is mapped stays so while the file is open, is longer than both headers, and
-    // aligned to a page; whoever else changes them does it word by word at the least.
-    let words = unsafe { &*region.cast::<[AtomicU32; 2 * WORDS]>().cast_const() };
-    let (first, second) = words.split_at(WORDS);
-    let header: Header = std::array::from_fn(|at| first[at].load(Acquire));
+    let index = log_index(file, methods).ok()??;
+    let header: Header = std::array::from_fn(|at| index[at].load(Acquire));
     fence(SeqCst);
     // As SQLite reads it: two that differ are being written.
-    (0..WORDS).all(|at| second[at].load(Acquire) == header[at]).then_some(header)
+    (0..LEN).all(|at| index[LEN + at].load(Acquire) == header[at]).then_some(header)
 }
 
 /// Has the next checkpoint bring in the whole log, also what SQLite counts as brought in already.
@@ -86,31 +104,20 @@ pub fn log_header(connection: &Connection) -> Option<Header> {
 /// the database itself, since all was brought in, goes on finding there what he found.
 pub fn forget_backfill(connection: &Connection) -> Result<()> {
     let Some((file, methods)) = file_of(connection) else { return Ok(()) };
-    let (Some(map), Some(lock)) = (methods.xShmMap, methods.xShmLock) else { return Ok(()) };
-    let told = |code| match code {
-        ffi::SQLITE_OK => Ok(()),
-        ffi::SQLITE_BUSY => Err(busy()),
-        code => Err(from_sqlite(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))),
-    };
+    let Some(lock) = methods.xShmLock else { return Ok(()) };
     let change = |how| {
         // SAFETY: the file is open while the connection is borrowed.
         told(unsafe { lock(file, CHECKPOINT_LOCK, 1, how | ffi::SQLITE_SHM_EXCLUSIVE) })
     };
     change(ffi::SQLITE_SHM_LOCK)?;
-    let mut region = ptr::null_mut();
-    // SAFETY: as above.
-    let mapped = told(unsafe { map(file, 0, SHM_REGION, 0, &mut region) });
-    if mapped.is_ok() && !region.is_null() {
-        // SAFETY: what is mapped stays so while the file is open, is longer than the places of
-        // the counts, and aligned to a page; whoever else changes them does it in one piece.
-        let [frames, backfilled] = [FRAMES, BACKFILLED]
-            .map(|at| unsafe { &*region.cast::<u8>().add(at).cast::<AtomicU32>() });
-        if backfilled.load(SeqCst) != frames.load(SeqCst) {
-            backfilled.store(0, SeqCst);
-        }
+    let index = log_index(file, methods);
+    if let Ok(Some(index)) = index
+        && index[BACKFILLED].load(SeqCst) != index[FRAMES].load(SeqCst)
+    {
+        index[BACKFILLED].store(0, SeqCst);
     }
     change(ffi::SQLITE_SHM_UNLOCK)?;
-    mapped
+    index.map(drop)
 }
 
 #[cfg(test)]
@@ -151,7 +158,8 @@ mod tests {
         two.execute_batch("PRAGMA wal_checkpoint(PASSIVE); PRAGMA wal_autocheckpoint = 0").unwrap();
         let count = || {
             let shared = std::fs::read(folder.path().join("a.db-shm")).unwrap();
-            u32::from_ne_bytes(shared[BACKFILLED..BACKFILLED + 4].try_into().unwrap())
+            let at = 4 * BACKFILLED;
+            u32::from_ne_bytes(shared[at..at + 4].try_into().unwrap())
         };
         let before = count();
         assert!(before > 0);
