@@ -14,9 +14,17 @@ import (
 func (s *Store) Wait(ctx context.Context, after int64) (int64, error) {
 	// What is there already is told exactly; the waits of others may have seen an older head.
 	if head, err := s.Head(ctx); err != nil || head > after {
-		return head, err
+		return head, ended(ctx, err)
 	}
 	return s.await(ctx, after)
+}
+
+// ended gives the context's own error where that is what ended a call that waits.
+func ended(ctx context.Context, err error) error {
+	if cause := ctx.Err(); cause != nil && errors.Is(err, cause) {
+		return cause
+	}
+	return err
 }
 
 // await returns a head above after. The store has been seen open.
@@ -48,10 +56,7 @@ func (s *Store) SubscribeRaw(ctx context.Context, query Query, opts ...ReadOptio
 		if err == nil {
 			return
 		}
-		if ended := ctx.Err(); ended != nil && errors.Is(err, ended) {
-			err = ended
-		}
-		yield(RawEvent{}, err)
+		yield(RawEvent{}, ended(ctx, err))
 	}
 }
 

@@ -170,6 +170,26 @@ func TestWait(t *testing.T) {
 	})
 }
 
+// A call that the context has cut short says so in an error of its own; a wait gives the context's.
+func TestAWaitEndsWithTheErrorOfItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cut := &Error{Status: StatusCancelled, cause: context.Canceled}
+	other := errors.New("another")
+	if ended(ctx, cut) != cut || ended(ctx, nil) != nil {
+		t.Error("the context goes on")
+	}
+	cancel()
+	if err := ended(ctx, cut); err != context.Canceled {
+		t.Errorf("got %v", err)
+	}
+	if err := ended(ctx, other); err != other {
+		t.Errorf("got %v", err)
+	}
+	if err := ended(ctx, nil); err != nil {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestOneWaitServesAll(t *testing.T) {
 	store := mustOpen(t, "memory:")
 	ctx, cancel := context.WithCancel(context.Background())
