@@ -37,17 +37,20 @@ impl Filter {
         Filter { blocks: vec![[0; 8]; blocks] }
     }
 
-    /// The filter that [`Filter::to_bytes`] gave; `None` if it cannot be one.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
-        if blocks.is_empty() || !rest.is_empty() {
-            return None;
-        }
+    /// One that is read from the file, with room for so many bytes.
+    pub fn unread(bytes: u64) -> Self {
+        Filter { blocks: Vec::with_capacity(bytes as usize / BLOCK_BYTES) }
+    }
+
+    /// Adds the next part of what [`Filter::to_bytes`] gave; `false` if it cannot be one.
+    pub fn read(&mut self, part: &[u8]) -> bool {
+        let (blocks, rest) = part.as_chunks::<BLOCK_BYTES>();
         let words = |block: &[u8; BLOCK_BYTES]| {
             let (words, _) = block.as_chunks::<4>();
             std::array::from_fn(|index| u32::from_le_bytes(words[index]))
         };
-        Some(Filter { blocks: blocks.iter().map(words).collect() })
+        self.blocks.extend(blocks.iter().map(words));
+        rest.is_empty()
     }
 
     /// The bits, as the file holds them.
@@ -92,7 +95,10 @@ mod tests {
         let mut filter = Filter::new(10_000);
         let term = |n: u32| Term::of_tag(&n.to_string());
         (0..10_000).for_each(|n| filter.insert(term(n)));
-        let filter = Filter::from_bytes(&filter.to_bytes()).unwrap();
+        let bytes = filter.to_bytes();
+        let mut read = Filter::unread(filter.bytes());
+        assert!(bytes.chunks(96).all(|part| read.read(part)));
+        assert_eq!(read, filter);
         assert!((0..10_000).all(|n| filter.may_hold(term(n))));
         let wrong = (10_000..30_000).filter(|&n| filter.may_hold(term(n))).count();
         assert!(wrong < 600, "{wrong} of 20,000 absent terms may be there");
@@ -100,9 +106,12 @@ mod tests {
 
     #[test]
     fn only_whole_blocks_are_a_filter() {
-        assert_eq!(Filter::from_bytes(&[]), None);
-        assert_eq!(Filter::from_bytes(&[0; 33]), None);
         assert_eq!(Filter::new(0).bytes(), 32);
-        assert_eq!(Filter::from_bytes(&[0; 32]), Some(Filter::new(0)));
+        assert!(!Filter::unread(32).read(&[0; 33]));
+        let mut filter = Filter::unread(32);
+        assert!(filter.read(&[]));
+        assert_eq!(filter.bytes(), 0);
+        assert!(filter.read(&[0; 32]));
+        assert_eq!(filter, Filter::new(0));
     }
 }

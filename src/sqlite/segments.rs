@@ -101,24 +101,24 @@ impl Segment {
 }
 
 fn load_filter(connection: &dyn Database, segment: &Segment) -> Result<Option<Filter>> {
-    let mut bytes = Vec::new();
-    let mut crc = None;
+    // Who asks has found that it is not too large.
+    let bytes = Filter::bytes_for(segment.terms.unsigned_abs());
+    let mut filter = Filter::unread(bytes.min(MAX_FILTER_BYTES));
+    let mut is_there = false;
     let sql = "SELECT bits FROM dcb_filters WHERE segment = ?1 ORDER BY part";
     connection.query(sql, &[Value::Integer(segment.id)], &mut |row| {
         let bits = row.blob(0).ok_or_else(damaged)?;
-        let (bits, own) = bits.split_last_chunk::<4>().ok_or_else(damaged)?;
-        crc = Some(crc32fast::hash(bits));
-        if crc != Some(u32::from_le_bytes(*own)) {
-            return Err(damaged());
-        }
-        bytes.extend_from_slice(bits);
-        Ok(Walk::On)
+        let (bits, crc) = bits.split_last_chunk::<4>().ok_or_else(damaged)?;
+        is_there = true;
+        let is_whole = crc32fast::hash(bits) == u32::from_le_bytes(*crc);
+        let fits = is_whole && filter.read(bits) && filter.bytes() <= bytes;
+        if fits { Ok(Walk::On) } else { Err(damaged()) }
     })?;
-    if crc.is_none() {
-        return Ok(None);
+    match is_there {
+        false => Ok(None),
+        true if filter.bytes() == bytes => Ok(Some(filter)),
+        true => Err(damaged()),
     }
-    let whole = bytes.len() as u64 == Filter::bytes_for(segment.terms.unsigned_abs());
-    Filter::from_bytes(&bytes).filter(|_| whole).map(Some).ok_or_else(damaged)
 }
 
 /// The live segments, as one version of the index has them.
