@@ -8,7 +8,7 @@ use crate::client::{Store, Stored};
 use crate::random::Random;
 
 /// The files of a store. An empty one is none.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Files {
     pub database: Vec<u8>,
     pub log: Vec<u8>,
@@ -19,6 +19,16 @@ impl Files {
     fn read(path: &Path) -> Files {
         let log = std::fs::read(format!("{}-wal", path.display())).unwrap_or_default();
         Files { database: std::fs::read(path).unwrap(), log, shared: Vec::new() }
+    }
+
+    /// As they are at one moment, which those of an open store are not while maintenance works.
+    fn read_at_once(path: &Path) -> Files {
+        loop {
+            let (files, again) = (Files::read(path), Files::read(path));
+            if files == again {
+                return files;
+            }
+        }
     }
 
     /// Writes them, as the store at `path`.
@@ -131,8 +141,7 @@ fn make(name: &'static str, seed: u64, closes: bool) -> Original {
         for number in 200..206 {
             append(&store, number, &mut random);
         }
-        let files = Files::read(&path);
-        return finish(name, files, older_log, &store, repeatable);
+        return finish(name, Files::read_at_once(&path), older_log, &store, repeatable);
     };
     assert!(text.ends_with('}') && !read.events.is_empty());
     let again = folder.path().join("again.db");
