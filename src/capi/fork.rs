@@ -15,17 +15,17 @@ pub(super) struct Generation(u64);
 impl Generation {
     /// That of this process.
     pub(super) fn current() -> Self {
-        let mut mark = MARK.load(Ordering::Acquire);
-        if mark.is_null() {
-            mark = place_mark();
+        let mut page = PAGE.load(Ordering::Acquire);
+        if page.is_null() {
+            page = place_page();
         }
-        if ptr::eq(mark, &NO_PAGE) {
+        if ptr::eq(page, &NO_PAGE) {
             return Generation(by_process_id());
         }
         // SAFETY: a page that stays mapped for the life of the process.
-        let mark = unsafe { &*mark };
-        match mark.load(Ordering::Relaxed) {
-            0 => Generation(begin(mark)),
+        let page = unsafe { &*page };
+        match page.mark.load(Ordering::Acquire) {
+            0 => Generation(begin(page, &NEWEST)),
             generation => Generation(generation),
         }
     }
@@ -36,24 +36,41 @@ impl Generation {
     }
 }
 
-/// The mark of this process, on a page of its own that the kernel zeroes in a child; or
-/// [`NO_PAGE`] where there is no such page to be had; NULL before the first use.
-static MARK: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
+/// What is on a page that the kernel zeroes in a child.
+#[derive(Debug)]
+struct Page {
+    /// The generation of this process; 0: it has not begun.
+    mark: AtomicU64,
+    /// What it will be, as the first thread that asked has settled it; 0: nobody has.
+    claim: AtomicU64,
+}
+
+impl Page {
+    const fn zeroed() -> Self {
+        Page { mark: AtomicU64::new(0), claim: AtomicU64::new(0) }
+    }
+}
+
+/// The page of this process; or [`NO_PAGE`] where there is none to be had; NULL before the first
+/// use.
+static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
 /// Stands in for a page, and is never read.
-static NO_PAGE: AtomicU64 = AtomicU64::new(0);
+static NO_PAGE: Page = Page::zeroed();
 /// The newest generation that this process knows of. A child inherits it.
 static NEWEST: AtomicU64 = AtomicU64::new(0);
 
-/// Marks a process that has none yet: the first one, or the child of a fork.
-fn begin(mark: &AtomicU64) -> u64 {
-    let next = NEWEST.load(Ordering::Acquire) + 1;
+/// Marks a process that has no mark yet: the first one, or the child of a fork.
+fn begin(page: &Page, newest: &AtomicU64) -> u64 {
+    let next = newest.load(Ordering::Acquire) + 1;
+    // Claimed before the newest is raised: a thread that finds it raised by another one finds the
+    // claim, and does not take this process for the next one's child.
+    let claim = page.claim.compare_exchange(0, next, Ordering::AcqRel, Ordering::Acquire);
+    let own = claim.map_or_else(|other_thread_s| other_thread_s, |_| next);
     // Raised before the mark is set: a fork between the two must not give the child a
     // generation that handles of this process can have.
-    NEWEST.fetch_max(next, Ordering::AcqRel);
-    match mark.compare_exchange(0, next, Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => next,
-        Err(other_thread_s) => other_thread_s,
-    }
+    newest.fetch_max(own, Ordering::AcqRel);
+    page.mark.store(own, Ordering::Release);
+    own
 }
 
 /// Without a page: the generation in the upper half, its process id in the lower.
@@ -72,9 +89,9 @@ fn by_process_id() -> u64 {
 }
 
 /// Maps the page, once; two threads that come here together agree without a lock.
-fn place_mark() -> *mut AtomicU64 {
+fn place_page() -> *mut Page {
     let ours = map_page().unwrap_or((&raw const NO_PAGE).cast_mut());
-    match MARK.compare_exchange(ptr::null_mut(), ours, Ordering::AcqRel, Ordering::Acquire) {
+    match PAGE.compare_exchange(ptr::null_mut(), ours, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => ours,
         // The page that lost stays mapped: four kilobytes, at most once a thread.
         Err(theirs) => theirs,
@@ -82,7 +99,7 @@ fn place_mark() -> *mut AtomicU64 {
 }
 
 #[cfg(target_os = "linux")]
-fn map_page() -> Option<*mut AtomicU64> {
+fn map_page() -> Option<*mut Page> {
     // SAFETY: a new mapping of one page, which nobody else knows of.
     unsafe {
         let length = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).ok()?;
@@ -108,7 +125,7 @@ fn map_page() -> Option<*mut AtomicU64> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn map_page() -> Option<*mut AtomicU64> {
+fn map_page() -> Option<*mut Page> {
     None
 }
 
@@ -146,6 +163,25 @@ mod tests {
                 })
         }));
         assert_eq!(parent, Generation::current());
+    }
+
+    /// Whoever is told another generation than the first takes itself for a child.
+    #[test]
+    fn threads_that_come_first_together_are_of_one_generation() {
+        for _ in 0..3_000 {
+            let (page, newest) = (Page::zeroed(), AtomicU64::new(6));
+            let start = std::sync::Barrier::new(3);
+            let ask = || {
+                start.wait();
+                begin(&page, &newest)
+            };
+            let told = std::thread::scope(|scope| {
+                let threads = [(); 3].map(|()| scope.spawn(ask));
+                threads.map(|thread| thread.join().unwrap())
+            });
+            assert_eq!(told, [7; 3]);
+            assert_eq!((newest.into_inner(), page.mark.into_inner()), (7, 7));
+        }
     }
 
     #[test]
