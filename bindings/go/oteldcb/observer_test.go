@@ -203,7 +203,7 @@ func TestTracesOfEndedContexts(t *testing.T) {
 	}
 	telemetry.check(t, wanted{name: "read", kind: apitrace.SpanKindClient, status: codes.Unset})
 
-	ctx, cancel = context.WithTimeout(ctx, 10*time.Millisecond)
+	ctx, cancel = context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	wait := func(int) ([]dcb.Event, error) {
 		_, err := store.Wait(ctx, 2)
@@ -307,7 +307,7 @@ func TestMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+	ended, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	for _, err := range store.Subscribe(ended, all, dcb.FromPosition(4)) {
 		if !errors.Is(err, context.DeadlineExceeded) {
