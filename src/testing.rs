@@ -18,12 +18,14 @@ pub enum Flaw {
     LoseLastBlock,
     /// A leader whose time is over does not hand the lead on.
     KeepLead,
-    /// Nor does one to whom the lead was handed when its time was over already.
+    /// Nor does the last of a group that leaves when the lead was handed to it.
     ForgetLead,
     /// What was a request's turn is told before it is so.
     TellTooEarly,
-    /// A request whose time is over takes the first of the queue out with it, not itself.
+    /// A request whose time is over takes the first of its group out, not itself.
     LeaveForAnother,
+    /// One of a group is told that there are answers, not all.
+    AnswerOneOfAll,
     /// Who waits is told of events before they are durable.
     PublishTooEarly,
     /// A sync is taken to cover what was written while it ran.

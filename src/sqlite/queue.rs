@@ -1,8 +1,7 @@
 //! Group commit by the callers themselves: the queue, its lead, and who is answered when.
 //!
-//! An append joins the queue. Whoever finds nobody leading leads: it runs all that is queued as
-//! one group, hands the lead on, and makes durable what the answers rest on. Only then is anybody
-//! answered. How a group is run is the [`Work`]; nothing here knows of SQLite.
+//! An append joins the group that gathers. Whoever finds nobody leading leads: it runs its group,
+//! hands the lead on, and makes durable what the answers rest on. Only then is anybody answered. How a group is run is the [`Work`]; nothing here knows of SQLite.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +13,7 @@ use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::testing::{Flaw, has, reach};
 use crate::watch::Watch;
 
-/// Events after which a group takes no further request.
+/// Events from which on a group takes no further request.
 const GROUP_EVENTS: usize = 16_384;
 /// Events in the queue that make it worth running them while the group before is made durable.
 const OVERLAP_EVENTS: usize = 512;
@@ -63,66 +62,131 @@ impl Outcome {
     }
 }
 
+/// Where a group stands.
 #[derive(Debug)]
 enum Turn {
+    /// Its requests wait; whoever leads is another, or is known.
     Queued,
-    /// The lead was handed to this request's caller; the request is still queued, in front.
-    Leads,
-    /// It is in a group: nothing takes it out any more.
+    /// Whoever of its callers sees this leads.
+    LeadIsFree,
+    /// A leader has it: nothing takes a request out any more.
     Taken,
-    Answered(Result<i64>),
+    /// What came of each request, by its place.
+    Answered(Vec<Result<i64>>),
 }
 
-/// A request in the queue.
+/// Appends that are run, made durable and answered together. Their callers sleep on one thing, so
+/// that one call of the system wakes them all.
 #[derive(Debug)]
-struct Slot<R> {
-    /// How many events it would store.
-    events: usize,
-    /// Taken out by the leader; put back never.
-    request: Mutex<Option<R>>,
+struct Group {
     turn: Mutex<Turn>,
     changed: Condvar,
 }
 
-impl<R> Slot<R> {
+impl Group {
     fn turn(&self) -> MutexGuard<'_, Turn> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, turn: Turn) {
+    /// Any one of its callers may lead.
+    fn offer_lead(&self) {
+        self.set(Turn::LeadIsFree, Condvar::notify_one);
+    }
+
+    fn answer(&self, answers: Vec<Result<i64>>) {
+        let one_alone = has(Flaw::AnswerOneOfAll);
+        let notify = if one_alone { Condvar::notify_one } else { Condvar::notify_all };
+        self.set(Turn::Answered(answers), notify);
+    }
+
+    fn set(&self, turn: Turn, notify: fn(&Condvar)) {
         if has(Flaw::TellTooEarly) {
-            self.changed.notify_one();
+            notify(&self.changed);
             *self.turn() = turn;
             return;
         }
         *self.turn() = turn;
-        self.changed.notify_one();
+        notify(&self.changed);
     }
+}
+
+/// A group that no leader has taken yet.
+#[derive(Debug)]
+struct Waiting<R> {
+    group: Arc<Group>,
+    /// By their places; those that have left are gone.
+    requests: Vec<Option<R>>,
+    /// How many events they would store.
+    events: usize,
+}
+
+impl<R> Waiting<R> {
+    fn new() -> Self {
+        let group = Group { turn: Mutex::new(Turn::Queued), changed: Condvar::new() };
+        Waiting { group: Arc::new(group), requests: Vec::new(), events: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.requests.iter().all(Option::is_none)
+    }
+}
+
+/// A request's place in its group.
+#[derive(Debug)]
+struct Place {
+    group: Arc<Group>,
+    index: usize,
+    /// How many events it would store.
+    events: usize,
 }
 
 #[derive(Debug)]
 struct State<R> {
-    waiting: VecDeque<Arc<Slot<R>>>,
-    /// Those of all that wait.
-    events: usize,
+    /// The groups, in the order in which they are run; only the last one grows.
+    waiting: VecDeque<Waiting<R>>,
     led: bool,
 }
 
 impl<R> State<R> {
-    /// Hands the lead to the first in the queue, or to nobody.
+    /// The place of a request that comes last; and whether its caller leads, since nobody did.
+    fn join(&mut self, request: R, events: usize) -> (Place, bool) {
+        if self.waiting.back().is_none_or(|last| last.events >= GROUP_EVENTS) {
+            self.waiting.push_back(Waiting::new());
+        }
+        let last = self.waiting.len() - 1;
+        let last = &mut self.waiting[last];
+        last.requests.push(Some(request));
+        last.events += events;
+        let index = last.requests.len() - 1;
+        let place = Place { group: Arc::clone(&last.group), index, events };
+        (place, !std::mem::replace(&mut self.led, true))
+    }
+
+    /// Hands the lead to the first group, or to nobody.
     fn hand_on(&mut self) {
         match self.waiting.front() {
-            Some(next) => next.set(Turn::Leads),
+            Some(next) => next.group.offer_lead(),
             None => self.led = false,
         }
     }
 
-    fn leave(&mut self, slot: &Arc<Slot<R>>) -> bool {
-        let is_it = |own: &Arc<Slot<R>>| Arc::ptr_eq(own, slot) || has(Flaw::LeaveForAnother);
-        let place = self.waiting.iter().position(is_it);
-        let left = place.and_then(|place| self.waiting.remove(place));
-        self.events -= left.as_ref().map_or(0, |slot| slot.events);
-        left.is_some()
+    /// Takes a request out, unless a leader has taken it.
+    fn leave(&mut self, place: &Place) -> bool {
+        let is_it = |waiting: &Waiting<R>| Arc::ptr_eq(&waiting.group, &place.group);
+        let Some(number) = self.waiting.iter().position(is_it) else { return false };
+        let own = &mut self.waiting[number];
+        let index = if has(Flaw::LeaveForAnother) { 0 } else { place.index };
+        own.requests[index] = None;
+        own.events -= place.events;
+        if own.is_empty() {
+            self.waiting.remove(number);
+            // Of several, one has been woken for it, or will look before it sleeps.
+            let leads = matches!(*place.group.turn(), Turn::LeadIsFree);
+            if leads && !has(Flaw::ForgetLead) {
+                self.hand_on();
+            }
+        }
+        true
     }
 }
 
@@ -132,7 +196,7 @@ pub struct Queue<R>(Mutex<State<R>>);
 
 impl<R> Default for Queue<R> {
     fn default() -> Self {
-        Queue(Mutex::new(State { waiting: VecDeque::new(), events: 0, led: false }))
+        Queue(Mutex::new(State { waiting: VecDeque::new(), led: false }))
     }
 }
 
@@ -144,7 +208,7 @@ impl<R> Queue<R> {
     /// How many requests wait.
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.state().waiting.len()
+        self.state().waiting.iter().flat_map(|waiting| &waiting.requests).flatten().count()
     }
 
     /// Appends `events` events, alone or with others.
@@ -155,33 +219,22 @@ impl<R> Queue<R> {
         events: usize,
         patience: &Patience,
     ) -> Result<i64> {
-        let slot = Arc::new(Slot {
-            events,
-            request: Mutex::new(Some(request)),
-            turn: Mutex::new(Turn::Queued),
-            changed: Condvar::new(),
-        });
-        {
-            let mut state = self.state();
-            state.waiting.push_back(Arc::clone(&slot));
-            state.events += slot.events;
-            if !state.led {
-                state.led = true;
-                // Nobody led, so nobody was queued: this one is in front.
-                slot.set(Turn::Leads);
-            }
+        let (place, leads) = self.state().join(request, events);
+        if leads {
+            return self.lead(work, &place, patience);
         }
-        let mut turn = slot.turn();
+        let group = &*place.group;
+        let mut turn = group.turn();
         loop {
             match &*turn {
-                Turn::Answered(answer) => return answer.clone(),
-                Turn::Leads => {
+                Turn::Answered(answers) => return answers[place.index].clone(),
+                Turn::LeadIsFree => {
+                    *turn = Turn::Queued;
                     drop(turn);
-                    self.lead(work, &slot, patience)?;
-                    turn = slot.turn();
+                    return self.lead(work, &place, patience);
                 }
                 Turn::Taken => {
-                    turn = slot.changed.wait(turn).unwrap_or_else(PoisonError::into_inner);
+                    turn = group.changed.wait(turn).unwrap_or_else(PoisonError::into_inner);
                 }
                 Turn::Queued => {
                     let over = patience.check_cancel().err().or_else(|| {
@@ -194,23 +247,16 @@ impl<R> Queue<R> {
                     });
                     if let Some(error) = over {
                         drop(turn);
-                        let mut state = self.state();
-                        // The lead may have been handed over in between.
-                        let leads = matches!(*slot.turn(), Turn::Leads);
-                        if state.leave(&slot) {
-                            if leads && !has(Flaw::ForgetLead) {
-                                state.hand_on();
-                            }
+                        if self.state().leave(&place) {
                             return Err(error);
                         }
-                        drop(state);
-                        turn = slot.turn();
+                        turn = group.turn();
                         continue;
                     }
                     turn = match patience.nap(None) {
-                        None => slot.changed.wait(turn).unwrap_or_else(PoisonError::into_inner),
+                        None => group.changed.wait(turn).unwrap_or_else(PoisonError::into_inner),
                         Some(nap) => {
-                            let woken = slot.changed.wait_timeout(turn, nap);
+                            let woken = group.changed.wait_timeout(turn, nap);
                             woken.unwrap_or_else(PoisonError::into_inner).0
                         }
                     };
@@ -219,26 +265,24 @@ impl<R> Queue<R> {
         }
     }
 
-    /// Runs the queue, this caller's request in front, as one group. An error is this request's
-    /// own: it has left the queue.
+    /// Runs the first group, which is this caller's, and gives what came of its own request.
     fn lead(
         &self,
         work: &impl Work<Request = R>,
-        slot: &Arc<Slot<R>>,
+        place: &Place,
         patience: &Patience,
-    ) -> Result<()> {
+    ) -> Result<i64> {
         let durability = work.durability();
-        let mut group = Vec::new();
+        // Of each of the group whether it is still there; none before it was taken.
+        let mut there = Vec::new();
         let ran = catch_unwind(AssertUnwindSafe(|| {
             // A leader that failed badly has closed the store to those in the queue behind it.
             work.watch().check_open()?;
             durability.failure().map_or(Ok(()), Err)?;
             work.run(patience, || {
-                group = self.take_group();
-                let take = |slot: &Arc<Slot<R>>| {
-                    slot.request.lock().unwrap_or_else(PoisonError::into_inner).take()
-                };
-                group.iter().filter_map(take).collect()
+                let requests = self.take_group();
+                there = requests.iter().map(Option::is_some).collect();
+                requests.into_iter().flatten().collect()
             })
         }));
         let ran = ran.unwrap_or_else(|_| {
@@ -251,21 +295,22 @@ impl<R> Queue<R> {
         });
         let outcomes = match ran {
             Ok(outcomes) => outcomes,
-            Err(error) if group.is_empty() => {
+            Err(error) if there.is_empty() => {
                 let mut state = self.state();
-                state.leave(slot);
+                state.leave(place);
                 if !has(Flaw::KeepLead) {
                     state.hand_on();
                 }
                 return Err(error);
             }
-            Err(error) => vec![Outcome::new(Err(error)); group.len()],
+            Err(error) => vec![Outcome::new(Err(error)); there.len()],
         };
         // The next group may run while this one is made durable. It pays where it is long; a
         // short one had better wait, and grow by those who are answered after this sync.
         let handed_on = {
             let mut state = self.state();
-            let is_long = state.events >= OVERLAP_EVENTS;
+            let is_long =
+                state.waiting.iter().map(|waiting| waiting.events).sum::<usize>() >= OVERLAP_EVENTS;
             if is_long {
                 state.hand_on();
             }
@@ -278,32 +323,30 @@ impl<R> Queue<R> {
         let ensured = durability.ensure(rests_on);
         reach("after sync");
         work.watch().publish(durability.durable());
-        for (slot, outcome) in group.iter().zip(outcomes) {
-            let answer = match &ensured {
-                Err(error) if outcome.rests_on > durability.durable() => Err(error.clone()),
-                _ => outcome.answer,
-            };
-            slot.set(Turn::Answered(answer));
-        }
+        let mut outcomes = outcomes.into_iter().map(|outcome| match &ensured {
+            Err(error) if outcome.rests_on > durability.durable() => Err(error.clone()),
+            _ => outcome.answer,
+        });
+        let nobody = || Err(Error::new(Status::Internal, "nobody asks for this answer"));
+        let answers: Vec<_> = there
+            .into_iter()
+            .map(|is_there| is_there.then(|| outcomes.next()).flatten().unwrap_or_else(nobody))
+            .collect();
+        let own = answers[place.index].clone();
+        place.group.answer(answers);
         if !handed_on {
             self.state().hand_on();
         }
-        Ok(())
+        own
     }
 
-    /// Takes requests from the queue, in order; the first of them whatever its size.
-    fn take_group(&self) -> Vec<Arc<Slot<R>>> {
+    /// Takes the first group, which is the leader's own.
+    fn take_group(&self) -> Vec<Option<R>> {
         let mut state = self.state();
-        let (mut group, mut events) = (Vec::new(), 0);
-        while events < GROUP_EVENTS
-            && let Some(slot) = state.waiting.pop_front()
-        {
-            events += slot.events;
-            state.events -= slot.events;
-            // Not `set`: its caller has nothing to do with this news.
-            *slot.turn() = Turn::Taken;
-            group.push(slot);
-        }
-        group
+        let Some(first) = state.waiting.pop_front() else { return Vec::new() };
+        // Before the queue is let go of, or who finds its request gone would not know why. Not
+        // `set`: nobody has anything to do with this news.
+        *first.group.turn() = Turn::Taken;
+        first.requests
     }
 }

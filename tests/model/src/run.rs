@@ -30,11 +30,12 @@ const SCENES: [Scene; 7] = [
     Scene { name: "panics", panics: true, hurried: true, ..CALM },
 ];
 
-const FLAWS: [Flaw; 12] = [
+const FLAWS: [Flaw; 13] = [
     Flaw::KeepLead,
     Flaw::ForgetLead,
     Flaw::TellTooEarly,
     Flaw::LeaveForAnother,
+    Flaw::AnswerOneOfAll,
     Flaw::PublishTooEarly,
     Flaw::AnswerBeforeSync,
     Flaw::CoverTooMuch,
