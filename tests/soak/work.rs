@@ -17,7 +17,11 @@ use crate::table::Latencies;
 const PAUSE: Duration = Duration::from_millis(5);
 /// How long a store stays open.
 const OPEN: Duration = Duration::from_secs(20);
+/// How many entities live at a time.
 const ENTITIES: u64 = 2_000;
+/// After so many appends of a process others live: what is written and read has come and gone at
+/// the end of a day as at its beginning, and only the file grows.
+const GENERATION: u64 = 4_000;
 
 #[derive(Default)]
 struct Told {
@@ -65,7 +69,7 @@ pub fn work(path: &Path, number: u64) {
                 scope.spawn(|| {
                     let mut random = Random::new(Random::seed_of_this_run());
                     while goes_on() {
-                        read(&store, told, &mut random);
+                        read(&store, told, next.load(Relaxed), &mut random);
                         std::thread::sleep(PAUSE);
                     }
                 });
@@ -89,9 +93,9 @@ fn append(store: &Store, told: &Told, process: u64, number: u64) {
         _ => 1 + random.below(2),
     };
     let size = if random.one_in(200) { 50_000 } else { 100 + random.below(200) };
-    let entity = random.below(ENTITIES);
+    let entity = living(&mut random, number);
     let events = (0..count).map(|index| {
-        let (other, data) = (random.below(ENTITIES), "x".repeat(size as usize / count as usize + 40));
+        let (other, data) = (living(&mut random, number), "x".repeat(size as usize / count as usize + 40));
         format!(
             r#"{{"type":"Kind{}","tags":["entity:{entity}","other:{other}"],"data":"{data}","id":"{process}-{number}-{index}"}}"#,
             index % 5
@@ -111,13 +115,20 @@ fn append(store: &Store, told: &Told, process: u64, number: u64) {
     }
 }
 
-fn read(store: &Store, told: &Told, random: &mut Random) {
-    let entity = random.below(ENTITIES);
+/// An entity that lives at the time of an append.
+fn living(random: &mut Random, number: u64) -> u64 {
+    number / GENERATION * ENTITIES + random.below(ENTITIES)
+}
+
+/// One read: mostly of an entity that lives, now and then of one of any time.
+fn read(store: &Store, told: &Told, number: u64, random: &mut Random) {
+    let time = if random.one_in(8) { random.below(number + 1) } else { number };
+    let entity = living(random, time);
     let request = match random.below(10) {
         0 => r#"{"backwards":true,"limit":20}"#.to_owned(),
         1 => format!(
             r#"{{"query":{{"items":[{{"types":["Kind1"],"tags":["entity:{entity}","other:{}"]}}]}}}}"#,
-            random.below(ENTITIES)
+            living(random, time)
         ),
         _ => format!(
             r#"{{"query":{{"items":[{{"tags":["entity:{entity}"]}}]}},"backwards":true,"limit":50}}"#
