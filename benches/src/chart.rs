@@ -17,7 +17,7 @@ fn colour(kind: Kind) -> &'static str {
         Kind::Libdcb => "#0b6e4f",
         Kind::Tephra => "#6a8caf",
         Kind::Umadb => "#d08c60",
-        Kind::Plain => "#b5b5b5",
+        Kind::Plain | Kind::Bare => "#b5b5b5",
     }
 }
 
@@ -31,11 +31,11 @@ pub fn svg(rows: &[Row]) -> String {
         let (rate, plain) = (row.rate(kind)?, row.rate(Kind::Plain)?);
         Some((rate.median / plain.median, rate.median))
     };
-    let all = || rows.iter().flat_map(|row| Kind::ALL.map(|kind| times(row, kind))).flatten();
+    let all = || rows.iter().flat_map(|row| Kind::STORES.map(|kind| times(row, kind))).flatten();
     let low = all().map(|(times, _)| times.log10()).fold(0.0, f64::min).floor();
     let high = all().map(|(times, _)| times.log10()).fold(1.0, f64::max).ceil();
     let x = |times: f64| LEFT + (times.log10() - low) / (high - low) * (WIDTH - LEFT - RIGHT);
-    let group = BAR * Kind::ALL.len() as f64 + GAP;
+    let group = BAR * Kind::STORES.len() as f64 + GAP;
     let bottom = TOP + group * rows.len() as f64;
     let height = bottom + 34.0;
 
@@ -46,7 +46,7 @@ pub fn svg(rows: &[Row]) -> String {
          <text x=\"16\" y=\"24\" font-size=\"15\" font-weight=\"bold\">\
          Times as fast as a plain SQLite store</text>\n"
     );
-    for (index, kind) in Kind::ALL.into_iter().enumerate() {
+    for (index, kind) in Kind::STORES.into_iter().enumerate() {
         let left = 16.0 + 120.0 * index as f64;
         let _ = writeln!(
             svg,
@@ -79,7 +79,7 @@ pub fn svg(rows: &[Row]) -> String {
             top + BAR * 2.0 + 4.0,
             row.title
         );
-        for (place, kind) in Kind::ALL.into_iter().enumerate() {
+        for (place, kind) in Kind::STORES.into_iter().enumerate() {
             let Some((times, rate)) = times(row, kind) else { continue };
             let (from, to) = (x(times.min(1.0)), x(times.max(1.0)));
             let y = top + BAR * place as f64;

@@ -9,7 +9,7 @@ pub const USAGE: &str = "\
 dcb-bench: libdcb beside other stores, in one process and one run
 
     --workloads A,B  of append, bulk, tails, read, decide, memory, large, open (all)
-    --stores A,B     of libdcb, tephra, umadb, plain (all)
+    --stores A,B     of libdcb, tephra, umadb, plain, bare (all)
     --rounds N       how often each store runs each workload (5)
     --seconds S      how long one run of a store takes (2)
     --events N       events of a bulk load, and of the stores that are read (1000000)

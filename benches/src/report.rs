@@ -34,7 +34,7 @@ impl Goal {
         match rival {
             Kind::Tephra => self.tephra,
             Kind::Umadb => self.umadb,
-            Kind::Libdcb | Kind::Plain => None,
+            Kind::Libdcb | Kind::Plain | Kind::Bare => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The stores that are measured, each driven as its callers would.
 
+mod bare;
 mod libdcb;
 mod plain;
 mod tephra;
@@ -68,10 +69,13 @@ pub enum Kind {
     Tephra,
     Umadb,
     Plain,
+    Bare,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Libdcb, Kind::Tephra, Kind::Umadb, Kind::Plain];
+    pub const ALL: [Kind; 5] = [Kind::Libdcb, Kind::Tephra, Kind::Umadb, Kind::Plain, Kind::Bare];
+    /// Those that are stores.
+    pub const STORES: [Kind; 4] = [Kind::Libdcb, Kind::Tephra, Kind::Umadb, Kind::Plain];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -79,6 +83,7 @@ impl Kind {
             Kind::Tephra => "Tephra",
             Kind::Umadb => "UmaDB",
             Kind::Plain => "plain SQLite",
+            Kind::Bare => "bare calls",
         }
     }
 
@@ -89,6 +94,7 @@ impl Kind {
             Kind::Tephra => "tephra",
             Kind::Umadb => "umadb",
             Kind::Plain => "plain",
+            Kind::Bare => "bare",
         }
     }
 
@@ -102,6 +108,7 @@ impl Kind {
             Kind::Tephra => Box::new(tephra::Tephra::open(folder)),
             Kind::Umadb => Box::new(umadb::Umadb::open(folder)),
             Kind::Plain => Box::new(plain::Plain::open(&folder.join("store.db"))),
+            Kind::Bare => Box::new(bare::Bare::open(folder)),
         }
     }
 }
