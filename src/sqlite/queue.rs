@@ -129,6 +129,12 @@ impl<R> Waiting<R> {
     fn is_empty(&self) -> bool {
         self.requests.iter().all(Option::is_none)
     }
+
+    /// Whether it takes no further request. Places of those that have left count too: somebody who
+    /// waits for long would keep all of them.
+    fn is_full(&self) -> bool {
+        self.events.max(self.requests.len()) >= GROUP_EVENTS
+    }
 }
 
 /// A request's place in its group.
@@ -150,7 +156,7 @@ struct State<R> {
 impl<R> State<R> {
     /// The place of a request that comes last; and whether its caller leads, since nobody did.
     fn join(&mut self, request: R, events: usize) -> (Place, bool) {
-        if self.waiting.back().is_none_or(|last| last.events >= GROUP_EVENTS) {
+        if self.waiting.back().is_none_or(Waiting::is_full) {
             self.waiting.push_back(Waiting::new());
         }
         let last = self.waiting.len() - 1;
@@ -348,5 +354,39 @@ impl<R> Queue<R> {
         // `set`: nobody has anything to do with this news.
         *first.group.turn() = Turn::Taken;
         first.requests
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(state: &State<u32>) -> Vec<usize> {
+        state.waiting.iter().map(|waiting| waiting.requests.len()).collect()
+    }
+
+    #[test]
+    fn those_that_leave_keep_no_place_for_ever() {
+        let mut state = State { waiting: VecDeque::new(), led: false };
+        let (leader, leads) = state.join(0, 1);
+        assert!(leads);
+        for request in 0..3 * GROUP_EVENTS as u32 {
+            let (place, leads) = state.join(request, 1);
+            assert!(!leads && state.leave(&place));
+        }
+        // The leader's group, which is full, and none behind it.
+        assert_eq!(places(&state), [GROUP_EVENTS]);
+        assert!(state.leave(&leader) && state.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_group_is_full_of_events() {
+        let mut state = State { waiting: VecDeque::new(), led: false };
+        for (events, groups) in
+            [(GROUP_EVENTS - 1, vec![1]), (GROUP_EVENTS, vec![2]), (1, vec![2, 1]), (1, vec![2, 2])]
+        {
+            state.join(0, events);
+            assert_eq!(places(&state), groups);
+        }
     }
 }
