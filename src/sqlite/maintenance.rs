@@ -66,7 +66,7 @@ fn terms_of<'a>(view: &EventView<'a>) -> impl Iterator<Item = Term> + use<'a> {
 pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<bool> {
     // One thread prepares a segment; who comes to help waits for it, and looks again.
     let _turn = shared.segmenting.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(draft) = draft_segment(shared, at_least) else { return Ok(false) };
+    let Some(draft) = draft_segment(shared, at_least)? else { return Ok(false) };
     let mut guard = writer.begin_chore()?;
     let (connection, decoder) = guard.open()?.parts();
     let transaction = Rollback(connection);
@@ -89,7 +89,7 @@ pub struct SegmentDraft {
 }
 
 /// Prepares the next segment, before the write lock is taken; `None`: there is too little for one.
-pub fn draft_segment(shared: &Shared, at_least: i64) -> Option<SegmentDraft> {
+pub fn draft_segment(shared: &Shared, at_least: i64) -> Result<Option<SegmentDraft>> {
     let mark = shared.segments.newest().mark();
     // Few events may be large ones.
     let at_least = if shared.is_tail_long() { 1 } else { at_least.max(1) };
@@ -102,16 +102,20 @@ pub fn draft_segment(shared: &Shared, at_least: i64) -> Option<SegmentDraft> {
         (events, is_enough || !is_in_memory)
     });
     if !is_needed {
-        return None;
+        return Ok(None);
     }
-    let packed = from_memory.map(|(span, events)| {
-        let views = events.iter().map(|event| event.view());
-        let mut postings: Vec<(Term, i64)> =
-            views.flat_map(|view| terms_of(&view).map(move |term| (term, view.position))).collect();
-        sort(&mut postings);
-        (span, pack(span.low, &postings))
-    });
-    Some(SegmentDraft { at_least, packed })
+    let packed = match from_memory {
+        Some((span, events)) => {
+            let views = events.iter().map(|event| event.view());
+            let mut postings: Vec<(Term, i64)> = views
+                .flat_map(|view| terms_of(&view).map(move |term| (term, view.position)))
+                .collect();
+            sort(&mut postings);
+            Some((span, pack(span.low, &postings)?))
+        }
+        None => None,
+    };
+    Ok(Some(SegmentDraft { at_least, packed }))
 }
 
 /// Writes the segment, in a transaction that has written nothing yet; gives of how many blocks it
@@ -132,7 +136,7 @@ pub fn store_segment(
             if span.high - span.low < draft.at_least {
                 return Ok(None);
             }
-            (span, pack(span.low, &postings_of_rows(connection, decoder, span)?))
+            (span, pack(span.low, &postings_of_rows(connection, decoder, span)?)?)
         }
     };
     let beyond = if has(Flaw::MarkTooEarly) { snapshot.head.min(span.high + 8) } else { span.high };
@@ -175,7 +179,7 @@ fn sort(postings: &mut Vec<(Term, i64)>) {
 /// Writes the filter of a segment, unless it is too large.
 pub fn insert_filter(connection: &dyn Database, segment: i64, filter: &Filter) -> Result<()> {
     if filter.bytes() <= MAX_FILTER_BYTES {
-        for (part, bits) in filter.to_bytes().chunks(FILTER_PART_BYTES).enumerate() {
+        for (part, bits) in filter.bits().chunks(FILTER_PART_BYTES).enumerate() {
             insert_filter_part(connection, segment, part, bits)?;
         }
     }
@@ -382,7 +386,7 @@ impl Maintenance {
             _ => return Ok(false),
         };
         let terms: u64 = sources.iter().map(|segment| segment.terms.unsigned_abs()).sum();
-        let mut merge = Merge::new(sources, low, terms);
+        let mut merge = Merge::new(sources, low, terms)?;
         let target = self.slice(|connection| begin_building(connection, low, high, terms))?;
         let Some(target) = target else { return Ok(false) };
         while let Some(blocks) = merge.next(&self.connection, SLICE_BLOCKS)? {
@@ -409,7 +413,7 @@ impl Maintenance {
             }
         }
         if let Some(filter) = merge.filter() {
-            for (part, bits) in filter.to_bytes().chunks(FILTER_PART_BYTES).enumerate() {
+            for (part, bits) in filter.bits().chunks(FILTER_PART_BYTES).enumerate() {
                 self.slice(|connection| {
                     if is_building(connection, target)? {
                         insert_filter_part(connection, target, part, bits)?;

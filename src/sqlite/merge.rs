@@ -85,7 +85,7 @@ pub struct Merge {
 impl Merge {
     /// Merges `sources`, in the order of their positions, the first beginning above `low`; they
     /// hold at most so many terms.
-    pub fn new(sources: &[Arc<Segment>], low: i64, terms: u64) -> Self {
+    pub fn new(sources: &[Arc<Segment>], low: i64, terms: u64) -> Result<Self> {
         let sources = sources
             .iter()
             .map(|segment| Source {
@@ -97,12 +97,12 @@ impl Merge {
             })
             .collect();
         let filtered = Filter::bytes_for(terms) <= MAX_FILTER_BYTES;
-        Merge {
+        Ok(Merge {
             sources,
             packer: Some(Packer::new(low)),
             ready: VecDeque::new(),
-            filter: filtered.then(|| Filter::new(terms)),
-        }
+            filter: if filtered { Some(Filter::new(terms)?) } else { None },
+        })
     }
 
     /// The next blocks, `max` at most; `None` at the end.

@@ -103,7 +103,7 @@ impl Segment {
 fn load_filter(connection: &dyn Database, segment: &Segment) -> Result<Option<Filter>> {
     // Who asks has found that it is not too large.
     let bytes = Filter::bytes_for(segment.terms.unsigned_abs());
-    let mut filter = Filter::unread(bytes.min(MAX_FILTER_BYTES));
+    let mut filter = Filter::unread(bytes.min(MAX_FILTER_BYTES))?;
     let mut is_there = false;
     let sql = "SELECT bits FROM dcb_filters WHERE segment = ?1 ORDER BY part";
     connection.query(sql, &[Value::Integer(segment.id)], &mut |row| {
@@ -111,8 +111,7 @@ fn load_filter(connection: &dyn Database, segment: &Segment) -> Result<Option<Fi
         let (bits, crc) = bits.split_last_chunk::<4>().ok_or_else(damaged)?;
         is_there = true;
         let is_whole = crc32fast::hash(bits) == u32::from_le_bytes(*crc);
-        let fits = is_whole && filter.read(bits) && filter.bytes() <= bytes;
-        if fits { Ok(Walk::On) } else { Err(damaged()) }
+        if is_whole && filter.read(bits) { Ok(Walk::On) } else { Err(damaged()) }
     })?;
     match is_there {
         false => Ok(None),
@@ -575,10 +574,10 @@ pub fn raise_version(connection: &dyn Database) -> Result<()> {
 pub type Packed = (Vec<Block>, Filter, u64);
 
 /// Packs the sorted postings of a run of positions: the blocks, the filter, the count of terms.
-pub fn pack(low: i64, postings: &[(Term, i64)]) -> Packed {
+pub fn pack(low: i64, postings: &[(Term, i64)]) -> Result<Packed> {
     let lists = || postings.chunk_by(|left, right| left.0 == right.0);
     let terms = lists().count() as u64;
-    let mut filter = Filter::new(terms);
+    let mut filter = Filter::new(terms)?;
     let mut packer = super::block::Packer::new(low);
     for list in lists() {
         filter.insert(list[0].0);
@@ -587,5 +586,5 @@ pub fn pack(low: i64, postings: &[(Term, i64)]) -> Packed {
             packer.position(*position);
         }
     }
-    (packer.finish(), filter, terms)
+    Ok((packer.finish(), filter, terms))
 }

@@ -116,7 +116,7 @@ impl Chores {
         shared.tail.trim(segments.mark());
         let is_long = snapshot.head - segments.mark() >= SEGMENT_EVENTS || shared.is_tail_long();
         if is_long
-            && let Some(draft) = draft_segment(shared, SEGMENT_EVENTS)
+            && let Some(draft) = draft_segment(shared, SEGMENT_EVENTS)?
             && store_segment(shared, connection, decoder, draft)?.is_some()
         {
             return Ok(Step::Done);
@@ -162,7 +162,7 @@ impl Merging {
     fn begin(connection: &dyn Database, sources: Vec<Arc<Segment>>) -> Result<Option<Self>> {
         let (span, terms) = extent(&sources)?;
         let target = begin_building(connection, span.low, span.high, terms)?;
-        let merge = Merge::new(&sources, span.low, terms);
+        let merge = Merge::new(&sources, span.low, terms)?;
         Ok(target.map(|target| Merging { target, sources, merge }))
     }
 
@@ -209,7 +209,7 @@ pub fn index_within(
     }
     let span = Span { low: mark, high: head.min(mark + MAX_SEGMENT_EVENTS) };
     let postings = postings_of_rows(connection, decoder, span)?;
-    insert_live(connection, span, pack(span.low, &postings))?;
+    insert_live(connection, span, pack(span.low, &postings)?)?;
     let version = Snapshot::take(connection)?.version;
     let segments = Segments::load(connection, version, segments)?;
     let Some(sources) = due_for_merge(&segments, 0) else { return Ok(()) };
@@ -217,7 +217,7 @@ pub fn index_within(
     if span.high - span.low > MERGED_WITHIN || building_segment(connection)?.is_some() {
         return Ok(());
     }
-    let mut merge = Merge::new(&sources, span.low, terms);
+    let mut merge = Merge::new(&sources, span.low, terms)?;
     let target = insert_segment(connection, 0, span.low, span.high, terms)?;
     while let Some(blocks) = merge.next(connection, SLICE_BLOCKS)? {
         insert_blocks(connection, target, &blocks)?;

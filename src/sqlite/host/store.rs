@@ -98,7 +98,7 @@ impl HostStore {
         let mut is_behind = is_far_behind;
         while is_behind {
             begin_immediate(&connection, &patience)?;
-            let blocks = match draft_segment(&shared, 1) {
+            let blocks = match draft_segment(&shared, 1)? {
                 Some(draft) => store_segment(&shared, &connection, &mut decoder, draft)?,
                 None => None,
             };

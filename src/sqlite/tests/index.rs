@@ -62,10 +62,10 @@ fn insert_at(connection: &Connection, position: i64, event: Event) {
 fn write(connection: &Connection, low: i64, high: i64) {
     let span = Span { low, high };
     let postings = postings_of_rows(connection, &mut Decoder::default(), span).unwrap();
-    let (blocks, filter, terms) = pack(low, &postings);
+    let (blocks, filter, terms) = pack(low, &postings).unwrap();
     let segment = insert_segment(connection, LIVE, low, high, terms).unwrap();
     insert_blocks(connection, segment, &blocks).unwrap();
-    insert_filter_part(connection, segment, 0, &filter.to_bytes()).unwrap();
+    insert_filter_part(connection, segment, 0, filter.bits()).unwrap();
     raise_version(connection).unwrap();
 }
 
@@ -79,7 +79,7 @@ fn merge(connection: &Connection, first: usize) {
     let sources = &segments.list[first..];
     let terms = sources.iter().map(|segment| segment.terms as u64).sum();
     let (low, high) = (sources[0].low, segments.mark());
-    let mut merge = Merge::new(sources, low, terms);
+    let mut merge = Merge::new(sources, low, terms).unwrap();
     let mut blocks = Vec::new();
     while let Some(mut some) = merge.next(connection, 3).unwrap() {
         blocks.append(&mut some);
@@ -92,7 +92,7 @@ fn merge(connection: &Connection, first: usize) {
     }
     let segment = insert_segment(connection, LIVE, low, high, terms).unwrap();
     insert_blocks(connection, segment, &blocks).unwrap();
-    insert_filter_part(connection, segment, 0, &filter.to_bytes()).unwrap();
+    insert_filter_part(connection, segment, 0, filter.bits()).unwrap();
     raise_version(connection).unwrap();
 }
 
@@ -499,7 +499,7 @@ fn a_block_lost_between_two_slices_of_a_merge_is_told_too() {
     write(&connection, 0, 300);
     write(&connection, 300, 600);
     let sources = &newest(&connection).list;
-    let mut merge = Merge::new(sources, 0, 601);
+    let mut merge = Merge::new(sources, 0, 601).unwrap();
     let target = insert_segment(&connection, BUILDING, 0, 600, 601).unwrap();
     let mut low = 600;
     while let Some(blocks) = merge.next(&connection, 1).unwrap() {
@@ -507,7 +507,7 @@ fn a_block_lost_between_two_slices_of_a_merge_is_told_too() {
         write(&connection, low, low + 10);
         low += 10;
     }
-    insert_filter_part(&connection, target, 0, &merge.filter().unwrap().to_bytes()).unwrap();
+    insert_filter_part(&connection, target, 0, merge.filter().unwrap().bits()).unwrap();
     assert!(replace(&connection, sources, target).unwrap());
     write(&connection, low, 700);
     let rows: Vec<i64> = connection
