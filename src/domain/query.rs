@@ -52,10 +52,8 @@ impl<'a> Names<'a> {
 pub struct Item {
     /// Every type and tag, one after the other: one allocation for all.
     text: String,
-    /// Where they stand, the types before the tags.
-    places: SmallVec<[Place; 3]>,
-    /// How many types there are.
-    types: usize,
+    types: SmallVec<[Place; 1]>,
+    tags: SmallVec<[Place; 2]>,
 }
 
 /// Where a type or a tag stands in the text of its item.
@@ -83,14 +81,13 @@ impl Item {
     /// Lets events of this type match, beside those named before.
     pub fn or_type(&mut self, event_type: EventType<'_>) {
         let place = self.add(event_type.as_str(), Term::of_type);
-        self.places.insert(self.types, place);
-        self.types += 1;
+        self.types.push(place);
     }
 
     /// Demands this tag, beside those named before.
     pub fn and_tag(&mut self, tag: Tag<'_>) {
         let place = self.add(tag.as_str(), Term::of_tag);
-        self.places.push(place);
+        self.tags.push(place);
     }
 
     fn add(&mut self, name: &str, term: impl FnOnce(&str) -> Term) -> Place {
@@ -106,12 +103,17 @@ impl Item {
 
     /// The types of which an event has to have one; none: any.
     pub fn types(&self) -> Names<'_> {
-        Names { text: &self.text, places: &self.places[..self.types] }
+        Names { text: &self.text, places: &self.types }
     }
 
     /// The tags of which an event has to have all.
     pub fn tags(&self) -> Names<'_> {
-        Names { text: &self.text, places: &self.places[self.types..] }
+        Names { text: &self.text, places: &self.tags }
+    }
+
+    /// Whether it is not narrowed at all.
+    fn is_empty(&self) -> bool {
+        self.types.is_empty() && self.tags.is_empty()
     }
 
     /// Whether `event` is one of these.
@@ -160,7 +162,7 @@ impl Query {
 
     /// Whether every event matches, whatever it is.
     pub fn is_all(&self) -> bool {
-        self.items().is_none_or(|items| items.iter().any(|item| item.places.is_empty()))
+        self.items().is_none_or(|items| items.iter().any(Item::is_empty))
     }
 
     /// Whether `event` is asked for.

@@ -1,6 +1,6 @@
 use super::refused;
 use crate::documents::parse_read;
-use crate::domain::{Query, ReadRequest};
+use crate::domain::{Query, ReadRequest, Reading};
 
 /// Requests have no equality of their own: what they hold is what they print.
 #[track_caller]
@@ -40,6 +40,23 @@ fn every_key_has_its_meaning() {
         r#"{"query": {"items": [{}]}}"#,
         (Query::of(vec![Default::default()]).unwrap(), 0, None, None, false),
     );
+}
+
+/// In a time that grows with their number: with its square it would be minutes.
+#[test]
+fn an_item_may_name_many_in_either_order() {
+    let names = |key: &str| format!(r#""{key}": [{}]"#, vec![r#""a""#; 200_000].join(", "));
+    let (types, tags) = (names("types"), names("tags"));
+    let parse = |first: &str, second: &str| {
+        let request = format!(r#"{{"query": {{"items": [{{{first}, {second}}}]}}}}"#);
+        Reading::new(parse_read(request.as_bytes()).unwrap())
+    };
+    let (one, other) = (parse(&types, &tags), parse(&tags, &types));
+    for request in [&one, &other] {
+        let [item] = request.query().items().unwrap() else { panic!("one item") };
+        assert_eq!((item.types().iter().count(), item.tags().iter().count()), (200_000, 200_000));
+    }
+    assert!(one.query() == other.query());
 }
 
 #[test]
