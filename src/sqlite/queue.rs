@@ -116,6 +116,8 @@ struct Waiting<R> {
     group: Arc<Group>,
     /// By their places; those that have left are gone.
     requests: Vec<Option<R>>,
+    /// How many have not.
+    live: usize,
     /// How many events they would store.
     events: usize,
 }
@@ -123,11 +125,7 @@ struct Waiting<R> {
 impl<R> Waiting<R> {
     fn new() -> Self {
         let group = Group { turn: Mutex::new(Turn::Queued), changed: Condvar::new() };
-        Waiting { group: Arc::new(group), requests: Vec::new(), events: 0 }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.requests.iter().all(Option::is_none)
+        Waiting { group: Arc::new(group), requests: Vec::new(), live: 0, events: 0 }
     }
 
     /// Whether it takes no further request. Places of those that have left count too: somebody who
@@ -162,6 +160,7 @@ impl<R> State<R> {
         let last = self.waiting.len() - 1;
         let last = &mut self.waiting[last];
         last.requests.push(Some(request));
+        last.live += 1;
         last.events += events;
         let index = last.requests.len() - 1;
         let place = Place { group: Arc::clone(&last.group), index, events };
@@ -183,8 +182,9 @@ impl<R> State<R> {
         let own = &mut self.waiting[number];
         let index = if has(Flaw::LeaveForAnother) { 0 } else { place.index };
         own.requests[index] = None;
+        own.live -= 1;
         own.events -= place.events;
-        if own.is_empty() {
+        if own.live == 0 {
             self.waiting.remove(number);
             // Of several, one has been woken for it, or will look before it sleeps.
             let leads = matches!(*place.group.turn(), Turn::LeadIsFree);
