@@ -84,7 +84,7 @@ impl Fences {
             Some(keys) => keys,
             None => {
                 let count = count(connection, segment)?;
-                self.keys.get_or_init(|| (0..count).map(|_| Fence::default()).collect())
+                self.keys.get_or_init(|| unknown(count))
             }
         };
         let pages = Pages::new(Arc::clone(&self.tree));
@@ -99,6 +99,16 @@ impl Fences {
         let keys = self.keys.get().map_or(&[][..], |keys| keys);
         (keys.iter().filter(|fence| fence.get().is_some()).count(), keys.len())
     }
+}
+
+/// So many keys that are not known; none where there is not the memory for them: what is found
+/// without them is left to SQLite.
+fn unknown(count: i64) -> Box<[Fence]> {
+    let (count, mut keys) = (count as usize, Vec::new());
+    if keys.try_reserve_exact(count).is_ok() {
+        keys.resize_with(count, Fence::default);
+    }
+    keys.into()
 }
 
 /// How many blocks the segment has; 0 where they are too many.
