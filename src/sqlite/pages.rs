@@ -141,6 +141,8 @@ impl Tree {
     pub fn doubt(&self) {
         if self.doubts.fetch_add(1, Relaxed) % DOUBTS == DOUBTS - 1 {
             self.root.store(0, Release);
+            // Those of the old tree may lead to leaves of another.
+            *self.inner.write().unwrap_or_else(PoisonError::into_inner) = Inner::default();
         }
     }
 
@@ -249,10 +251,7 @@ impl Pages {
             }
             self.end = i64::MAX;
         }
-        let Some(place) = tree.locate(connection) else {
-            (self.end, self.believed) = (position, PATIENCE);
-            return None;
-        };
+        let place = tree.locate(connection)?;
         // Once more by what the file holds now, where what was known of it does not lead there.
         for _ in 0..2 {
             let (mut path, mut depth) = ([0; MAX_DEPTH], 0);
@@ -439,7 +438,8 @@ impl<'a> RawRow<'a> {
             };
         }
         let text;
-        (text, body) = body.split_at_checked(lengths.iter().flatten().sum())?;
+        let all = lengths.iter().flatten().try_fold(0_usize, |sum, len| sum.checked_add(*len))?;
+        (text, body) = body.split_at_checked(all)?;
         let timestamp_us = integer(next_type()?, &mut body)?;
         let checksum = integer(next_type()?, &mut body)?;
         Some(RawRow { position, text, lengths, timestamp_us, checksum })
