@@ -43,9 +43,11 @@ mod linux {
         let path = CString::new(path.as_os_str().as_bytes())?;
         // SAFETY: a struct of integers, which may be zero.
         let mut found: libc::statx = unsafe { std::mem::zeroed() };
-        // SAFETY: the path is terminated, and the struct is valid for writes.
+        let (call, place) = (libc::SYS_statx, libc::AT_FDCWD);
+        // SAFETY: the path is terminated, and the struct is valid for writes. (The function of this
+        // name is of glibc 2.28, and without it the whole library could not be loaded.)
         let failed = unsafe {
-            libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, libc::STATX_INO, &raw mut found) != 0
+            libc::syscall(call, place, path.as_ptr(), 0, libc::STATX_INO, &raw mut found) != 0
         };
         if failed {
             let error = io::Error::last_os_error();
