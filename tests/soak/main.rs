@@ -60,16 +60,20 @@ impl Worker {
         Worker { process, lines }
     }
 
-    /// Has it tell of what it did since it was asked the last time.
-    fn ask(&mut self) -> (Latencies, Latencies) {
+    /// Has it tell of what it did since it was asked the last time, and of the bytes that it kept
+    /// without a store.
+    fn ask(&mut self) -> (Latencies, Latencies, u64) {
         let input = self.process.stdin.as_mut().expect("piped");
         input.write_all(b"tell\n").expect("a process that lives");
         loop {
             let line = self.lines.recv_timeout(Duration::from_secs(60)).expect("an answer");
             // What the test harness has to say comes first.
             if let Some((_, told)) = line.split_once("told ") {
-                let (appends, reads) = told.split_once(" | ").expect("both");
-                return (Latencies::from_text(appends), Latencies::from_text(reads));
+                let [appends, reads, kept] = told.split(" | ").collect::<Vec<_>>()[..] else {
+                    panic!("{told}")
+                };
+                let kept = kept.parse().expect("a number");
+                return (Latencies::from_text(appends), Latencies::from_text(reads), kept);
             }
         }
     }
@@ -104,9 +108,10 @@ fn nothing_creeps_up_under_load() {
         std::thread::sleep(interval);
         let mut sample = Sample { second: begin.elapsed().as_secs(), ..Sample::default() };
         for worker in &mut workers {
-            let (appends, reads) = worker.ask();
+            let (appends, reads, kept) = worker.ask();
             sample.appends.add(&appends);
             sample.reads.add(&reads);
+            sample.kept += kept;
             let (kib, descriptors) = worker.look();
             sample.kib += kib;
             sample.descriptors += descriptors;

@@ -58,6 +58,8 @@ impl Latencies {
 pub struct Sample {
     pub second: u64,
     pub kib: u64,
+    /// Bytes in use where the store was closed.
+    pub kept: u64,
     pub descriptors: u64,
     pub log: u64,
     pub file: u64,
@@ -65,6 +67,8 @@ pub struct Sample {
     pub reads: Latencies,
 }
 
+/// What the index's filters may come to: 24 MiB a process, as the file grows (ARCHITECTURE.md).
+const FILTERS_MIB: f64 = 24.0 * crate::PROCESSES as f64;
 /// The log's bound: twice what has the end of its checkpoints wait for writers.
 const LOG_BOUND: u64 = 2 * 32 * 1024 * 1024;
 
@@ -79,9 +83,10 @@ const MIB: f64 = 1024.0 * 1024.0;
 impl Table {
     pub fn new(interval: Duration) -> Table {
         println!(
-            "{:>6} {:>8} {:>5} {:>8} {:>9} {:>9} {:>8} {:>8} {:>9} {:>8} {:>8}",
+            "{:>6} {:>8} {:>8} {:>5} {:>8} {:>9} {:>9} {:>8} {:>8} {:>9} {:>8} {:>8}",
             "s",
             "MiB",
+            "kept KiB",
             "fds",
             "log MiB",
             "file MiB",
@@ -98,9 +103,10 @@ impl Table {
     pub fn push(&mut self, sample: Sample) {
         let rate = |latencies: &Latencies| latencies.count() as f64 / self.interval.as_secs_f64();
         println!(
-            "{:>6} {:>8.1} {:>5} {:>8.1} {:>9.1} {:>9.0} {:>8.2} {:>8.2} {:>9.0} {:>8.2} {:>8.2}",
+            "{:>6} {:>8.1} {:>8.0} {:>5} {:>8.1} {:>9.1} {:>9.0} {:>8.2} {:>8.2} {:>9.0} {:>8.2} {:>8.2}",
             sample.second,
             sample.kib as f64 / 1024.0,
+            sample.kept as f64 / 1024.0,
             sample.descriptors,
             sample.log as f64 / MIB,
             sample.file as f64 / MIB,
@@ -119,9 +125,9 @@ impl Table {
     }
 
     /// What is higher at the end than it was at the beginning, the first sixth left out: the
-    /// median of the last third is held against that of the first. Caches that fill, and the
-    /// noise of a machine that has other work, are allowed for; what leaks or slows down for an
-    /// hour passes any of these bounds.
+    /// median of the last third is held against that of the first. The filters that fill, and the
+    /// noise of a machine that has other work, are allowed for. What is in use when the store is
+    /// closed has no such excuse: a leak of a byte for each call would be seen.
     pub fn creeping(&self) -> Vec<String> {
         let steady = &self.samples[self.samples.len() / 6..];
         let third = steady.len() / 3;
@@ -134,7 +140,8 @@ impl Table {
                 creeping.push(format!("{what}: from {before:.2} to {after:.2}"));
             }
         };
-        hold("MiB in memory", &|sample| sample.kib as f64 / 1024.0, 1.25, 24.0);
+        hold("MiB in memory", &|sample| sample.kib as f64 / 1024.0, 1.25, FILTERS_MIB);
+        hold("KiB kept when closed", &|sample| sample.kept as f64 / 1024.0, 1.0, 512.0);
         hold("descriptors", &|sample| sample.descriptors as f64, 1.0, 6.0);
         hold("p99 of appends, ms", &|sample| sample.appends.quantile(0.99), 1.5, 2.0);
         hold("p99 of reads, ms", &|sample| sample.reads.quantile(0.99), 1.5, 2.0);
@@ -166,7 +173,12 @@ fn what_creeps_is_told() {
     let table = |samples| Table { interval: Duration::from_secs(1), samples };
     let flat = (0..60).map(|second| sample(second, 100_000 + second % 7 * 999, 900));
     assert_eq!(table(flat.collect()).creeping(), Vec::<String>::new());
-    let leaks = (0..60).map(|second| sample(second, 100_000 + second * 4_000, 900));
+    let swells = (0..60).map(|second| sample(second, 100_000 + second * 8_000, 900));
+    assert_eq!(table(swells.collect()).creeping().len(), 1);
+    let leaks = (0..60).map(|second| {
+        let kept = 700_000 + second * 20_000;
+        Sample { kept, ..sample(second, 100_000, 900) }
+    });
     assert_eq!(table(leaks.collect()).creeping().len(), 1);
     let slows = (0..60).map(|second| sample(second, 100_000, 900 + second * 200));
     assert_eq!(table(slows.collect()).creeping().len(), 1);

@@ -27,6 +27,20 @@ const GENERATION: u64 = 4_000;
 struct Told {
     appends: Mutex<Latencies>,
     reads: Mutex<Latencies>,
+    /// Bytes that were not given back by the time that the store had been closed.
+    kept: AtomicU64,
+}
+
+/// Bytes that the allocator has given out.
+fn in_use() -> u64 {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: it takes nothing, and gives numbers.
+        let info = unsafe { libc::mallinfo2() };
+        (info.uordblks + info.hblkhd) as u64
+    }
+    #[cfg(not(target_env = "gnu"))]
+    0
 }
 
 fn timed<T>(latencies: &Mutex<Latencies>, call: impl FnOnce() -> T) -> T {
@@ -46,7 +60,8 @@ pub fn work(path: &Path, number: u64) {
             for _ in std::io::stdin().lock().lines() {
                 let appends = std::mem::take(&mut *told.appends.lock().unwrap());
                 let reads = std::mem::take(&mut *told.reads.lock().unwrap());
-                println!("told {} | {}", appends.to_text(), reads.to_text());
+                let kept = told.kept.load(Relaxed);
+                println!("told {} | {} | {kept}", appends.to_text(), reads.to_text());
             }
             ended.store(true, Relaxed);
         });
@@ -80,6 +95,8 @@ pub fn work(path: &Path, number: u64) {
                     }
                 });
             });
+            drop(store);
+            told.kept.store(in_use(), Relaxed);
         }
     });
 }
