@@ -8,6 +8,7 @@ import (
 	"context"
 	"database/sql"
 	"runtime/cgo"
+	"sync"
 	"unsafe"
 )
 
@@ -69,12 +70,66 @@ func (h *handle) appendHosted(ctx context.Context, request []byte) (int64, error
 	return int64(*last), own.end(k.failure(status, failure))
 }
 
-// appendTx appends in the caller's transaction.
+// transactions are those that are being appended in, each by one goroutine at a time: a *sql.Tx is
+// for any number of them, the statements of an append are not to be mixed with another's.
+var transactions struct {
+	mu   sync.Mutex
+	used map[*sql.Tx]*turns
+}
+
+// turns are those of a transaction: how many want one, and whose it is.
+type turns struct {
+	wanted int
+	taken  chan struct{}
+}
+
+// take waits for a turn in the transaction; give ends it.
+func take(ctx context.Context, tx *sql.Tx) (give func(), err error) {
+	transactions.mu.Lock()
+	own := transactions.used[tx]
+	if own == nil {
+		own = &turns{taken: make(chan struct{}, 1)}
+		if transactions.used == nil {
+			transactions.used = make(map[*sql.Tx]*turns)
+		}
+		transactions.used[tx] = own
+	}
+	own.wanted++
+	transactions.mu.Unlock()
+	forget := func() {
+		transactions.mu.Lock()
+		defer transactions.mu.Unlock()
+		if own.wanted--; own.wanted == 0 {
+			delete(transactions.used, tx)
+		}
+	}
+	select {
+	case own.taken <- struct{}{}:
+		return func() {
+			<-own.taken
+			forget()
+		}, nil
+	case <-ctx.Done():
+		forget()
+		return nil, crowdedOut(ctx.Err())
+	}
+}
+
+// appendTx appends in the caller's transaction. It takes no slot: those who have them may wait for
+// this very transaction.
 func (h *handle) appendTx(ctx context.Context, tx *sql.Tx, request []byte) (int64, error) {
-	if err := h.enter(ctx); err != nil {
+	if h == nil {
+		return 0, closed()
+	}
+	give, err := take(ctx, tx)
+	if err != nil {
 		return 0, err
 	}
-	defer h.leave()
+	defer give()
+	if err := h.hold(); err != nil {
+		return 0, err
+	}
+	defer h.release()
 	own, k := newHosted(ctx), newCall(ctx, h.patience)
 	defer k.end()
 	connection := newHostConn(&own.call, tx, nil)
