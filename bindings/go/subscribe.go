@@ -7,11 +7,15 @@ import (
 	"runtime"
 )
 
-// Wait returns the head as soon as it is above after. It sees appends of this process at once and
+// Wait returns the head as soon as it is above after, which is -1 or more; -1 is as 0. It sees appends of this process at once and
 // of others within some 25 milliseconds. It ends with the context's error, or [ErrClosed].
 //
 // However many goroutines wait and subscribe, the store waits with one thread.
 func (s *Store) Wait(ctx context.Context, after int64) (int64, error) {
+	if after < -1 {
+		return 0, invalid("after: must be -1 or more")
+	}
+	after = max(after, 0)
 	// What is there already is told exactly; the waits of others may have seen an older head.
 	if head, err := s.Head(ctx); err != nil || head > after {
 		return head, ended(ctx, err)
