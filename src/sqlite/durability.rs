@@ -2,7 +2,7 @@
 //! committed before the sync began, and nobody is answered before.
 
 use super::log::Log;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Status};
 use crate::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::testing::{Flaw, has};
@@ -168,8 +168,11 @@ impl Durability {
     }
 }
 
+/// What is not durable by this may be stored all the same: `io`, whatever the system says. Of a disk
+/// that is full, nothing would be.
 fn lost(error: &Error) -> Error {
     Error {
+        status: Status::Io,
         message: format!(
             "the log could not be made durable ({}): close the store and open it again",
             error.message
@@ -182,7 +185,6 @@ fn lost(error: &Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Status;
 
     #[test]
     fn a_check_makes_durable_what_was_noted() {

@@ -20,7 +20,7 @@ use crate::roles::Part;
 use crate::work::Append;
 
 /// What fails, with which of the system's errors, and whether a write does half of its work first.
-const KINDS: [(Call, i32, bool); 14] = [
+const KINDS: [(Call, i32, bool); 15] = [
     (Call::Open, libc::EMFILE, false),
     (Call::Open, libc::EIO, false),
     (Call::Open, libc::EACCES, false),
@@ -33,6 +33,7 @@ const KINDS: [(Call, i32, bool); 14] = [
     (Call::Truncate, libc::EIO, false),
     (Call::Sync, libc::EIO, false),
     (Call::LogSync, libc::EIO, false),
+    (Call::LogSync, libc::ENOSPC, false),
     (Call::Map, libc::ENOMEM, false),
     (Call::Unlink, libc::EIO, false),
 ];
