@@ -38,6 +38,9 @@ impl Default for Options {
 /// Opens the store that `uri` names.
 pub fn open(uri: &str, options: &Options) -> Result<Arc<dyn Store>> {
     if uri == "memory:" {
+        if options.read_only {
+            return Err(Error::invalid("read_only: a store in memory would stay empty"));
+        }
         return Ok(Arc::new(MemoryStore::new()));
     }
     let mut options = options.clone();

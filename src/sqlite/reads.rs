@@ -1,5 +1,6 @@
 //! Reading and waiting, on whatever connection.
 
+use std::sync::TryLockError;
 use std::time::{Duration, Instant};
 
 use super::database::{Database, Walk};
@@ -110,8 +111,13 @@ impl Shared {
         let at_once = Call { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
         loop {
             // One waiter looks for all: what it sees wakes the others.
-            let polls = self.poller.try_lock();
-            if polls.is_ok() {
+            let polls = match self.poller.try_lock() {
+                Ok(polls) => Some(polls),
+                // Somebody panicked while it looked.
+                Err(TryLockError::Poisoned(polls)) => Some(polls.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            };
+            if polls.is_some() {
                 // It waits for nothing but an event: if all connections are in use, or a lock is
                 // held, those who have them look.
                 match look(&at_once) {

@@ -91,10 +91,13 @@ pub fn judge(connection: &dyn Database) -> Result<Judgement> {
         .map_err(unsupported)?;
     let ours = |name: &str| name.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("dcb_"));
     if !objects.iter().any(|(name, _)| ours(name)) {
-        let id = connection
-            .query_row("PRAGMA application_id", &[], |row| Ok(row.integer(0)))
-            .map_err(unsupported)?;
-        let empty = objects.is_empty() && id == Some(Some(0));
+        let is_unset = |pragma: &str| {
+            let set = connection.query_row(pragma, &[], |row| Ok(row.integer(0)));
+            set.map(|set| set == Some(Some(0))).map_err(unsupported)
+        };
+        let empty = objects.is_empty()
+            && is_unset("PRAGMA application_id")?
+            && is_unset("PRAGMA user_version")?;
         return Ok(if empty { Judgement::Empty } else { Judgement::Foreign });
     }
     let format = "SELECT value FROM dcb_meta WHERE key = 'format'";

@@ -86,10 +86,9 @@ fn open_read_only(
     let place = Place::File(path.clone());
     // A file that is missing is told as that, whatever SQLite would say.
     std::fs::metadata(&path)?;
-    let connection = retry(patience, || connect(&place, role))?;
-    match retry(patience, || judge_at_once(&connection))
-        .map_err(|error| explain_read_only(error, &path))?
-    {
+    let explain = |error| explain_read_only(error, &path);
+    let connection = retry(patience, || connect(&place, role)).map_err(explain)?;
+    match retry(patience, || judge_at_once(&connection)).map_err(explain)? {
         Judgement::Store if immutable => {}
         Judgement::Store => {
             retry(patience, || pairing::check(&connection, &real_path(&connection, &path)))?;
@@ -255,7 +254,7 @@ fn undoes_all(place: &Place) -> bool {
 fn explain_read_only(error: Error, path: &Path) -> Error {
     let is_stuck = matches!(
         error.detail,
-        rusqlite::ffi::SQLITE_CANTOPEN | rusqlite::ffi::SQLITE_READONLY_CANTINIT
+        rusqlite::ffi::SQLITE_READONLY_CANTINIT | rusqlite::ffi::SQLITE_READONLY_DIRECTORY
     ) || error.detail & 0xff == rusqlite::ffi::SQLITE_CANTOPEN;
     if is_stuck && path.exists() {
         return Error {
@@ -421,13 +420,12 @@ impl Store for SqliteStore {
         if let Some(writer) = &self.writer {
             // The last to leave: SQLite brings the log into the database, unless it is not to be
             // trusted.
-            let connection = writer.close();
+            let Some(connection) = writer.close() else { return };
             let _ = self.shared.durability.check();
-            if let (Some(connection), Some(_)) = (&connection, self.shared.durability.failure()) {
+            if self.shared.durability.failure().is_some() {
                 let leave_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
                 let _ = connection.set_db_config(leave_log, true);
             }
-            drop(connection);
         }
     }
 }
