@@ -134,8 +134,14 @@ func (c *hostConn) discard() {
 func dcbGoRun(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, length C.size_t, reply *C.dcb_reply) (code C.int32_t) {
 	c := cgo.Handle(connection).Value().(*hostConn)
 	defer c.contain(reply, &code)
-	result, err := c.queries.ExecContext(c.ctx, stringOf(text), arguments(values, length)...)
-	if err != nil {
+	statement := stringOf(text)
+	result, err := c.queries.ExecContext(c.ctx, statement, arguments(values, length)...)
+	switch {
+	case err == nil:
+	case c.conn == nil && statement == "BEGIN":
+		// By this the library sees that the caller's transaction is still there.
+		return refuse(reply, codeOf(err), err.Error())
+	default:
 		return fail(c.call, reply, err)
 	}
 	changes, err := result.RowsAffected()

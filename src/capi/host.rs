@@ -196,7 +196,9 @@ impl Connection {
     ) -> std::result::Result<Reply, Failure> {
         let sql = dcb_str { data: sql.as_ptr().cast(), len: sql.len() };
         let values: Vec<dcb_value> = values.iter().map(bind).collect();
-        let (first, len) = (values.as_ptr(), values.len());
+        // Of none there is no first one.
+        let first = if values.is_empty() { ptr::null() } else { values.as_ptr() };
+        let len = values.len();
         // SAFETY: the host's function, called as the header says; what is passed outlives it.
         ask(|reply| unsafe { function(self.handle, sql, first, len, reply) })
     }

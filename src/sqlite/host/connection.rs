@@ -58,15 +58,34 @@ impl<'h> HostConnection<'h> {
     /// the database safely.
     pub fn settle(&self) -> Result<()> {
         // First, since it waits for nothing: whoever tells of the other may meet a lock.
-        let timeout = self.setting("PRAGMA busy_timeout")?;
-        if timeout != 0 {
-            self.change("PRAGMA busy_timeout = 0", format!("PRAGMA busy_timeout = {timeout}"))?;
-        }
+        self.have_it_wait_for_nothing()?;
         if retry(&self.patience, || self.setting("PRAGMA main.synchronous"))? == 0 {
             let back = "PRAGMA main.synchronous = 0".to_owned();
             self.change("PRAGMA main.synchronous = 3", back)?;
         }
         Ok(())
+    }
+
+    /// The first half of it, which is possible within a transaction too.
+    pub fn have_it_wait_for_nothing(&self) -> Result<()> {
+        let timeout = self.setting("PRAGMA busy_timeout")?;
+        if timeout != 0 {
+            self.change("PRAGMA busy_timeout = 0", format!("PRAGMA busy_timeout = {timeout}"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the caller's transaction is there. The database may have ended it, and then each
+    /// statement would be one of its own.
+    pub fn expect_transaction(&self) -> Result<()> {
+        // In a transaction it does nothing but fail.
+        if self.lent.borrow_mut().run("BEGIN", &[]).is_err() {
+            return Ok(());
+        }
+        if self.lent.borrow_mut().run("ROLLBACK", &[]).is_err() {
+            self.lent.borrow_mut().spoil();
+        }
+        Err(Error::invalid("there is no transaction any more: the database has ended it"))
     }
 
     fn setting(&self, sql: &str) -> Result<i64> {

@@ -1,12 +1,14 @@
 //! The store on the host's connections.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::super::beside::Beside;
 use super::super::connection::{retry, wait_for_lock};
-use super::super::database::Database;
+use super::super::database::{Database, Value};
 use super::super::durability::Durability;
 use super::super::log::Log;
 use super::super::maintenance::{draft_segment, store_segment};
@@ -215,18 +217,24 @@ impl HostStore {
         }
         let mut prepared = Prepared::new(request);
         let connection = HostConnection::within(lent, &patience);
-        lock_within(&connection, &patience).map_err(|error| self.explain(error))?;
-        if path_of(&connection)? != self.path {
+        connection.expect_transaction()?;
+        connection.have_it_wait_for_nothing()?;
+        let locked = lock_within(&connection, &patience);
+        // Another database may lack what is locked with.
+        let is_busy = locked.as_ref().is_err_and(|error| error.status == Status::Busy);
+        if !is_busy && path_of(&connection)? != self.path {
             return Err(Error::invalid("the transaction is one of another database"));
         }
+        locked.map_err(|error| self.explain(error))?;
         connection.run("SAVEPOINT dcb_append", &[])?;
         let outcome = self.attempt_within(&connection, &mut prepared);
         if outcome.is_err() {
             // Where the database has ended the whole transaction, there is nothing to go back to.
             let _ = connection.run("ROLLBACK TO dcb_append", &[]);
         }
-        let _ = connection.run("RELEASE dcb_append", &[]);
+        let released = connection.run("RELEASE dcb_append", &[]);
         let (verdict, rests_on) = outcome?;
+        released?;
         if rests_on > self.shared.durability.durable() {
             // What the caller's transaction has stored itself has no position that is known to be
             // its own, so no position becomes durable by this.
@@ -301,7 +309,13 @@ impl Drop for ClosesOnPanic<'_> {
 /// The file of the connection's main database, as its SQLite names it; `None`: it has none.
 fn path_of(connection: &dyn Database) -> Result<Option<PathBuf>> {
     let sql = "SELECT file FROM pragma_database_list WHERE name = 'main'";
-    let file = connection.query_row(sql, &[], |row| Ok(row.text(0).map(PathBuf::from)))?;
+    // A path is bytes, of which not all are text.
+    let file = connection.query_row(sql, &[], |row| {
+        Ok(match row.value(0) {
+            Value::Text(path) | Value::Blob(path) => Some(PathBuf::from(OsStr::from_bytes(path))),
+            _ => None,
+        })
+    })?;
     Ok(file.flatten().filter(|file| !file.as_os_str().is_empty()))
 }
 

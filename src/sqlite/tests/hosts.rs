@@ -452,6 +452,48 @@ fn a_repeated_append_and_a_duplicate_id_are_told_within_a_transaction() {
 }
 
 #[test]
+fn a_transaction_that_the_database_has_ended_takes_no_append() {
+    each_mode(|mode| {
+        let hosted = Hosted::new(2, mode);
+        let mut transaction = Borrowed::callers(hosted.pool.take());
+        let statements = "CREATE UNIQUE INDEX once ON theirs (a); BEGIN; \
+                          INSERT INTO theirs VALUES (1); INSERT OR ROLLBACK INTO theirs VALUES (1)";
+        assert!(transaction.connection().execute_batch(statements).is_err());
+        let error = hosted.within(&mut transaction, vec![numbered(1)]).unwrap_err();
+        assert_eq!(error.status, Status::InvalidArgument, "{error}");
+        assert!(transaction.connection().is_autocommit());
+        assert_eq!(hosted.store.head(&Call::default()), Ok(0));
+    });
+}
+
+#[test]
+fn an_append_within_a_transaction_waits_no_longer_than_its_call_allows() {
+    let hosted = Hosted::new(2, "wal");
+    let other = hosted.pool.open();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut transaction = Borrowed::callers(hosted.pool.take());
+    // So long the connection would wait by itself.
+    transaction.connection().execute_batch("PRAGMA busy_timeout = 3600000; BEGIN").unwrap();
+    let error = hosted.within(&mut transaction, vec![numbered(1)]).unwrap_err();
+    assert_eq!(error.status, Status::Busy, "{error}");
+    let timeout: i64 =
+        transaction.connection().query_row("PRAGMA busy_timeout", [], |row| row.get(0)).unwrap();
+    assert_eq!(timeout, 3_600_000);
+    transaction.connection().execute_batch("ROLLBACK; PRAGMA busy_timeout = 321").unwrap();
+}
+
+#[test]
+fn a_transaction_of_a_database_without_a_store_is_refused() {
+    let hosted = Hosted::new(2, "wal");
+    let folder = TempDir::new().unwrap();
+    let pool = Pool::new(Some(folder.path().join("other.db")), 1);
+    let mut transaction = Borrowed::callers(pool.take());
+    transaction.connection().execute_batch("BEGIN; CREATE TABLE other (a)").unwrap();
+    let error = hosted.within(&mut transaction, vec![numbered(1)]).unwrap_err();
+    assert_eq!(error.status, Status::InvalidArgument, "{error}");
+}
+
+#[test]
 fn a_transaction_of_another_database_is_refused() {
     let (hosted, other) = (Hosted::new(2, "wal"), Hosted::new(2, "wal"));
     let mut transaction = Borrowed::callers(other.pool.take());

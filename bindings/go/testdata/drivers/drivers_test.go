@@ -321,6 +321,99 @@ func TestDriversAppendTxThatCannotWriteIsBusy(t *testing.T) {
 	}
 }
 
+// Where the database has ended the transaction, each statement would be one of its own.
+func TestDriversAppendTxAfterTheEndOfTheTransaction(t *testing.T) {
+	ctx := context.Background()
+	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
+		db := openPool(t, driver, dsn)
+		mustExec(t, db, "CREATE TABLE once (n INTEGER UNIQUE)")
+		store := mustOpenDB(t, db)
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustExec(t, tx, "INSERT INTO once VALUES (1)")
+		if _, err := tx.Exec("INSERT OR ROLLBACK INTO once VALUES (1)"); err == nil {
+			t.Fatal("the same twice")
+		}
+		if err := store.AppendTx(ctx, tx, []Event{{Type: "A"}}); !errors.Is(err, ErrInvalidArgument) {
+			t.Errorf("got %v", err)
+		}
+		_ = tx.Rollback()
+		if head, err := store.Head(ctx); head != 0 || err != nil {
+			t.Errorf("head %d, %v", head, err)
+		}
+	})
+}
+
+func TestDriversAppendTxByManyGoroutines(t *testing.T) {
+	ctx := context.Background()
+	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
+		db := openPool(t, driver, dsn)
+		store := mustOpenDB(t, db)
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const appends = 300 // more than run in the library at once
+		ended := make(chan error, appends)
+		for range appends {
+			go func() { ended <- store.AppendTx(ctx, tx, []Event{{Type: "A"}, {Type: "B"}}) }()
+		}
+		for range appends {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if head, err := store.Head(ctx); head != 2*appends || err != nil {
+			t.Errorf("head %d, %v", head, err)
+		}
+	})
+}
+
+// Those who wait for a transaction do not keep it from its end.
+func TestDriversAppendTxWhileAllOthersWaitForIt(t *testing.T) {
+	ctx := context.Background()
+	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
+		db := openPool(t, driver, dsn)
+		db.SetMaxOpenConns(4)
+		store := mustOpenDB(t, db)
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.AppendTx(ctx, tx, []Event{{Type: "A"}}); err != nil {
+			t.Fatal(err)
+		}
+		others, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		const appends = maxCalls + 10
+		ended := make(chan error, appends)
+		for range appends {
+			go func() { ended <- store.Append(others, []Event{{Type: "B"}}) }()
+		}
+		for len(store.handle().slots) < maxCalls {
+			time.Sleep(time.Millisecond)
+		}
+		short, stop := context.WithTimeout(ctx, 10*time.Second)
+		defer stop()
+		if err := store.AppendTx(short, tx, []Event{{Type: "A"}}); err != nil {
+			t.Error(err)
+		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		for range appends {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 func TestDriversAppendTxNeedsItsStore(t *testing.T) {
 	db := openPool(t, "sqlite", ":memory:")
 	tx, err := db.Begin()
@@ -340,8 +433,8 @@ func TestDriversAppendTxNeedsItsStore(t *testing.T) {
 	if err := store.AppendTx(context.Background(), nil, []Event{{Type: "A"}}); !errors.Is(err, ErrInvalidArgument) {
 		t.Errorf("without a transaction: %v", err)
 	}
-	if err := store.AppendTx(context.Background(), tx, []Event{{Type: "A"}}); err == nil {
-		t.Error("in a transaction of another database")
+	if err := store.AppendTx(context.Background(), tx, []Event{{Type: "A"}}); !errors.Is(err, ErrInvalidArgument) {
+		t.Errorf("in a transaction of another database: %v", err)
 	}
 	if _, err := NewSQLiteStoreFromDB(nil); !errors.Is(err, ErrInvalidArgument) {
 		t.Errorf("without a database: %v", err)
