@@ -72,6 +72,25 @@ class cursor {
   public:
     using iterator = detail::input_iterator<cursor>;
 
+    /// What was moved from may be assigned to and destroyed, and nothing else.
+    cursor(cursor &&other) noexcept
+        : handle_(std::move(other.handle_)), events_(std::exchange(other.events_, nullptr)),
+          size_(std::exchange(other.size_, 0)), at_(std::exchange(other.at_, 0)),
+          batch_size_(other.batch_size_), options_(std::move(other.options_)),
+          default_timeout_(other.default_timeout_),
+          current_(std::exchange(other.current_, event_view())) {}
+    cursor &operator=(cursor &&other) noexcept {
+        handle_ = std::move(other.handle_);
+        events_ = std::exchange(other.events_, nullptr);
+        size_ = std::exchange(other.size_, 0);
+        at_ = std::exchange(other.at_, 0);
+        batch_size_ = other.batch_size_;
+        options_ = std::move(other.options_);
+        default_timeout_ = other.default_timeout_;
+        current_ = std::exchange(other.current_, event_view());
+        return *this;
+    }
+
     /// Stands on the next event, and fetches it; so a second loop goes on after the event that the
     /// first one ended with.
     [[nodiscard]] iterator begin() { return iterator(*this); }
@@ -89,7 +108,7 @@ class cursor {
     /// At the end: the position up to which every matching event has been read, which is safe as
     /// the `after` of a condition with the same query. Before the end: that of the last event that
     /// was shown. Backwards, throughout: the head of the snapshot, or `before` - 1 if that is
-    /// lower.
+    /// lower; with a limit of 0 the read's `after`.
     [[nodiscard]] std::int64_t position() const noexcept {
         // Forward, the batch may reach beyond the event that the caller has seen.
         const bool ahead = at_ + 1 < size_ && events_[at_].position < events_[at_ + 1].position;
@@ -126,6 +145,7 @@ class cursor {
         events_ = nullptr;
         size_ = 0;
         at_ = 0;
+        current_ = event_view();
         dcb_error failure;
         const detail::native_call call(options, default_timeout_);
         detail::check(dcb_cursor_next(handle_.get(), max, call.get(), &events_, &size_, &failure),

@@ -68,7 +68,7 @@ class event {
         id_ = std::move(id);
         return *this;
     }
-    event &&id(std::string text) && { return std::move(id(std::move(text))); }
+    event id(std::string text) && { return std::move(id(std::move(text))); }
 
     /// Gives the event metadata: the text of a JSON object.
     event &metadata(std::string metadata) & {
@@ -76,7 +76,7 @@ class event {
         metadata_ = std::move(metadata);
         return *this;
     }
-    event &&metadata(std::string text) && { return std::move(metadata(std::move(text))); }
+    event metadata(std::string text) && { return std::move(metadata(std::move(text))); }
 
     [[nodiscard]] const std::string &type() const noexcept { return type_; }
     [[nodiscard]] const std::vector<tag> &tags() const noexcept { return tags_; }
@@ -132,7 +132,8 @@ struct sequenced_event {
     std::optional<std::string> metadata{}; ///< JSON text, as it was given
 };
 
-/// The tags of an event, as `std::string_view`s, in the order in which they were given.
+/// The tags of an event, as `std::string_view`s, in the order in which they were given. It and its
+/// iterators are good for as long as what the event's view is of.
 class tag_views {
   public:
     class iterator {
@@ -144,7 +145,7 @@ class tag_views {
         using reference = std::string_view;
 
         iterator() = default;
-        std::string_view operator*() const { return (*tags_)[at_]; }
+        std::string_view operator*() const { return at(borrowed_, owned_, at_); }
         iterator &operator++() noexcept {
             ++at_;
             return *this;
@@ -161,8 +162,10 @@ class tag_views {
 
       private:
         friend class tag_views;
-        iterator(const tag_views *tags, std::size_t at) noexcept : tags_(tags), at_(at) {}
-        const tag_views *tags_ = nullptr;
+        iterator(const tag_views &tags, std::size_t at) noexcept
+            : borrowed_(tags.borrowed_), owned_(tags.owned_), at_(at) {}
+        const dcb_str *borrowed_ = nullptr;
+        const std::string *owned_ = nullptr;
         std::size_t at_ = 0;
     };
 
@@ -174,12 +177,17 @@ class tag_views {
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
     [[nodiscard]] std::string_view operator[](std::size_t i) const noexcept {
-        return owned_ != nullptr ? std::string_view(owned_[i]) : detail::view(borrowed_[i]);
+        return at(borrowed_, owned_, i);
     }
-    [[nodiscard]] iterator begin() const noexcept { return {this, 0}; }
-    [[nodiscard]] iterator end() const noexcept { return {this, size_}; }
+    [[nodiscard]] iterator begin() const noexcept { return {*this, 0}; }
+    [[nodiscard]] iterator end() const noexcept { return {*this, size_}; }
 
   private:
+    static std::string_view at(const dcb_str *borrowed, const std::string *owned,
+                               std::size_t i) noexcept {
+        return owned != nullptr ? std::string_view(owned[i]) : detail::view(borrowed[i]);
+    }
+
     const dcb_str *borrowed_ = nullptr;
     const std::string *owned_ = nullptr;
     std::size_t size_ = 0;
@@ -225,7 +233,7 @@ class event_view {
     /// The JSON text of an object, byte for byte as it was appended.
     [[nodiscard]] std::optional<std::string_view> metadata() const noexcept { return metadata_; }
 
-    [[nodiscard]] const tag_views &tags() const noexcept { return tags_; }
+    [[nodiscard]] tag_views tags() const noexcept { return tags_; }
 
     /// Whether the event has the tag whose whole text is `text`.
     [[nodiscard]] bool has_tag(std::string_view text) const noexcept {
