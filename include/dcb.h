@@ -96,8 +96,10 @@
  * THREADS
  *
  * A store may be used from any thread, by any number at once. A cursor by one at a time. A
- * cancel from any. Readers do not wait for writers. A call that waits ends with its time-out or
- * its dcb_cancel. No call is to be made from a signal handler.
+ * cancel from any. Readers do not wait for writers, but for moments in which SQLite's log begins
+ * anew; where there is one connection for all (sqlite::memory:), or a host's database keeps no
+ * log, they do. A call that waits ends with its time-out or its dcb_cancel. No call is to be made
+ * from a signal handler.
  *
  * PROCESSES AND FORK
  *
@@ -508,7 +510,7 @@ void dcb_cancel_free(dcb_cancel *cancel);
  *
  * `uri` is UTF-8. `options_json` is NULL for the defaults, or a JSON object with any of
  *
- *     "read_only": false        refuse appends, and write nothing
+ *     "read_only": false        refuse appends, and write nothing; of a file only
  *     "immutable": false        the caller vouches that nobody writes the file; implies
  *                               read_only, and needs no write access to the folder
  *     "create": true            create the file if there is none
@@ -519,15 +521,15 @@ void dcb_cancel_free(dcb_cancel *cancel);
  * The store is written to `*out`, which the caller closes with dcb_close; NULL if the call
  * fails. Any thread.
  *
- * DCB_INVALID_ARGUMENT, DCB_BUSY, DCB_READ_ONLY, DCB_FULL, DCB_IO, DCB_CORRUPT,
+ * DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_READ_ONLY, DCB_FULL, DCB_IO, DCB_CORRUPT,
  * DCB_UNSUPPORTED_FORMAT (the file is not a database, not a store, or newer than this library;
- * not a byte of it changes), DCB_CLOSED (a SQLite store in the child of a fork).
+ * not a byte of it changes), DCB_CLOSED (a SQLite store in the child of a fork), DCB_NO_MEMORY.
  */
 dcb_status dcb_open(const char *uri, const char *options_json, dcb_store **out, dcb_error *err);
 
 /**
- * Closes the store and frees it. No other call on it may run or begin; end waiting ones with a
- * dcb_cancel first. Its cursors may outlive it: they answer DCB_CLOSED and are still to be
+ * Closes the store and frees it. No other call on it, or on one of its cursors, may run, and none
+ * on it may begin; end waiting ones with a dcb_cancel first. Its cursors may outlive it: they answer DCB_CLOSED and are still to be
  * closed. NULL is ignored. What was appended is durable already; closing adds nothing to that.
  */
 void dcb_close(dcb_store *store);
@@ -591,7 +593,7 @@ dcb_status dcb_read(dcb_store *store,
  * Writes the position of the newest event to `*head`; 0 in an empty store. That event is
  * durable. Any thread.
  *
- * DCB_INVALID_ARGUMENT, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT, DCB_CLOSED.
+ * DCB_INVALID_ARGUMENT, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT, DCB_CLOSED, DCB_NO_MEMORY.
  */
 dcb_status dcb_head(dcb_store *store, const dcb_call *call, int64_t *head, dcb_error *err);
 
@@ -640,12 +642,13 @@ dcb_status dcb_diagnose(dcb_store *store, const dcb_call *call, dcb_buf *result,
 
 /**
  * Waits until there is an event above the position `after`, and writes the head to `*head`. It
- * returns at once if there is one already. It sees appends of this process within a millisecond
+ * returns at once if there is one already. `after` is -1 or more; -1 is as 0. It sees appends of this process within a millisecond
  * and those of other processes within 25. The default is to wait without end; `timeout_ms` and
  * `cancel` of the dcb_call end it earlier. Following a store is a loop of reading what is above
  * the last position seen, and waiting for more. Any thread; other calls go on meanwhile.
  *
- * DCB_INVALID_ARGUMENT, DCB_TIMEOUT, DCB_CANCELLED, DCB_BUSY, DCB_IO, DCB_CORRUPT, DCB_CLOSED.
+ * DCB_INVALID_ARGUMENT, DCB_TIMEOUT, DCB_CANCELLED, DCB_BUSY, DCB_IO, DCB_CORRUPT, DCB_CLOSED,
+ * DCB_NO_MEMORY.
  */
 dcb_status dcb_wait(dcb_store *store,
                     int64_t after,
@@ -726,9 +729,11 @@ void dcb_cursor_close(dcb_cursor *cursor);
  *
  * `host` is copied. Its functions are called until dcb_close returns, and no longer. Of the
  * options, `read_only` and `immutable` are not to be had, and `adopt` changes nothing. The store
- * is written to `*out`, which the caller closes with dcb_close; NULL if the call fails.
+ * is written to `*out`, which the caller closes with dcb_close; NULL if the call fails. A call that
+ * waits in `acquire` ends with its time-out; its dcb_cancel is looked at before and after.
  *
- * The statuses of dcb_open, and DCB_UNAVAILABLE where the host fails without a code of SQLite's.
+ * The statuses of dcb_open, and DCB_UNAVAILABLE where the host fails without a code of SQLite's,
+ * as every call on the store and its cursors then answers.
  */
 dcb_status dcb_open_host(const dcb_host *host,
                          const char *options_json,
@@ -749,8 +754,9 @@ dcb_status dcb_open_host(const dcb_host *host,
  *
  * `request` is borrowed for the call. Any thread.
  *
- * DCB_INVALID_ARGUMENT (also: the store is not one of a host's, or the transaction one of another
- * database) and the other statuses of dcb_append.
+ * DCB_INVALID_ARGUMENT (also: the store is not one of a host's, or the transaction is one of another
+ * database, or over: to see that, the library runs a BEGIN, which has to fail) and the other
+ * statuses of dcb_append.
  */
 dcb_status dcb_append_within(dcb_store *store,
                              void *connection,

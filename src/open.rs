@@ -130,6 +130,15 @@ mod tests {
     }
 
     #[test]
+    fn nothing_in_memory_is_opened_to_be_only_read() {
+        let options = Options { read_only: true, ..Options::default() };
+        for uri in ["memory:", "sqlite::memory:", "file:x?mode=memory"] {
+            let error = open(uri, &options).err().unwrap();
+            assert_eq!(error.status, crate::Status::InvalidArgument, "{uri}: {error}");
+        }
+    }
+
+    #[test]
     fn a_file_uri_is_decoded_and_takes_a_mode() {
         let place = |uri: &str| {
             let mut options = Options::default();

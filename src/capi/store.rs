@@ -58,7 +58,7 @@ impl Handle for dcb_store {
 ///
 /// `uri` is UTF-8. `options_json` is NULL for the defaults, or a JSON object with any of
 ///
-///     "read_only": false        refuse appends, and write nothing
+///     "read_only": false        refuse appends, and write nothing; of a file only
 ///     "immutable": false        the caller vouches that nobody writes the file; implies
 ///                               read_only, and needs no write access to the folder
 ///     "create": true            create the file if there is none
@@ -69,9 +69,9 @@ impl Handle for dcb_store {
 /// The store is written to `*out`, which the caller closes with dcb_close; NULL if the call
 /// fails. Any thread.
 ///
-/// DCB_INVALID_ARGUMENT, DCB_BUSY, DCB_READ_ONLY, DCB_FULL, DCB_IO, DCB_CORRUPT,
+/// DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_READ_ONLY, DCB_FULL, DCB_IO, DCB_CORRUPT,
 /// DCB_UNSUPPORTED_FORMAT (the file is not a database, not a store, or newer than this library;
-/// not a byte of it changes), DCB_CLOSED (a SQLite store in the child of a fork).
+/// not a byte of it changes), DCB_CLOSED (a SQLite store in the child of a fork), DCB_NO_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_open(
     uri: *const c_char,
@@ -94,8 +94,8 @@ pub unsafe extern "C" fn dcb_open(
     }
 }
 
-/// Closes the store and frees it. No other call on it may run or begin; end waiting ones with a
-/// dcb_cancel first. Its cursors may outlive it: they answer DCB_CLOSED and are still to be
+/// Closes the store and frees it. No other call on it, or on one of its cursors, may run, and none
+/// on it may begin; end waiting ones with a dcb_cancel first. Its cursors may outlive it: they answer DCB_CLOSED and are still to be
 /// closed. NULL is ignored. What was appended is durable already; closing adds nothing to that.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_close(store: *mut dcb_store) {
@@ -200,7 +200,7 @@ fn read_all(store: &dyn Store, mut reading: Reading, call: &Call) -> Result<Vec<
 /// Writes the position of the newest event to `*head`; 0 in an empty store. That event is
 /// durable. Any thread.
 ///
-/// DCB_INVALID_ARGUMENT, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT, DCB_CLOSED.
+/// DCB_INVALID_ARGUMENT, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT, DCB_CLOSED, DCB_NO_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_head(
     store: *mut dcb_store,
@@ -286,12 +286,13 @@ pub unsafe extern "C" fn dcb_diagnose(
 }
 
 /// Waits until there is an event above the position `after`, and writes the head to `*head`. It
-/// returns at once if there is one already. It sees appends of this process within a millisecond
+/// returns at once if there is one already. `after` is -1 or more; -1 is as 0. It sees appends of this process within a millisecond
 /// and those of other processes within 25. The default is to wait without end; `timeout_ms` and
 /// `cancel` of the dcb_call end it earlier. Following a store is a loop of reading what is above
 /// the last position seen, and waiting for more. Any thread; other calls go on meanwhile.
 ///
-/// DCB_INVALID_ARGUMENT, DCB_TIMEOUT, DCB_CANCELLED, DCB_BUSY, DCB_IO, DCB_CORRUPT, DCB_CLOSED.
+/// DCB_INVALID_ARGUMENT, DCB_TIMEOUT, DCB_CANCELLED, DCB_BUSY, DCB_IO, DCB_CORRUPT, DCB_CLOSED,
+/// DCB_NO_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_wait(
     store: *mut dcb_store,

@@ -435,3 +435,31 @@ impl Drop for SqliteStore {
         self.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_cannot_be_made_is_told_with_its_way_out() {
+        use rusqlite::ffi::{
+            SQLITE_CANTOPEN, SQLITE_CANTOPEN_ISDIR, SQLITE_READONLY_CANTINIT,
+            SQLITE_READONLY_DIRECTORY, SQLITE_READONLY_RECOVERY,
+        };
+        let folder = tempfile::TempDir::new().unwrap();
+        for (detail, is_explained) in [
+            (SQLITE_CANTOPEN, true),
+            (SQLITE_CANTOPEN_ISDIR, true),
+            (SQLITE_READONLY_CANTINIT, true),
+            (SQLITE_READONLY_DIRECTORY, true),
+            (SQLITE_READONLY_RECOVERY, false),
+        ] {
+            let error = Error { detail, ..Error::new(Status::ReadOnly, "as SQLite says") };
+            let explained = explain_read_only(error.clone(), folder.path());
+            assert_eq!(explained.message.contains("immutable"), is_explained, "{detail}");
+            assert_eq!((explained.status, explained.detail), (Status::ReadOnly, detail));
+            // Where there is no file, that is the matter.
+            assert_eq!(explain_read_only(error.clone(), &folder.path().join("none")), error);
+        }
+    }
+}

@@ -37,6 +37,26 @@ fn tamper(fixture: &Fixture, sql: &str) {
 }
 
 #[test]
+fn a_database_whose_header_somebody_has_written_is_theirs() {
+    for pragma in ["user_version", "application_id"] {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("theirs.db");
+        let ask = |sql: &str| -> i64 {
+            Connection::open(&path).unwrap().query_row(sql, [], |row| row.get(0)).unwrap()
+        };
+        Connection::open(&path).unwrap().execute_batch(&format!("PRAGMA {pragma} = 7")).unwrap();
+        let open = |adopt| {
+            let options = Options { adopt, ..Options::default() };
+            SqliteStore::open(Place::File(path.clone()), &options)
+        };
+        assert_eq!(open(false).err().unwrap().status, Status::UnsupportedFormat, "{pragma}");
+        assert_eq!(ask("SELECT count(*) FROM sqlite_schema"), 0, "{pragma}");
+        open(true).unwrap().close();
+        assert_eq!(ask(&format!("PRAGMA {pragma}")), 7);
+    }
+}
+
+#[test]
 fn a_trigger_that_somebody_left_in_the_file_does_not_run() {
     let mut fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
