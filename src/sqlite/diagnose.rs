@@ -56,7 +56,7 @@ impl SqliteStore {
         let shared = &self.shared;
         let (snapshot, segments) = {
             let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), patience)?;
-            let _gate = shared.pass_gate();
+            let _gate = shared.pass_gate(patience)?;
             connection.transaction(patience, |connection, _, snapshot| {
                 Ok((snapshot, shared.segments.at_version(connection, snapshot.version)?))
             })?

@@ -23,6 +23,7 @@ mod merge;
 mod outside;
 mod pages;
 mod pairing;
+mod patient;
 mod queue;
 mod readers;
 mod reads;

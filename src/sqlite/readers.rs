@@ -275,7 +275,7 @@ pub fn lend<'a>(
 ) -> Result<Reading<'a>> {
     match (readers, writer) {
         (Some(readers), _) => Ok(Reading::Own(readers.get(patience)?)),
-        (None, Some(writer)) => Ok(Reading::Writers(writer.core())),
+        (None, Some(writer)) => Ok(Reading::Writers(writer.core_within(patience)?)),
         (None, None) => Err(Error::new(Status::Internal, "a store without connections")),
     }
 }

@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{
     Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    TryLockError,
 };
 use std::time::{Duration, Instant};
 
+use super::connection::wait_for_lock;
 use super::durability::Durability;
 use super::segments::SegmentsCache;
 use super::view::Tail;
@@ -78,9 +80,15 @@ impl Shared {
         self.gate.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a read transaction begin.
-    pub fn pass_gate(&self) -> RwLockReadGuard<'_, ()> {
-        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    /// Lets a read transaction begin; `busy` or `cancelled` where it was held back for too long.
+    pub fn pass_gate(&self, patience: &Patience) -> Result<RwLockReadGuard<'_, ()>> {
+        loop {
+            match self.gate.try_read() {
+                Ok(passed) => return Ok(passed),
+                Err(TryLockError::Poisoned(passed)) => return Ok(passed.into_inner()),
+                Err(TryLockError::WouldBlock) => wait_for_lock(patience)?,
+            }
+        }
     }
 
     /// Maintenance found so many pages in the log, and so many that it could not bring into the

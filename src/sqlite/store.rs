@@ -331,7 +331,7 @@ impl SqliteStore {
             match connection.outside() {
                 Some((_, _, snapshot)) => snapshot.head,
                 None => {
-                    let _gate = self.shared.pass_gate();
+                    let _gate = self.shared.pass_gate(patience)?;
                     connection.transaction(patience, |_, _, snapshot| Ok(snapshot.head))?
                 }
             }
@@ -356,7 +356,7 @@ impl SqliteStore {
                 return read;
             }
         }
-        let _gate = self.shared.pass_gate();
+        let _gate = self.shared.pass_gate(patience)?;
         connection.transaction(patience, |connection, decoder, snapshot| {
             self.shared.read_within(connection, decoder, snapshot, reading, left, &visible, sink)
         })

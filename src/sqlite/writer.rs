@@ -2,7 +2,6 @@
 //! write lock, each request judged with those before it already in.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
@@ -11,6 +10,7 @@ use smallvec::SmallVec;
 use super::connection::{retry, wait_for_lock};
 use super::database::Database;
 use super::durability::Durability;
+use super::patient::{Guard, Patient};
 use super::queue::{Outcome, Queue, Work};
 use super::rows::{Checksums, Decoder, checksums, insert};
 use super::shared::Shared;
@@ -115,19 +115,24 @@ impl Turns {
 pub struct Writer {
     queue: Queue<Prepared>,
     /// `None` once the store is closed. Taken before every other lock of the store.
-    core: Mutex<Option<Core>>,
+    core: Patient<Option<Core>>,
 }
 
 impl Writer {
     /// A writer over its connection.
     pub fn new(connection: Connection, decoder: Decoder) -> Self {
         let core = Core { connection, decoder, turns: Turns::new() };
-        Writer { queue: Queue::default(), core: Mutex::new(Some(core)) }
+        Writer { queue: Queue::default(), core: Patient::new(Some(core)) }
     }
 
     /// The core, as soon as nobody in this process uses it.
     pub fn core(&self) -> CoreGuard<'_> {
-        CoreGuard(self.core.lock().unwrap_or_else(PoisonError::into_inner))
+        CoreGuard(self.core.lock())
+    }
+
+    /// The same, as long as `patience` lasts.
+    pub fn core_within(&self, patience: &Patience) -> Result<CoreGuard<'_>> {
+        self.core.lock_within(patience).map(CoreGuard)
     }
 
     /// How many requests wait.
@@ -185,7 +190,7 @@ impl Work for Groups<'_> {
         take: impl FnOnce() -> Vec<Prepared>,
     ) -> Result<Vec<Outcome>> {
         wait_for_log(self.shared, patience)?;
-        let mut guard = self.writer.core();
+        let mut guard = self.writer.core_within(patience)?;
         let core = guard.open()?;
         core.turns.begin();
         begin_immediate(&core.connection, patience)?;
@@ -214,7 +219,7 @@ impl Drop for Begun<'_> {
 }
 
 /// The core, held.
-pub struct CoreGuard<'a>(MutexGuard<'a, Option<Core>>);
+pub struct CoreGuard<'a>(Guard<'a, Option<Core>>);
 
 impl CoreGuard<'_> {
     /// The core of a store that is not closed.
