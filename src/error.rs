@@ -101,6 +101,11 @@ impl Error {
         Self::new(Status::InvalidArgument, message)
     }
 
+    /// Memory for `what` was refused.
+    pub fn no_memory(what: &str) -> Self {
+        Self::new(Status::NoMemory, format!("there is no memory for {what}"))
+    }
+
     /// A named limit is passed.
     pub fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Status::TooLarge, message)

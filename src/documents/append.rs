@@ -8,6 +8,7 @@ use super::quick;
 use super::shape::{As, Seen, Shape, keys, read_document};
 use super::trail::Trail;
 use crate::domain::{AppendRequest, Event};
+use crate::error::Error;
 
 /// Reads an append request.
 pub fn parse_append(request: &[u8]) -> crate::Result<AppendRequest> {
@@ -71,6 +72,9 @@ impl<'de> Shape<'de> for EventsIn<'_> {
             trail.enter_index(events.len());
             let event = EventIn { trail, index: events.len(), tags: &mut tags };
             let Some(event) = list.next_element_seed(As(event))? else { break };
+            if events.try_reserve(1).is_err() {
+                return Err(trail.fail(Error::no_memory("so many events")));
+            }
             events.push(event);
             trail.leave();
         }

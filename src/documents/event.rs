@@ -102,6 +102,6 @@ impl<'de> Shape<'de> for EventIn<'_, 'de> {
                 trail.fail::<A::Error>(error)
             })?;
         }
-        Ok(event.build())
+        event.try_build().map_err(|error| trail.fail(error))
     }
 }

@@ -56,7 +56,11 @@ fn once<T>(kept: &mut Option<T>, value: T) -> Option<()> {
 
 /// Adds to a list that may have so many.
 fn push<A: Array>(list: &mut SmallVec<A>, most: usize, value: A::Item) -> Option<()> {
-    (list.len() < most).then(|| list.push(value))
+    if list.len() == most || list.try_reserve(1).is_err() {
+        return None;
+    }
+    list.push(value);
+    Some(())
 }
 
 impl<'a> Quick<'a> {
@@ -99,7 +103,7 @@ impl<'a> Quick<'a> {
         if let Some(metadata) = metadata {
             event.metadata(metadata).ok()?;
         }
-        Some(event.build())
+        event.try_build().ok()
     }
 
     /// One condition, or a list of them.

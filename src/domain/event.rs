@@ -1,5 +1,7 @@
 //! Events: as they are given, as they are stored, and as they are looked at.
 
+use std::convert::Infallible;
+
 use super::{EventId, EventType, Tag, Term};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_DATA_BYTES, MAX_TAGS_PER_EVENT};
@@ -198,8 +200,25 @@ impl<'a> EventBuilder<'a> {
         Ok(())
     }
 
-    /// The event.
+    /// The event. Where there is no memory for it the process ends.
     pub fn build(&self) -> Event {
+        let Ok(event) = self.written(|size| Ok::<_, Infallible>(String::with_capacity(size)));
+        event
+    }
+
+    /// The event; `no_memory`.
+    pub fn try_build(&self) -> Result<Event> {
+        self.written(|size| {
+            let mut text = String::new();
+            text.try_reserve_exact(size).map_err(|_| Error::no_memory("an event"))?;
+            Ok(text)
+        })
+    }
+
+    fn written<E>(
+        &self,
+        room: impl FnOnce(usize) -> std::result::Result<String, E>,
+    ) -> std::result::Result<Event, E> {
         let escaped = if self.tags.iter().all(|tag| is_plain(tag)) {
             None
         } else {
@@ -216,7 +235,7 @@ impl<'a> EventBuilder<'a> {
             [self.event_type.as_str(), self.data, id.unwrap_or(""), self.metadata.unwrap_or("")];
         let others: usize = others.iter().map(|text| text.len()).sum();
         let size = COLUMNS + others + tags_json;
-        let mut text = String::with_capacity(size);
+        let mut text = room(size)?;
         let mut ends = Ends::new(COLUMNS + self.tags.len());
         let (columns, tag_ends) = ends.as_mut_slice().split_at_mut(COLUMNS);
         // The limits of the parts keep the length far below 4 GiB.
@@ -260,7 +279,7 @@ impl<'a> EventBuilder<'a> {
             }
         }
         debug_assert_eq!(text.len(), size);
-        Event { text: text.into(), ends }
+        Ok(Event { text: text.into(), ends })
     }
 }
 

@@ -53,7 +53,8 @@ impl AppendRequest {
                     "events: either every event of an append has an id, or none has",
                 ));
             }
-            let mut seen = std::collections::HashMap::with_capacity(with_id);
+            let mut seen = std::collections::HashMap::new();
+            seen.try_reserve(with_id).map_err(|_| Error::no_memory("so many ids"))?;
             for (index, event) in events.iter().enumerate() {
                 if let Some(first) = seen.insert(event.id(), index) {
                     return Err(Error::invalid(format!(

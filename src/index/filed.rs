@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::Index;
 use crate::domain::{Event, SequencedEvent, Term};
+use crate::error::{Error, Result};
 
 /// The events of an append, hashed and allocated by the caller's thread, so that nobody waits
 /// for that under a lock.
@@ -17,17 +18,18 @@ pub struct Filed {
 }
 
 impl Filed {
-    /// Events without positions.
-    pub fn new(events: SmallVec<[Event; 1]>) -> Self {
-        let mut terms = SmallVec::with_capacity(events.iter().map(count_terms).sum());
-        let events = events
-            .into_iter()
-            .map(|event| {
-                terms.extend(event.terms());
-                Arc::new(SequencedEvent { position: 0, timestamp_us: 0, event })
-            })
-            .collect();
-        Filed { events, terms }
+    /// Events without positions; `no_memory`.
+    pub fn new(given: SmallVec<[Event; 1]>) -> Result<Self> {
+        let (mut events, mut terms) = (SmallVec::new(), SmallVec::new());
+        events
+            .try_reserve_exact(given.len())
+            .and_then(|()| terms.try_reserve_exact(given.iter().map(count_terms).sum()))
+            .map_err(|_| Error::no_memory("so many events"))?;
+        for event in given {
+            terms.extend(event.terms());
+            events.push(Arc::new(SequencedEvent { position: 0, timestamp_us: 0, event }));
+        }
+        Ok(Filed { events, terms })
     }
 
     /// The events as they were given.

@@ -73,7 +73,7 @@ impl Store for MemoryStore {
     fn append(&self, request: AppendRequest, call: &Call) -> Result<i64> {
         self.check(call)?;
         let (events, conditions) = request.into_parts();
-        let mut filed = Filed::new(events);
+        let mut filed = Filed::new(events)?;
 
         let mut index = self.exclusive()?;
         let verdict = judge_ids(

@@ -34,11 +34,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Of a request.
-    pub fn new(request: AppendRequest) -> Self {
+    /// Of a request; `no_memory`.
+    pub fn new(request: AppendRequest) -> Result<Self> {
         let (events, conditions) = request.into_parts();
         let checksums = checksums(&events);
-        Prepared { filed: Filed::new(events), checksums, conditions }
+        Ok(Prepared { filed: Filed::new(events)?, checksums, conditions })
     }
 
     fn len(&self) -> usize {
@@ -153,7 +153,7 @@ impl Writer {
         request: AppendRequest,
         patience: &Patience,
     ) -> Result<i64> {
-        let prepared = Prepared::new(request);
+        let prepared = Prepared::new(request)?;
         let events = prepared.len();
         self.queue.append(&Groups { writer: self, shared }, prepared, events, patience)
     }

@@ -141,6 +141,38 @@ static void a_result_without_room_is_no_memory(void) {
     end_child(child);
 }
 
+/* The same of an input: the event is copied, for which there is no room. */
+static void an_event_without_room_is_no_memory(void) {
+    enum { DATA = 8 * 1024 * 1024 };
+    if (is_instrumented())
+        SKIP("the instrumentation needs the memory itself");
+    pid_t child = begin_child();
+    if (child == 0) {
+        dcb_store *store = open_store("memory:");
+        dcb_error err;
+        int64_t last;
+        char *text = malloc(DATA + 64);
+        CHECK(text != NULL);
+        size_t len = (size_t)sprintf(text, "{\"events\": [{\"type\": \"A\", \"data\": \"");
+        memset(text + len, 'x', DATA);
+        strcpy(text + len + DATA, "\"}]}");
+        FILE *file = fopen("/proc/self/statm", "r");
+        unsigned long pages;
+        CHECK(file != NULL && fscanf(file, "%lu", &pages) == 1);
+        fclose(file);
+        rlim_t now = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+        struct rlimit limit = {now + DATA / 2, now + DATA / 2};
+        CHECK_INT(setrlimit(RLIMIT_AS, &limit), 0);
+        CHECK_STATUS(dcb_append(store, text, strlen(text), NULL, &last, &err), DCB_NO_MEMORY);
+        append(store, "{'events': [{'type': 'A'}]}");
+        CHECK_INT(head_of(store), 1);
+        free(text);
+        dcb_close(store);
+        leave_child();
+    }
+    end_child(child);
+}
+
 const test status_tests[] = {
     {"condition_failed_names_the_lowest_position", condition_failed_names_the_lowest_position},
     {"duplicate_id_names_the_stored_event", duplicate_id_names_the_stored_event},
@@ -148,5 +180,6 @@ const test status_tests[] = {
     {"a_wait_times_out", a_wait_times_out},
     {"a_triggered_cancel_ends_every_call_at_once", a_triggered_cancel_ends_every_call_at_once},
     {"a_result_without_room_is_no_memory", a_result_without_room_is_no_memory},
+    {"an_event_without_room_is_no_memory", an_event_without_room_is_no_memory},
     {NULL, NULL},
 };

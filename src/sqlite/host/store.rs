@@ -185,7 +185,7 @@ impl HostStore {
     /// Runs an append on a connection of the store's own choice.
     fn write(&self, request: AppendRequest, patience: &Patience) -> Result<Outcome> {
         let stored = request.events().len();
-        let mut prepared = [Prepared::new(request)];
+        let mut prepared = [Prepared::new(request)?];
         let _turn = self.turn.take(patience)?;
         let _panic = ClosesOnPanic(&self.shared.watch);
         let connection = HostConnection::acquire(&*self.host, patience)?;
@@ -215,7 +215,7 @@ impl HostStore {
         if let Some(failure) = self.shared.durability.failure() {
             return Err(failure);
         }
-        let mut prepared = Prepared::new(request);
+        let mut prepared = Prepared::new(request)?;
         let connection = HostConnection::within(lent, &patience);
         connection.expect_transaction()?;
         connection.have_it_wait_for_nothing()?;
