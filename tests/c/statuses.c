@@ -163,6 +163,9 @@ static void an_event_without_room_is_no_memory(void) {
         rlim_t now = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
         struct rlimit limit = {now + DATA / 2, now + DATA / 2};
         CHECK_INT(setrlimit(RLIMIT_AS, &limit), 0);
+        /* Nor where something was freed before. */
+        while (malloc(DATA) != NULL)
+            continue;
         CHECK_STATUS(dcb_append(store, text, strlen(text), NULL, &last, &err), DCB_NO_MEMORY);
         append(store, "{'events': [{'type': 'A'}]}");
         CHECK_INT(head_of(store), 1);
