@@ -1,6 +1,7 @@
 //! The store on the host's connections.
 
 use std::ffi::OsStr;
+use std::hash::{BuildHasher as _, RandomState};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,6 +38,8 @@ pub struct HostStore {
     shared: Shared,
     /// The file; `None`: a database in memory.
     path: Option<PathBuf>,
+    /// What a database in memory is known by.
+    identity: Option<i64>,
     /// Held by the append that writes.
     turn: Turn,
     /// What it writes with.
@@ -74,6 +77,10 @@ impl HostStore {
             create_within(&connection, true)?;
             commit(&connection)?;
         }
+        let identity = match &path {
+            None => Some(mark_in_memory(&connection, &patience)?),
+            Some(_) => None,
+        };
         let log = match &path {
             None => None,
             Some(path) => Some(Log::Hosts(trusted(&connection, path, &patience)?)),
@@ -112,7 +119,7 @@ impl HostStore {
         }
         drop(connection);
         let pen = Pen { decoder, turns: Turns::new(), chores: Chores::new() };
-        Ok(HostStore { host, shared, path, turn: Turn::default(), pen: Mutex::new(pen) })
+        Ok(HostStore { host, shared, path, identity, turn: Turn::default(), pen: Mutex::new(pen) })
     }
 
     /// A connection for a read.
@@ -222,7 +229,9 @@ impl HostStore {
         let locked = lock_within(&connection, &patience);
         // Another database may lack what is locked with.
         let is_busy = locked.as_ref().is_err_and(|error| error.status == Status::Busy);
-        if !is_busy && path_of(&connection)? != self.path {
+        let is_other = !is_busy && path_of(&connection)? != self.path
+            || locked.is_ok() && self.identity.is_some() && mark_of(&connection)? != self.identity;
+        if is_other {
             return Err(Error::invalid("the transaction is one of another database"));
         }
         locked.map_err(|error| self.explain(error))?;
@@ -317,6 +326,21 @@ fn path_of(connection: &dyn Database) -> Result<Option<PathBuf>> {
         })
     })?;
     Ok(file.flatten().filter(|file| !file.as_os_str().is_empty()))
+}
+
+/// Marks a database in memory, which has no path to be told from another by.
+fn mark_in_memory(connection: &HostConnection<'_>, patience: &Patience) -> Result<i64> {
+    begin_immediate(connection, patience)?;
+    let new = RandomState::new().hash_one(0_u8).cast_signed();
+    let sql = "INSERT OR IGNORE INTO dcb_meta (key, value) VALUES ('memory', ?1)";
+    connection.run(sql, &[Value::Integer(new)])?;
+    commit(connection)?;
+    mark_of(connection)?.ok_or_else(damaged)
+}
+
+fn mark_of(connection: &dyn Database) -> Result<Option<i64>> {
+    let sql = "SELECT value FROM dcb_meta WHERE key = 'memory'";
+    Ok(connection.query_row(sql, &[], |row| Ok(row.integer(0)))?.flatten())
 }
 
 /// The files beside the database, of which the log was written once more: what an earlier sync of

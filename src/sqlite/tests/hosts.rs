@@ -494,6 +494,24 @@ fn a_transaction_of_a_database_without_a_store_is_refused() {
 }
 
 #[test]
+fn a_transaction_of_another_database_in_memory_is_refused() {
+    let open = || {
+        let pool = Pool::new(None, 1);
+        let store = HostStore::open(Box::new(Arc::clone(&pool)), &Options::default()).unwrap();
+        (pool, store)
+    };
+    let ((own, store), (other, _other)) = (open(), open());
+    let request = || AppendRequest::new(vec![numbered(1)], vec![]).unwrap();
+    for (pool, expected) in [(&other, Err(Status::InvalidArgument)), (&own, Ok(1))] {
+        let mut transaction = Borrowed::callers(pool.take());
+        transaction.connection().execute_batch("BEGIN").unwrap();
+        let answer = store.append_within(Box::new(&mut transaction), request(), &brief());
+        assert_eq!(answer.map_err(|error| error.status), expected);
+        transaction.connection().execute_batch("ROLLBACK").unwrap();
+    }
+}
+
+#[test]
 fn a_transaction_of_another_database_is_refused() {
     let (hosted, other) = (Hosted::new(2, "wal"), Hosted::new(2, "wal"));
     let mut transaction = Borrowed::callers(other.pool.take());
