@@ -88,6 +88,8 @@ impl Chores {
                 return;
             }
             let patience = Call::default().start(Some(PATIENCE));
+            // The append that is helped is stored, and has its own patience behind it.
+            connection.limit(&patience);
             let step = begin_immediate(connection, &patience)
                 .and_then(|()| self.step(shared, connection, decoder))
                 .and_then(|step| commit(connection).map(|()| step));

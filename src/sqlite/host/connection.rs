@@ -26,7 +26,7 @@ pub struct HostConnection<'h> {
     /// What sets back what was changed of the connection.
     restoring: RefCell<Vec<String>>,
     /// How long a commit waits for readers, where they are in its way.
-    patience: Patience,
+    patience: RefCell<Patience>,
 }
 
 impl<'h> HostConnection<'h> {
@@ -49,7 +49,7 @@ impl<'h> HostConnection<'h> {
             in_transaction: Cell::new(false),
             in_doubt: Cell::new(false),
             restoring: RefCell::default(),
-            patience: patience.clone(),
+            patience: RefCell::new(patience.clone()),
         }
     }
 
@@ -59,7 +59,7 @@ impl<'h> HostConnection<'h> {
     pub fn settle(&self) -> Result<()> {
         // First, since it waits for nothing: whoever tells of the other may meet a lock.
         self.have_it_wait_for_nothing()?;
-        if retry(&self.patience, || self.setting("PRAGMA main.synchronous"))? == 0 {
+        if retry(&self.patience.borrow(), || self.setting("PRAGMA main.synchronous"))? == 0 {
             let back = "PRAGMA main.synchronous = 0".to_owned();
             self.change("PRAGMA main.synchronous = 3", back)?;
         }
@@ -99,6 +99,11 @@ impl<'h> HostConnection<'h> {
         // First, so that a change of which nobody knows whether it happened is undone too.
         self.restoring.borrow_mut().push(back);
         self.run(sql, &[]).map(drop)
+    }
+
+    /// From here on a commit waits so long for readers.
+    pub fn limit(&self, patience: &Patience) {
+        *self.patience.borrow_mut() = patience.clone();
     }
 
     /// Begins a read transaction, and takes its snapshot.
@@ -225,7 +230,7 @@ impl Database for HostConnection<'_> {
                 // In rollback mode readers may be in the way, and the transaction stays open.
                 while let Err(failure) = &outcome
                     && of_host(failure).status == Status::Busy
-                    && super::super::connection::wait_for_lock(&self.patience).is_ok()
+                    && super::super::connection::wait_for_lock(&self.patience.borrow()).is_ok()
                 {
                     outcome = self.lent.borrow_mut().run(sql, values);
                 }
