@@ -110,14 +110,13 @@ func dcbGoRelease(connection C.uintptr_t, spoiled C.int32_t) {
 	handle := cgo.Handle(connection)
 	c := handle.Value().(*hostConn)
 	handle.Delete()
-	c.pinner.Unpin()
+	c.dropAll()
 	if c.broken {
 		// database/sql may wait for ever for a connection in whose driver a query has panicked.
 		go c.discard()
 		return
 	}
 	defer func() { _ = recover() }() // there is nobody to tell
-	c.drop()
 	if spoiled != 0 {
 		c.discard()
 	}
@@ -236,6 +235,12 @@ func (c *hostConn) drop() {
 	for len(c.open) > 0 {
 		c.finish()
 	}
+}
+
+// dropAll is drop where the driver may panic.
+func (c *hostConn) dropAll() {
+	defer func() { c.broken = recover() != nil || c.broken }()
+	c.drop()
 }
 
 // packer takes the columns of a row as the driver gives them, one after the other.
