@@ -1,6 +1,8 @@
 //! Which events are asked for.
 
-use smallvec::SmallVec;
+use std::collections::HashSet;
+
+use smallvec::{Array, SmallVec};
 
 use super::{EventType, EventView, Tag, Tags, Term};
 use crate::error::{Error, Result};
@@ -111,6 +113,12 @@ impl Item {
         Names { text: &self.text, places: &self.tags }
     }
 
+    /// Forgets the names that are there twice: a search looks at each.
+    fn forget_repeated(&mut self) {
+        forget_repeated(&self.text, &mut self.types);
+        forget_repeated(&self.text, &mut self.tags);
+    }
+
     /// Whether it is not narrowed at all.
     fn is_empty(&self) -> bool {
         self.types.is_empty() && self.tags.is_empty()
@@ -128,6 +136,26 @@ impl Item {
     }
 }
 
+/// So few are compared with each other.
+const FEW: usize = 8;
+
+fn forget_repeated<A: Array<Item = Place>>(text: &str, places: &mut SmallVec<A>) {
+    let name = |place: &Place| &text[place.start as usize..place.end as usize];
+    if places.len() > FEW {
+        let mut seen = HashSet::new();
+        places.retain(|place| seen.insert(name(place)));
+        return;
+    }
+    for index in (1..places.len()).rev() {
+        let is_repeated = |own: &Place| {
+            places[..index].iter().any(|other| other.term == own.term && name(other) == name(own))
+        };
+        if is_repeated(&places[index]) {
+            places.remove(index);
+        }
+    }
+}
+
 /// The events that any of its items matches; without items, every event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
@@ -141,7 +169,7 @@ impl Query {
     }
 
     /// The events that any of `items` matches; a list of none is an error.
-    pub fn of(items: Vec<Item>) -> Result<Self> {
+    pub fn of(mut items: Vec<Item>) -> Result<Self> {
         if items.is_empty() {
             return Err(Error::invalid(
                 "items: must not be empty (a query for every event is null)",
@@ -152,6 +180,7 @@ impl Query {
                 "items: more than {MAX_ITEMS_PER_QUERY} items in a query"
             )));
         }
+        items.iter_mut().for_each(Item::forget_repeated);
         Ok(Query { items: Some(items.into()) })
     }
 
@@ -168,5 +197,29 @@ impl Query {
     /// Whether `event` is asked for.
     pub fn matches(&self, event: &EventView<'_>) -> bool {
         self.items().is_none_or(|items| items.iter().any(|item| item.matches(event)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_there_twice_is_asked_for_once() {
+        for distinct in [1, 3, FEW, FEW + 1, 300] {
+            let names: Vec<String> =
+                (0..3 * distinct).map(|n| (n % distinct).to_string()).collect();
+            let mut item = Item::new();
+            for name in &names {
+                item.or_type(EventType::new(name).unwrap());
+                item.and_tag(Tag::new(name).unwrap());
+            }
+            let query = Query::of(vec![item]).unwrap();
+            let [item] = query.items().unwrap() else { panic!("one item") };
+            for wanted in [item.types(), item.tags()] {
+                let kept: Vec<&str> = wanted.iter().map(|wanted| wanted.text).collect();
+                assert_eq!(kept, names[..distinct]);
+            }
+        }
     }
 }
