@@ -122,6 +122,7 @@ fn open_file(
     patience: &Patience,
 ) -> Result<SqliteStore> {
     let place = Place::File(path.clone());
+    check_name(&path)?;
     pairing::check_empty(&path)?;
     let judgement = match std::fs::metadata(&path) {
         Ok(metadata) if metadata.len() > 0 => judge_unchanged(&place, patience)?,
@@ -249,6 +250,18 @@ fn undoes_all(place: &Place) -> bool {
     // https://sqlite.org/fileformat2.html#the_rollback_journal: at 16 the pages of before.
     read.is_ok() && header[..8] == MAGIC && header[16..] == [0; 4]
 }
+
+/// Whether there may be files beside one of this name: else it would be made, and left empty.
+fn check_name(path: &Path) -> Result<()> {
+    let len = path.file_name().map_or(0, std::ffi::OsStr::len);
+    if len + "-journal".len() > MAX_FILE_NAME {
+        return Err(std::io::Error::from_raw_os_error(libc::ENAMETOOLONG).into());
+    }
+    Ok(())
+}
+
+/// Of the file systems of Linux (`NAME_MAX`).
+const MAX_FILE_NAME: usize = 255;
 
 /// A log that cannot be read without writing beside it has a way out, which the message names.
 fn explain_read_only(error: Error, path: &Path) -> Error {
@@ -439,6 +452,20 @@ impl Drop for SqliteStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_is_too_long_for_the_files_beside_it_leaves_none() {
+        let folder = tempfile::TempDir::new().unwrap();
+        for (len, fits) in [(247, true), (248, false), (255, false), (256, false)] {
+            let path = folder.path().join("n".repeat(len));
+            let opened = SqliteStore::open(Place::File(path.clone()), &Options::default());
+            match opened {
+                Ok(store) => store.close(),
+                Err(error) => assert_eq!((error.status, fits), (Status::Io, false), "{error}"),
+            }
+            assert_eq!(path.exists(), fits, "{len} bytes");
+        }
+    }
 
     #[test]
     fn a_log_that_cannot_be_made_is_told_with_its_way_out() {
