@@ -320,7 +320,11 @@ impl Play {
             let store = subject.store(turn);
             assert_eq!(store.head(None), Ok(head), "{}", subject.uri);
             assert_eq!(store.count(Some(&Patience::of(0))), Ok(head), "{}", subject.uri);
-            let expected = if head > after { Ok(head) } else { Err((DCB_TIMEOUT, 0)) };
+            let expected = match after {
+                ..-1 => Err((DCB_INVALID_ARGUMENT, 0)),
+                _ if head > after.max(0) => Ok(head),
+                _ => Err((DCB_TIMEOUT, 0)),
+            };
             assert_eq!(store.wait(after, &Patience::of(0)), expected, "{}", subject.uri);
         }
     }
