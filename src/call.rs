@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result, Status};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Arc, Instant};
+use crate::sync::{Arc, Condvar, Instant, MutexGuard, PoisonError};
 
 /// How long a call may wait for a lock, or a wait for an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,5 +102,21 @@ impl Patience {
             self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let until_poll = self.cancel.as_ref().map(|_| Self::CANCEL_POLL);
         [slice, until_deadline, until_poll].into_iter().flatten().min()
+    }
+
+    /// Sleeps on `changed` until woken, or until it is time to look again (see [`Self::nap`]).
+    pub fn sleep_on<'a, T>(
+        &self,
+        changed: &Condvar,
+        held: MutexGuard<'a, T>,
+        slice: Option<Duration>,
+    ) -> MutexGuard<'a, T> {
+        match self.nap(slice) {
+            None => changed.wait(held).unwrap_or_else(PoisonError::into_inner),
+            Some(nap) => {
+                let woken = changed.wait_timeout(held, nap);
+                woken.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
     }
 }

@@ -82,13 +82,7 @@ impl Watch {
             if rest.is_some_and(|rest| rest.is_zero()) {
                 return Ok(None);
             }
-            guard = match patience.nap(rest) {
-                None => self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
-                Some(nap) => {
-                    let woken = self.changed.wait_timeout(guard, nap);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            guard = patience.sleep_on(&self.changed, guard, rest);
         }
     }
 

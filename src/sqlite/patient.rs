@@ -46,13 +46,7 @@ impl<T> Patient<T> {
                 return Err(busy());
             }
             state.waiting += 1;
-            state = match patience.nap(None) {
-                None => self.freed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(nap) => {
-                    let woken = self.freed.wait_timeout(state, nap);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            state = patience.sleep_on(&self.freed, state, None);
             state.waiting -= 1;
         }
         state.is_held = true;

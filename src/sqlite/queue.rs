@@ -259,13 +259,7 @@ impl<R> Queue<R> {
                         turn = group.turn();
                         continue;
                     }
-                    turn = match patience.nap(None) {
-                        None => group.changed.wait(turn).unwrap_or_else(PoisonError::into_inner),
-                        Some(nap) => {
-                            let woken = group.changed.wait_timeout(turn, nap);
-                            woken.unwrap_or_else(PoisonError::into_inner).0
-                        }
-                    };
+                    turn = patience.sleep_on(&group.changed, turn, None);
                 }
             }
         }

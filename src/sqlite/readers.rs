@@ -124,13 +124,7 @@ impl Readers {
             if patience.is_over() {
                 break Err(busy());
             }
-            state = match patience.nap(None) {
-                None => self.returned.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(nap) => {
-                    let woken = self.returned.wait_timeout(state, nap);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            state = patience.sleep_on(&self.returned, state, None);
         };
         state.waiting.retain(|own| *own != ticket);
         // There may be a connection for the next one, too.

@@ -50,13 +50,7 @@ impl Turn {
                     "other appends were before this one for longer than the time given",
                 ));
             }
-            state = match patience.nap(None) {
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(nap) => {
-                    let woken = self.changed.wait_timeout(state, nap);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            state = patience.sleep_on(&self.changed, state, None);
         };
         state.waiting.retain(|own| *own != ticket);
         let others_wait = !state.waiting.is_empty();
