@@ -103,7 +103,7 @@ impl Error {
 
     /// Memory for `what` was refused.
     pub fn no_memory(what: &str) -> Self {
-        Self::new(Status::NoMemory, format!("there is no memory for {what}"))
+        Self::new(Status::NoMemory, format!("no memory for {what}"))
     }
 
     /// A named limit is passed.

@@ -6,7 +6,7 @@ use std::ptr;
 
 use super::event::{dcb_event, dcb_str};
 use crate::domain::EventView;
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result};
 use crate::store::Sink;
 
 /// The events of one batch and all that they point to; its memory is used again by the next.
@@ -102,5 +102,5 @@ impl Sink for Page {
 }
 
 fn no_memory(_: TryReserveError) -> Error {
-    Error::new(Status::NoMemory, "no memory for a batch of events")
+    Error::no_memory("a batch of events")
 }

@@ -2,7 +2,7 @@
 
 use super::timestamp;
 use crate::domain::EventView;
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result};
 
 /// A read result under construction.
 #[derive(Debug, Default)]
@@ -67,9 +67,8 @@ impl ReadResult {
 
     #[cold]
     fn grow(&mut self, more: usize) -> Result<()> {
-        self.text.try_reserve(more).map_err(|_| {
-            Error::new(Status::NoMemory, "no memory for the read's result; read less at once")
-        })
+        let what = "the read's result; read less at once";
+        self.text.try_reserve(more).map_err(|_| Error::no_memory(what))
     }
 
     fn put_integer(&mut self, number: i64) -> Result<()> {
