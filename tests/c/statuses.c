@@ -100,6 +100,16 @@ static void a_triggered_cancel_ends_every_call_at_once(void) {
     dcb_close(store);
 }
 
+/* From here on the process gets so much memory more, and then no more. */
+static void leave_memory(rlim_t more) {
+    FILE *file = fopen("/proc/self/statm", "r");
+    unsigned long pages;
+    CHECK(file != NULL && fscanf(file, "%lu", &pages) == 1);
+    fclose(file);
+    rlim_t limit = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + more;
+    CHECK_INT(setrlimit(RLIMIT_AS, &(struct rlimit){limit, limit}), 0);
+}
+
 /* A child of its own: what is left of its memory is bounded, and then the result is too large. */
 static void a_result_without_room_is_no_memory(void) {
     enum { DATA = 8 * 1024 * 1024 };
@@ -117,13 +127,7 @@ static void a_result_without_room_is_no_memory(void) {
         for (int i = 0; i < 8; i++)
             append(store, text);
         free(text);
-        FILE *file = fopen("/proc/self/statm", "r");
-        unsigned long pages;
-        CHECK(file != NULL && fscanf(file, "%lu", &pages) == 1);
-        fclose(file);
-        rlim_t now = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
-        struct rlimit limit = {now + 2 * DATA, now + 2 * DATA};
-        CHECK_INT(setrlimit(RLIMIT_AS, &limit), 0);
+        leave_memory(2 * DATA);
         dcb_buf result;
         CHECK_STATUS(try_read(store, "{}", &result, &err), DCB_NO_MEMORY);
         CHECK(result.data == NULL);
@@ -156,13 +160,7 @@ static void an_event_without_room_is_no_memory(void) {
         size_t len = (size_t)sprintf(text, "{\"events\": [{\"type\": \"A\", \"data\": \"");
         memset(text + len, 'x', DATA);
         strcpy(text + len + DATA, "\"}]}");
-        FILE *file = fopen("/proc/self/statm", "r");
-        unsigned long pages;
-        CHECK(file != NULL && fscanf(file, "%lu", &pages) == 1);
-        fclose(file);
-        rlim_t now = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
-        struct rlimit limit = {now + DATA / 2, now + DATA / 2};
-        CHECK_INT(setrlimit(RLIMIT_AS, &limit), 0);
+        leave_memory(DATA / 2);
         /* Nor where something was freed before. */
         while (malloc(DATA) != NULL)
             continue;
