@@ -218,6 +218,14 @@ func TestDriversInTwoProcesses(t *testing.T) {
 	})
 }
 
+func mustBegin(t testing.TB, db *sql.DB) *sql.Tx {
+	tx, err := db.BeginTx(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tx
+}
+
 func TestDriversAppendTx(t *testing.T) {
 	ctx := context.Background()
 	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
@@ -226,10 +234,7 @@ func TestDriversAppendTx(t *testing.T) {
 		store := mustOpenDB(t, db)
 		mustAppend(t, store, Event{Type: "A"})
 		begin := func() *sql.Tx {
-			tx, err := db.BeginTx(ctx, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			tx := mustBegin(t, db)
 			mustExec(t, tx, "INSERT INTO seats VALUES ('c1', 1)")
 			return tx
 		}
@@ -291,10 +296,7 @@ func TestDriversAppendTxThatCannotWriteIsBusy(t *testing.T) {
 			store := mustOpenDB(t, db)
 			mustAppend(t, store, Event{Type: "A"})
 			run := func(meanwhile func()) error {
-				tx, err := db.BeginTx(ctx, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
+				tx := mustBegin(t, db)
 				defer func() { _ = tx.Rollback() }()
 				var count int
 				if err := tx.QueryRow("SELECT count(*) FROM dcb_events").Scan(&count); err != nil {
@@ -328,10 +330,7 @@ func TestDriversAppendTxAfterTheEndOfTheTransaction(t *testing.T) {
 		db := openPool(t, driver, dsn)
 		mustExec(t, db, "CREATE TABLE once (n INTEGER UNIQUE)")
 		store := mustOpenDB(t, db)
-		tx, err := db.BeginTx(ctx, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		tx := mustBegin(t, db)
 		mustExec(t, tx, "INSERT INTO once VALUES (1)")
 		if _, err := tx.Exec("INSERT OR ROLLBACK INTO once VALUES (1)"); err == nil {
 			t.Fatal("the same twice")
@@ -351,10 +350,7 @@ func TestDriversAppendTxByManyGoroutines(t *testing.T) {
 	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
 		db := openPool(t, driver, dsn)
 		store := mustOpenDB(t, db)
-		tx, err := db.BeginTx(ctx, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		tx := mustBegin(t, db)
 		const appends = 300 // more than run in the library at once
 		ended := make(chan error, appends)
 		for range appends {
@@ -381,10 +377,7 @@ func TestDriversAppendTxWhileAllOthersWaitForIt(t *testing.T) {
 		db := openPool(t, driver, dsn)
 		db.SetMaxOpenConns(4)
 		store := mustOpenDB(t, db)
-		tx, err := db.BeginTx(ctx, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		tx := mustBegin(t, db)
 		if err := store.AppendTx(ctx, tx, []Event{{Type: "A"}}); err != nil {
 			t.Fatal(err)
 		}
