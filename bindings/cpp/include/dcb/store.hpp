@@ -280,8 +280,9 @@ class store {
         return result;
     }
 
-    /// Returns the head as soon as it is above `after`, or nothing when the time is up. Throws
-    /// `cancelled` within 50 ms after the call's dcb::cancel is triggered.
+    /// Returns the head as soon as it is above `after`, or nothing when the time is up. `after` is
+    /// -1 or more; -1 is as 0. Throws `cancelled` within 50 ms after the call's dcb::cancel is
+    /// triggered.
     [[nodiscard]] std::optional<std::int64_t> wait(std::int64_t after,
                                                    const call_options &options = {}) const {
         dcb_error failure;
