@@ -529,8 +529,9 @@ dcb_status dcb_open(const char *uri, const char *options_json, dcb_store **out, 
 
 /**
  * Closes the store and frees it. No other call on it, or on one of its cursors, may run, and none
- * on it may begin; end waiting ones with a dcb_cancel first. Its cursors may outlive it: they answer DCB_CLOSED and are still to be
- * closed. NULL is ignored. What was appended is durable already; closing adds nothing to that.
+ * on it may begin; end waiting ones with a dcb_cancel first. Its cursors may outlive it: they
+ * answer DCB_CLOSED and are still to be closed. NULL is ignored. What was appended is durable
+ * already; closing adds nothing to that.
  */
 void dcb_close(dcb_store *store);
 
@@ -642,10 +643,11 @@ dcb_status dcb_diagnose(dcb_store *store, const dcb_call *call, dcb_buf *result,
 
 /**
  * Waits until there is an event above the position `after`, and writes the head to `*head`. It
- * returns at once if there is one already. `after` is -1 or more; -1 is as 0. It sees appends of this process within a millisecond
- * and those of other processes within 25. The default is to wait without end; `timeout_ms` and
- * `cancel` of the dcb_call end it earlier. Following a store is a loop of reading what is above
- * the last position seen, and waiting for more. Any thread; other calls go on meanwhile.
+ * returns at once if there is one already. `after` is -1 or more; -1 is as 0. It sees appends of
+ * this process within a millisecond and those of other processes within 25. The default is to
+ * wait without end; `timeout_ms` and `cancel` of the dcb_call end it earlier. Following a store
+ * is a loop of reading what is above the last position seen, and waiting for more. Any thread;
+ * other calls go on meanwhile.
  *
  * DCB_INVALID_ARGUMENT, DCB_TIMEOUT, DCB_CANCELLED, DCB_BUSY, DCB_IO, DCB_CORRUPT, DCB_CLOSED,
  * DCB_NO_MEMORY.
@@ -729,8 +731,8 @@ void dcb_cursor_close(dcb_cursor *cursor);
  *
  * `host` is copied. Its functions are called until dcb_close returns, and no longer. Of the
  * options, `read_only` and `immutable` are not to be had, and `adopt` changes nothing. The store
- * is written to `*out`, which the caller closes with dcb_close; NULL if the call fails. A call that
- * waits in `acquire` ends with its time-out; its dcb_cancel is looked at before and after.
+ * is written to `*out`, which the caller closes with dcb_close; NULL if the call fails. A call
+ * that waits in `acquire` ends with its time-out; its dcb_cancel is looked at before and after.
  *
  * The statuses of dcb_open, and DCB_UNAVAILABLE where the host fails without a code of SQLite's,
  * as every call on the store and its cursors then answers.
@@ -754,9 +756,9 @@ dcb_status dcb_open_host(const dcb_host *host,
  *
  * `request` is borrowed for the call. Any thread.
  *
- * DCB_INVALID_ARGUMENT (also: the store is not one of a host's, or the transaction is one of another
- * database, or over: to see that, the library runs a BEGIN, which has to fail) and the other
- * statuses of dcb_append.
+ * DCB_INVALID_ARGUMENT (also: the store is not one of a host's, or the transaction is one of
+ * another database, or over: to see that, the library runs a BEGIN, which has to fail) and the
+ * other statuses of dcb_append.
  */
 dcb_status dcb_append_within(dcb_store *store,
                              void *connection,

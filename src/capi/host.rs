@@ -278,8 +278,8 @@ unsafe fn functions(host: *const dcb_host) -> Result<Functions> {
 ///
 /// `host` is copied. Its functions are called until dcb_close returns, and no longer. Of the
 /// options, `read_only` and `immutable` are not to be had, and `adopt` changes nothing. The store
-/// is written to `*out`, which the caller closes with dcb_close; NULL if the call fails. A call that
-/// waits in `acquire` ends with its time-out; its dcb_cancel is looked at before and after.
+/// is written to `*out`, which the caller closes with dcb_close; NULL if the call fails. A call
+/// that waits in `acquire` ends with its time-out; its dcb_cancel is looked at before and after.
 ///
 /// The statuses of dcb_open, and DCB_UNAVAILABLE where the host fails without a code of SQLite's,
 /// as every call on the store and its cursors then answers.
@@ -319,9 +319,9 @@ pub unsafe extern "C" fn dcb_open_host(
 ///
 /// `request` is borrowed for the call. Any thread.
 ///
-/// DCB_INVALID_ARGUMENT (also: the store is not one of a host's, or the transaction is one of another
-/// database, or over: to see that, the library runs a BEGIN, which has to fail) and the other
-/// statuses of dcb_append.
+/// DCB_INVALID_ARGUMENT (also: the store is not one of a host's, or the transaction is one of
+/// another database, or over: to see that, the library runs a BEGIN, which has to fail) and the
+/// other statuses of dcb_append.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_append_within(
     store: *mut dcb_store,

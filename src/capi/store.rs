@@ -95,8 +95,9 @@ pub unsafe extern "C" fn dcb_open(
 }
 
 /// Closes the store and frees it. No other call on it, or on one of its cursors, may run, and none
-/// on it may begin; end waiting ones with a dcb_cancel first. Its cursors may outlive it: they answer DCB_CLOSED and are still to be
-/// closed. NULL is ignored. What was appended is durable already; closing adds nothing to that.
+/// on it may begin; end waiting ones with a dcb_cancel first. Its cursors may outlive it: they
+/// answer DCB_CLOSED and are still to be closed. NULL is ignored. What was appended is durable
+/// already; closing adds nothing to that.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_close(store: *mut dcb_store) {
     // SAFETY: the pointer is what the header demands.
@@ -286,10 +287,11 @@ pub unsafe extern "C" fn dcb_diagnose(
 }
 
 /// Waits until there is an event above the position `after`, and writes the head to `*head`. It
-/// returns at once if there is one already. `after` is -1 or more; -1 is as 0. It sees appends of this process within a millisecond
-/// and those of other processes within 25. The default is to wait without end; `timeout_ms` and
-/// `cancel` of the dcb_call end it earlier. Following a store is a loop of reading what is above
-/// the last position seen, and waiting for more. Any thread; other calls go on meanwhile.
+/// returns at once if there is one already. `after` is -1 or more; -1 is as 0. It sees appends of
+/// this process within a millisecond and those of other processes within 25. The default is to
+/// wait without end; `timeout_ms` and `cancel` of the dcb_call end it earlier. Following a store
+/// is a loop of reading what is above the last position seen, and waiting for more. Any thread;
+/// other calls go on meanwhile.
 ///
 /// DCB_INVALID_ARGUMENT, DCB_TIMEOUT, DCB_CANCELLED, DCB_BUSY, DCB_IO, DCB_CORRUPT, DCB_CLOSED,
 /// DCB_NO_MEMORY.
