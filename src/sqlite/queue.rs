@@ -18,6 +18,11 @@ const GROUP_EVENTS: usize = 16_384;
 /// Events in the queue that make it worth running them while the group before is made durable.
 const OVERLAP_EVENTS: usize = 512;
 
+/// An append was not had in time, for those before it.
+pub fn late() -> Error {
+    Error::new(Status::Busy, "other appends were before this one for longer than the time given")
+}
+
 /// What a leader does with its group.
 pub trait Work {
     /// What an append asks for.
@@ -243,14 +248,8 @@ impl<R> Queue<R> {
                     turn = group.changed.wait(turn).unwrap_or_else(PoisonError::into_inner);
                 }
                 Turn::Queued => {
-                    let over = patience.check_cancel().err().or_else(|| {
-                        patience.is_over().then(|| {
-                            Error::new(
-                                Status::Busy,
-                                "other appends were before this one for longer than the time given",
-                            )
-                        })
-                    });
+                    let over =
+                        patience.check_cancel().err().or_else(|| patience.is_over().then(late));
                     if let Some(error) = over {
                         drop(turn);
                         if self.state().leave(&place) {

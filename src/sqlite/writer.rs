@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rusqlite::Connection;
 use smallvec::SmallVec;
 
-use super::connection::{retry, wait_for_lock};
+use super::connection::{busy, retry, wait_for_lock};
 use super::database::Database;
 use super::durability::Durability;
 use super::patient::{Guard, Patient};
@@ -132,7 +132,7 @@ impl Writer {
 
     /// The same, as long as `patience` lasts.
     pub fn core_within(&self, patience: &Patience) -> Result<CoreGuard<'_>> {
-        self.core.lock_within(patience).map(CoreGuard)
+        self.core.lock_within(patience, busy).map(CoreGuard)
     }
 
     /// How many requests wait.

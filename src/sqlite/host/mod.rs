@@ -9,7 +9,6 @@ mod chores;
 mod connection;
 mod packed;
 mod store;
-mod turn;
 
 use std::time::Duration;
 

@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::hash::{BuildHasher as _, RandomState};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::super::beside::Beside;
@@ -13,7 +12,8 @@ use super::super::database::{Database, Value};
 use super::super::durability::Durability;
 use super::super::log::Log;
 use super::super::maintenance::{draft_segment, store_segment};
-use super::super::queue::Outcome;
+use super::super::patient::Patient;
+use super::super::queue::{self, Outcome};
 use super::super::rows::Decoder;
 use super::super::schema::{Judgement, create_within, judge, no_store};
 use super::super::segments::{Segments, SegmentsCache, damaged};
@@ -22,7 +22,6 @@ use super::super::view::{Snapshot, TAIL_EVENTS, View};
 use super::super::writer::{Prepared, Staged, Turns, attempt, begin_immediate, commit};
 use super::chores::{Chores, index_within};
 use super::connection::{HostConnection, explain};
-use super::turn::Turn;
 use super::{Host, Lent};
 use crate::call::{Call, Patience};
 use crate::diagnosis::Diagnosis;
@@ -40,10 +39,8 @@ pub struct HostStore {
     path: Option<PathBuf>,
     /// What a database in memory is known by.
     identity: Option<i64>,
-    /// Held by the append that writes.
-    turn: Turn,
-    /// What it writes with.
-    pen: Mutex<Pen>,
+    /// Held by the append that writes; what it writes with.
+    pen: Patient<Pen>,
 }
 
 struct Pen {
@@ -119,7 +116,7 @@ impl HostStore {
         }
         drop(connection);
         let pen = Pen { decoder, turns: Turns::new(), chores: Chores::new() };
-        Ok(HostStore { host, shared, path, identity, turn: Turn::default(), pen: Mutex::new(pen) })
+        Ok(HostStore { host, shared, path, identity, pen: Patient::new(pen) })
     }
 
     /// A connection for a read.
@@ -160,10 +157,6 @@ impl HostStore {
         explain(error, self.path.is_none())
     }
 
-    fn pen(&self) -> MutexGuard<'_, Pen> {
-        self.pen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn look(&self, patience: &Patience) -> Result<i64> {
         let connection = self.lend(patience)?;
         // A statement by itself is a transaction.
@@ -193,11 +186,11 @@ impl HostStore {
     fn write(&self, request: AppendRequest, patience: &Patience) -> Result<Outcome> {
         let stored = request.events().len();
         let mut prepared = [Prepared::new(request)?];
-        let _turn = self.turn.take(patience)?;
+        let mut pen = self.pen.lock_within(patience, queue::late)?;
         let _panic = ClosesOnPanic(&self.shared.watch);
         let connection = HostConnection::acquire(&*self.host, patience)?;
         connection.settle()?;
-        let Pen { decoder, turns, chores } = &mut *self.pen();
+        let Pen { decoder, turns, chores } = &mut *pen;
         turns.begin();
         begin_immediate(&connection, patience)?;
         let outcomes = attempt(&connection, decoder, turns, &self.shared, &mut prepared);
