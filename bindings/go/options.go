@@ -79,7 +79,8 @@ func (o *options) document() (document string, patience int64, err error) {
 	return string(b), patience, err
 }
 
-// ReadOnly refuses appends, and writes nothing at all.
+// ReadOnly refuses appends, and writes nothing at all. It is for files: a store in memory would stay
+// empty, and is refused.
 func ReadOnly() Option {
 	return func(o *options) { o.readOnly = true }
 }

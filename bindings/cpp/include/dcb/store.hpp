@@ -26,7 +26,8 @@ namespace dcb {
 
 /// How a store is opened.
 struct open_options {
-    /// Refuse appends, and write nothing at all.
+    /// Refuse appends, and write nothing at all. It is for files: in memory a store would stay
+    /// empty, and is refused.
     bool read_only = false;
 
     /// The caller vouches that nobody writes the file while it is open. Implies `read_only`.
