@@ -33,7 +33,7 @@ struct Tally {
     wrong: Vec<String>,
 }
 
-/// Damages copies of the original, and tells what came of it. `may_lose`: what is damaged is the
+/// Tells what came of each case, of which one at a time is in memory. `may_lose`: what is damaged is the
 /// log, whose end a crash may have cut off as well.
 fn try_all(
     original: &Original,
@@ -93,21 +93,20 @@ fn pages_and_bits_that_changed() {
     let mut random = Random::new(Random::seed_of_this_run());
     for original in both() {
         for (kind, count) in [
-            (Mutation::Bit, times(60, 40_000)),
-            (Mutation::FileHeader, times(30, 10_000)),
-            (Mutation::PageHeader, times(40, 20_000)),
-            (Mutation::CellPointer, times(40, 20_000)),
-            (Mutation::Cell, times(60, 40_000)),
-            (Mutation::Swap, times(20, 10_000)),
-            (Mutation::Copy, times(20, 10_000)),
-            (Mutation::Zero, times(15, 5_000)),
+            (Mutation::Bit, times(60, 25_000)),
+            (Mutation::FileHeader, times(30, 5_000)),
+            (Mutation::PageHeader, times(40, 12_500)),
+            (Mutation::CellPointer, times(40, 12_500)),
+            (Mutation::Cell, times(60, 25_000)),
+            (Mutation::Swap, times(20, 4_000)),
+            (Mutation::Copy, times(20, 4_000)),
+            (Mutation::Zero, times(15, 2_000)),
         ] {
             let cases = (0..count).map(|_| {
                 let mut files = original.files.clone();
                 let what = kind.apply(&mut files.database, &mut random);
                 (format!("{kind:?} {what}"), files)
             });
-            let cases: Vec<_> = cases.collect();
             report(&format!("{}, {kind:?}", original.name), &try_all(&original, false, cases));
         }
     }
@@ -118,25 +117,22 @@ fn a_log_that_was_damaged() {
     let mut random = Random::new(Random::seed_of_this_run());
     let original = Original::killed();
     let len = original.files.log.len();
-    let mut cases = Vec::new();
-    for at in (0..len)
-        .step_by((PAGE + 24) * times(6, 1))
-        .flat_map(|frame| [frame, frame + 32, frame + 3_000])
-    {
+    let frames = (0..len).step_by((PAGE + 24) * times(6, 1));
+    let cuts = frames.flat_map(|frame| [frame, frame + 32, frame + 3_000]).map(|at| {
         let mut files = original.files.clone();
         files.log.truncate(at);
-        cases.push((format!("log cut at {at}"), files));
-    }
-    for _ in 0..times(60, 20_000) {
+        (format!("log cut at {at}"), files)
+    });
+    let bits = (0..times(60, 18_000)).map(|_| {
         let mut files = original.files.clone();
         // As often in a header as in what follows it.
         let frame = random.below((len / (PAGE + 24)) as u64 + 1) as usize * (PAGE + 24);
         let within = if random.one_in(2) { 56 } else { PAGE + 24 };
         let at = (frame + random.below(within as u64) as usize).min(len - 1);
         files.log[at] ^= 1 << random.below(8);
-        cases.push((format!("a bit of the log at {at}"), files));
-    }
-    report("the log", &try_all(&original, true, cases));
+        (format!("a bit of the log at {at}"), files)
+    });
+    report("the log", &try_all(&original, true, cuts.chain(bits)));
 }
 
 #[test]
@@ -166,13 +162,11 @@ fn a_log_of_another_store_or_of_an_earlier_day() {
 fn a_shared_memory_file_of_garbage() {
     let mut random = Random::new(Random::seed_of_this_run());
     for original in both() {
-        let cases: Vec<_> = (0..times(12, 1_000))
-            .map(|number| {
-                let len = [0, 1, 136, 32_768, 65_536, 100_000][number % 6];
-                let shared = (0..len).map(|_| random.next() as u8).collect();
-                (format!("{len} bytes"), Files { shared, ..original.files.clone() })
-            })
-            .collect();
+        let cases = (0..times(12, 1_000)).map(|number| {
+            let len = [0, 1, 136, 32_768, 65_536, 100_000][number % 6];
+            let shared = (0..len).map(|_| random.next() as u8).collect();
+            (format!("{len} bytes"), Files { shared, ..original.files.clone() })
+        });
         report(&format!("{}, shared memory", original.name), &try_all(&original, false, cases));
     }
 }
