@@ -1,7 +1,8 @@
 //! Group commit by the callers themselves: the queue, its lead, and who is answered when.
 //!
 //! An append joins the group that gathers. Whoever finds nobody leading leads: it runs its group,
-//! hands the lead on, and makes durable what the answers rest on. Only then is anybody answered. How a group is run is the [`Work`]; nothing here knows of SQLite.
+//! hands the lead on, and makes durable what the answers rest on. Only then is anybody answered.
+//! How a group is run is the [`Work`]; nothing here knows of SQLite.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

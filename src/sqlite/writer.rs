@@ -273,7 +273,8 @@ pub fn rollback(connection: &dyn Database) {
 }
 
 /// Runs the requests of a group in the transaction that has begun. If the database fails one of
-/// them, it may have undone all: then each runs again, alone.
+/// them, it may have undone all: then each runs again, alone. For the lock, which another process
+/// may have meanwhile, they all wait no longer than one would: nobody can leave a group.
 fn run(core: &mut Core, shared: &Shared, mut requests: Vec<Prepared>) -> Result<Vec<Outcome>> {
     let Core { connection, decoder, turns } = core;
     let error = match attempt(connection, decoder, turns, shared, &mut requests) {
@@ -285,8 +286,8 @@ fn run(core: &mut Core, shared: &Shared, mut requests: Vec<Prepared>) -> Result<
         return Ok(vec![Outcome::new(Err(error))]);
     }
     let mut outcomes = Vec::with_capacity(requests.len());
+    let patience = shared.patience();
     for mut request in requests {
-        let patience = shared.patience();
         let alone = begin_immediate(connection, &patience).and_then(|()| {
             attempt(connection, decoder, turns, shared, std::slice::from_mut(&mut request))
         });
