@@ -42,6 +42,23 @@ pub fn check_empty(database: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Refuses to open a database by itself where there is a log or a journal beside it, which SQLite
+/// would pass over then: what is stored may be there alone, or half of what is not in the database.
+pub fn check_alone(database: &Path) -> Result<()> {
+    // Beside the file itself, wherever the path leads.
+    let database = &std::fs::canonicalize(database)?;
+    // One that SQLite keeps begins with a zero.
+    let journal = std::fs::read(beside(database, "-journal"));
+    let has_journal = journal.is_ok_and(|journal| journal.first().is_some_and(|first| *first != 0));
+    if !has_journal && !has_log(database) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "immutable: there is a log (-wal) or a journal beside the file, which would be passed \
+         over: open it without immutable, or copy all of it to where it may be written",
+    ))
+}
+
 /// Refuses a log that is not the database's. `connection` reads both, and writes nothing.
 ///
 /// An event that the database has without its log was in the log, durable, before; so with the

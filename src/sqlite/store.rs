@@ -86,6 +86,9 @@ fn open_read_only(
     let place = Place::File(path.clone());
     // A file that is missing is told as that, whatever SQLite would say.
     std::fs::metadata(&path)?;
+    if immutable {
+        pairing::check_alone(&path)?;
+    }
     let explain = |error| explain_read_only(error, &path);
     let connection = retry(patience, || connect(&place, role)).map_err(explain)?;
     match retry(patience, || judge_at_once(&connection)).map_err(explain)? {

@@ -95,3 +95,33 @@ fn a_link_to_nothing_is_a_file_to_be_made() {
     store.close();
     assert!(target.is_file());
 }
+
+#[test]
+fn a_file_is_not_opened_without_what_is_beside_it() {
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    let folder = TempDir::new().unwrap();
+    let at = |end: &str| folder.path().join(format!("copy.db{end}"));
+    for end in ["", "-wal"] {
+        let from = fixture.folder.path().join(format!("events.db{end}"));
+        std::fs::copy(from, at(end)).unwrap();
+    }
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(at(""), &link).unwrap();
+    let open = |path: &Path, immutable| {
+        let options = Options { read_only: true, immutable, ..Options::default() };
+        SqliteStore::open(Place::File(path.to_owned()), &options)
+    };
+    for path in [&at(""), &link] {
+        let error = open(path, true).unwrap_err();
+        assert_eq!(error.status, Status::InvalidArgument);
+        assert!(error.message.contains("-wal"), "{error}");
+    }
+    assert_eq!(all(&open(&at(""), false).unwrap(), Query::all()), [1]);
+    std::fs::remove_file(at("-wal")).unwrap();
+    assert!(all(&open(&at(""), true).unwrap(), Query::all()).is_empty());
+    for (journal, is_open) in [(&b""[..], true), (b"\0\0\0", true), (b"\xd9\xd5", false)] {
+        std::fs::write(at("-journal"), journal).unwrap();
+        assert_eq!(open(&at(""), true).is_ok(), is_open, "{journal:?}");
+    }
+}
