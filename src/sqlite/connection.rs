@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::database::Database;
 use crate::call::Patience;
 use crate::error::{Error, Result, Status};
 
@@ -111,6 +112,31 @@ fn immutable_uri(path: &Path) -> String {
         }
     }
     uri + "?immutable=1"
+}
+
+/// Undoes a transaction that could not be undone when it ended: even that takes memory. Else the
+/// connection would go on seeing the database as it was then, and keep the lock that it had.
+pub fn end_left_over(connection: &dyn Database) -> Result<()> {
+    if connection.is_autocommit() { Ok(()) } else { connection.run("ROLLBACK", &[]).map(drop) }
+}
+
+/// A transaction that reads, and ends when it is dropped.
+pub struct Moment<'a>(pub &'a Connection);
+
+impl<'a> Moment<'a> {
+    /// Begins it on a connection that is in none.
+    pub fn begin(connection: &'a Connection) -> Result<Self> {
+        end_left_over(connection)?;
+        connection.run("BEGIN", &[])?;
+        Ok(Moment(connection))
+    }
+}
+
+impl Drop for Moment<'_> {
+    fn drop(&mut self) {
+        // If this fails, whoever uses the connection next does it.
+        let _ = end_left_over(self.0);
+    }
 }
 
 /// Runs `attempt` until it meets no lock, as long as `patience` lasts.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::connection::from_sqlite;
+use super::connection::{end_left_over, from_sqlite};
 use super::database::{Database, Value, Walk};
 use super::filter::Filter;
 use super::merge::Merge;
@@ -262,12 +262,18 @@ impl Maintenance {
                     let _ = self.tidy(false);
                 }
                 Waking::Idle => {
+                    let _ = self.end_left_over();
                     let _ = self.write_segments(SEGMENT_EVENTS);
                     let _ = self.tidy(true);
                     let _ = self.checkpoint(true);
                 }
             }
         }
+    }
+
+    /// Lets go of SQLite's lock where an append could not: others would wait for it for ever.
+    fn end_left_over(&self) -> Result<()> {
+        end_left_over(&self.writer.core().open()?.connection)
     }
 
     fn write_segments(&self, at_least: i64) -> Result<()> {
@@ -328,6 +334,7 @@ impl Maintenance {
 
     fn run_checkpoint(&self, pragma: &str) -> Result<(bool, i64, i64)> {
         self.shared.durability.check()?;
+        end_left_over(&self.connection)?;
         self.connection
             .query_row(pragma, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .map_err(|error| {

@@ -6,7 +6,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::connection::{Place, Role, busy, connect, from_sqlite, is_busy, retry, wait_for_lock};
+use super::connection::{
+    Place, Role, busy, connect, end_left_over, from_sqlite, is_busy, retry, wait_for_lock,
+};
 use super::database::Row;
 use super::file::log_header;
 use super::identity::{Identity, identity_at};
@@ -235,6 +237,7 @@ impl Reading<'_> {
                 (connection, decoder, None)
             }
         };
+        end_left_over(connection)?;
         let before =
             seen.as_ref().filter(|(_, has_read)| **has_read).and_then(|_| log_header(connection));
         // A statement under way holds its snapshot for every other on the connection: that spares

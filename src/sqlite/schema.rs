@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::connection::from_sqlite;
+use super::connection::{Moment, from_sqlite};
 use super::database::{Database, Value, Walk};
 use crate::error::{Error, Result, Status};
 
@@ -131,8 +131,8 @@ pub fn judge(connection: &dyn Database) -> Result<Judgement> {
 /// The same outside of a transaction. All that is looked at is of one moment: somebody may be
 /// making a store in the database.
 pub fn judge_at_once(connection: &Connection) -> Result<Judgement> {
-    let moment = connection.unchecked_transaction().map_err(from_sqlite)?;
-    judge(&*moment)
+    let moment = Moment::begin(connection)?;
+    judge(moment.0)
 }
 
 /// Makes a store in the database, in one transaction. Does nothing if there is one by now.

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::block::{Block, Damaged, Unpacker, key};
 use super::chain::{self, Chain};
-use super::connection::from_sqlite;
+use super::connection::Moment;
 use super::database::{Database, Row, Value, Walk};
 use super::fences::Fences;
 use super::filter::Filter;
@@ -474,9 +474,9 @@ impl SegmentsCache {
     pub fn now(&self, connection: &Connection) -> Result<(Snapshot, Arc<Segments>)> {
         // Without a transaction another process could change the list between the two looks, and
         // a reader of the version named first would be given segments that it cannot see.
-        let transaction = connection.unchecked_transaction().map_err(from_sqlite)?;
-        let snapshot = Snapshot::take(&*transaction)?;
-        let segments = self.at_version(&*transaction, snapshot.version)?;
+        let moment = Moment::begin(connection)?;
+        let snapshot = Snapshot::take(moment.0)?;
+        let segments = self.at_version(moment.0, snapshot.version)?;
         segments.check(snapshot)?;
         Ok((snapshot, segments))
     }

@@ -9,8 +9,10 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use super::beside::Beside;
 use super::connection::{
-    Place, Role, busy, connect, from_sqlite, is_busy, retry, retry_busy, wait_for_lock,
+    Place, Role, busy, connect, end_left_over, from_sqlite, is_busy, retry, retry_busy,
+    wait_for_lock,
 };
 use super::durability::Durability;
 use super::file::forget_backfill;
@@ -99,16 +101,22 @@ fn open_read_only(
         Judgement::Empty | Judgement::Foreign => return Err(no_store()),
     }
     let is_logged = !immutable && is_in_wal_mode(&connection)?;
-    let log =
-        if is_logged { Some(Log::open(&real_path(&connection, &path), false)?) } else { None };
+    let log = match role {
+        // Nobody writes it.
+        Role::Immutable => None,
+        _ if is_logged => Some(Log::open(&real_path(&connection, &path), false)?),
+        // Whoever opens it to write has it logged from then on, and has no need to ask us.
+        _ => Some(Log::Hosts(Beside::new(&real_path(&connection, &path))?)),
+    };
     let segments = SegmentsCache::default();
     let (snapshot, list) = retry(patience, || segments.now(&connection))?;
-    // With a log, nothing is known to be durable until it was synced by us.
-    let durable = if is_logged { 0 } else { snapshot.head };
+    // Nothing is known to be durable until it was synced by us.
+    let durable = if immutable { snapshot.head } else { 0 };
     let shared = Shared::new(Durability::new(log, durable), list.mark(), 0, busy_timeout);
     let tree = Arc::new(Tree::of_events());
     let readers = Readers::new(real_path(&connection, &path), role, tree, is_logged)?;
     // Without any connection here, the last writer to leave would delete the log.
+    end_left_over(&connection)?;
     readers.keep(connection);
     Ok(SqliteStore {
         shared: Arc::new(shared),

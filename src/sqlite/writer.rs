@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rusqlite::Connection;
 use smallvec::SmallVec;
 
-use super::connection::{busy, retry, wait_for_lock};
+use super::connection::{busy, end_left_over, retry, wait_for_lock};
 use super::database::Database;
 use super::durability::Durability;
 use super::patient::{Guard, Patient};
@@ -252,10 +252,7 @@ pub fn begin_immediate(connection: &dyn Database, patience: &Patience) -> Result
 }
 
 fn try_begin_immediate(connection: &dyn Database) -> Result<()> {
-    // An earlier one that could not be undone: even that takes memory.
-    if !connection.is_autocommit() {
-        connection.run("ROLLBACK", &[])?;
-    }
+    end_left_over(connection)?;
     connection.run("BEGIN IMMEDIATE", &[]).map(drop)
 }
 
@@ -266,10 +263,8 @@ pub fn commit(connection: &dyn Database) -> Result<()> {
 
 /// Undoes the transaction, if one is open.
 pub fn rollback(connection: &dyn Database) {
-    if !connection.is_autocommit() {
-        // If this fails, whoever begins the next one does it.
-        let _ = connection.run("ROLLBACK", &[]);
-    }
+    // If this fails, whoever uses the connection next does it.
+    let _ = end_left_over(connection);
 }
 
 /// Runs the requests of a group in the transaction that has begun. If the database fails one of

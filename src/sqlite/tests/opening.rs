@@ -2,8 +2,12 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering::SeqCst;
 
 use super::*;
+use crate::domain::SequencedEvent;
+use crate::sqlite::readers::lend;
+use crate::sqlite::rows::{checksums, insert};
 
 #[test]
 fn a_file_whose_very_first_transaction_was_cut_off_is_an_empty_one() {
@@ -179,4 +183,84 @@ fn a_file_that_others_are_just_making_a_store_of_is_waited_for() {
             }
         });
     }
+}
+
+fn read_only(path: PathBuf) -> SqliteStore {
+    let options = Options { read_only: true, ..Options::default() };
+    SqliteStore::open(Place::File(path), &options).unwrap()
+}
+
+/// The copy that VACUUM INTO makes has no log, until somebody opens it to write.
+#[test]
+fn what_is_read_is_durable_though_the_file_had_no_log_when_it_was_opened() {
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    let copy = fixture.folder.path().join("copy.db");
+    let shell = rusqlite::Connection::open(fixture.path()).unwrap();
+    shell.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+    let reader = read_only(copy.clone());
+    let syncs = || reader.shared.durability.tampering.count.load(SeqCst);
+    assert_eq!(reader.head(&Call::default()), Ok(1));
+    assert_eq!(syncs(), 1);
+    let writer = open(copy);
+    let stalled = writer.shared.durability.tampering.stall.lock().unwrap();
+    thread::scope(|scope| {
+        let append = scope.spawn(|| append(&writer, vec![event("B", &[])], None));
+        let seen = eventually(|| reader.head(&Call::default()) == Ok(2));
+        assert!(seen);
+        // By the reader, since the writer has not.
+        assert_eq!(syncs(), 2);
+        drop(stalled);
+        assert_eq!(append.join().unwrap(), Ok(2));
+    });
+    assert_eq!(all(&reader, Query::all()), [1, 2]);
+    assert_eq!(syncs(), 2);
+}
+
+/// Where memory is refused to a ROLLBACK too, the transaction stays open.
+#[test]
+fn a_transaction_that_could_not_be_undone_is_undone_before_anything_is_read() {
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    let patience = Call::default().start(None);
+    // A reader's would go on seeing what there was.
+    let reader = read_only(fixture.path());
+    lend(reader.readers.as_ref(), None, &patience)
+        .unwrap()
+        .transaction(&patience, |connection, _, _| {
+            connection.execute_batch("BEGIN; SELECT * FROM dcb_meta").unwrap();
+            Ok(())
+        })
+        .unwrap();
+    append(&fixture.store, vec![event("B", &[])], None).unwrap();
+    assert_eq!(reader.head(&Call::default()), Ok(2));
+    assert_eq!(all(&reader, Query::all()), [1, 2]);
+    // That of a database in memory would show what was never stored, and keep it in mind.
+    let store = SqliteStore::open(Place::Memory, &Options::default()).unwrap();
+    {
+        let mut core = store.writer.as_ref().unwrap().core();
+        let (connection, _) = core.open().unwrap().parts();
+        let lost = event("Lost", &[]);
+        let checksums = checksums(std::slice::from_ref(&lost));
+        let lost = SequencedEvent { position: 1, timestamp_us: 0, event: lost };
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        insert(connection, &[lost.into()], &checksums).unwrap();
+    }
+    assert!(all(&store, Query::all()).is_empty());
+    let claim = || append(&store, vec![event("A", &[])], Some(query(&["A"], &[])));
+    assert_eq!(claim(), Ok(1));
+    assert_eq!(claim(), Err(Error::condition_failed(1)));
+}
+
+/// Nor may one keep SQLite's lock from other processes, though nothing more is appended here.
+#[test]
+fn a_transaction_that_could_not_be_undone_lets_others_append_in_the_end() {
+    let fixture = Fixture::new();
+    {
+        let mut core = fixture.store.writer.as_ref().unwrap().core();
+        let (connection, _) = core.open().unwrap().parts();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    }
+    let other = open(fixture.path());
+    assert_eq!(append(&other, vec![event("A", &[])], None), Ok(1));
 }
