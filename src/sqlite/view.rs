@@ -239,15 +239,17 @@ impl View<'_> {
                 Span { low, high: high.min(ceiling) }
             }
         };
+        // Others may have appended, and filed, what the tail does not have yet.
+        let is_above = first > head;
         let generation = tail.of(first);
-        let piece = if first > head {
-            Piece::Rows(stretch(head, i64::MAX))
-        } else if let Some(index) = generation {
+        let piece = if let Some(index) = generation {
             Piece::Memory(stretch(index.base(), index.head()))
         } else if first > mark {
-            Piece::Rows(stretch(mark, base))
+            let (floor, ceiling) = if is_above { (head.max(mark), i64::MAX) } else { (mark, base) };
+            Piece::Rows(stretch(floor, ceiling))
         } else {
-            Piece::Segments(stretch(0, base.min(mark)))
+            let (floor, ceiling) = if is_above { (head, mark) } else { (0, base.min(mark)) };
+            Piece::Segments(stretch(floor, ceiling))
         };
         (piece, generation)
     }
@@ -402,6 +404,95 @@ impl View<'_> {
         match in_memory {
             Some(same) => Ok(same),
             None => decoder.at(self.connection, position, |view| Ok(view.is_same_as(event))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{EventBuilder, EventType};
+    use crate::sqlite::connection::{Moment, Place, Role, connect};
+    use crate::sqlite::maintenance::{insert_live, postings_of_rows};
+    use crate::sqlite::segments::{SegmentsCache, pack};
+    use crate::sqlite::{rows, schema};
+
+    /// Others have appended what the tail does not have: of that, the segments have what they have.
+    #[test]
+    fn only_what_nobody_has_filed_is_looked_at_row_by_row() {
+        let connection = connect(&Place::Memory, Role::Create).unwrap();
+        schema::create_within(&connection, false).unwrap();
+        let event = || EventBuilder::new(EventType::new("A").unwrap()).build();
+        let mut decoder = Decoder::default();
+        for position in 1..=20 {
+            let event = SequencedEvent { position, timestamp_us: 0, event: event() };
+            let checksums = rows::checksums(std::slice::from_ref(&event.event));
+            rows::insert(&connection, &[event.into()], &checksums).unwrap();
+        }
+        let moment = Moment::begin(&connection).unwrap();
+        let tail = Tail::new(4);
+        let snapshot = Snapshot { head: 6, version: 0 };
+        tail.catch_up(&connection, &mut decoder, snapshot, 0).unwrap();
+        drop(moment);
+        // The tail holds what is above 4, up to 6.
+        for (mark, [forwards, backwards]) in [
+            (0, [["rows 0 4", "memory 4 6", "rows 6 20"], ["rows 6 20", "memory 4 6", "rows 0 4"]]),
+            (
+                3,
+                [
+                    ["segments 0 3", "rows 3 4", "memory 4 6"],
+                    ["rows 6 20", "memory 4 6", "rows 3 4"],
+                ],
+            ),
+            (
+                5,
+                [
+                    ["segments 0 4", "memory 4 6", "rows 6 20"],
+                    ["rows 6 20", "memory 4 6", "segments 0 4"],
+                ],
+            ),
+            (
+                9,
+                [
+                    ["segments 0 4", "memory 4 6", "segments 6 9"],
+                    ["rows 9 20", "segments 6 9", "memory 4 6"],
+                ],
+            ),
+            (
+                20,
+                [
+                    ["segments 0 4", "memory 4 6", "segments 6 20"],
+                    ["segments 6 20", "memory 4 6", "segments 0 4"],
+                ],
+            ),
+        ] {
+            connection.execute_batch("DELETE FROM dcb_segments; DELETE FROM dcb_postings").unwrap();
+            connection.execute_batch("DELETE FROM dcb_filters").unwrap();
+            if mark > 0 {
+                let span = Span { low: 0, high: mark };
+                let postings = postings_of_rows(&connection, &mut decoder, span).unwrap();
+                insert_live(&connection, span, pack(0, &postings).unwrap()).unwrap();
+            }
+            let (_, segments) = SegmentsCache::default().now(&connection).unwrap();
+            let view = View { connection: &connection, segments, tail: &tail };
+            for (is_backwards, expected) in [(false, forwards), (true, backwards)] {
+                let mut rest = Span { low: 0, high: 20 };
+                let pieces = expected.map(|_| {
+                    let piece = tail.read(|tail| view.piece(tail, rest, is_backwards).0);
+                    let (name, Span { low, high }) = match piece {
+                        Piece::Memory(span) => ("memory", span),
+                        Piece::Segments(span) => ("segments", span),
+                        Piece::Rows(span) => ("rows", span),
+                    };
+                    if is_backwards {
+                        rest.high = low
+                    } else {
+                        rest.low = high
+                    };
+                    format!("{name} {low} {high}")
+                });
+                assert_eq!(pieces, expected, "up to {mark}");
+            }
         }
     }
 }
