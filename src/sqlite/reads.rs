@@ -77,6 +77,7 @@ impl Shared {
         }
         let Some(span) = reading.span() else { return Ok(true) };
         let segments = self.segments.at_version(connection, snapshot.version)?;
+        segments.check(snapshot)?;
         if span.high > segments.mark() {
             self.tail.catch_up(connection, decoder, snapshot, segments.mark())?;
         }

@@ -67,8 +67,10 @@ impl Segment {
             let loaded = load_filter(connection, self)?;
             if let Some(filter) = &loaded {
                 // One of another segment would say no to most of its terms.
-                let missing = self.terms_of_last(connection).find(|term| !filter.may_hold(*term));
-                missing.map_or(Ok(()), |_| Err(damaged()))?;
+                let terms = self.terms_of_last(connection)?;
+                if !terms.iter().all(|term| filter.may_hold(*term)) {
+                    return Err(damaged());
+                }
             }
             let _ = self.filter.set(loaded);
         }
@@ -77,26 +79,27 @@ impl Segment {
 }
 
 impl Segment {
-    /// The terms of the last event that it covers; none where the event cannot be read, which is
-    /// told to whoever reads it.
-    fn terms_of_last(&self, connection: &dyn Database) -> impl Iterator<Item = Term> {
-        let event = Decoder::default().at(connection, self.high, to_owned).ok();
-        let terms: Vec<Term> = event.iter().flat_map(|event| event.event.terms()).collect();
-        terms.into_iter()
+    /// The terms of the last event that it covers; none where the event is damaged, which is told
+    /// to whoever reads it.
+    fn terms_of_last(&self, connection: &dyn Database) -> Result<Vec<Term>> {
+        match Decoder::default().at(connection, self.high, to_owned) {
+            Ok(event) => Ok(event.event.terms().collect()),
+            Err(error) if error.status == Status::Corrupt => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether it goes as far as its row says: nothing else would look for what it lacks.
     fn check_last(&self, connection: &dyn Database) -> Result<()> {
         let span = Span { low: self.high - 1, high: self.high };
-        for term in self.terms_of_last(connection).take(1) {
-            let mut found = Vec::new();
-            // What cannot be read of it, its readers are told.
-            let looked = self.collect(connection, term, span, false, 1, &mut found);
-            if looked.is_ok() && found.is_empty() {
-                return Err(damaged());
-            }
+        let Some(term) = self.terms_of_last(connection)?.into_iter().next() else { return Ok(()) };
+        let mut found = Vec::new();
+        match self.collect(connection, term, span, false, 1, &mut found) {
+            Ok(()) if found.is_empty() => Err(damaged()),
+            // What is damaged of it, its readers are told.
+            Err(error) if error.status != Status::Corrupt => Err(error),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

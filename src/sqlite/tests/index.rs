@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::*;
+use crate::Status;
 use crate::domain::{SequencedEvent, Span, Term};
 use crate::index::Progress;
-use crate::sqlite::connection::{Role, connect};
+use crate::sqlite::connection::{Moment, Role, connect};
 use crate::sqlite::database::Walk;
 use crate::sqlite::maintenance::{postings_of_rows, replace, write_segment};
 use crate::sqlite::merge::Merge;
@@ -67,6 +68,54 @@ fn write(connection: &Connection, low: i64, high: i64) {
     insert_blocks(connection, segment, &blocks).unwrap();
     insert_filter_part(connection, segment, 0, filter.bits()).unwrap();
     raise_version(connection).unwrap();
+}
+
+/// What hides events is noticed by a look at the last of them. That this one could not be read for
+/// a moment does not mean that there is nothing to be noticed.
+#[test]
+fn an_index_is_not_believed_because_it_could_not_be_looked_at() {
+    let connection = connect(&Place::Memory, Role::Create).unwrap();
+    schema::create_within(&connection, false).unwrap();
+    (1..=9).for_each(|position| insert_at(&connection, position, event("A", &[])));
+    write(&connection, 0, 8);
+    let error = Error::new(Status::NoMemory, "as the test asked");
+    let failing = Failing { of: &connection, sql: "SELECT position, type", error };
+    let cache = SegmentsCache::default();
+    let statuses = |look: &dyn Fn(&dyn Database) -> Result<()>| {
+        let _moment = Moment::begin(&connection).unwrap();
+        [&failing as &dyn Database, &connection]
+            .map(|database| look(database).err().unwrap().status)
+    };
+    // A segment that says that it goes further than it does,
+    connection.execute("UPDATE dcb_segments SET high = 9", []).unwrap();
+    let load = |database: &dyn Database| cache.at_version(database, 1).map(drop);
+    assert_eq!(statuses(&load), [Status::NoMemory, Status::Corrupt]);
+    // and one whose filter is another's.
+    connection.execute("UPDATE dcb_segments SET high = 8", []).unwrap();
+    let segments = newest(&connection);
+    connection.execute("DELETE FROM dcb_filters", []).unwrap();
+    let (_, filter, _) = pack(0, &[(Term::of_type("other"), 1)]).unwrap();
+    insert_filter_part(&connection, segments.list[0].id, 0, filter.bits()).unwrap();
+    let span = Span { low: 0, high: 8 };
+    let ask =
+        |database: &dyn Database| segments.estimate(database, Term::of_type("A"), span).map(drop);
+    assert_eq!(statuses(&ask), [Status::NoMemory, Status::Corrupt]);
+}
+
+/// Events that take the positions would be hidden.
+#[test]
+fn an_index_of_events_that_are_not_there_is_not_read() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    append(store, vec![event("A", &[]); 3], None).unwrap();
+    // It has not seen the segment yet.
+    let other = open(fixture.path());
+    write_segment(&store.shared, store.writer.as_ref().unwrap(), 1).unwrap();
+    let shell = Connection::open(fixture.path()).unwrap();
+    shell.execute("UPDATE dcb_segments SET high = 9", []).unwrap();
+    shell.execute("UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'", []).unwrap();
+    let request = ReadRequest::new(query(&["A"], &[]), 0, None, None, false).unwrap();
+    assert_eq!(positions(&other, request).unwrap_err().status, Status::Corrupt);
 }
 
 fn newest(connection: &Connection) -> Arc<Segments> {

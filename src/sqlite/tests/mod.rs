@@ -24,6 +24,7 @@ use crate::domain::{
     Reading, Tag,
 };
 use crate::open::Options;
+use crate::sqlite::database::{Database, Row, Value, Walk};
 use crate::store::{Batch, Store};
 use crate::{Call, Error, Result, Timeout};
 
@@ -104,4 +105,57 @@ fn eventually(mut done: impl FnMut() -> bool) -> bool {
         thread::sleep(Duration::from_millis(5));
         done()
     })
+}
+
+/// A database that fails what begins with `sql`.
+struct Failing<'a> {
+    of: &'a dyn Database,
+    sql: &'static str,
+    error: Error,
+}
+
+impl Failing<'_> {
+    fn check(&self, sql: &str) -> Result<()> {
+        if sql.starts_with(self.sql) { Err(self.error.clone()) } else { Ok(()) }
+    }
+}
+
+impl Database for Failing<'_> {
+    fn query(
+        &self,
+        sql: &str,
+        values: &[Value<'_>],
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+    ) -> Result<()> {
+        self.check(sql)?;
+        self.of.query(sql, values, visit)
+    }
+
+    fn query_each(
+        &self,
+        sql: &str,
+        keys: &[i64],
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+    ) -> Result<()> {
+        self.check(sql)?;
+        self.of.query_each(sql, keys, visit)
+    }
+
+    fn run(&self, sql: &str, values: &[Value<'_>]) -> Result<usize> {
+        self.check(sql)?;
+        self.of.run(sql, values)
+    }
+
+    fn run_each(&self, sql: &str, width: usize, values: &[Value<'_>]) -> Result<()> {
+        self.check(sql)?;
+        self.of.run_each(sql, width, values)
+    }
+
+    fn is_autocommit(&self) -> bool {
+        self.of.is_autocommit()
+    }
+
+    fn is_in_snapshot(&self) -> bool {
+        self.of.is_in_snapshot()
+    }
 }
