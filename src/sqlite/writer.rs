@@ -230,8 +230,11 @@ impl CoreGuard<'_> {
 
 /// Waits while a reader of another process keeps the log from starting anew and it is at its
 /// longest; maintenance goes on trying.
-fn wait_for_log(shared: &Shared, patience: &Patience) -> Result<()> {
+pub fn wait_for_log(shared: &Shared, patience: &Patience) -> Result<()> {
     while shared.log_held.load(Relaxed) {
+        // Maintenance tries no more then.
+        shared.watch.check_open()?;
+        shared.durability.failure().map_or(Ok(()), Err)?;
         shared.chores.wake();
         wait_for_lock(patience).map_err(|error| match error.status {
             Status::Busy => Error {
@@ -258,7 +261,12 @@ fn try_begin_immediate(connection: &dyn Database) -> Result<()> {
 
 /// Commits the transaction.
 pub fn commit(connection: &dyn Database) -> Result<()> {
-    connection.run("COMMIT", &[]).map(drop)
+    connection.run("COMMIT", &[]).map(drop).map_err(|error| match error.status {
+        // SQLite writes the log, with the mark of the commit, before it asks for memory for its
+        // index: whoever recovers the log finds the transaction there.
+        Status::NoMemory => Error { status: Status::Io, ..error },
+        _ => error,
+    })
 }
 
 /// Undoes the transaction, if one is open.
@@ -310,6 +318,13 @@ pub fn attempt(
     let segments = shared.segments.at_version(connection, snapshot.version)?;
     segments.check(snapshot)?;
     let known = shared.tail.read(Generations::head);
+    if known > snapshot.head {
+        // Conditions would be judged on events that are not there, and not on those in their place.
+        return Err(Error::new(
+            Status::Corrupt,
+            "the database has lost events that it had while the store was open: open it again",
+        ));
+    }
     shared.tail.catch_up(connection, decoder, snapshot, segments.mark())?;
     if shared.own.begin(snapshot.head) {
         turns.others_seen = Some(Instant::now());

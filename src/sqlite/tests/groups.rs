@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::EventId;
+use crate::index::Filed;
+use crate::sqlite::connection::{Role, connect};
+use crate::sqlite::writer::{commit, wait_for_log};
 use crate::{Cancel, Status};
 
 /// Runs the appends in one group: they queue up while the test holds the core.
@@ -244,6 +247,47 @@ fn after_a_failed_sync_the_queue_is_refused() {
         assert_eq!(answer.join().unwrap().unwrap_err().status, Status::Io);
     }
     assert_eq!(fixture.store.shared.tail.read(crate::sqlite::view::Generations::head), 16_384);
+}
+
+#[test]
+fn nobody_waits_for_a_log_that_nothing_more_comes_of() {
+    let fixture = Fixture::new();
+    let shared = &fixture.store.shared;
+    let wait = || {
+        let within = Call { timeout: Timeout::After(Duration::from_secs(10)), cancel: None };
+        wait_for_log(shared, &within.start(None)).map_err(|error| error.status)
+    };
+    assert_eq!(wait(), Ok(()));
+    shared.durability.fail(&Error::new(Status::Io, "as the test asked"));
+    shared.log_held.store(true, SeqCst);
+    assert_eq!(wait(), Err(Status::Io));
+    shared.watch.close();
+    assert_eq!(wait(), Err(Status::Closed));
+}
+
+#[test]
+fn nothing_is_judged_on_events_that_the_database_has_not() {
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    let mut lost = Filed::new([event("B", &[])].into_iter().collect()).unwrap();
+    lost.place(1, 0);
+    fixture.store.shared.tail.extend([&lost]);
+    let error = append(&fixture.store, vec![event("C", &[])], None).unwrap_err();
+    assert_eq!(error.status, Status::Corrupt);
+}
+
+/// A commit that has written the log, and then had no memory for its index, may be found there.
+#[test]
+fn a_commit_without_memory_has_an_unknown_outcome() {
+    let connection = connect(&Place::Memory, Role::Create).unwrap();
+    for (met, told) in
+        [(Status::NoMemory, Status::Io), (Status::Full, Status::Full), (Status::Busy, Status::Busy)]
+    {
+        let error = Error::new(met, "as the test asked").with_detail(7);
+        let failing = Failing { of: &connection, sql: "COMMIT", error };
+        let error = commit(&failing).unwrap_err();
+        assert_eq!((error.status, error.detail), (told, 7));
+    }
 }
 
 #[test]
