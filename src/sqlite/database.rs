@@ -50,8 +50,7 @@ pub trait Database {
     fn is_in_snapshot(&self) -> bool;
 
     /// Fills `buffer` with the database file's bytes from `offset` on, and with zeros behind its
-    /// end. `false`: that cannot be done. It takes no lock: what somebody writes at the same
-    /// moment may come in part.
+    /// end. `false`: that cannot be done now, or not at all. It takes no lock.
     fn read_file(&self, _buffer: &mut [u8], _offset: u64) -> bool {
         false
     }

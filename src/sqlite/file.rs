@@ -19,8 +19,12 @@ use crate::error::Result;
 const CHECKPOINT_LOCK: c_int = 1;
 const FRAMES: usize = 4;
 const BACKFILLED: usize = 24;
+/// How many a checkpoint that has begun would bring in.
+const ATTEMPTED: usize = 32;
+/// What differs from one beginning of the log to the next.
+const SALT: [usize; 2] = [8, 9];
 /// Words of the log's index that are looked at.
-const WORDS: usize = 25;
+const WORDS: usize = 33;
 /// The header of the log's index, in words. It is there twice, the first of them written last.
 pub type Header = [u32; 12];
 /// How much of the shared memory is mapped at a time.
@@ -52,9 +56,48 @@ pub fn read_at(connection: &Connection, buffer: &mut [u8], offset: u64) -> bool 
     };
     let Some((file, methods)) = file_of(connection) else { return false };
     let Some(read) = methods.xRead else { return false };
+    let before = settled(connection, file, methods);
+    if before.is_none() {
+        return false;
+    }
     // SAFETY: the file is open while the connection is borrowed; `buffer` has `len` bytes.
     let read = unsafe { read(file, buffer.as_mut_ptr().cast(), len, offset) };
     matches!(read, ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ)
+        && settled(connection, file, methods) == before
+}
+
+/// What stays the same as long as no checkpoint writes the file; `None`: one does, or has not come
+/// to its end. Without a log it is a transaction that keeps others from writing.
+///
+/// In between a page may lead to one that is not written yet, and holds what somebody has undone:
+/// what a transaction without a log wrote into free pages, before it was rolled back, stays there.
+fn settled(
+    connection: &Connection,
+    file: *mut ffi::sqlite3_file,
+    methods: &ffi::sqlite3_io_methods,
+) -> Option<[u32; 4]> {
+    if !has_log(connection) {
+        return Some([0; 4]);
+    }
+    let index = log_index(file, methods).ok()??;
+    fence(SeqCst);
+    let words = [SALT[0], SALT[1], BACKFILLED, ATTEMPTED].map(|at| index[at].load(SeqCst));
+    (words[2] == words[3]).then_some(words)
+}
+
+/// Whether the connection, which reads or has read, has the database's log open.
+fn has_log(connection: &Connection) -> bool {
+    let mut log: *mut ffi::sqlite3_file = ptr::null_mut();
+    // SAFETY: as for `file_of`; of a log that is not open, there are no methods.
+    unsafe {
+        let found = ffi::sqlite3_file_control(
+            connection.handle(),
+            c"main".as_ptr(),
+            ffi::SQLITE_FCNTL_JOURNAL_POINTER,
+            (&raw mut log).cast(),
+        );
+        found == ffi::SQLITE_OK && log.as_ref().is_some_and(|log| !log.pMethods.is_null())
+    }
 }
 
 /// The beginning of the log's index, which every connection to the database shares.
@@ -147,6 +190,38 @@ mod tests {
                 two.execute_batch("PRAGMA wal_checkpoint(RESTART)").unwrap();
             }
         }
+    }
+
+    #[test]
+    fn the_file_is_not_read_while_a_checkpoint_writes_it() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a.db");
+        let one = Connection::open(&path).unwrap();
+        let can_read = |connection| read_at(connection, &mut [0; 100], 0);
+        one.execute_batch("CREATE TABLE a (b)").unwrap();
+        // There is no log; nor is its index made by who looks for it.
+        assert!(can_read(&one));
+        assert!(!folder.path().join("a.db-shm").exists());
+        one.execute_batch("PRAGMA journal_mode = wal; PRAGMA wal_autocheckpoint = 0").unwrap();
+        one.execute_batch("INSERT INTO a VALUES (1)").unwrap();
+        assert!(can_read(&one));
+        let (file, methods) = file_of(&one).unwrap();
+        let index = log_index(file, methods).unwrap().unwrap();
+        let frames = index[FRAMES].load(SeqCst);
+        let before = settled(&one, file, methods);
+        index[ATTEMPTED].store(frames, SeqCst);
+        assert!(!can_read(&one));
+        one.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+        assert!(can_read(&one));
+        assert_eq!([BACKFILLED, ATTEMPTED].map(|at| index[at].load(SeqCst)), [frames; 2]);
+        // A checkpoint from beginning to end is noticed too, and that the log begins anew.
+        let after = settled(&one, file, methods);
+        one.execute_batch("INSERT INTO a VALUES (1)").unwrap();
+        let anew = settled(&one, file, methods);
+        assert!(
+            before != after && after != anew && anew != before,
+            "{before:?}, {after:?}, {anew:?}"
+        );
     }
 
     #[test]

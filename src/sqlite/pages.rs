@@ -6,7 +6,8 @@
 //! were found and whatever is written at the same moment. So it is with a block and its number in
 //! a segment. So the trees of `dcb_events` and `dcb_postings` are walked here without any lock, and
 //! what is not found, or does not pass, is left to SQLite: rows that only the log holds yet, those
-//! that do not fit on a page, pages that are being written or that another program has moved.
+//! that do not fit on a page, pages that another program has moved, and all of them while a
+//! checkpoint writes the file (`file.rs`).
 //!
 //! The format of pages and records: <https://sqlite.org/fileformat2.html>.
 
@@ -223,6 +224,8 @@ pub struct Pages {
     end: i64,
     /// which is believed for so many look-ups.
     believed: u32,
+    /// The last look-up ended at a page that could not be read.
+    is_unread: bool,
 }
 
 impl Pages {
@@ -251,6 +254,7 @@ impl Pages {
             }
             self.end = i64::MAX;
         }
+        self.is_unread = false;
         let place = tree.locate(connection)?;
         // Once more by what the file holds now, where what was known of it does not lead there.
         for _ in 0..2 {
@@ -262,6 +266,9 @@ impl Pages {
             if let Some(at) = found {
                 return Leaf::parse(&self.run[at], place);
             }
+            if self.is_unread {
+                return None;
+            }
             tree.forget(&path[..depth]);
             self.run.clear();
         }
@@ -272,7 +279,8 @@ impl Pages {
 
     /// What was found is not the row.
     pub fn doubt(&self) {
-        if let Some(tree) = &self.tree {
+        // Of what could not be read, nothing is known.
+        if let Some(tree) = self.tree.as_ref().filter(|_| !self.is_unread) {
             tree.doubt();
         }
     }
@@ -338,6 +346,7 @@ impl Pages {
         let offset = u64::from(first.checked_sub(1)?) * place.page as u64;
         if !connection.read_file(&mut self.run, offset) {
             self.run.clear();
+            self.is_unread = true;
             return None;
         }
         self.first = first;
