@@ -63,8 +63,10 @@
  *   matches what any of its items matches.
  * - A condition fails if an event that matches has a position above `after` (0 if left out:
  *   every event counts). An append may have several conditions, each with its own `after`.
- * - A read's `after` and `before` are exclusive bounds, in both directions. `backwards` gives
- *   the newest first. The result's `position` is safe as the `after` of a condition with the
+ * - A read's `after` and `before` are exclusive bounds, in both directions. An `after` of -1 is
+ *   as 0, here and in a condition; below -1, and below 0 in `before` and `limit`, is an error.
+ *   Before 0 or 1 there is nothing, and a limit of 0 gives nothing. `backwards` gives the newest
+ *   first. The result's `position` is safe as the `after` of a condition with the
  *   same query: every matching event up to it has been returned. With a limit and backwards it
  *   says so only of those newer than the ones returned.
  * - An `id` makes an append repeatable. Either all of an append's events have one, or none has.
@@ -98,8 +100,9 @@
  * A store may be used from any thread, by any number at once. A cursor by one at a time. A
  * cancel from any. Readers do not wait for writers, but for moments in which SQLite's log begins
  * anew; where there is one connection for all (sqlite::memory:), or a host's database keeps no
- * log, they do. A call that waits ends with its time-out or its dcb_cancel. No call is to be made
- * from a signal handler.
+ * log, they do. Writers wait for a reader of another process only where that one has kept its
+ * snapshot open until the log has reached 1 GiB. A call that waits ends with its time-out or its
+ * dcb_cancel; while the disk syncs, when it has. No call is to be made from a signal handler.
  *
  * PROCESSES AND FORK
  *
@@ -177,8 +180,9 @@
 
 /**
  * A switch that ends calls early, from another thread. A call that holds it (dcb_call) ends
- * with DCB_CANCELLED within 50 milliseconds of dcb_cancel_trigger. An append that is in a
- * transaction already is not ended: its true outcome is reported.
+ * with DCB_CANCELLED within 50 milliseconds of dcb_cancel_trigger; where it makes events of other
+ * processes durable, when the disk has. An append that is in a transaction already is not ended:
+ * its true outcome is reported.
  *
  * Any thread, any number of calls at once. Sticky: once triggered it stays so, and every later
  * call that is given it ends at once. Make a new one for what comes next.
@@ -510,9 +514,11 @@ void dcb_cancel_free(dcb_cancel *cancel);
  *
  * `uri` is UTF-8. `options_json` is NULL for the defaults, or a JSON object with any of
  *
- *     "read_only": false        refuse appends, and write nothing; of a file only
+ *     "read_only": false        refuse appends, and write nothing to the database (the log and
+ *                               its index are made where they are missing); of a file only
  *     "immutable": false        the caller vouches that nobody writes the file; implies
- *                               read_only, and needs no write access to the folder
+ *                               read_only, and needs no write access to the folder; refused
+ *                               where there is a log (-wal) that is not empty, or a journal
  *     "create": true            create the file if there is none
  *     "adopt": false            take a store into a database that has other tables already
  *     "busy_timeout_ms": 5000   how long a call without a dcb_call waits for a lock; below 0:
@@ -726,7 +732,8 @@ void dcb_cursor_close(dcb_cursor *cursor);
  * All of the header's promises hold, where every connection to the file runs at
  * `PRAGMA synchronous` NORMAL or above. There is no thread behind the store: an append now and
  * then writes, or merges, a bit of the index. A connection is given back as it was found; in
- * between it is in a transaction, with a `PRAGMA busy_timeout` of 0. A database in memory has to
+ * between it is in a transaction; where that writes, or there is no log, with a `PRAGMA busy_timeout`
+ * of 0. A database in memory has to
  * have one connection only, or be shared.
  *
  * `host` is copied. Its functions are called until dcb_close returns, and no longer. Of the
@@ -734,7 +741,8 @@ void dcb_cursor_close(dcb_cursor *cursor);
  * is written to `*out`, which the caller closes with dcb_close; NULL if the call fails. A call
  * that waits in `acquire` ends with its time-out; its dcb_cancel is looked at before and after.
  *
- * The statuses of dcb_open, and DCB_UNAVAILABLE where the host fails without a code of SQLite's,
+ * The statuses of dcb_open, DCB_CANCELLED where `acquire` says so, and DCB_UNAVAILABLE where the
+ * host fails without a code of SQLite's,
  * as every call on the store and its cursors then answers.
  */
 dcb_status dcb_open_host(const dcb_host *host,

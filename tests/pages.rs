@@ -1,4 +1,4 @@
-//! Every JSON document that the pages show is one that the library takes.
+//! What the pages show is what the library takes, and makes.
 
 use std::path::Path;
 
@@ -76,4 +76,26 @@ fn what_is_no_document_is_noticed() {
     assert!(take(misspelt).is_err());
     assert!(take(r#"{"items": []}"#).is_err());
     assert!(take(r#"{"readonly": true}"#).is_err());
+}
+
+#[test]
+fn the_page_on_the_file_has_every_table_and_trigger_to_the_letter() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.db");
+    let uri = format!("sqlite:{}", path.display());
+    dcb::open(&uri, &parse_options(b"").unwrap()).unwrap().close();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/file-format.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let database = rusqlite::Connection::open(path).unwrap();
+    let mut statement =
+        database.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL").unwrap();
+    let all = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    let all: Vec<String> = all.collect::<Result<_, _>>().unwrap();
+    assert_eq!(all.len(), 7);
+    for sql in all {
+        assert!(
+            page.lines().any(|line| line.trim_end_matches(';') == sql.trim_end_matches(';')),
+            "{sql}"
+        );
+    }
 }

@@ -8,8 +8,10 @@ import (
 	"time"
 )
 
-// Observer is told of every operation of a store that was opened with [WithObserver], after it
-// ended, on the goroutine that ran it. It has to be quick, and safe for concurrent use.
+// Observer is told of every append, read, wait, decision and retry of a store that was opened with
+// [WithObserver], after it ended, on the goroutine that ran it. It has to be quick, and safe for
+// concurrent use. Of what does not come to the library it is not told: a call whose context was
+// done before, a request that cannot be encoded, a wait for what is there already.
 type Observer interface {
 	Observe(ctx context.Context, operation Operation)
 }

@@ -79,14 +79,16 @@ func (o *options) document() (document string, patience int64, err error) {
 	return string(b), patience, err
 }
 
-// ReadOnly refuses appends, and writes nothing at all. It is for files: a store in memory would stay
-// empty, and is refused.
+// ReadOnly refuses appends, and writes nothing to the database; where the log and its index are
+// missing beside it, they are made. It is for files: a store in memory would stay empty, and is
+// refused.
 func ReadOnly() Option {
 	return func(o *options) { o.readOnly = true }
 }
 
 // Immutable is ReadOnly where the caller vouches that nobody writes the file while it is open.
-// A file in a place where nothing can be written needs it.
+// A file in a place where nothing can be written needs it. It is refused where there is a log (-wal)
+// that is not empty, or a journal, beside the file: it would be passed over.
 func Immutable() Option {
 	return func(o *options) { o.immutable = true }
 }

@@ -33,10 +33,11 @@ func NewSQLiteStore(dsn string) (*SQLiteStore, error) {
 // connections are what the program has tuned. Everything else is as with [NewSQLiteStore], which
 // may have the same file open, in this process and in others: the promises, the file, the rules.
 //
-//   - With a connection that is given back everything is as it was. While the store uses it, its
-//     busy_timeout is 0: the store itself waits, as long as the context allows.
-//   - An event is durable before anybody is told of it, whatever PRAGMA synchronous says. OFF on a
-//     connection of somebody else's still voids that, for all who use the file.
+//   - With a connection that is given back everything is as it was. While the store writes on it,
+//     its busy_timeout is 0: the store itself waits, as long as the context allows.
+//   - An event is durable before anybody is told of it: the store raises PRAGMA synchronous where
+//     it is OFF, for what it writes. OFF still voids that, for all who use the file, on whatever
+//     connection writes something else: the program's own, in [SQLiteStore.AppendTx] too.
 //   - The pool needs one connection. A database in memory must have no more, and keep it:
 //     db.SetMaxOpenConns(1), db.SetConnMaxLifetime(0), db.SetConnMaxIdleTime(0); or be a shared one.
 //   - Who holds the only connection, in a transaction or in rows not yet closed, and calls the

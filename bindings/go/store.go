@@ -39,7 +39,9 @@ var (
 // Store is an open event store of any kind. Any number of goroutines may use it at once.
 //
 // A context that is done before a call makes it return the context's error, and nothing happens.
-// A context's deadline is how long a call waits for a lock; without one, [BusyTimeout] is.
+// A context's deadline is how long a call waits for a lock; without one, [BusyTimeout] is. At most
+// 256 calls of a store run in the library at once, since each may keep a thread; further ones wait
+// until one has ended, or their context has.
 type Store struct {
 	h         *handle
 	registry  *Registry

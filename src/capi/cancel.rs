@@ -4,8 +4,9 @@ use super::panic::contain;
 use crate::call::Cancel;
 
 /// A switch that ends calls early, from another thread. A call that holds it (dcb_call) ends
-/// with DCB_CANCELLED within 50 milliseconds of dcb_cancel_trigger. An append that is in a
-/// transaction already is not ended: its true outcome is reported.
+/// with DCB_CANCELLED within 50 milliseconds of dcb_cancel_trigger; where it makes events of other
+/// processes durable, when the disk has. An append that is in a transaction already is not ended:
+/// its true outcome is reported.
 ///
 /// Any thread, any number of calls at once. Sticky: once triggered it stays so, and every later
 /// call that is given it ends at once. Make a new one for what comes next.

@@ -273,7 +273,8 @@ unsafe fn functions(host: *const dcb_host) -> Result<Functions> {
 /// All of the header's promises hold, where every connection to the file runs at
 /// `PRAGMA synchronous` NORMAL or above. There is no thread behind the store: an append now and
 /// then writes, or merges, a bit of the index. A connection is given back as it was found; in
-/// between it is in a transaction, with a `PRAGMA busy_timeout` of 0. A database in memory has to
+/// between it is in a transaction; where that writes, or there is no log, with a `PRAGMA busy_timeout`
+/// of 0. A database in memory has to
 /// have one connection only, or be shared.
 ///
 /// `host` is copied. Its functions are called until dcb_close returns, and no longer. Of the
@@ -281,7 +282,8 @@ unsafe fn functions(host: *const dcb_host) -> Result<Functions> {
 /// is written to `*out`, which the caller closes with dcb_close; NULL if the call fails. A call
 /// that waits in `acquire` ends with its time-out; its dcb_cancel is looked at before and after.
 ///
-/// The statuses of dcb_open, and DCB_UNAVAILABLE where the host fails without a code of SQLite's,
+/// The statuses of dcb_open, DCB_CANCELLED where `acquire` says so, and DCB_UNAVAILABLE where the
+/// host fails without a code of SQLite's,
 /// as every call on the store and its cursors then answers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_open_host(

@@ -58,9 +58,11 @@ impl Handle for dcb_store {
 ///
 /// `uri` is UTF-8. `options_json` is NULL for the defaults, or a JSON object with any of
 ///
-///     "read_only": false        refuse appends, and write nothing; of a file only
+///     "read_only": false        refuse appends, and write nothing to the database (the log and
+///                               its index are made where they are missing); of a file only
 ///     "immutable": false        the caller vouches that nobody writes the file; implies
-///                               read_only, and needs no write access to the folder
+///                               read_only, and needs no write access to the folder; refused
+///                               where there is a log (-wal) that is not empty, or a journal
 ///     "create": true            create the file if there is none
 ///     "adopt": false            take a store into a database that has other tables already
 ///     "busy_timeout_ms": 5000   how long a call without a dcb_call waits for a lock; below 0:

@@ -32,7 +32,7 @@ enum class status : std::int32_t {
     corrupt = 11,            ///< the file contradicts itself
     unsupported_format = 12, ///< the file is no store, or a newer library's
     closed = 13,             ///< the store is closed, or belongs to the process before a fork
-    unavailable = 14,        ///< the server cannot be reached
+    unavailable = 14,        ///< what the store is on cannot be reached
     internal = 15,           ///< a bug in the library
     no_memory = 16,          ///< memory was refused
 };

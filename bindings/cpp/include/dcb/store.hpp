@@ -26,11 +26,14 @@ namespace dcb {
 
 /// How a store is opened.
 struct open_options {
-    /// Refuse appends, and write nothing at all. It is for files: in memory a store would stay
-    /// empty, and is refused.
+    /// Refuse appends, and write nothing to the database; where the log and its index are missing
+    /// beside it, they are made. It is for files: in memory a store would stay empty, and is
+    /// refused.
     bool read_only = false;
 
     /// The caller vouches that nobody writes the file while it is open. Implies `read_only`.
+    /// Refused where there is a log (-wal) that is not empty, or a journal: it would be passed
+    /// over.
     bool immutable = false;
 
     /// Create the file if there is none.
@@ -302,7 +305,8 @@ class store {
     [[nodiscard]] subscription subscribe(query q, std::int64_t after = 0,
                                          const call_options &options = {}) const;
 
-    /// Closes the store, as destroying it does. Cursors may live on, to answer `closed`.
+    /// Closes the store, as destroying it does. Cursors may live on, to answer `closed`; every
+    /// other use of this object is then `invalid_argument`, as of one that was moved from.
     void close() noexcept { handle_.reset(); }
 
     /// The C handle; it stays this object's.
