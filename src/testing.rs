@@ -14,6 +14,8 @@ pub enum Flaw {
     MarkTooEarly,
     /// A read shows events that are committed, but not durable.
     ShowUnsynced,
+    /// The log is believed as it is found when a store is opened, not written once more.
+    BelieveLog,
     /// The last block of a segment is not written.
     LoseLastBlock,
     /// A leader whose time is over does not hand the lead on.

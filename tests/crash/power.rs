@@ -286,6 +286,12 @@ fn without_the_store_s_own_sync_power_failures_lose_what_was_acknowledged() {
 }
 
 #[test]
+fn a_log_that_is_believed_after_a_failed_sync_is_noticed() {
+    let (images, wrong) = cut_power(NATIVE, 4_000, Syncs::Failing, Some(Flaw::BelieveLog));
+    println!("noticed after {images} images: {}", wrong.expect("nothing was lost"));
+}
+
+#[test]
 fn answers_and_reads_before_the_sync_are_noticed() {
     for flaw in [Flaw::AnswerBeforeSync, Flaw::ShowUnsynced] {
         let (images, wrong) = cut_power(NATIVE, 2_000, Syncs::Working, Some(flaw));

@@ -81,7 +81,8 @@ impl Part {
 }
 
 /// All of them.
-pub const FLAWS: [Flaw; 6] = [
+pub const FLAWS: [Flaw; 7] = [
+    Flaw::BelieveLog,
     Flaw::AnswerBeforeSync,
     Flaw::SkipCatchUp,
     Flaw::ForgetGroup,
