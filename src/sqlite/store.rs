@@ -110,6 +110,7 @@ fn open_read_only(
     };
     let segments = SegmentsCache::default();
     let (snapshot, list) = retry(patience, || segments.now(&connection))?;
+    retry(patience, || check_head(&connection, snapshot.head))?;
     // Nothing is known to be durable until it was synced by us.
     let durable = if immutable { snapshot.head } else { 0 };
     let shared = Shared::new(Durability::new(log, durable), list.mark(), 0, busy_timeout);
@@ -165,6 +166,7 @@ fn open_file(
     }
     let segments = SegmentsCache::default();
     let (snapshot, list) = retry(patience, || segments.now(&connection))?;
+    retry(patience, || check_head(&connection, snapshot.head))?;
     // Opened before the log is trusted with anything of ours, after SQLite has made it.
     let log = Log::open(&real_path, true)?;
     under_write_lock(&connection, patience, || log.write_again())?;
@@ -289,6 +291,12 @@ fn explain_read_only(error: Error, path: &Path) -> Error {
         };
     }
     error
+}
+
+/// The head is the key of a row, which SQLite gives without a look at the row: in a damaged file it
+/// may be of another table.
+fn check_head(connection: &Connection, head: i64) -> Result<()> {
+    if head == 0 { Ok(()) } else { Decoder::default().at(connection, head, |_| Ok(())) }
 }
 
 fn is_in_wal_mode(connection: &Connection) -> Result<bool> {

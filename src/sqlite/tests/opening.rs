@@ -217,6 +217,25 @@ fn what_is_read_is_durable_though_the_file_had_no_log_when_it_was_opened() {
     assert_eq!(syncs(), 2);
 }
 
+/// What a pointer to a page of another table leads to, for instance.
+#[test]
+fn a_head_that_is_no_event_is_not_told() {
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    fixture.store.close();
+    let shell = rusqlite::Connection::open(fixture.path()).unwrap();
+    let row = "INSERT INTO dcb_events VALUES (34359738368, 'A', '[]', '1', NULL, NULL, 0, 0)";
+    shell.execute(row, []).unwrap();
+    for options in [
+        Options::default(),
+        Options { read_only: true, ..Options::default() },
+        Options { immutable: true, ..Options::default() },
+    ] {
+        let error = SqliteStore::open(Place::File(fixture.path()), &options).unwrap_err();
+        assert_eq!(error.status, crate::Status::Corrupt, "{error}");
+    }
+}
+
 /// Where memory is refused to a ROLLBACK too, the transaction stays open.
 #[test]
 fn a_transaction_that_could_not_be_undone_is_undone_before_anything_is_read() {
