@@ -157,6 +157,12 @@
 /** Items in one query. */
 #define DCB_MAX_ITEMS_PER_QUERY 10000
 
+/** Types and tags in one query, those of all its items together, as given (repeated ones counted). */
+#define DCB_MAX_NAMES_PER_QUERY 100000
+
+/** Conditions in one append. */
+#define DCB_MAX_CONDITIONS_PER_APPEND 1000
+
 /** Bytes of one event's `data`; the same for its `metadata`. */
 #define DCB_MAX_DATA_BYTES 16777216
 

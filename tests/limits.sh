@@ -26,6 +26,8 @@ DCB_MAX_NAME_BYTES bytes of a type, a tag, an id
 DCB_MAX_EVENTS_PER_APPEND events in one append
 DCB_MAX_TAGS_PER_EVENT tags on one event
 DCB_MAX_ITEMS_PER_QUERY items in one query
+DCB_MAX_NAMES_PER_QUERY types and tags in one query, all together
+DCB_MAX_CONDITIONS_PER_APPEND conditions in one append
 DCB_MAX_DATA_BYTES bytes of `data`, and of `metadata`
 DCB_MAX_REQUEST_BYTES bytes of one request
 DCB_MAX_JSON_DEPTH depth of nested JSON

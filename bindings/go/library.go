@@ -13,6 +13,10 @@ const (
 	MaxTagsPerEvent = C.DCB_MAX_TAGS_PER_EVENT
 	// MaxItemsPerQuery is how many items a query may have.
 	MaxItemsPerQuery = C.DCB_MAX_ITEMS_PER_QUERY
+	// MaxNamesPerQuery is how many types and tags the items of a query may have, all together.
+	MaxNamesPerQuery = C.DCB_MAX_NAMES_PER_QUERY
+	// MaxConditionsPerAppend is how many conditions an append may have.
+	MaxConditionsPerAppend = C.DCB_MAX_CONDITIONS_PER_APPEND
 	// MaxDataBytes is how long an event's encoded data may be, and its metadata.
 	MaxDataBytes = C.DCB_MAX_DATA_BYTES
 	// MaxRequestBytes is how long an append may be, encoded.

@@ -10,6 +10,10 @@ pub const DCB_MAX_EVENTS_PER_APPEND: usize = 100000;
 pub const DCB_MAX_TAGS_PER_EVENT: usize = 256;
 /// Items in one query.
 pub const DCB_MAX_ITEMS_PER_QUERY: usize = 10000;
+/// Types and tags in one query, those of all its items together, as given (repeated ones counted).
+pub const DCB_MAX_NAMES_PER_QUERY: usize = 100000;
+/// Conditions in one append.
+pub const DCB_MAX_CONDITIONS_PER_APPEND: usize = 1000;
 /// Bytes of one event's `data`; the same for its `metadata`.
 pub const DCB_MAX_DATA_BYTES: usize = 16777216;
 /// Bytes of one request document.
@@ -23,6 +27,8 @@ const _: () = {
     assert!(DCB_MAX_EVENTS_PER_APPEND == limits::MAX_EVENTS_PER_APPEND);
     assert!(DCB_MAX_TAGS_PER_EVENT == limits::MAX_TAGS_PER_EVENT);
     assert!(DCB_MAX_ITEMS_PER_QUERY == limits::MAX_ITEMS_PER_QUERY);
+    assert!(DCB_MAX_NAMES_PER_QUERY == limits::MAX_NAMES_PER_QUERY);
+    assert!(DCB_MAX_CONDITIONS_PER_APPEND == limits::MAX_CONDITIONS_PER_APPEND);
     assert!(DCB_MAX_DATA_BYTES == limits::MAX_DATA_BYTES);
     assert!(DCB_MAX_REQUEST_BYTES == limits::MAX_REQUEST_BYTES);
     assert!(DCB_MAX_JSON_DEPTH == limits::MAX_JSON_DEPTH);

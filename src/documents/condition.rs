@@ -7,6 +7,8 @@ use super::query::QueryIn;
 use super::shape::{As, Seen, Shape, keys};
 use super::trail::Trail;
 use crate::domain::Condition;
+use crate::error::Error;
+use crate::limits::MAX_CONDITIONS_PER_APPEND;
 
 /// No condition, one, or a list of them.
 pub(super) struct ConditionsIn<'t>(pub &'t mut Trail);
@@ -33,6 +35,11 @@ impl<'de> Shape<'de> for ConditionsIn<'_> {
         loop {
             trail.enter_index(conditions.len());
             let Some(condition) = list.next_element_seed(As(ConditionIn(trail)))? else { break };
+            if conditions.len() >= MAX_CONDITIONS_PER_APPEND {
+                return Err(trail.fail(Error::too_large(format!(
+                    "more than {MAX_CONDITIONS_PER_APPEND} conditions in an append"
+                ))));
+            }
             conditions.push(condition);
             trail.leave();
         }

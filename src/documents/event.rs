@@ -44,7 +44,7 @@ impl<'de> Shape<'de> for EventIn<'_, 'de> {
         let mut seen = Seen::default();
         while let Some(key) = seen.next_key(trail, &mut object)? {
             match key {
-                Key::Type => event_type = Some(object.next_value_seed(As(Text(trail)))?),
+                Key::Type => event_type = Some(object.next_value_seed(Text(trail))?),
                 Key::Tags => {
                     let take = |tag| {
                         if tags.len() == MAX_TAGS_PER_EVENT {
@@ -62,7 +62,7 @@ impl<'de> Shape<'de> for EventIn<'_, 'de> {
                     depth::check(json, OUTER_LEVELS).map_err(|error| trail.fail(error))?;
                     data = Some(json);
                 }
-                Key::Id => id = object.next_value_seed(As(OptionalText(trail)))?,
+                Key::Id => id = object.next_value_seed(OptionalText(trail))?,
                 Key::Metadata => match object.next_value_seed(Raw)? {
                     "null" => {}
                     json if json.starts_with('{') => {

@@ -63,6 +63,9 @@ impl<'de> Shape<'de> for ItemsIn<'_> {
             trail.enter_index(items.len());
             let item = ItemIn { trail, index: items.len() };
             let Some(item) = list.next_element_seed(As(item))? else { break };
+            if items.try_reserve(1).is_err() {
+                return Err(trail.fail(Error::no_memory("so many items")));
+            }
             items.push(item);
             trail.leave();
         }
@@ -97,12 +100,11 @@ impl<'de> Shape<'de> for ItemIn<'_> {
         while let Some(key) = seen.next_key(trail, &mut object)? {
             match key {
                 ItemKey::Types => {
-                    let take =
-                        |text: Cow<'de, str>| EventType::new(&text).map(|name| item.or_type(name));
+                    let take = |text: Cow<'de, str>| item.or_type(EventType::new(&text)?);
                     object.next_value_seed(As(Texts { trail, take }))?;
                 }
                 ItemKey::Tags => {
-                    let take = |text: Cow<'de, str>| Tag::new(&text).map(|tag| item.and_tag(tag));
+                    let take = |text: Cow<'de, str>| item.and_tag(Tag::new(&text)?);
                     object.next_value_seed(As(Texts { trail, take }))?;
                 }
             }

@@ -10,7 +10,9 @@ use crate::domain::{
     AppendRequest, Condition, Event, EventBuilder, EventId, EventType, Item, Query, ReadRequest,
     Tag,
 };
-use crate::limits::{MAX_EVENTS_PER_APPEND, MAX_ITEMS_PER_QUERY, MAX_TAGS_PER_EVENT};
+use crate::limits::{
+    MAX_CONDITIONS_PER_APPEND, MAX_EVENTS_PER_APPEND, MAX_ITEMS_PER_QUERY, MAX_TAGS_PER_EVENT,
+};
 
 /// Where the reading of a text has come to.
 pub(super) struct Quick<'a> {
@@ -114,8 +116,8 @@ impl<'a> Quick<'a> {
             return Some(conditions);
         }
         self.list(|quick| {
-            conditions.push(quick.condition()?);
-            Some(())
+            let condition = quick.condition()?;
+            push(&mut conditions, MAX_CONDITIONS_PER_APPEND, condition)
         })?;
         Some(conditions)
     }
@@ -144,7 +146,8 @@ impl<'a> Quick<'a> {
         let mut items = Vec::with_capacity(1);
         self.list(|quick| {
             let item = quick.item()?;
-            (items.len() < MAX_ITEMS_PER_QUERY).then(|| items.push(item))
+            let has_room = items.len() < MAX_ITEMS_PER_QUERY && items.try_reserve(1).is_ok();
+            has_room.then(|| items.push(item))
         })?;
         Some(items)
     }
@@ -155,17 +158,11 @@ impl<'a> Quick<'a> {
         self.object(|quick, key| match key {
             "types" => {
                 once(&mut has_types, ())?;
-                quick.list(|quick| {
-                    item.or_type(EventType::new(quick.string()?).ok()?);
-                    Some(())
-                })
+                quick.list(|quick| item.or_type(EventType::new(quick.string()?).ok()?).ok())
             }
             "tags" => {
                 once(&mut has_tags, ())?;
-                quick.list(|quick| {
-                    item.and_tag(Tag::new(quick.string()?).ok()?);
-                    Some(())
-                })
+                quick.list(|quick| item.and_tag(Tag::new(quick.string()?).ok()?).ok())
             }
             _ => None,
         })?;

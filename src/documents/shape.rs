@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::depth;
 use super::trail::{Trail, shown};
 use crate::error::{Error, Status};
-use crate::limits::MAX_REQUEST_BYTES;
+use crate::limits::{MAX_NAME_BYTES, MAX_REQUEST_BYTES};
 
 /// Reads the document `bytes`, called `name` in errors about its root: the quick way, or as `body`
 /// says.
@@ -79,10 +79,6 @@ pub(super) trait Shape<'de>: Sized {
         self.other()
     }
 
-    fn string<E: serde::de::Error>(self, _text: Cow<'de, str>) -> Result<Self::Value, E> {
-        self.other()
-    }
-
     fn list<A: SeqAccess<'de>>(self, _list: A) -> Result<Self::Value, A::Error> {
         self.other()
     }
@@ -130,12 +126,8 @@ impl<'de, S: Shape<'de>> Visitor<'de> for As<S> {
         self.0.other()
     }
 
-    fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<S::Value, E> {
-        self.0.string(Cow::Borrowed(text))
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<S::Value, E> {
-        self.0.string(Cow::Owned(text.to_owned()))
+    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<S::Value, E> {
+        self.0.other()
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<S::Value, A::Error> {
@@ -147,39 +139,52 @@ impl<'de, S: Shape<'de>> Visitor<'de> for As<S> {
     }
 }
 
-/// A string.
+/// A string that is a name.
 pub(super) struct Text<'t>(pub &'t mut Trail);
 
-impl<'de> Shape<'de> for Text<'_> {
+impl<'de> DeserializeSeed<'de> for Text<'_> {
     type Value = Cow<'de, str>;
-    const KIND: &'static str = "a string";
 
-    fn trail(&mut self) -> &mut Trail {
-        self.0
-    }
-
-    fn string<E: serde::de::Error>(self, text: Cow<'de, str>) -> Result<Cow<'de, str>, E> {
-        Ok(text)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        match Raw.deserialize(deserializer)? {
+            raw if raw.starts_with('"') => unescaped(self.0, raw),
+            _ => Err(self.0.refuse("must be a string")),
+        }
     }
 }
 
-/// A string, or `null` for none.
+/// The same, or `null` for none.
 pub(super) struct OptionalText<'t>(pub &'t mut Trail);
 
-impl<'de> Shape<'de> for OptionalText<'_> {
+impl<'de> DeserializeSeed<'de> for OptionalText<'_> {
     type Value = Option<Cow<'de, str>>;
-    const KIND: &'static str = "a string or null";
 
-    fn trail(&mut self) -> &mut Trail {
-        self.0
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        match Raw.deserialize(deserializer)? {
+            "null" => Ok(None),
+            raw if raw.starts_with('"') => unescaped(self.0, raw).map(Some),
+            _ => Err(self.0.refuse("must be a string or null")),
+        }
     }
+}
 
-    fn null<E: serde::de::Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
+/// What a string of JSON says, where it may be a name: with escapes, a byte of one takes six at the
+/// most, and of a longer one there is no copy made to see that.
+fn unescaped<'de, E: serde::de::Error>(
+    trail: &mut Trail,
+    raw: &'de str,
+) -> Result<Cow<'de, str>, E> {
+    let within = &raw[1..raw.len() - 1];
+    if !within.contains('\\') {
+        return Ok(Cow::Borrowed(within));
     }
-
-    fn string<E: serde::de::Error>(self, text: Cow<'de, str>) -> Result<Self::Value, E> {
-        Ok(Some(text))
+    if within.len() > 6 * MAX_NAME_BYTES {
+        let text = format!("a name is over the limit of {MAX_NAME_BYTES} bytes");
+        return Err(trail.fail(Error::too_large(text)));
+    }
+    match serde_json::from_str(raw) {
+        Ok(text) => Ok(Cow::Owned(text)),
+        Err(_) => Err(trail.refuse("must not have a surrogate without its other half")),
     }
 }
 
@@ -204,7 +209,7 @@ impl<'de, F: FnMut(Cow<'de, str>) -> crate::Result<()>> Shape<'de> for Texts<'_,
     fn list<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
         for index in 0.. {
             self.trail.enter_index(index);
-            match list.next_element_seed(As(Text(self.trail)))? {
+            match list.next_element_seed(Text(self.trail))? {
                 Some(text) => (self.take)(text).map_err(|error| self.trail.fail(error))?,
                 None => {
                     self.trail.leave();
@@ -301,21 +306,14 @@ impl<'de, K: Key> DeserializeSeed<'de> for KeyIn<'_, K> {
     type Value = K;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<K, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<K: Key> Visitor<'_> for KeyIn<'_, K> {
-    type Value = K;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<K, E> {
-        K::named(name).ok_or_else(|| {
+        let raw = Raw.deserialize(deserializer)?;
+        // Too long a one is none that is known, and shown as it is written.
+        let within = &raw[1..raw.len() - 1];
+        let is_long = within.len() > 6 * MAX_NAME_BYTES;
+        let name = if is_long { Cow::Borrowed(within) } else { unescaped(self.trail, raw)? };
+        K::named(&name).ok_or_else(|| {
             let known = K::NAMES.join(", ");
-            self.trail.refuse(format!("unknown key {} (known: {known})", shown(name)))
+            self.trail.refuse(format!("unknown key {} (known: {known})", shown(&name)))
         })
     }
 }

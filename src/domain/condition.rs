@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn only_what_matches_above_after_makes_an_append_fail() {
         let mut item = Item::new();
-        item.or_type(EventType::new("A").unwrap());
+        item.or_type(EventType::new("A").unwrap()).unwrap();
         let condition = Condition::new(Query::of(vec![item]).unwrap(), 4).unwrap();
         let fails_on = |event_type: &str, position| {
             let event = EventBuilder::new(EventType::new(event_type).unwrap()).build();

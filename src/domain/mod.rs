@@ -46,6 +46,12 @@ impl AppendRequest {
                 crate::limits::MAX_EVENTS_PER_APPEND
             )));
         }
+        if conditions.len() > crate::limits::MAX_CONDITIONS_PER_APPEND {
+            return Err(Error::too_large(format!(
+                "condition: more than {} conditions in an append",
+                crate::limits::MAX_CONDITIONS_PER_APPEND
+            )));
+        }
         let with_id = events.iter().filter(|event| event.id().is_some()).count();
         if with_id != 0 {
             if with_id != events.len() {

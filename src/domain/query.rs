@@ -1,12 +1,10 @@
 //! Which events are asked for.
 
-use std::collections::HashSet;
-
 use smallvec::{Array, SmallVec};
 
 use super::{EventType, EventView, Tag, Tags, Term};
 use crate::error::{Error, Result};
-use crate::limits::MAX_ITEMS_PER_QUERY;
+use crate::limits::{MAX_ITEMS_PER_QUERY, MAX_NAMES_PER_QUERY};
 
 /// A type or a tag that a query asks for, with the term that an index knows it by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +38,18 @@ impl<'a> Names<'a> {
         self.places.is_empty()
     }
 
+    /// How many there are.
+    pub fn len(self) -> usize {
+        self.places.len()
+    }
+
+    fn text_of(self, place: &Place) -> &'a str {
+        &self.text[place.start as usize..place.end as usize]
+    }
+
     /// All of them.
     pub fn iter(self) -> impl Iterator<Item = Wanted<'a>> {
-        self.places.iter().map(move |place| Wanted {
-            text: &self.text[place.start as usize..place.end as usize],
-            term: place.term,
-        })
+        self.places.iter().map(move |place| Wanted { text: self.text_of(place), term: place.term })
     }
 }
 
@@ -56,6 +60,8 @@ pub struct Item {
     text: String,
     types: SmallVec<[Place; 1]>,
     tags: SmallVec<[Place; 2]>,
+    /// No name is there twice, and where there are not [`FEW`] they are in the order of their bytes.
+    is_settled: bool,
 }
 
 /// Where a type or a tag stands in the text of its item.
@@ -80,27 +86,31 @@ impl Item {
         Self::default()
     }
 
-    /// Lets events of this type match, beside those named before.
-    pub fn or_type(&mut self, event_type: EventType<'_>) {
-        let place = self.add(event_type.as_str(), Term::of_type);
+    /// Lets events of this type match, beside those named before; `no_memory`.
+    pub fn or_type(&mut self, event_type: EventType<'_>) -> Result<()> {
+        self.types.try_reserve(1).map_err(|_| no_memory())?;
+        let place = self.add(event_type.as_str(), Term::of_type)?;
         self.types.push(place);
+        Ok(())
     }
 
-    /// Demands this tag, beside those named before.
-    pub fn and_tag(&mut self, tag: Tag<'_>) {
-        let place = self.add(tag.as_str(), Term::of_tag);
+    /// Demands this tag, beside those named before; `no_memory`.
+    pub fn and_tag(&mut self, tag: Tag<'_>) -> Result<()> {
+        self.tags.try_reserve(1).map_err(|_| no_memory())?;
+        let place = self.add(tag.as_str(), Term::of_tag)?;
         self.tags.push(place);
+        Ok(())
     }
 
-    fn add(&mut self, name: &str, term: impl FnOnce(&str) -> Term) -> Place {
-        if self.text.is_empty() {
-            // For a type and a tag, as most conditions have them.
-            self.text.reserve(48);
-        }
+    fn add(&mut self, name: &str, term: impl FnOnce(&str) -> Term) -> Result<Place> {
+        // At first for a type and a tag, as most conditions have them.
+        let room = if self.text.is_empty() { name.len().max(48) } else { name.len() };
+        self.text.try_reserve(room).map_err(|_| no_memory())?;
+        self.is_settled = false;
         // A request is far below 4 GiB.
         let start = self.text.len() as u32;
         self.text.push_str(name);
-        Place { start, end: self.text.len() as u32, term: term(name) }
+        Ok(Place { start, end: self.text.len() as u32, term: term(name) })
     }
 
     /// The types of which an event has to have one; none: any.
@@ -113,10 +123,11 @@ impl Item {
         Names { text: &self.text, places: &self.tags }
     }
 
-    /// Forgets the names that are there twice: a search looks at each.
-    fn forget_repeated(&mut self) {
-        forget_repeated(&self.text, &mut self.types);
-        forget_repeated(&self.text, &mut self.tags);
+    /// Forgets the names that are there twice, since a search looks at each; many are put in order.
+    fn settle(&mut self) {
+        settle(&self.text, &mut self.types);
+        settle(&self.text, &mut self.tags);
+        self.is_settled = true;
     }
 
     /// Whether it is not narrowed at all.
@@ -131,19 +142,30 @@ impl Item {
 
     /// Whether an event of this type, with these tags, is one of these.
     pub fn allows(&self, event_type: &str, tags: Tags<'_>) -> bool {
-        (self.types().is_empty() || self.types().iter().any(|wanted| wanted.text == event_type))
-            && self.tags().iter().all(|wanted| tags.contains(wanted.text))
+        let types = self.types();
+        let has_type = if self.is_settled && types.len() > FEW {
+            types.places.binary_search_by(|place| types.text_of(place).cmp(event_type)).is_ok()
+        } else {
+            types.is_empty() || types.iter().any(|wanted| wanted.text == event_type)
+        };
+        // An event has no tag twice either.
+        let are_too_many = self.is_settled && self.tags.len() > tags.len();
+        has_type && !are_too_many && self.tags().iter().all(|wanted| tags.contains(wanted.text))
     }
+}
+
+fn no_memory() -> Error {
+    Error::no_memory("so many types and tags")
 }
 
 /// So few are compared with each other.
 const FEW: usize = 8;
 
-fn forget_repeated<A: Array<Item = Place>>(text: &str, places: &mut SmallVec<A>) {
+fn settle<A: Array<Item = Place>>(text: &str, places: &mut SmallVec<A>) {
     let name = |place: &Place| &text[place.start as usize..place.end as usize];
     if places.len() > FEW {
-        let mut seen = HashSet::new();
-        places.retain(|place| seen.insert(name(place)));
+        places.sort_unstable_by(|left, right| name(left).cmp(name(right)));
+        places.dedup_by(|left, right| name(left) == name(right));
         return;
     }
     for index in (1..places.len()).rev() {
@@ -180,7 +202,13 @@ impl Query {
                 "items: more than {MAX_ITEMS_PER_QUERY} items in a query"
             )));
         }
-        items.iter_mut().for_each(Item::forget_repeated);
+        let names: usize = items.iter().map(|item| item.types.len() + item.tags.len()).sum();
+        if names > MAX_NAMES_PER_QUERY {
+            return Err(Error::too_large(format!(
+                "items: more than {MAX_NAMES_PER_QUERY} types and tags in a query"
+            )));
+        }
+        items.iter_mut().for_each(Item::settle);
         Ok(Query { items: Some(items.into()) })
     }
 
@@ -205,21 +233,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_is_there_twice_is_asked_for_once() {
+    fn a_name_that_is_there_twice_is_asked_for_once_and_many_are_in_order() {
         for distinct in [1, 3, FEW, FEW + 1, 300] {
             let names: Vec<String> =
                 (0..3 * distinct).map(|n| (n % distinct).to_string()).collect();
             let mut item = Item::new();
             for name in &names {
-                item.or_type(EventType::new(name).unwrap());
-                item.and_tag(Tag::new(name).unwrap());
+                item.or_type(EventType::new(name).unwrap()).unwrap();
+                item.and_tag(Tag::new(name).unwrap()).unwrap();
             }
             let query = Query::of(vec![item]).unwrap();
             let [item] = query.items().unwrap() else { panic!("one item") };
             for wanted in [item.types(), item.tags()] {
                 let kept: Vec<&str> = wanted.iter().map(|wanted| wanted.text).collect();
-                assert_eq!(kept, names[..distinct]);
+                let mut expected = names[..distinct].to_vec();
+                if names.len() > FEW {
+                    expected.sort();
+                }
+                assert_eq!(kept, expected);
             }
+            let tags: Vec<&str> = names[..distinct].iter().map(String::as_str).collect();
+            for name in &tags {
+                assert!(item.allows(name, Tags::listed(&tags)));
+            }
+            assert!(!item.allows("x", Tags::listed(&tags)));
+            assert!(!item.allows("0", Tags::listed(&tags[1..])));
+            let others: Vec<&str> = tags[1..].iter().copied().chain(["x", "y"]).collect();
+            assert!(!item.allows("0", Tags::listed(&others)));
         }
     }
 }

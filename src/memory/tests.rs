@@ -23,8 +23,8 @@ fn event(event_type: &str, tags: &[&str], data: &str, id: Option<&str>) -> Event
 
 fn query(types: &[&str], tags: &[&str]) -> Query {
     let mut item = Item::new();
-    types.iter().for_each(|name| item.or_type(EventType::new(name).unwrap()));
-    tags.iter().for_each(|name| item.and_tag(Tag::new(name).unwrap()));
+    types.iter().for_each(|name| item.or_type(EventType::new(name).unwrap()).unwrap());
+    tags.iter().for_each(|name| item.and_tag(Tag::new(name).unwrap()).unwrap());
     Query::of(vec![item]).unwrap()
 }
 

@@ -137,6 +137,24 @@ static void items_in_a_query(void) {
     dcb_close(store);
 }
 
+static void types_and_tags_in_a_query(void) {
+    dcb_store *store = fresh_store();
+    const char *head = "{'query': {'items': [{'types': ['T']}, {'tags': [";
+    expect_read(store, repeated(head, "'k:v'", DCB_MAX_NAMES_PER_QUERY - 1, "]}]}}"), DCB_OK);
+    expect_read(store, repeated(head, "'k:v'", DCB_MAX_NAMES_PER_QUERY, "]}]}}"), DCB_TOO_LARGE);
+    dcb_close(store);
+}
+
+static void conditions_in_an_append(void) {
+    dcb_store *store = fresh_store();
+    const char *head = "{'events': [{'type': 'T'}], 'condition': [";
+    const char *condition = "{'failIfEventsMatch': {'items': [{'types': ['other']}]}}";
+    expect_append(store, repeated(head, condition, DCB_MAX_CONDITIONS_PER_APPEND, "]}"), DCB_OK);
+    expect_append(store, repeated(head, condition, DCB_MAX_CONDITIONS_PER_APPEND + 1, "]}"),
+                  DCB_TOO_LARGE);
+    dcb_close(store);
+}
+
 /* The quotes or braces count. */
 static void bytes_of_data_and_metadata(void) {
     if (is_instrumented())
@@ -204,6 +222,8 @@ const test limit_tests[] = {
     {"limit: events_in_an_append", events_in_an_append},
     {"limit: tags_on_an_event", tags_on_an_event},
     {"limit: items_in_a_query", items_in_a_query},
+    {"limit: types_and_tags_in_a_query", types_and_tags_in_a_query},
+    {"limit: conditions_in_an_append", conditions_in_an_append},
     {"limit: bytes_of_data_and_metadata", bytes_of_data_and_metadata},
     {"limit: bytes_of_a_request", bytes_of_a_request},
     {"limit: depth", depth},

@@ -145,6 +145,41 @@ static void a_result_without_room_is_no_memory(void) {
     end_child(child);
 }
 
+/* Nor is more taken for a name than it may have, though its escapes have to be undone, or for so
+   many of them than there is. */
+static void names_without_room_are_no_memory(void) {
+    enum { LONG = 8 * 1024 * 1024, COUNT = LONG / 4 };
+    if (is_instrumented())
+        SKIP("the instrumentation needs the memory itself");
+    pid_t child = begin_child();
+    if (child == 0) {
+        dcb_store *store = open_store("memory:");
+        dcb_error err;
+        dcb_buf result = {0};
+        const char *head = "{\"query\": {\"items\": [{\"types\": [", *tail = "]}]}}";
+        char *name = malloc(LONG + 128), *names = malloc(LONG + 128);
+        CHECK(name != NULL && names != NULL);
+        size_t at = (size_t)sprintf(name, "%s\"\\n", head);
+        memset(name + at, 'x', LONG);
+        sprintf(name + at + LONG, "\"%s", tail);
+        at = (size_t)sprintf(names, "%s", head);
+        for (int i = 0; i < COUNT; i++)
+            memcpy(names + at + 4 * i, "\"a\",", 4);
+        sprintf(names + at + LONG - 1, "%s", tail);
+        leave_memory(LONG / 2);
+        while (malloc(LONG) != NULL)
+            continue;
+        CHECK_STATUS(dcb_read(store, name, strlen(name), NULL, &result, &err), DCB_TOO_LARGE);
+        CHECK_STATUS(dcb_read(store, names, strlen(names), NULL, &result, &err), DCB_NO_MEMORY);
+        CHECK_INT(head_of(store), 0);
+        free(name);
+        free(names);
+        dcb_close(store);
+        leave_child();
+    }
+    end_child(child);
+}
+
 /* The same of an input: the event is copied, for which there is no room. */
 static void an_event_without_room_is_no_memory(void) {
     enum { DATA = 8 * 1024 * 1024 };
@@ -182,5 +217,6 @@ const test status_tests[] = {
     {"a_triggered_cancel_ends_every_call_at_once", a_triggered_cancel_ends_every_call_at_once},
     {"a_result_without_room_is_no_memory", a_result_without_room_is_no_memory},
     {"an_event_without_room_is_no_memory", an_event_without_room_is_no_memory},
+    {"names_without_room_are_no_memory", names_without_room_are_no_memory},
     {NULL, NULL},
 };

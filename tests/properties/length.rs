@@ -44,12 +44,12 @@ fn query(numbers: &mut Numbers) -> Query {
     let mut item = Item::new();
     if numbers.below(2) == 0 {
         let name = format!("T{}", numbers.below(5));
-        item.or_type(EventType::new(&name).expect("a type"));
+        item.or_type(EventType::new(&name).expect("a type")).expect("memory");
     }
     for (key, kinds) in [("common", 2), ("some", 801), ("rare", 10_000)] {
         if numbers.below(3) == 0 {
             let tag = format!("{key}:{}", numbers.below(kinds));
-            item.and_tag(Tag::new(&tag).expect("a tag"));
+            item.and_tag(Tag::new(&tag).expect("a tag")).expect("memory");
         }
     }
     Query::of(vec![item]).expect("a query")

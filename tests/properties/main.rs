@@ -106,8 +106,10 @@ fn event(event_type: &str, tags: &[&str], data: &str, id: Option<&str>) -> Event
 /// Builds an item of parts that hold the rules.
 fn item(types: &[&str], tags: &[&str]) -> Item {
     let mut item = Item::new();
-    types.iter().for_each(|name| item.or_type(EventType::new(name).expect("a type")));
-    tags.iter().for_each(|name| item.and_tag(Tag::new(name).expect("a tag")));
+    types
+        .iter()
+        .for_each(|name| item.or_type(EventType::new(name).expect("a type")).expect("memory"));
+    tags.iter().for_each(|name| item.and_tag(Tag::new(name).expect("a tag")).expect("memory"));
     item
 }
 

@@ -14,8 +14,8 @@ fn only_event(event: &str) -> Event {
 
 fn item(types: &[&str], tags: &[&str]) -> Item {
     let mut item = Item::new();
-    types.iter().for_each(|name| item.or_type(EventType::new(name).unwrap()));
-    tags.iter().for_each(|name| item.and_tag(Tag::new(name).unwrap()));
+    types.iter().for_each(|name| item.or_type(EventType::new(name).unwrap()).unwrap());
+    tags.iter().for_each(|name| item.and_tag(Tag::new(name).unwrap()).unwrap());
     item
 }
 

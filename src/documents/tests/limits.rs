@@ -1,7 +1,8 @@
 use crate::documents::{parse_append, parse_options, parse_read};
+use crate::domain::AppendRequest;
 use crate::limits::{
-    MAX_DATA_BYTES, MAX_EVENTS_PER_APPEND, MAX_ITEMS_PER_QUERY, MAX_JSON_DEPTH, MAX_REQUEST_BYTES,
-    MAX_TAGS_PER_EVENT,
+    MAX_CONDITIONS_PER_APPEND, MAX_DATA_BYTES, MAX_EVENTS_PER_APPEND, MAX_ITEMS_PER_QUERY,
+    MAX_JSON_DEPTH, MAX_NAMES_PER_QUERY, MAX_REQUEST_BYTES, MAX_TAGS_PER_EVENT,
 };
 use crate::{Error, Status};
 
@@ -45,6 +46,40 @@ fn items_in_a_query() {
     too_large(
         parse_read(request(MAX_ITEMS_PER_QUERY + 1).as_bytes()),
         "query.items[10000]: more than 10000 items in a query",
+    );
+}
+
+#[test]
+fn types_and_tags_in_a_query() {
+    let request = |count: usize| {
+        let half = count / 2;
+        let (types, tags) = (list_of("\"A\"", half), list_of("\"t\"", count - half));
+        format!("{{\"query\":{{\"items\":[{{\"types\":{types}}},{{\"tags\":{tags}}}]}}}}")
+    };
+    assert!(parse_read(request(MAX_NAMES_PER_QUERY).as_bytes()).is_ok());
+    too_large(
+        parse_read(request(MAX_NAMES_PER_QUERY + 1).as_bytes()),
+        "query.items: more than 100000 types and tags in a query",
+    );
+}
+
+#[test]
+fn conditions_in_an_append() {
+    let request = |count| {
+        let conditions = list_of("{\"failIfEventsMatch\":null,\"after\":9}", count);
+        format!("{{\"events\":[{{\"type\":\"A\"}}],\"condition\":{conditions}}}")
+    };
+    let most = parse_append(request(MAX_CONDITIONS_PER_APPEND).as_bytes()).unwrap();
+    assert_eq!(most.conditions().len(), MAX_CONDITIONS_PER_APPEND);
+    too_large(
+        parse_append(request(MAX_CONDITIONS_PER_APPEND + 1).as_bytes()),
+        "condition[1000]: more than 1000 conditions in an append",
+    );
+    let [event] = most.events() else { panic!("one event") };
+    let too_many = [most.conditions(), &most.conditions()[..1]].concat();
+    too_large(
+        AppendRequest::new(vec![event.clone()], too_many),
+        "condition: more than 1000 conditions in an append",
     );
 }
 

@@ -66,8 +66,8 @@ fn event(event_type: &str, tags: &[String]) -> Event {
 /// Events of any of `types`, with all of `tags`.
 fn item(types: &[&str], tags: &[&str]) -> Item {
     let mut item = Item::new();
-    types.iter().for_each(|text| item.or_type(EventType::new(text).unwrap()));
-    tags.iter().for_each(|text| item.and_tag(Tag::new(text).unwrap()));
+    types.iter().for_each(|text| item.or_type(EventType::new(text).unwrap()).unwrap());
+    tags.iter().for_each(|text| item.and_tag(Tag::new(text).unwrap()).unwrap());
     item
 }
 
