@@ -129,7 +129,10 @@ pub fn store_segment(
     let snapshot = Snapshot::take(connection)?;
     let segments = shared.segments.at_version(connection, snapshot.version)?;
     let (span, packed) = match draft.packed {
-        Some((span, packed)) if span.low == segments.mark() => (span, packed),
+        // Of events that the database has: they may be gone, if somebody has put an older state there.
+        Some((span, packed)) if span.low == segments.mark() && span.high <= snapshot.head => {
+            (span, packed)
+        }
         _ => {
             let low = segments.mark();
             let span = Span { low, high: snapshot.head.min(low + MAX_SEGMENT_EVENTS) };

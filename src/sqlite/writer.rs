@@ -14,7 +14,7 @@ use super::patient::{Guard, Patient};
 use super::queue::{Outcome, Queue, Work};
 use super::rows::{Checksums, Decoder, checksums, insert};
 use super::shared::Shared;
-use super::view::{Generations, Snapshot, View};
+use super::view::{Generations, Snapshot, Tail, View};
 use crate::call::{Call, Patience};
 use crate::domain::{AppendRequest, Condition, Query, Span, Verdict, judge_conditions, judge_ids};
 use crate::error::{Error, Result, Status};
@@ -317,14 +317,7 @@ pub fn attempt(
     let snapshot = Snapshot::take(connection)?;
     let segments = shared.segments.at_version(connection, snapshot.version)?;
     segments.check(snapshot)?;
-    let known = shared.tail.read(Generations::head);
-    if known > snapshot.head {
-        // Conditions would be judged on events that are not there, and not on those in their place.
-        return Err(Error::new(
-            Status::Corrupt,
-            "the database has lost events that it had while the store was open: open it again",
-        ));
-    }
+    let known = check_tail(&shared.tail, snapshot)?;
     shared.tail.catch_up(connection, decoder, snapshot, segments.mark())?;
     if shared.own.begin(snapshot.head) {
         turns.others_seen = Some(Instant::now());
@@ -371,6 +364,19 @@ pub fn attempt(
     shared.durability.note_written(head);
     shared.note_commit(stored.iter().flat_map(|filed| filed.events()));
     Ok(outcomes)
+}
+
+/// The newest event in memory, which a transaction with the write lock has to find in the database.
+pub fn check_tail(tail: &Tail, snapshot: Snapshot) -> Result<i64> {
+    let known = tail.read(Generations::head);
+    if known <= snapshot.head {
+        return Ok(known);
+    }
+    // Conditions would be judged on events that are not there, and not on those in their place.
+    Err(Error::new(
+        Status::Corrupt,
+        "the database has lost events that it had while the store was open: open it again",
+    ))
 }
 
 /// A transaction under way: what it found, and what it has added.

@@ -267,13 +267,16 @@ fn nobody_waits_for_a_log_that_nothing_more_comes_of() {
 
 #[test]
 fn nothing_is_judged_on_events_that_the_database_has_not() {
-    let fixture = Fixture::new();
+    let mut fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let mut lost = Filed::new([event("B", &[])].into_iter().collect()).unwrap();
     lost.place(1, 0);
     fixture.store.shared.tail.extend([&lost]);
     let error = append(&fixture.store, vec![event("C", &[])], None).unwrap_err();
     assert_eq!(error.status, Status::Corrupt);
+    // Nor do they enter the index when the store is closed, which would hide what takes their place.
+    fixture.reopen();
+    assert_eq!(append(&fixture.store, vec![event("C", &[])], None), Ok(2));
 }
 
 /// A commit that has written the log, and then had no memory for its index, may be found there.
