@@ -23,6 +23,8 @@ pub struct HostConnection<'h> {
     in_transaction: Cell<bool>,
     /// and whether a statement has failed in it: the database may have ended it.
     in_doubt: Cell<bool>,
+    /// Whether it was lent amid a transaction of somebody else's, which a driver has left there.
+    is_dirty: Cell<bool>,
     /// What sets back what was changed of the connection.
     restoring: RefCell<Vec<String>>,
     /// How long a commit waits for readers, where they are in its way.
@@ -48,9 +50,25 @@ impl<'h> HostConnection<'h> {
             is_callers,
             in_transaction: Cell::new(false),
             in_doubt: Cell::new(false),
+            is_dirty: Cell::new(false),
             restoring: RefCell::default(),
             patience: RefCell::new(patience.clone()),
         }
+    }
+
+    /// Whether it was lent amid a transaction: the host closes it, and there are others.
+    pub fn is_dirty(&self) -> bool {
+        self.is_dirty.get()
+    }
+
+    /// Has the connection show what is committed only: one that shares its pages with others could
+    /// show what they may yet undo.
+    pub fn see_committed(&self) -> Result<()> {
+        if self.setting("PRAGMA read_uncommitted")? != 0 {
+            let back = "PRAGMA read_uncommitted = 1".to_owned();
+            self.change("PRAGMA read_uncommitted = 0", back)?;
+        }
+        Ok(())
     }
 
     /// Has the connection not wait for locks by itself, so that whoever waits does so as long as
@@ -75,12 +93,28 @@ impl<'h> HostConnection<'h> {
         Ok(())
     }
 
+    /// Sets back what was changed, for as long as nothing is done on it.
+    pub fn restore(&self) {
+        for sql in self.restoring.take().iter().rev() {
+            if self.lent.borrow_mut().run(sql, &[]).is_err() {
+                self.lent.borrow_mut().spoil();
+            }
+        }
+    }
+
     /// Whether the caller's transaction is there. The database may have ended it, and then each
     /// statement would be one of its own.
     pub fn expect_transaction(&self) -> Result<()> {
-        // In a transaction it does nothing but fail.
-        if self.lent.borrow_mut().run("BEGIN", &[]).is_err() {
-            return Ok(());
+        // In a transaction it does nothing but fail, with the code of a statement that makes no
+        // sense. (A host that knows no codes gives 0.)
+        if let Err(failure) = self.lent.borrow_mut().run("BEGIN", &[]) {
+            return match failure.code & 0xff {
+                0 | rusqlite::ffi::SQLITE_ERROR => {
+                    self.in_doubt.set(false);
+                    Ok(())
+                }
+                _ => Err(of_host(&failure)),
+            };
         }
         if self.lent.borrow_mut().run("ROLLBACK", &[]).is_err() {
             self.lent.borrow_mut().spoil();
@@ -222,6 +256,13 @@ impl Database for HostConnection<'_> {
             "BEGIN" | "BEGIN IMMEDIATE" => {
                 self.in_transaction.set(outcome.is_ok());
                 self.in_doubt.set(false);
+                let is_amid = |failure: &Failure| {
+                    failure.code & 0xff == rusqlite::ffi::SQLITE_ERROR && !self.is_callers
+                };
+                if outcome.as_ref().is_err_and(is_amid) {
+                    self.is_dirty.set(true);
+                    self.lent.borrow_mut().spoil();
+                }
                 return outcome
                     .map(|reply| reply.changes as usize)
                     .map_err(|failure| of_host(&failure));
@@ -277,12 +318,7 @@ fn places(count: usize) -> String {
 impl Drop for HostConnection<'_> {
     fn drop(&mut self) {
         self.end();
-        let restoring = std::mem::take(&mut *self.restoring.borrow_mut());
-        for sql in restoring.iter().rev() {
-            if self.lent.borrow_mut().run(sql, &[]).is_err() {
-                self.lent.borrow_mut().spoil();
-            }
-        }
+        self.restore();
     }
 }
 

@@ -19,7 +19,7 @@ use super::super::schema::{Judgement, create_within, judge, no_store};
 use super::super::segments::{Segments, SegmentsCache, damaged};
 use super::super::shared::Shared;
 use super::super::view::{Snapshot, TAIL_EVENTS, View};
-use super::super::writer::{Prepared, Staged, Turns, attempt, begin_immediate, commit};
+use super::super::writer::{Prepared, Staged, Turns, attempt, begin_immediate, check_tail, commit};
 use super::chores::{Chores, index_within};
 use super::connection::{HostConnection, explain};
 use super::{Host, Lent};
@@ -119,14 +119,16 @@ impl HostStore {
         Ok(HostStore { host, shared, path, identity, pen: Patient::new(pen) })
     }
 
-    /// A connection for a read.
-    fn lend(&self, patience: &Patience) -> Result<HostConnection<'_>> {
-        let connection = HostConnection::acquire(&*self.host, patience)?;
-        // With a log, no reader waits for a writer.
-        if self.shared.durability.log().is_some_and(Log::has_journal) {
-            connection.settle()?;
-        }
-        Ok(connection)
+    /// A connection for a read, in a transaction, and what that sees.
+    fn lend(&self, patience: &Patience) -> Result<(HostConnection<'_>, Snapshot)> {
+        lend(&*self.host, patience, |connection| {
+            // With a log, no reader waits for a writer.
+            if self.shared.durability.log().is_some_and(Log::has_journal) {
+                connection.settle()?;
+            }
+            connection.see_committed()?;
+            connection.begin_read(patience)
+        })
     }
 
     /// How many events are held in memory.
@@ -158,16 +160,13 @@ impl HostStore {
     }
 
     fn look(&self, patience: &Patience) -> Result<i64> {
-        let connection = self.lend(patience)?;
-        // A statement by itself is a transaction.
-        let snapshot = retry(patience, || Snapshot::take(&connection))?;
+        let (connection, snapshot) = self.lend(patience)?;
         drop(connection);
         self.shared.visible(snapshot.head, false)
     }
 
     fn diagnosis(&self, patience: &Patience) -> Result<Diagnosis> {
-        let connection = self.lend(patience)?;
-        let snapshot = connection.begin_read(patience)?;
+        let (connection, snapshot) = self.lend(patience)?;
         let segments = self.shared.segments.at_version(&connection, snapshot.version)?;
         let database: &dyn Database = &connection;
         let version = database.query_row("SELECT sqlite_version()", &[], |row| {
@@ -188,11 +187,13 @@ impl HostStore {
         let mut prepared = [Prepared::new(request)?];
         let mut pen = self.pen.lock_within(patience, queue::late)?;
         let _panic = ClosesOnPanic(&self.shared.watch);
-        let connection = HostConnection::acquire(&*self.host, patience)?;
-        connection.settle()?;
         let Pen { decoder, turns, chores } = &mut *pen;
-        turns.begin();
-        begin_immediate(&connection, patience)?;
+        let (connection, ()) = lend(&*self.host, patience, |connection| {
+            connection.settle()?;
+            connection.see_committed()?;
+            turns.begin();
+            begin_immediate(connection, patience)
+        })?;
         let outcomes = attempt(&connection, decoder, turns, &self.shared, &mut prepared);
         connection.end();
         turns.end();
@@ -218,7 +219,6 @@ impl HostStore {
         let mut prepared = Prepared::new(request)?;
         let connection = HostConnection::within(lent, &patience);
         connection.expect_transaction()?;
-        connection.have_it_wait_for_nothing()?;
         let locked = lock_within(&connection, &patience);
         // Another database may lack what is locked with.
         let is_busy = locked.as_ref().is_err_and(|error| error.status == Status::Busy);
@@ -229,14 +229,14 @@ impl HostStore {
         }
         locked.map_err(|error| self.explain(error))?;
         connection.run("SAVEPOINT dcb_append", &[])?;
-        let outcome = self.attempt_within(&connection, &mut prepared);
+        let outcome = self.attempt_within(&connection, &mut prepared).and_then(|outcome| {
+            connection.run("RELEASE dcb_append", &[])?;
+            Ok(outcome)
+        });
         if outcome.is_err() {
-            // Where the database has ended the whole transaction, there is nothing to go back to.
-            let _ = connection.run("ROLLBACK TO dcb_append", &[]);
+            undo(&connection)?;
         }
-        let released = connection.run("RELEASE dcb_append", &[]);
         let (verdict, rests_on) = outcome?;
-        released?;
         if rests_on > self.shared.durability.durable() {
             // What the caller's transaction has stored itself has no position that is known to be
             // its own, so no position becomes durable by this.
@@ -256,6 +256,7 @@ impl HostStore {
         let known = self.shared.segments.newest();
         let segments = Segments::load(connection, snapshot.version, &known)?;
         segments.check(snapshot)?;
+        check_tail(&self.shared.tail, snapshot)?;
         // With the write lock, the transaction sees all that is committed; so what the tail holds
         // is a part of it.
         let mut decoder = Decoder::default();
@@ -289,12 +290,48 @@ impl HostStore {
         patience: &Patience,
         sink: &mut dyn Sink,
     ) -> Result<bool> {
-        let connection = self.lend(patience)?;
-        let snapshot = connection.begin_read(patience)?;
+        let (connection, snapshot) = self.lend(patience)?;
         let mut decoder = Decoder::default();
         let visible = |head| self.shared.visible(head, false);
         self.shared.read_within(&connection, &mut decoder, snapshot, reading, left, &visible, sink)
     }
+}
+
+/// A connection on which `begin` has begun a transaction. Of those that a driver has left amid one of
+/// somebody else's, what they show may never be committed: the host closes them, and is asked again.
+fn lend<'h, T>(
+    host: &'h dyn Host,
+    patience: &Patience,
+    mut begin: impl FnMut(&HostConnection<'h>) -> Result<T>,
+) -> Result<(HostConnection<'h>, T)> {
+    for _ in 0..MAX_DIRTY {
+        let connection = HostConnection::acquire(host, patience)?;
+        match begin(&connection) {
+            Err(_) if connection.is_dirty() => {}
+            begun => return begun.map(|begun| (connection, begun)),
+        }
+    }
+    Err(Error::new(Status::Internal, "the host lends connections that are in a transaction"))
+}
+
+/// More than a host has in its pool.
+const MAX_DIRTY: usize = 1_000;
+
+/// Undoes what an append has written in the caller's transaction; if nothing else does it, the whole
+/// transaction, whose commit fails then.
+fn undo(connection: &HostConnection<'_>) -> Result<()> {
+    let back = ["ROLLBACK TO dcb_append", "RELEASE dcb_append"];
+    if back.into_iter().all(|sql| connection.run(sql, &[]).is_ok())
+        || connection.run("ROLLBACK", &[]).is_ok()
+        // The database has ended it by itself.
+        || connection.expect_transaction().is_err_and(|error| error.status == Status::InvalidArgument)
+    {
+        return Ok(());
+    }
+    Err(Error::new(
+        Status::Io,
+        "an append in the transaction failed, and could not be undone: roll the transaction back",
+    ))
 }
 
 /// What a panic leaves behind is not to be trusted with another append.
@@ -357,15 +394,23 @@ fn trusted(connection: &HostConnection<'_>, path: &Path, patience: &Patience) ->
 }
 
 /// Takes the write lock for the caller's transaction, and writes nothing.
-fn lock_within(connection: &dyn Database, patience: &Patience) -> Result<()> {
+fn lock_within(connection: &HostConnection<'_>, patience: &Patience) -> Result<()> {
     let sql = "UPDATE dcb_meta SET value = value WHERE key IS NULL";
+    let mut has_waited = false;
     loop {
-        let Err(error) = connection.run(sql, &[]) else { return Ok(()) };
+        connection.have_it_wait_for_nothing()?;
+        let Err(error) = connection.run(sql, &[]) else {
+            // A lock that was not had ends no transaction; but somebody else may have ended it.
+            return if has_waited { connection.expect_transaction() } else { Ok(()) };
+        };
+        has_waited = true;
         // A transaction that has read, and behind which others have written, never gets it.
         let is_lost = error.detail == rusqlite::ffi::SQLITE_BUSY_SNAPSHOT;
         if error.status != Status::Busy {
             return Err(error);
         }
+        // While it waits, the transaction may come to its end in the host, and the connection go back.
+        connection.restore();
         if is_lost || wait_for_lock(patience).is_err() {
             patience.check_cancel()?;
             return Err(Error {

@@ -8,10 +8,10 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, params_from_iter};
 
 use super::*;
-use crate::domain::{EventId, Span};
+use crate::domain::{EventId, SequencedEvent, Span};
 use crate::sqlite::database::{Value, Walk};
 use crate::sqlite::host::{Failure, Host, HostStore, Lent, Reply};
-use crate::sqlite::rows::Decoder;
+use crate::sqlite::rows::{Decoder, checksums, insert};
 use crate::sqlite::search::Disk;
 use crate::sqlite::segments::Segments;
 use crate::sqlite::shared::SEGMENT_EVENTS;
@@ -90,7 +90,6 @@ impl Host for Arc<Pool> {
         let connection = self.try_take(timeout.unwrap_or(Duration::MAX)).ok_or_else(|| {
             Failure { code: rusqlite::ffi::SQLITE_BUSY, message: "none is free".into() }
         })?;
-        assert!(connection.is_autocommit());
         Ok(Box::new(Borrowed {
             pool: Some(Arc::clone(self)),
             connection: Some(connection),
@@ -136,6 +135,37 @@ impl Borrowed {
 
     fn connection(&self) -> &Connection {
         self.connection.as_ref().unwrap()
+    }
+}
+
+/// A connection on which each of these statements fails once, with a code.
+struct Tampered<'a> {
+    of: &'a mut Borrowed,
+    fails: Vec<(&'static str, i32)>,
+    /// What was said to it.
+    said: &'a mut Vec<String>,
+}
+
+impl Lent for Tampered<'_> {
+    fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
+        self.said.push(sql.to_owned());
+        if let Some(at) = self.fails.iter().position(|(start, _)| sql.starts_with(start)) {
+            let (_, code) = self.fails.remove(at);
+            return Err(Failure { code, message: "as the test asked".into() });
+        }
+        self.of.run(sql, values)
+    }
+    fn query(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
+        self.of.query(sql, values)
+    }
+    fn more(&mut self) -> std::result::Result<Reply, Failure> {
+        self.of.more()
+    }
+    fn finish(&mut self) {
+        self.of.finish()
+    }
+    fn spoil(&mut self) {
+        self.of.spoil()
     }
 }
 
@@ -277,6 +307,13 @@ fn found(store: &dyn Store, query: Query) -> Vec<i64> {
 
 fn numbered(n: usize) -> Event {
     event("A", &[format!("n:{n}"), format!("tens:{}", n / 10)])
+}
+
+/// Puts an event into the table behind the store's back.
+fn insert_foreign(connection: &Connection, position: i64, event: Event) {
+    let checksums = checksums(std::slice::from_ref(&event));
+    let event = SequencedEvent { position, timestamp_us: 0, event };
+    insert(connection, &[event.into()], &checksums).unwrap();
 }
 
 fn each_mode(test: impl Fn(&str)) {
@@ -427,6 +464,102 @@ fn an_append_within_a_transaction_is_stored_whole_or_not_at_all() {
     assert_eq!(hosted.within(&mut transaction, (0..30).map(numbered).collect()), Ok(30));
     transaction.connection().execute_batch("COMMIT").unwrap();
     assert_eq!(hosted.store.head(&Call::default()), Ok(30));
+}
+
+/// Whatever fails of it, what the caller commits has all of the append's events, or none.
+#[test]
+fn an_append_within_a_transaction_that_cannot_be_undone_takes_the_transaction_with_it() {
+    let [error, no_memory] = [rusqlite::ffi::SQLITE_ERROR, rusqlite::ffi::SQLITE_NOMEM];
+    for (fails, is_whole) in [
+        (vec![("INSERT INTO dcb_events", no_memory)], false),
+        (vec![("RELEASE", no_memory)], false),
+        (vec![("INSERT INTO dcb_events", no_memory), ("ROLLBACK TO", no_memory)], true),
+        (vec![("RELEASE", no_memory), ("RELEASE", no_memory)], true),
+        (vec![("RELEASE", no_memory), ("ROLLBACK TO", error)], true),
+    ] {
+        let hosted = Hosted::new(2, "wal");
+        let mut transaction = Borrowed::callers(hosted.pool.take());
+        transaction.connection().execute_batch("BEGIN; INSERT INTO theirs VALUES (1)").unwrap();
+        let tampered = Tampered { of: &mut transaction, fails: fails.clone(), said: &mut vec![] };
+        let request = AppendRequest::new((0..30).map(numbered).collect(), vec![]).unwrap();
+        let answer = hosted.store.append_within(Box::new(tampered), request, &brief());
+        assert_eq!(answer.unwrap_err().status, Status::NoMemory, "{fails:?}");
+        let commits = transaction.connection().execute_batch("COMMIT").is_ok();
+        assert_eq!(commits, !is_whole, "{fails:?}");
+        assert_eq!(hosted.store.head(&Call::default()), Ok(0), "{fails:?}");
+        let sql = "SELECT count(*) FROM theirs";
+        let theirs = transaction.connection().query_row(sql, [], |row| row.get::<_, i64>(0));
+        assert_eq!(theirs, Ok(i64::from(commits)), "{fails:?}");
+    }
+    // Not even that: nobody can say what the commit would store.
+    let hosted = Hosted::new(2, "wal");
+    let mut transaction = Borrowed::callers(hosted.pool.take());
+    transaction.connection().execute_batch("BEGIN").unwrap();
+    let fails = vec![("RELEASE", no_memory), ("ROLLBACK TO", error), ("ROLLBACK", no_memory)];
+    let tampered = Tampered { of: &mut transaction, fails, said: &mut vec![] };
+    let request = AppendRequest::new(vec![numbered(1)], vec![]).unwrap();
+    let answer = hosted.store.append_within(Box::new(tampered), request, &brief());
+    assert_eq!(answer.unwrap_err().status, Status::Io);
+}
+
+/// While it waits, the host may end the transaction, and give the connection to somebody else.
+#[test]
+fn a_connection_is_as_it_was_while_its_transaction_waits_for_the_lock() {
+    let busy = ("UPDATE dcb_meta", rusqlite::ffi::SQLITE_BUSY);
+    let with_id = || {
+        let mut builder = EventBuilder::new(EventType::new("A").unwrap());
+        builder.id(EventId::new("a").unwrap());
+        builder.build()
+    };
+    let hosted = Hosted::new(2, "wal");
+    append_to(&hosted.store, vec![with_id()], None).unwrap();
+    let mut transaction = Borrowed::callers(hosted.pool.take());
+    transaction.connection().execute_batch("BEGIN").unwrap();
+    let mut said = Vec::new();
+    let tampered = Tampered { of: &mut transaction, fails: vec![busy, busy], said: &mut said };
+    let request = AppendRequest::new(vec![with_id()], vec![]).unwrap();
+    // It knows that the transaction is still there: the answer is what it found in it.
+    assert_eq!(hosted.store.append_within(Box::new(tampered), request, &brief()), Ok(1));
+    let turn = ["PRAGMA busy_timeout = 0", "UPDATE", "PRAGMA busy_timeout = 321"];
+    let expected = [&["BEGIN"][..], &turn, &turn, &turn[..2], &["BEGIN", "SAVEPOINT"]].concat();
+    let is_as_expected = said.iter().zip(&expected).all(|(said, start)| said.starts_with(start));
+    assert!(is_as_expected, "{said:?}");
+    assert_eq!(said.last().unwrap(), turn[2]);
+    // A refusal is told once what it names is durable, also when another has committed it just now.
+    transaction.connection().execute_batch("ROLLBACK").unwrap();
+    insert_foreign(&hosted.pool.open(), 2, numbered(7));
+    transaction.connection().execute_batch("BEGIN").unwrap();
+    let before = hosted.store.syncs();
+    let tampered = Tampered { of: &mut transaction, fails: vec![busy], said: &mut said };
+    let guard = Condition::new(query(&[], &["n:7"]), 0).unwrap();
+    let request = AppendRequest::new(vec![numbered(8)], vec![guard]).unwrap();
+    let answer = hosted.store.append_within(Box::new(tampered), request, &brief());
+    assert_eq!(answer, Err(Error::condition_failed(2)));
+    assert_eq!(hosted.store.syncs(), before + 1);
+    transaction.connection().execute_batch("ROLLBACK").unwrap();
+}
+
+/// A driver whose commit has failed may leave the transaction open, and give the connection back.
+#[test]
+fn a_connection_that_is_lent_amid_a_transaction_is_not_believed() {
+    each_mode(|mode| {
+        let looks: [&dyn Fn(&HostStore); 4] = [
+            &|store| assert_eq!(store.head(&Call::default()), Ok(1)),
+            &|store| assert_eq!(found(store, Query::all()), [1]),
+            &|store| assert_eq!(append_to(store, vec![numbered(3)], None), Ok(2)),
+            &|store| assert_eq!(store.wait(0, &brief()), Ok(1)),
+        ];
+        for look in looks {
+            let hosted = Hosted::new(2, mode);
+            append_to(&hosted.store, vec![numbered(1)], None).unwrap();
+            let connection = hosted.pool.take();
+            connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+            insert_foreign(&connection, 2, numbered(2));
+            hosted.pool.give_back(Some(connection));
+            look(&hosted.store);
+            assert_eq!(hosted.pool.spoiled.load(SeqCst), 1, "{mode}");
+        }
+    });
 }
 
 #[test]
