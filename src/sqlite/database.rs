@@ -4,6 +4,7 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, params_from_iter};
 
 use super::connection::from_sqlite;
+use super::file::FileState;
 use crate::error::Result;
 
 /// What is bound to a statement, and what a row has in a column.
@@ -50,9 +51,15 @@ pub trait Database {
     fn is_in_snapshot(&self) -> bool;
 
     /// Fills `buffer` with the database file's bytes from `offset` on, and with zeros behind its
-    /// end. `false`: that cannot be done now, or not at all. It takes no lock.
+    /// end. `false`: that cannot be done. It takes no lock: what it gives is to be believed where
+    /// [`Self::file_state`] is of a whole file, and the same before and after.
     fn read_file(&self, _buffer: &mut [u8], _offset: u64) -> bool {
         false
+    }
+
+    /// How far checkpoints have come with the file; `None`: it is being written, or is not known.
+    fn file_state(&self) -> Option<FileState> {
+        None
     }
 }
 
@@ -199,5 +206,9 @@ impl Database for Connection {
 
     fn read_file(&self, buffer: &mut [u8], offset: u64) -> bool {
         super::file::read_at(self, buffer, offset)
+    }
+
+    fn file_state(&self) -> Option<FileState> {
+        super::file::file_state(self)
     }
 }

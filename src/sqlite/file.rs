@@ -56,33 +56,39 @@ pub fn read_at(connection: &Connection, buffer: &mut [u8], offset: u64) -> bool 
     };
     let Some((file, methods)) = file_of(connection) else { return false };
     let Some(read) = methods.xRead else { return false };
-    let before = settled(connection, file, methods);
-    if before.is_none() {
-        return false;
-    }
     // SAFETY: the file is open while the connection is borrowed; `buffer` has `len` bytes.
     let read = unsafe { read(file, buffer.as_mut_ptr().cast(), len, offset) };
     matches!(read, ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ)
-        && settled(connection, file, methods) == before
 }
 
-/// What stays the same as long as no checkpoint writes the file; `None`: one does, or has not come
-/// to its end. Without a log it is a transaction that keeps others from writing.
+/// How far checkpoints have come with a database file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileState {
+    /// What stays the same as long as no checkpoint writes the file.
+    pub words: [u32; 4],
+    /// Whether every page of it is known to be as it was at the end of the last checkpoint: it was
+    /// not held up by a reader, or the log has begun anew since.
+    pub is_whole: bool,
+}
+
+/// The state of the connection's file; `None`: a checkpoint writes it, or has not come to its end.
+/// Without a log, it is a transaction that keeps others from writing.
 ///
-/// In between a page may lead to one that is not written yet, and holds what somebody has undone:
-/// what a transaction without a log wrote into free pages, before it was rolled back, stays there.
-fn settled(
-    connection: &Connection,
-    file: *mut ffi::sqlite3_file,
-    methods: &ffi::sqlite3_io_methods,
-) -> Option<[u32; 4]> {
+/// While one writes, a page may lead to one that is not written yet. A checkpoint that is held up by
+/// a reader leaves such pages behind: those that were written once more above of what it brings in.
+pub fn file_state(connection: &Connection) -> Option<FileState> {
+    let (file, methods) = file_of(connection)?;
     if !has_log(connection) {
-        return Some([0; 4]);
+        return Some(FileState { words: [0; 4], is_whole: true });
     }
     let index = log_index(file, methods).ok()??;
     fence(SeqCst);
     let words = [SALT[0], SALT[1], BACKFILLED, ATTEMPTED].map(|at| index[at].load(SeqCst));
-    (words[2] == words[3]).then_some(words)
+    // After those: what a checkpoint has found in the log is in it by now.
+    let frames = index[FRAMES].load(SeqCst);
+    let [_, _, backfilled, attempted] = words;
+    let is_whole = backfilled == 0 || backfilled == frames;
+    (backfilled == attempted).then_some(FileState { words, is_whole })
 }
 
 /// Whether the connection, which reads or has read, has the database's log open.
@@ -193,35 +199,51 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_not_read_while_a_checkpoint_writes_it() {
+    fn a_file_is_whole_after_a_checkpoint_that_nobody_held_up() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("a.db");
-        let one = Connection::open(&path).unwrap();
-        let can_read = |connection| read_at(connection, &mut [0; 100], 0);
+        let [one, two] = [(); 2].map(|()| Connection::open(&path).unwrap());
+        let state = || file_state(&one);
+        let is_whole = || state().map(|state| state.is_whole);
+        let insert = || one.execute_batch("INSERT INTO a VALUES (1)").unwrap();
+        let checkpoint = || one.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
         one.execute_batch("CREATE TABLE a (b)").unwrap();
         // There is no log; nor is its index made by who looks for it.
-        assert!(can_read(&one));
+        assert_eq!(is_whole(), Some(true));
         assert!(!folder.path().join("a.db-shm").exists());
         one.execute_batch("PRAGMA journal_mode = wal; PRAGMA wal_autocheckpoint = 0").unwrap();
-        one.execute_batch("INSERT INTO a VALUES (1)").unwrap();
-        assert!(can_read(&one));
-        let (file, methods) = file_of(&one).unwrap();
-        let index = log_index(file, methods).unwrap().unwrap();
-        let frames = index[FRAMES].load(SeqCst);
-        let before = settled(&one, file, methods);
-        index[ATTEMPTED].store(frames, SeqCst);
-        assert!(!can_read(&one));
-        one.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
-        assert!(can_read(&one));
-        assert_eq!([BACKFILLED, ATTEMPTED].map(|at| index[at].load(SeqCst)), [frames; 2]);
-        // A checkpoint from beginning to end is noticed too, and that the log begins anew.
-        let after = settled(&one, file, methods);
-        one.execute_batch("INSERT INTO a VALUES (1)").unwrap();
-        let anew = settled(&one, file, methods);
+        insert();
+        assert_eq!(is_whole(), Some(true));
+        two.execute_batch("BEGIN; SELECT * FROM a").unwrap();
+        insert();
+        let before = state();
+        checkpoint();
+        assert_eq!(is_whole(), Some(false));
+        two.execute_batch("COMMIT; BEGIN; SELECT * FROM a").unwrap();
+        checkpoint();
+        assert_eq!(is_whole(), Some(true));
+        let after = state();
+        // Since somebody reads it, the log goes on; the file is still the same, which only those know
+        // who have looked before.
+        insert();
+        assert_eq!(is_whole(), Some(false));
+        assert_eq!(state().map(|state| state.words), after.map(|state| state.words));
+        two.execute_batch("COMMIT").unwrap();
+        checkpoint();
+        insert();
+        assert_eq!(is_whole(), Some(true));
+        let anew = state();
         assert!(
             before != after && after != anew && anew != before,
             "{before:?}, {after:?}, {anew:?}"
         );
+        // One that has begun, and has not come to its end.
+        let (file, methods) = file_of(&one).unwrap();
+        let index = log_index(file, methods).unwrap().unwrap();
+        index[ATTEMPTED].store(1, SeqCst);
+        assert_eq!(state(), None);
+        checkpoint();
+        assert_eq!(is_whole(), Some(true));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use rusqlite::Connection;
 
 use super::database::{Database, Row, Value, Walk};
-use super::file::{Header, log_header};
+use super::file::{FileState, Header, log_header};
 use super::view::Snapshot;
 use crate::error::{Error, Result, Status};
 
@@ -112,5 +112,9 @@ impl Database for Outside<'_> {
 
     fn read_file(&self, buffer: &mut [u8], offset: u64) -> bool {
         self.connection.read_file(buffer, offset)
+    }
+
+    fn file_state(&self) -> Option<FileState> {
+        self.connection.file_state()
     }
 }

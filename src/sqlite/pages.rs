@@ -6,8 +6,8 @@
 //! were found and whatever is written at the same moment. So it is with a block and its number in
 //! a segment. So the trees of `dcb_events` and `dcb_postings` are walked here without any lock, and
 //! what is not found, or does not pass, is left to SQLite: rows that only the log holds yet, those
-//! that do not fit on a page, pages that another program has moved, and all of them while a
-//! checkpoint writes the file (`file.rs`).
+//! that do not fit on a page, pages that another program has moved, and all of them while the file
+//! is not known to be of one moment, since a checkpoint writes it or was held up (`file.rs`).
 //!
 //! The format of pages and records: <https://sqlite.org/fileformat2.html>.
 
@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::database::Database;
+use super::file::FileState;
 
 /// Pages that a scan reads at a time.
 const RUN_PAGES: u32 = 16;
@@ -43,6 +44,8 @@ pub struct Tree {
     inner: RwLock<Inner>,
     /// How often what was found was not what was looked for.
     doubts: AtomicU32,
+    /// In which state the file was last seen to be whole, which cannot be seen later on.
+    whole: RwLock<Option<[u32; 4]>>,
 }
 
 #[derive(Debug, Default)]
@@ -129,6 +132,7 @@ impl Tree {
             usable: AtomicU32::default(),
             inner: RwLock::default(),
             doubts: AtomicU32::default(),
+            whole: RwLock::default(),
         }
     }
 
@@ -174,6 +178,15 @@ impl Tree {
         self.usable.store(usable, Relaxed);
         self.root.store(root, Release);
         Some(Place { root, page: page as usize, usable: usable as usize })
+    }
+
+    /// Whether what the file holds in this state is of one moment.
+    fn is_whole(&self, state: FileState) -> bool {
+        let known = *self.whole.read().unwrap_or_else(PoisonError::into_inner);
+        if state.is_whole && known != Some(state.words) {
+            *self.whole.write().unwrap_or_else(PoisonError::into_inner) = Some(state.words);
+        }
+        state.is_whole || known == Some(state.words)
     }
 
     fn known(&self, number: u32) -> Option<Branch> {
@@ -302,7 +315,7 @@ impl Pages {
             let branch = match tree.known(number) {
                 Some(branch) => branch,
                 None => {
-                    let at = self.load(connection, place, number, ahead)?;
+                    let at = self.load(connection, tree, place, number, ahead)?;
                     let page = &self.run[at.clone()];
                     if *page.first()? != BRANCH {
                         return Some(at);
@@ -323,6 +336,7 @@ impl Pages {
     fn load(
         &mut self,
         connection: &dyn Database,
+        tree: &Tree,
         place: Place,
         number: u32,
         ahead: Ahead,
@@ -344,7 +358,9 @@ impl Pages {
         };
         self.run.resize(count as usize * place.page, 0);
         let offset = u64::from(first.checked_sub(1)?) * place.page as u64;
-        if !connection.read_file(&mut self.run, offset) {
+        let before = connection.file_state().filter(|state| tree.is_whole(*state));
+        let is_read = before.is_some() && connection.read_file(&mut self.run, offset);
+        if !is_read || connection.file_state().map(|state| state.words) != before.map(|b| b.words) {
             self.run.clear();
             self.is_unread = true;
             return None;
