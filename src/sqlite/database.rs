@@ -51,15 +51,15 @@ pub trait Database {
     fn is_in_snapshot(&self) -> bool;
 
     /// Fills `buffer` with the database file's bytes from `offset` on, and with zeros behind its
-    /// end. `false`: that cannot be done. It takes no lock: what it gives is to be believed where
-    /// [`Self::file_state`] is of a whole file, and the same before and after.
-    fn read_file(&self, _buffer: &mut [u8], _offset: u64) -> bool {
+    /// end; `trust` says whether in the state in which it is, and stays. `false`: that cannot be
+    /// done now, or not at all. It takes no lock.
+    fn read_file(
+        &self,
+        _buffer: &mut [u8],
+        _offset: u64,
+        _trust: &mut dyn FnMut(FileState) -> bool,
+    ) -> bool {
         false
-    }
-
-    /// How far checkpoints have come with the file; `None`: it is being written, or is not known.
-    fn file_state(&self) -> Option<FileState> {
-        None
     }
 }
 
@@ -204,11 +204,12 @@ impl Database for Connection {
         !self.is_autocommit() || self.is_busy()
     }
 
-    fn read_file(&self, buffer: &mut [u8], offset: u64) -> bool {
-        super::file::read_at(self, buffer, offset)
-    }
-
-    fn file_state(&self) -> Option<FileState> {
-        super::file::file_state(self)
+    fn read_file(
+        &self,
+        buffer: &mut [u8],
+        offset: u64,
+        trust: &mut dyn FnMut(FileState) -> bool,
+    ) -> bool {
+        super::file::read_at(self, buffer, offset, trust)
     }
 }

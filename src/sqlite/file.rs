@@ -50,15 +50,35 @@ fn file_of(connection: &Connection) -> Option<(*mut ffi::sqlite3_file, &ffi::sql
 }
 
 /// What [`Database::read_file`](super::database::Database::read_file) does.
-pub fn read_at(connection: &Connection, buffer: &mut [u8], offset: u64) -> bool {
+pub fn read_at(
+    connection: &Connection,
+    buffer: &mut [u8],
+    offset: u64,
+    trust: &mut dyn FnMut(FileState) -> bool,
+) -> bool {
     let (Ok(len), Ok(offset)) = (c_int::try_from(buffer.len()), i64::try_from(offset)) else {
         return false;
     };
     let Some((file, methods)) = file_of(connection) else { return false };
     let Some(read) = methods.xRead else { return false };
+    let Ok(index) = index_of(connection, file, methods) else { return false };
+    let Some(before) = FileState::now(index).filter(|state| trust(*state)) else { return false };
     // SAFETY: the file is open while the connection is borrowed; `buffer` has `len` bytes.
     let read = unsafe { read(file, buffer.as_mut_ptr().cast(), len, offset) };
     matches!(read, ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ)
+        && FileState::now(index).is_some_and(|after| after.words == before.words)
+}
+
+/// The beginning of the log's index, if the connection has a log; an error: it cannot be had.
+fn index_of<'a>(
+    connection: &Connection,
+    file: *mut ffi::sqlite3_file,
+    methods: &'a ffi::sqlite3_io_methods,
+) -> std::result::Result<Option<&'a [AtomicU32; WORDS]>, ()> {
+    if !has_log(connection) {
+        return Ok(None);
+    }
+    log_index(file, methods).ok().flatten().map(Some).ok_or(())
 }
 
 /// How far checkpoints have come with a database file.
@@ -71,24 +91,25 @@ pub struct FileState {
     pub is_whole: bool,
 }
 
-/// The state of the connection's file; `None`: a checkpoint writes it, or has not come to its end.
-/// Without a log, it is a transaction that keeps others from writing.
-///
-/// While one writes, a page may lead to one that is not written yet. A checkpoint that is held up by
-/// a reader leaves such pages behind: those that were written once more above of what it brings in.
-pub fn file_state(connection: &Connection) -> Option<FileState> {
-    let (file, methods) = file_of(connection)?;
-    if !has_log(connection) {
-        return Some(FileState { words: [0; 4], is_whole: true });
+impl FileState {
+    /// The state of a file with this beginning of its log's index; `None`: a checkpoint writes it, or
+    /// has not come to its end. Without a log, it is a transaction that keeps others from writing.
+    ///
+    /// While one writes, a page may lead to one that is not written yet. A checkpoint that is held up
+    /// by a reader leaves such pages behind: those that were written once more above of what it
+    /// brings in.
+    fn now(index: Option<&[AtomicU32; WORDS]>) -> Option<Self> {
+        let Some(index) = index else {
+            return Some(FileState { words: [0; 4], is_whole: true });
+        };
+        fence(SeqCst);
+        let words = [SALT[0], SALT[1], BACKFILLED, ATTEMPTED].map(|at| index[at].load(SeqCst));
+        // After those: what a checkpoint has found in the log is in it by now.
+        let frames = index[FRAMES].load(SeqCst);
+        let [_, _, backfilled, attempted] = words;
+        let is_whole = backfilled == 0 || backfilled == frames;
+        (backfilled == attempted).then_some(FileState { words, is_whole })
     }
-    let index = log_index(file, methods).ok()??;
-    fence(SeqCst);
-    let words = [SALT[0], SALT[1], BACKFILLED, ATTEMPTED].map(|at| index[at].load(SeqCst));
-    // After those: what a checkpoint has found in the log is in it by now.
-    let frames = index[FRAMES].load(SeqCst);
-    let [_, _, backfilled, attempted] = words;
-    let is_whole = backfilled == 0 || backfilled == frames;
-    (backfilled == attempted).then_some(FileState { words, is_whole })
 }
 
 /// Whether the connection, which reads or has read, has the database's log open.
@@ -203,7 +224,10 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("a.db");
         let [one, two] = [(); 2].map(|()| Connection::open(&path).unwrap());
-        let state = || file_state(&one);
+        let state = || {
+            let (file, methods) = file_of(&one).unwrap();
+            FileState::now(index_of(&one, file, methods).unwrap())
+        };
         let is_whole = || state().map(|state| state.is_whole);
         let insert = || one.execute_batch("INSERT INTO a VALUES (1)").unwrap();
         let checkpoint = || one.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();

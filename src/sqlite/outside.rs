@@ -110,11 +110,12 @@ impl Database for Outside<'_> {
         true
     }
 
-    fn read_file(&self, buffer: &mut [u8], offset: u64) -> bool {
-        self.connection.read_file(buffer, offset)
-    }
-
-    fn file_state(&self) -> Option<FileState> {
-        self.connection.file_state()
+    fn read_file(
+        &self,
+        buffer: &mut [u8],
+        offset: u64,
+        trust: &mut dyn FnMut(FileState) -> bool,
+    ) -> bool {
+        self.connection.read_file(buffer, offset, trust)
     }
 }

@@ -159,7 +159,7 @@ impl Tree {
             return Some(Place { root, page: page as usize, usable: usable as usize });
         }
         let mut head = [0; 21];
-        if !connection.read_file(&mut head, 0) {
+        if !connection.read_file(&mut head, 0, &mut |_| true) {
             return None;
         }
         let page = match be16(&head, 16)? {
@@ -358,9 +358,7 @@ impl Pages {
         };
         self.run.resize(count as usize * place.page, 0);
         let offset = u64::from(first.checked_sub(1)?) * place.page as u64;
-        let before = connection.file_state().filter(|state| tree.is_whole(*state));
-        let is_read = before.is_some() && connection.read_file(&mut self.run, offset);
-        if !is_read || connection.file_state().map(|state| state.words) != before.map(|b| b.words) {
+        if !connection.read_file(&mut self.run, offset, &mut |state| tree.is_whole(state)) {
             self.run.clear();
             self.is_unread = true;
             return None;
