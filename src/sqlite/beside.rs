@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::identity::{Identity, identity_at, identity_of};
 use super::log::{replaced, sync_folder_of, write_again};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How often one looks again where a log is replaced while it is looked at.
 const TRIES: u32 = 100;
@@ -21,12 +21,19 @@ pub struct Beside {
     database_identity: Identity,
     log_path: PathBuf,
     journal_path: PathBuf,
+    /// Whether it is for who reads the file only.
+    only_reads: bool,
     /// The log, opened before what is in it is shown, so that the kernel reports a failed
     /// write-back to it.
     log: Mutex<Option<(File, Identity)>>,
 }
 
 impl Beside {
+    /// Of the database at `database`, for who reads it only.
+    pub fn of_reader(database: &Path) -> Result<Self> {
+        Ok(Beside { only_reads: true, ..Self::new(database)? })
+    }
+
     /// Of the database at `database`.
     pub fn new(database: &Path) -> Result<Self> {
         let named = |suffix| {
@@ -39,6 +46,7 @@ impl Beside {
             database_identity: identity_at(database)?,
             log_path: named("-wal"),
             journal_path: named("-journal"),
+            only_reads: false,
             log: Mutex::new(None),
         })
     }
@@ -73,7 +81,7 @@ impl Beside {
                     Err(error) => return Err(error.into()),
                 };
                 let own = identity_of(&file)?;
-                sync_folder_of(&self.log_path)?;
+                self.sync_folder()?;
                 *log = Some((file, own));
             }
             if let Some((file, own)) = &*log {
@@ -110,14 +118,44 @@ impl Beside {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
-        sync_folder_of(&self.database)
+        self.sync_folder()
     }
+
+    fn sync_folder(&self) -> Result<()> {
+        match sync_folder_of(&self.database) {
+            Err(error) if is_in_vain(&error, self.only_reads) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// Whether there is nothing to be done about a folder that was not synced: what is on a medium that
+/// cannot be written has no changes, and some know no syncs of folders (EINVAL). And who only reads
+/// need not be allowed to list it.
+fn is_in_vain(error: &Error, only_reads: bool) -> bool {
+    matches!(error.detail, libc::EINVAL | libc::EROFS)
+        || only_reads && matches!(error.detail, libc::EACCES | libc::EPERM)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::Status;
+
+    #[test]
+    fn a_folder_that_cannot_be_synced_keeps_nobody_from_reading() {
+        let told = |errno, only_reads| {
+            is_in_vain(&std::io::Error::from_raw_os_error(errno).into(), only_reads)
+        };
+        for (errno, by_all, by_readers) in [
+            (libc::EINVAL, true, true),
+            (libc::EROFS, true, true),
+            (libc::EACCES, false, true),
+            (libc::EIO, false, false),
+        ] {
+            assert_eq!([told(errno, false), told(errno, true)], [by_all, by_readers], "{errno}");
+        }
+    }
 
     #[test]
     fn logs_may_come_and_go_but_the_database_has_to_stay() {

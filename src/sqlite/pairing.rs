@@ -3,7 +3,8 @@
 //! SQLite takes whatever valid log lies beside a database for its own. One of another store, or
 //! one that was copied on an earlier day, would overwrite pages with what never stood there.
 
-use std::fs::metadata;
+use std::fs::{File, metadata};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,16 +48,23 @@ pub fn check_empty(database: &Path) -> Result<()> {
 pub fn check_alone(database: &Path) -> Result<()> {
     // Beside the file itself, wherever the path leads.
     let database = &std::fs::canonicalize(database)?;
-    // One that SQLite keeps begins with a zero.
-    let journal = std::fs::read(beside(database, "-journal"));
-    let has_journal = journal.is_ok_and(|journal| journal.first().is_some_and(|first| *first != 0));
-    if !has_journal && !has_log(database) {
+    if !has_journal(database)? && !has_log(database) {
         return Ok(());
     }
     Err(Error::invalid(
         "immutable: there is a log (-wal) or a journal beside the file, which would be passed \
          over: open it without immutable, or copy all of it to where it may be written",
     ))
+}
+
+/// Whether there is a journal that undoes something: one that SQLite keeps begins with a zero.
+fn has_journal(database: &Path) -> Result<bool> {
+    let mut first = [0];
+    match File::open(beside(database, "-journal")) {
+        Ok(mut journal) => Ok(journal.read(&mut first)? == 1 && first[0] != 0),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Refuses a log that is not the database's. `connection` reads both, and writes nothing.

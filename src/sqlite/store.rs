@@ -106,7 +106,7 @@ fn open_read_only(
         Role::Immutable => None,
         _ if is_logged => Some(Log::open(&real_path(&connection, &path), false)?),
         // Whoever opens it to write has it logged from then on, and has no need to ask us.
-        _ => Some(Log::Hosts(Beside::new(&real_path(&connection, &path))?)),
+        _ => Some(Log::Hosts(Beside::of_reader(&real_path(&connection, &path))?)),
     };
     let segments = SegmentsCache::default();
     let (snapshot, list) = retry(patience, || segments.now(&connection))?;
@@ -282,15 +282,17 @@ fn explain_read_only(error: Error, path: &Path) -> Error {
         error.detail,
         rusqlite::ffi::SQLITE_READONLY_CANTINIT | rusqlite::ffi::SQLITE_READONLY_DIRECTORY
     ) || error.detail & 0xff == rusqlite::ffi::SQLITE_CANTOPEN;
-    if is_stuck && path.exists() {
-        return Error {
-            message: "the log beside the file neither exists nor can be made here: if nobody \
-                      writes the file, open it with the option immutable"
-                .into(),
-            ..error
-        };
+    if !is_stuck || !path.exists() {
+        return error;
     }
-    error
+    let message = if pairing::check_alone(path).is_ok() {
+        "the log beside the file neither exists nor can be made here: if nobody writes the file, \
+         open it with the option immutable"
+    } else {
+        "the log (-wal) of the file can be read only where its index (-shm) can be made beside it: \
+         copy the file and the log to where that is so"
+    };
+    Error { message: message.into(), ..error }
 }
 
 /// The head is the key of a row, which SQLite gives without a look at the row: in a damaged file it
@@ -507,5 +509,11 @@ mod tests {
             // Where there is no file, that is the matter.
             assert_eq!(explain_read_only(error.clone(), &folder.path().join("none")), error);
         }
+        // With a log beside it, immutable is no way out.
+        let path = folder.path().join("a.db");
+        std::fs::write(&path, "x").unwrap();
+        std::fs::write(folder.path().join("a.db-wal"), [0; 100]).unwrap();
+        let error = Error { detail: SQLITE_CANTOPEN, ..Error::new(Status::Io, "as SQLite says") };
+        assert!(explain_read_only(error, &path).message.contains("copy the file and the log"));
     }
 }
