@@ -766,9 +766,10 @@ dcb_status dcb_open_host(const dcb_host *host,
  * the store itself, would wait for nothing. With DCB_BUSY another writer had the database for too
  * long, or the transaction has read and others have written since: then roll all of it back and
  * run it again. After any other failure what the append has written is undone, and the
- * transaction may go on, unless the database has ended it: then its commit fails.
+ * transaction may go on, unless the database has ended it, or the library where nothing less would
+ * undo the append: then its commit fails. After DCB_IO roll it back.
  *
- * `request` is borrowed for the call. Any thread.
+ * `request` is borrowed for the call, `connection` is not NULL. Any thread.
  *
  * DCB_INVALID_ARGUMENT (also: the store is not one of a host's, or the transaction is one of
  * another database, or over: to see that, the library runs a BEGIN, which has to fail) and the

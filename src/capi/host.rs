@@ -317,9 +317,10 @@ pub unsafe extern "C" fn dcb_open_host(
 /// the store itself, would wait for nothing. With DCB_BUSY another writer had the database for too
 /// long, or the transaction has read and others have written since: then roll all of it back and
 /// run it again. After any other failure what the append has written is undone, and the
-/// transaction may go on, unless the database has ended it: then its commit fails.
+/// transaction may go on, unless the database has ended it, or the library where nothing less would
+/// undo the append: then its commit fails. After DCB_IO roll it back.
 ///
-/// `request` is borrowed for the call. Any thread.
+/// `request` is borrowed for the call, `connection` is not NULL. Any thread.
 ///
 /// DCB_INVALID_ARGUMENT (also: the store is not one of a host's, or the transaction is one of
 /// another database, or over: to see that, the library runs a BEGIN, which has to fail) and the
@@ -340,6 +341,9 @@ pub unsafe extern "C" fn dcb_append_within(
             let store = boundary::shared(store)?;
             let call = Call::from_c(call)?;
             let request = documents::parse_append(document(request, len)?)?;
+            if connection.is_null() {
+                return Err(Error::invalid("connection: must not be NULL"));
+            }
             let Some((store, functions)) = &store.host else {
                 return Err(Error::invalid("store: is not one of a host's"));
             };

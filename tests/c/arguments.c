@@ -121,9 +121,12 @@ static void a_host_has_to_be_complete(void) {
     int64_t last = GARBAGE;
     store = fresh_store();
     CHECK_STATUS(dcb_append_within(NULL, NULL, "", 0, NULL, &last, &err), DCB_INVALID_ARGUMENT);
-    CHECK_STATUS(
-        dcb_append_within(store, NULL, "{\"events\": [{\"type\": \"T\"}]}", 27, NULL, &last, &err),
-        DCB_INVALID_ARGUMENT);
+    const char *request = "{\"events\": [{\"type\": \"T\"}]}";
+    CHECK_STATUS(dcb_append_within(store, NULL, request, 27, NULL, &last, &err),
+                 DCB_INVALID_ARGUMENT);
+    CHECK(strstr(err.message, "connection: must not be NULL") != NULL);
+    CHECK_STATUS(dcb_append_within(store, &last, request, 27, NULL, &last, &err),
+                 DCB_INVALID_ARGUMENT);
     CHECK(strstr(err.message, "is not one of a host's") != NULL);
     CHECK_INT(last, 0);
     dcb_close(store);
