@@ -29,10 +29,10 @@ type cursor struct {
 
 // openCursor takes the snapshot. The caller closes the cursor.
 func (h *handle) openCursor(ctx context.Context, request []byte, patience int64) (*cursor, error) {
-	if err := h.enter(ctx); err != nil {
+	if err := h.enter(ctx, reading); err != nil {
 		return nil, err
 	}
-	defer h.leave()
+	defer h.leave(reading)
 	c := &cursor{h: h, call: newCall(ctx, patience), names: map[string]string{}}
 	if h.host != nil {
 		opened, err := c.openHosted(request)
@@ -62,10 +62,10 @@ func (c *cursor) next(dst []RawEvent, max int) (events []RawEvent, position int6
 	if err := c.call.ctx.Err(); err != nil {
 		return dst, 0, err
 	}
-	if err := c.h.enter(c.call.ctx); err != nil {
+	if err := c.h.enter(c.call.ctx, reading); err != nil {
 		return dst, 0, err
 	}
-	defer c.h.leave()
+	defer c.h.leave(reading)
 	views, err := c.views(max)
 	if err != nil {
 		return dst, 0, err

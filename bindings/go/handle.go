@@ -35,15 +35,34 @@ type handle struct {
 	// patience is how long a call waits for a lock by default, in milliseconds.
 	patience int64
 	watch    watch
-	// slots are taken by the calls that run.
-	slots chan struct{}
+	// slots are taken by the calls that run: those that append, which may wait for a lock, and those
+	// that read, which are not to wait for them.
+	slots [2]chan struct{}
+	// ends is done when the store is closing.
+	ends context.Context
+	end  context.CancelFunc
 	// host is nil where the library has the database open itself.
 	host *host
 }
 
-// maxCalls is how many calls run in the library at once; the others wait in Go. Each that waits for
-// a lock or the disk keeps a thread, and Go ends a program that has 10,000 of them.
+// The kinds of calls that take a slot.
+const (
+	appending = iota
+	reading
+)
+
+// maxCalls is how many calls of a kind run in the library at once; the others wait in Go. Each that
+// waits for a lock or the disk keeps a thread, and Go ends a program that has 10,000 of them.
 const maxCalls = 256
+
+func newHandle(c *C.dcb_store, host *host, patience int64) *handle {
+	h := &handle{c: c, host: host, patience: patience}
+	for kind := range h.slots {
+		h.slots[kind] = make(chan struct{}, maxCalls)
+	}
+	h.ends, h.end = context.WithCancel(context.Background())
+	return h
+}
 
 func openHandle(uri, options string, patience int64) (*handle, error) {
 	if strings.IndexByte(uri, 0) >= 0 {
@@ -59,33 +78,33 @@ func openHandle(uri, options string, patience int64) (*handle, error) {
 	if status != 0 {
 		return nil, newError(status, &failure)
 	}
-	return &handle{c: c, patience: patience, slots: make(chan struct{}, maxCalls)}, nil
+	return newHandle(c, nil, patience), nil
 }
 
 // enter begins a call on the store; leave ends it.
-func (h *handle) enter(ctx context.Context) error {
+func (h *handle) enter(ctx context.Context, kind int) error {
 	if h == nil || h.closing.Load() {
 		return closed()
 	}
 	select {
-	case h.slots <- struct{}{}:
+	case h.slots[kind] <- struct{}{}:
 	default:
 		select {
-		case h.slots <- struct{}{}:
+		case h.slots[kind] <- struct{}{}:
 		case <-ctx.Done():
 			return crowdedOut(ctx.Err())
 		}
 	}
 	if err := h.hold(); err != nil {
-		<-h.slots
+		<-h.slots[kind]
 		return err
 	}
 	return nil
 }
 
-func (h *handle) leave() {
+func (h *handle) leave(kind int) {
 	h.release()
-	<-h.slots
+	<-h.slots[kind]
 }
 
 // hold keeps the store from being closed until release.
@@ -108,13 +127,17 @@ func (h *handle) release() {
 	h.mu.RUnlock()
 }
 
-func crowdedOut(cause error) error {
-	status := StatusBusy
+// statusOf is that of a call which its context has ended.
+func statusOf(cause error) Status {
 	if cause == context.Canceled {
-		status = StatusCancelled
+		return StatusCancelled
 	}
+	return StatusBusy
+}
+
+func crowdedOut(cause error) error {
 	return &Error{
-		Status:  status,
+		Status:  statusOf(cause),
 		Message: "other calls were before this one for longer than the time given (" + cause.Error() + ")",
 		cause:   cause,
 	}
@@ -123,6 +146,7 @@ func crowdedOut(cause error) error {
 func (h *handle) close() {
 	h.closed.Do(func() {
 		h.closing.Store(true)
+		h.end()
 		h.watch.stop()
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -135,10 +159,10 @@ func (h *handle) close() {
 }
 
 func (h *handle) append(ctx context.Context, request []byte) (int64, error) {
-	if err := h.enter(ctx); err != nil {
+	if err := h.enter(ctx, appending); err != nil {
 		return 0, err
 	}
-	defer h.leave()
+	defer h.leave(appending)
 	if h.host != nil {
 		return h.appendHosted(ctx, request)
 	}
@@ -152,10 +176,10 @@ func (h *handle) append(ctx context.Context, request []byte) (int64, error) {
 }
 
 func (h *handle) head(ctx context.Context) (int64, error) {
-	if err := h.enter(ctx); err != nil {
+	if err := h.enter(ctx, reading); err != nil {
 		return 0, err
 	}
-	defer h.leave()
+	defer h.leave(reading)
 	if h.host != nil {
 		return h.headHosted(ctx)
 	}
@@ -169,10 +193,10 @@ func (h *handle) head(ctx context.Context) (int64, error) {
 }
 
 func (h *handle) count(ctx context.Context) (int64, error) {
-	if err := h.enter(ctx); err != nil {
+	if err := h.enter(ctx, reading); err != nil {
 		return 0, err
 	}
-	defer h.leave()
+	defer h.leave(reading)
 	if h.host != nil {
 		return h.countHosted(ctx)
 	}
@@ -187,10 +211,10 @@ func (h *handle) count(ctx context.Context) (int64, error) {
 
 // diagnose gives the library's document.
 func (h *handle) diagnose(ctx context.Context) ([]byte, error) {
-	if err := h.enter(ctx); err != nil {
+	if err := h.enter(ctx, reading); err != nil {
 		return nil, err
 	}
-	defer h.leave()
+	defer h.leave(reading)
 	if h.host != nil {
 		return h.diagnoseHosted(ctx)
 	}

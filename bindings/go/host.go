@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"runtime"
 	"runtime/cgo"
+	"strings"
 	"time"
 	"unsafe"
 )
@@ -129,6 +130,12 @@ func (c *hostConn) discard() {
 	_ = c.conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
+// waitsForLock tells the statements that the library runs again where a lock was not to be had.
+func waitsForLock(statement string) bool {
+	return statement == "COMMIT" || strings.HasPrefix(statement, "BEGIN") ||
+		strings.HasPrefix(statement, "UPDATE dcb_meta")
+}
+
 //export dcbGoRun
 func dcbGoRun(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, length C.size_t, reply *C.dcb_reply) (code C.int32_t) {
 	c := cgo.Handle(connection).Value().(*hostConn)
@@ -136,9 +143,15 @@ func dcbGoRun(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, lengt
 	statement := stringOf(text)
 	result, err := c.queries.ExecContext(c.ctx, statement, arguments(values, length)...)
 	switch {
+	case err == nil && waitsForLock(statement):
+		// What was in the way of it is no cause of what comes after.
+		c.call.err = nil
 	case err == nil:
 	case c.conn == nil && statement == "BEGIN":
 		// By this the library sees that the caller's transaction is still there.
+		if errors.Is(err, sql.ErrTxDone) {
+			return fail(c.call, reply, err)
+		}
 		return refuse(reply, codeOf(err), err.Error())
 	default:
 		return fail(c.call, reply, err)

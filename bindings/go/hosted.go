@@ -7,6 +7,7 @@ import "C"
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"runtime/cgo"
 	"sync"
 	"unsafe"
@@ -59,7 +60,7 @@ func openHosted(db *sql.DB, options string, patience int64) (*handle, error) {
 		return nil, k.end(newError(status, &failure))
 	}
 	k.handle.Delete()
-	return &handle{c: c, host: own, patience: patience, slots: make(chan struct{}, maxCalls)}, nil
+	return newHandle(c, own, patience), nil
 }
 
 func (h *handle) appendHosted(ctx context.Context, request []byte) (int64, error) {
@@ -138,7 +139,12 @@ func (h *handle) appendTx(ctx context.Context, tx *sql.Tx, request []byte) (int6
 	defer within.Delete()
 	last, failure, options := new(C.int64_t), new(C.dcb_error), k.options()
 	status := C.dcb_go_append_within(own.own(), h.c, C.uintptr_t(within), characters(request), C.size_t(len(request)), &options, last, failure)
-	return int64(*last), own.end(k.failure(status, failure))
+	err = own.end(k.failure(status, failure))
+	if cause := ctx.Err(); cause != nil && errors.Is(err, sql.ErrTxDone) {
+		// The transaction was begun with the same context, and database/sql has ended it first.
+		return 0, &Error{Status: statusOf(cause), Message: "the transaction has ended: " + cause.Error(), cause: cause}
+	}
+	return int64(*last), err
 }
 
 func (h *handle) headHosted(ctx context.Context) (int64, error) {

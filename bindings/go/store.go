@@ -40,8 +40,8 @@ var (
 //
 // A context that is done before a call makes it return the context's error, and nothing happens.
 // A context's deadline is how long a call waits for a lock; without one, [BusyTimeout] is. At most
-// 256 calls of a store run in the library at once, since each may keep a thread; further ones wait
-// until one has ended, or their context has.
+// 256 appends to a store run in the library at once, and as many reads, since each may keep a
+// thread; further ones wait until one has ended, or their context has.
 type Store struct {
 	h         *handle
 	registry  *Registry

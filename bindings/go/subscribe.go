@@ -7,8 +7,8 @@ import (
 	"runtime"
 )
 
-// Wait returns the head as soon as it is above after, which is -1 or more; -1 is as 0. It sees appends of this process at once and
-// of others within some 25 milliseconds. It ends with the context's error, or [ErrClosed].
+// Wait returns the head as soon as it is above after, which is -1 or more; -1 is as 0. It sees
+// appends of this process at once and of others within some 25 milliseconds. It ends with the context's error, or [ErrClosed].
 //
 // However many goroutines wait and subscribe, the store waits with one thread.
 func (s *Store) Wait(ctx context.Context, after int64) (int64, error) {
@@ -60,6 +60,9 @@ func (s *Store) SubscribeRaw(ctx context.Context, query Query, opts ...ReadOptio
 		if err == nil {
 			return
 		}
+		if h := s.handle(); h != nil && h.closing.Load() && ctx.Err() == nil {
+			err = closed()
+		}
 		yield(RawEvent{}, ended(ctx, err))
 	}
 }
@@ -68,6 +71,12 @@ func (s *Store) SubscribeRaw(ctx context.Context, query Query, opts ...ReadOptio
 func (s *Store) follow(ctx context.Context, query Query, options readOptions, take func(*RawEvent) bool) error {
 	if options.backwards || options.before != nil {
 		return invalid("a subscription goes forward, without an end")
+	}
+	// Its reads wait without end, but not for a store that is closing.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if h := s.handle(); h != nil {
+		defer context.AfterFunc(h.ends, cancel)()
 	}
 	for {
 		refused := false
