@@ -157,7 +157,7 @@
 /** Items in one query. */
 #define DCB_MAX_ITEMS_PER_QUERY 10000
 
-/** Types and tags in one query, those of all its items together, as given (repeated ones counted). */
+/** Types and tags in one query, of all its items together (repeated ones counted). */
 #define DCB_MAX_NAMES_PER_QUERY 100000
 
 /** Conditions in one append. */
@@ -738,9 +738,9 @@ void dcb_cursor_close(dcb_cursor *cursor);
  * All of the header's promises hold, where every connection to the file runs at
  * `PRAGMA synchronous` NORMAL or above. There is no thread behind the store: an append now and
  * then writes, or merges, a bit of the index. A connection is given back as it was found; in
- * between it is in a transaction; where that writes, or there is no log, with a `PRAGMA busy_timeout`
- * of 0. A database in memory has to
- * have one connection only, or be shared.
+ * between it is in a transaction, with a `PRAGMA busy_timeout` of 0 where that writes or there is
+ * no log, and without `read_uncommitted`. A database in memory has to have one connection only,
+ * or be shared.
  *
  * `host` is copied. Its functions are called until dcb_close returns, and no longer. Of the
  * options, `read_only` and `immutable` are not to be had, and `adopt` changes nothing. The store

@@ -8,7 +8,7 @@ pub const MAX_EVENTS_PER_APPEND: usize = 100_000;
 pub const MAX_TAGS_PER_EVENT: usize = 256;
 /// Items in one query.
 pub const MAX_ITEMS_PER_QUERY: usize = 10_000;
-/// Types and tags in one query, those of all its items together, as given (repeated ones counted).
+/// Types and tags in one query, of all its items together (repeated ones counted).
 pub const MAX_NAMES_PER_QUERY: usize = 100_000;
 /// Conditions in one append.
 pub const MAX_CONDITIONS_PER_APPEND: usize = 1_000;

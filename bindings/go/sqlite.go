@@ -39,7 +39,9 @@ func NewSQLiteStore(dsn string) (*SQLiteStore, error) {
 //     it is OFF, for what it writes. OFF still voids that, for all who use the file, on whatever
 //     connection writes something else: the program's own, in [SQLiteStore.AppendTx] too.
 //   - The pool needs one connection. A database in memory must have no more, and keep it:
-//     db.SetMaxOpenConns(1), db.SetConnMaxLifetime(0), db.SetConnMaxIdleTime(0); or be a shared one.
+//     db.SetMaxOpenConns(1), db.SetConnMaxLifetime(0), db.SetConnMaxIdleTime(0). A shared one
+//     (cache=shared) may have more; but modernc.org/sqlite then waits for the other connections'
+//     transactions by itself, without end, whatever the context says.
 //   - Who holds the only connection, in a transaction or in rows not yet closed, and calls the
 //     store, waits for himself: that ends with [ErrBusy].
 //   - Nothing works in the background. Now and then an append writes or merges a bit of the index.
@@ -95,7 +97,7 @@ func (s *SQLiteStore) Append(ctx context.Context, events []Event, condition ...A
 // on the same goroutine waits in vain. [ErrBusy] says that tx cannot write: another writer did not
 // end in time, or tx has read, and others have written since. Then roll tx back and run all of it
 // again. After any other error nothing of the append is in tx, which may go on, unless the database
-// has ended it. An [ErrAppendConditionFailed] is one such: mostly tx is to be rolled back then.
+// has ended it, or the store where nothing less would undo the append: then its commit fails. An [ErrAppendConditionFailed] is one such: mostly tx is to be rolled back then.
 func (s *SQLiteStore) AppendTx(ctx context.Context, tx *sql.Tx, events []Event, conditions ...AppendCondition) error {
 	_, err := s.AppendEventsTx(ctx, tx, events, conditions...)
 	return err

@@ -10,7 +10,7 @@ pub const DCB_MAX_EVENTS_PER_APPEND: usize = 100000;
 pub const DCB_MAX_TAGS_PER_EVENT: usize = 256;
 /// Items in one query.
 pub const DCB_MAX_ITEMS_PER_QUERY: usize = 10000;
-/// Types and tags in one query, those of all its items together, as given (repeated ones counted).
+/// Types and tags in one query, of all its items together (repeated ones counted).
 pub const DCB_MAX_NAMES_PER_QUERY: usize = 100000;
 /// Conditions in one append.
 pub const DCB_MAX_CONDITIONS_PER_APPEND: usize = 1000;

@@ -106,15 +106,13 @@ impl<'h> HostConnection<'h> {
     /// statement would be one of its own.
     pub fn expect_transaction(&self) -> Result<()> {
         // In a transaction it does nothing but fail, with the code of a statement that makes no
-        // sense. (A host that knows no codes gives 0.)
+        // sense, or with none where the host knows none.
         if let Err(failure) = self.lent.borrow_mut().run("BEGIN", &[]) {
-            return match failure.code & 0xff {
-                0 | rusqlite::ffi::SQLITE_ERROR => {
-                    self.in_doubt.set(false);
-                    Ok(())
-                }
-                _ => Err(of_host(&failure)),
-            };
+            if failure.code > 0 && failure.code & 0xff != rusqlite::ffi::SQLITE_ERROR {
+                return Err(of_host(&failure));
+            }
+            self.in_doubt.set(false);
+            return Ok(());
         }
         if self.lent.borrow_mut().run("ROLLBACK", &[]).is_err() {
             self.lent.borrow_mut().spoil();

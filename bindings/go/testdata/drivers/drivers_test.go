@@ -388,13 +388,22 @@ func TestDriversAppendTxWhileAllOthersWaitForIt(t *testing.T) {
 		for range appends {
 			go func() { ended <- store.Append(others, []Event{{Type: "B"}}) }()
 		}
-		for len(store.handle().slots) < maxCalls {
+		for len(store.handle().slots[appending]) < maxCalls {
 			time.Sleep(time.Millisecond)
 		}
 		short, stop := context.WithTimeout(ctx, 10*time.Second)
 		defer stop()
 		if err := store.AppendTx(short, tx, []Event{{Type: "A"}}); err != nil {
 			t.Error(err)
+		}
+		// Nor do those keep anybody from reading, who does not wait for a lock.
+		if driver == "sqlite" && strings.Contains(dsn, "WAL") {
+			if _, _, err := store.Read(short, QueryAll()); err != nil {
+				t.Error(err)
+			}
+			if head, err := store.Head(short); err != nil || head != 0 {
+				t.Errorf("the head is %d, %v", head, err)
+			}
 		}
 		if err := tx.Commit(); err != nil {
 			t.Fatal(err)
@@ -405,6 +414,209 @@ func TestDriversAppendTxWhileAllOthersWaitForIt(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Where the context ends that the transaction was begun with, database/sql ends the transaction, often
+// before the library sees it.
+func TestDriversAppendTxWhoseContextEnds(t *testing.T) {
+	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
+		db := openPool(t, driver, dsn)
+		db.SetMaxOpenConns(2)
+		store := mustOpenDB(t, db)
+		holder := mustBegin(t, db)
+		defer holder.Rollback()
+		mustExec(t, holder, "CREATE TABLE held (a)")
+		for _, end := range []error{context.DeadlineExceeded, context.Canceled} {
+			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+			if end == context.Canceled {
+				ctx, cancel = context.WithCancel(context.Background())
+				time.AfterFunc(50*time.Millisecond, cancel)
+			}
+			tx, err := db.BeginTx(ctx, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kind := ErrBusy
+			if end == context.Canceled {
+				kind = ErrCancelled
+			}
+			if err := store.AppendTx(ctx, tx, []Event{{Type: "A"}}); !errors.Is(err, end) || !errors.Is(err, kind) {
+				t.Errorf("got %v", err)
+			}
+			cancel()
+			_ = tx.Rollback()
+		}
+	})
+}
+
+// A commit that fails leaves modernc.org/sqlite's transaction open, and database/sql gives the
+// connection to the next who asks.
+func TestDriversConnectionsAmidATransactionAreNotBelieved(t *testing.T) {
+	ctx := context.Background()
+	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
+		for _, look := range []func(*SQLiteStore) error{
+			func(s *SQLiteStore) error { return s.Append(ctx, []Event{{Type: "A"}}) },
+			func(s *SQLiteStore) error {
+				head, err := s.Head(ctx)
+				if head != 1 {
+					t.Errorf("the head is %d", head)
+				}
+				return err
+			},
+			func(s *SQLiteStore) error {
+				events, _, err := s.Read(ctx, QueryAll())
+				if len(events) != 1 {
+					t.Errorf("%d events", len(events))
+				}
+				return err
+			},
+		} {
+			db := openPool(t, driver, strings.Replace(dsn, "app.db", fmt.Sprintf("app%p.db", &look), 1))
+			store := mustOpenDB(t, db)
+			mustAppend(t, store, Event{Type: "A"})
+			mustExec(t, db, "CREATE TABLE parent (id INTEGER PRIMARY KEY)")
+			mustExec(t, db, "CREATE TABLE child (id REFERENCES parent DEFERRABLE INITIALLY DEFERRED)")
+			conn, err := db.Conn(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustExec(t, conn, "PRAGMA foreign_keys = ON")
+			tx, err := conn.BeginTx(ctx, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustExec(t, tx, "INSERT INTO child VALUES (1)")
+			if err := store.AppendTx(ctx, tx, []Event{{Type: "B"}}); err != nil {
+				t.Fatal(err)
+			}
+			if err := tx.Commit(); err == nil {
+				t.Fatal("it was committed")
+			}
+			conn.Close()
+			if err := look(store); err != nil {
+				t.Error(err)
+			}
+			mustAppend(t, store, Event{Type: "A"})
+		}
+	})
+}
+
+// Who shares pages with others, and reads what they have not committed, would keep it in mind.
+func TestDriversReadNothingUncommitted(t *testing.T) {
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "app.db")
+	for _, dsn := range []string{
+		"file:shared?mode=memory&cache=shared&_pragma=read_uncommitted(1)",
+		"file:" + path + "?cache=shared&_pragma=journal_mode(WAL)&_pragma=read_uncommitted(1)",
+	} {
+		db := openPool(t, "sqlite", dsn)
+		db.SetMaxOpenConns(2)
+		db.SetMaxIdleConns(2)
+		store := mustOpenDB(t, db)
+		mustAppend(t, store, Event{Type: "A"})
+		tx := mustBegin(t, db)
+		event, condition := claim(1)
+		if err := store.AppendTx(ctx, tx, []Event{event}); err != nil {
+			t.Fatal(err)
+		}
+		read := make(chan error, 1)
+		go func() {
+			// It may wait for the transaction's end, but not see what is in it.
+			events, _, err := store.Read(ctx, QueryAll())
+			if len(events) > 1 {
+				t.Errorf("%d events are read", len(events))
+			}
+			read <- err
+		}()
+		time.Sleep(20 * time.Millisecond)
+		if err := tx.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-read; err != nil && !errors.Is(err, ErrBusy) {
+			t.Error(err)
+		}
+		if err := store.Append(ctx, []Event{event}, condition); err != nil {
+			t.Error(err)
+		}
+		if err := store.Append(ctx, []Event{event}, condition); !errors.Is(err, ErrAppendConditionFailed) {
+			t.Errorf("got %v", err)
+		}
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var uncommitted int
+		if err := conn.QueryRowContext(ctx, "PRAGMA read_uncommitted").Scan(&uncommitted); err != nil || uncommitted != 1 {
+			t.Errorf("read_uncommitted is %d, %v", uncommitted, err)
+		}
+		conn.Close()
+	}
+}
+
+func TestDriversCloseEndsASubscriptionThatWaitsToRead(t *testing.T) {
+	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
+		db := openPool(t, driver, dsn)
+		db.SetMaxOpenConns(1)
+		store := mustOpenDB(t, db)
+		tx := mustBegin(t, db)
+		defer tx.Rollback()
+		ended := make(chan error, 1)
+		go func() {
+			for _, err := range store.Subscribe(context.Background(), QueryAll()) {
+				ended <- err
+			}
+		}()
+		for len(store.handle().slots[reading]) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		closed := make(chan struct{})
+		go func() {
+			store.Store.Close()
+			close(closed)
+		}()
+		select {
+		case <-closed:
+		case <-time.After(10 * time.Second):
+			t.Fatal("it waits for a read that waits for the only connection")
+		}
+		if err := <-ended; !errors.Is(err, ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// What was in the way of a lock that was had in the end is no cause of what fails later.
+func TestDriversAStaleErrorIsNoCause(t *testing.T) {
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "app.db")
+	busy := sqlite3.Error{Code: sqlite3.ErrBusy, ExtendedCode: 5}
+	times := 0
+	db := sql.OpenDB(&tamperedDriver{namedDriver{&sqlite3.SQLiteDriver{}, "file:" + path + "?_journal_mode=WAL"}, func(query string) error {
+		if query == "BEGIN IMMEDIATE" && times > 0 {
+			times--
+			return busy
+		}
+		return nil
+	}})
+	t.Cleanup(func() { db.Close() })
+	store := mustOpenDB(t, db)
+	mustAppend(t, store, Event{Type: "A"})
+	// So that the log can be written, but not be made durable.
+	if err := os.Rename(path, path+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	times = 1
+	err := store.Append(ctx, []Event{{Type: "B"}})
+	var stale sqlite3.Error
+	if !errors.Is(err, ErrIO) || errors.As(err, &stale) {
+		t.Errorf("got %v, because of %v", err, errors.Unwrap(err))
+	}
+	if times != 0 {
+		t.Error("it met no lock")
+	}
 }
 
 func TestDriversAppendTxNeedsItsStore(t *testing.T) {
