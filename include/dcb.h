@@ -336,7 +336,7 @@ typedef struct {
     char message[240];
 } dcb_reply;
 
-/** A value that a statement of the library's is given, for the parameter of its place in the array. */
+/** A value that a statement of the library is given, for the parameter of its place in the list. */
 typedef struct {
     /** DCB_VALUE_NULL, DCB_VALUE_INTEGER, DCB_VALUE_TEXT or DCB_VALUE_BLOB. */
     int32_t kind;

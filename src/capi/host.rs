@@ -27,7 +27,7 @@ pub const DCB_VALUE_TEXT: i32 = 2;
 /// or bytes.
 pub const DCB_VALUE_BLOB: i32 = 3;
 
-/// A value that a statement of the library's is given, for the parameter of its place in the array.
+/// A value that a statement of the library is given, for the parameter of its place in the list.
 #[repr(C)]
 pub struct dcb_value {
     /// DCB_VALUE_NULL, DCB_VALUE_INTEGER, DCB_VALUE_TEXT or DCB_VALUE_BLOB.

@@ -153,6 +153,7 @@ TEST(a_view_shows_all_of_an_event) {
     CHECK_EQUAL(view.tag_value("url").value(), "http://a");
     CHECK(!view.tag_value("bare"));
     CHECK(!view.tag_value("cours"));
+    CHECK(!view.tag_value("url:http"));
     const auto copy = static_cast<dcb::sequenced_event>(view);
     CHECK(copy.tags == e.tags);
     CHECK_EQUAL(copy.id.value(), "i");

@@ -9,7 +9,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <limits>
 #include <optional>
@@ -70,6 +72,17 @@ inline void check_policy(const retry_policy &retry) {
     }
 }
 
+/// Where random numbers begin: somewhere else in each thread, also where the system has none.
+inline std::minstd_rand::result_type random_seed() {
+    try {
+        return std::random_device{}();
+    } catch (const std::exception &) {
+        const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
+        const std::size_t own = std::hash<std::thread::id>{}(std::this_thread::get_id());
+        return static_cast<std::minstd_rand::result_type>(static_cast<std::size_t>(now) ^ own);
+    }
+}
+
 /// Waits before the try that comes after the `attempt`th.
 inline void back_off(const store &in, const retry_policy &retry, int attempt,
                      const call_options &options) {
@@ -81,7 +94,7 @@ inline void back_off(const store &in, const retry_policy &retry, int attempt,
     if (longest <= microseconds::zero()) {
         return;
     }
-    thread_local std::minstd_rand random{std::random_device{}()};
+    thread_local std::minstd_rand random{random_seed()};
     const microseconds delay(
         std::uniform_int_distribution<microseconds::rep>(0, longest.count())(random));
     if (options.cancel == nullptr) {

@@ -245,8 +245,12 @@ class event_view {
         return false;
     }
 
-    /// The value of the event's first tag with this key: `c1` for `course` and `course:c1`.
+    /// The value of the event's first tag with this key: `c1` for `course` and `course:c1`. No key
+    /// has a colon.
     [[nodiscard]] std::optional<std::string_view> tag_value(std::string_view key) const noexcept {
+        if (key.find(':') != std::string_view::npos) {
+            return std::nullopt;
+        }
         for (const std::string_view tag : tags_) {
             if (tag.size() > key.size() && tag[key.size()] == ':' &&
                 tag.compare(0, key.size(), key) == 0) {

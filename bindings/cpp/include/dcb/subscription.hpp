@@ -69,7 +69,10 @@ class subscription {
                 }
                 after_ = events_->position();
                 events_.reset();
-                if (!store_->wait(after_, remaining(start))) {
+                const call_options rest = remaining(start);
+                // Events that do not match are news to a wait, and no reason to go on.
+                const bool is_over = rest.timeout == std::chrono::milliseconds::zero();
+                if (is_over || !store_->wait(after_, rest)) {
                     status_ = dcb::status::timeout;
                     return false;
                 }
