@@ -105,7 +105,7 @@ fn open_read_only(
         // Nobody writes it.
         Role::Immutable => None,
         _ if is_logged => Some(Log::open(&real_path(&connection, &path), false)?),
-        // Whoever opens it to write has it logged from then on, and has no need to ask us.
+        // A journal, or none; and a log, once somebody opens it to write.
         _ => Some(Log::Hosts(Beside::of_reader(&real_path(&connection, &path))?)),
     };
     let segments = SegmentsCache::default();
