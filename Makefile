@@ -63,16 +63,14 @@ test:
 	cmake --build --preset debug
 	ctest --preset debug
 
-# The same tests with full counts, as long as they take: hours. They run what the compiler has
-# optimised a little, with the same checks; in the end stands how much of each there was.
-test-long: export CARGO_PROFILE_DEV_OPT_LEVEL = 1
-test-long: export DCB_TEST_LONG = 1
-test-long: export PROPTEST_CASES = 4096
+# The same tests with full counts, as long as they take: hours. The Rust tests run what the compiler
+# has optimised a little, with the same checks; in the end stands how much of each there was.
+test-long: long = DCB_TEST_LONG=1 PROPTEST_CASES=4096 CARGO_PROFILE_DEV_OPT_LEVEL=1
 test-long:
 	./bootstrap test
 	cmake --preset debug -D DCB_TEST_TIMEOUT=86400
 	cmake --build --preset debug
-	ctest --preset debug; status=$$?; tests/counts.sh build/debug/Testing/Temporary/LastTest.log; exit $$status
+	$(long) ctest --preset debug; status=$$?; tests/counts.sh build/debug/Testing/Temporary/LastTest.log; exit $$status
 
 # The threads of the core, on a standard library and a SQLite that are instrumented too.
 tsan:

@@ -131,8 +131,8 @@ fn nothing_creeps_up_under_load() {
     let result = store.read(r#"{"backwards":true,"limit":1}"#).expect("a read");
     assert_eq!(result.events.first().map(|event| event.position), Some(head));
     println!("{head} events");
-    // A short run shows that it works; what it would say of creeping is chance.
+    // A short run shows that it works; what it would say of creeping is chance, and what runs beside.
     let creeping = table.creeping();
-    assert!(seconds < 60.0 || creeping.is_empty(), "{creeping:#?}");
+    assert!(seconds < 600.0 || creeping.is_empty(), "{creeping:#?}");
     assert!(head > 0 && !table.is_idle(), "nothing was done");
 }
