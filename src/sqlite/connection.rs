@@ -120,12 +120,12 @@ pub fn end_left_over(connection: &dyn Database) -> Result<()> {
     if connection.is_autocommit() { Ok(()) } else { connection.run("ROLLBACK", &[]).map(drop) }
 }
 
-/// A transaction that reads, and ends when it is dropped.
-pub struct Moment<'a>(pub &'a Connection);
+/// A transaction, which is undone when this is dropped, unless it has ended.
+pub struct Moment<'a>(pub &'a dyn Database);
 
 impl<'a> Moment<'a> {
-    /// Begins it on a connection that is in none.
-    pub fn begin(connection: &'a Connection) -> Result<Self> {
+    /// Begins one that reads.
+    pub fn begin(connection: &'a dyn Database) -> Result<Self> {
         end_left_over(connection)?;
         connection.run("BEGIN", &[])?;
         Ok(Moment(connection))

@@ -34,6 +34,14 @@ const SHM_REGION: c_int = 32768;
 ///
 /// It is the connection's own, open as long as that is.
 fn file_of(connection: &Connection) -> Option<(*mut ffi::sqlite3_file, &ffi::sqlite3_io_methods)> {
+    open_file(connection, ffi::SQLITE_FCNTL_FILE_POINTER)
+}
+
+/// The one of the connection's files that `which` asks for, if it is open.
+fn open_file(
+    connection: &Connection,
+    which: c_int,
+) -> Option<(*mut ffi::sqlite3_file, &ffi::sqlite3_io_methods)> {
     let mut file: *mut ffi::sqlite3_file = ptr::null_mut();
     // SAFETY: the connection is open and this thread's own as long as it is borrowed; a file that
     // SQLite gives has its methods for as long as it is open.
@@ -41,7 +49,7 @@ fn file_of(connection: &Connection) -> Option<(*mut ffi::sqlite3_file, &ffi::sql
         let found = ffi::sqlite3_file_control(
             connection.handle(),
             c"main".as_ptr(),
-            ffi::SQLITE_FCNTL_FILE_POINTER,
+            which,
             (&raw mut file).cast(),
         );
         let methods = file.as_ref().and_then(|file| file.pMethods.as_ref())?;
@@ -114,17 +122,7 @@ impl FileState {
 
 /// Whether the connection, which reads or has read, has the database's log open.
 fn has_log(connection: &Connection) -> bool {
-    let mut log: *mut ffi::sqlite3_file = ptr::null_mut();
-    // SAFETY: as for `file_of`; of a log that is not open, there are no methods.
-    unsafe {
-        let found = ffi::sqlite3_file_control(
-            connection.handle(),
-            c"main".as_ptr(),
-            ffi::SQLITE_FCNTL_JOURNAL_POINTER,
-            (&raw mut log).cast(),
-        );
-        found == ffi::SQLITE_OK && log.as_ref().is_some_and(|log| !log.pMethods.is_null())
-    }
+    open_file(connection, ffi::SQLITE_FCNTL_JOURNAL_POINTER).is_some()
 }
 
 /// The beginning of the log's index, which every connection to the database shares.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::connection::{end_left_over, from_sqlite};
+use super::connection::{Moment, end_left_over, from_sqlite};
 use super::database::{Database, Value, Walk};
 use super::filter::Filter;
 use super::merge::Merge;
@@ -18,7 +18,7 @@ use super::segments::{
 };
 use super::shared::{CHECKPOINT_PAGES, SEGMENT_EVENTS, Shared, Waking};
 use super::view::Snapshot;
-use super::writer::{Writer, commit, rollback};
+use super::writer::{Writer, rollback};
 use crate::domain::{EventView, Span, Term};
 use crate::error::Result;
 use crate::testing::{Flaw, has, reach};
@@ -69,7 +69,7 @@ pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<
     let Some(draft) = draft_segment(shared, at_least)? else { return Ok(false) };
     let mut guard = writer.begin_chore()?;
     let (connection, decoder) = guard.open()?.parts();
-    let transaction = Rollback(connection);
+    let transaction = Moment(connection);
     let Some(blocks) = store_segment(shared, connection, decoder, draft)? else {
         return Ok(false);
     };
@@ -187,21 +187,6 @@ pub fn insert_filter(connection: &dyn Database, segment: i64, filter: &Filter) -
         }
     }
     Ok(())
-}
-
-/// Ends the transaction, whatever happens in it.
-struct Rollback<'a>(&'a dyn Database);
-
-impl Rollback<'_> {
-    fn commit(self) -> Result<()> {
-        commit(self.0)
-    }
-}
-
-impl Drop for Rollback<'_> {
-    fn drop(&mut self) {
-        rollback(self.0);
-    }
 }
 
 /// A merge of another process, and when it was last seen to move.
@@ -465,7 +450,7 @@ impl Maintenance {
     fn slice<T>(&self, body: impl FnOnce(&dyn Database) -> Result<T>) -> Result<T> {
         let mut guard = self.writer.begin_chore()?;
         let (connection, _) = guard.open()?.parts();
-        let transaction = Rollback(connection);
+        let transaction = Moment(connection);
         let value = body(connection)?;
         if !connection.is_autocommit() {
             transaction.commit()?;

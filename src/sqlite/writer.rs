@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rusqlite::Connection;
 use smallvec::SmallVec;
 
-use super::connection::{busy, end_left_over, retry, wait_for_lock};
+use super::connection::{Moment, busy, end_left_over, retry, wait_for_lock};
 use super::database::Database;
 use super::durability::Durability;
 use super::patient::{Guard, Patient};
@@ -267,6 +267,13 @@ pub fn commit(connection: &dyn Database) -> Result<()> {
         Status::NoMemory => Error { status: Status::Io, ..error },
         _ => error,
     })
+}
+
+impl Moment<'_> {
+    /// Commits it, or has undone it.
+    pub fn commit(self) -> Result<()> {
+        commit(self.0)
+    }
 }
 
 /// Undoes the transaction, if one is open.
