@@ -147,11 +147,8 @@ func dcbGoRun(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, lengt
 		// What was in the way of it is no cause of what comes after.
 		c.call.err = nil
 	case err == nil:
-	case c.conn == nil && statement == "BEGIN":
+	case c.conn == nil && statement == "BEGIN" && !errors.Is(err, sql.ErrTxDone):
 		// By this the library sees that the caller's transaction is still there.
-		if errors.Is(err, sql.ErrTxDone) {
-			return fail(c.call, reply, err)
-		}
 		return refuse(reply, codeOf(err), err.Error())
 	default:
 		return fail(c.call, reply, err)

@@ -33,8 +33,8 @@ struct Tally {
     wrong: Vec<String>,
 }
 
-/// Tells what came of each case, of which one at a time is in memory. `may_lose`: what is damaged is the
-/// log, whose end a crash may have cut off as well.
+/// Tells what came of each case, of which one at a time is in memory. `may_lose`: what is damaged
+/// is the log, whose end a crash may have cut off as well.
 fn try_all(
     original: &Original,
     may_lose: bool,
