@@ -40,6 +40,8 @@ pub enum Flaw {
     WakeWithoutLock,
     /// Events of a commit that failed are taken to be still there.
     KeepLostEvents,
+    /// Pages that were read ahead are used under another version of the file.
+    BelieveOldPages,
 }
 
 #[cfg(feature = "testing")]

@@ -4,7 +4,7 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, params_from_iter};
 
 use super::connection::from_sqlite;
-use super::file::FileState;
+use super::file::DatabaseFile;
 use crate::error::Result;
 
 /// What is bound to a statement, and what a row has in a column.
@@ -50,16 +50,9 @@ pub trait Database {
     /// Whether all that is looked at now is of one moment.
     fn is_in_snapshot(&self) -> bool;
 
-    /// Fills `buffer` with the database file's bytes from `offset` on, and with zeros behind its
-    /// end; `trust` says whether in the state in which it is, and stays. `false`: that cannot be
-    /// done now, or not at all. It takes no lock.
-    fn read_file(
-        &self,
-        _buffer: &mut [u8],
-        _offset: u64,
-        _trust: &mut dyn FnMut(FileState) -> bool,
-    ) -> bool {
-        false
+    /// The database file, to read pages of it without SQLite; `None` where that cannot be done.
+    fn database_file(&self) -> Option<DatabaseFile<'_>> {
+        None
     }
 }
 
@@ -204,12 +197,7 @@ impl Database for Connection {
         !self.is_autocommit() || self.is_busy()
     }
 
-    fn read_file(
-        &self,
-        buffer: &mut [u8],
-        offset: u64,
-        trust: &mut dyn FnMut(FileState) -> bool,
-    ) -> bool {
-        super::file::read_at(self, buffer, offset, trust)
+    fn database_file(&self) -> Option<DatabaseFile<'_>> {
+        DatabaseFile::of(self)
     }
 }

@@ -2,9 +2,8 @@
 //!
 //! Blocks are in order, and the numbers of their rows tell which one each is. So the one where a
 //! list begins is found by halving, over the keys that blocks begin with; a key that is not known
-//! yet is read, by the number of the row, from the pages of the file. A block tells by itself which
-//! one of which segment it is, and never changes: nothing else of what is found is believed, and
-//! what cannot be had is left to SQLite.
+//! yet is read, by the number of the row, from the pages of the file. A committed block never changes,
+//! and the number of a segment is never used again. What cannot be read that way is left to SQLite.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::{
@@ -77,11 +76,9 @@ impl Fences {
             self.left.store(left - 1, Relaxed);
             return Ok(None);
         }
-        if !self.tree.is_in_reach(connection) {
-            return Ok(None);
-        }
         let keys = match self.keys.get() {
             Some(keys) => keys,
+            None if !self.tree.is_in_reach(connection) => return Ok(None),
             None => {
                 let count = count(connection, segment)?;
                 self.keys.get_or_init(|| unknown(count))
@@ -170,10 +167,7 @@ impl Blocks<'_> {
             .and_then(|block| Some((block.key().ok()?, block)));
         match &found {
             Some((key, _)) => fence.set(*key),
-            None => {
-                self.fences.tree.doubt();
-                self.fences.left.store(PATIENCE, Relaxed);
-            }
+            None => self.fences.left.store(PATIENCE, Relaxed),
         }
         found
     }

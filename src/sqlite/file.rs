@@ -57,24 +57,87 @@ fn open_file(
     }
 }
 
-/// What [`Database::read_file`](super::database::Database::read_file) does.
-pub fn read_at(
-    connection: &Connection,
-    buffer: &mut [u8],
-    offset: u64,
-    trust: &mut dyn FnMut(FileState) -> bool,
-) -> bool {
-    let (Ok(len), Ok(offset)) = (c_int::try_from(buffer.len()), i64::try_from(offset)) else {
-        return false;
-    };
-    let Some((file, methods)) = file_of(connection) else { return false };
-    let Some(read) = methods.xRead else { return false };
-    let Ok(index) = index_of(connection, file, methods) else { return false };
-    let Some(before) = FileState::now(index).filter(|state| trust(*state)) else { return false };
-    // SAFETY: the file is open while the connection is borrowed; `buffer` has `len` bytes.
-    let read = unsafe { read(file, buffer.as_mut_ptr().cast(), len, offset) };
-    matches!(read, ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ)
-        && FileState::now(index).is_some_and(|after| after.words == before.words)
+/// A version of the database file: while it lasts, no page of the file changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileVersion {
+    /// In WAL mode, where only checkpoints write the file: the salts of the WAL, and how many of its
+    /// frames were checkpointed.
+    Checkpointed([u32; 3]),
+    /// In rollback mode, where every commit writes the file: the change counter of the first page
+    /// (<https://sqlite.org/fileformat2.html#file_change_counter>), read under the SHARED lock.
+    Committed(u32),
+}
+
+/// A version of the database file, and whether its pages make up one database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileState {
+    /// The version.
+    pub version: FileVersion,
+    /// Whether every page is known to be as the last commit in the file left it: no reader held up
+    /// the last checkpoint, or the WAL was reset since.
+    pub is_whole: bool,
+}
+
+/// Where the first page holds the change counter.
+const CHANGE_COUNTER: u64 = 24;
+
+/// The database file of a connection, from which pages are read without SQLite.
+///
+/// In WAL mode that takes no lock. In rollback mode it takes a transaction that has read, whose
+/// SHARED lock keeps the file as it is.
+pub struct DatabaseFile<'a> {
+    file: *mut ffi::sqlite3_file,
+    methods: &'a ffi::sqlite3_io_methods,
+    /// The beginning of the WAL-index; `None`: the database is in rollback mode.
+    index: Option<&'a [AtomicU32; WORDS]>,
+}
+
+impl<'a> DatabaseFile<'a> {
+    /// The file of this connection; `None` where its pages cannot be read now.
+    pub fn of(connection: &'a Connection) -> Option<Self> {
+        let (file, methods) = file_of(connection)?;
+        let index = index_of(connection, file, methods).ok()?;
+        (index.is_some() || has_read_lock(connection)).then_some(DatabaseFile {
+            file,
+            methods,
+            index,
+        })
+    }
+
+    /// The state of the file now; `None`: a checkpoint is writing it or was cut off, or the state
+    /// cannot be read.
+    pub fn state(&self) -> Option<FileState> {
+        match self.index {
+            Some(index) => checkpointed(index),
+            None => {
+                let mut counter = [0; 4];
+                self.read_at(&mut counter, CHANGE_COUNTER).then_some(())?;
+                let version = FileVersion::Committed(u32::from_be_bytes(counter));
+                Some(FileState { version, is_whole: true })
+            }
+        }
+    }
+
+    /// Fills `buffer` with the bytes of the file from `offset` on, and with zeros behind its end.
+    /// Returns whether all of them are of `version`.
+    pub fn read(&self, buffer: &mut [u8], offset: u64, version: FileVersion) -> bool {
+        let is_current = || self.state().is_some_and(|state| state.version == version);
+        match self.index {
+            Some(_) => is_current() && self.read_at(buffer, offset) && is_current(),
+            // The lock keeps the version for as long as this value lives.
+            None => is_current() && self.read_at(buffer, offset),
+        }
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> bool {
+        let (Ok(len), Ok(offset)) = (c_int::try_from(buffer.len()), i64::try_from(offset)) else {
+            return false;
+        };
+        let Some(read) = self.methods.xRead else { return false };
+        // SAFETY: the file is open while the connection is borrowed; `buffer` has `len` bytes.
+        let read = unsafe { read(self.file, buffer.as_mut_ptr().cast(), len, offset) };
+        matches!(read, ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ)
+    }
 }
 
 /// The beginning of the log's index, if the connection has a log; an error: it cannot be had.
@@ -89,35 +152,28 @@ fn index_of<'a>(
     log_index(file, methods).ok().flatten().map(Some).ok_or(())
 }
 
-/// How far checkpoints have come with a database file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileState {
-    /// What stays the same as long as no checkpoint writes the file.
-    pub words: [u32; 4],
-    /// Whether every page of it is known to be as it was at the end of the last checkpoint: it was
-    /// not held up by a reader, or the log has begun anew since.
-    pub is_whole: bool,
+/// Whether the connection is in a transaction that has read: in rollback mode it has the SHARED
+/// lock then.
+fn has_read_lock(connection: &Connection) -> bool {
+    // SAFETY: the connection is open and this thread's own as long as it is borrowed.
+    let state = unsafe { ffi::sqlite3_txn_state(connection.handle(), c"main".as_ptr()) };
+    state >= ffi::SQLITE_TXN_READ
 }
 
-impl FileState {
-    /// The state of a file with this beginning of its log's index; `None`: a checkpoint writes it, or
-    /// has not come to its end. Without a log, it is a transaction that keeps others from writing.
-    ///
-    /// While one writes, a page may lead to one that is not written yet. A checkpoint that is held up
-    /// by a reader leaves such pages behind: those that were written once more above of what it
-    /// brings in.
-    fn now(index: Option<&[AtomicU32; WORDS]>) -> Option<Self> {
-        let Some(index) = index else {
-            return Some(FileState { words: [0; 4], is_whole: true });
-        };
-        fence(SeqCst);
-        let words = [SALT[0], SALT[1], BACKFILLED, ATTEMPTED].map(|at| index[at].load(SeqCst));
-        // After those: what a checkpoint has found in the log is in it by now.
-        let frames = index[FRAMES].load(SeqCst);
-        let [_, _, backfilled, attempted] = words;
-        let is_whole = backfilled == 0 || backfilled == frames;
-        (backfilled == attempted).then_some(FileState { words, is_whole })
-    }
+/// The state of a file with this beginning of its WAL-index.
+///
+/// While a checkpoint writes, a page may lead to one that is not written yet. A checkpoint that a
+/// reader held up leaves such pages behind: those that were written again above the frames that it
+/// has checkpointed.
+fn checkpointed(index: &[AtomicU32; WORDS]) -> Option<FileState> {
+    fence(SeqCst);
+    let words = [SALT[0], SALT[1], BACKFILLED, ATTEMPTED].map(|at| index[at].load(SeqCst));
+    // After those: the WAL has all the frames by now that a checkpoint has found in it.
+    let frames = index[FRAMES].load(SeqCst);
+    let [salt, other_salt, backfilled, attempted] = words;
+    let version = FileVersion::Checkpointed([salt, other_salt, backfilled]);
+    let is_whole = backfilled == 0 || backfilled == frames;
+    (backfilled == attempted).then_some(FileState { version, is_whole })
 }
 
 /// Whether the connection, which reads or has read, has the database's log open.
@@ -222,16 +278,16 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("a.db");
         let [one, two] = [(); 2].map(|()| Connection::open(&path).unwrap());
-        let state = || {
-            let (file, methods) = file_of(&one).unwrap();
-            FileState::now(index_of(&one, file, methods).unwrap())
-        };
+        let state = || DatabaseFile::of(&one).and_then(|file| file.state());
         let is_whole = || state().map(|state| state.is_whole);
         let insert = || one.execute_batch("INSERT INTO a VALUES (1)").unwrap();
         let checkpoint = || one.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
         one.execute_batch("CREATE TABLE a (b)").unwrap();
-        // There is no log; nor is its index made by who looks for it.
+        // There is no WAL, and nothing creates its index. Only a lock keeps the file as it is.
+        assert_eq!(is_whole(), None);
+        one.execute_batch("BEGIN; SELECT * FROM a").unwrap();
         assert_eq!(is_whole(), Some(true));
+        one.execute_batch("COMMIT").unwrap();
         assert!(!folder.path().join("a.db-shm").exists());
         one.execute_batch("PRAGMA journal_mode = wal; PRAGMA wal_autocheckpoint = 0").unwrap();
         insert();
@@ -249,7 +305,7 @@ mod tests {
         // who have looked before.
         insert();
         assert_eq!(is_whole(), Some(false));
-        assert_eq!(state().map(|state| state.words), after.map(|state| state.words));
+        assert_eq!(state().map(|state| state.version), after.map(|state| state.version));
         two.execute_batch("COMMIT").unwrap();
         checkpoint();
         insert();

@@ -9,7 +9,7 @@
 //!
 //! So where the header is still the same, a read takes that for its snapshot. It finds events in
 //! memory, and older ones, with the blocks of the index that lead to them, in the pages of the file
-//! (`pages.rs`), which need no lock since what they hold is known for what it is by itself. Where
+//! (`pages.rs`), all of one state of the file, which need no lock. Where
 //! that does not do, and SQLite has to be asked, the read goes on in a transaction.
 
 use std::cell::Cell;
@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use rusqlite::Connection;
 
 use super::database::{Database, Row, Value, Walk};
-use super::file::{FileState, Header, log_header};
+use super::file::{DatabaseFile, Header, log_header};
 use super::view::Snapshot;
 use crate::error::{Error, Result, Status};
 
@@ -110,12 +110,7 @@ impl Database for Outside<'_> {
         true
     }
 
-    fn read_file(
-        &self,
-        buffer: &mut [u8],
-        offset: u64,
-        trust: &mut dyn FnMut(FileState) -> bool,
-    ) -> bool {
-        self.connection.read_file(buffer, offset, trust)
+    fn database_file(&self) -> Option<DatabaseFile<'_>> {
+        self.connection.database_file()
     }
 }

@@ -1,67 +1,74 @@
 //! Events, and blocks of the index, read straight from the pages of the database file.
 //!
 //! To find one row costs SQLite's virtual machine and page cache several times as much as it costs
-//! to read the page that the row is on. An event never changes, and its checksum covers its
-//! position: bytes of the file that pass as the event at a position are that event, wherever they
-//! were found and whatever is written at the same moment. So it is with a block and its number in
-//! a segment. So the trees of `dcb_events` and `dcb_postings` are walked here without any lock, and
-//! what is not found, or does not pass, is left to SQLite: rows that only the log holds yet, those
-//! that do not fit on a page, pages that another program has moved, and all of them while the file
-//! is not known to be of one moment, since a checkpoint writes it or was held up (`file.rs`).
+//! to read the page that the row is on. So the trees of `dcb_events` and `dcb_postings` are walked
+//! here, without SQLite, and in WAL mode without a lock.
+//!
+//! A walk believes only pages of one version of the file, in which they make up one database
+//! (`file.rs`). Whatever is kept from one walk to the next, the place of the tree, its inner pages
+//! and a run of pages that was read ahead, is kept with its version, and is not used under another
+//! one. A row's checksum does not do instead: a transaction that was rolled back may leave rows in
+//! free pages, whole and with positions that other events have since.
+//!
+//! What is not found, or does not pass, is left to SQLite: rows that only the WAL holds yet, rows
+//! that do not fit on a page, and every row while a checkpoint writes the file.
 //!
 //! The format of pages and records: <https://sqlite.org/fileformat2.html>.
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::database::Database;
-use super::file::FileState;
+use super::database::{Database, Value};
+use super::file::{DatabaseFile, FileVersion};
+use crate::testing::{Flaw, has};
 
 /// Pages that a scan reads at a time.
 const RUN_PAGES: u32 = 16;
 /// Children of inner pages that are remembered, at 16 bytes each: those of some ten million events.
 const MAX_CHILDREN: usize = 1 << 20;
-/// Look-ups after which one is tried again where the file was found to end.
-const PATIENCE: u32 = 64;
-/// So often what is found may not be what was looked for before the root is looked up again.
-const DOUBTS: u32 = 16;
 /// No tree of SQLite's is deeper.
 const MAX_DEPTH: usize = 20;
+/// How often a row is looked for where the file changes meanwhile.
+const TRIES: usize = 2;
 
-/// What the connections of a store know of the tree of a table. All of it may be out of date: what
-/// is found by it is checked.
+/// What the connections of a store know of the tree of a table.
 #[derive(Debug)]
 pub struct Tree {
     table: &'static str,
-    /// The page of the root; 0: not looked up.
-    root: AtomicU32,
-    /// Bytes of a page, and those of them that SQLite uses.
-    page: AtomicU32,
-    usable: AtomicU32,
-    inner: RwLock<Inner>,
-    /// How often what was found was not what was looked for.
-    doubts: AtomicU32,
-    /// In which state the file was last seen to be whole, which cannot be seen later on.
-    whole: RwLock<Option<[u32; 4]>>,
+    known: RwLock<Known>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
-    pages: HashMap<u32, Branch>,
+struct Known {
+    /// Where the tree is in the version of the file that was seen last.
+    place: Option<Place>,
+    /// Inner pages of that version.
+    branches: HashMap<u32, Branch>,
+    /// How many children these have together.
     children: usize,
+    /// The page of the root, and the schema cookie that goes with it: every change of the schema,
+    /// and VACUUM, changes the cookie.
+    root: Option<(u32, u32)>,
 }
 
-/// Where the tree is in the file.
+/// Where the tree is in one version of the file.
 #[derive(Debug, Clone, Copy)]
 struct Place {
+    version: FileVersion,
     root: u32,
-    /// Bytes of a page, and those of them that SQLite uses.
+    /// Bytes of a page.
     page: usize,
+    /// How many of them SQLite uses.
     usable: usize,
 }
+
+/// Bytes at the beginning of the file that say how it is laid out.
+const FILE_HEADER: usize = 100;
+/// Where these have the page size, the bytes of a page that are not used, and the schema cookie.
+const PAGE_SIZE: usize = 16;
+const RESERVED: usize = 20;
+const SCHEMA_COOKIE: usize = 40;
 
 /// The first byte of an inner page of a table, and of a leaf.
 const BRANCH: u8 = 0x05;
@@ -125,92 +132,95 @@ impl Tree {
     }
 
     fn of(table: &'static str) -> Self {
-        Tree {
-            table,
-            root: AtomicU32::default(),
-            page: AtomicU32::default(),
-            usable: AtomicU32::default(),
-            inner: RwLock::default(),
-            doubts: AtomicU32::default(),
-            whole: RwLock::default(),
-        }
+        Tree { table, known: RwLock::default() }
     }
 
     /// Whether it can be walked on this connection.
     pub fn is_in_reach(&self, connection: &dyn Database) -> bool {
-        self.locate(connection).is_some()
+        connection.database_file().and_then(|file| self.locate(connection, &file)).is_some()
     }
 
-    /// What is found is not the row. Somebody may have had the file rewritten, and the root is
-    /// elsewhere by now.
-    pub fn doubt(&self) {
-        if self.doubts.fetch_add(1, Relaxed) % DOUBTS == DOUBTS - 1 {
-            self.root.store(0, Release);
-            // Those of the old tree may lead to leaves of another.
-            *self.inner.write().unwrap_or_else(PoisonError::into_inner) = Inner::default();
+    /// Where the tree is in the file as it is now; `None`: pages of the file cannot be believed now.
+    fn locate(&self, connection: &dyn Database, file: &DatabaseFile<'_>) -> Option<Place> {
+        let state = file.state()?;
+        let known = self.read().place.filter(|place| place.version == state.version);
+        // The version may have been seen to be whole before others have written to the WAL.
+        if known.is_some() || !state.is_whole {
+            return known;
         }
-    }
-
-    /// Where the tree is; found out by the first who asks.
-    fn locate(&self, connection: &dyn Database) -> Option<Place> {
-        let root = self.root.load(Acquire);
-        if root != 0 {
-            let (page, usable) = (self.page.load(Relaxed), self.usable.load(Relaxed));
-            return Some(Place { root, page: page as usize, usable: usable as usize });
-        }
-        let mut head = [0; 21];
-        if !connection.read_file(&mut head, 0, &mut |_| true) {
+        let mut header = [0; FILE_HEADER];
+        if !file.read(&mut header, 0, state.version) {
             return None;
         }
-        let page = match be16(&head, 16)? {
+        let page = match be16(&header, PAGE_SIZE)? {
             1 => 65_536,
-            size => u32::from(size),
+            size => usize::from(size),
         };
-        let usable = page.checked_sub(u32::from(head[20]))?;
-        let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
-        let root = connection.query_row(sql, &[self.table.into()], |row| Ok(row.integer(0)));
-        let root = root.ok()??;
-        let root = u32::try_from(root?).ok()?;
+        let usable = page.checked_sub(usize::from(header[RESERVED]))?;
         if !(512..=65_536).contains(&page) || usable < 480 {
             return None;
         }
-        self.page.store(page, Relaxed);
-        self.usable.store(usable, Relaxed);
-        self.root.store(root, Release);
-        Some(Place { root, page: page as usize, usable: usable as usize })
+        let root = self.root(connection, be32(&header, SCHEMA_COOKIE)?)?;
+        let place = Place { version: state.version, root, page, usable };
+        let mut known = self.write();
+        if known.place.is_none_or(|own| own.version != place.version) {
+            *known = Known { place: Some(place), root: known.root, ..Known::default() };
+        }
+        Some(place)
     }
 
-    /// Whether what the file holds in this state is of one moment.
-    fn is_whole(&self, state: FileState) -> bool {
-        let known = *self.whole.read().unwrap_or_else(PoisonError::into_inner);
-        if state.is_whole && known != Some(state.words) {
-            *self.whole.write().unwrap_or_else(PoisonError::into_inner) = Some(state.words);
+    /// The page of the root where the schema has this cookie; `None`: the connection does not see
+    /// that schema.
+    fn root(&self, connection: &dyn Database, cookie: u32) -> Option<u32> {
+        if let Some((_, root)) = self.read().root.filter(|(known, _)| *known == cookie) {
+            return Some(root);
         }
-        state.is_whole || known == Some(state.words)
+        if !connection.is_in_snapshot() {
+            return None;
+        }
+        let number = |sql: &str, values: &[Value<'_>]| {
+            let found = connection.query_row(sql, values, |row| Ok(row.integer(0)));
+            found.ok().flatten().flatten()
+        };
+        let by_name = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+        let root = u32::try_from(number(by_name, &[self.table.into()])?).ok()?;
+        // The snapshot may be of another schema than the file, whose last commits are in the WAL.
+        let own_cookie = number("PRAGMA schema_version", &[])?;
+        if own_cookie as u32 != cookie {
+            return None;
+        }
+        self.write().root = Some((cookie, root));
+        Some(root)
     }
 
-    fn known(&self, number: u32) -> Option<Branch> {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner).pages.get(&number).cloned()
+    /// The inner page of this number in a version of the file, if it is remembered.
+    fn branch(&self, number: u32, version: FileVersion) -> Option<Branch> {
+        let known = self.read();
+        known.place.filter(|place| place.version == version)?;
+        known.branches.get(&number).cloned()
     }
 
-    fn remember(&self, number: u32, branch: &Branch) {
-        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        inner.children += branch.len();
-        if inner.children > MAX_CHILDREN {
-            *inner = Inner { pages: HashMap::new(), children: branch.len() };
+    fn remember(&self, number: u32, branch: &Branch, version: FileVersion) {
+        let mut known = self.write();
+        if known.place.is_none_or(|place| place.version != version) {
+            return;
         }
-        if let Some(older) = inner.pages.insert(number, Arc::clone(branch)) {
-            inner.children -= older.len();
+        if known.children + branch.len() > MAX_CHILDREN {
+            known.branches.clear();
+            known.children = 0;
+        }
+        known.children += branch.len();
+        if let Some(same) = known.branches.insert(number, Arc::clone(branch)) {
+            known.children -= same.len();
         }
     }
 
-    fn forget(&self, path: &[u32]) {
-        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        for number in path {
-            if let Some(branch) = inner.pages.remove(number) {
-                inner.children -= branch.len();
-            }
-        }
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -230,21 +240,20 @@ pub enum Ahead {
 pub struct Pages {
     /// `None`: everything is left to SQLite.
     tree: Option<Arc<Tree>>,
-    /// Pages of the file, one after the other, the first of them this one.
+    /// Pages of the file, one after the other.
     run: Vec<u8>,
+    /// The number of the first of them.
     first: u32,
-    /// The file was found to hold no position from here on,
-    end: i64,
-    /// which is believed for so many look-ups.
-    believed: u32,
-    /// The last look-up ended at a page that could not be read.
-    is_unread: bool,
+    /// The version of the file that they are of.
+    version: Option<FileVersion>,
+    /// A version of the file in which no position was found from this one on.
+    end: Option<(FileVersion, i64)>,
 }
 
 impl Pages {
     /// The pages of a connection of the store with this tree.
     pub fn new(tree: Arc<Tree>) -> Self {
-        Pages { tree: Some(tree), end: i64::MAX, ..Pages::default() }
+        Pages { tree: Some(tree), ..Pages::default() }
     }
 
     /// Whether everything is left to SQLite.
@@ -260,83 +269,60 @@ impl Pages {
         ahead: Ahead,
     ) -> Option<Leaf<'_>> {
         let tree = Arc::clone(self.tree.as_ref()?);
-        if position >= self.end {
-            if self.believed > 0 {
-                self.believed -= 1;
+        let file = connection.database_file()?;
+        for _ in 0..TRIES {
+            let place = tree.locate(connection, &file)?;
+            if self.end.is_some_and(|(version, end)| version == place.version && position >= end) {
                 return None;
             }
-            self.end = i64::MAX;
-        }
-        self.is_unread = false;
-        let place = tree.locate(connection)?;
-        // Once more by what the file holds now, where what was known of it does not lead there.
-        for _ in 0..2 {
-            let (mut path, mut depth) = ([0; MAX_DEPTH], 0);
-            let at = self.descend(connection, &tree, place, position, ahead, &mut path, &mut depth);
-            let found = at.filter(|at| {
-                Leaf::parse(&self.run[at.clone()], place).is_some_and(|leaf| leaf.has(position))
-            });
-            if let Some(at) = found {
-                return Leaf::parse(&self.run[at], place);
-            }
-            if self.is_unread {
+            let Some(at) = self.descend(&file, &tree, place, position, ahead) else {
+                // The version of the file is another one by now, or the page is damaged.
+                continue;
+            };
+            let has = |leaf: Leaf<'_>| leaf.has(position);
+            if !Leaf::parse(&self.run[at.clone()], place).is_some_and(has) {
+                self.end = Some((place.version, position));
                 return None;
             }
-            tree.forget(&path[..depth]);
-            self.run.clear();
+            return Leaf::parse(&self.run[at], place);
         }
-        (self.end, self.believed) = (position, PATIENCE);
-        self.doubt();
         None
     }
 
-    /// What was found is not the row.
-    pub fn doubt(&self) {
-        // Of what could not be read, nothing is known.
-        if let Some(tree) = self.tree.as_ref().filter(|_| !self.is_unread) {
-            tree.doubt();
-        }
-    }
-
-    /// Where in the run the leaf is that `position` has to be on.
-    #[expect(clippy::too_many_arguments, reason = "the state of one walk")]
+    /// Where in the run the leaf is that `position` has to be on; `None` where a page on the way to
+    /// it cannot be read in the version of `place`, or is damaged.
     fn descend(
         &mut self,
-        connection: &dyn Database,
+        file: &DatabaseFile<'_>,
         tree: &Tree,
         place: Place,
         position: i64,
         ahead: Ahead,
-        path: &mut [u32; MAX_DEPTH],
-        depth: &mut usize,
     ) -> Option<Range<usize>> {
         let mut number = place.root;
-        while *depth < MAX_DEPTH {
-            let branch = match tree.known(number) {
+        for _ in 0..MAX_DEPTH {
+            let branch = match tree.branch(number, place.version) {
                 Some(branch) => branch,
                 None => {
-                    let at = self.load(connection, tree, place, number, ahead)?;
+                    let at = self.load(file, place, number, ahead)?;
                     let page = &self.run[at.clone()];
                     if *page.first()? != BRANCH {
                         return Some(at);
                     }
                     let branch = parse_branch(page)?;
-                    tree.remember(number, &branch);
+                    tree.remember(number, &branch, place.version);
                     branch
                 }
             };
-            path[*depth] = number;
-            *depth += 1;
             number = child_of(&branch, position)?;
         }
         None
     }
 
-    /// Where in the run the page is.
+    /// Where in the run the page is, in the version of `place`.
     fn load(
         &mut self,
-        connection: &dyn Database,
-        tree: &Tree,
+        file: &DatabaseFile<'_>,
         place: Place,
         number: u32,
         ahead: Ahead,
@@ -345,7 +331,9 @@ impl Pages {
             let start = usize::try_from(number.checked_sub(first)?).ok()? * place.page;
             (start + place.page <= len).then_some(start..start + place.page)
         };
-        if let Some(at) = within(self.first, self.run.len()) {
+        let is_known = self.version == Some(place.version)
+            || has(Flaw::BelieveOldPages) && self.version.is_some();
+        if is_known && let Some(at) = within(self.first, self.run.len()) {
             return Some(at);
         }
         let (first, count) = match ahead {
@@ -356,14 +344,13 @@ impl Pages {
                 (first, number.checked_sub(first)? + 1)
             }
         };
+        self.version = None;
         self.run.resize(count as usize * place.page, 0);
         let offset = u64::from(first.checked_sub(1)?) * place.page as u64;
-        if !connection.read_file(&mut self.run, offset, &mut |state| tree.is_whole(state)) {
-            self.run.clear();
-            self.is_unread = true;
+        if !file.read(&mut self.run, offset, place.version) {
             return None;
         }
-        self.first = first;
+        (self.first, self.version) = (first, Some(place.version));
         within(first, self.run.len())
     }
 }

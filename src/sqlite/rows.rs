@@ -234,7 +234,6 @@ impl Decoder {
                 return Ok(());
             }
             if rest == before {
-                self.pages.doubt();
                 let most = if self.pages.are_off() { i64::MAX } else { STRETCH };
                 let Span { low, high } = rest;
                 let stretch = if backwards {
@@ -343,7 +342,6 @@ impl Decoder {
                 .leaf(connection, *position, Ahead::None)
                 .and_then(|leaf| Columns::of_raw(&leaf.row(*position)?)?.intact(scratch).ok());
             let Some(columns) = found else {
-                pages.doubt();
                 let most = if pages.are_off() { usize::MAX } else { FETCHES };
                 let (stretch, later) = positions.split_at(positions.len().min(most));
                 if self.fetch_rows(connection, stretch, &mut visit)? == Walk::Stop {

@@ -256,6 +256,7 @@ fn blocks_are_read_from_the_pages_of_the_file() {
     write(&connection, 1_000, 2_000);
     let segments = newest(&connection);
     let find_all = || {
+        let _moment = Moment::begin(&connection).unwrap();
         for position in 1..=2_000 {
             let term = Term::of_tag(&name(position));
             for backwards in [false, true] {

@@ -1,11 +1,13 @@
 //! Rows read from the pages of the file, against the same rows read by SQLite.
 
+mod changes;
+
 use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::*;
 use crate::domain::{EventId, SequencedEvent, Span};
-use crate::sqlite::connection::{Role, connect};
+use crate::sqlite::connection::{Moment, Role, connect};
 use crate::sqlite::database::Walk;
 use crate::sqlite::pages::{Ahead, Pages, Tree};
 use crate::sqlite::rows::{Decoder, checksums, insert, to_owned};
@@ -84,6 +86,7 @@ impl Rows {
 
     /// How many of the rows are found without SQLite.
     fn found(&self, tree: &Arc<Tree>) -> usize {
+        let _moment = Moment::begin(&self.connection).unwrap();
         let mut pages = Pages::new(Arc::clone(tree));
         let mut found = |position| {
             let leaf = pages.leaf(&self.connection, position, Ahead::None)?;
@@ -191,6 +194,10 @@ fn what_is_damaged_in_the_file_is_never_shown() {
     other.checkpoint();
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let flips = prop::collection::vec((0..length, 1..=255_u8), 1..200);
+    // One that has read the whole file, and goes on under the damage.
+    let mut lasting = Decoder::new(Arc::new(Tree::of_events()));
+    other.agree(&mut lasting, Span { low: 0, high: 400 });
+    let lasting = std::cell::RefCell::new(lasting);
     runner
         .run(&flips, |flips| {
             let mut bytes = whole.clone();
@@ -199,13 +206,15 @@ fn what_is_damaged_in_the_file_is_never_shown() {
             }
             std::fs::write(other.path(), bytes).unwrap();
             // Whatever SQLite makes of it: what is shown is what was written.
-            let mut decoder = Decoder::new(Arc::new(Tree::of_events()));
-            for position in 1..=400 {
-                let wanted = &wanted[position as usize - 1];
-                let shown = decoder.at(&other.connection, position, |view| {
-                    Ok(view.is_same_as(&wanted.event) && view.position == wanted.position)
-                });
-                prop_assert!(shown.unwrap_or(true), "{position}");
+            let mut fresh = Decoder::new(Arc::new(Tree::of_events()));
+            for decoder in [&mut fresh, &mut lasting.borrow_mut()] {
+                for position in 1..=400 {
+                    let wanted = &wanted[position as usize - 1];
+                    let shown = decoder.at(&other.connection, position, |view| {
+                        Ok(view.is_same_as(&wanted.event) && view.position == wanted.position)
+                    });
+                    prop_assert!(shown.unwrap_or(true), "{position}");
+                }
             }
             Ok(())
         })

@@ -1,0 +1,382 @@
+//! Decoders that live on while other connections change the file beneath them, in rollback mode and
+//! in WAL mode: every row that they give is the one that SQLite gives in the same transaction.
+//!
+//! A transaction that was rolled back, and had written pages before, leaves its rows in free pages:
+//! whole, with valid checksums, and at positions that other events take later.
+
+use std::process::Command;
+
+use proptest::prelude::*;
+use rusqlite::Connection;
+
+use super::*;
+use crate::sqlite::connection::retry;
+use crate::sqlite::view::Snapshot;
+
+/// Enough that each can be asked for one leaf of a hundred events: that question may take the place
+/// of what it has read ahead.
+const READERS: usize = 14;
+const PATH: &str = "DCB_TEST_HOST_PATH";
+const ROWS: &str = "DCB_TEST_HOST_ROWS";
+
+/// The event at a position as attempt `attempt` writes it: always of the same length, so that what
+/// one attempt leaves behind looks like what another one writes.
+fn written(position: i64, attempt: u32) -> SequencedEvent {
+    let tag = format!("k:{position:08}");
+    let padding = "x".repeat(100 + position as usize * 37 % 400);
+    let data = format!("\"{attempt:08}{padding}\"");
+    let mut builder = EventBuilder::new(EventType::new("T").unwrap());
+    builder.tag(Tag::new(&tag).unwrap()).unwrap();
+    builder.data(&data).unwrap();
+    SequencedEvent { position, timestamp_us: 17, event: builder.build() }
+}
+
+/// A connection of another program's, which writes pages before its transactions end.
+fn host(path: &Path) -> Connection {
+    let host = Connection::open(path).unwrap();
+    host.busy_timeout(Duration::from_secs(10)).unwrap();
+    host.execute_batch("PRAGMA synchronous = off; PRAGMA cache_size = 5; PRAGMA cache_spill = 1")
+        .unwrap();
+    host
+}
+
+/// Begins a transaction that stores `count` events above `head`.
+fn begin(host: &Connection, head: i64, count: i64, attempt: u32) {
+    host.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for position in head + 1..=head + count {
+        let event = written(position, attempt);
+        let checksums = checksums(std::slice::from_ref(&event.event));
+        insert(host, &[event.into()], &checksums).unwrap();
+    }
+}
+
+/// What another process does that is killed in the middle of a COMMIT.
+#[test]
+#[ignore = "a process of the other tests"]
+fn killed_host() {
+    let (Ok(path), Ok(rows)) = (std::env::var(PATH), std::env::var(ROWS)) else { return };
+    let numbers: Vec<i64> = rows.split(' ').map(|number| number.parse().unwrap()).collect();
+    let host = host(Path::new(&path));
+    begin(&host, numbers[0], numbers[1], numbers[2] as u32);
+    host.cache_flush().unwrap();
+    std::process::abort();
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Commit(i64),
+    Undo(i64),
+    Kill(i64),
+    /// A table of so many pages comes and goes.
+    Junk(u32),
+    Vacuum,
+    Checkpoint,
+    /// The database is in WAL mode from here on, or in rollback mode.
+    Wal(bool),
+    /// A reader looks at the last `len` events before `back` others.
+    Look {
+        reader: usize,
+        len: i64,
+        back: i64,
+        backwards: bool,
+        one_by_one: bool,
+    },
+}
+
+struct World {
+    path: PathBuf,
+    /// Their connections come and go with the mode of the database.
+    decoders: Vec<Decoder>,
+    connections: Vec<Connection>,
+    head: i64,
+    attempts: u32,
+    is_wal: bool,
+    _folder: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("a.db");
+        let mut creator = connect(&Place::File(path.clone()), Role::Create).unwrap();
+        schema::create(&mut creator, false).unwrap();
+        drop(creator);
+        let tree = Arc::new(Tree::of_events());
+        let decoders = (0..READERS).map(|_| Decoder::new(Arc::clone(&tree))).collect();
+        let (connections, head, attempts, is_wal) = (Vec::new(), 0, 0, false);
+        let mut world =
+            World { path, decoders, connections, head, attempts, is_wal, _folder: folder };
+        world.connect();
+        world
+    }
+
+    fn connect(&mut self) {
+        let place = Place::File(self.path.clone());
+        self.connections = (0..READERS).map(|_| connect(&place, Role::Read).unwrap()).collect();
+        // The WAL is there as long as somebody has read from it.
+        for own in &self.connections {
+            let patience = Call::default().start(Some(Duration::from_secs(10)));
+            retry(&patience, || Snapshot::take(own)).unwrap();
+        }
+    }
+
+    fn play(&mut self, step: Step) {
+        let host = host(&self.path);
+        self.attempts += 1;
+        match step {
+            Step::Commit(count) => {
+                begin(&host, self.head, count, self.attempts);
+                host.execute_batch("COMMIT").unwrap();
+                self.head += count;
+            }
+            Step::Undo(count) => {
+                begin(&host, self.head, count, self.attempts);
+                if self.attempts.is_multiple_of(2) {
+                    // All pages, not only those for which there was no room.
+                    host.cache_flush().unwrap();
+                }
+                host.execute_batch("ROLLBACK").unwrap();
+            }
+            Step::Kill(count) => {
+                let killed = Command::new(std::env::current_exe().unwrap())
+                    .args(["--exact", "sqlite::tests::pages::changes::killed_host", "--ignored"])
+                    .env(PATH, &self.path)
+                    .env(ROWS, format!("{} {count} {}", self.head, self.attempts))
+                    .env("RUST_BACKTRACE", "0")
+                    .output()
+                    .unwrap();
+                assert!(!killed.status.success());
+                // The next connection that may write rolls the journal back.
+                host.query_row("SELECT count(*) FROM dcb_events", [], |_| Ok(())).unwrap();
+            }
+            Step::Junk(pages) => host
+                .execute_batch(&format!(
+                    "CREATE TABLE junk (a);
+                     INSERT INTO junk WITH RECURSIVE n(i) AS
+                       (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {pages})
+                       SELECT zeroblob(3600) FROM n;
+                     DROP TABLE junk"
+                ))
+                .unwrap(),
+            Step::Vacuum => host.execute_batch("VACUUM").unwrap(),
+            Step::Checkpoint => {
+                host.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
+            }
+            Step::Wal(is_wal) => {
+                self.connections.clear();
+                let mode = if is_wal { "wal" } else { "delete" };
+                let sql = format!("PRAGMA journal_mode = {mode}");
+                let now: String = host.query_row(&sql, [], |row| row.get(0)).unwrap();
+                assert_eq!(now, mode);
+                self.is_wal = is_wal;
+                self.connect();
+            }
+            Step::Look { reader, len, back, backwards, one_by_one } => {
+                let high = (self.head - back).max(0);
+                let span = Span { low: (high - len).max(0), high };
+                self.look(reader, span, backwards, one_by_one);
+            }
+        }
+    }
+
+    /// Holds what a reader gives against what SQLite gives in the same transaction.
+    fn look(&mut self, reader: usize, span: Span, backwards: bool, one_by_one: bool) {
+        let connection = &self.connections[reader];
+        let _moment = Moment::begin(connection).unwrap();
+        assert_eq!(Snapshot::take(connection).unwrap().head, self.head);
+        let seen = |decoder: &mut Decoder| {
+            let mut seen = Vec::new();
+            let visit = |view: &EventView<'_>| {
+                seen.push((
+                    view.position,
+                    view.data.to_owned(),
+                    view.tags.iter().collect::<String>(),
+                ));
+                Ok(Walk::On)
+            };
+            let positions: Vec<i64> = (span.low + 1..=span.high).collect();
+            if one_by_one {
+                decoder.fetch(connection, &positions, visit).unwrap();
+            } else {
+                decoder.scan(connection, span, backwards, visit).unwrap();
+            }
+            seen
+        };
+        assert_eq!(seen(&mut self.decoders[reader]), seen(&mut Decoder::default()), "{span:?}");
+    }
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (1..60_i64).prop_map(Step::Commit),
+        2 => (40..120_i64).prop_map(Step::Undo),
+        1 => (40..120_i64).prop_map(Step::Kill),
+        2 => (5..60_u32).prop_map(Step::Junk),
+        1 => Just(Step::Vacuum),
+        2 => Just(Step::Checkpoint),
+        1 => any::<bool>().prop_map(Step::Wal),
+        9 => (0..READERS, 1..80_i64, prop_oneof![Just(0), 0..80_i64], any::<bool>(), any::<bool>())
+            .prop_map(|(reader, len, back, backwards, one_by_one)| Step::Look {
+                reader, len, back, backwards, one_by_one
+            }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn decoders_that_live_on_give_what_sqlite_gives(
+        events in 1..80_i64,
+        steps in prop::collection::vec(any_step(), 20..60),
+    ) {
+        let mut world = World::new();
+        world.play(Step::Commit(events));
+        for step in steps {
+            world.play(step);
+        }
+        for reader in 0..READERS {
+            world.look(reader, Span { low: 0, high: world.head }, false, true);
+        }
+    }
+}
+
+/// Decoders of which some have read free pages ahead, and the last one learns where in the tree those
+/// pages are by now.
+fn stale_pages(events: i64, is_wal: bool) {
+    let mut world = World::new();
+    world.play(Step::Commit(events));
+    world.play(Step::Junk(60));
+    world.play(Step::Undo(100));
+    world.play(Step::Wal(is_wal));
+    let last = READERS - 1;
+    for reader in 0..last {
+        world.look(reader, Span { low: (events - 60).max(0), high: events }, false, false);
+    }
+    world.play(Step::Commit(100));
+    world.play(Step::Checkpoint);
+    let at = |position| Span { low: position - 1, high: position };
+    world.look(last, at(events + 60), false, true);
+    for reader in 0..last {
+        world.look(reader, at(events + 1 + 8 * reader as i64), false, true);
+    }
+}
+
+#[test]
+fn pages_read_ahead_are_not_used_once_a_checkpoint_has_changed_the_file() {
+    [3, 300].into_iter().for_each(|events| stale_pages(events, true));
+}
+
+#[test]
+fn pages_read_ahead_are_not_used_once_a_commit_has_changed_the_file() {
+    [3, 300].into_iter().for_each(|events| stale_pages(events, false));
+}
+
+/// A reader holds the checkpoint up: it writes the page that leads to the last leaf, but not the leaf,
+/// which another commit has changed since. What the file has in its place was rolled back.
+#[test]
+fn pages_are_not_used_after_a_checkpoint_that_was_held_up() {
+    // With one of these numbers the last event is not the first one of its leaf.
+    for events in 90..100 {
+        let mut world = World::new();
+        world.play(Step::Commit(300));
+        world.play(Step::Junk(60));
+        (0..2).for_each(|_| world.play(Step::Undo(100)));
+        world.play(Step::Wal(true));
+        world.play(Step::Commit(events));
+        let holder = connect(&Place::File(world.path.clone()), Role::Read).unwrap();
+        let moment = Moment::begin(&holder).unwrap();
+        assert_eq!(Snapshot::take(&holder).unwrap().head, 300 + events);
+        world.play(Step::Commit(1));
+        world.play(Step::Checkpoint);
+        for reader in 0..READERS {
+            let position = world.head - reader as i64;
+            world.look(reader, Span { low: position - 1, high: position }, false, true);
+        }
+        drop(moment);
+    }
+}
+
+/// The schema of another store's table of events, and of a table of the host's that looks like one.
+const EVENTS_TABLE: &str = "CREATE TABLE dcb_events (position INTEGER PRIMARY KEY, type TEXT NOT NULL, \
+     tags TEXT NOT NULL, data TEXT NOT NULL, id TEXT, metadata TEXT, timestamp INTEGER NOT NULL, \
+     checksum INTEGER NOT NULL)";
+const FOREIGN_TABLE: &str = "CREATE TABLE foreign_events (position INTEGER PRIMARY KEY, type, tags, \
+     data, id, metadata, timestamp, checksum)";
+
+/// The root of the events' table is by now that of a table with other events at the same positions,
+/// and then the events' again.
+#[test]
+fn a_root_is_not_believed_under_another_schema() {
+    for is_wal in [false, true] {
+        let mut world = World::new();
+        world.play(Step::Wal(is_wal));
+        world.play(Step::Commit(200));
+        world.play(Step::Checkpoint);
+        world.look(0, Span { low: 0, high: 200 }, false, true);
+        let other = World::new();
+        let other_host = host(&other.path);
+        begin(&other_host, 0, 200, 99);
+        other_host.execute_batch("COMMIT").unwrap();
+        drop(other_host);
+        let host = host(&world.path);
+        let root = |name: &str| {
+            let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+            host.query_row(sql, [name], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        let all = Span { low: 0, high: 200 };
+        let old = root("dcb_events");
+        host.execute_batch(&format!(
+            "ATTACH '{}' AS other;
+             BEGIN;
+             CREATE TABLE copy AS SELECT * FROM main.dcb_events;
+             DROP TABLE main.dcb_events;
+             {FOREIGN_TABLE};
+             {EVENTS_TABLE};
+             INSERT INTO main.dcb_events SELECT * FROM copy;
+             INSERT INTO foreign_events SELECT * FROM other.dcb_events;
+             COMMIT;",
+            other.path.display()
+        ))
+        .unwrap();
+        assert_eq!(root("foreign_events"), old, "the table is not where the events were");
+        world.play(Step::Checkpoint);
+        for reader in 0..READERS {
+            world.look(reader, all, false, true);
+            world.look(reader, all, true, false);
+        }
+        host.execute_batch(&format!(
+            "BEGIN;
+             DROP TABLE main.dcb_events;
+             DROP TABLE foreign_events;
+             CREATE TABLE first (a);
+             {EVENTS_TABLE};
+             INSERT INTO main.dcb_events SELECT * FROM copy;
+             COMMIT;",
+        ))
+        .unwrap();
+        assert!([root("dcb_events"), root("first")].contains(&old), "the root was not used again");
+        if root("dcb_events") != old {
+            host.execute_batch(&format!(
+                "BEGIN;
+                 DROP TABLE main.dcb_events;
+                 DROP TABLE first;
+                 {EVENTS_TABLE};
+                 INSERT INTO main.dcb_events SELECT * FROM copy;
+                 COMMIT;",
+            ))
+            .unwrap();
+        }
+        assert_eq!(root("dcb_events"), old, "the events are not where the table was");
+        // Somebody who sees the schema for the first time, while the file still has the other one.
+        let tree = Arc::new(Tree::of_events());
+        world.decoders = (0..READERS).map(|_| Decoder::new(Arc::clone(&tree))).collect();
+        for _ in 0..2 {
+            for reader in 0..READERS {
+                world.look(reader, all, false, true);
+                world.look(reader, all, true, false);
+            }
+            world.play(Step::Checkpoint);
+        }
+    }
+}
