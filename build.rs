@@ -9,8 +9,11 @@ fn main() {
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
         // A SQLite that the host shares is not the library's to put hooks into.
         if std::env::var_os("CARGO_FEATURE_BUNDLED_SQLITE").is_some() {
-            println!("cargo:rerun-if-changed=src/sqlite/locks.c");
-            cc::Build::new().file("src/sqlite/locks.c").extra_warnings(true).compile("dcb_locks");
+            println!("cargo:rerun-if-changed=src/sqlite/vfs/ofd_locks.c");
+            cc::Build::new()
+                .file("src/sqlite/vfs/ofd_locks.c")
+                .extra_warnings(true)
+                .compile("dcb_locks");
         }
     }
 }

@@ -3,23 +3,21 @@
 //!
 //! Imports point one way: `capi` -> `open` -> the stores -> `index`, `documents` -> `domain`.
 
-pub mod call;
 pub mod capi;
-pub mod diagnosis;
-pub mod documents;
+pub mod commit;
 pub mod domain;
 pub mod error;
+pub mod failpoints;
 pub mod index;
+pub mod json;
 pub mod limits;
 pub mod memory;
-pub mod open;
+pub mod sql;
 pub mod sqlite;
 pub mod store;
 mod sync;
-pub mod testing;
-pub mod watch;
 
-pub use call::{Call, Cancel, Timeout};
+pub use commit::deadline::{Call, Cancel, Timeout};
 pub use error::{Error, Result, Status};
-pub use open::open;
 pub use store::Store;
+pub use store::open::open;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dcb::documents::{parse_append, parse_options, parse_read};
+use dcb::json::{parse_append, parse_options, parse_read};
 use serde_json::{Value, json};
 
 /// The JSON blocks of a page, each with the line that it begins on.

@@ -2,10 +2,11 @@
 
 use std::ffi::{CStr, c_char};
 
-use super::error::{self, dcb_error};
-use super::fork::Generation;
-use super::panic::contain;
-use super::status::{DCB_OK, dcb_status};
+use crate::capi::error;
+use crate::capi::error::dcb_error;
+use crate::capi::fork::Generation;
+use crate::capi::panic::contain;
+use crate::capi::status::{DCB_OK, dcb_status};
 use crate::error::{Error, Result, Status};
 use crate::limits::MAX_REQUEST_BYTES;
 

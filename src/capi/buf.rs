@@ -4,8 +4,8 @@ use std::ffi::c_char;
 use std::mem::ManuallyDrop;
 use std::ptr;
 
-use super::boundary::Zeroable;
-use super::panic::contain;
+use crate::capi::boundary::Zeroable;
+use crate::capi::panic::contain;
 
 /// Bytes that the library has allocated and the caller owns, until dcb_buf_free. Not terminated:
 /// use `len`. Pass in an empty one ({0}) or one that was freed: a call overwrites what is there.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::cancel::dcb_cancel;
-use crate::call::{Call, Timeout};
+use crate::capi::cancel::dcb_cancel;
+use crate::commit::deadline::{Call, Timeout};
 use crate::error::{Error, Result};
 
 /// How long one call may wait, and who may end it early. The caller's own struct, borrowed for

@@ -1,7 +1,7 @@
 //! `dcb_cancel`: ends the calls that hold it.
 
-use super::panic::contain;
-use crate::call::Cancel;
+use crate::capi::panic::contain;
+use crate::commit::deadline::Cancel;
 
 /// A switch that ends calls early, from another thread. A call that holds it (dcb_call) ends
 /// with DCB_CANCELLED within 50 milliseconds of dcb_cancel_trigger; where it makes events of other

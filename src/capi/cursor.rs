@@ -4,18 +4,19 @@ use std::ffi::c_char;
 use std::ptr;
 use std::sync::Arc;
 
-use super::boundary::{self, Handle, Out, document};
-use super::call::dcb_call;
-use super::error::dcb_error;
-use super::event::dcb_event;
-use super::fork::Generation;
-use super::page::Page;
-use super::status::dcb_status;
-use super::store::dcb_store;
-use crate::call::Call;
-use crate::documents;
+use crate::capi::boundary;
+use crate::capi::boundary::{Handle, Out, document};
+use crate::capi::call::dcb_call;
+use crate::capi::error::dcb_error;
+use crate::capi::event::dcb_event;
+use crate::capi::event_batch::Page;
+use crate::capi::fork::Generation;
+use crate::capi::status::dcb_status;
+use crate::capi::store::dcb_store;
+use crate::commit::deadline::Call;
 use crate::domain::Reading;
 use crate::error::{Error, Result, Status};
+use crate::json;
 use crate::store::{Batch, Store};
 
 /// A read under way: a snapshot of the store, read in batches without any JSON. One thread at a
@@ -131,7 +132,7 @@ pub unsafe extern "C" fn dcb_cursor_open(
         boundary::call(err, Out("out", out), || {
             let store = boundary::shared(store)?;
             let call = Call::from_c(call)?;
-            let reading = Reading::new(documents::parse_read(document(request, len)?)?);
+            let reading = Reading::new(json::parse_read(document(request, len)?)?);
             let mut cursor = dcb_cursor {
                 store: Arc::clone(&store.store),
                 generation: store.generation(),

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use super::status::{DCB_OK, dcb_status};
+use crate::capi::status::{DCB_OK, dcb_status};
 use crate::error::Error;
 
 /// Why a call failed. The caller's own struct, on the stack for instance: there is nothing to

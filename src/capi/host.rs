@@ -5,18 +5,20 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::boundary::{self, Out, c_string, document};
-use super::call::dcb_call;
-use super::error::dcb_error;
-use super::event::dcb_str;
-use super::fork::Generation;
-use super::status::dcb_status;
-use super::store::dcb_store;
-use crate::call::Call;
-use crate::documents;
+use crate::capi::boundary;
+use crate::capi::boundary::{Out, c_string, document};
+use crate::capi::call::dcb_call;
+use crate::capi::error::dcb_error;
+use crate::capi::event::dcb_str;
+use crate::capi::fork::Generation;
+use crate::capi::status::dcb_status;
+use crate::capi::store::dcb_store;
+use crate::commit::deadline::Call;
 use crate::error::{Error, Result};
-use crate::sqlite::Value;
-use crate::sqlite::host::{Failure, Host, HostStore, Lent, Reply};
+use crate::json;
+use crate::sql::Value;
+use crate::sql::host::{Failure, Host, Lent, Reply};
+use crate::sqlite::host::HostStore;
 
 /// A value is NULL,
 pub const DCB_VALUE_NULL: i32 = 0;
@@ -301,7 +303,7 @@ pub unsafe extern "C" fn dcb_open_host(
                 return Err(boundary::closed_by_fork());
             }
             let options = c_string(options_json).map_or(&b""[..], std::ffi::CStr::to_bytes);
-            let options = documents::parse_options(options)?;
+            let options = json::parse_options(options)?;
             let store = Arc::new(HostStore::open(Box::new(functions), &options)?);
             Ok(boundary::give(dcb_store::of_host(store, functions)))
         })
@@ -340,7 +342,7 @@ pub unsafe extern "C" fn dcb_append_within(
         boundary::call(err, Out("last", last), || {
             let store = boundary::shared(store)?;
             let call = Call::from_c(call)?;
-            let request = documents::parse_append(document(request, len)?)?;
+            let request = json::parse_append(document(request, len)?)?;
             if connection.is_null() {
                 return Err(Error::invalid("connection: must not be NULL"));
             }

@@ -16,15 +16,15 @@ pub mod cancel;
 pub mod cursor;
 pub mod error;
 pub mod event;
+mod event_batch;
+#[cfg(feature = "testing")]
+pub mod failpoints;
 mod fork;
 pub mod host;
 pub mod limits;
-mod page;
 mod panic;
 pub mod status;
 pub mod store;
-#[cfg(feature = "testing")]
-pub mod testing;
 #[cfg(test)]
 mod tests;
 pub mod version;

@@ -3,17 +3,19 @@
 use std::ffi::{CStr, c_char};
 use std::sync::Arc;
 
-use super::boundary::{self, Handle, Out, c_string, document, utf8};
-use super::buf::dcb_buf;
-use super::call::dcb_call;
-use super::error::dcb_error;
-use super::fork::Generation;
-use super::host::Functions;
-use super::status::dcb_status;
-use crate::call::Call;
-use crate::documents::{self, ReadResult};
+use crate::capi::boundary;
+use crate::capi::boundary::{Handle, Out, c_string, document, utf8};
+use crate::capi::buf::dcb_buf;
+use crate::capi::call::dcb_call;
+use crate::capi::error::dcb_error;
+use crate::capi::fork::Generation;
+use crate::capi::host::Functions;
+use crate::capi::status::dcb_status;
+use crate::commit::deadline::Call;
 use crate::domain::{EventView, Reading};
 use crate::error::Result;
+use crate::json;
+use crate::json::ReadResult;
 use crate::sqlite::host::HostStore;
 use crate::store::{Batch, Store};
 
@@ -90,7 +92,7 @@ pub unsafe extern "C" fn dcb_open(
                 return Err(boundary::closed_by_fork());
             }
             let options = c_string(options_json).map_or(&b""[..], CStr::to_bytes);
-            let store = crate::open(uri, &documents::parse_options(options)?)?;
+            let store = crate::open(uri, &json::parse_options(options)?)?;
             Ok(boundary::give(dcb_store::new(store)))
         })
     }
@@ -140,7 +142,7 @@ pub unsafe extern "C" fn dcb_append(
         boundary::call(err, Out("last", last), || {
             let store = boundary::shared(store)?;
             let call = Call::from_c(call)?;
-            store.store.append(documents::parse_append(document(request, len)?)?, &call)
+            store.store.append(json::parse_append(document(request, len)?)?, &call)
         })
     }
 }
@@ -178,7 +180,7 @@ pub unsafe extern "C" fn dcb_read(
         boundary::call(err, Out("result", result), || {
             let store = boundary::shared(store)?;
             let call = Call::from_c(call)?;
-            let request = documents::parse_read(document(request, len)?)?;
+            let request = json::parse_read(document(request, len)?)?;
             read_all(&*store.store, Reading::new(request), &call).map(dcb_buf::from)
         })
     }
@@ -283,7 +285,7 @@ pub unsafe extern "C" fn dcb_diagnose(
         boundary::call(err, Out("result", result), || {
             let store = boundary::shared(store)?;
             let diagnosis = store.store.diagnose(&Call::from_c(call)?)?;
-            Ok(dcb_buf::from(documents::diagnosis(&diagnosis)))
+            Ok(dcb_buf::from(json::diagnosis(&diagnosis)))
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What guards an append.
 
-use super::{EventView, Query};
+use crate::domain::{EventView, Query};
 
 /// The append fails if an event that matches `query` has a position above `after`.
 #[derive(Debug, Clone, PartialEq, Eq)]

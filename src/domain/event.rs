@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use super::{EventId, EventType, Tag, Term};
+use crate::domain::{EventId, EventType, Tag, Term};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_DATA_BYTES, MAX_TAGS_PER_EVENT};
 

@@ -1,20 +1,20 @@
 //! The words of DCB: events, queries, conditions, and what matches what. No I/O.
 
+mod append_check;
 mod condition;
 mod event;
-mod judge;
 mod name;
 mod query;
-mod reading;
+mod read;
 
 use smallvec::SmallVec;
 
+pub use append_check::{Verdict, judge_conditions, judge_ids};
 pub use condition::Condition;
 pub use event::{Event, EventBuilder, EventView, SequencedEvent, Tags};
-pub use judge::{Verdict, judge_conditions, judge_ids};
 pub use name::{EventId, EventType, Tag, Term};
 pub use query::{Item, Names, Query, Wanted};
-pub use reading::{ReadRequest, Reading, Span};
+pub use read::{ReadRequest, Reading, Span};
 
 /// One append: its events, and the conditions that guard it.
 ///

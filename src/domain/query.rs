@@ -2,7 +2,7 @@
 
 use smallvec::{Array, SmallVec};
 
-use super::{EventType, EventView, Tag, Tags, Term};
+use crate::domain::{EventType, EventView, Tag, Tags, Term};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_ITEMS_PER_QUERY, MAX_NAMES_PER_QUERY};
 

@@ -3,8 +3,8 @@
 //! It holds a contiguous run of events and, for every term, the positions of the events that have
 //! it. A term is a hash, so every hit is checked against the event: no answer rests on a hash.
 
-mod filed;
 mod postings;
+mod prepared;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -12,8 +12,8 @@ mod tests;
 use std::sync::Arc;
 
 use crate::domain::{SequencedEvent, Span, Term};
-pub use filed::Filed;
 use postings::Terms;
+pub use prepared::Filed;
 pub use search::Progress;
 
 /// An inverted index over the events from [`Index::base`] + 1 to [`Index::head`].

@@ -6,9 +6,9 @@ use std::collections::binary_heap::PeekMut;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Index;
-use super::postings::Postings;
 use crate::domain::{Item, Query, SequencedEvent, Span};
+use crate::index::Index;
+use crate::index::postings::Postings;
 
 /// How many candidates one [`Index::find`] looks at, so that a lock held around it is short.
 const MAX_EXAMINED: usize = 4096;

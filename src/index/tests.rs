@@ -3,10 +3,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{Index, Progress};
 use crate::domain::{
     Event, EventBuilder, EventId, EventType, Item, Query, SequencedEvent, Span, Tag, Term,
 };
+use crate::index::{Index, Progress};
 
 const TYPES: [&str; 4] = ["A", "B", "C", "D"];
 const TAGS: [&str; 6] = ["x", "y:1", "y:2", "z:1", "z:2", "A"];

@@ -6,12 +6,12 @@ mod tests;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::call::Call;
+use crate::commit::deadline::Call;
+use crate::commit::head_watch::Watch;
 use crate::domain::{AppendRequest, Reading, Verdict, judge_conditions, judge_ids};
 use crate::error::{Error, Result, Status};
 use crate::index::{Filed, Index, Progress};
 use crate::store::{Batch, Sink, Store};
-use crate::watch::Watch;
 
 /// A store of this process alone, gone when it is closed.
 #[derive(Debug)]

@@ -3,16 +3,17 @@
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::locks::{self, LockKind};
-use super::pairing::beside;
-use super::readers::{Readers, lend};
-use super::schema::FORMAT;
-use super::segments::Segments;
-use super::shared::Shared;
-use super::store::SqliteStore;
-use crate::call::Patience;
-use crate::diagnosis::{Diagnosis, SqliteDiagnosis};
+use crate::commit::deadline::Patience;
 use crate::error::Result;
+use crate::sqlite::index::segment::Segments;
+use crate::sqlite::open::wal_match::beside;
+use crate::sqlite::read::pool::{Readers, lend};
+use crate::sqlite::schema::FORMAT;
+use crate::sqlite::state::Shared;
+use crate::sqlite::store::SqliteStore;
+use crate::sqlite::vfs::ofd_locks;
+use crate::sqlite::vfs::ofd_locks::LockKind;
+use crate::store::diagnosis::{Diagnosis, SqliteDiagnosis};
 
 impl Shared {
     /// What all stores over SQLite tell alike, with the head that is visible at best.
@@ -63,7 +64,7 @@ impl SqliteStore {
         };
         let path = self.readers.as_ref().map(Readers::path);
         let diagnosis = shared.diagnosis(self.visible(snapshot.head), &segments, path)?;
-        let locks = path.and_then(locks::inspect);
+        let locks = path.and_then(ofd_locks::inspect);
         Ok(Diagnosis {
             sqlite: diagnosis.sqlite.map(|common| SqliteDiagnosis {
                 read_only: self.writer.is_none(),

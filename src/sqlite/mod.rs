@@ -4,42 +4,23 @@
 //! of the older ones in segments that are written behind the appends. ARCHITECTURE.md tells the
 //! life of an append and of a read.
 
-mod beside;
-mod block;
-mod chain;
-mod connection;
-mod database;
+mod append;
+pub(crate) mod connection;
 mod diagnose;
-mod durability;
-mod fences;
-mod file;
-mod filter;
+mod events;
 pub mod host;
-mod identity;
-pub mod locks;
-mod log;
+mod index;
 mod maintenance;
-mod merge;
-mod outside;
-mod pages;
-mod pairing;
-mod patient;
-mod queue;
-mod readers;
-mod reads;
-mod rows;
+mod open;
+mod read;
 mod schema;
-mod search;
-mod segments;
-mod shared;
+mod state;
 mod store;
 #[cfg(test)]
 mod tests;
-mod view;
-mod visible;
-mod writer;
+pub mod vfs;
+pub(crate) mod wal;
 
 pub use connection::Place;
-pub use database::Value;
 pub use schema::FORMAT;
 pub use store::SqliteStore;

@@ -3,9 +3,9 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::connection::{Moment, from_sqlite};
-use super::database::{Database, Value, Walk};
 use crate::error::{Error, Result, Status};
+use crate::sql::{Database, Value, Walk};
+use crate::sqlite::connection::{Moment, from_sqlite};
 
 /// The version of the format; a file with a higher one is not touched.
 pub const FORMAT: i64 = 1;

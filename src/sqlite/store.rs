@@ -9,29 +9,30 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::beside::Beside;
-use super::connection::{
+use crate::commit::deadline::{Call, Patience};
+use crate::commit::durability::Durability;
+use crate::domain::{AppendRequest, Reading};
+use crate::error::{Error, Result, Status};
+use crate::sqlite::append::writer::{Writer, begin_immediate};
+use crate::sqlite::connection::{
     Place, Role, busy, connect, end_left_over, from_sqlite, is_busy, retry, retry_busy,
     wait_for_lock,
 };
-use super::durability::Durability;
-use super::file::forget_backfill;
-use super::log::{Log, sync_folder_of};
-use super::maintenance::{Maintenance, write_segment};
-use super::pages::Tree;
-use super::pairing::{self, beside};
-use super::readers::{Readers, lend};
-use super::rows::Decoder;
-use super::schema::{Judgement, create, judge_at_once, no_store};
-use super::segments::SegmentsCache;
-use super::shared::{SEGMENT_EVENTS, Shared};
-use super::view::TAIL_EVENTS;
-use super::writer::{Writer, begin_immediate};
-use crate::call::{Call, Patience};
-use crate::diagnosis::Diagnosis;
-use crate::domain::{AppendRequest, Reading};
-use crate::error::{Error, Result, Status};
-use crate::open::Options;
+use crate::sqlite::events::btree::Tree;
+use crate::sqlite::events::reader::Decoder;
+use crate::sqlite::index::segment::SegmentsCache;
+use crate::sqlite::index::view::TAIL_EVENTS;
+use crate::sqlite::maintenance::{Maintenance, write_segment};
+use crate::sqlite::open::wal_match;
+use crate::sqlite::open::wal_match::beside;
+use crate::sqlite::read::pool::{Readers, lend};
+use crate::sqlite::schema::{Judgement, create, judge_at_once, no_store};
+use crate::sqlite::state::{SEGMENT_EVENTS, Shared};
+use crate::sqlite::wal::host_wal::Beside;
+use crate::sqlite::wal::wal_file::{Log, sync_folder_of};
+use crate::sqlite::wal::wal_index::forget_backfill;
+use crate::store::diagnosis::Diagnosis;
+use crate::store::open::Options;
 use crate::store::{Batch, Sink, Store};
 
 /// The stack of the maintenance thread, in bytes.
@@ -89,14 +90,14 @@ fn open_read_only(
     // A file that is missing is told as that, whatever SQLite would say.
     std::fs::metadata(&path)?;
     if immutable {
-        pairing::check_alone(&path)?;
+        wal_match::check_alone(&path)?;
     }
     let explain = |error| explain_read_only(error, &path);
     let connection = retry(patience, || connect(&place, role)).map_err(explain)?;
     match retry(patience, || judge_at_once(&connection)).map_err(explain)? {
         Judgement::Store if immutable => {}
         Judgement::Store => {
-            retry(patience, || pairing::check(&connection, &real_path(&connection, &path)))?;
+            retry(patience, || wal_match::check(&connection, &real_path(&connection, &path)))?;
         }
         Judgement::Empty | Judgement::Foreign => return Err(no_store()),
     }
@@ -135,7 +136,7 @@ fn open_file(
 ) -> Result<SqliteStore> {
     let place = Place::File(path.clone());
     check_name(&path)?;
-    pairing::check_empty(&path)?;
+    wal_match::check_empty(&path)?;
     let judgement = match std::fs::metadata(&path) {
         Ok(metadata) if metadata.len() > 0 => judge_unchanged(&place, patience)?,
         Ok(_) => Judgement::Empty,
@@ -233,7 +234,7 @@ fn judge_unchanged(place: &Place, patience: &Patience) -> Result<Judgement> {
         let connection = connect(place, Role::Read)?;
         let judgement = judge_at_once(&connection)?;
         if let (Judgement::Store, Place::File(path)) = (judgement, place) {
-            pairing::check(&connection, &real_path(&connection, path))?;
+            wal_match::check(&connection, &real_path(&connection, path))?;
         }
         Ok(judgement)
     });
@@ -285,7 +286,7 @@ fn explain_read_only(error: Error, path: &Path) -> Error {
     if !is_stuck || !path.exists() {
         return error;
     }
-    let message = if pairing::check_alone(path).is_ok() {
+    let message = if wal_match::check_alone(path).is_ok() {
         "the log beside the file neither exists nor can be made here: if nobody writes the file, \
          open it with the option immutable"
     } else {

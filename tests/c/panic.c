@@ -16,7 +16,7 @@ static void a_panic_is_an_error(void) {
     append_many(store, 2);
     for (int i = 0; i < 3; i++) {
         CHECK_STATUS(dcb_testing_panic(store, &err), DCB_INTERNAL);
-        CHECK(strncmp(err.message, "a bug in the library, at src/capi/testing.rs:", 45) == 0);
+        CHECK(strncmp(err.message, "a bug in the library, at src/capi/failpoints.rs:", 48) == 0);
         CHECK_INT(dcb_testing_panic(store, NULL), DCB_INTERNAL);
     }
     append_many(store, 1);

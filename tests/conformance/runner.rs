@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dcb::documents::{ReadResult, parse_append, parse_read};
 use dcb::domain::{EventView, Reading};
-use dcb::open::Options;
+use dcb::json::{ReadResult, parse_append, parse_read};
 use dcb::store::Batch;
+use dcb::store::open::Options;
 use dcb::{Call, Error, Store, Timeout};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 
 use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED, DCB_TIMEOUT};
-use dcb::testing::Flaw;
+use dcb::failpoints::Flaw;
 use tempfile::TempDir;
 
 use crate::client::Store;

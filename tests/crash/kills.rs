@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use dcb::testing::Flaw;
+use dcb::failpoints::Flaw;
 use tempfile::TempDir;
 
 use crate::check::{Known, check, check_next};

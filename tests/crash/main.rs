@@ -21,6 +21,7 @@ mod memory;
 mod power;
 mod random;
 mod roles;
+mod undone;
 mod work;
 
 /// Runs only when another test starts this program again for it.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED, DCB_IO};
-use dcb::testing::Flaw;
+use dcb::failpoints::Flaw;
 use tempfile::TempDir;
 
 use crate::check::{Known, check};

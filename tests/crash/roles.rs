@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED};
-use dcb::testing::{self, Flaw};
+use dcb::failpoints;
+use dcb::failpoints::Flaw;
 
 use crate::client::{Answer, Store};
 use crate::disk;
@@ -81,7 +82,7 @@ impl Part {
 }
 
 /// All of them.
-pub const FLAWS: [Flaw; 7] = [
+pub const FLAWS: [Flaw; 8] = [
     Flaw::BelieveLog,
     Flaw::AnswerBeforeSync,
     Flaw::SkipCatchUp,
@@ -89,6 +90,7 @@ pub const FLAWS: [Flaw; 7] = [
     Flaw::MarkTooEarly,
     Flaw::ShowUnsynced,
     Flaw::LoseLastBlock,
+    Flaw::BelieveOldPages,
 ];
 
 /// Plays the part that the environment names.
@@ -100,11 +102,11 @@ pub fn play() {
             disk::watch(part.store.parent().expect("a store's folder"));
             disk::end_at(u64::from(*nth));
         }
-        Some((place, nth)) => testing::end_at(place, *nth),
+        Some((place, nth)) => failpoints::end_at(place, *nth),
         None => {}
     }
     if let Some(flaw) = part.flaw {
-        testing::seed(flaw);
+        failpoints::seed(flaw);
     }
     match part.role.as_str() {
         "writer" => write(&part),
@@ -113,6 +115,7 @@ pub fn play() {
         "history" => crate::histories::play(&part),
         "memory" => crate::memory::play(&part),
         "ruin" => crate::faults::ruin(&part),
+        "undone" => crate::undone::play(&part),
         other => panic!("no such role: {other}"),
     }
 }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use dcb::domain::{Event, EventBuilder, EventId, EventType, EventView, Item, Query, Tag};
 use dcb::domain::{ReadRequest, Reading};
-use dcb::open::Options;
 use dcb::store::Batch;
+use dcb::store::open::Options;
 use dcb::{Call, Result, Store};
 use tempfile::TempDir;
 

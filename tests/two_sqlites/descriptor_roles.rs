@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dcb::sqlite::locks::{self, LockKind};
+use dcb::sqlite::vfs::ofd_locks;
+use dcb::sqlite::vfs::ofd_locks::LockKind;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::host::Sqlite;
@@ -241,20 +242,20 @@ impl Scene {
     }
 
     pub fn diagnose(&self) {
-        assert_eq!(locks::inspect(&self.file()), None);
+        assert_eq!(ofd_locks::inspect(&self.file()), None);
         let library = self.patient();
         self.append(&library, &mut self.rows("library"));
-        let locks = locks::inspect(&self.file()).unwrap();
+        let locks = ofd_locks::inspect(&self.file()).unwrap();
         assert_eq!(locks.kind, LockKind::OpenFileDescription);
         assert!(!locks.foreign);
 
         let host = Sqlite::load().open(&self.file(), 10_000);
         host.run("SELECT * FROM rows").unwrap();
-        assert!(locks::foreign_sqlite(&self.file()));
+        assert!(ofd_locks::foreign_sqlite(&self.file()));
         drop(host);
-        assert!(!locks::foreign_sqlite(&self.file()));
+        assert!(!ofd_locks::foreign_sqlite(&self.file()));
         drop(library);
-        assert_eq!(locks::inspect(&self.file()), None);
+        assert_eq!(ofd_locks::inspect(&self.file()), None);
     }
 }
 

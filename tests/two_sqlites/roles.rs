@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use dcb::sqlite::locks::{self, LockKind};
+use dcb::sqlite::vfs::ofd_locks;
+use dcb::sqlite::vfs::ofd_locks::LockKind;
 use rusqlite::{Connection, ErrorCode};
 
 use crate::host::{self, Sqlite};
@@ -61,7 +62,7 @@ pub fn play() {
         directory: PathBuf::from(std::env::var_os(DIRECTORY).unwrap()),
         hooks: std::env::var(HOOKS).unwrap() == "installed",
     };
-    assert_eq!(locks::install(), LockKind::OpenFileDescription);
+    assert_eq!(ofd_locks::install(), LockKind::OpenFileDescription);
     if !scene.hooks {
         take_out_hooks();
     }

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dcb::documents::{parse_append, parse_read};
 use dcb::domain::{EventView, Reading};
-use dcb::open::Options;
+use dcb::json::{parse_append, parse_read};
 use dcb::store::Batch;
+use dcb::store::open::Options;
 use dcb::{Call, Status, Store, Timeout};
 
 use crate::host::{self, Sqlite};

@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 
-use dcb::documents::{parse_append, parse_read};
 use dcb::domain::{EventView, Reading};
+use dcb::json::{parse_append, parse_read};
 use dcb::store::Batch;
 use dcb::{Call, Store};
 
@@ -28,7 +28,7 @@ pub fn compare(bench: &mut Bench) {
     let events = bench.options.events;
     let store = Libdcb::open(URI);
     fill(&store, events);
-    let core = dcb::open(URI, &dcb::open::Options::default()).expect("a memory store");
+    let core = dcb::open(URI, &dcb::store::open::Options::default()).expect("a memory store");
     fill(&Core(&*core), events);
 
     let mut runs: Vec<(String, Run<'_>)> = Vec::new();
@@ -115,7 +115,7 @@ fn append_events(events: u64, size: u64) -> (u64, u64, f64) {
 }
 
 fn append_typed(events: u64, size: u64) -> (u64, u64, f64) {
-    let store = dcb::open(URI, &dcb::open::Options::default()).expect("a memory store");
+    let store = dcb::open(URI, &dcb::store::open::Options::default()).expect("a memory store");
     let requests: Vec<_> = texts(events, size)
         .iter()
         .map(|text| parse_append(text.as_bytes()).expect("a request"))

@@ -2,13 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::super::connection::retry;
-use super::super::database::{Database, Row, Value, Walk};
-use super::super::view::Snapshot;
-use super::packed::Rows;
-use super::{Failure, Host, Lent, Reply, of_host};
-use crate::call::Patience;
+use crate::commit::deadline::Patience;
 use crate::error::{Error, Result, Status};
+use crate::sql::host::{Failure, Host, Lent, Reply};
+use crate::sql::row_codec::Rows;
+use crate::sql::{Database, Row, Value, Walk};
+use crate::sqlite::connection::retry;
+use crate::sqlite::host::of_host;
+use crate::sqlite::index::view::Snapshot;
 
 /// Keys that one statement looks up, and rows that one writes, at the most.
 const KEYS: usize = 128;

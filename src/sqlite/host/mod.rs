@@ -5,64 +5,16 @@
 //! borrowed for a moment and given back as it was found, nobody works behind the appends, and what
 //! the file's other users do is theirs.
 
-mod chores;
 mod connection;
-mod packed;
+mod maintenance;
 mod store;
 
-use std::time::Duration;
-
-use super::database::Value;
 use crate::error::Error;
+use crate::sql::host::Failure;
 
 pub use store::HostStore;
 
-/// A failure as the host's SQLite reports it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The extended result code; 0 where there is none.
-    pub code: i32,
-    /// What the driver says.
-    pub message: String,
-}
-
-/// What a statement has given so far.
-#[derive(Debug, Clone, Default)]
-pub struct Reply {
-    /// Rows, packed; see `packed.rs`.
-    pub rows: Vec<u8>,
-    /// Whether there may be more rows.
-    pub is_more: bool,
-    /// How many rows the statement has changed.
-    pub changes: u64,
-}
-
-/// The connections of a host. Called by the thread that made the call, in which it returns.
-pub trait Host: Send + Sync {
-    /// Lends a connection that is in no transaction, as soon as there is one; `None`: without end.
-    fn acquire(&self, timeout: Option<Duration>) -> Result<Box<dyn Lent>, Failure>;
-}
-
-/// A connection that the host lends. It is given back by its drop.
-pub trait Lent {
-    /// Runs a statement without rows.
-    fn run(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Reply, Failure>;
-
-    /// Runs a statement, and gives its first rows.
-    fn query(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Reply, Failure>;
-
-    /// Gives further rows of the last query that is not at its end: one that was begun amid the rows
-    /// of another ends before that one goes on.
-    fn more(&mut self) -> Result<Reply, Failure>;
-
-    /// Ends that query: nobody wants the rest of its rows.
-    fn finish(&mut self);
-
-    /// The connection is not as it was found: the host is to close it instead of using it again.
-    fn spoil(&mut self);
-}
-
 /// The failure in the terms of the contract.
 fn of_host(failure: &Failure) -> Error {
-    super::connection::of_code(failure.code, &failure.message)
+    crate::sqlite::connection::of_code(failure.code, &failure.message)
 }

@@ -6,30 +6,33 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::beside::Beside;
-use super::super::connection::{retry, wait_for_lock};
-use super::super::database::{Database, Value};
-use super::super::durability::Durability;
-use super::super::log::Log;
-use super::super::maintenance::{draft_segment, store_segment};
-use super::super::patient::Patient;
-use super::super::queue::{self, Outcome};
-use super::super::rows::Decoder;
-use super::super::schema::{Judgement, create_within, judge, no_store};
-use super::super::segments::{Segments, SegmentsCache, damaged};
-use super::super::shared::Shared;
-use super::super::view::{Snapshot, TAIL_EVENTS, View};
-use super::super::writer::{Prepared, Staged, Turns, attempt, begin_immediate, check_tail, commit};
-use super::chores::{Chores, index_within};
-use super::connection::{HostConnection, explain};
-use super::{Host, Lent};
-use crate::call::{Call, Patience};
-use crate::diagnosis::Diagnosis;
+use crate::commit::deadline::{Call, Patience};
+use crate::commit::durability::Durability;
+use crate::commit::fair_mutex::Patient;
+use crate::commit::group_commit;
+use crate::commit::group_commit::Outcome;
+use crate::commit::head_watch::Watch;
 use crate::domain::{AppendRequest, Reading, Verdict};
 use crate::error::{Error, Result, Status};
-use crate::open::Options;
+use crate::sql::host::{Host, Lent};
+use crate::sql::{Database, Value};
+use crate::sqlite::append::writer::{
+    Prepared, Staged, Turns, attempt, begin_immediate, check_tail, commit,
+};
+use crate::sqlite::connection::{retry, wait_for_lock};
+use crate::sqlite::events::reader::Decoder;
+use crate::sqlite::host::connection::{HostConnection, explain};
+use crate::sqlite::host::maintenance::{Chores, index_within};
+use crate::sqlite::index::segment::{Segments, SegmentsCache, damaged};
+use crate::sqlite::index::view::{Snapshot, TAIL_EVENTS, View};
+use crate::sqlite::maintenance::{draft_segment, store_segment};
+use crate::sqlite::schema::{Judgement, create_within, judge, no_store};
+use crate::sqlite::state::Shared;
+use crate::sqlite::wal::host_wal::Beside;
+use crate::sqlite::wal::wal_file::Log;
+use crate::store::diagnosis::Diagnosis;
+use crate::store::open::Options;
 use crate::store::{Batch, Sink, Store};
-use crate::watch::Watch;
 
 /// A store on connections that the host lends.
 pub struct HostStore {
@@ -134,7 +137,7 @@ impl HostStore {
     /// How many events are held in memory.
     #[cfg(test)]
     pub fn tail_len(&self) -> usize {
-        self.shared.tail.read(super::super::view::Generations::len)
+        self.shared.tail.read(crate::sqlite::index::view::Generations::len)
     }
 
     /// How many syncs there were.
@@ -185,7 +188,7 @@ impl HostStore {
     fn write(&self, request: AppendRequest, patience: &Patience) -> Result<Outcome> {
         let stored = request.events().len();
         let mut prepared = [Prepared::new(request)?];
-        let mut pen = self.pen.lock_within(patience, queue::late)?;
+        let mut pen = self.pen.lock_within(patience, group_commit::late)?;
         let _panic = ClosesOnPanic(&self.shared.watch);
         let Pen { decoder, turns, chores } = &mut *pen;
         let (connection, ()) = lend(&*self.host, patience, |connection| {

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::*;
 use crate::Status;
-use crate::diagnosis::SqliteDiagnosis;
 use crate::sqlite::maintenance::write_segment;
+use crate::store::diagnosis::SqliteDiagnosis;
 
 fn diagnosis(store: &SqliteStore) -> (i64, SqliteDiagnosis) {
     let diagnosis = store.diagnose(&Call::default()).unwrap();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::*;
 use crate::domain::EventId;
 use crate::index::Filed;
+use crate::sqlite::append::writer::{commit, wait_for_log};
 use crate::sqlite::connection::{Role, connect};
-use crate::sqlite::writer::{commit, wait_for_log};
 use crate::{Cancel, Status};
 
 /// Runs the appends in one group: they queue up while the test holds the core.
@@ -246,7 +246,10 @@ fn after_a_failed_sync_the_queue_is_refused() {
     for answer in answers {
         assert_eq!(answer.join().unwrap().unwrap_err().status, Status::Io);
     }
-    assert_eq!(fixture.store.shared.tail.read(crate::sqlite::view::Generations::head), 16_384);
+    assert_eq!(
+        fixture.store.shared.tail.read(crate::sqlite::index::view::Generations::head),
+        16_384
+    );
 }
 
 #[test]

@@ -9,13 +9,14 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::*;
 use crate::domain::{EventId, SequencedEvent, Span};
-use crate::sqlite::database::{Value, Walk};
-use crate::sqlite::host::{Failure, Host, HostStore, Lent, Reply};
-use crate::sqlite::rows::{Decoder, checksums, insert};
-use crate::sqlite::search::Disk;
-use crate::sqlite::segments::Segments;
-use crate::sqlite::shared::SEGMENT_EVENTS;
-use crate::sqlite::view::{Snapshot, TAIL_EVENTS};
+use crate::sql::host::{Failure, Host, Lent, Reply};
+use crate::sql::{Value, Walk};
+use crate::sqlite::events::reader::{Decoder, checksums, insert};
+use crate::sqlite::host::HostStore;
+use crate::sqlite::index::search::Disk;
+use crate::sqlite::index::segment::Segments;
+use crate::sqlite::index::view::{Snapshot, TAIL_EVENTS};
+use crate::sqlite::state::SEGMENT_EVENTS;
 use crate::{Status, Timeout};
 
 /// A pool of connections, of which so many may be out at once.

@@ -8,19 +8,19 @@ use super::*;
 use crate::Status;
 use crate::domain::{SequencedEvent, Span, Term};
 use crate::index::Progress;
+use crate::sql::Walk;
 use crate::sqlite::connection::{Moment, Role, connect};
-use crate::sqlite::database::Walk;
-use crate::sqlite::maintenance::{postings_of_rows, replace, write_segment};
-use crate::sqlite::merge::Merge;
-use crate::sqlite::rows::{Decoder, checksums, insert};
-use crate::sqlite::schema;
-use crate::sqlite::search::Disk;
-use crate::sqlite::segments::{
+use crate::sqlite::events::reader::{Decoder, checksums, insert};
+use crate::sqlite::index::merge::Merge;
+use crate::sqlite::index::search::Disk;
+use crate::sqlite::index::segment::{
     BUILDING, LIVE, Segments, SegmentsCache, insert_blocks, insert_filter_part, insert_segment,
     pack, raise_version,
 };
-use crate::sqlite::shared::SEGMENT_EVENTS;
-use crate::sqlite::view::{Generations, TAIL_BYTES, TAIL_EVENTS};
+use crate::sqlite::index::view::{Generations, TAIL_BYTES, TAIL_EVENTS};
+use crate::sqlite::maintenance::{postings_of_rows, replace, write_segment};
+use crate::sqlite::schema;
+use crate::sqlite::state::SEGMENT_EVENTS;
 
 const TYPES: [&str; 3] = ["A", "B", "C"];
 

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::sqlite::maintenance::write_segment;
-use crate::sqlite::readers::Lent;
+use crate::sqlite::read::pool::Lent;
 use crate::{Cancel, Status, Timeout};
 
 /// Another connection to the file, as another process has one.

@@ -5,9 +5,9 @@ mod groups;
 mod hosts;
 mod index;
 mod locks;
+mod moved_files;
 mod opening;
 mod pages;
-mod places;
 mod processes;
 mod rights;
 
@@ -18,13 +18,13 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Place, SqliteStore};
 use crate::domain::{
     AppendRequest, Condition, Event, EventBuilder, EventType, EventView, Item, Query, ReadRequest,
     Reading, Tag,
 };
-use crate::open::Options;
-use crate::sqlite::database::{Database, Row, Value, Walk};
+use crate::sql::{Database, Row, Value, Walk};
+use crate::sqlite::{Place, SqliteStore};
+use crate::store::open::Options;
 use crate::store::{Batch, Store};
 use crate::{Call, Error, Result, Timeout};
 

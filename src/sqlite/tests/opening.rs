@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::*;
 use crate::domain::SequencedEvent;
-use crate::sqlite::readers::lend;
-use crate::sqlite::rows::{checksums, insert};
+use crate::sqlite::events::reader::{checksums, insert};
+use crate::sqlite::read::pool::lend;
 
 #[test]
 fn a_file_whose_very_first_transaction_was_cut_off_is_an_empty_one() {

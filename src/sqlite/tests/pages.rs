@@ -7,10 +7,10 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::domain::{EventId, SequencedEvent, Span};
+use crate::sql::Walk;
 use crate::sqlite::connection::{Moment, Role, connect};
-use crate::sqlite::database::Walk;
-use crate::sqlite::pages::{Ahead, Pages, Tree};
-use crate::sqlite::rows::{Decoder, checksums, insert, to_owned};
+use crate::sqlite::events::btree::{Ahead, Pages, Tree};
+use crate::sqlite::events::reader::{Decoder, checksums, insert, to_owned};
 use crate::sqlite::schema;
 
 /// A file of a store without anything that is done behind its back.

@@ -7,14 +7,14 @@ use std::time::Duration;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
-use crate::call::{Call, Cancel, Patience, Timeout};
+use crate::commit::deadline::{Call, Cancel, Patience, Timeout};
+use crate::commit::durability::Durability;
+use crate::commit::group_commit::{Outcome, Queue, Work};
+use crate::commit::head_watch::Watch;
+use crate::commit::visibility::{OwnEvents, visible};
 use crate::error::{Error, Result, Status};
-use crate::sqlite::durability::Durability;
-use crate::sqlite::log::Log;
-use crate::sqlite::queue::{Outcome, Queue, Work};
-use crate::sqlite::visible::{OwnEvents, visible};
+use crate::sqlite::wal::wal_file::Log;
 use crate::sync::{Mutex, PoisonError, one_in, restart_clock, step};
-use crate::watch::Watch;
 
 /// What may happen in an execution beside appends.
 #[derive(Debug, Clone, Copy, Default)]

@@ -7,8 +7,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
+use crate::failpoints::{Flaw, seed};
 use crate::play::{Scene, Tally, play};
-use crate::testing::{Flaw, seed};
 
 const CALM: Scene = Scene {
     name: "calm",

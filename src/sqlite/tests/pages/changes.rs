@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::sqlite::connection::retry;
-use crate::sqlite::view::Snapshot;
+use crate::sqlite::index::view::Snapshot;
 
 /// Enough that each can be asked for one leaf of a hundred events: that question may take the place
 /// of what it has read ahead.

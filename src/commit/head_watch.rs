@@ -1,0 +1,206 @@
+//! The head of a store, and waiting for it to rise.
+
+use std::time::Duration;
+
+use crate::commit::deadline::Patience;
+use crate::error::{Error, Result, Status};
+use crate::failpoints::{Flaw, has};
+use crate::sync::atomic::Ordering::SeqCst;
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard, PoisonError};
+
+/// The newest position that may be told, and whether the store is open. Any number of threads.
+#[derive(Debug, Default)]
+pub struct Watch {
+    head: AtomicI64,
+    closed: AtomicBool,
+    /// How many threads wait, so that publishing to nobody takes no lock. A waiter counts itself
+    /// before it looks at the head, and a publisher raises the head before it looks at the count;
+    /// all of it is sequentially consistent, so at least one of the two sees the other.
+    waiters: AtomicUsize,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Watch {
+    /// The watch of an open store whose newest event is at `head`.
+    pub fn new(head: i64) -> Self {
+        Watch { head: AtomicI64::new(head), ..Self::default() }
+    }
+
+    /// The highest position published.
+    pub fn head(&self) -> i64 {
+        self.head.load(SeqCst)
+    }
+
+    /// Raises the head to `head`, if it is not there yet, and wakes who waits for that.
+    pub fn publish(&self, head: i64) {
+        if self.head.fetch_max(head, SeqCst) < head {
+            self.wake();
+        }
+    }
+
+    /// Ends every wait, running and to come, with `closed`.
+    pub fn close(&self) {
+        self.closed.store(true, SeqCst);
+        self.wake();
+    }
+
+    /// `closed` once the store is.
+    pub fn check_open(&self) -> Result<()> {
+        if self.closed.load(SeqCst) {
+            return Err(Error::new(Status::Closed, "the store is closed"));
+        }
+        Ok(())
+    }
+
+    /// Waits until the head is above `after`, and gives it; or `timeout`, `cancelled`, `closed`.
+    /// `None` once `slice` is over, for a caller that has elsewhere to look in between.
+    pub fn wait_above(
+        &self,
+        after: i64,
+        patience: &Patience,
+        slice: Option<Duration>,
+    ) -> Result<Option<i64>> {
+        if after < -1 {
+            return Err(Error::invalid("after: must be -1 or more"));
+        }
+        let after = after.max(0);
+        let slice_end = slice.and_then(|slice| Instant::now().checked_add(slice));
+        let _waiting = Waiting::new(&self.waiters);
+        let mut guard = self.lock();
+        loop {
+            self.check_open()?;
+            patience.check_cancel()?;
+            let head = self.head();
+            if head > after {
+                return Ok(Some(head));
+            }
+            if patience.is_over() {
+                return Err(Error::new(Status::Timeout, "no event came in time"));
+            }
+            let rest = slice_end.map(|end| end.saturating_duration_since(Instant::now()));
+            if rest.is_some_and(|rest| rest.is_zero()) {
+                return Ok(None);
+            }
+            guard = patience.sleep_on(&self.changed, guard, rest);
+        }
+    }
+
+    fn wake(&self) {
+        if self.waiters.load(SeqCst) > 0 {
+            // A waiter between its look at the head and its sleep holds the lock.
+            if !has(Flaw::WakeWithoutLock) {
+                drop(self.lock());
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// It guards no data that a panic could have left half done.
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One thread that waits, for as long as it does.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(waiters: &'a AtomicUsize) -> Self {
+        waiters.fetch_add(1, SeqCst);
+        Waiting(waiters)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::{Call, Cancel, Timeout};
+
+    fn patience(timeout: Timeout, cancel: Option<&Cancel>) -> Patience {
+        Call { timeout, cancel: cancel.cloned() }.start(None)
+    }
+
+    /// Runs `act` once `watch` has a waiter, and gives what that waiter got.
+    fn while_waiting(
+        watch: &Watch,
+        cancel: Option<&Cancel>,
+        act: impl FnOnce(),
+    ) -> Result<Option<i64>> {
+        thread::scope(|scope| {
+            let waiter =
+                scope.spawn(|| watch.wait_above(4, &patience(Timeout::Never, cancel), None));
+            while watch.waiters.load(SeqCst) == 0 {
+                thread::yield_now();
+            }
+            act();
+            waiter.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn a_wait_ends_when_the_head_is_above() {
+        let watch = Watch::new(3);
+        let found = while_waiting(&watch, None, || {
+            watch.publish(4);
+            watch.publish(6);
+        });
+        assert_eq!(found, Ok(Some(6)));
+        assert_eq!(watch.wait_above(5, &patience(Timeout::Never, None), None), Ok(Some(6)));
+        assert_eq!(watch.waiters.load(SeqCst), 0);
+    }
+
+    #[test]
+    fn a_wait_ends_when_cancelled() {
+        let cancel = Cancel::new();
+        let found = while_waiting(&Watch::new(3), Some(&cancel), || cancel.trigger());
+        assert_eq!(found.unwrap_err().status, Status::Cancelled);
+    }
+
+    #[test]
+    fn a_wait_ends_when_the_store_closes() {
+        let watch = Watch::new(3);
+        let found = while_waiting(&watch, None, || watch.close());
+        assert_eq!(found.unwrap_err().status, Status::Closed);
+        let later = watch.wait_above(0, &patience(Timeout::Never, None), None);
+        assert_eq!(later.unwrap_err().status, Status::Closed);
+    }
+
+    #[test]
+    fn a_wait_ends_when_its_time_is_over() {
+        let watch = Watch::new(3);
+        for limit in [Duration::ZERO, Duration::from_millis(2)] {
+            let found = watch.wait_above(3, &patience(Timeout::After(limit), None), None);
+            assert_eq!(found.unwrap_err().status, Status::Timeout);
+        }
+        let slice = Some(Duration::from_millis(2));
+        assert_eq!(watch.wait_above(3, &patience(Timeout::Never, None), slice), Ok(None));
+    }
+
+    #[test]
+    fn the_head_never_falls() {
+        let watch = Watch::new(3);
+        watch.publish(5);
+        watch.publish(4);
+        assert_eq!(watch.head(), 5);
+    }
+
+    #[test]
+    fn after_is_a_position() {
+        let wait = |after| {
+            Watch::new(0).wait_above(after, &patience(Timeout::After(Duration::ZERO), None), None)
+        };
+        assert_eq!(wait(-1).unwrap_err().status, Status::Timeout);
+        assert_eq!(wait(i64::MAX).unwrap_err().status, Status::Timeout);
+        assert_eq!(wait(-2).unwrap_err().status, Status::InvalidArgument);
+    }
+}

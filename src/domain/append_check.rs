@@ -1,0 +1,166 @@
+//! Whether an append is accepted: the rules, for every store, over its own way to look things up.
+
+use crate::domain::{Condition, Event, Query, Span};
+use crate::error::{Error, Result};
+
+/// What the ids of an append say about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// None of its events is stored: its conditions decide.
+    New,
+    /// All of them are stored already, the last one at this position.
+    Repeated(i64),
+}
+
+/// Judges the ids of an append's events, all of which have one or none has.
+///
+/// `find_id` gives the position of the stored event with an id; `is_same` tells whether the
+/// event stored at a position is the same as the one given. An append that meets a stored id and
+/// is no repetition is `duplicate_id`, with the position of the first one it meets.
+pub fn judge_ids<'a>(
+    events: impl IntoIterator<Item = &'a Event>,
+    mut find_id: impl FnMut(&str) -> Result<Option<i64>>,
+    mut is_same: impl FnMut(i64, &Event) -> Result<bool>,
+) -> Result<Verdict> {
+    /// The events judged so far.
+    enum So {
+        Unknown,
+        NotStored,
+        Stored { first: i64, last: i64 },
+    }
+    let mut so = So::Unknown;
+    for (index, event) in events.into_iter().enumerate() {
+        let Some(id) = event.id() else { return Ok(Verdict::New) };
+        let duplicate = |position, why: &str| {
+            let message = format!(
+                "events[{index}].id: this append meets a stored id (position {position}) {why}"
+            );
+            Err(Error::duplicate_id(position, message))
+        };
+        so = match (so, find_id(id)?) {
+            (So::Unknown | So::NotStored, None) => So::NotStored,
+            (So::NotStored, Some(found)) => {
+                return duplicate(found, "but has events before it that are not stored");
+            }
+            (So::Stored { first, .. }, None) => {
+                return duplicate(first, "but this event is not stored");
+            }
+            (So::Stored { first, last }, Some(found)) if found != last + 1 => {
+                return duplicate(
+                    first,
+                    "but its events are not stored in this order, as neighbours",
+                );
+            }
+            (so, Some(found)) => {
+                let first = if let So::Stored { first, .. } = so { first } else { found };
+                if !is_same(found, event)? {
+                    return duplicate(first, "but this event is stored with another content");
+                }
+                So::Stored { first, last: found }
+            }
+        };
+    }
+    Ok(match so {
+        So::Stored { last, .. } => Verdict::Repeated(last),
+        So::Unknown | So::NotStored => Verdict::New,
+    })
+}
+
+/// Judges the conditions of an append. `first_match` gives the lowest position in a span that a
+/// query matches. `condition_failed` names the lowest one that makes any of them fail.
+pub fn judge_conditions(
+    conditions: &[Condition],
+    mut first_match: impl FnMut(&Query, Span) -> Result<Option<i64>>,
+) -> Result<()> {
+    let mut lowest = None;
+    for condition in conditions {
+        // What is above a failure that is known already does not matter.
+        let high = lowest.map_or(i64::MAX, |lowest: i64| lowest - 1);
+        let low = condition.after();
+        if low < high {
+            lowest = first_match(condition.query(), Span { low, high })?.or(lowest);
+        }
+    }
+    lowest.map_or(Ok(()), |position| Err(Error::condition_failed(position)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Status;
+    use crate::domain::{EventBuilder, EventId, EventType};
+
+    fn event(id: &str, data: &str) -> Event {
+        let mut event = EventBuilder::new(EventType::new("A").unwrap());
+        if !id.is_empty() {
+            event.id(EventId::new(id).unwrap());
+        }
+        event.data(data).unwrap();
+        event.build()
+    }
+
+    /// Judges events with these ids against a store of `a`, `b`, `c` at 5, 6, 7.
+    fn judge(ids: &[(&str, &str)]) -> Result<Verdict> {
+        let stored = [event("a", "1"), event("b", "2"), event("c", "3")];
+        let given: Vec<_> = ids.iter().map(|(id, data)| event(id, data)).collect();
+        judge_ids(
+            &given,
+            |id| Ok((5..).zip(&stored).find(|(_, own)| own.id() == Some(id)).map(|(at, _)| at)),
+            |position, event| Ok(stored[position as usize - 5] == *event),
+        )
+    }
+
+    #[test]
+    fn ids_tell_a_repetition_from_a_duplicate() {
+        assert_eq!(judge(&[("", "1"), ("", "2")]), Ok(Verdict::New));
+        assert_eq!(judge(&[("x", "1"), ("y", "2")]), Ok(Verdict::New));
+        assert_eq!(judge(&[("a", "1"), ("b", "2"), ("c", "3")]), Ok(Verdict::Repeated(7)));
+        assert_eq!(judge(&[("b", "2")]), Ok(Verdict::Repeated(6)));
+        for (ids, position) in [
+            (&[("a", "9")][..], 5),             // other content
+            (&[("a", "1"), ("b", "9")][..], 5), // the same, later
+            (&[("x", "1"), ("b", "2")][..], 6), // a new one before
+            (&[("b", "2"), ("x", "1")][..], 6), // a new one behind
+            (&[("b", "2"), ("a", "1")][..], 6), // another order
+            (&[("a", "1"), ("c", "3")][..], 5), // one left out
+        ] {
+            let error = judge(ids).unwrap_err();
+            assert_eq!((error.status, error.position), (Status::DuplicateId, position), "{ids:?}");
+        }
+    }
+
+    #[test]
+    fn the_lowest_failure_of_all_conditions_is_named() {
+        let condition = |after| Condition::new(Query::all(), after).unwrap();
+        // A store with the positions 1 to 9, which every query matches.
+        let judge = |afters: &[i64]| {
+            let conditions: Vec<_> = afters.iter().map(|&after| condition(after)).collect();
+            judge_conditions(&conditions, |_, span| {
+                assert!(span.low < span.high);
+                Ok(Some(span.low + 1).filter(|&first| first <= span.high.min(9)))
+            })
+        };
+        for holding in [&[][..], &[9][..], &[i64::MAX, 9][..]] {
+            assert_eq!(judge(holding), Ok(()));
+        }
+        for (afters, position) in
+            [(&[7][..], 8), (&[7, 3, 5][..], 4), (&[3, 7][..], 4), (&[3, 3][..], 4), (&[-1][..], 1)]
+        {
+            assert_eq!(judge(afters), Err(Error::condition_failed(position)));
+        }
+        // Just above a failure that is known, too.
+        assert_eq!(judge(&[7, 8]), Err(Error::condition_failed(8)));
+    }
+
+    #[test]
+    fn above_a_failure_that_is_known_nothing_is_looked_for() {
+        let conditions = [7, 3].map(|after| Condition::new(Query::all(), after).unwrap());
+        let mut spans = Vec::new();
+        let judged = judge_conditions(&conditions, |_, span| {
+            spans.push(span);
+            Ok(Some(span.low + 1))
+        });
+        assert_eq!(judged, Err(Error::condition_failed(4)));
+        assert_eq!(spans, [Span { low: 7, high: i64::MAX }, Span { low: 3, high: 7 }]);
+    }
+}

@@ -1,0 +1,84 @@
+//! An append request: `{"events": [...], "condition": one object or a list of them}`.
+
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
+
+use crate::domain::{AppendRequest, Event};
+use crate::error::Error;
+use crate::json::condition::ConditionsIn;
+use crate::json::event::EventIn;
+use crate::json::fast_path;
+use crate::json::path::Trail;
+use crate::json::visitor::{As, Seen, Shape, keys, read_document};
+
+/// Reads an append request.
+pub fn parse_append(request: &[u8]) -> crate::Result<AppendRequest> {
+    read_document("request", request, fast_path::append, |trail, json| {
+        As(AppendIn(trail)).deserialize(json)
+    })
+}
+
+/// As [`parse_append`], always the long way.
+#[cfg(test)]
+pub fn parse_append_the_long_way(request: &[u8]) -> crate::Result<AppendRequest> {
+    let quick = |_: &str| None;
+    read_document("request", request, quick, |trail, json| As(AppendIn(trail)).deserialize(json))
+}
+
+keys!(Key { Events = "events", Condition = "condition" });
+
+struct AppendIn<'t>(&'t mut Trail);
+
+impl<'de> Shape<'de> for AppendIn<'_> {
+    type Value = AppendRequest;
+    const KIND: &'static str = "an object";
+
+    fn trail(&mut self) -> &mut Trail {
+        self.0
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<AppendRequest, A::Error> {
+        let trail = self.0;
+        let (mut events, mut conditions) = (None, Vec::new());
+        let mut seen = Seen::default();
+        while let Some(key) = seen.next_key(trail, &mut object)? {
+            match key {
+                Key::Events => events = Some(object.next_value_seed(As(EventsIn(trail)))?),
+                Key::Condition => conditions = object.next_value_seed(As(ConditionsIn(trail)))?,
+            }
+            trail.leave();
+        }
+        let Some(events) = events else {
+            trail.enter_key("events");
+            return Err(trail.refuse("is missing"));
+        };
+        AppendRequest::new(events, conditions).map_err(|error| trail.fail_within(error))
+    }
+}
+
+struct EventsIn<'t>(&'t mut Trail);
+
+impl<'de> Shape<'de> for EventsIn<'_> {
+    type Value = Vec<Event>;
+    const KIND: &'static str = "a list of objects";
+
+    fn trail(&mut self) -> &mut Trail {
+        self.0
+    }
+
+    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Event>, A::Error> {
+        let trail = self.0;
+        let (mut events, mut tags) = (Vec::new(), Vec::new());
+        loop {
+            trail.enter_index(events.len());
+            let event = EventIn { trail, index: events.len(), tags: &mut tags };
+            let Some(event) = list.next_element_seed(As(event))? else { break };
+            if events.try_reserve(1).is_err() {
+                return Err(trail.fail(Error::no_memory("so many events")));
+            }
+            events.push(event);
+            trail.leave();
+        }
+        trail.leave();
+        Ok(events)
+    }
+}

@@ -1,0 +1,82 @@
+//! Append conditions: `{"failIfEventsMatch": query, "after": 12}`, one or a list of them.
+
+use serde::de::{MapAccess, SeqAccess};
+
+use crate::domain::Condition;
+use crate::error::Error;
+use crate::json::integer::optional_integer;
+use crate::json::path::Trail;
+use crate::json::query::QueryIn;
+use crate::json::visitor::{As, Seen, Shape, keys};
+use crate::limits::MAX_CONDITIONS_PER_APPEND;
+
+/// No condition, one, or a list of them.
+pub(super) struct ConditionsIn<'t>(pub &'t mut Trail);
+
+impl<'de> Shape<'de> for ConditionsIn<'_> {
+    type Value = Vec<Condition>;
+    const KIND: &'static str = "an object, a list of objects, or null";
+
+    fn trail(&mut self) -> &mut Trail {
+        self.0
+    }
+
+    fn null<E: serde::de::Error>(self) -> Result<Vec<Condition>, E> {
+        Ok(Vec::new())
+    }
+
+    fn object<A: MapAccess<'de>>(self, object: A) -> Result<Vec<Condition>, A::Error> {
+        ConditionIn(self.0).object(object).map(|condition| vec![condition])
+    }
+
+    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Condition>, A::Error> {
+        let trail = self.0;
+        let mut conditions = Vec::new();
+        loop {
+            trail.enter_index(conditions.len());
+            let Some(condition) = list.next_element_seed(As(ConditionIn(trail)))? else { break };
+            if conditions.len() >= MAX_CONDITIONS_PER_APPEND {
+                return Err(trail.fail(Error::too_large(format!(
+                    "more than {MAX_CONDITIONS_PER_APPEND} conditions in an append"
+                ))));
+            }
+            conditions.push(condition);
+            trail.leave();
+        }
+        trail.leave();
+        Ok(conditions)
+    }
+}
+
+keys!(Key { FailIfEventsMatch = "failIfEventsMatch", After = "after" });
+
+struct ConditionIn<'t>(&'t mut Trail);
+
+impl<'de> Shape<'de> for ConditionIn<'_> {
+    type Value = Condition;
+    const KIND: &'static str = "an object";
+
+    fn trail(&mut self) -> &mut Trail {
+        self.0
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Condition, A::Error> {
+        let trail = self.0;
+        let (mut query, mut after) = (None, 0);
+        let mut seen = Seen::default();
+        while let Some(key) = seen.next_key(trail, &mut object)? {
+            match key {
+                Key::FailIfEventsMatch => {
+                    query = Some(object.next_value_seed(As(QueryIn(trail)))?);
+                }
+                Key::After => after = optional_integer(trail, &mut object)?.unwrap_or(0),
+            }
+            trail.leave();
+        }
+        let Some(query) = query else {
+            trail.enter_key("failIfEventsMatch");
+            return Err(trail.refuse("is missing (every event is null)"));
+        };
+        Condition::new(query, after).map_err(|error| trail.fail_within(error))
+    }
+}

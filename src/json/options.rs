@@ -1,0 +1,58 @@
+//! The options of an opening.
+
+use serde::de::{DeserializeSeed, MapAccess};
+
+use crate::json::integer::integer;
+use crate::json::path::Trail;
+use crate::json::visitor::{As, Boolean, Seen, Shape, keys, read_document};
+use crate::store::open::Options;
+
+/// Reads the options of an opening; no bytes at all are the defaults.
+pub fn parse_options(options: &[u8]) -> crate::Result<Options> {
+    if options.is_empty() {
+        return Ok(Options::default());
+    }
+    let long = |_: &str| None;
+    read_document("options", options, long, |trail, json| As(OptionsIn(trail)).deserialize(json))
+}
+
+keys!(Key {
+    ReadOnly = "read_only",
+    Immutable = "immutable",
+    Create = "create",
+    Adopt = "adopt",
+    BusyTimeoutMs = "busy_timeout_ms",
+});
+
+struct OptionsIn<'t>(&'t mut Trail);
+
+impl<'de> Shape<'de> for OptionsIn<'_> {
+    type Value = Options;
+    const KIND: &'static str = "an object";
+
+    fn trail(&mut self) -> &mut Trail {
+        self.0
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Options, A::Error> {
+        let trail = self.0;
+        let mut options = Options::default();
+        let mut seen = Seen::default();
+        while let Some(key) = seen.next_key(trail, &mut object)? {
+            match key {
+                Key::ReadOnly => options.read_only = boolean(trail, &mut object)?,
+                Key::Immutable => options.immutable = boolean(trail, &mut object)?,
+                Key::Create => options.create = boolean(trail, &mut object)?,
+                Key::Adopt => options.adopt = boolean(trail, &mut object)?,
+                Key::BusyTimeoutMs => options.busy_timeout_ms = integer(trail, &mut object)?,
+            }
+            trail.leave();
+        }
+        options.read_only |= options.immutable;
+        Ok(options)
+    }
+}
+
+fn boolean<'de, A: MapAccess<'de>>(trail: &mut Trail, object: &mut A) -> Result<bool, A::Error> {
+    object.next_value_seed(As(Boolean(trail)))
+}

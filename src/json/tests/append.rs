@@ -1,0 +1,226 @@
+use crate::domain::{AppendRequest, Condition, Event, EventType, Item, Tag};
+use crate::json::parse_append;
+use crate::json::tests::refused;
+
+fn parsed(request: &str) -> AppendRequest {
+    parse_append(request.as_bytes()).unwrap()
+}
+
+fn only_event(event: &str) -> Event {
+    let request = parsed(&format!("{{\"events\":[{event}]}}"));
+    assert_eq!(request.events().len(), 1);
+    request.into_parts().0.remove(0)
+}
+
+fn item(types: &[&str], tags: &[&str]) -> Item {
+    let mut item = Item::new();
+    types.iter().for_each(|name| item.or_type(EventType::new(name).unwrap()).unwrap());
+    tags.iter().for_each(|name| item.and_tag(Tag::new(name).unwrap()).unwrap());
+    item
+}
+
+fn conditions(condition: &str) -> Vec<(Option<Vec<Item>>, i64)> {
+    let parts = |condition: &Condition| {
+        (condition.query().items().map(<[Item]>::to_vec), condition.after())
+    };
+    let request = parsed(&format!(r#"{{"condition": {condition}, "events": [{{"type":"A"}}]}}"#));
+    request.conditions().iter().map(parts).collect()
+}
+
+#[test]
+fn an_event_has_its_parts() {
+    let event = only_event(
+        r#" {"metadata": {"by": "me"}, "id": "e1", "data": [1, 2], "tags": ["a:1", "b", "a:1"], "type": "T"} "#,
+    );
+    assert_eq!(event.event_type(), "T");
+    assert_eq!(event.tags().iter().collect::<Vec<_>>(), ["a:1", "b"]);
+    assert_eq!(event.data(), "[1, 2]");
+    assert_eq!(event.id(), Some("e1"));
+    assert_eq!(event.metadata(), Some(r#"{"by": "me"}"#));
+}
+
+#[test]
+fn left_out_and_null_and_an_empty_list_are_the_same() {
+    let bare = only_event(r#"{"type": "T"}"#);
+    assert_eq!((bare.data(), bare.id(), bare.metadata()), ("null", None, None));
+    assert!(bare.tags().is_empty());
+    for same in [
+        r#"{"type": "T", "tags": null, "data": null, "id": null, "metadata": null}"#,
+        r#"{"type": "T", "tags": []}"#,
+    ] {
+        assert_eq!(only_event(same), bare);
+    }
+    assert!(parsed(r#"{"events": [{"type":"A"}]}"#).conditions().is_empty());
+    for none in ["null", "[]"] {
+        assert_eq!(conditions(none), []);
+    }
+}
+
+#[test]
+fn data_and_metadata_come_through_byte_for_byte() {
+    for data in [
+        "null",
+        "1e400",
+        "-0",
+        "-0.0",
+        "9223372036854775808",
+        "123456789012345678901234567890",
+        r#""\ud800 \udc00\ud800 lone""#,
+        r#"{ "b" : 1 , "a" : [ ] ,"b":2}"#,
+        "[1,\n\t2 , {\"\\u0000\": \"\u{7f}\u{e9}\u{1f600}\"}]",
+        r#""\/\b\f\n\r\t\"\\""#,
+        r#"{"$serde_json::private::RawValue": 1}"#,
+    ] {
+        let event = only_event(&format!(r#"{{"type":"T","data": {data} }}"#));
+        assert_eq!(event.data(), data);
+        let metadata = format!("{{ \"x\" :{data}}}");
+        let event = only_event(&format!(r#"{{"metadata":{metadata},"type":"T"}}"#));
+        assert_eq!(event.metadata(), Some(&*metadata));
+    }
+}
+
+#[test]
+fn names_and_keys_are_unescaped() {
+    let event = only_event(
+        r#"{"t\u0079pe": "\u00e9\ud83d\ude00\/", "tags": ["a\u003ab", "\"\\\n"], "\u0069d": "\t"}"#,
+    );
+    assert_eq!(event.event_type(), "\u{e9}\u{1f600}/");
+    assert_eq!(event.tags().iter().collect::<Vec<_>>(), ["a:b", "\"\\\n"]);
+    assert_eq!(event.id(), Some("\t"));
+}
+
+#[test]
+fn conditions_keep_their_own_query_and_after() {
+    let a = r#"{"failIfEventsMatch": {"items": [{"types": ["A"], "tags": ["x:1", "y"]}, {}]}, "after": 7}"#;
+    let b = r#"{"after": null, "failIfEventsMatch": null}"#;
+    let expected_a = (Some(vec![item(&["A"], &["x:1", "y"]), item(&[], &[])]), 7);
+    assert_eq!(conditions(a), std::slice::from_ref(&expected_a));
+    assert_eq!(conditions(&format!("[{a}, {b}]")), [expected_a, (None, 0)]);
+    for (after, expected) in
+        [("-1", 0), ("0", 0), ("-0", 0), ("9223372036854775807", i64::MAX), ("null", 0)]
+    {
+        let condition = format!(r#"{{"failIfEventsMatch": null, "after": {after}}}"#);
+        assert_eq!(conditions(&condition), [(None, expected)]);
+    }
+    let empty_lists = r#"{"failIfEventsMatch": {"items": [{"types": null, "tags": null}, {"types": [], "tags": []}]}}"#;
+    assert_eq!(conditions(empty_lists), [(Some(vec![Item::new(), Item::new()]), 0)]);
+}
+
+#[test]
+fn an_append_is_refused_with_its_place() {
+    for (request, message) in [
+        ("[]", "request: must be an object"),
+        ("null", "request: must be an object"),
+        (r#"[[{"type":"A"}]]"#, "request: must be an object"),
+        ("{}", "events: is missing"),
+        (r#"{"events": null}"#, "events: must be a list of objects"),
+        (r#"{"events": {"type":"A"}}"#, "events: must be a list of objects"),
+        (r#"{"events": []}"#, "events: an append needs at least one event"),
+        (
+            r#"{"events": [], "condition": {"failIfEventsMatch": null}}"#,
+            "events: an append needs at least one event",
+        ),
+        (r#"{"events": [null]}"#, "events[0]: must be an object"),
+        (r#"{"events": [["A"]]}"#, "events[0]: must be an object"),
+        (r#"{"events": [{}]}"#, "events[0].type: is missing"),
+        (r#"{"events": [{"type": null}]}"#, "events[0].type: must be a string"),
+        (r#"{"events": [{"type": ["A"]}]}"#, "events[0].type: must be a string"),
+        (r#"{"events": [{"type": 1}]}"#, "events[0].type: must be a string"),
+        (r#"{"events": [{"type": -1}]}"#, "events[0].type: must be a string"),
+        (r#"{"events": [{"type": 1.5}]}"#, "events[0].type: must be a string"),
+        (r#"{"events": [{"type": {"a":"b"}}]}"#, "events[0].type: must be a string"),
+        (r#"{"events": [{"type": true}]}"#, "events[0].type: must be a string"),
+        (r#"{"events": [{"type": ""}]}"#, "events[0].type: a type must not be empty"),
+        (r#"{"events": [{"type": "a\u0000"}]}"#, "events[0].type: a type must not contain a NUL"),
+        (
+            r#"{"events": [{"type":"A"},{"type":"A"},{"type":"A", "tags": [""]}]}"#,
+            "events[2].tags[0]: a tag must not be empty",
+        ),
+        (
+            r#"{"events": [{"type":"A", "tags": ["a", "b:", "c"]}]}"#,
+            "events[0].tags[1]: a tag with a colon needs a value after it",
+        ),
+        (
+            r#"{"events": [{"type":"A", "tags": ["a", "\u0000"]}]}"#,
+            "events[0].tags[1]: a tag must not contain a NUL",
+        ),
+        (r#"{"events": [{"type":"A", "tags": "a"}]}"#, "events[0].tags: must be a list of strings"),
+        (r#"{"events": [{"type":"A", "tags": {}}]}"#, "events[0].tags: must be a list of strings"),
+        (r#"{"events": [{"type":"A", "tags": [null]}]}"#, "events[0].tags[0]: must be a string"),
+        (r#"{"events": [{"type":"A", "tags": [["a"]]}]}"#, "events[0].tags[0]: must be a string"),
+        (r#"{"events": [{"type":"A", "id": 7}]}"#, "events[0].id: must be a string or null"),
+        (r#"{"events": [{"type":"A", "id": ""}]}"#, "events[0].id: an id must not be empty"),
+        (
+            r#"{"events": [{"type":"A", "id": "\u0000"}]}"#,
+            "events[0].id: an id must not contain a NUL",
+        ),
+        (
+            r#"{"events": [{"type":"A", "metadata": []}]}"#,
+            "events[0].metadata: must be an object or null",
+        ),
+        (
+            r#"{"events": [{"type":"A", "metadata": "{}"}]}"#,
+            "events[0].metadata: must be an object or null",
+        ),
+        (
+            r#"{"events": [{"type":"A"}, {"type":"A", "id":"x"}]}"#,
+            "events: either every event of an append has an id, or none has",
+        ),
+        (
+            r#"{"events": [{"type":"A", "id":"x"}, {"type":"A", "id":"x"}]}"#,
+            "events[1].id: the same id as events[0]",
+        ),
+        (
+            r#"{"events": [{"type":"A"}], "condition": {}}"#,
+            "condition.failIfEventsMatch: is missing (every event is null)",
+        ),
+        (
+            r#"{"events": [{"type":"A"}], "condition": [{"failIfEventsMatch": null}, {"after": 3}]}"#,
+            "condition[1].failIfEventsMatch: is missing (every event is null)",
+        ),
+        (r#"{"events": [{"type":"A"}], "condition": [null]}"#, "condition[0]: must be an object"),
+        (
+            r#"{"events": [{"type":"A"}], "condition": 3}"#,
+            "condition: must be an object, a list of objects, or null",
+        ),
+        (
+            r#"{"events": [{"type":"A"}], "condition": {"failIfEventsMatch": []}}"#,
+            "condition.failIfEventsMatch: must be an object, or null for every event",
+        ),
+        (
+            r#"{"events": [{"type":"A"}], "condition": {"failIfEventsMatch": {}}}"#,
+            "condition.failIfEventsMatch.items: is missing (a query for every event is null)",
+        ),
+        (
+            r#"{"events": [{"type":"A"}], "condition": {"failIfEventsMatch": {"items": null}}}"#,
+            "condition.failIfEventsMatch.items: must be a list of objects (a query for every event is null)",
+        ),
+        (
+            r#"{"events": [{"type":"A"}], "condition": {"failIfEventsMatch": {"items": []}}}"#,
+            "condition.failIfEventsMatch.items: must not be empty (a query for every event is null)",
+        ),
+        (
+            r#"{"events": [{"type":"A"}], "condition": [{"failIfEventsMatch": null},
+                {"failIfEventsMatch": {"items": [{"types": "A"}]}}]}"#,
+            "condition[1].failIfEventsMatch.items[0].types: must be a list of strings",
+        ),
+        (
+            r#"{"events": [{"type":"A"}], "condition": {"failIfEventsMatch": {"items": [{}, {"types": ["A", ""]}]}}}"#,
+            "condition.failIfEventsMatch.items[1].types[1]: a type must not be empty",
+        ),
+        (
+            r#"{"events": [{"type":"A"}], "condition": {"failIfEventsMatch": {"items": [{"tags": [":v"]}]}}}"#,
+            "condition.failIfEventsMatch.items[0].tags[0]: a tag with a colon needs a key before it",
+        ),
+        (
+            r#"{"events": [{"type":"A"}], "condition": {"failIfEventsMatch": null, "after": -2}}"#,
+            "condition.after: must be -1 or more",
+        ),
+        (
+            r#"{"events": [{"type":"A"}], "condition": [{"failIfEventsMatch": null, "after": 1.0}]}"#,
+            "condition[0].after: must be an integer",
+        ),
+    ] {
+        refused(parse_append(request.as_bytes()), message);
+    }
+}

@@ -1,0 +1,153 @@
+use crate::Status;
+use crate::json::tests::refused;
+use crate::json::{parse_append, parse_options, parse_read};
+
+#[test]
+fn a_repeated_key_is_refused() {
+    for (request, place) in [
+        (r#"{"events": [{"type":"A"}], "events": []}"#, "events"),
+        (r#"{"events": [{"type":"A", "tags":[], "tags":[]}]}"#, "events[0].tags"),
+        (r#"{"events": [{"type":"A", "data":1, "data":1}]}"#, "events[0].data"),
+        (r#"{"events": [{"type":"A", "id":null, "id":null}]}"#, "events[0].id"),
+        (r#"{"events": [{"type":"A", "metadata":null, "metadata":{}}]}"#, "events[0].metadata"),
+        (r#"{"events": [{"type":"A", "typ\u0065":"A"}]}"#, "events[0].type"),
+        (r#"{"condition": null, "condition": null}"#, "condition"),
+        (r#"{"condition": [{"after":1,"after":1}]}"#, "condition[0].after"),
+        (
+            r#"{"condition": {"failIfEventsMatch":null,"failIfEventsMatch":null}}"#,
+            "condition.failIfEventsMatch",
+        ),
+        (
+            r#"{"condition": {"failIfEventsMatch":{"items":[{}],"items":[{}]}}}"#,
+            "condition.failIfEventsMatch.items",
+        ),
+        (
+            r#"{"condition": {"failIfEventsMatch":{"items":[{"types":[],"types":[]}]}}}"#,
+            "condition.failIfEventsMatch.items[0].types",
+        ),
+    ] {
+        refused(parse_append(request.as_bytes()), &format!("{place}: is given twice"));
+    }
+    refused(parse_read(br#"{"after":1,"\u0061fter":1}"#), "after: is given twice");
+}
+
+#[test]
+fn an_unknown_key_is_refused() {
+    for (request, message) in [
+        (r#"{"evnts": []}"#, "request: unknown key \"evnts\" (known: events, condition)"),
+        (
+            r#"{"events": [{"Type": "A"}]}"#,
+            "events[0]: unknown key \"Type\" (known: type, tags, data, id, metadata)",
+        ),
+        (
+            r#"{"condition": {"failIfEventMatch": null}}"#,
+            "condition: unknown key \"failIfEventMatch\" (known: failIfEventsMatch, after)",
+        ),
+        (
+            r#"{"condition": {"failIfEventsMatch": {"item": []}}}"#,
+            "condition.failIfEventsMatch: unknown key \"item\" (known: items)",
+        ),
+        (
+            r#"{"condition": {"failIfEventsMatch": {"items": [{"type": []}]}}}"#,
+            "condition.failIfEventsMatch.items[0]: unknown key \"type\" (known: types, tags)",
+        ),
+        (r#"{"": []}"#, "request: unknown key \"\" (known: events, condition)"),
+        (
+            r#"{"a\u0000\n\"": []}"#,
+            "request: unknown key \"a\\0\\n\\\"\" (known: events, condition)",
+        ),
+        (
+            r#"{"$serde_json::private::RawValue": "{}"}"#,
+            "request: unknown key \"$serde_json::private::RawValue\" (known: events, condition)",
+        ),
+    ] {
+        refused(parse_append(request.as_bytes()), message);
+    }
+}
+
+#[test]
+fn a_long_key_is_shown_cut() {
+    refused(
+        parse_append(format!("{{\"{}\": 1}}", "k".repeat(1_000)).as_bytes()),
+        &format!("request: unknown key \"{}...\" (known: events, condition)", "k".repeat(40)),
+    );
+}
+
+#[test]
+fn half_a_surrogate_is_in_no_name() {
+    for (event, place) in [
+        (r#"{"type":"\ud800"}"#, "events[0].type"),
+        (r#"{"type":"\udc00"}"#, "events[0].type"),
+        (r#"{"type":"A","tags":["\ud800x"]}"#, "events[0].tags[0]"),
+        (r#"{"type":"A","id":"\ud800\u0041"}"#, "events[0].id"),
+        (r#"{"typ\ud800":"A"}"#, "events[0]"),
+    ] {
+        refused(
+            parse_append(format!(r#"{{"events":[{event}]}}"#).as_bytes()),
+            &format!("{place}: must not have a surrogate without its other half"),
+        );
+    }
+}
+
+#[test]
+fn what_is_not_json_is_refused_with_its_place() {
+    for (request, start) in [
+        ("", "request: not valid JSON: "),
+        (" ", "request: not valid JSON: "),
+        ("\u{feff}{}", "request: not valid JSON: "),
+        ("{", "request: not valid JSON: "),
+        ("{\"events\":[{\"type\":\"A\"}]} x", "request: not valid JSON: trailing"),
+        ("{\"events\":[{\"type\":\"A\"}]}{}", "request: not valid JSON: trailing"),
+        ("{\"events\":[{\"type\":\"A\"}],}", "request: not valid JSON: trailing comma"),
+        ("{\"events\":[{\"type\":\"A\"},]}", "events[1]: not valid JSON: trailing comma"),
+        ("{\"events\":[{\"type\":\"A\" \"id\":1}]}", "events[0]: not valid JSON: "),
+        ("{\"events\":[{\"type\":\"A\n\"}]}", "events[0].type: not valid JSON: control"),
+        ("{\"events\":[{\"type\":\"\\x\"}]}", "events[0].type: not valid JSON: "),
+        ("{\"events\":[{\"type\":'A'}]}", "events[0].type: not valid JSON: "),
+        ("{\"events\":[{type:\"A\"}]}", "events[0]: not valid JSON: "),
+        ("{\"events\":[{\"type\":\"A\",\"data\":}]}", "events[0].data: not valid JSON: "),
+        ("{\"events\":[{\"type\":\"A\",\"data\":01}]}", "events[0].data: not valid JSON: "),
+        ("{\"events\":[{\"type\":\"A\",\"data\":nul}]}", "events[0].data: not valid JSON: "),
+        ("{\"events\":[{\"type\":\"A\",\"data\":[1,]}]}", "events[0].data: not valid JSON: "),
+        ("{\"events\":[{\"type\":\"A\",\"data\":{\"a\"}}]}", "events[0].data: not valid JSON: "),
+        ("{\"events\":[{\"type\":\"A\",\"data\":\"\0\"}]}", "events[0].data: not valid JSON: "),
+        ("{\"events\":[{\"type\":\"A\",\"metadata\":{]}]}", "events[0].metadata: not valid JSON: "),
+    ] {
+        let error = parse_append(request.as_bytes()).unwrap_err();
+        assert_eq!(error.status, Status::InvalidArgument, "{request}");
+        assert!(error.message.starts_with(start), "{request}: {error}");
+        assert!(error.message.contains(" at line "), "{request}: {error}");
+    }
+}
+
+#[test]
+fn what_is_not_utf8_is_refused() {
+    let bad = b"{\"events\": [{\"type\": \"A\", \"data\": \"\xff\"}]}";
+    refused(parse_append(bad), "request: not valid UTF-8 at byte 35");
+    // A surrogate and an overlong form, which some decoders let pass.
+    for bytes in [b"\"\xed\xa0\x80\"".as_slice(), b"\"\xc0\x80\"", b"\xff\xfe{\0"] {
+        assert!(parse_read(bytes).unwrap_err().message.contains("not valid UTF-8"));
+        assert!(parse_options(bytes).unwrap_err().message.starts_with("options: not valid UTF-8"));
+    }
+}
+
+#[test]
+fn no_error_repeats_a_whole_value() {
+    let long = "v".repeat(10_000);
+    for request in [
+        format!(r#"{{"events": "{long}"}}"#),
+        format!(r#"{{"events": ["{long}"]}}"#),
+        format!(r#"{{"events": [{{"type": "{long}"}}]}}"#),
+        format!(r#"{{"events": [{{"type": "A", "tags": "{long}"}}]}}"#),
+        format!(r#"{{"events": [{{"type": "A", "metadata": "{long}"}}]}}"#),
+        format!(r#"{{"events": [{{"type": "A", "id": "{long}"}}]}}"#),
+        format!(r#"{{"condition": "{long}"}}"#),
+        format!(r#"{{"condition": {{"after": "{long}"}}}}"#),
+        format!(r#"{{"condition": {{"failIfEventsMatch": "{long}"}}}}"#),
+        format!(r#"{{"{long}": 1}}"#),
+        format!(r#"{{"events": [{{"type": "A", "data": {long}}}]}}"#),
+    ] {
+        let message = parse_append(request.as_bytes()).unwrap_err().message;
+        assert!(message.len() < 240 && !message.contains(&"v".repeat(41)), "{message}");
+    }
+}

@@ -1,0 +1,111 @@
+use crate::domain::{Query, ReadRequest, Reading};
+use crate::json::parse_read;
+use crate::json::tests::refused;
+
+/// Requests have no equality of their own: what they hold is what they print.
+#[track_caller]
+fn reads_as(request: &str, expected: (Query, i64, Option<i64>, Option<i64>, bool)) {
+    let (query, after, before, limit, backwards) = expected;
+    let expected = ReadRequest::new(query, after, before, limit, backwards).unwrap();
+    let parsed = parse_read(request.as_bytes()).unwrap();
+    assert_eq!(format!("{parsed:?}"), format!("{expected:?}"), "{request}");
+}
+
+#[test]
+fn everything_may_be_left_out() {
+    for request in [
+        "",
+        "{}",
+        " { } ",
+        r#"{"query": null, "after": null, "before": null, "limit": null, "backwards": false}"#,
+        r#"{"after": 0}"#,
+        r#"{"after": -1}"#,
+        r#"{"after": -0}"#,
+    ] {
+        reads_as(request, (Query::all(), 0, None, None, false));
+    }
+}
+
+#[test]
+fn every_key_has_its_meaning() {
+    reads_as(
+        r#"{"backwards": true, "limit": 3, "before": 9223372036854775807, "after": 4, "query": null}"#,
+        (Query::all(), 4, Some(i64::MAX), Some(3), true),
+    );
+    reads_as(
+        r#"{"limit": -0, "before": 0, "after": 9223372036854775807}"#,
+        (Query::all(), i64::MAX, Some(0), Some(0), false),
+    );
+    reads_as(
+        r#"{"query": {"items": [{}]}}"#,
+        (Query::of(vec![Default::default()]).unwrap(), 0, None, None, false),
+    );
+}
+
+/// In a time that grows with their number.
+#[test]
+fn an_item_may_name_many_in_either_order() {
+    let all: Vec<String> = (0..50_000).map(|n| format!(r#""n{n}""#)).collect();
+    let names = |key: &str| format!(r#""{key}": [{}]"#, all.join(", "));
+    let (types, tags) = (names("types"), names("tags"));
+    let parse = |first: &str, second: &str| {
+        let request = format!(r#"{{"query": {{"items": [{{{first}, {second}}}]}}}}"#);
+        Reading::new(parse_read(request.as_bytes()).unwrap())
+    };
+    let (one, other) = (parse(&types, &tags), parse(&tags, &types));
+    for request in [&one, &other] {
+        let [item] = request.query().items().unwrap() else { panic!("one item") };
+        assert_eq!((item.types().iter().count(), item.tags().iter().count()), (50_000, 50_000));
+    }
+    assert!(one.query() == other.query());
+}
+
+#[test]
+fn a_read_is_refused_with_its_place() {
+    for (request, message) in [
+        ("null", "request: must be an object"),
+        ("[null, 0]", "request: must be an object"),
+        ("\"\"", "request: must be an object"),
+        (r#"{"after": -2}"#, "after: must be -1 or more"),
+        (r#"{"before": -1}"#, "before: must not be negative"),
+        (r#"{"limit": -1}"#, "limit: must not be negative"),
+        (r#"{"backwards": null}"#, "backwards: must be true or false"),
+        (r#"{"backwards": 0}"#, "backwards: must be true or false"),
+        (r#"{"backwards": "true"}"#, "backwards: must be true or false"),
+        (r#"{"backwards": []}"#, "backwards: must be true or false"),
+        (r#"{"query": []}"#, "query: must be an object, or null for every event"),
+        (r#"{"query": {}}"#, "query.items: is missing (a query for every event is null)"),
+        (
+            r#"{"query": {"items": []}}"#,
+            "query.items: must not be empty (a query for every event is null)",
+        ),
+        (r#"{"query": {"items": [["A"]]}}"#, "query.items[0]: must be an object"),
+        (r#"{"query": {"items": [null]}}"#, "query.items[0]: must be an object"),
+    ] {
+        refused(parse_read(request.as_bytes()), message);
+    }
+}
+
+#[test]
+fn only_integers_are_integers() {
+    for key in ["after", "before", "limit"] {
+        for value in ["1.0", "1e2", "1E2", "\"1\"", "true", "[1]", "{}", "-0.0", "0e0"] {
+            refused(
+                parse_read(format!("{{\"{key}\": {value}}}").as_bytes()),
+                &format!("{key}: must be an integer"),
+            );
+        }
+        for value in
+            ["9223372036854775808", "-9223372036854775809", "100000000000000000000000000000000000"]
+        {
+            refused(
+                parse_read(format!("{{\"{key}\": {value}}}").as_bytes()),
+                &format!("{key}: is beyond the range of a 64-bit integer"),
+            );
+        }
+        for value in ["01", "+1", "1.", ".5", "0x1", "-", "--1", "NaN", "Infinity", "1_0"] {
+            let error = parse_read(format!("{{\"{key}\": {value}}}").as_bytes()).unwrap_err();
+            assert!(error.message.contains("not valid JSON"), "{error}");
+        }
+    }
+}

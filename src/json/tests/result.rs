@@ -1,0 +1,58 @@
+use crate::domain::{EventView, Tags};
+use crate::json::ReadResult;
+
+const VIEW: EventView<'static> = EventView {
+    position: 41,
+    timestamp_us: 1_795_407_137_123_456,
+    event_type: "T",
+    tags: Tags::listed(&["a:1", "b"]),
+    data: "{ \"x\" : 1e400 }",
+    id: None,
+    metadata: None,
+};
+
+fn text(events: &[EventView<'_>], position: i64) -> String {
+    let mut result = ReadResult::new();
+    events.iter().for_each(|event| result.event(event).unwrap());
+    String::from_utf8(result.finish(position).unwrap()).unwrap()
+}
+
+#[test]
+fn a_result_without_events() {
+    assert_eq!(text(&[], 0), r#"{"events":[],"position":0}"#);
+    assert_eq!(text(&[], i64::MAX), r#"{"events":[],"position":9223372036854775807}"#);
+    assert_eq!(text(&[], i64::MIN), r#"{"events":[],"position":-9223372036854775808}"#);
+}
+
+#[test]
+fn keys_stand_in_their_order_and_only_if_given() {
+    let full = EventView {
+        position: 42,
+        tags: Tags::listed(&[]),
+        id: Some("e"),
+        metadata: Some("{ }"),
+        ..VIEW
+    };
+    assert_eq!(
+        text(&[VIEW, full], 42),
+        concat!(
+            r#"{"events":[{"position":41,"type":"T","tags":["a:1","b"],"data":{ "x" : 1e400 },"#,
+            r#""timestamp":"2026-11-23T04:12:17.123456Z"},"#,
+            r#"{"position":42,"type":"T","tags":[],"data":{ "x" : 1e400 },"id":"e","metadata":{ },"#,
+            r#""timestamp":"2026-11-23T04:12:17.123456Z"}],"position":42}"#,
+        )
+    );
+}
+
+#[test]
+fn strings_are_escaped_as_far_as_json_demands() {
+    let every_ascii: String = (0..=0x7f_u8).map(char::from).collect();
+    for name in [every_ascii.as_str(), "\"", "\\", "a\nb\tc", "\u{e9}\u{2028}\u{1f600}\u{7f}/"] {
+        let tags = [name];
+        let view =
+            EventView { event_type: name, tags: Tags::listed(&tags), id: Some(name), ..VIEW };
+        let text = text(&[view], 41);
+        let escaped = serde_json::to_string(name).unwrap();
+        assert_eq!(text.matches(&escaped).count(), 3, "{text}");
+    }
+}

@@ -1,0 +1,3 @@
+//! Appends to a SQLite store.
+
+pub mod writer;

@@ -1,0 +1,533 @@
+//! Rows of `dcb_events`: how an event becomes one, and how it is read back and checked.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::domain::{
+    Event, EventBuilder, EventId, EventType, EventView, SequencedEvent, Span, Tag, Tags,
+};
+use crate::error::{Error, Result, Status};
+use crate::sql::{Database, Row, Value, Walk};
+use crate::sqlite::events::btree::{Ahead, Pages, RawRow, Tree};
+
+const COLUMNS: &str = "position, type, tags, data, id, metadata, timestamp, checksum";
+/// Finds an event by its position.
+const FETCH: &str = "SELECT position, type, tags, data, id, metadata, timestamp, checksum \
+                     FROM dcb_events WHERE position = ?1";
+
+/// The checksums of the rows of `events`, as far as they can be made before the positions are known:
+/// by the caller's thread, so that the writer's does not have to.
+pub fn checksums(events: &[Event]) -> Checksums {
+    events.iter().map(|event| crc32fast::hash(event.row_text().as_bytes())).collect()
+}
+
+/// One for each event of an append.
+pub type Checksums = SmallVec<[u32; 1]>;
+
+/// CRC-32 of the texts of a row, as [`Event::row_text`] has them: in the order of the columns, each
+/// led by 1, an absent one a 0.
+fn checksum_of_text(scratch: &mut Vec<u8>, columns: [Option<&str>; 5]) -> u32 {
+    // Put together first: one long sum costs far less than many short ones.
+    scratch.clear();
+    scratch.reserve(columns.iter().flatten().map(|text| text.len()).sum::<usize>() + columns.len());
+    for column in columns {
+        scratch.push(u8::from(column.is_some()));
+        scratch.extend_from_slice(column.unwrap_or_default().as_bytes());
+    }
+    crc32fast::hash(scratch)
+}
+
+/// The checksum of a whole row: that of its texts, continued over its two numbers.
+fn checksum_of_row(text: u32, position: i64, timestamp_us: i64) -> i64 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(text);
+    let mut numbers = [0; 16];
+    numbers[..8].copy_from_slice(&position.to_le_bytes());
+    numbers[8..].copy_from_slice(&timestamp_us.to_le_bytes());
+    hasher.update(&numbers);
+    hasher.finalize().into()
+}
+
+/// Rows that are bound at a time.
+const ROWS: usize = 64;
+
+/// Writes the rows of `events`.
+pub fn insert(
+    connection: &dyn Database,
+    events: &[Arc<SequencedEvent>],
+    checksums: &[u32],
+) -> Result<()> {
+    for (events, checksums) in events.chunks(ROWS).zip(checksums.chunks(ROWS)) {
+        let mut values = Vec::with_capacity(events.len() * 8);
+        for (event, texts) in events.iter().zip(checksums) {
+            let body = &event.event;
+            let checksum = checksum_of_row(*texts, event.position, event.timestamp_us);
+            values.extend([
+                Value::Integer(event.position),
+                body.event_type().into(),
+                body.tags_json().into(),
+                body.data().into(),
+                body.id().into(),
+                body.metadata().into(),
+                Value::Integer(event.timestamp_us),
+                Value::Integer(checksum),
+            ]);
+        }
+        connection.run_each(
+            "INSERT INTO dcb_events \
+             (position, type, tags, data, id, metadata, timestamp, checksum) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            8,
+            &values,
+        )?;
+    }
+    Ok(())
+}
+
+/// Reads rows: what a connection's reader keeps from one to the next.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    /// Rows that are read without SQLite.
+    pages: Pages,
+    scratch: Scratch,
+}
+
+#[derive(Debug, Default)]
+struct Scratch {
+    /// A row's tags, where they are escaped in it.
+    unescaped: Vec<String>,
+    /// What the checksum is taken of.
+    summed: Vec<u8>,
+}
+
+/// A row, its texts known to be text.
+#[derive(Debug, Clone, Copy)]
+struct Columns<'a> {
+    position: i64,
+    event_type: &'a str,
+    tags: &'a str,
+    data: &'a str,
+    id: Option<&'a str>,
+    metadata: Option<&'a str>,
+    timestamp_us: i64,
+    checksum: i64,
+}
+
+impl<'a> Columns<'a> {
+    /// Of a row of [`COLUMNS`].
+    fn of_row(row: &Row<'a>) -> Result<Self> {
+        let position = row.integer(0).ok_or_else(|| damaged(0))?;
+        let text = |column| row.text(column).ok_or_else(|| damaged(position));
+        let optional = |column| row.optional_text(column).ok_or_else(|| damaged(position));
+        let number = |column| row.integer(column).ok_or_else(|| damaged(position));
+        Ok(Columns {
+            position,
+            event_type: text(1)?,
+            tags: text(2)?,
+            data: text(3)?,
+            id: optional(4)?,
+            metadata: optional(5)?,
+            timestamp_us: number(6)?,
+            checksum: number(7)?,
+        })
+    }
+
+    /// Of a row that was read without SQLite.
+    fn of_raw(raw: &RawRow<'a>) -> Option<Self> {
+        let mut rest = str::from_utf8(raw.text).ok()?;
+        let mut next = |length| {
+            let text;
+            (text, rest) = rest.split_at_checked(length)?;
+            Some(text)
+        };
+        let [event_type, tags, data, id, metadata] = raw.lengths;
+        let (event_type, tags, data) = (next(event_type?)?, next(tags?)?, next(data?)?);
+        let id = id.map(&mut next);
+        let metadata = metadata.map(&mut next);
+        if id == Some(None) || metadata == Some(None) {
+            return None;
+        }
+        Some(Columns {
+            position: raw.position,
+            event_type,
+            tags,
+            data,
+            id: id.flatten(),
+            metadata: metadata.flatten(),
+            timestamp_us: raw.timestamp_us,
+            checksum: raw.checksum,
+        })
+    }
+
+    /// Itself, if it is what was written.
+    fn intact(self, scratch: &mut Scratch) -> Result<Self> {
+        let columns =
+            [Some(self.event_type), Some(self.tags), Some(self.data), self.id, self.metadata];
+        let texts = checksum_of_text(&mut scratch.summed, columns);
+        if checksum_of_row(texts, self.position, self.timestamp_us) != self.checksum {
+            return Err(damaged(self.position));
+        }
+        Ok(self)
+    }
+
+    /// Gives the event to `then`.
+    fn show<T>(
+        &self,
+        scratch: &mut Scratch,
+        then: impl FnOnce(&EventView<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let mut view = EventView {
+            position: self.position,
+            timestamp_us: self.timestamp_us,
+            event_type: self.event_type,
+            tags: Tags::listed(&[]),
+            data: self.data,
+            id: self.id,
+            metadata: self.metadata,
+        };
+        if self.tags == "[]" {
+            return then(&view);
+        }
+        let inner = self
+            .tags
+            .strip_prefix("[\"")
+            .and_then(|rest| rest.strip_suffix("\"]"))
+            .ok_or_else(|| damaged(self.position))?;
+        let mut few = [""; 8];
+        match plain_tags(inner, &mut few) {
+            Some(count) if count <= few.len() => {
+                view.tags = Tags::listed(&few[..count]);
+                return then(&view);
+            }
+            Some(_) => {
+                let all: Vec<&str> = inner.split('"').step_by(2).collect();
+                view.tags = Tags::listed(&all);
+                return then(&view);
+            }
+            None => {}
+        }
+        scratch.unescaped = serde_json::from_str(self.tags).map_err(|_| damaged(self.position))?;
+        let all: Vec<&str> = scratch.unescaped.iter().map(String::as_str).collect();
+        view.tags = Tags::listed(&all);
+        then(&view)
+    }
+}
+
+impl Decoder {
+    /// For a connection of the store with this tree.
+    pub fn new(tree: Arc<Tree>) -> Self {
+        Decoder { pages: Pages::new(tree), scratch: Scratch::default() }
+    }
+
+    /// Gives `visit` the events in `span` in order, checking that none is missing.
+    pub fn scan(
+        &mut self,
+        connection: &dyn Database,
+        span: Span,
+        backwards: bool,
+        mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
+    ) -> Result<()> {
+        let mut rest = span;
+        while rest.low < rest.high {
+            let before = rest;
+            if self.scan_leaf(connection, &mut rest, backwards, &mut visit)? == Walk::Stop {
+                return Ok(());
+            }
+            if rest == before {
+                let most = if self.pages.are_off() { i64::MAX } else { STRETCH };
+                let Span { low, high } = rest;
+                let stretch = if backwards {
+                    Span { low: low.max(high.saturating_sub(most)), high }
+                } else {
+                    Span { low, high: high.min(low.saturating_add(most)) }
+                };
+                if self.scan_rows(connection, stretch, backwards, &mut visit)? == Walk::Stop {
+                    return Ok(());
+                }
+                if backwards {
+                    rest.high = stretch.low;
+                } else {
+                    rest.low = stretch.high;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The events at the beginning of `rest` that are on one page, as far as they can be had
+    /// without SQLite; takes them off `rest`.
+    fn scan_leaf(
+        &mut self,
+        connection: &dyn Database,
+        rest: &mut Span,
+        backwards: bool,
+        mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
+    ) -> Result<Walk> {
+        let Decoder { pages, scratch } = self;
+        let next = |rest: &Span| if backwards { rest.high } else { rest.low + 1 };
+        let ahead = if backwards { Ahead::Before } else { Ahead::Behind };
+        let Some(leaf) = pages.leaf(connection, next(rest), ahead) else { return Ok(Walk::On) };
+        while rest.low < rest.high {
+            let columns = leaf.row(next(rest)).as_ref().and_then(Columns::of_raw);
+            let Some(Ok(columns)) = columns.map(|columns| columns.intact(scratch)) else { break };
+            if columns.show(scratch, &mut visit)? == Walk::Stop {
+                return Ok(Walk::Stop);
+            }
+            if backwards {
+                rest.high -= 1;
+            } else {
+                rest.low += 1;
+            }
+        }
+        Ok(Walk::On)
+    }
+
+    /// The same of all of `span`, by SQLite.
+    fn scan_rows(
+        &mut self,
+        connection: &dyn Database,
+        span: Span,
+        backwards: bool,
+        mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
+    ) -> Result<Walk> {
+        let order = if backwards { "DESC" } else { "ASC" };
+        let sql = format!(
+            "SELECT {COLUMNS} FROM dcb_events WHERE position > ?1 AND position <= ?2 \
+             ORDER BY position {order}"
+        );
+        let bounds = [Value::Integer(span.low), Value::Integer(span.high)];
+        let (mut expected, step) = if backwards { (span.high, -1) } else { (span.low + 1, 1) };
+        let mut last = Walk::On;
+        connection.query(&sql, &bounds, &mut |row| {
+            let columns = Columns::of_row(row)?.intact(&mut self.scratch)?;
+            if columns.position != expected {
+                return Err(damaged(expected));
+            }
+            last = columns.show(&mut self.scratch, &mut visit)?;
+            expected = expected.wrapping_add(step);
+            Ok(last)
+        })?;
+        let past_the_end = if backwards { span.low } else { span.high.wrapping_add(1) };
+        if last == Walk::On && expected != past_the_end {
+            return Err(damaged(expected));
+        }
+        Ok(last)
+    }
+
+    /// Gives `visit` the event at `position`, which the store has.
+    pub fn at<T>(
+        &mut self,
+        connection: &dyn Database,
+        position: i64,
+        visit: impl FnOnce(&EventView<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let (mut visit, mut seen) = (Some(visit), None);
+        self.fetch(connection, &[position], |view| {
+            seen = visit.take().map(|visit| visit(view)).transpose()?;
+            Ok(Walk::Stop)
+        })?;
+        seen.ok_or_else(|| damaged(position))
+    }
+
+    /// Gives `visit` the events at `positions`, which the store has, in this order.
+    pub fn fetch(
+        &mut self,
+        connection: &dyn Database,
+        mut positions: &[i64],
+        mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
+    ) -> Result<()> {
+        while let Some((position, later)) = positions.split_first() {
+            let Decoder { pages, scratch } = self;
+            let found = pages
+                .leaf(connection, *position, Ahead::None)
+                .and_then(|leaf| Columns::of_raw(&leaf.row(*position)?)?.intact(scratch).ok());
+            let Some(columns) = found else {
+                let most = if pages.are_off() { usize::MAX } else { FETCHES };
+                let (stretch, later) = positions.split_at(positions.len().min(most));
+                if self.fetch_rows(connection, stretch, &mut visit)? == Walk::Stop {
+                    return Ok(());
+                }
+                positions = later;
+                continue;
+            };
+            if columns.show(scratch, &mut visit)? == Walk::Stop {
+                return Ok(());
+            }
+            positions = later;
+        }
+        Ok(())
+    }
+
+    /// The same, by SQLite.
+    fn fetch_rows(
+        &mut self,
+        connection: &dyn Database,
+        positions: &[i64],
+        mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
+    ) -> Result<Walk> {
+        let mut expected = positions.iter();
+        let mut last = Walk::On;
+        connection.query_each(FETCH, positions, &mut |row| {
+            let columns = Columns::of_row(row)?.intact(&mut self.scratch)?;
+            match expected.next() {
+                Some(position) if columns.position == *position => {}
+                Some(position) => return Err(damaged(*position)),
+                None => return Err(damaged(columns.position)),
+            }
+            last = columns.show(&mut self.scratch, &mut visit)?;
+            Ok(last)
+        })?;
+        match expected.next() {
+            Some(position) if last == Walk::On => Err(damaged(*position)),
+            _ => Ok(last),
+        }
+    }
+}
+
+/// Events that are fetched by SQLite before a page is tried again.
+const FETCHES: usize = 16;
+/// Cuts out tags, as many as there is room for, and gives how many there are; `None` where one is
+/// escaped: without escapes a quote can only be a border.
+fn plain_tags<'a>(inner: &'a str, tags: &mut [&'a str]) -> Option<usize> {
+    let (mut count, mut start, mut is_inside) = (0, 0, true);
+    for (at, byte) in inner.bytes().chain([b'"']).enumerate() {
+        match byte {
+            b'\\' => return None,
+            b'"' if is_inside => {
+                if let Some(tag) = tags.get_mut(count) {
+                    *tag = &inner[start..at];
+                }
+                count += 1;
+                is_inside = false;
+            }
+            b'"' => {
+                start = at + 1;
+                is_inside = true;
+            }
+            _ => {}
+        }
+    }
+    Some(count)
+}
+
+/// Positions that are scanned by SQLite before a page is tried again.
+const STRETCH: i64 = 256;
+
+/// A copy of a stored event that outlives its row.
+pub fn to_owned(view: &EventView<'_>) -> Result<Arc<SequencedEvent>> {
+    let damage = |_| damaged(view.position);
+    let mut builder = EventBuilder::new(EventType::new(view.event_type).map_err(damage)?);
+    for tag in view.tags.iter() {
+        builder.tag(Tag::new(tag).map_err(damage)?).map_err(damage)?;
+    }
+    builder.data(view.data).map_err(damage)?;
+    if let Some(id) = view.id {
+        builder.id(EventId::new(id).map_err(damage)?);
+    }
+    if let Some(metadata) = view.metadata {
+        builder.metadata(metadata).map_err(damage)?;
+    }
+    Ok(Arc::new(SequencedEvent {
+        position: view.position,
+        timestamp_us: view.timestamp_us,
+        event: builder.build(),
+    }))
+}
+
+/// The event at `position` is missing or not as it was written.
+pub fn damaged(position: i64) -> Error {
+    Error::new(
+        Status::Corrupt,
+        format!("the event at position {position} is missing or is not what was written"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::sqlite::connection::{Place, Role, connect};
+    use crate::sqlite::schema;
+
+    fn store() -> Connection {
+        let mut connection = connect(&Place::Memory, Role::Create).unwrap();
+        schema::create(&mut connection, false).unwrap();
+        connection
+    }
+
+    fn write(connection: &Connection, event: SequencedEvent) {
+        let checksums = checksums(std::slice::from_ref(&event.event));
+        insert(connection, &[event.into()], &checksums).unwrap();
+    }
+
+    fn event(position: i64, tags: &[&str], id: Option<&str>) -> SequencedEvent {
+        let mut builder = EventBuilder::new(EventType::new("Typé").unwrap());
+        for tag in tags {
+            builder.tag(Tag::new(tag).unwrap()).unwrap();
+        }
+        builder.data(r#"{"a" : 1e400}"#).unwrap();
+        if let Some(id) = id {
+            builder.id(EventId::new(id).unwrap());
+            builder.metadata(r#"{ "m":null}"#).unwrap();
+        }
+        SequencedEvent { position, timestamp_us: 17, event: builder.build() }
+    }
+
+    #[test]
+    fn a_row_comes_back_as_it_went_in() {
+        let connection = store();
+        let many: Vec<String> = (0..20).map(|n| format!("k:{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let cases: [&[&str]; 5] =
+            [&[], &["a"], &["a:1", "b:\",\"", "c\\d", "\u{1}"], &many, &["é:ü", "x:y:z"]];
+        for (index, tags) in cases.into_iter().enumerate() {
+            let id = (index % 2 == 0).then_some("id \" \\ \u{7f}");
+            let event = event(index as i64 + 1, tags, id);
+            write(&connection, event);
+        }
+        let mut decoder = Decoder::default();
+        for (index, tags) in cases.into_iter().enumerate() {
+            let id = (index % 2 == 0).then_some("id \" \\ \u{7f}");
+            let wanted = event(index as i64 + 1, tags, id);
+            let got = decoder.at(&connection, wanted.position, to_owned).unwrap();
+            assert_eq!(got.event, wanted.event);
+            assert_eq!((got.position, got.timestamp_us), (wanted.position, 17));
+        }
+    }
+
+    #[test]
+    fn a_changed_row_and_a_missing_row_are_seen() {
+        let connection = store();
+        for position in 1..=3 {
+            let event = event(position, &["a:1"], Some("x"));
+            write(&connection, event);
+        }
+        let all = Span { low: 0, high: 3 };
+        let mut decoder = Decoder::default();
+        let mut count = |connection: &Connection, span| {
+            let mut count = 0;
+            decoder
+                .scan(connection, span, false, |_| {
+                    count += 1;
+                    Ok(Walk::On)
+                })
+                .map(|()| count)
+        };
+        assert_eq!(count(&connection, all), Ok(3));
+        for change in [
+            "UPDATE dcb_events SET data = '{\"a\" : 1e401}' WHERE position = 2",
+            "UPDATE dcb_events SET timestamp = 18 WHERE position = 2",
+            "UPDATE dcb_events SET id = NULL WHERE position = 2",
+            "UPDATE dcb_events SET tags = '[a:1]' WHERE position = 2",
+            "UPDATE dcb_events SET type = x'41' WHERE position = 2",
+            "DELETE FROM dcb_events WHERE position = 2",
+        ] {
+            connection.execute_batch("SAVEPOINT s").unwrap();
+            connection.execute_batch(change).unwrap();
+            assert_eq!(count(&connection, all), Err(damaged(2)), "{change}");
+            connection.execute_batch("ROLLBACK TO s; RELEASE s").unwrap();
+        }
+        assert_eq!(count(&connection, Span { low: 0, high: 4 }), Err(damaged(4)));
+    }
+}

@@ -1,0 +1,235 @@
+//! What a store with a thread of its own has that do: here an append does a bit of it, when there
+//! is something to be done.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::commit::deadline::Call;
+use crate::domain::Span;
+use crate::error::{Error, Result, Status};
+use crate::sql::Database;
+use crate::sqlite::append::writer::{begin_immediate, commit};
+use crate::sqlite::events::reader::Decoder;
+use crate::sqlite::host::connection::HostConnection;
+use crate::sqlite::index::merge::Merge;
+use crate::sqlite::index::segment::{Segment, Segments, insert_blocks, insert_segment, pack};
+use crate::sqlite::index::view::Snapshot;
+use crate::sqlite::maintenance::{
+    MAX_SEGMENT_EVENTS, Watched, begin_building, building_segment, clear_slice, dead_segments,
+    draft_segment, due_for_merge, give_up, insert_filter, insert_live, is_building,
+    postings_of_rows, replace, store_segment,
+};
+use crate::sqlite::state::{SEGMENT_EVENTS, Shared};
+
+/// Blocks that a merge writes in one transaction.
+const SLICE_BLOCKS: usize = 128;
+/// How long a chore waits for the write lock.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// How long chores rest where they failed, or wait for a merge of somebody else.
+const REST: Duration = Duration::from_secs(1);
+/// Events of an append for which it does one chore more.
+const EVENTS_PER_CHORE: usize = 1_024;
+/// Events that the segments do not cover and the tail does not hold: an append in a transaction of
+/// the caller's, which cannot add them to the tail, writes a segment of so many.
+const UNSEEN_EVENTS: i64 = SEGMENT_EVENTS / 4;
+/// Events of segments that such an append merges at once.
+const MERGED_WITHIN: i64 = 10 * SEGMENT_EVENTS;
+
+/// What is to be done, as far as is known.
+#[derive(Debug)]
+pub struct Chores {
+    merging: Option<Merging>,
+    watched: Watched,
+    /// Whether there may be something, and since when one may look.
+    is_pending: bool,
+    rests_until: Instant,
+}
+
+/// A merge under way. Every slice of it is a transaction.
+#[derive(Debug)]
+struct Merging {
+    target: i64,
+    sources: Vec<Arc<Segment>>,
+    merge: Merge,
+}
+
+/// What came of a look at the chores.
+enum Step {
+    /// Something was done, and there may be more.
+    Done,
+    /// Somebody else is at it.
+    Waits,
+    /// There is nothing.
+    Nothing,
+}
+
+impl Chores {
+    /// Of a store that was just opened.
+    pub fn new() -> Self {
+        Chores {
+            merging: None,
+            watched: Watched::default(),
+            is_pending: true,
+            rests_until: Instant::now(),
+        }
+    }
+
+    /// Does what is due, as much as is an append's part that has stored so many events. A chore
+    /// that fails is tried again later; nobody's answer depends on it.
+    pub fn help(
+        &mut self,
+        shared: &Shared,
+        connection: &HostConnection<'_>,
+        decoder: &mut Decoder,
+        stored: usize,
+    ) {
+        for _ in 0..1 + stored / EVENTS_PER_CHORE {
+            if Instant::now() < self.rests_until || !self.is_pending && !shared.is_tail_long() {
+                return;
+            }
+            let patience = Call::default().start(Some(PATIENCE));
+            // The append that is helped is stored, and has its own patience behind it.
+            connection.limit(&patience);
+            let step = begin_immediate(connection, &patience)
+                .and_then(|()| self.step(shared, connection, decoder))
+                .and_then(|step| commit(connection).map(|()| step));
+            connection.end();
+            self.is_pending = !matches!(step, Ok(Step::Nothing));
+            if matches!(step, Ok(Step::Waits) | Err(_)) {
+                self.rests_until = Instant::now() + REST;
+            }
+            if step.is_err() {
+                // How far it came is not known: whoever finds it standing still clears it away.
+                self.merging = None;
+            }
+        }
+    }
+
+    /// One chore, in a transaction that has the write lock.
+    fn step(
+        &mut self,
+        shared: &Shared,
+        connection: &dyn Database,
+        decoder: &mut Decoder,
+    ) -> Result<Step> {
+        let snapshot = Snapshot::take(connection)?;
+        let segments = shared.segments.at_version(connection, snapshot.version)?;
+        segments.check(snapshot)?;
+        shared.tail.trim(segments.mark());
+        let is_long = snapshot.head - segments.mark() >= SEGMENT_EVENTS || shared.is_tail_long();
+        if is_long
+            && let Some(draft) = draft_segment(shared, SEGMENT_EVENTS)?
+            && store_segment(shared, connection, decoder, draft)?.is_some()
+        {
+            return Ok(Step::Done);
+        }
+        if let Some(mut merging) = self.merging.take() {
+            if merging.step(connection)? {
+                self.merging = Some(merging);
+            }
+            return Ok(Step::Done);
+        }
+        if let Some(dead) = dead_segments(connection)?.first() {
+            clear_slice(connection, *dead)?;
+            return Ok(Step::Done);
+        }
+        if let Some(building) = building_segment(connection)? {
+            return Ok(match self.watched.look(Some(building)) {
+                Some(left_behind) => {
+                    give_up(connection, left_behind)?;
+                    Step::Done
+                }
+                None => Step::Waits,
+            });
+        }
+        if let Some(sources) = due_for_merge(&segments, 0)
+            && let Some(merging) = Merging::begin(connection, sources)?
+        {
+            self.merging = Some(merging);
+            return Ok(Step::Done);
+        }
+        Ok(Step::Nothing)
+    }
+}
+
+/// The first and the last position of neighbours, and how many terms they hold at the most.
+fn extent(sources: &[Arc<Segment>]) -> Result<(Span, u64)> {
+    let ends = sources.first().zip(sources.last());
+    let (first, last) = ends.ok_or_else(|| Error::new(Status::Internal, "a merge of nothing"))?;
+    let terms = sources.iter().map(|segment| segment.terms.unsigned_abs()).sum();
+    Ok((Span { low: first.low, high: last.high }, terms))
+}
+
+impl Merging {
+    fn begin(connection: &dyn Database, sources: Vec<Arc<Segment>>) -> Result<Option<Self>> {
+        let (span, terms) = extent(&sources)?;
+        let target = begin_building(connection, span.low, span.high, terms)?;
+        let merge = Merge::new(&sources, span.low, terms)?;
+        Ok(target.map(|target| Merging { target, sources, merge }))
+    }
+
+    /// Writes the next blocks, or at their end makes the segment live; whether there is more.
+    fn step(&mut self, connection: &dyn Database) -> Result<bool> {
+        // Somebody may have taken it for left behind.
+        if !is_building(connection, self.target)? {
+            return Ok(false);
+        }
+        if let Some(blocks) = self.merge.next(connection, SLICE_BLOCKS)? {
+            insert_blocks(connection, self.target, &blocks)?;
+            return Ok(true);
+        }
+        if let Some(filter) = self.merge.filter() {
+            insert_filter(connection, self.target, filter)?;
+        }
+        finish(connection, &self.sources, self.target)?;
+        Ok(false)
+    }
+}
+
+/// Puts the segment in the place of its sources. An error where one of them is not live any more:
+/// then the transaction undoes it.
+fn finish(connection: &dyn Database, sources: &[Arc<Segment>], target: i64) -> Result<()> {
+    if replace(connection, sources, target)? {
+        return Ok(());
+    }
+    Err(Error::new(Status::Busy, "somebody else has merged these segments"))
+}
+
+/// Keeps the index close behind the events in a transaction of the caller's, where nothing but that
+/// transaction may do it: a segment is written, and short ones are merged, all at once.
+pub fn index_within(
+    shared: &Shared,
+    connection: &dyn Database,
+    decoder: &mut Decoder,
+    head: i64,
+    segments: &Segments,
+) -> Result<()> {
+    let mark = segments.mark();
+    let seen = shared.tail.read(|tail| if tail.base() <= mark { tail.head() } else { mark });
+    if head - mark < 2 * SEGMENT_EVENTS && head - seen.max(mark) < UNSEEN_EVENTS {
+        return Ok(());
+    }
+    let span = Span { low: mark, high: head.min(mark + MAX_SEGMENT_EVENTS) };
+    let postings = postings_of_rows(connection, decoder, span)?;
+    insert_live(connection, span, pack(span.low, &postings)?)?;
+    let version = Snapshot::take(connection)?.version;
+    let segments = Segments::load(connection, version, segments)?;
+    let Some(sources) = due_for_merge(&segments, 0) else { return Ok(()) };
+    let (span, terms) = extent(&sources)?;
+    if span.high - span.low > MERGED_WITHIN || building_segment(connection)?.is_some() {
+        return Ok(());
+    }
+    let mut merge = Merge::new(&sources, span.low, terms)?;
+    let target = insert_segment(connection, 0, span.low, span.high, terms)?;
+    while let Some(blocks) = merge.next(connection, SLICE_BLOCKS)? {
+        insert_blocks(connection, target, &blocks)?;
+    }
+    if let Some(filter) = merge.filter() {
+        insert_filter(connection, target, filter)?;
+    }
+    finish(connection, &sources, target)?;
+    for source in &sources {
+        while !clear_slice(connection, source.id)? {}
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! The index of older events, in segments on disk, and the view over it and over recent events.
+
+pub mod block;
+pub mod block_cursor;
+pub mod block_index;
+pub mod bloom_filter;
+pub mod merge;
+pub mod search;
+pub mod segment;
+pub mod view;

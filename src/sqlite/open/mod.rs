@@ -1,0 +1,3 @@
+//! Opening a SQLite store.
+
+pub mod wal_match;

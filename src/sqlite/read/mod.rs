@@ -1,0 +1,139 @@
+//! Reading and waiting, on whatever connection.
+
+pub mod lock_free;
+pub mod pool;
+
+use std::sync::TryLockError;
+use std::time::{Duration, Instant};
+
+use crate::commit::deadline::{Call, Patience, Timeout};
+use crate::commit::visibility::visible;
+use crate::domain::Reading;
+use crate::error::{Result, Status};
+use crate::index::Progress;
+use crate::sql::{Database, Walk};
+use crate::sqlite::events::reader::Decoder;
+use crate::sqlite::index::view::{Snapshot, View};
+use crate::sqlite::state::Shared;
+use crate::store::{Batch, Sink};
+
+/// How long one read transaction lasts at the most: longer ones would keep the log from
+/// starting anew.
+const TRANSACTION: Duration = Duration::from_millis(10);
+/// How often a wait looks for the events of other processes.
+const POLL: Duration = Duration::from_millis(10);
+
+impl Shared {
+    /// What every call looks at first.
+    pub fn start(&self, call: &Call, default: Option<Duration>) -> Result<Patience> {
+        self.watch.check_open()?;
+        let patience = call.start(default);
+        patience.check_cancel()?;
+        Ok(patience)
+    }
+
+    /// A batch of a read. `some` is a transaction's part of it, and gives whether the batch is
+    /// done.
+    pub fn read(
+        &self,
+        reading: &mut Reading,
+        batch: Batch,
+        call: &Call,
+        some: &mut dyn FnMut(&mut Reading, &mut Batch, &Patience) -> Result<bool>,
+    ) -> Result<()> {
+        let mut patience = self.start(call, self.busy_timeout)?;
+        let mut left = Batch { max_bytes: batch.max_bytes.max(1), ..batch };
+        if left.max_events == 0 || reading.has_begun() && reading.span().is_none() {
+            return Ok(());
+        }
+        while !some(reading, &mut left, &patience)? {
+            // It is how long one lock may be waited for, however long the read is.
+            patience = self.start(call, self.busy_timeout)?;
+        }
+        Ok(())
+    }
+
+    /// The position up to which a snapshot may be shown.
+    pub fn visible(&self, head: i64, only_reads: bool) -> Result<i64> {
+        match visible(head, &self.durability, &self.own, &self.watch) {
+            // Who only reads begins with nothing known to be durable: that is not an empty store.
+            Err(_) if !only_reads => Ok(self.durability.durable().min(head)),
+            visible => visible,
+        }
+    }
+
+    /// The part of a batch that one transaction, whose snapshot this is, gives to `sink`. Gives
+    /// whether the batch is done.
+    #[allow(clippy::too_many_arguments)] // the two halves of it are a connection's and a call's
+    pub fn read_within(
+        &self,
+        connection: &dyn Database,
+        decoder: &mut Decoder,
+        snapshot: Snapshot,
+        reading: &mut Reading,
+        left: &mut Batch,
+        visible: &dyn Fn(i64) -> Result<i64>,
+        sink: &mut dyn Sink,
+    ) -> Result<bool> {
+        if !reading.has_begun() {
+            reading.begin(visible(snapshot.head)?);
+        }
+        let Some(span) = reading.span() else { return Ok(true) };
+        let segments = self.segments.at_version(connection, snapshot.version)?;
+        segments.check(snapshot)?;
+        if span.high > segments.mark() {
+            self.tail.catch_up(connection, decoder, snapshot, segments.mark())?;
+        }
+        let view = View { connection, segments, tail: &self.tail };
+        let until = Instant::now() + TRANSACTION;
+        let query = reading.query().clone();
+        let backwards = reading.backwards();
+        let progress =
+            view.search(decoder, &query, span, backwards, Some(until), &mut |event| {
+                sink.event(event)?;
+                reading.gave(event.position);
+                left.max_events -= 1;
+                left.max_bytes = left.max_bytes.saturating_sub(event.text_len());
+                let full = left.max_events == 0 || left.max_bytes == 0;
+                let done = full || reading.span().is_none();
+                Ok(if done { Walk::Stop } else { Walk::On })
+            })?;
+        match progress {
+            Progress::Exhausted => reading.finish(),
+            Progress::Reached(position) => reading.passed(position),
+        }
+        Ok(left.max_events == 0 || left.max_bytes == 0 || reading.span().is_none())
+    }
+
+    /// The head, as soon as it is above `after`. `look` tells the head of this moment.
+    pub fn wait(
+        &self,
+        after: i64,
+        patience: &Patience,
+        look: &dyn Fn(&Patience) -> Result<i64>,
+    ) -> Result<i64> {
+        let at_once = Call { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
+        loop {
+            // One waiter looks for all: what it sees wakes the others.
+            let polls = match self.poller.try_lock() {
+                Ok(polls) => Some(polls),
+                // Somebody panicked while it looked.
+                Err(TryLockError::Poisoned(polls)) => Some(polls.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            };
+            if polls.is_some() {
+                // It waits for nothing but an event: if all connections are in use, or a lock is
+                // held, those who have them look.
+                match look(&at_once) {
+                    Ok(head) => self.watch.publish(head),
+                    Err(error) if error.status == Status::Busy => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            // Who does not poll takes over soon after the one who does is gone.
+            if let Some(head) = self.watch.wait_above(after, patience, Some(POLL))? {
+                return Ok(head);
+            }
+        }
+    }
+}

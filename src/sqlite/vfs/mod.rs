@@ -1,0 +1,3 @@
+//! What is changed below SQLite: its locks.
+
+pub mod ofd_locks;

@@ -1,0 +1,156 @@
+//! The write-ahead log as a file: making it longer, writing it once more, syncing it.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result, Status};
+use crate::failpoints::{Flaw, has};
+use crate::sqlite::wal::file_id::{Identity, identity_at, identity_of};
+use crate::sqlite::wal::host_wal::Beside;
+
+/// By how much the log's file is made longer ahead of what is written,
+const ROOM_STEP: u64 = 1024 * 1024;
+/// and up to which length: beyond what a checkpoint lets it grow to, it grows as it must.
+const MAX_ROOM: u64 = 20 * 1024 * 1024;
+
+/// What has to be synced of a database.
+#[derive(Debug)]
+pub enum Log {
+    /// The log of our own SQLite.
+    Own(OwnLog),
+    /// What the host's SQLite has beside the database.
+    Hosts(Beside),
+}
+
+/// The write-ahead log, and what tells that it is still the one at its path.
+#[derive(Debug)]
+pub struct OwnLog {
+    /// Opened before the first read, so that the kernel reports a failed write-back to it.
+    file: File,
+    path: PathBuf,
+    identity: Identity,
+    database: PathBuf,
+    database_identity: Identity,
+}
+
+impl Log {
+    /// The log of the database at `database`, which has one.
+    pub fn open(database: &Path, writable: bool) -> Result<Self> {
+        OwnLog::open(database, writable).map(Log::Own)
+    }
+
+    /// As [`OwnLog::make_room`]; the host's log is not ours to make longer.
+    pub fn make_room(&self, used: u64) -> Result<()> {
+        match self {
+            Log::Own(log) => log.make_room(used),
+            Log::Hosts(_) => Ok(()),
+        }
+    }
+
+    /// As [`OwnLog::write_again`].
+    pub fn write_again(&self) -> Result<()> {
+        match self {
+            _ if has(Flaw::BelieveLog) => Ok(()),
+            Log::Own(log) => log.write_again(),
+            Log::Hosts(beside) => beside.write_again(),
+        }
+    }
+
+    /// Makes what was committed durable.
+    pub fn sync(&self) -> Result<()> {
+        match self {
+            Log::Own(log) => log.sync(),
+            Log::Hosts(beside) => beside.sync(),
+        }
+    }
+
+    /// Whether the database is one of the host's that has no log at the moment, but a journal.
+    pub fn has_journal(&self) -> bool {
+        matches!(self, Log::Hosts(beside) if !beside.has_log())
+    }
+}
+
+impl OwnLog {
+    fn open(database: &Path, writable: bool) -> Result<Self> {
+        let mut name = database.as_os_str().to_owned();
+        name.push("-wal");
+        let path = PathBuf::from(name);
+        let file = File::options().read(true).write(writable).open(&path)?;
+        let identity = identity_of(&file)?;
+        let database_identity = identity_at(database)?;
+        Ok(OwnLog { file, path, identity, database: database.to_owned(), database_identity })
+    }
+
+    /// Makes the log longer by zeros, if its file has less than a step of room above `used` bytes.
+    ///
+    /// Syncing bytes that overwrite others costs a fraction of syncing a file that grows. SQLite
+    /// takes what follows its last frame for an old log's remains. The caller holds SQLite's write
+    /// lock and has written nothing yet: whatever is in the file is below its end.
+    fn make_room(&self, used: u64) -> Result<()> {
+        // Not by its metadata: see `file_id.rs`. Nothing else uses where the file stands.
+        let end = (&self.file).seek(SeekFrom::End(0))?;
+        // The very first header of the log is SQLite's to write.
+        if end > 0 && used + ROOM_STEP / 2 > end && end < MAX_ROOM {
+            let zeros = vec![0; ROOM_STEP as usize];
+            self.file.write_all_at(&zeros, end)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the log once more, as it is. The caller holds SQLite's write lock, and syncs the log
+    /// when it has let go of it.
+    ///
+    /// After a write-back that failed, the system has pages in memory that never reached the disk
+    /// and that it takes for clean, so that no sync writes them. The log on the disk then ends at
+    /// the first of them, whatever comes after; brought into the database as it is in memory and
+    /// found as it is on the disk, it would undo a part of what the database has by then.
+    fn write_again(&self) -> Result<()> {
+        write_again(&self.file)
+    }
+
+    /// Makes what is written of the log durable.
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data()?;
+        // A sync of a file that nobody will find again is worth nothing.
+        let still = |path: &Path, own| identity_at(path).is_ok_and(|found| found == own);
+        if still(&self.path, self.identity) && still(&self.database, self.database_identity) {
+            Ok(())
+        } else {
+            Err(replaced())
+        }
+    }
+}
+
+/// Writes what is in the file once more.
+pub fn write_again(file: &File) -> Result<()> {
+    let mut piece = vec![0; 256 * 1024];
+    let mut at = 0;
+    loop {
+        let count = file.read_at(&mut piece, at)?;
+        if count == 0 {
+            return Ok(());
+        }
+        file.write_all_at(&piece[..count], at)?;
+        at += count as u64;
+    }
+}
+
+/// The answer of whoever finds another file where the store's was, or none.
+pub fn replaced() -> Error {
+    Error::new(
+        Status::Io,
+        "the database or its log was moved, replaced or deleted while the store was open",
+    )
+}
+
+/// Makes the entries of a file's folder durable, so that the file is found after a power failure.
+pub fn sync_folder_of(path: &Path) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()?;
+    Ok(())
+}

@@ -1,0 +1,367 @@
+//! The database file and its shared memory as SQLite has them open: nothing else may open them.
+
+use std::ffi::c_int;
+use std::ptr;
+use std::sync::atomic::{
+    AtomicU32,
+    Ordering::{Acquire, SeqCst},
+    fence,
+};
+
+use rusqlite::{Connection, ffi};
+
+use crate::error::Result;
+use crate::sqlite::connection::{busy, from_sqlite};
+
+/// SQLite's lock of who checkpoints, and the words of the log's index in which it counts how many
+/// frames the log has and how many were brought into the database:
+/// <https://sqlite.org/walformat.html#the_wal_index_file_format>.
+const CHECKPOINT_LOCK: c_int = 1;
+const FRAMES: usize = 4;
+const BACKFILLED: usize = 24;
+/// How many a checkpoint that has begun would bring in.
+const ATTEMPTED: usize = 32;
+/// What differs from one beginning of the log to the next.
+const SALT: [usize; 2] = [8, 9];
+/// Words of the log's index that are looked at.
+const WORDS: usize = 33;
+/// The header of the log's index, in words. It is there twice, the first of them written last.
+pub type Header = [u32; 12];
+/// How much of the shared memory is mapped at a time.
+const SHM_REGION: c_int = 32768;
+
+/// The file of the connection, and what can be done with it.
+///
+/// It is the connection's own, open as long as that is.
+fn file_of(connection: &Connection) -> Option<(*mut ffi::sqlite3_file, &ffi::sqlite3_io_methods)> {
+    open_file(connection, ffi::SQLITE_FCNTL_FILE_POINTER)
+}
+
+/// The one of the connection's files that `which` asks for, if it is open.
+fn open_file(
+    connection: &Connection,
+    which: c_int,
+) -> Option<(*mut ffi::sqlite3_file, &ffi::sqlite3_io_methods)> {
+    let mut file: *mut ffi::sqlite3_file = ptr::null_mut();
+    // SAFETY: the connection is open and this thread's own as long as it is borrowed; a file that
+    // SQLite gives has its methods for as long as it is open.
+    unsafe {
+        let found = ffi::sqlite3_file_control(
+            connection.handle(),
+            c"main".as_ptr(),
+            which,
+            (&raw mut file).cast(),
+        );
+        let methods = file.as_ref().and_then(|file| file.pMethods.as_ref())?;
+        (found == ffi::SQLITE_OK).then_some((file, methods))
+    }
+}
+
+/// A version of the database file: while it lasts, no page of the file changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileVersion {
+    /// In WAL mode, where only checkpoints write the file: the salts of the WAL, and how many of its
+    /// frames were checkpointed.
+    Checkpointed([u32; 3]),
+    /// In rollback mode, where every commit writes the file: the change counter of the first page
+    /// (<https://sqlite.org/fileformat2.html#file_change_counter>), read under the SHARED lock.
+    Committed(u32),
+}
+
+/// A version of the database file, and whether its pages make up one database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileState {
+    /// The version.
+    pub version: FileVersion,
+    /// Whether every page is known to be as the last commit in the file left it: no reader held up
+    /// the last checkpoint, or the WAL was reset since.
+    pub is_whole: bool,
+}
+
+/// Where the first page holds the change counter.
+const CHANGE_COUNTER: u64 = 24;
+
+/// The database file of a connection, from which pages are read without SQLite.
+///
+/// In WAL mode that takes no lock. In rollback mode it takes a transaction that has read, whose
+/// SHARED lock keeps the file as it is.
+pub struct DatabaseFile<'a> {
+    file: *mut ffi::sqlite3_file,
+    methods: &'a ffi::sqlite3_io_methods,
+    /// The beginning of the WAL-index; `None`: the database is in rollback mode.
+    index: Option<&'a [AtomicU32; WORDS]>,
+}
+
+impl<'a> DatabaseFile<'a> {
+    /// The file of this connection; `None` where its pages cannot be read now.
+    pub fn of(connection: &'a Connection) -> Option<Self> {
+        let (file, methods) = file_of(connection)?;
+        let index = index_of(connection, file, methods).ok()?;
+        (index.is_some() || has_read_lock(connection)).then_some(DatabaseFile {
+            file,
+            methods,
+            index,
+        })
+    }
+
+    /// The state of the file now; `None`: a checkpoint is writing it or was cut off, or the state
+    /// cannot be read.
+    pub fn state(&self) -> Option<FileState> {
+        match self.index {
+            Some(index) => checkpointed(index),
+            None => {
+                let mut counter = [0; 4];
+                self.read_at(&mut counter, CHANGE_COUNTER).then_some(())?;
+                let version = FileVersion::Committed(u32::from_be_bytes(counter));
+                Some(FileState { version, is_whole: true })
+            }
+        }
+    }
+
+    /// Fills `buffer` with the bytes of the file from `offset` on, and with zeros behind its end.
+    /// Returns whether all of them are of `version`.
+    pub fn read(&self, buffer: &mut [u8], offset: u64, version: FileVersion) -> bool {
+        let is_current = || self.state().is_some_and(|state| state.version == version);
+        match self.index {
+            Some(_) => is_current() && self.read_at(buffer, offset) && is_current(),
+            // The lock keeps the version for as long as this value lives.
+            None => is_current() && self.read_at(buffer, offset),
+        }
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> bool {
+        let (Ok(len), Ok(offset)) = (c_int::try_from(buffer.len()), i64::try_from(offset)) else {
+            return false;
+        };
+        let Some(read) = self.methods.xRead else { return false };
+        // SAFETY: the file is open while the connection is borrowed; `buffer` has `len` bytes.
+        let read = unsafe { read(self.file, buffer.as_mut_ptr().cast(), len, offset) };
+        matches!(read, ffi::SQLITE_OK | ffi::SQLITE_IOERR_SHORT_READ)
+    }
+}
+
+/// The beginning of the log's index, if the connection has a log; an error: it cannot be had.
+fn index_of<'a>(
+    connection: &Connection,
+    file: *mut ffi::sqlite3_file,
+    methods: &'a ffi::sqlite3_io_methods,
+) -> std::result::Result<Option<&'a [AtomicU32; WORDS]>, ()> {
+    if !has_log(connection) {
+        return Ok(None);
+    }
+    log_index(file, methods).ok().flatten().map(Some).ok_or(())
+}
+
+/// Whether the connection is in a transaction that has read: in rollback mode it has the SHARED
+/// lock then.
+fn has_read_lock(connection: &Connection) -> bool {
+    // SAFETY: the connection is open and this thread's own as long as it is borrowed.
+    let state = unsafe { ffi::sqlite3_txn_state(connection.handle(), c"main".as_ptr()) };
+    state >= ffi::SQLITE_TXN_READ
+}
+
+/// The state of a file with this beginning of its WAL-index.
+///
+/// While a checkpoint writes, a page may lead to one that is not written yet. A checkpoint that a
+/// reader held up leaves such pages behind: those that were written again above the frames that it
+/// has checkpointed.
+fn checkpointed(index: &[AtomicU32; WORDS]) -> Option<FileState> {
+    fence(SeqCst);
+    let words = [SALT[0], SALT[1], BACKFILLED, ATTEMPTED].map(|at| index[at].load(SeqCst));
+    // After those: the WAL has all the frames by now that a checkpoint has found in it.
+    let frames = index[FRAMES].load(SeqCst);
+    let [salt, other_salt, backfilled, attempted] = words;
+    let version = FileVersion::Checkpointed([salt, other_salt, backfilled]);
+    let is_whole = backfilled == 0 || backfilled == frames;
+    (backfilled == attempted).then_some(FileState { version, is_whole })
+}
+
+/// Whether the connection, which reads or has read, has the database's log open.
+fn has_log(connection: &Connection) -> bool {
+    open_file(connection, ffi::SQLITE_FCNTL_JOURNAL_POINTER).is_some()
+}
+
+/// The beginning of the log's index, which every connection to the database shares.
+///
+/// The connection has been in a transaction, and the database has a log.
+fn log_index(
+    file: *mut ffi::sqlite3_file,
+    methods: &ffi::sqlite3_io_methods,
+) -> Result<Option<&[AtomicU32; WORDS]>> {
+    let Some(map) = methods.xShmMap else { return Ok(None) };
+    let mut region = ptr::null_mut();
+    // SAFETY: the file is open while its methods are borrowed.
+    told(unsafe { map(file, 0, SHM_REGION, 0, &mut region) })?;
+    // SAFETY: what is mapped stays so while the file is open, is longer than what is looked at, and
+    // aligned to a page; whoever else changes it does so word by word at the least.
+    Ok(unsafe { region.cast::<[AtomicU32; WORDS]>().cast_const().as_ref() })
+}
+
+/// What a method of a file has answered.
+fn told(code: c_int) -> Result<()> {
+    match code {
+        ffi::SQLITE_OK => Ok(()),
+        ffi::SQLITE_BUSY => Err(busy()),
+        code => Err(from_sqlite(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))),
+    }
+}
+
+/// The header of the log's index as it is now; `None`: it is being written, or there is none. The
+/// connection has been in a transaction before, and the database has a log.
+pub fn log_header(connection: &Connection) -> Option<Header> {
+    const LEN: usize = size_of::<Header>() / size_of::<u32>();
+    let (file, methods) = file_of(connection)?;
+    let index = log_index(file, methods).ok()??;
+    let header: Header = std::array::from_fn(|at| index[at].load(Acquire));
+    fence(SeqCst);
+    // As SQLite reads it: two that differ are being written.
+    (0..LEN).all(|at| index[LEN + at].load(Acquire) == header[at]).then_some(header)
+}
+
+/// Has the next checkpoint bring in the whole log, also what SQLite counts as brought in already.
+/// The caller holds SQLite's write lock; `busy` where somebody is checkpointing.
+///
+/// Where all is counted, the count stays: it was synced before it was counted. And readers may be
+/// at the database itself then, for as long as they like, which would hold a checkpoint up.
+///
+/// SQLite does the same when it makes the shared memory anew, under the same two locks: who reads
+/// the database itself, since all was brought in, goes on finding there what he found.
+pub fn forget_backfill(connection: &Connection) -> Result<()> {
+    let Some((file, methods)) = file_of(connection) else { return Ok(()) };
+    let Some(lock) = methods.xShmLock else { return Ok(()) };
+    let change = |how| {
+        // SAFETY: the file is open while the connection is borrowed.
+        told(unsafe { lock(file, CHECKPOINT_LOCK, 1, how | ffi::SQLITE_SHM_EXCLUSIVE) })
+    };
+    change(ffi::SQLITE_SHM_LOCK)?;
+    let index = log_index(file, methods);
+    if let Ok(Some(index)) = index
+        && index[BACKFILLED].load(SeqCst) != index[FRAMES].load(SeqCst)
+    {
+        index[BACKFILLED].store(0, SeqCst);
+    }
+    change(ffi::SQLITE_SHM_UNLOCK)?;
+    index.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Status;
+
+    #[test]
+    fn the_header_of_the_log_changes_with_every_commit_and_with_nothing_else() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a.db");
+        let [one, two] = [(); 2].map(|()| Connection::open(&path).unwrap());
+        one.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE a (b)").unwrap();
+        two.execute_batch("SELECT * FROM a").unwrap();
+        let mut headers = vec![log_header(&two).unwrap()];
+        for round in 0..20 {
+            one.execute_batch("INSERT INTO a VALUES (1)").unwrap();
+            let header = log_header(&two).unwrap();
+            assert_eq!(log_header(&one), Some(header));
+            assert!(!headers.contains(&header));
+            one.execute_batch("BEGIN IMMEDIATE; INSERT INTO a VALUES (2); ROLLBACK").unwrap();
+            two.execute_batch("SELECT * FROM a; PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+            assert_eq!(log_header(&two), Some(header));
+            headers.push(header);
+            if round % 7 == 6 {
+                // The log begins anew.
+                two.execute_batch("PRAGMA wal_checkpoint(RESTART)").unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_whole_after_a_checkpoint_that_nobody_held_up() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a.db");
+        let [one, two] = [(); 2].map(|()| Connection::open(&path).unwrap());
+        let state = || DatabaseFile::of(&one).and_then(|file| file.state());
+        let is_whole = || state().map(|state| state.is_whole);
+        let insert = || one.execute_batch("INSERT INTO a VALUES (1)").unwrap();
+        let checkpoint = || one.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+        one.execute_batch("CREATE TABLE a (b)").unwrap();
+        // There is no WAL, and nothing creates its index. Only a lock keeps the file as it is.
+        assert_eq!(is_whole(), None);
+        one.execute_batch("BEGIN; SELECT * FROM a").unwrap();
+        assert_eq!(is_whole(), Some(true));
+        one.execute_batch("COMMIT").unwrap();
+        assert!(!folder.path().join("a.db-shm").exists());
+        one.execute_batch("PRAGMA journal_mode = wal; PRAGMA wal_autocheckpoint = 0").unwrap();
+        insert();
+        assert_eq!(is_whole(), Some(true));
+        two.execute_batch("BEGIN; SELECT * FROM a").unwrap();
+        insert();
+        let before = state();
+        checkpoint();
+        assert_eq!(is_whole(), Some(false));
+        two.execute_batch("COMMIT; BEGIN; SELECT * FROM a").unwrap();
+        checkpoint();
+        assert_eq!(is_whole(), Some(true));
+        let after = state();
+        // Since somebody reads it, the log goes on; the file is still the same, which only those know
+        // who have looked before.
+        insert();
+        assert_eq!(is_whole(), Some(false));
+        assert_eq!(state().map(|state| state.version), after.map(|state| state.version));
+        two.execute_batch("COMMIT").unwrap();
+        checkpoint();
+        insert();
+        assert_eq!(is_whole(), Some(true));
+        let anew = state();
+        assert!(
+            before != after && after != anew && anew != before,
+            "{before:?}, {after:?}, {anew:?}"
+        );
+        // One that has begun, and has not come to its end.
+        let (file, methods) = file_of(&one).unwrap();
+        let index = log_index(file, methods).unwrap().unwrap();
+        index[ATTEMPTED].store(1, SeqCst);
+        assert_eq!(state(), None);
+        checkpoint();
+        assert_eq!(is_whole(), Some(true));
+    }
+
+    #[test]
+    fn nothing_is_forgotten_while_somebody_checkpoints() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a.db");
+        let [one, two] = [(); 2].map(|()| Connection::open(&path).unwrap());
+        one.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE a (b)").unwrap();
+        two.execute_batch("PRAGMA wal_checkpoint(PASSIVE); PRAGMA wal_autocheckpoint = 0").unwrap();
+        let count = || {
+            let shared = std::fs::read(folder.path().join("a.db-shm")).unwrap();
+            let at = 4 * BACKFILLED;
+            u32::from_ne_bytes(shared[at..at + 4].try_into().unwrap())
+        };
+        let before = count();
+        assert!(before > 0);
+        forget_backfill(&two).unwrap();
+        assert_eq!(count(), before, "all was brought in");
+        let reader = Connection::open(&path).unwrap();
+        one.execute_batch("INSERT INTO a VALUES (1)").unwrap();
+        reader.execute_batch("BEGIN; SELECT * FROM a").unwrap();
+        one.execute_batch("INSERT INTO a VALUES (2)").unwrap();
+        two.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+        let before = count();
+        assert!(before > 0);
+        let (file, methods) = file_of(&one).unwrap();
+        let lock = |how| {
+            // SAFETY: the connection is open.
+            unsafe {
+                methods.xShmLock.unwrap()(file, CHECKPOINT_LOCK, 1, how | ffi::SQLITE_SHM_EXCLUSIVE)
+            }
+        };
+        assert_eq!(lock(ffi::SQLITE_SHM_LOCK), ffi::SQLITE_OK);
+        assert_eq!(forget_backfill(&two).unwrap_err().status, Status::Busy);
+        assert_eq!(count(), before);
+        assert_eq!(lock(ffi::SQLITE_SHM_UNLOCK), ffi::SQLITE_OK);
+        forget_backfill(&two).unwrap();
+        assert_eq!(count(), 0);
+        // And the lock is free again.
+        assert_eq!(lock(ffi::SQLITE_SHM_LOCK), ffi::SQLITE_OK);
+        assert_eq!(lock(ffi::SQLITE_SHM_UNLOCK), ffi::SQLITE_OK);
+    }
+}

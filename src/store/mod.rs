@@ -1,0 +1,70 @@
+//! What every store does.
+
+pub mod diagnosis;
+pub mod open;
+
+use crate::commit::deadline::Call;
+use crate::domain::{AppendRequest, EventView, Reading};
+use crate::error::Result;
+use crate::store::diagnosis::Diagnosis;
+
+/// How much one batch of a read may give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// At most so many events.
+    pub max_events: usize,
+    /// Ends after the event with which the texts given reach so many bytes.
+    pub max_bytes: usize,
+}
+
+/// Takes the events of a batch, in order. An error ends the read.
+pub trait Sink {
+    /// Takes one event; the view lives for this call only.
+    fn event(&mut self, event: &EventView<'_>) -> Result<()>;
+}
+
+impl<F: FnMut(&EventView<'_>) -> Result<()>> Sink for F {
+    fn event(&mut self, event: &EventView<'_>) -> Result<()> {
+        self(event)
+    }
+}
+
+/// A sequence of events with conditional appends. Any thread, any number at once.
+pub trait Store: Send + Sync {
+    /// Stores all of the request's events or none; gives the position of the last one.
+    fn append(&self, request: AppendRequest, call: &Call) -> Result<i64>;
+
+    /// Gives `sink` the next events of `reading`, `batch` at most, taking its snapshot if it has
+    /// none yet. A batch that gave nothing has brought the reading to its end; one of no events
+    /// only tells whether the call may go on.
+    ///
+    /// After an error of the call's own patience (`busy`, `cancelled`) the reading stands where
+    /// it stood after the last event that `sink` took.
+    fn read(
+        &self,
+        reading: &mut Reading,
+        batch: Batch,
+        call: &Call,
+        sink: &mut dyn Sink,
+    ) -> Result<()>;
+
+    /// The position of the newest event; 0 in an empty store.
+    fn head(&self, call: &Call) -> Result<i64>;
+
+    /// How many events there are. Positions have no gaps, so this is the head.
+    fn count(&self, call: &Call) -> Result<i64> {
+        self.head(call)
+    }
+
+    /// The head, as soon as it is above `after`; or `timeout`.
+    fn wait(&self, after: i64, call: &Call) -> Result<i64>;
+
+    /// What it tells of itself.
+    fn diagnose(&self, call: &Call) -> Result<Diagnosis> {
+        Ok(Diagnosis { head: self.head(call)?, sqlite: None })
+    }
+
+    /// Ends the store: running waits end with `closed`, and so does every later call.
+    /// Returns when the store's threads have ended and its files are closed.
+    fn close(&self);
+}

@@ -1,0 +1,268 @@
+//! Transactions of a program's own that are rolled back or cut off after they have written pages, on a
+//! file that stores have open or open later. What they leave in free pages are whole rows, with valid
+//! checksums, at positions that other events take: nothing may ever show them, nor judge by them.
+
+use std::path::Path;
+use std::sync::Barrier;
+
+use dcb::capi::status::DCB_CONDITION_FAILED;
+use dcb::failpoints::Flaw;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+use tempfile::TempDir;
+
+use crate::client::{Store, Stored};
+use crate::random::Random;
+use crate::roles::Part;
+use crate::times;
+
+/// Stores that only read, beside each other.
+const READERS: usize = 2;
+/// Threads that read at the same time, so that each has a connection of its own.
+const THREADS: usize = 4;
+
+/// What the store has: at each position, which attempt has written the event.
+struct Model(Vec<u64>);
+
+/// The event at a position, as an attempt writes it: of one length, whatever the attempt.
+fn event(position: usize, attempt: u64) -> String {
+    let padding = "x".repeat(200 + position * 37 % 300);
+    format!(
+        r#"{{"type":"T","tags":["k:{position:08}","w:{attempt:08}","all"],"data":"{padding}"}}"#
+    )
+}
+
+fn request(first: usize, count: usize, attempt: u64) -> String {
+    let events: Vec<String> =
+        (first..first + count).map(|position| event(position, attempt)).collect();
+    format!(r#"{{"events":[{}]}}"#, events.join(","))
+}
+
+type Wrong = Result<(), String>;
+
+impl Model {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn check(&self, what: &str, position: usize, found: &[Stored]) -> Wrong {
+        let wanted = format!("w:{:08}", self.0[position - 1]);
+        match found {
+            [event] if event.position == position as i64 && event.tags[1] == wanted => Ok(()),
+            _ => Err(format!("{what}: position {position}, not {wanted}: {found:?}")),
+        }
+    }
+
+    /// Reads single events by their tag, and the newest ones in a row, when `start` says so: reads
+    /// that overlap have connections of their own, with pages of their own.
+    fn read(&self, store: &Store, random: &mut Random, start: &Barrier) -> Wrong {
+        start.wait();
+        let mut single = Vec::new();
+        for _ in 0..2 {
+            let position = self.len() - random.below(self.len().min(120) as u64) as usize;
+            let query = format!(r#"{{"query":{{"items":[{{"tags":["k:{position:08}"]}}]}}}}"#);
+            single.push((position, store.read(&query)));
+        }
+        start.wait();
+        let after = self.len().saturating_sub(1 + random.below(200) as usize);
+        let read = store.read(&format!(r#"{{"after":{after}}}"#));
+        for (position, read) in single {
+            let read = read.map_err(|failure| format!("a read by tag: {failure}"))?;
+            self.check("a read by tag", position, &read.events)?;
+        }
+        let read = read.map_err(|failure| format!("a read: {failure}"))?;
+        if read.position != self.len() as i64 || read.events.len() != self.len() - after {
+            return Err(format!("above {after}: up to {}, not {}", read.position, self.len()));
+        }
+        for (index, found) in read.events.iter().enumerate() {
+            self.check("a scan", after + 1 + index, std::slice::from_ref(found))?;
+        }
+        Ok(())
+    }
+
+    /// Has the writer look at the newest events one after the other: it reads pages ahead.
+    fn scan_by_writer(&self, store: &Store) -> Wrong {
+        let after = self.len().saturating_sub(30);
+        let guarded = format!(
+            r#"{{"events":[{{"type":"Wrong"}}],"condition":{{"after":{after},"failIfEventsMatch":
+                {{"items":[{{"tags":["all"]}}]}}}}}}"#
+        );
+        self.refused(store, &guarded, after + 1)
+    }
+
+    /// Appends on condition that an event is not there that is.
+    fn guard(&self, store: &Store, position: usize) -> Wrong {
+        let attempt = self.0[position - 1];
+        let guarded = format!(
+            r#"{{"events":[{{"type":"Wrong"}}],"condition":{{"failIfEventsMatch":
+                {{"items":[{{"tags":["k:{position:08}","w:{attempt:08}"]}}]}}}}}}"#
+        );
+        self.refused(store, &guarded, position)
+    }
+
+    fn refused(&self, store: &Store, request: &str, position: usize) -> Wrong {
+        match store.append(request) {
+            Err(failure)
+                if failure.status == DCB_CONDITION_FAILED
+                    && failure.position == position as i64 =>
+            {
+                Ok(())
+            }
+            other => Err(format!("an append that event {position} forbids: {other:?}")),
+        }
+    }
+
+    /// The same reads by several threads at once.
+    fn read_at_once(&self, store: &Store, random: &mut Random) -> Wrong {
+        let seeds: Vec<u64> = (0..THREADS).map(|_| random.next()).collect();
+        let start = &Barrier::new(THREADS);
+        std::thread::scope(|scope| {
+            let readers: Vec<_> = seeds
+                .into_iter()
+                .map(|seed| scope.spawn(move || self.read(store, &mut Random::new(seed), start)))
+                .collect();
+            readers.into_iter().try_for_each(|reader| reader.join().unwrap())
+        })
+    }
+}
+
+/// A connection of the program's: it has room for few pages, and writes the others before its
+/// transactions end.
+fn host(path: &Path) -> Connection {
+    let host = Connection::open(path).unwrap();
+    let settings = "PRAGMA journal_mode = delete; PRAGMA synchronous = off; PRAGMA cache_size = 5";
+    host.execute_batch(settings).unwrap();
+    host
+}
+
+/// The rows that a store would write for the next `count` events.
+fn rows(path: &Path, model: &Model, count: usize, attempt: u64) -> Vec<Vec<Value>> {
+    let copy = path.with_extension("copy");
+    std::fs::copy(path, &copy).unwrap();
+    let store = Store::open(&copy).unwrap();
+    store.append(&request(model.len() + 1, count, attempt)).unwrap();
+    drop(store);
+    let connection = Connection::open(&copy).unwrap();
+    let mut select = connection.prepare("SELECT * FROM dcb_events WHERE position > ?1").unwrap();
+    let rows = select
+        .query_map([model.len() as i64], |row| (0..8).map(|column| row.get(column)).collect())
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    drop(select);
+    drop(connection);
+    std::fs::remove_file(&copy).unwrap();
+    rows
+}
+
+fn round(random: &mut Random) -> Wrong {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("x.db");
+    let mut attempt = 1;
+    let mut model = Model(vec![attempt; 1 + random.below(300) as usize]);
+    let store = Store::open(&path).unwrap();
+    store.append(&request(1, model.len(), attempt)).unwrap();
+    drop(store);
+    // The program has the file for itself, but for those who read.
+    host(&path);
+    let open = || Store::open_with(&path, r#"{"read_only":true}"#).unwrap();
+    let readers: [Store; READERS] = std::array::from_fn(|_| open());
+    for _ in 0..4 + random.below(8) {
+        let host = host(&path);
+        attempt += 1;
+        let kind = random.below(5);
+        let count = 50 + random.below(3) as usize * 25;
+        if kind == 0 {
+            let pages = 5 + random.below(60);
+            host.execute_batch(&format!(
+                "CREATE TABLE junk (a); INSERT INTO junk WITH RECURSIVE n(i) AS \
+                 (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {pages}) \
+                 SELECT zeroblob(3600) FROM n; DROP TABLE junk"
+            ))
+            .unwrap();
+        } else {
+            let rows = rows(&path, &model, count, attempt);
+            host.execute_batch("BEGIN IMMEDIATE").unwrap();
+            for row in rows {
+                let insert = "INSERT INTO dcb_events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+                host.execute(insert, params_from_iter(row)).unwrap();
+            }
+            if random.one_in(2) {
+                host.cache_flush().unwrap();
+            }
+            if kind <= 2 {
+                host.execute_batch("COMMIT").unwrap();
+                model.0.extend(vec![attempt; count]);
+            } else {
+                host.execute_batch("ROLLBACK").unwrap();
+            }
+        }
+        for reader in &readers {
+            model.read_at_once(reader, random)?;
+        }
+    }
+    drop(readers);
+    // From here on the store writes. The free pages that the writer has read ahead are of events by
+    // the time that it judges by them.
+    let store = Store::open(&path).unwrap();
+    let len = model.len();
+    model.scan_by_writer(&store)?;
+    for _ in 0..4 + random.below(4) {
+        attempt += 1;
+        let count = 50 + random.below(100) as usize;
+        store.append(&request(model.len() + 1, count, attempt)).unwrap();
+        model.0.extend(vec![attempt; count]);
+        // Checkpoints and segments are made meanwhile, or are not.
+        std::thread::sleep(std::time::Duration::from_millis(random.below(15)));
+        model.read_at_once(&store, random)?;
+    }
+    for position in (len + 1..).step_by(5).take(10) {
+        model.guard(&store, position)?;
+        model.read_at_once(&store, random)?;
+    }
+    drop(store);
+    model.read_at_once(&Store::open(&path).unwrap(), random)
+}
+
+/// The part of a process: plays rounds until something is wrong, or there were enough.
+pub fn play(part: &Part) {
+    let mut random = Random::new(part.writer);
+    for done in 0..part.first {
+        if let Err(wrong) = round(&mut random) {
+            std::fs::write(&part.witness, format!("{done}\n{wrong}")).unwrap();
+            return;
+        }
+    }
+    std::fs::write(&part.witness, format!("{}\n", part.first)).unwrap();
+}
+
+fn undo(rounds: u64, flaw: Option<Flaw>) -> (String, Option<String>) {
+    let folder = TempDir::new().unwrap();
+    let part = Part {
+        role: "undone".into(),
+        witness: folder.path().join("outcome"),
+        writer: Random::seed_of_this_run(),
+        first: rounds,
+        flaw,
+        ..Part::default()
+    };
+    let status = part.start().wait().unwrap();
+    assert!(status.success(), "{status} (seed {})", part.writer);
+    let outcome = std::fs::read_to_string(&part.witness).unwrap();
+    let (done, wrong) = outcome.split_once('\n').unwrap();
+    let wrong = (!wrong.is_empty()).then(|| format!("seed {}: {wrong}", part.writer));
+    (done.to_owned(), wrong)
+}
+
+#[test]
+fn events_that_were_rolled_back_are_never_seen() {
+    let (rounds, wrong) = undo(times(60, 6_000), None);
+    println!("{rounds} rounds");
+    assert_eq!(wrong, None);
+}
+
+#[test]
+fn pages_that_are_believed_under_another_state_of_the_file_are_noticed() {
+    let (rounds, wrong) = undo(600, Some(Flaw::BelieveOldPages));
+    println!("noticed after {rounds} rounds: {}", wrong.expect("nothing was noticed"));
+}
