@@ -4,6 +4,7 @@
 //! Imports point one way: `capi` -> `open` -> the stores -> `index`, `documents` -> `domain`.
 
 pub mod capi;
+mod clock;
 pub mod commit;
 pub mod domain;
 pub mod error;

@@ -133,7 +133,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sqlite::connection::busy;
+    use crate::sqlite::connection::error::busy;
     use crate::{Call, Cancel, Status, Timeout};
 
     #[test]

@@ -7,7 +7,7 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, params_from_iter};
 
 use crate::error::Result;
-use crate::sqlite::connection::from_sqlite;
+use crate::sqlite::connection::error::from_sqlite;
 use crate::sqlite::wal::wal_index::DatabaseFile;
 
 /// What is bound to a statement, and what a row has in a column.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::commit::deadline::Patience;
 use crate::error::Result;
-use crate::sqlite::index::segment::Segments;
+use crate::sqlite::index::segment_list::Segments;
 use crate::sqlite::open::wal_match::beside;
 use crate::sqlite::read::pool::{Readers, lend};
 use crate::sqlite::schema::FORMAT;

@@ -5,7 +5,8 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::{Error, Result, Status};
 use crate::sql::{Database, Value, Walk};
-use crate::sqlite::connection::{Moment, from_sqlite};
+use crate::sqlite::connection::error::from_sqlite;
+use crate::sqlite::connection::transaction::Moment;
 
 /// The version of the format; a file with a higher one is not touched.
 pub const FORMAT: i64 = 1;

@@ -1,3 +1,5 @@
 //! Appends to a SQLite store.
 
+pub mod group;
+pub mod turns;
 pub mod writer;

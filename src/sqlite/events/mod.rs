@@ -1,4 +1,7 @@
 //! The table of events: how rows are written and read.
 
 pub mod btree;
+pub mod checksum;
+pub mod page;
 pub mod reader;
+pub mod write;

@@ -1,88 +1,18 @@
 //! Rows of `dcb_events`: how an event becomes one, and how it is read back and checked.
 
-use std::sync::Arc;
-
-use smallvec::SmallVec;
-
-use crate::domain::{
-    Event, EventBuilder, EventId, EventType, EventView, SequencedEvent, Span, Tag, Tags,
-};
+use crate::domain::{EventBuilder, EventId, EventType, EventView, SequencedEvent, Span, Tag, Tags};
 use crate::error::{Error, Result, Status};
 use crate::sql::{Database, Row, Value, Walk};
-use crate::sqlite::events::btree::{Ahead, Pages, RawRow, Tree};
+use crate::sqlite::events::btree::{Ahead, Pages, Tree};
+use crate::sqlite::events::checksum::checksum_of_row;
+use crate::sqlite::events::checksum::checksum_of_text;
+use crate::sqlite::events::page::RawRow;
+use std::sync::Arc;
 
 const COLUMNS: &str = "position, type, tags, data, id, metadata, timestamp, checksum";
 /// Finds an event by its position.
 const FETCH: &str = "SELECT position, type, tags, data, id, metadata, timestamp, checksum \
                      FROM dcb_events WHERE position = ?1";
-
-/// The checksums of the rows of `events`, as far as they can be made before the positions are known:
-/// by the caller's thread, so that the writer's does not have to.
-pub fn checksums(events: &[Event]) -> Checksums {
-    events.iter().map(|event| crc32fast::hash(event.row_text().as_bytes())).collect()
-}
-
-/// One for each event of an append.
-pub type Checksums = SmallVec<[u32; 1]>;
-
-/// CRC-32 of the texts of a row, as [`Event::row_text`] has them: in the order of the columns, each
-/// led by 1, an absent one a 0.
-fn checksum_of_text(scratch: &mut Vec<u8>, columns: [Option<&str>; 5]) -> u32 {
-    // Put together first: one long sum costs far less than many short ones.
-    scratch.clear();
-    scratch.reserve(columns.iter().flatten().map(|text| text.len()).sum::<usize>() + columns.len());
-    for column in columns {
-        scratch.push(u8::from(column.is_some()));
-        scratch.extend_from_slice(column.unwrap_or_default().as_bytes());
-    }
-    crc32fast::hash(scratch)
-}
-
-/// The checksum of a whole row: that of its texts, continued over its two numbers.
-fn checksum_of_row(text: u32, position: i64, timestamp_us: i64) -> i64 {
-    let mut hasher = crc32fast::Hasher::new_with_initial(text);
-    let mut numbers = [0; 16];
-    numbers[..8].copy_from_slice(&position.to_le_bytes());
-    numbers[8..].copy_from_slice(&timestamp_us.to_le_bytes());
-    hasher.update(&numbers);
-    hasher.finalize().into()
-}
-
-/// Rows that are bound at a time.
-const ROWS: usize = 64;
-
-/// Writes the rows of `events`.
-pub fn insert(
-    connection: &dyn Database,
-    events: &[Arc<SequencedEvent>],
-    checksums: &[u32],
-) -> Result<()> {
-    for (events, checksums) in events.chunks(ROWS).zip(checksums.chunks(ROWS)) {
-        let mut values = Vec::with_capacity(events.len() * 8);
-        for (event, texts) in events.iter().zip(checksums) {
-            let body = &event.event;
-            let checksum = checksum_of_row(*texts, event.position, event.timestamp_us);
-            values.extend([
-                Value::Integer(event.position),
-                body.event_type().into(),
-                body.tags_json().into(),
-                body.data().into(),
-                body.id().into(),
-                body.metadata().into(),
-                Value::Integer(event.timestamp_us),
-                Value::Integer(checksum),
-            ]);
-        }
-        connection.run_each(
-            "INSERT INTO dcb_events \
-             (position, type, tags, data, id, metadata, timestamp, checksum) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            8,
-            &values,
-        )?;
-    }
-    Ok(())
-}
 
 /// Reads rows: what a connection's reader keeps from one to the next.
 #[derive(Debug, Default)]
@@ -386,6 +316,7 @@ impl Decoder {
 
 /// Events that are fetched by SQLite before a page is tried again.
 const FETCHES: usize = 16;
+
 /// Cuts out tags, as many as there is room for, and gives how many there are; `None` where one is
 /// escaped: without escapes a quote can only be a border.
 fn plain_tags<'a>(inner: &'a str, tags: &mut [&'a str]) -> Option<usize> {
@@ -448,6 +379,8 @@ mod tests {
 
     use super::*;
     use crate::sqlite::connection::{Place, Role, connect};
+    use crate::sqlite::events::checksum::checksums;
+    use crate::sqlite::events::write::insert;
     use crate::sqlite::schema;
 
     fn store() -> Connection {

@@ -7,9 +7,9 @@ use crate::error::{Error, Result, Status};
 use crate::sql::host::{Failure, Host, Lent, Reply};
 use crate::sql::row_codec::Rows;
 use crate::sql::{Database, Row, Value, Walk};
-use crate::sqlite::connection::retry;
+use crate::sqlite::connection::transaction::retry;
 use crate::sqlite::host::of_host;
-use crate::sqlite::index::view::Snapshot;
+use crate::sqlite::snapshot::Snapshot;
 
 /// Keys that one statement looks up, and rows that one writes, at the most.
 const KEYS: usize = 128;
@@ -270,7 +270,10 @@ impl Database for HostConnection<'_> {
                 // In rollback mode readers may be in the way, and the transaction stays open.
                 while let Err(failure) = &outcome
                     && of_host(failure).status == Status::Busy
-                    && super::super::connection::wait_for_lock(&self.patience.borrow()).is_ok()
+                    && crate::sqlite::connection::transaction::wait_for_lock(
+                        &self.patience.borrow(),
+                    )
+                    .is_ok()
                 {
                     outcome = self.lent.borrow_mut().run(sql, values);
                 }

@@ -8,17 +8,21 @@ use crate::commit::deadline::Call;
 use crate::domain::Span;
 use crate::error::{Error, Result, Status};
 use crate::sql::Database;
-use crate::sqlite::append::writer::{begin_immediate, commit};
+use crate::sqlite::connection::transaction::{begin_immediate, commit};
 use crate::sqlite::events::reader::Decoder;
 use crate::sqlite::host::connection::HostConnection;
 use crate::sqlite::index::merge::Merge;
-use crate::sqlite::index::segment::{Segment, Segments, insert_blocks, insert_segment, pack};
-use crate::sqlite::index::view::Snapshot;
-use crate::sqlite::maintenance::{
-    MAX_SEGMENT_EVENTS, Watched, begin_building, building_segment, clear_slice, dead_segments,
-    draft_segment, due_for_merge, give_up, insert_filter, insert_live, is_building,
-    postings_of_rows, replace, store_segment,
+use crate::sqlite::index::segment::Segment;
+use crate::sqlite::index::segment_list::Segments;
+use crate::sqlite::index::segment_writer::{insert_blocks, insert_segment, pack};
+use crate::sqlite::maintenance::merging::{
+    Watched, begin_building, building_segment, clear_slice, dead_segments, due_for_merge, give_up,
+    is_building, replace,
 };
+use crate::sqlite::maintenance::segments::{
+    MAX_SEGMENT_EVENTS, draft_segment, insert_filter, insert_live, postings_of_rows, store_segment,
+};
+use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::{SEGMENT_EVENTS, Shared};
 
 /// Blocks that a merge writes in one transaction.

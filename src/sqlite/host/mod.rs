@@ -16,5 +16,5 @@ pub use store::HostStore;
 
 /// The failure in the terms of the contract.
 fn of_host(failure: &Failure) -> Error {
-    crate::sqlite::connection::of_code(failure.code, &failure.message)
+    crate::sqlite::connection::error::of_code(failure.code, &failure.message)
 }

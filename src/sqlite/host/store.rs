@@ -16,17 +16,20 @@ use crate::domain::{AppendRequest, Reading, Verdict};
 use crate::error::{Error, Result, Status};
 use crate::sql::host::{Host, Lent};
 use crate::sql::{Database, Value};
-use crate::sqlite::append::writer::{
-    Prepared, Staged, Turns, attempt, begin_immediate, check_tail, commit,
-};
-use crate::sqlite::connection::{retry, wait_for_lock};
+use crate::sqlite::append::group::{Prepared, Staged, attempt, check_tail};
+use crate::sqlite::append::turns::Turns;
+use crate::sqlite::connection::transaction::{begin_immediate, commit};
+use crate::sqlite::connection::transaction::{retry, wait_for_lock};
 use crate::sqlite::events::reader::Decoder;
 use crate::sqlite::host::connection::{HostConnection, explain};
 use crate::sqlite::host::maintenance::{Chores, index_within};
-use crate::sqlite::index::segment::{Segments, SegmentsCache, damaged};
-use crate::sqlite::index::view::{Snapshot, TAIL_EVENTS, View};
-use crate::sqlite::maintenance::{draft_segment, store_segment};
+use crate::sqlite::index::codec::damaged;
+use crate::sqlite::index::segment_list::{Segments, SegmentsCache};
+use crate::sqlite::index::tail::TAIL_EVENTS;
+use crate::sqlite::index::view::View;
+use crate::sqlite::maintenance::segments::{draft_segment, store_segment};
 use crate::sqlite::schema::{Judgement, create_within, judge, no_store};
+use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::Shared;
 use crate::sqlite::wal::host_wal::Beside;
 use crate::sqlite::wal::wal_file::Log;
@@ -137,7 +140,7 @@ impl HostStore {
     /// How many events are held in memory.
     #[cfg(test)]
     pub fn tail_len(&self) -> usize {
-        self.shared.tail.read(crate::sqlite::index::view::Generations::len)
+        self.shared.tail.read(crate::sqlite::index::tail::Generations::len)
     }
 
     /// How many syncs there were.

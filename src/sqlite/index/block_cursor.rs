@@ -6,7 +6,8 @@
 use crate::error::Result;
 use crate::sql::{Database, Row, Value, Walk};
 use crate::sqlite::index::block::Unpacker;
-use crate::sqlite::index::segment::{Segment, blob, damaged, integer, of_block};
+use crate::sqlite::index::codec::{blob, damaged, integer, of_block};
+use crate::sqlite::index::segment::Segment;
 
 /// The key of a block: a term, as it is stored, and a position.
 pub type Key = (i64, i64);

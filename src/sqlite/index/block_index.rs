@@ -14,10 +14,11 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::Result;
 use crate::sql::{Database, Value};
-use crate::sqlite::events::btree::{Ahead, Pages, RawBlock, Tree};
+use crate::sqlite::events::btree::{Ahead, Pages, Tree};
+use crate::sqlite::events::page::RawBlock;
 use crate::sqlite::index::block::Unpacker;
 use crate::sqlite::index::block_cursor::Key;
-use crate::sqlite::index::segment::{integer, row_of};
+use crate::sqlite::index::codec::{integer, row_of};
 
 /// A segment of more blocks, some thirty million events, is left to SQLite. The keys of so many
 /// take 8 MiB.

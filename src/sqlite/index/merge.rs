@@ -10,7 +10,8 @@ use crate::sqlite::index::block::{Block, Packer};
 use crate::sqlite::index::block_cursor;
 use crate::sqlite::index::block_cursor::Chain;
 use crate::sqlite::index::bloom_filter::Filter;
-use crate::sqlite::index::segment::{MAX_FILTER_BYTES, Segment, damaged, of_block};
+use crate::sqlite::index::codec::{damaged, of_block};
+use crate::sqlite::index::segment::{MAX_FILTER_BYTES, Segment};
 
 /// Blocks that are read from a source at a time.
 const READ_BLOCKS: i64 = 64;

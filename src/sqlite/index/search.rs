@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::index::Progress;
 use crate::sql::{Database, Walk};
 use crate::sqlite::events::reader::Decoder;
-use crate::sqlite::index::segment::Segments;
+use crate::sqlite::index::segment_list::Segments;
 
 /// Candidates of each list that are gathered at first, and at the most.
 const FIRST_CHUNK: usize = 16;

@@ -1,3 +1,372 @@
-//! Opening a SQLite store.
+//! Opening a SQLite store: judging the file, making its WAL durable, loading the index.
 
 pub mod wal_match;
+
+use crate::commit::deadline::Patience;
+use crate::commit::durability::Durability;
+use crate::error::{Error, Result, Status};
+use crate::sqlite::append::writer::Writer;
+use crate::sqlite::connection::error::{busy, from_sqlite, is_busy};
+use crate::sqlite::connection::transaction::begin_immediate;
+use crate::sqlite::connection::transaction::{end_left_over, retry, retry_busy, wait_for_lock};
+use crate::sqlite::connection::{Place, Role, connect};
+use crate::sqlite::events::btree::Tree;
+use crate::sqlite::events::reader::Decoder;
+use crate::sqlite::index::segment_list::SegmentsCache;
+use crate::sqlite::index::tail::TAIL_EVENTS;
+use crate::sqlite::maintenance::Maintenance;
+use crate::sqlite::maintenance::segments::write_segment;
+use crate::sqlite::open::wal_match::beside;
+use crate::sqlite::read::pool::Readers;
+use crate::sqlite::schema::{Judgement, create, judge_at_once, no_store};
+use crate::sqlite::state::Shared;
+use crate::sqlite::store::SqliteStore;
+use crate::sqlite::wal::host_wal::Beside;
+use crate::sqlite::wal::wal_file::{Log, sync_folder_of};
+use crate::sqlite::wal::wal_index::forget_backfill;
+use crate::store::open::Options;
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The stack of the maintenance thread, in bytes.
+const MAINTENANCE_STACK: usize = 2 * 1024 * 1024;
+
+pub fn open_memory(busy_timeout: Option<Duration>) -> Result<SqliteStore> {
+    let mut connection = connect(&Place::Memory, Role::Create)?;
+    create(&mut connection, false)?;
+    let shared = Shared::new(Durability::new(None, 0), 0, 0, busy_timeout);
+    Ok(SqliteStore {
+        shared: Arc::new(shared),
+        writer: Some(Arc::new(Writer::new(connection, Decoder::default()))),
+        readers: None,
+        maintenance: Mutex::new(None),
+    })
+}
+
+pub fn open_read_only(
+    path: PathBuf,
+    immutable: bool,
+    busy_timeout: Option<Duration>,
+    patience: &Patience,
+) -> Result<SqliteStore> {
+    let role = if immutable { Role::Immutable } else { Role::Read };
+    let place = Place::File(path.clone());
+    // A file that is missing is told as that, whatever SQLite would say.
+    std::fs::metadata(&path)?;
+    if immutable {
+        wal_match::check_alone(&path)?;
+    }
+    let explain = |error| explain_read_only(error, &path);
+    let connection = retry(patience, || connect(&place, role)).map_err(explain)?;
+    match retry(patience, || judge_at_once(&connection)).map_err(explain)? {
+        Judgement::Store if immutable => {}
+        Judgement::Store => {
+            retry(patience, || wal_match::check(&connection, &real_path(&connection, &path)))?;
+        }
+        Judgement::Empty | Judgement::Foreign => return Err(no_store()),
+    }
+    let is_logged = !immutable && is_in_wal_mode(&connection)?;
+    let log = match role {
+        // Nobody writes it.
+        Role::Immutable => None,
+        _ if is_logged => Some(Log::open(&real_path(&connection, &path), false)?),
+        // A journal, or none; and a log, once somebody opens it to write.
+        _ => Some(Log::Hosts(Beside::of_reader(&real_path(&connection, &path))?)),
+    };
+    let segments = SegmentsCache::default();
+    let (snapshot, list) = retry(patience, || segments.now(&connection))?;
+    retry(patience, || check_head(&connection, snapshot.head))?;
+    // Nothing is known to be durable until it was synced by us.
+    let durable = if immutable { snapshot.head } else { 0 };
+    let shared = Shared::new(Durability::new(log, durable), list.mark(), 0, busy_timeout);
+    let tree = Arc::new(Tree::of_events());
+    let readers = Readers::new(real_path(&connection, &path), role, tree, is_logged)?;
+    // Without any connection here, the last writer to leave would delete the log.
+    end_left_over(&connection)?;
+    readers.keep(connection);
+    Ok(SqliteStore {
+        shared: Arc::new(shared),
+        writer: None,
+        readers: Some(readers),
+        maintenance: Mutex::new(None),
+    })
+}
+
+pub fn open_file(
+    path: PathBuf,
+    options: &Options,
+    busy_timeout: Option<Duration>,
+    patience: &Patience,
+) -> Result<SqliteStore> {
+    let place = Place::File(path.clone());
+    check_name(&path)?;
+    wal_match::check_empty(&path)?;
+    let judgement = match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.len() > 0 => judge_unchanged(&place, patience)?,
+        Ok(_) => Judgement::Empty,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && options.create => {
+            Judgement::Empty
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let adopts = match judgement {
+        Judgement::Store => false,
+        Judgement::Empty if options.create => false,
+        Judgement::Foreign if options.adopt => true,
+        Judgement::Empty | Judgement::Foreign => return Err(no_store()),
+    };
+    let role = if options.create { Role::Create } else { Role::Write };
+    let mut connection = retry(patience, || connect(&place, role))?;
+    // An opening that fails leaves the log as it is: it may be the log that could not be synced.
+    let leave_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(leave_log, true).map_err(from_sqlite)?;
+    // Until everything that was there is known to be on the disk.
+    retry_busy(patience, || connection.pragma_update(None, "synchronous", "full"))?;
+    enter_wal_mode(&connection, patience)?;
+    let real_path = real_path(&connection, &path);
+    if judgement != Judgement::Store {
+        // So that the journal of entering this mode does not come back to a file that has grown.
+        sync_folder_of(&real_path)?;
+        retry(patience, || create(&mut connection, adopts))?;
+    }
+    let segments = SegmentsCache::default();
+    let (snapshot, list) = retry(patience, || segments.now(&connection))?;
+    retry(patience, || check_head(&connection, snapshot.head))?;
+    // Opened before the log is trusted with anything of ours, after SQLite has made it.
+    let log = Log::open(&real_path, true)?;
+    under_write_lock(&connection, patience, || log.write_again())?;
+    // Nor is what others have brought in of it trusted, as long as they have it open: a sync of
+    // theirs that failed is not told to who came after it.
+    retry(patience, || under_write_lock(&connection, patience, || forget_backfill(&connection)))?;
+    log.sync()?;
+    bring_in_log(&connection, patience)?;
+    sync_folder_of(&real_path)?;
+    retry_busy(patience, || connection.pragma_update(None, "synchronous", "normal"))?;
+
+    let mark = list.mark();
+    let durability = Durability::new(Some(log), snapshot.head);
+    let is_far_behind = snapshot.head - mark > TAIL_EVENTS as i64;
+    let tail = if is_far_behind { snapshot.head } else { mark };
+    let mut shared = Shared::new(durability, tail, snapshot.head, busy_timeout);
+    shared.segments = segments;
+    let shared = Arc::new(shared);
+    let tree = Arc::new(Tree::of_events());
+    let mut decoder = Decoder::new(Arc::clone(&tree));
+    if !is_far_behind {
+        shared.tail.catch_up(&connection, &mut decoder, snapshot, mark)?;
+    }
+    // By its full path: the process may change its working folder.
+    let readers = Readers::new(real_path, Role::Read, tree, true)?;
+    connection.set_db_config(leave_log, false).map_err(from_sqlite)?;
+    let writer = Arc::new(Writer::new(connection, decoder));
+    if is_far_behind {
+        // The index is missing, or far behind: it is made anew before anything is answered.
+        while retry(patience, || write_segment(&shared, &writer, 1))? {}
+    }
+    let for_maintenance = retry(patience, || connect(&place, Role::Write))?;
+    let maintenance = Maintenance::new(Arc::clone(&shared), Arc::clone(&writer), for_maintenance);
+    let thread = std::thread::Builder::new()
+        .name("dcb-maintenance".into())
+        // Where none is asked for, the size of the stack comes from the environment.
+        .stack_size(MAINTENANCE_STACK)
+        .spawn(move || maintenance.run())?;
+    Ok(SqliteStore {
+        shared,
+        writer: Some(writer),
+        readers: Some(readers),
+        maintenance: Mutex::new(Some(thread)),
+    })
+}
+
+/// Does `work` under SQLite's write lock, in a transaction that writes nothing.
+fn under_write_lock(
+    connection: &Connection,
+    patience: &Patience,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    begin_immediate(connection, patience)?;
+    let done = work();
+    // One that stays open would look like a reader that holds the checkpoint up.
+    connection.execute_batch("ROLLBACK").map_err(from_sqlite)?;
+    done
+}
+
+/// Judges a file without changing a byte of it.
+fn judge_unchanged(place: &Place, patience: &Patience) -> Result<Judgement> {
+    // Connecting reads already, so it may meet the journal as well.
+    let judged = retry(patience, || {
+        let connection = connect(place, Role::Read)?;
+        let judgement = judge_at_once(&connection)?;
+        if let (Judgement::Store, Place::File(path)) = (judgement, place) {
+            wal_match::check(&connection, &real_path(&connection, path))?;
+        }
+        Ok(judgement)
+    });
+    match judged {
+        // The journal of a transaction that a crash cut off. Where that was the very first one,
+        // what there is counts for nothing, however much it is: whoever writes next undoes it.
+        Err(error)
+            if error.detail == rusqlite::ffi::SQLITE_READONLY_ROLLBACK && undoes_all(place) =>
+        {
+            Ok(Judgement::Empty)
+        }
+        other => other,
+    }
+}
+
+/// Whether the journal beside a file says that the file was empty before.
+///
+/// Nothing can have been acknowledged then: the folder was not synced since, by which the journal
+/// would be gone for good.
+fn undoes_all(place: &Place) -> bool {
+    const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+    let Place::File(path) = place else { return false };
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    let mut header = [0; 20];
+    let read = std::fs::File::open(beside(&path, "-journal"))
+        .and_then(|mut journal| journal.read_exact(&mut header));
+    // https://sqlite.org/fileformat2.html#the_rollback_journal: at 16 the pages of before.
+    read.is_ok() && header[..8] == MAGIC && header[16..] == [0; 4]
+}
+
+/// Whether there may be files beside one of this name: else it would be made, and left empty.
+fn check_name(path: &Path) -> Result<()> {
+    let len = path.file_name().map_or(0, std::ffi::OsStr::len);
+    if len + "-journal".len() > MAX_FILE_NAME {
+        return Err(std::io::Error::from_raw_os_error(libc::ENAMETOOLONG).into());
+    }
+    Ok(())
+}
+
+/// Of the file systems of Linux (`NAME_MAX`).
+const MAX_FILE_NAME: usize = 255;
+
+/// A log that cannot be read without writing beside it has a way out, which the message names.
+fn explain_read_only(error: Error, path: &Path) -> Error {
+    let is_stuck = matches!(
+        error.detail,
+        rusqlite::ffi::SQLITE_READONLY_CANTINIT | rusqlite::ffi::SQLITE_READONLY_DIRECTORY
+    ) || error.detail & 0xff == rusqlite::ffi::SQLITE_CANTOPEN;
+    if !is_stuck || !path.exists() {
+        return error;
+    }
+    let message = if wal_match::check_alone(path).is_ok() {
+        "the log beside the file neither exists nor can be made here: if nobody writes the file, \
+         open it with the option immutable"
+    } else {
+        "the log (-wal) of the file can be read only where its index (-shm) can be made beside it: \
+         copy the file and the log to where that is so"
+    };
+    Error { message: message.into(), ..error }
+}
+
+/// The head is the key of a row, which SQLite gives without a look at the row: in a damaged file it
+/// may be of another table.
+fn check_head(connection: &Connection, head: i64) -> Result<()> {
+    if head == 0 { Ok(()) } else { Decoder::default().at(connection, head, |_| Ok(())) }
+}
+
+fn is_in_wal_mode(connection: &Connection) -> Result<bool> {
+    let mode: String =
+        connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(from_sqlite)?;
+    Ok(mode.eq_ignore_ascii_case("wal"))
+}
+
+fn enter_wal_mode(connection: &Connection, patience: &Patience) -> Result<()> {
+    let mode: String = retry_busy(patience, || {
+        connection.query_row("PRAGMA journal_mode = wal", [], |row| row.get(0))
+    })?;
+    if mode.eq_ignore_ascii_case("wal") {
+        return Ok(());
+    }
+    Err(Error::new(
+        Status::Io,
+        format!("the file system does not allow a write-ahead log (the journal mode stays {mode})"),
+    ))
+}
+
+/// Brings into the database, with a full sync, what the log held when it was opened: its last
+/// writer may have died between a write and its sync, or been told that a sync failed.
+fn bring_in_log(connection: &Connection, patience: &Patience) -> Result<()> {
+    let mut first_log = None;
+    loop {
+        let checkpoint = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        });
+        match checkpoint {
+            Ok((busy, log, done)) => {
+                let wanted = *first_log.get_or_insert(log);
+                if busy == 0 && (done >= wanted || log < wanted) {
+                    return Ok(());
+                }
+            }
+            Err(error) if is_busy(&error) => {}
+            Err(error) => return Err(from_sqlite(error)),
+        }
+        wait_for_lock(patience).map_err(|error| match error.status {
+            Status::Busy => Error {
+                message: "a reader in another process keeps the log from being made durable".into(),
+                ..busy()
+            },
+            _ => error,
+        })?;
+    }
+}
+
+/// The path by which SQLite names the log: symbolic links followed.
+fn real_path(connection: &Connection, path: &Path) -> PathBuf {
+    connection.path().filter(|own| !own.is_empty()).map_or_else(|| path.to_owned(), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    #[test]
+    fn a_name_that_is_too_long_for_the_files_beside_it_leaves_none() {
+        let folder = tempfile::TempDir::new().unwrap();
+        for (len, fits) in [(247, true), (248, false), (255, false), (256, false)] {
+            let path = folder.path().join("n".repeat(len));
+            let opened = SqliteStore::open(Place::File(path.clone()), &Options::default());
+            match opened {
+                Ok(store) => store.close(),
+                Err(error) => assert_eq!((error.status, fits), (Status::Io, false), "{error}"),
+            }
+            assert_eq!(path.exists(), fits, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_made_is_told_with_its_way_out() {
+        use rusqlite::ffi::{
+            SQLITE_CANTOPEN, SQLITE_CANTOPEN_ISDIR, SQLITE_READONLY_CANTINIT,
+            SQLITE_READONLY_DIRECTORY, SQLITE_READONLY_RECOVERY,
+        };
+        let folder = tempfile::TempDir::new().unwrap();
+        for (detail, is_explained) in [
+            (SQLITE_CANTOPEN, true),
+            (SQLITE_CANTOPEN_ISDIR, true),
+            (SQLITE_READONLY_CANTINIT, true),
+            (SQLITE_READONLY_DIRECTORY, true),
+            (SQLITE_READONLY_RECOVERY, false),
+        ] {
+            let error = Error { detail, ..Error::new(Status::ReadOnly, "as SQLite says") };
+            let explained = explain_read_only(error.clone(), folder.path());
+            assert_eq!(explained.message.contains("immutable"), is_explained, "{detail}");
+            assert_eq!((explained.status, explained.detail), (Status::ReadOnly, detail));
+            // Where there is no file, that is the matter.
+            assert_eq!(explain_read_only(error.clone(), &folder.path().join("none")), error);
+        }
+        // With a log beside it, immutable is no way out.
+        let path = folder.path().join("a.db");
+        std::fs::write(&path, "x").unwrap();
+        std::fs::write(folder.path().join("a.db-wal"), [0; 100]).unwrap();
+        let error = Error { detail: SQLITE_CANTOPEN, ..Error::new(Status::Io, "as SQLite says") };
+        assert!(explain_read_only(error, &path).message.contains("copy the file and the log"));
+    }
+}

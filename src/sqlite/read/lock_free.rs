@@ -19,7 +19,7 @@ use rusqlite::Connection;
 
 use crate::error::{Error, Result, Status};
 use crate::sql::{Database, Row, Value, Walk};
-use crate::sqlite::index::view::Snapshot;
+use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::wal::wal_index::{DatabaseFile, Header, log_header};
 
 /// What the last transaction of a store's readers has found, and the header that goes with it.

@@ -13,7 +13,8 @@ use crate::error::{Result, Status};
 use crate::index::Progress;
 use crate::sql::{Database, Walk};
 use crate::sqlite::events::reader::Decoder;
-use crate::sqlite::index::view::{Snapshot, View};
+use crate::sqlite::index::view::View;
+use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::Shared;
 use crate::store::{Batch, Sink};
 

@@ -10,14 +10,14 @@ use crate::commit::deadline::Patience;
 use crate::error::{Error, Result, Status};
 use crate::sql::Row;
 use crate::sqlite::append::writer::{CoreGuard, Writer};
-use crate::sqlite::connection::{
-    Place, Role, busy, connect, end_left_over, from_sqlite, is_busy, retry, wait_for_lock,
-};
+use crate::sqlite::connection::error::{busy, from_sqlite, is_busy};
+use crate::sqlite::connection::transaction::{end_left_over, retry, wait_for_lock};
+use crate::sqlite::connection::{Place, Role, connect};
 use crate::sqlite::events::btree::Tree;
 use crate::sqlite::events::reader::Decoder;
-use crate::sqlite::index::segment::damaged;
-use crate::sqlite::index::view::Snapshot;
+use crate::sqlite::index::codec::damaged;
 use crate::sqlite::read::lock_free::{LastSeen, Outside};
+use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::wal::file_id::{Identity, identity_at};
 use crate::sqlite::wal::wal_file::replaced;
 use crate::sqlite::wal::wal_index::log_header;

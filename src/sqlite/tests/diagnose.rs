@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::*;
 use crate::Status;
-use crate::sqlite::maintenance::write_segment;
+use crate::sqlite::maintenance::segments::write_segment;
 use crate::store::diagnosis::SqliteDiagnosis;
 
 fn diagnosis(store: &SqliteStore) -> (i64, SqliteDiagnosis) {

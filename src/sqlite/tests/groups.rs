@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::*;
 use crate::domain::EventId;
 use crate::index::Filed;
-use crate::sqlite::append::writer::{commit, wait_for_log};
+use crate::sqlite::append::writer::wait_for_log;
+use crate::sqlite::connection::transaction::commit;
 use crate::sqlite::connection::{Role, connect};
 use crate::{Cancel, Status};
 
@@ -247,7 +248,7 @@ fn after_a_failed_sync_the_queue_is_refused() {
         assert_eq!(answer.join().unwrap().unwrap_err().status, Status::Io);
     }
     assert_eq!(
-        fixture.store.shared.tail.read(crate::sqlite::index::view::Generations::head),
+        fixture.store.shared.tail.read(crate::sqlite::index::tail::Generations::head),
         16_384
     );
 }

@@ -11,11 +11,14 @@ use super::*;
 use crate::domain::{EventId, SequencedEvent, Span};
 use crate::sql::host::{Failure, Host, Lent, Reply};
 use crate::sql::{Value, Walk};
-use crate::sqlite::events::reader::{Decoder, checksums, insert};
+use crate::sqlite::events::checksum::checksums;
+use crate::sqlite::events::reader::Decoder;
+use crate::sqlite::events::write::insert;
 use crate::sqlite::host::HostStore;
 use crate::sqlite::index::search::Disk;
-use crate::sqlite::index::segment::Segments;
-use crate::sqlite::index::view::{Snapshot, TAIL_EVENTS};
+use crate::sqlite::index::segment_list::Segments;
+use crate::sqlite::index::tail::TAIL_EVENTS;
+use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::SEGMENT_EVENTS;
 use crate::{Status, Timeout};
 

@@ -9,16 +9,21 @@ use crate::Status;
 use crate::domain::{SequencedEvent, Span, Term};
 use crate::index::Progress;
 use crate::sql::Walk;
-use crate::sqlite::connection::{Moment, Role, connect};
-use crate::sqlite::events::reader::{Decoder, checksums, insert};
+use crate::sqlite::connection::transaction::Moment;
+use crate::sqlite::connection::{Role, connect};
+use crate::sqlite::events::checksum::checksums;
+use crate::sqlite::events::reader::Decoder;
+use crate::sqlite::events::write::insert;
 use crate::sqlite::index::merge::Merge;
 use crate::sqlite::index::search::Disk;
-use crate::sqlite::index::segment::{
-    BUILDING, LIVE, Segments, SegmentsCache, insert_blocks, insert_filter_part, insert_segment,
-    pack, raise_version,
+use crate::sqlite::index::segment::{BUILDING, LIVE};
+use crate::sqlite::index::segment_list::{Segments, SegmentsCache};
+use crate::sqlite::index::segment_writer::{
+    insert_blocks, insert_filter_part, insert_segment, pack, raise_version,
 };
-use crate::sqlite::index::view::{Generations, TAIL_BYTES, TAIL_EVENTS};
-use crate::sqlite::maintenance::{postings_of_rows, replace, write_segment};
+use crate::sqlite::index::tail::{Generations, TAIL_BYTES, TAIL_EVENTS};
+use crate::sqlite::maintenance::merging::replace;
+use crate::sqlite::maintenance::segments::{postings_of_rows, write_segment};
 use crate::sqlite::schema;
 use crate::sqlite::state::SEGMENT_EVENTS;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::*;
-use crate::sqlite::maintenance::write_segment;
+use crate::sqlite::maintenance::segments::write_segment;
 use crate::sqlite::read::pool::Lent;
 use crate::{Cancel, Status, Timeout};
 

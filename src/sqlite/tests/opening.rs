@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::*;
 use crate::domain::SequencedEvent;
-use crate::sqlite::events::reader::{checksums, insert};
+use crate::sqlite::events::checksum::checksums;
+use crate::sqlite::events::write::insert;
 use crate::sqlite::read::pool::lend;
 
 #[test]

@@ -8,9 +8,12 @@ use rusqlite::Connection;
 use super::*;
 use crate::domain::{EventId, SequencedEvent, Span};
 use crate::sql::Walk;
-use crate::sqlite::connection::{Moment, Role, connect};
+use crate::sqlite::connection::transaction::Moment;
+use crate::sqlite::connection::{Role, connect};
 use crate::sqlite::events::btree::{Ahead, Pages, Tree};
-use crate::sqlite::events::reader::{Decoder, checksums, insert, to_owned};
+use crate::sqlite::events::checksum::checksums;
+use crate::sqlite::events::reader::{Decoder, to_owned};
+use crate::sqlite::events::write::insert;
 use crate::sqlite::schema;
 
 /// A file of a store without anything that is done behind its back.

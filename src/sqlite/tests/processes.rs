@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::Status;
-use crate::sqlite::index::view::{Generations, TAIL_EVENTS};
+use crate::sqlite::index::tail::{Generations, TAIL_EVENTS};
 
 #[test]
 fn who_does_not_read_follows_the_merges_of_another() {

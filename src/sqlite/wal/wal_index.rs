@@ -11,7 +11,7 @@ use std::sync::atomic::{
 use rusqlite::{Connection, ffi};
 
 use crate::error::Result;
-use crate::sqlite::connection::{busy, from_sqlite};
+use crate::sqlite::connection::error::{busy, from_sqlite};
 
 /// SQLite's lock of who checkpoints, and the words of the log's index in which it counts how many
 /// frames the log has and how many were brought into the database:

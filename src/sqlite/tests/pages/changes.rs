@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::*;
-use crate::sqlite::connection::retry;
-use crate::sqlite::index::view::Snapshot;
+use crate::sqlite::connection::transaction::retry;
+use crate::sqlite::snapshot::Snapshot;
 
 /// Enough that each can be asked for one leaf of a hundred events: that question may take the place
 /// of what it has read ahead.

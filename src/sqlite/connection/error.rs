@@ -1,0 +1,73 @@
+//! SQLite's errors in the terms of the contract.
+
+use crate::error::{Error, Status};
+use rusqlite::ErrorCode;
+
+/// A lock was not had in time.
+pub fn busy() -> Error {
+    Error::new(Status::Busy, "another writer held the database for longer than the time given")
+        .with_detail(rusqlite::ffi::SQLITE_BUSY)
+}
+
+/// Whether `error` says that a lock is held by somebody else.
+pub fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::FileLockingProtocolFailed
+        )
+    )
+}
+
+/// An extended result code of the host's SQLite in the terms of the contract. Other codes are the
+/// host's own: 0, it has failed for a reason that has no code.
+pub fn of_code(code: i32, message: &str) -> Error {
+    let status = match code {
+        0 => Status::Unavailable,
+        rusqlite::ffi::SQLITE_INTERRUPT => Status::Cancelled,
+        rusqlite::ffi::SQLITE_MISUSE => Status::InvalidArgument,
+        _ => {
+            let error = rusqlite::ffi::Error::new(code);
+            return from_sqlite(rusqlite::Error::SqliteFailure(error, Some(message.into())));
+        }
+    };
+    Error::new(status, message.to_owned()).with_detail(code)
+}
+
+/// SQLite's error in the terms of the contract, `detail` its extended code.
+pub fn from_sqlite(error: rusqlite::Error) -> Error {
+    let code = error.sqlite_error().map_or(0, |inner| inner.extended_code);
+    let status = match error.sqlite_error_code() {
+        Some(ErrorCode::OutOfMemory) => Status::NoMemory,
+        _ if code == rusqlite::ffi::SQLITE_IOERR_NOMEM => Status::NoMemory,
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::FileLockingProtocolFailed,
+        ) => Status::Busy,
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Status::ReadOnly,
+        Some(ErrorCode::DiskFull) => Status::Full,
+        Some(
+            ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::NoLargeFileSupport,
+        ) => Status::Io,
+        Some(ErrorCode::DatabaseCorrupt) => Status::Corrupt,
+        Some(ErrorCode::NotADatabase) => Status::UnsupportedFormat,
+        // What our own statements can meet only where the schema or a row is not as we made it: the
+        // largest event is far below the length that SQLite refuses.
+        Some(
+            ErrorCode::ConstraintViolation
+            | ErrorCode::Unknown
+            | ErrorCode::TypeMismatch
+            | ErrorCode::TooBig,
+        ) => Status::Corrupt,
+        None => Status::Corrupt,
+        Some(_) => Status::Internal,
+    };
+    let message = match &error {
+        rusqlite::Error::SqliteFailure(_, Some(text)) => format!("the database answered: {text}"),
+        other => format!("the database answered: {other}"),
+    };
+    Error::new(status, message).with_detail(code)
+}

@@ -1,0 +1,43 @@
+//! Writing rows of `dcb_events`.
+
+use crate::domain::SequencedEvent;
+use crate::error::Result;
+use crate::sql::{Database, Value};
+use crate::sqlite::events::checksum::checksum_of_row;
+use std::sync::Arc;
+
+/// Rows that are bound at a time.
+const ROWS: usize = 64;
+
+/// Writes the rows of `events`.
+pub fn insert(
+    connection: &dyn Database,
+    events: &[Arc<SequencedEvent>],
+    checksums: &[u32],
+) -> Result<()> {
+    for (events, checksums) in events.chunks(ROWS).zip(checksums.chunks(ROWS)) {
+        let mut values = Vec::with_capacity(events.len() * 8);
+        for (event, texts) in events.iter().zip(checksums) {
+            let body = &event.event;
+            let checksum = checksum_of_row(*texts, event.position, event.timestamp_us);
+            values.extend([
+                Value::Integer(event.position),
+                body.event_type().into(),
+                body.tags_json().into(),
+                body.data().into(),
+                body.id().into(),
+                body.metadata().into(),
+                Value::Integer(event.timestamp_us),
+                Value::Integer(checksum),
+            ]);
+        }
+        connection.run_each(
+            "INSERT INTO dcb_events \
+             (position, type, tags, data, id, metadata, timestamp, checksum) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            8,
+            &values,
+        )?;
+    }
+    Ok(())
+}

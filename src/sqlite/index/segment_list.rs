@@ -1,0 +1,179 @@
+//! The list of live segments: together they cover every position up to the mark.
+
+use crate::domain::{Span, Term};
+use crate::error::Result;
+use crate::sql::{Database, Walk};
+use crate::sqlite::connection::transaction::Moment;
+use crate::sqlite::events::btree::Tree;
+use crate::sqlite::index::bloom_filter::Filter;
+use crate::sqlite::index::codec::damaged;
+use crate::sqlite::index::codec::integer;
+use crate::sqlite::index::segment::MAX_FILTER_BYTES;
+use crate::sqlite::index::segment::Segment;
+use crate::sqlite::snapshot::Snapshot;
+use rusqlite::Connection;
+use std::sync::{Arc, Mutex};
+
+/// All filters of a store together take at most this much memory.
+const FILTERS_BYTES: u64 = 24 * 1024 * 1024;
+
+/// The live segments, as one version of the index has them.
+#[derive(Debug)]
+pub struct Segments {
+    /// Rises with every change of the list.
+    pub version: i64,
+    /// Ascending, each beginning where the one before ends.
+    pub list: Vec<Arc<Segment>>,
+    /// That of their blocks.
+    tree: Arc<Tree>,
+}
+
+impl Default for Segments {
+    /// None, of no version.
+    fn default() -> Self {
+        Segments { version: 0, list: Vec::new(), tree: Arc::new(Tree::of_postings()) }
+    }
+}
+
+impl Segments {
+    /// The position up to which the segments cover everything.
+    pub fn mark(&self) -> i64 {
+        self.list.last().map_or(0, |segment| segment.high)
+    }
+
+    /// An index of events that are not there would hide those that take their positions: from
+    /// the mark down it is asked alone.
+    pub fn check(&self, snapshot: Snapshot) -> Result<()> {
+        if self.mark() <= snapshot.head { Ok(()) } else { Err(damaged()) }
+    }
+
+    /// Reads the list, as the connection's transaction sees it.
+    pub fn load(connection: &dyn Database, version: i64, known: &Segments) -> Result<Self> {
+        let mut list: Vec<Arc<Segment>> = Vec::new();
+        let sql = "SELECT segment, low, high, terms FROM dcb_segments WHERE state = 1 ORDER BY low";
+        connection.query(sql, &[], &mut |row| {
+            let (id, low, high, terms) =
+                (integer(row, 0)?, integer(row, 1)?, integer(row, 2)?, integer(row, 3)?);
+            if low != list.last().map_or(0, |last| last.high) || high <= low || terms < 0 {
+                return Err(damaged());
+            }
+            let same = known.list.iter().find(|own| own.id == id && own.low == low);
+            list.push(same.cloned().unwrap_or_else(|| {
+                Arc::new(Segment::new(id, low, high, terms, Arc::clone(&known.tree)))
+            }));
+            Ok(Walk::On)
+        })?;
+        for segment in &list {
+            if !known.list.iter().any(|own| Arc::ptr_eq(own, segment)) {
+                segment.check_last(connection)?;
+            }
+        }
+        let mut segments = Segments { version, list, tree: Arc::clone(&known.tree) };
+        segments.share_out_filters();
+        Ok(segments)
+    }
+
+    /// Lets the smallest filters into memory, as many as there is room for: the newest segments
+    /// are small, and every condition asks them.
+    fn share_out_filters(&mut self) {
+        let mut by_size: Vec<usize> = (0..self.list.len()).collect();
+        by_size.sort_by_key(|&index| self.list[index].terms);
+        let mut room = FILTERS_BYTES;
+        for index in by_size {
+            let segment = &self.list[index];
+            let bytes = Filter::bytes_for(segment.terms.unsigned_abs());
+            let filtered = bytes <= MAX_FILTER_BYTES && bytes <= room;
+            room -= if filtered { bytes } else { 0 };
+            if let Some(other) = segment.with_filter(filtered) {
+                self.list[index] = Arc::new(other);
+            }
+        }
+    }
+
+    /// Of how many blocks it is known what they begin with, and of how many it could be.
+    #[cfg(test)]
+    pub fn known_blocks(&self) -> (usize, usize) {
+        let known = self.list.iter().map(|segment| segment.known_blocks());
+        known.fold((0, 0), |sum, own| (sum.0 + own.0, sum.1 + own.1))
+    }
+
+    /// How many postings of `term` the segments hold above `span.low`, at the least those in
+    /// `span`; exact but for what lies in the last segment above the span.
+    pub fn estimate(&self, connection: &dyn Database, term: Term, span: Span) -> Result<u64> {
+        let mut sum = 0;
+        for segment in self.list.iter().filter(|segment| segment.overlaps(span)) {
+            sum += segment.count_above(connection, term, span.low)?;
+        }
+        Ok(sum)
+    }
+
+    /// Appends to `out` the next `max` positions of `term` in `span`, in order.
+    pub fn collect(
+        &self,
+        connection: &dyn Database,
+        term: Term,
+        span: Span,
+        backwards: bool,
+        max: usize,
+        out: &mut Vec<i64>,
+    ) -> Result<()> {
+        let wanted = out.len().saturating_add(max);
+        let mut visit = |segment: &Segment| -> Result<bool> {
+            if segment.overlaps(span) {
+                segment.collect(connection, term, span, backwards, wanted, out)?;
+            }
+            Ok(out.len() < wanted)
+        };
+        if backwards {
+            for segment in self.list.iter().rev() {
+                if !visit(segment)? {
+                    break;
+                }
+            }
+        } else {
+            for segment in &self.list {
+                if !visit(segment)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The newest list of segments that this process has seen, shared by its connections.
+#[derive(Debug, Default)]
+pub struct SegmentsCache(Mutex<Arc<Segments>>);
+
+impl SegmentsCache {
+    /// The list that a connection sees now which is in no transaction, and the snapshot it is of.
+    pub fn now(&self, connection: &Connection) -> Result<(Snapshot, Arc<Segments>)> {
+        // Without a transaction another process could change the list between the two looks, and
+        // a reader of the version named first would be given segments that it cannot see.
+        let moment = Moment::begin(connection)?;
+        let snapshot = Snapshot::take(moment.0)?;
+        let segments = self.at_version(moment.0, snapshot.version)?;
+        segments.check(snapshot)?;
+        Ok((snapshot, segments))
+    }
+
+    /// The list of version `version`, which is what the connection's transaction sees.
+    pub fn at_version(&self, connection: &dyn Database, version: i64) -> Result<Arc<Segments>> {
+        debug_assert!(connection.is_in_snapshot(), "the version and the list are of one snapshot");
+        let known = self.newest();
+        if known.version == version {
+            return Ok(known);
+        }
+        let loaded = Arc::new(Segments::load(connection, version, &known)?);
+        let mut newest = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if newest.version < version {
+            *newest = Arc::clone(&loaded);
+        }
+        Ok(loaded)
+    }
+
+    /// The newest list that was seen.
+    pub fn newest(&self) -> Arc<Segments> {
+        Arc::clone(&self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+}

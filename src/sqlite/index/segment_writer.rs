@@ -1,0 +1,92 @@
+//! Writing a segment.
+
+use crate::domain::Term;
+use crate::error::Result;
+use crate::sql::{Database, Value};
+use crate::sqlite::index::block::{Block, key};
+use crate::sqlite::index::bloom_filter::Filter;
+use crate::sqlite::index::codec::damaged;
+use crate::sqlite::index::codec::integer;
+use crate::sqlite::index::codec::row_of;
+
+/// Writes the row of a new segment and gives its number.
+pub fn insert_segment(
+    connection: &dyn Database,
+    state: i64,
+    low: i64,
+    high: i64,
+    terms: u64,
+) -> Result<i64> {
+    // Numbers are never used again: who still has an old list cannot take a new segment for one
+    // that it knew.
+    let raise = "UPDATE dcb_meta SET value = value + 1 WHERE key = 'segments' RETURNING value";
+    let id = connection.query_row(raise, &[], |row| integer(row, 0))?.ok_or_else(damaged)?;
+    connection.run(
+        "INSERT INTO dcb_segments (segment, state, low, high, terms) VALUES (?1, ?2, ?3, ?4, ?5)",
+        &[id, state, low, high, terms as i64].map(Value::Integer),
+    )?;
+    Ok(id)
+}
+
+/// Writes blocks of a segment.
+pub fn insert_blocks(connection: &dyn Database, segment: i64, blocks: &[Block]) -> Result<()> {
+    let sealed: Vec<Vec<u8>> = blocks.iter().map(|block| block.sealed(segment)).collect();
+    let mut values = Vec::with_capacity(5 * blocks.len());
+    for (block, bytes) in blocks.iter().zip(&sealed) {
+        let row = row_of(segment, block.number);
+        values.extend([row, segment, key(block.term), block.position].map(Value::Integer));
+        values.push(Value::Blob(bytes));
+    }
+    connection.run_each(
+        "INSERT INTO dcb_postings (rowid, segment, term, position, block) \
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        5,
+        &values,
+    )
+}
+
+/// A part of a filter is a row of at most this many bytes and their CRC-32.
+pub const FILTER_PART_BYTES: usize = 256 * 1024;
+
+/// Writes one part of a segment's filter.
+pub fn insert_filter_part(
+    connection: &dyn Database,
+    segment: i64,
+    part: usize,
+    bits: &[u8],
+) -> Result<()> {
+    let mut row = bits.to_vec();
+    row.extend_from_slice(&crc32fast::hash(bits).to_le_bytes());
+    connection
+        .run(
+            "INSERT INTO dcb_filters (segment, part, bits) VALUES (?1, ?2, ?3)",
+            &[Value::Integer(segment), Value::Integer(part as i64), Value::Blob(&row)],
+        )
+        .map(drop)
+}
+
+/// Tells every process that the list of live segments is another one now.
+pub fn raise_version(connection: &dyn Database) -> Result<()> {
+    let changed =
+        connection.run("UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'", &[])?;
+    if changed == 1 { Ok(()) } else { Err(damaged()) }
+}
+
+/// The blocks of a segment, its filter, and how many terms it holds.
+pub type Packed = (Vec<Block>, Filter, u64);
+
+/// Packs the sorted postings of a run of positions: the blocks, the filter, the count of terms.
+pub fn pack(low: i64, postings: &[(Term, i64)]) -> Result<Packed> {
+    let lists = || postings.chunk_by(|left, right| left.0 == right.0);
+    let terms = lists().count() as u64;
+    let mut filter = Filter::new(terms)?;
+    let mut packer = crate::sqlite::index::block::Packer::new(low);
+    for list in lists() {
+        filter.insert(list[0].0);
+        packer.term(list[0].0, list.len() as u64);
+        for (_, position) in list {
+            packer.position(*position);
+        }
+    }
+    Ok((packer.finish(), filter, terms))
+}

@@ -1,0 +1,86 @@
+//! Checkpoints.
+
+use crate::error::Result;
+use crate::failpoints::reach;
+use crate::sqlite::connection::error::from_sqlite;
+use crate::sqlite::connection::transaction::end_left_over;
+use crate::sqlite::maintenance::Maintenance;
+use crate::sqlite::state::CHECKPOINT_PAGES;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// How often SQLite's lock is asked for to have the log begin anew, with this process held up,
+const RESTART_TRIES: u32 = 20;
+/// and how long after one another: in a turn's pause of another process there is one at least.
+const RESTART_POLL: Duration = Duration::from_micros(500);
+
+impl Maintenance {
+    /// Brings the log into the database if it has grown enough, or at all while nothing else is to
+    /// be done. When it is all in, the next writer begins the log anew, so it stays small.
+    pub fn checkpoint(&self, is_idle: bool) -> Result<()> {
+        // Where the log is at its limit nothing is written, so the count does not rise.
+        let is_held = self.shared.log_held.load(Relaxed);
+        let pages = self.shared.pages_written.load(Relaxed);
+        let is_due = if is_idle { pages > 0 } else { self.shared.is_checkpoint_due(pages) };
+        if !is_due && !is_held {
+            return Ok(());
+        }
+        self.shared.pages_written.store(0, Relaxed);
+        *self.shared.checkpointed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        // Most of it without holding anybody up,
+        let (mut log, mut done) = self.checkpoint_passively()?;
+        if !is_idle || done < log {
+            reach("in a checkpoint");
+            // and what was added meanwhile while nobody writes, nor reads from the log.
+            let mut guard = self.writer.core();
+            guard.open()?;
+            let _gate = self.shared.close_gate();
+            (log, done) = if log < 2 * CHECKPOINT_PAGES as i64 {
+                self.checkpoint_passively()?
+            } else {
+                self.restart_log()?
+            };
+        }
+        self.shared.note_log(log, log - done);
+        Ok(())
+    }
+
+    /// Pages in the log, and how many of them are in the database by now.
+    fn checkpoint_passively(&self) -> Result<(i64, i64)> {
+        let (_, log, done) = self.run_checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
+        Ok((log, done))
+    }
+
+    /// As [`Self::checkpoint_passively`], and with SQLite's write lock: while other processes write
+    /// without a pause, there is always something new in the log by the time that the rest of it is
+    /// in the database, and it would grow for as long as they do.
+    fn restart_log(&self) -> Result<(i64, i64)> {
+        let mut tries = RESTART_TRIES;
+        loop {
+            let (is_busy, log, done) = self.run_checkpoint("PRAGMA wal_checkpoint(RESTART)")?;
+            tries -= 1;
+            if !is_busy || tries == 0 {
+                return Ok((log, done));
+            }
+            std::thread::sleep(RESTART_POLL);
+        }
+    }
+
+    fn run_checkpoint(&self, pragma: &str) -> Result<(bool, i64, i64)> {
+        self.shared.durability.check()?;
+        end_left_over(&self.connection)?;
+        self.connection
+            .query_row(pragma, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .map_err(|error| {
+                let error = from_sqlite(error);
+                if error.detail == rusqlite::ffi::SQLITE_IOERR_FSYNC {
+                    // SQLite counts pages as brought in that an earlier, partial checkpoint wrote
+                    // without a sync. The sync that failed now may have been theirs, and the next
+                    // one would be believed. Opening the file again brings all of the log in anew.
+                    self.shared.durability.fail(&error);
+                }
+                error
+            })
+    }
+}

@@ -1,0 +1,302 @@
+//! Merging segments, and clearing away what merges have left behind.
+
+use crate::error::Result;
+use crate::failpoints::reach;
+use crate::sql::{Database, Value, Walk};
+use crate::sqlite::connection::transaction::Moment;
+use crate::sqlite::connection::transaction::rollback;
+use crate::sqlite::index::codec::integer;
+use crate::sqlite::index::merge::Merge;
+use crate::sqlite::index::segment::{BUILDING, Segment};
+use crate::sqlite::index::segment_list::Segments;
+use crate::sqlite::index::segment_writer::{
+    FILTER_PART_BYTES, insert_blocks, insert_filter_part, insert_segment, raise_version,
+};
+use crate::sqlite::maintenance::Maintenance;
+use crate::sqlite::state::SEGMENT_EVENTS;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// Blocks that a merge writes in one transaction, and clearing deletes.
+const SLICE_BLOCKS: usize = 256;
+/// A merge of another process that stands still for so long was left behind by it.
+const ABANDONED: Duration = Duration::from_secs(30);
+/// So many neighbours of one rank are merged, into one of the next.
+const FEWEST: usize = 8;
+/// While nothing else is to be done, a segment is merged with those after it once they are
+/// together an eighth of it.
+const IDLE_RATIO: i64 = 8;
+
+/// Segments of a rank are up to eight times as long as those of the rank below.
+fn rank(segment: &Segment) -> u32 {
+    (segment.len().unsigned_abs() / SEGMENT_EVENTS.unsigned_abs()).max(1).ilog2() / FEWEST.ilog2()
+}
+
+/// Neighbours of one rank, above `low`, that are enough to be merged: the shortest first.
+pub fn due_for_merge(segments: &Segments, low: i64) -> Option<Vec<Arc<Segment>>> {
+    let runs = segments.list.chunk_by(|left, right| rank(left) == rank(right));
+    let due = runs.filter(|run| run.len() >= FEWEST && run[0].low >= low);
+    due.min_by_key(|run| rank(&run[0])).map(<[_]>::to_vec)
+}
+
+/// A merge of another process, and when it was last seen to move.
+#[derive(Debug, Default)]
+pub struct Watched(Option<(i64, Progress, Instant)>);
+
+impl Watched {
+    /// Looks at the segment that is being built; gives it where whoever built it is gone.
+    pub fn look(&mut self, building: Option<(i64, Progress)>) -> Option<i64> {
+        let known = self.0.take();
+        let (segment, progress) = building?;
+        let since = match known {
+            Some((own, seen, since)) if (own, seen) == (segment, progress) => since,
+            _ => Instant::now(),
+        };
+        self.0 = Some((segment, progress, since));
+        (since.elapsed() >= ABANDONED).then_some(segment)
+    }
+}
+
+/// The highest term that a merge has written, and the last part of its filter.
+pub type Progress = (Option<i64>, Option<i64>);
+
+impl Maintenance {
+    /// Merges segments, and clears away what merges have left behind.
+    pub fn tidy(&mut self, is_idle: bool) -> Result<()> {
+        while let Some(sources) =
+            if is_idle { self.worth_merging()? } else { self.due_for_merge(0)? }
+        {
+            if !self.merge(&sources)? {
+                break;
+            }
+            self.clear()?;
+        }
+        self.clear()
+    }
+
+    /// Neighbours of one rank, above `low`, that are enough to be merged: the shortest first.
+    fn due_for_merge(&self, low: i64) -> Result<Option<Vec<Arc<Segment>>>> {
+        // Not the newest list that was seen: another process may have merged since, and whoever
+        // does not read would try the same merge for ever.
+        let (_, segments) = self.shared.segments.now(&self.connection)?;
+        Ok(due_for_merge(&segments, low))
+    }
+
+    /// The newest segments, as far back as each is not much longer than all after it together: each
+    /// that is gone spares every read a look-up.
+    fn worth_merging(&self) -> Result<Option<Vec<Arc<Segment>>>> {
+        let (_, segments) = self.shared.segments.now(&self.connection)?;
+        let list = &segments.list;
+        let (mut first, mut after) = (list.len(), 0);
+        for (index, segment) in list.iter().enumerate().rev() {
+            if segment.len() <= after * IDLE_RATIO {
+                first = index;
+            }
+            after += segment.len();
+        }
+        Ok((list.len() - first > 1).then(|| list[first..].to_vec()))
+    }
+
+    /// Merges `sources`, neighbours, into one segment, in slices that hold no append up for long.
+    /// Gives whether it came to its end: another process may have done the same.
+    fn merge(&self, sources: &[Arc<Segment>]) -> Result<bool> {
+        let (low, high) = match (sources.first(), sources.last()) {
+            (Some(first), Some(last)) => (first.low, last.high),
+            _ => return Ok(false),
+        };
+        let terms: u64 = sources.iter().map(|segment| segment.terms.unsigned_abs()).sum();
+        let mut merge = Merge::new(sources, low, terms)?;
+        let target = self.slice(|connection| begin_building(connection, low, high, terms))?;
+        let Some(target) = target else { return Ok(false) };
+        while let Some(blocks) = merge.next(&self.connection, SLICE_BLOCKS)? {
+            if self.shared.chores.ended() || self.shared.is_tail_long() {
+                self.write_segments(SEGMENT_EVENTS)?;
+            }
+            // Neither the log nor the number of short segments grows until a long merge has ended.
+            let _ = self.checkpoint(false);
+            if let Some(shorter) = self.due_for_merge_beside(sources)? {
+                self.merge(&shorter)?;
+            }
+            reach("between slices");
+            let alive = !self.shared.chores.ended()
+                && self.slice(|connection| {
+                    let alive = is_building(connection, target)?;
+                    if alive {
+                        insert_blocks(connection, target, &blocks)?;
+                    }
+                    Ok(alive)
+                })?;
+            if !alive {
+                self.abandon(target)?;
+                return Ok(false);
+            }
+        }
+        if let Some(filter) = merge.filter() {
+            for (part, bits) in filter.bits().chunks(FILTER_PART_BYTES).enumerate() {
+                self.slice(|connection| {
+                    if is_building(connection, target)? {
+                        insert_filter_part(connection, target, part, bits)?;
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        let replaced = self.slice(|connection| {
+            if !is_building(connection, target)? {
+                return Ok(false);
+            }
+            let replaced = replace(connection, sources, target)?;
+            if !replaced {
+                rollback(connection);
+            }
+            Ok(replaced)
+        })?;
+        if !replaced {
+            self.abandon(target)?;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Segments that have come since a merge of `sources` began, if they are due themselves and
+    /// shorter, so that this ends.
+    fn due_for_merge_beside(&self, sources: &[Arc<Segment>]) -> Result<Option<Vec<Arc<Segment>>>> {
+        let (Some(first), Some(last)) = (sources.first(), sources.last()) else { return Ok(None) };
+        let due = self.due_for_merge(last.high)?;
+        Ok(due.filter(|shorter| rank(&shorter[0]) < rank(first)))
+    }
+
+    fn abandon(&self, target: i64) -> Result<()> {
+        self.slice(|connection| give_up(connection, target))
+    }
+
+    /// Runs `body` as one write transaction on the writer's connection.
+    fn slice<T>(&self, body: impl FnOnce(&dyn Database) -> Result<T>) -> Result<T> {
+        let mut guard = self.writer.begin_chore()?;
+        let (connection, _) = guard.open()?.parts();
+        let transaction = Moment(connection);
+        let value = body(connection)?;
+        if !connection.is_autocommit() {
+            transaction.commit()?;
+        }
+        self.shared.pages_written.fetch_add(SLICE_BLOCKS as u64 / 2, Relaxed);
+        Ok(value)
+    }
+
+    /// Deletes the rows of segments that are dead, or building for nobody.
+    fn clear(&mut self) -> Result<()> {
+        self.watch_building()?;
+        for segment in dead_segments(&self.connection)? {
+            while !self.shared.chores.ended()
+                && !self.slice(|connection| clear_slice(connection, segment))?
+            {
+                if self.shared.is_tail_long() {
+                    self.write_segments(SEGMENT_EVENTS)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up the merge of a process that died in it.
+    fn watch_building(&mut self) -> Result<()> {
+        if let Some(left_behind) = self.watched.look(building_segment(&self.connection)?) {
+            self.abandon(left_behind)?;
+        }
+        Ok(())
+    }
+}
+
+/// Begins the segment that a merge of the positions above `low`, up to `high`, builds; `None`
+/// where somebody builds one there already.
+pub fn begin_building(
+    connection: &dyn Database,
+    low: i64,
+    high: i64,
+    terms: u64,
+) -> Result<Option<i64>> {
+    let sql =
+        "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE state = 0 AND low < ?2 AND ?1 < high)";
+    let is_busy =
+        connection.query_row(sql, &[low, high].map(Value::Integer), |row| integer(row, 0))?;
+    if is_busy != Some(0) {
+        return Ok(None);
+    }
+    insert_segment(connection, BUILDING, low, high, terms).map(Some)
+}
+
+/// Whether the segment is being built still.
+pub fn is_building(connection: &dyn Database, segment: i64) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE segment = ?1 AND state = 0)";
+    let found = connection.query_row(sql, &[Value::Integer(segment)], |row| integer(row, 0))?;
+    Ok(found == Some(1))
+}
+
+/// Makes the segment that was built live, and its sources dead. `false`: somebody else has merged
+/// one of them, and the transaction is to be rolled back.
+pub fn replace(connection: &dyn Database, sources: &[Arc<Segment>], target: i64) -> Result<bool> {
+    for source in sources {
+        let changed = connection.run(
+            "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 1",
+            &[Value::Integer(source.id)],
+        )?;
+        if changed != 1 {
+            return Ok(false);
+        }
+    }
+    connection
+        .run("UPDATE dcb_segments SET state = 1 WHERE segment = ?1", &[Value::Integer(target)])?;
+    raise_version(connection)?;
+    Ok(true)
+}
+
+/// Has what was built of the segment cleared away.
+pub fn give_up(connection: &dyn Database, target: i64) -> Result<()> {
+    let sql = "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 0";
+    connection.run(sql, &[Value::Integer(target)]).map(drop)
+}
+
+/// Segments whose rows are to be deleted.
+pub fn dead_segments(connection: &dyn Database) -> Result<Vec<i64>> {
+    let mut dead = Vec::new();
+    connection.query("SELECT segment FROM dcb_segments WHERE state = 2", &[], &mut |row| {
+        dead.push(integer(row, 0)?);
+        Ok(Walk::On)
+    })?;
+    Ok(dead)
+}
+
+/// A segment that is being built, and how far that has come.
+pub fn building_segment(connection: &dyn Database) -> Result<Option<(i64, Progress)>> {
+    connection.query_row(
+        "SELECT segment, \
+         (SELECT max(term) FROM dcb_postings AS own WHERE own.segment = all_.segment), \
+         (SELECT max(part) FROM dcb_filters AS own WHERE own.segment = all_.segment) \
+         FROM dcb_segments AS all_ WHERE state = 0 LIMIT 1",
+        &[],
+        |row| Ok((integer(row, 0)?, (row.integer(1), row.integer(2)))),
+    )
+}
+
+/// Deletes some rows of a dead segment; in the end the segment itself. Gives whether it is gone.
+pub fn clear_slice(connection: &dyn Database, segment: i64) -> Result<bool> {
+    let segment = Value::Integer(segment);
+    let end = connection.query_row(
+        "SELECT term, position FROM dcb_postings WHERE segment = ?1 \
+         ORDER BY term, position LIMIT 1 OFFSET ?2",
+        &[segment, Value::Integer(SLICE_BLOCKS as i64)],
+        |row| Ok((integer(row, 0)?, integer(row, 1)?)),
+    )?;
+    if let Some((term, position)) = end {
+        connection.run(
+            "DELETE FROM dcb_postings WHERE segment = ?1 AND (term, position) < (?2, ?3)",
+            &[segment, Value::Integer(term), Value::Integer(position)],
+        )?;
+        return Ok(false);
+    }
+    connection.run("DELETE FROM dcb_postings WHERE segment = ?1", &[segment])?;
+    connection.run("DELETE FROM dcb_filters WHERE segment = ?1", &[segment])?;
+    connection.run("DELETE FROM dcb_segments WHERE segment = ?1 AND state = 2", &[segment])?;
+    Ok(true)
+}

@@ -1,0 +1,31 @@
+//! What a transaction found when it began.
+
+use crate::error::Result;
+use crate::sql::{Database, Row};
+use crate::sqlite::index::codec::damaged;
+
+/// What a transaction found when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The position of the newest event.
+    pub head: i64,
+    /// The version of the list of segments.
+    pub version: i64,
+}
+
+impl Snapshot {
+    /// Takes the snapshot of the connection's transaction; outside of one, of this moment.
+    pub fn take(connection: &dyn Database) -> Result<Self> {
+        connection.query_row(Self::SQL, &[], Self::of)?.ok_or_else(damaged)
+    }
+
+    /// The statement that takes a snapshot, and holds it while it is under way.
+    pub const SQL: &str = "SELECT (SELECT max(position) FROM dcb_events), \
+                           (SELECT value FROM dcb_meta WHERE key = 'index')";
+
+    /// Takes the snapshot from the row of [`Snapshot::SQL`].
+    pub fn of(row: &Row<'_>) -> Result<Self> {
+        let head = row.value(0).as_i64_or_null().map_err(|_| damaged())?.unwrap_or(0);
+        Ok(Snapshot { head, version: row.integer(1).ok_or_else(damaged)? })
+    }
+}
