@@ -12,7 +12,7 @@ anchors() {
 }
 
 failed=0
-for page in *.md docs/*.md tests/*.md tests/*/*.md benches/*.md bindings/*/*.md; do
+for page in *.md docs/*.md docs/internals/*.md tests/*.md tests/*/*.md benches/*.md bindings/*/*.md; do
     [ -e "$page" ] || continue
     while IFS= read -r link; do
         case $link in

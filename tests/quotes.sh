@@ -8,7 +8,7 @@ cd "$1"
 
 failed=0
 quotes=0
-for page in *.md docs/*.md; do
+for page in *.md docs/*.md docs/internals/*.md; do
     while IFS=: read -r line comment; do
         file=$(sed 's/^<!-- quoted from \(.*\) -->$/\1/' <<<"$comment")
         block=$(tail -n "+$((line + 2))" "$page" | sed '/^```$/,$d')

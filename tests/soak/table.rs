@@ -67,7 +67,7 @@ pub struct Sample {
     pub reads: Latencies,
 }
 
-/// What the index's filters may come to: 24 MiB a process, as the file grows (ARCHITECTURE.md).
+/// What the index's filters may come to: 24 MiB a process (docs/internals/memory.md).
 const FILTERS_MIB: f64 = 24.0 * crate::PROCESSES as f64;
 /// The log's bound: twice what has the end of its checkpoints wait for writers.
 const LOG_BOUND: u64 = 2 * 32 * 1024 * 1024;
