@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What the README says about building and running its three programs is so: they are built here by
-# its own commands, from its own text.
+# What the README says about building and running its programs is so: they are built here by its own
+# commands, from its own text. The Rust program is an example of the crate, which quotes.sh compares
+# with the README.
 #
 #   tests/readme.sh BUILD_FOLDER SOURCE_FOLDER
 set -euo pipefail
@@ -31,16 +32,21 @@ for command in "go mod init" "go mod edit -require" "go mod edit -replace" "cc c
     bash -ec "${line//\/path\/to\/libdcb/$source}" 2>log || { cat log; fail "its command fails: $line"; }
 done
 
+line=$(command_of "cargo run") || fail "has no command 'cargo run'"
+(cd "$source" && eval "${line/run/build --locked --quiet}") || fail "its command fails: $line"
+cp "${CARGO_TARGET_DIR:-$source/target}/debug/examples/claim" claim-rust
+
 # expect PROGRAM ANSWER
 expect() {
     answer=$("./$1")
     [[ $answer == $2 ]] || fail "$1 answers '$answer', not '$2'"
 }
 
-for first in claim-c claim-cpp claim-go; do
+for first in claim-c claim-cpp claim-go claim-rust; do
     rm -f names.db*
     expect "$first" "ada is ours*"
     expect claim-c "condition_failed: *"
     expect claim-cpp "ada was claimed by event 1"
     expect claim-go "*append condition failed*"
+    expect claim-rust "ada was claimed by event 1"
 done

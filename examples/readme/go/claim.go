@@ -19,7 +19,7 @@ func main() {
 	claim := dcb.Event{Type: "NameClaimed", Tags: name, Data: "in Go"}
 	unclaimed := dcb.AppendCondition{FailIfEventsMatch: dcb.NewQuery(dcb.QueryItem{Tags: name})}
 	if err := store.Append(context.Background(), []dcb.Event{claim}, unclaimed); err != nil {
-		fmt.Println(err) // errors.Is(err, dcb.ErrAppendConditionFailed) if it was claimed before
+		fmt.Println(err) // errors.Is(err, dcb.ErrAppendConditionFailed) if the name is taken
 		return
 	}
 	fmt.Println("ada is ours")

@@ -1,0 +1,23 @@
+// A user name belongs to whoever claims it first: a claim in Rust.
+use dcb::domain::{AppendRequest, Condition, EventBuilder, EventType, Item, Query, Tag};
+use dcb::{Call, Result, Status, open::Options};
+
+fn main() -> Result<()> {
+    let store = dcb::open("sqlite:names.db", &Options::default())?;
+    let name = Tag::new("name:ada")?;
+    let mut claim = EventBuilder::new(EventType::new("NameClaimed")?);
+    claim.tag(name)?;
+    claim.data(r#""in Rust""#)?;
+    let mut claims = Item::new();
+    claims.and_tag(name)?;
+    let unclaimed = Condition::new(Query::of(vec![claims])?, 0)?;
+    let request = AppendRequest::new(vec![claim.build()], vec![unclaimed])?;
+    match store.append(request, &Call::default()) {
+        Ok(position) => println!("ada is ours, by event {position}"),
+        Err(error) if error.status == Status::ConditionFailed => {
+            println!("ada was claimed by event {}", error.position);
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
