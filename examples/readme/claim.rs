@@ -1,4 +1,4 @@
-// A user name belongs to whoever claims it first: a claim in Rust.
+//! A user name belongs to whoever claims it first: a claim in Rust.
 use dcb::domain::{AppendRequest, Condition, EventBuilder, EventType, Item, Query, Tag};
 use dcb::{Call, Result, Status, open::Options};
 
