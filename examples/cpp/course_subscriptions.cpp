@@ -22,28 +22,35 @@ constexpr int courses_per_student = 3;
 dcb::projection<int> capacity_of(const std::string &course) {
     return {
         dcb::of_type("CourseDefined", "CourseCapacityChanged").tagged(dcb::tag("course", course)),
-        0, [](int &capacity, const dcb::event_view &e) {
-            capacity = dcb::json_data(e).at("capacity");
-        }};
+        0,
+        [](int, const dcb::event_view &e) { return dcb::json_data(e).at("capacity").get<int>(); }};
 }
 
 dcb::projection<int> seats_taken_in(const std::string &course) {
     return {dcb::of_type("StudentSubscribed").tagged(dcb::tag("course", course)), 0,
-            [](int &seats, const dcb::event_view &) { ++seats; }};
+            [](int seats, const dcb::event_view &) { return seats + 1; }};
 }
 
 dcb::projection<int> courses_of(const std::string &student) {
     return {dcb::of_type("StudentSubscribed").tagged(dcb::tag("student", student)), 0,
-            [](int &courses, const dcb::event_view &) { ++courses; }};
+            [](int courses, const dcb::event_view &) { return courses + 1; }};
 }
 
 dcb::projection<bool> subscription(const std::string &student, const std::string &course) {
     return {dcb::of_type("StudentSubscribed")
                 .tagged(dcb::tag("student", student), dcb::tag("course", course)),
-            false, [](bool &subscribed, const dcb::event_view &) { subscribed = true; }};
+            false, [](bool, const dcb::event_view &) { return true; }};
 }
 
-// Should somebody be faster, the decision is made once more, on what is known then.
+/// The state that the decision about a subscription needs: one member per projection.
+struct subscription_state {
+    int capacity = 0;
+    int seats_taken = 0;
+    int courses = 0;
+    bool subscribed = false;
+};
+
+// If another append was faster, `decide` reads again and makes the decision again.
 
 void define(dcb::store &store, const std::string &course, int capacity) {
     dcb::decide(store, capacity_of(course), [&](int known) {
@@ -56,20 +63,22 @@ void define(dcb::store &store, const std::string &course, int capacity) {
 }
 
 void subscribe(dcb::store &store, const std::string &student, const std::string &course) {
-    const auto model = dcb::join(capacity_of(course), seats_taken_in(course), courses_of(student),
-                                 subscription(student, course));
-    dcb::decide(store, model, [&](const auto &state) {
-        const auto &[capacity, seats, courses, subscribed] = state;
-        if (capacity == 0) {
+    const auto model =
+        dcb::compose(dcb::part_of(capacity_of(course), &subscription_state::capacity),
+                     dcb::part_of(seats_taken_in(course), &subscription_state::seats_taken),
+                     dcb::part_of(courses_of(student), &subscription_state::courses),
+                     dcb::part_of(subscription(student, course), &subscription_state::subscribed));
+    dcb::decide(store, model, [&](const subscription_state &state) {
+        if (state.capacity == 0) {
             throw std::logic_error(course + " is not defined");
         }
-        if (subscribed) {
+        if (state.subscribed) {
             throw std::logic_error(student + " has a seat in " + course + " already");
         }
-        if (seats >= capacity) {
+        if (state.seats_taken >= state.capacity) {
             throw std::logic_error(course + " is full");
         }
-        if (courses >= courses_per_student) {
+        if (state.courses >= courses_per_student) {
             throw std::logic_error(student + " has three courses already");
         }
         return std::vector{

@@ -28,13 +28,14 @@ struct token_state {
 dcb::projection<token_state> state_of(const std::string &token) {
     return {dcb::of_type("SignUpInitiated", "SignUpConfirmed").tagged(dcb::tag("token", token)),
             {},
-            [](token_state &state, const dcb::event_view &e) {
+            [](token_state state, const dcb::event_view &e) {
                 if (e.type() == "SignUpInitiated") {
                     state.mail = e.tag_value("mail");
                     state.issued = e.timestamp();
                 } else {
                     state.used = true;
                 }
+                return state;
             }};
 }
 

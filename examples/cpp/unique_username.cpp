@@ -19,7 +19,7 @@ dcb::tag name_tag(const std::string &name) {
 
 dcb::projection<bool> is_taken(const std::string &name) {
     return {dcb::of_type("AccountRegistered", "AccountClosed").tagged(name_tag(name)), false,
-            [](bool &taken, const dcb::event_view &e) { taken = e.type() == "AccountRegistered"; }};
+            [](bool, const dcb::event_view &e) { return e.type() == "AccountRegistered"; }};
 }
 
 /// Whether the account has got the name.

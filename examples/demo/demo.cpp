@@ -29,24 +29,23 @@ enum outcome { subscribed, course_full, five_courses, subscribed_already, outcom
 // --- The decision -------------------------------------------------------------------------------
 
 dcb::projection<int> seats(const dcb::tag &course) {
-    return {dcb::of_type("CourseDefined").tagged(course), 0,
-            [](int &seats, const dcb::event_view &e) {
+    return {dcb::of_type("CourseDefined").tagged(course), 0, [](int, const dcb::event_view &e) {
                 const std::string data(e.data()); // {"seats":12}
-                seats = std::stoi(data.substr(data.find(':') + 1));
+                return std::stoi(data.substr(data.find(':') + 1));
             }};
 }
 
 dcb::projection<int> count(dcb::query_item item) {
-    return {std::move(item), 0, [](int &n, const dcb::event_view &) { ++n; }};
+    return {std::move(item), 0, [](int n, const dcb::event_view &) { return n + 1; }};
 }
 
 // Subscribes a student to a course if the rules allow it.
 outcome subscribe(dcb::store &store, const dcb::tag &course, const dcb::tag &student,
                   long &conflicts) {
     const auto subscriptions = dcb::of_type("StudentSubscribed");
-    const auto rules = dcb::join(seats(course), count(subscriptions.tagged(course)),
-                                 count(subscriptions.tagged(student)),
-                                 count(subscriptions.tagged(course, student)));
+    const auto rules = dcb::compose(seats(course), count(subscriptions.tagged(course)),
+                                    count(subscriptions.tagged(student)),
+                                    count(subscriptions.tagged(course, student)));
     for (;;) {
         const auto [found, unchanged] = dcb::project(store, rules);
         const auto [seats, taken, courses_taken, subscriptions_of_both] = found;

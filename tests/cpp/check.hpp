@@ -8,6 +8,7 @@
 #include <functional>
 #include <iostream>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,21 @@ void throws(const char *file, int line, const char *text, dcb::status expected, 
     fail(file, line, std::string(text) + " does not throw");
 }
 
+/// The function throws a std::invalid_argument whose text contains `expected`.
+template <class Run>
+void throws_invalid_argument(const char *file, int line, const char *text,
+                             const std::string &expected, Run run) {
+    try {
+        run();
+    } catch (const std::invalid_argument &e) {
+        if (std::string(e.what()).find(expected) == std::string::npos) {
+            fail(file, line, std::string(text) + " throws: " + e.what());
+        }
+        return;
+    }
+    fail(file, line, std::string(text) + " does not throw");
+}
+
 } // namespace check
 
 #define TEST(name)                                                                                 \
@@ -85,5 +101,10 @@ void throws(const char *file, int line, const char *text, dcb::status expected, 
 #define CHECK_THROWS(expected, ...)                                                                \
     check::throws(__FILE__, __LINE__, #__VA_ARGS__, dcb::status::expected,                         \
                   [&] { static_cast<void>(__VA_ARGS__); })
+
+/// The expression throws a std::invalid_argument that says that this function is not set.
+#define CHECK_NOT_SET(function, ...)                                                               \
+    check::throws_invalid_argument(__FILE__, __LINE__, #__VA_ARGS__, function " is not set",       \
+                                   [&] { static_cast<void>(__VA_ARGS__); })
 
 #endif // DCB_TEST_CHECK_HPP

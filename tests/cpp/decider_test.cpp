@@ -93,7 +93,7 @@ TEST(what_decide_throws_comes_out) {
     CHECK_EQUAL(store.head(), seats);
 }
 
-TEST(a_refused_append_is_decided_anew) {
+TEST(a_decision_is_made_again_after_a_conflict) {
     dcb::store store = check::fresh_store();
     auto decider = course_decider();
     int decisions = 0;
@@ -153,11 +153,11 @@ TEST(a_cancel_ends_the_wait_between_tries) {
     CHECK(decisions <= 1);
 }
 
-TEST(a_decision_on_a_join_is_made_anew) {
+TEST(a_decision_on_composed_projections_is_made_again) {
     dcb::store store = check::fresh_store();
-    const auto count = [](int &state, const dcb::event_view &) { ++state; };
-    const auto both = dcb::join(dcb::projection<int>{dcb::tagged("course:c1"), 0, count},
-                                dcb::projection<int>{dcb::tagged("student:s1"), 0, count});
+    const auto count = [](int state, const dcb::event_view &) { return state + 1; };
+    const auto both = dcb::compose(dcb::projection<int>{dcb::tagged("course:c1"), 0, count},
+                                   dcb::projection<int>{dcb::tagged("student:s1"), 0, count});
     int decisions = 0;
     const auto decide = [&](const std::tuple<int, int> &state) -> std::vector<dcb::event> {
         if (++decisions == 1) {
@@ -181,6 +181,44 @@ TEST(a_decision_on_a_join_is_made_anew) {
     CHECK_THROWS(condition_failed, dcb::decide(store, both, never, {}, quickly(2)));
     CHECK_EQUAL(store.head(), 4);
     CHECK_THROWS(invalid_argument, dcb::decide(store, both, nothing, {}, quickly(0)));
+}
+
+TEST(a_decider_without_a_required_function_is_refused) {
+    dcb::store store = check::fresh_store();
+    auto decider = course_decider();
+    decider.query = nullptr;
+    CHECK_NOT_SET("decider::query", dcb::command_handler(store, decider));
+    decider = course_decider();
+    decider.decide = nullptr;
+    CHECK_NOT_SET("decider::decide", dcb::command_handler(store, decider));
+    CHECK_EQUAL(decider.fold(std::vector<dcb::sequenced_event>{}).taken, 0);
+    decider = course_decider();
+    decider.evolve = nullptr;
+    CHECK_NOT_SET("decider::evolve", dcb::command_handler(store, decider));
+    CHECK_NOT_SET("decider::evolve", decider.fold(std::vector<dcb::sequenced_event>{}));
+
+    dcb::projection<int> projection{dcb::tagged("course:c1"), 0, {}};
+    const auto nothing = [](int) { return std::vector<dcb::event>{}; };
+    CHECK_NOT_SET("projection::evolve", dcb::decide(store, projection, nothing));
+    projection.evolve = [](int n, const dcb::event_view &) { return n + 1; };
+    std::function<std::vector<dcb::event>(int)> missing;
+    CHECK_NOT_SET("decide", dcb::decide(store, projection, missing));
+    missing = nothing;
+    CHECK(!dcb::decide(store, projection, missing));
+}
+
+TEST(a_decider_starts_from_its_initial_state) {
+    dcb::store store = check::fresh_store();
+    auto decider = course_decider();
+    decider.initial_state.taken = seats;
+    CHECK_EQUAL(decider.fold(std::vector<dcb::sequenced_event>{}).taken, seats);
+    bool full = false;
+    try {
+        dcb::command_handler(store, decider).handle({"c1", "s1"});
+    } catch (const course_full &) {
+        full = true;
+    }
+    CHECK(full);
 }
 
 TEST(rivals_never_overfill_a_course) {

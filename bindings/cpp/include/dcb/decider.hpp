@@ -1,5 +1,5 @@
 /// \file
-/// Deciders, and the handler that carries out their decisions.
+/// Deciders, and the command handler that runs them against a store.
 
 #ifndef DCB_DECIDER_HPP
 #define DCB_DECIDER_HPP
@@ -22,24 +22,28 @@
 
 namespace dcb {
 
-/// A decision as four pure functions.
+/// A decision, as three pure functions and a state to start from.
+///
+/// All functions are required. A decider with one that is not set throws std::invalid_argument,
+/// which names it, when it is folded or given to a dcb::command_handler.
 template <class State, class Command> struct decider {
-    /// The events on which the decision about a command rests.
+    /// Selects the events that the decision about a command rests on. Required.
     std::function<dcb::query(const Command &)> query;
 
-    /// The events that the command leads to; none if there is nothing to do. Throws, whatever it
-    /// likes, to refuse.
+    /// Returns the events that the command leads to, or none if there is nothing to do. Throws any
+    /// exception to reject the command. Required.
     std::function<std::vector<event>(const State &, const Command &)> decide;
 
-    /// The state after one more event.
+    /// Returns the state after one more event, which the query matches. Required.
     std::function<State(State, const event_view &)> evolve;
 
     /// The state before any event.
-    std::function<State()> initial_state = [] { return State{}; };
+    State initial_state{};
 
-    /// The state after a range of events, each an event_view or a sequenced_event.
+    /// Returns the state after a range of events, each an event_view or a sequenced_event.
     template <class Range> [[nodiscard]] State fold(Range &&events) const {
-        State state = initial_state();
+        detail::check_function(evolve, "decider::evolve");
+        State state = initial_state;
         for (const auto &e : events) {
             state = evolve(std::move(state), e);
         }
@@ -47,20 +51,25 @@ template <class State, class Command> struct decider {
     }
 };
 
-/// How often a refused append is decided anew, and how long the handler waits before it.
+/// How often a decision is made again after its append condition failed, and how long to wait
+/// before that.
 ///
-/// The wait before try `n` + 1 is drawn evenly from zero to `first_delay` * 2^(n - 1), `max_delay`
-/// at most, so that rivals do not meet again.
+/// The wait before attempt `n` + 1 is random: between zero and `min_delay` * 2^(n - 1), capped at
+/// `max_delay`.
 struct retry_policy {
-    /// Tries in all; 1 is no retry.
+    /// The number of attempts, the first one included; 1 means no retry. Less than 1 is an error.
     int attempts = 10;
-    std::chrono::microseconds first_delay = std::chrono::milliseconds(1);
+
+    /// The upper bound of the first wait.
+    std::chrono::microseconds min_delay = std::chrono::milliseconds(1);
+
+    /// The upper bound of every wait.
     std::chrono::microseconds max_delay = std::chrono::milliseconds(100);
 };
 
 namespace detail {
 
-/// What was decided, and the condition under which the decision still holds.
+/// The events of a decision, and the condition under which it still holds.
 struct decision {
     std::vector<event> events;
     append_condition unchanged;
@@ -72,7 +81,7 @@ inline void check_policy(const retry_policy &retry) {
     }
 }
 
-/// Where random numbers begin: somewhere else in each thread, also where the system has none.
+/// Returns a seed that differs between threads, even if the system has no random device.
 inline std::minstd_rand::result_type random_seed() {
     try {
         return std::random_device{}();
@@ -83,11 +92,11 @@ inline std::minstd_rand::result_type random_seed() {
     }
 }
 
-/// Waits before the try that comes after the `attempt`th.
+/// Waits between attempt number `attempt` and the next one.
 inline void back_off(const store &in, const retry_policy &retry, int attempt,
                      const call_options &options) {
     using std::chrono::microseconds;
-    microseconds longest = std::min(retry.first_delay, retry.max_delay);
+    microseconds longest = std::min(retry.min_delay, retry.max_delay);
     for (int i = 1; i < attempt && longest < retry.max_delay; ++i) {
         longest = longest > retry.max_delay / 2 ? retry.max_delay : longest * 2;
     }
@@ -101,13 +110,13 @@ inline void back_off(const store &in, const retry_policy &retry, int attempt,
         std::this_thread::sleep_for(delay);
         return;
     }
-    // A wait for a position that no event can have sleeps, and ends when it is cancelled.
+    // A wait for a position that no event can have sleeps until its timeout, and can be cancelled.
     static_cast<void>(
         in.wait(std::numeric_limits<std::int64_t>::max(),
                 {std::chrono::ceil<std::chrono::milliseconds>(delay), options.cancel}));
 }
 
-/// Appends what `decide()` decides, and asks it again if something has come in between.
+/// Appends the events that `decide()` returns, and calls it again if the condition fails.
 template <class Decide>
 std::optional<std::int64_t> append_decided(store &to, const retry_policy &retry,
                                            const call_options &options, const Decide &decide) {
@@ -128,41 +137,52 @@ std::optional<std::int64_t> append_decided(store &to, const retry_policy &retry,
 
 } // namespace detail
 
-/// Decides on what a projection, or a join of several, finds: `decide` is given its state, and
-/// gives the events that follow, a `std::vector<event>`; none if there is nothing to do. They are
-/// appended under the condition that nothing has changed since, and if something has, `decide` is
-/// asked again, with the new state.
+/// Makes a decision on the state of a projection, and appends the events that follow from it.
 ///
-/// Gives the position of the last event that was appended, or nothing if none was. What `decide`
-/// throws comes out as it is. Throws dcb::condition_failed when the tries are used up, and
-/// dcb::error when the store fails. The call options hold for each try.
+/// `decide` is called with the state and returns a `std::vector<event>`, which is empty if there is
+/// nothing to do. The events are appended under the condition that no event which the projection's
+/// query matches has been appended since the read. If one has, everything is done again with the
+/// new state, as often as `retry` allows.
+///
+/// Returns the position of the last event that was appended, or nothing if `decide` returned no
+/// events. Exceptions of `decide` are passed on. Throws dcb::condition_failed if the last attempt
+/// fails, dcb::error if the store fails, and std::invalid_argument if `decide` or the projection's
+/// `evolve` is not set. The call options apply to each call on the store.
 template <class State, class Decide>
 std::optional<std::int64_t> decide(store &in, const projection<State> &on, const Decide &decide,
                                    const call_options &options = {},
                                    const retry_policy &retry = {}) {
     detail::check_policy(retry);
+    detail::check_function(decide, "decide");
     return detail::append_decided(in, retry, options, [&] {
         const decision_model<State> model = project(in, on, options);
         return detail::decision{decide(model.state), model.condition};
     });
 }
 
-/// Handles commands: reads, decides, appends under the condition that nothing has changed since,
-/// and begins again if something has. Any number of threads may call it at once, if they may call
-/// the decider's functions. The store has to outlive it.
+/// Runs a decider against a store.
+///
+/// For each command the handler reads, decides, and appends under the condition that no event which
+/// the decider's query matches has been appended since. If one has, it does all of this again. Any
+/// number of threads may call a handler at once, provided that the decider's functions allow it.
+/// The store must outlive the handler.
 template <class State, class Command> class command_handler {
   public:
-    /// Throws dcb::error if the policy allows no try at all.
+    /// Throws std::invalid_argument if a function of the decider is not set, and dcb::error if the
+    /// policy allows no attempt.
     command_handler(store &to, decider<State, Command> how, retry_policy retry = {})
         : store_(&to), decider_(std::move(how)), retry_(retry) {
         detail::check_policy(retry_);
+        detail::check_function(decider_.query, "decider::query");
+        detail::check_function(decider_.decide, "decider::decide");
+        detail::check_function(decider_.evolve, "decider::evolve");
     }
 
-    /// Gives the position of the last event that was appended, or nothing if the decider decided
-    /// on none, in which case nothing is appended.
+    /// Returns the position of the last event that was appended, or nothing if the decider returned
+    /// no events.
     ///
-    /// What `decide` throws comes out as it is. Throws dcb::condition_failed when the tries are
-    /// used up, and dcb::error when the store fails. The call options hold for each try.
+    /// Exceptions of the decider are passed on. Throws dcb::condition_failed if the last attempt
+    /// fails, and dcb::error if the store fails. The call options apply to each call on the store.
     std::optional<std::int64_t> handle(const Command &command,
                                        const call_options &options = {}) const {
         const query q = decider_.query(command);
