@@ -4,6 +4,12 @@
 
 #include <dcb/query.hpp>
 
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
 namespace {
 
 dcb::sequenced_event one(std::string type, std::vector<std::string> tags) {
@@ -12,6 +18,33 @@ dcb::sequenced_event one(std::string type, std::vector<std::string> tags) {
     e.tags = std::move(tags);
     return e;
 }
+
+// Whether `tagged` takes arguments of these types.
+template <class, class... Tags> struct takes : std::false_type {};
+template <class... Tags>
+struct takes<std::void_t<decltype(dcb::tagged(std::declval<const Tags &>()...))>, Tags...>
+    : std::true_type {};
+template <class, class... Tags> struct item_takes : std::false_type {};
+template <class... Tags>
+struct item_takes<std::void_t<decltype(dcb::query_item().tagged(std::declval<const Tags &>()...))>,
+                  Tags...> : std::true_type {};
+template <class... Tags>
+constexpr bool compiles = takes<void, Tags...>::value &&item_takes<void, Tags...>::value;
+template <class... Tags>
+constexpr bool is_refused = !takes<void, Tags...>::value && !item_takes<void, Tags...>::value;
+
+using text = const char *;
+static_assert(compiles<text>);
+static_assert(compiles<std::string>);
+static_assert(compiles<text, dcb::tag>);
+static_assert(compiles<dcb::tag, dcb::tag, dcb::tag>);
+static_assert(compiles<std::vector<dcb::tag>>);
+// tagged("student", id) looks like one tag, a key and a value, and would be two.
+static_assert(is_refused<text, text>);
+static_assert(is_refused<text, std::string>);
+static_assert(is_refused<std::string, std::string_view>);
+static_assert(is_refused<char[8], char[3]>);
+static_assert(is_refused<dcb::tag, text, text>);
 
 } // namespace
 
@@ -36,12 +69,12 @@ TEST(names_in_a_query_are_checked_at_once) {
 }
 
 TEST(a_query_is_the_union_of_its_items) {
-    const dcb::query q = dcb::of_type("A").tagged("x") | dcb::of_type("B").tagged("y");
+    const dcb::query q = dcb::of_type("A").tagged("x:1") | dcb::of_type("B").tagged("y:1");
     CHECK_EQUAL(q.items().size(), 2u);
-    CHECK(q.matches(one("A", {"x"})));
-    CHECK(q.matches(one("B", {"y"})));
-    CHECK(!q.matches(one("A", {"y"})));
-    const dcb::query three = q | dcb::tagged("z");
+    CHECK(q.matches(one("A", {"x:1"})));
+    CHECK(q.matches(one("B", {"y:1"})));
+    CHECK(!q.matches(one("A", {"y:1"})));
+    const dcb::query three = q | dcb::tagged("z:1");
     CHECK_EQUAL(three.items().size(), 3u);
     CHECK((q | dcb::query::all()).is_all());
     CHECK((dcb::query::all() | q).is_all());
@@ -52,15 +85,16 @@ TEST(a_store_matches_as_a_query_does) {
     dcb::store store = check::fresh_store();
     for (const char *type : {"A", "B", "C"}) {
         for (const std::vector<dcb::tag> &tags :
-             {std::vector<dcb::tag>{}, {"x"}, {"y"}, {"x", "y"}}) {
+             {std::vector<dcb::tag>{}, {"x:1"}, {"y:1"}, {"x:1", "y:1"}}) {
             store.append(dcb::event(type, tags));
         }
     }
     const auto all = store.read_all(dcb::query::all()).events;
     CHECK_EQUAL(all.size(), 12u);
-    for (const dcb::query &q : {dcb::query(dcb::query_item()), dcb::query(dcb::of_type("A", "B")),
-                                dcb::query(dcb::tagged("x")), dcb::query(dcb::tagged("x", "y")),
-                                dcb::of_type("A").tagged("x") | dcb::of_type("C").tagged("y")}) {
+    for (const dcb::query &q :
+         {dcb::query(dcb::query_item()), dcb::query(dcb::of_type("A", "B")),
+          dcb::query(dcb::tagged("x:1")), dcb::query(dcb::tagged("x:1").tagged("y:1")),
+          dcb::of_type("A").tagged("x:1") | dcb::of_type("C").tagged("y:1")}) {
         std::size_t expected = 0;
         for (const dcb::sequenced_event &e : all) {
             expected += q.matches(e) ? 1u : 0u;

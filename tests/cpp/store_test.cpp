@@ -17,7 +17,8 @@ TEST(a_uri_that_is_none_is_refused) {
 TEST(events_go_in_and_come_out) {
     dcb::store store = check::fresh_store();
     const auto start = std::chrono::system_clock::now() - 1s;
-    CHECK_EQUAL(store.append(dcb::event("A", {"x:1", "y"}, R"({ "n" : 1e400 })")), 1);
+    CHECK_EQUAL(store.append(dcb::event("A", {"x:1", dcb::bare_tag("y")}, R"({ "n" : 1e400 })")),
+                1);
     CHECK_EQUAL(store.append({dcb::event("B"), dcb::event("C").metadata(R"({"by": "me"})")}), 3);
     CHECK_EQUAL(store.append(std::vector<dcb::event>{dcb::event("D").id("d1")}), 4);
     CHECK_EQUAL(store.head(), 4);
@@ -44,8 +45,8 @@ TEST(an_append_of_nothing_is_an_error) {
 
 TEST(a_failed_condition_has_a_type_and_a_position) {
     dcb::store store = check::fresh_store();
-    store.append({dcb::event("A", {"x"}), dcb::event("A", {"x"})});
-    const dcb::append_condition none_since{dcb::tagged("x"), 1};
+    store.append({dcb::event("A", {"x:1"}), dcb::event("A", {"x:1"})});
+    const dcb::append_condition none_since{dcb::tagged("x:1"), 1};
     try {
         store.append(dcb::event("B"), none_since);
         CHECK(false && "the append fails");
@@ -54,15 +55,15 @@ TEST(a_failed_condition_has_a_type_and_a_position) {
         CHECK(e.status() == dcb::status::condition_failed);
         CHECK(std::string_view(e.what()).find('2') != std::string_view::npos);
     }
-    CHECK_EQUAL(store.append(dcb::event("B"), {dcb::tagged("x"), 2}), 3);
+    CHECK_EQUAL(store.append(dcb::event("B"), {dcb::tagged("x:1"), 2}), 3);
 }
 
 TEST(try_append_answers_a_conflict) {
     dcb::store store = check::fresh_store();
-    const auto first = store.try_append(dcb::event("A", {"x"}), {dcb::tagged("x"), 0});
+    const auto first = store.try_append(dcb::event("A", {"x:1"}), {dcb::tagged("x:1"), 0});
     CHECK(static_cast<bool>(first));
     CHECK_EQUAL(first.position(), 1);
-    const auto second = store.try_append(dcb::event("A", {"x"}), {dcb::tagged("x"), 0});
+    const auto second = store.try_append(dcb::event("A", {"x:1"}), {dcb::tagged("x:1"), 0});
     CHECK(!second);
     CHECK_EQUAL(second.position(), 1);
     CHECK_THROWS(invalid_argument, store.try_append_json("{}"));
@@ -74,9 +75,11 @@ TEST(try_append_answers_a_conflict) {
 
 TEST(several_conditions_keep_their_own_after) {
     dcb::store store = check::fresh_store();
-    store.append({dcb::event("A", {"x"}), dcb::event("B", {"y"})});
-    CHECK_EQUAL(store.append(dcb::event("C"), {{dcb::tagged("x"), 1}, {dcb::tagged("y"), 2}}), 3);
-    const std::vector<dcb::append_condition> stale{{dcb::tagged("y"), 1}, {dcb::tagged("x"), 0}};
+    store.append({dcb::event("A", {"x:1"}), dcb::event("B", {"y:1"})});
+    CHECK_EQUAL(store.append(dcb::event("C"), {{dcb::tagged("x:1"), 1}, {dcb::tagged("y:1"), 2}}),
+                3);
+    const std::vector<dcb::append_condition> stale{{dcb::tagged("y:1"), 1},
+                                                   {dcb::tagged("x:1"), 0}};
     CHECK_EQUAL(store.try_append(dcb::event("C"), stale).position(), 1);
 }
 
@@ -93,8 +96,8 @@ TEST(ids_make_an_append_repeatable) {
 
 TEST(documents_are_passed_on) {
     dcb::store store = check::fresh_store();
-    CHECK_EQUAL(store.append_json(R"({"events":[{"type":"A","tags":["x"],"data":1}]})"), 1);
-    const dcb::buffer result = store.read_json(R"({"query":{"items":[{"tags":["x"]}]}})");
+    CHECK_EQUAL(store.append_json(R"({"events":[{"type":"A","tags":["x:1"],"data":1}]})"), 1);
+    const dcb::buffer result = store.read_json(R"({"query":{"items":[{"tags":["x:1"]}]}})");
     CHECK(result.view().find(R"("position":1)") != std::string_view::npos);
     const dcb::buffer everything = store.read_json("");
     CHECK_EQUAL(everything.view(), result.view());

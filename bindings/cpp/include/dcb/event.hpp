@@ -18,17 +18,34 @@
 
 namespace dcb {
 
-/// A valid tag: `key:value`, split at the first colon, or a bare key. At most 255 bytes of UTF-8.
+/// A valid tag: a key and a value, written `key:value`, or a bare key. At most 255 bytes of UTF-8.
+///
+/// The first colon separates the key from the value. A text that becomes a tag implicitly must have
+/// a value: so `{"student", id}`, which would be two tags, is an error and not two bare keys.
 class tag {
   public:
-    /// From the whole text; throws dcb::error (`invalid_argument`, `too_large`) if it is no tag.
-    tag(std::string text) : text_(std::move(text)) { detail::check_tag(text_); }
+    /// Makes a tag of `key:value`. Throws dcb::error (`invalid_argument`, `too_large`) if the text
+    /// is not a tag or has no value; see dcb::bare_tag and parse().
+    tag(std::string text) : text_(std::move(text)) {
+        detail::check_tag(text_);
+        if (text_.find(':') == std::string::npos) {
+            detail::invalid("tag",
+                            '"' + text_ + "\" has no value; for a tag without one, use bare_tag");
+        }
+    }
     tag(std::string_view text) : tag(std::string(text)) {}
     tag(const char *text) : tag(std::string(text)) {}
 
-    /// From a key without a colon and a value.
-    tag(std::string_view key, std::string_view value) : tag(join(key, value)) {}
+    /// Makes a tag of a key without a colon, and a value.
+    tag(std::string_view key, std::string_view value) : tag(concatenate(key, value)) {}
 
+    /// Makes a tag of the text of any tag, such as that of an event which was read.
+    [[nodiscard]] static tag parse(std::string_view text) {
+        detail::check_tag(text);
+        return {std::string(text), checked()};
+    }
+
+    /// The whole text of the tag.
     [[nodiscard]] const std::string &text() const noexcept { return text_; }
     operator std::string_view() const noexcept { return text_; }
 
@@ -36,18 +53,33 @@ class tag {
     friend bool operator!=(const tag &a, const tag &b) noexcept { return !(a == b); }
 
   private:
-    static std::string join(std::string_view key, std::string_view value) {
+    struct checked {};
+    tag(std::string text, checked) : text_(std::move(text)) {}
+
+    static void check_key(std::string_view key) {
         if (key.find(':') != std::string_view::npos) {
             detail::invalid("tag", "a key must not contain a colon");
         }
+    }
+
+    static std::string concatenate(std::string_view key, std::string_view value) {
+        check_key(key);
         std::string text(key);
         text += ':';
         text += value;
         return text;
     }
 
+    friend tag bare_tag(std::string_view key);
+
     std::string text_;
 };
+
+/// Makes a tag that has a key and no value.
+[[nodiscard]] inline tag bare_tag(std::string_view key) {
+    tag::check_key(key);
+    return tag::parse(key);
+}
 
 /// An event to be appended. Its type and tags are valid; its data and metadata are JSON text, which
 /// the store keeps byte for byte and judges when it is appended.

@@ -21,6 +21,14 @@
 
 namespace dcb {
 
+namespace detail {
+
+/// Whether at most one of the types is a text, and the others are tags.
+template <class... Tags>
+inline constexpr bool is_unambiguous = ((std::is_base_of_v<tag, Tags> ? 0 : 1) + ... + 0) <= 1;
+
+} // namespace detail
+
 /// Matches an event whose type is one of the item's types, if it names any, and which has all of
 /// the item's tags. Made by dcb::of_type and dcb::tagged; a default one matches every event.
 class query_item {
@@ -36,12 +44,18 @@ class query_item {
     }
 
     /// Only events with all of these tags too. At least one is to be named.
-    template <class... Tags> [[nodiscard]] query_item tagged(const Tags &...tags) const {
+    template <class... Tags, std::enable_if_t<detail::is_unambiguous<Tags...>, int> = 0>
+    [[nodiscard]] query_item tagged(const Tags &...tags) const {
         static_assert(sizeof...(Tags) > 0, "name at least one tag");
         query_item narrowed = *this;
         (narrowed.tags_.emplace_back(tag(tags)), ...);
         return narrowed;
     }
+
+    /// Several texts are refused, since `tagged("student", id)` looks like a key and its value. Use
+    /// `tagged(dcb::tag("student", id))`, or call `tagged` for each text.
+    template <class... Tags, std::enable_if_t<!detail::is_unambiguous<Tags...>, int> = 0>
+    query_item tagged(const Tags &...several_texts) const = delete;
 
     /// As above, for a number of types that only the run time knows. Throws dcb::error if there are
     /// none: that would mean any type.
@@ -98,9 +112,13 @@ template <class... Names> [[nodiscard]] query_item of_type(const Names &...names
 }
 
 /// An item that matches events with all of these tags.
-template <class... Tags> [[nodiscard]] query_item tagged(const Tags &...tags) {
+template <class... Tags, std::enable_if_t<detail::is_unambiguous<Tags...>, int> = 0>
+[[nodiscard]] query_item tagged(const Tags &...tags) {
     return query_item().tagged(tags...);
 }
+/// Several texts are refused; see query_item::tagged.
+template <class... Tags, std::enable_if_t<!detail::is_unambiguous<Tags...>, int> = 0>
+query_item tagged(const Tags &...several_texts) = delete;
 [[nodiscard]] inline query_item tagged(const std::vector<tag> &tags) {
     return query_item().tagged(tags);
 }
