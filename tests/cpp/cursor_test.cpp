@@ -106,6 +106,8 @@ TEST(a_loop_goes_on_where_the_one_before_it_broke_off) {
     }
     CHECK((seen == std::vector<std::int64_t>{1, 2, 3, 4, 5}));
     CHECK(moved.begin() == moved.end());
+    CHECK_THROWS(invalid_argument, cursor.begin());
+    CHECK_THROWS(invalid_argument, cursor.next(1));
     cursor = store.read(dcb::query::all(), batches_of(2));
     CHECK_EQUAL(cursor.begin()->position(), 1);
 }

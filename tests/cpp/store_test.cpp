@@ -183,8 +183,51 @@ TEST(a_store_moves) {
     CHECK_EQUAL(moved.head(), 1);
     moved = check::fresh_store();
     CHECK_EQUAL(moved.head(), 0);
-    moved.close();
-    CHECK_THROWS(invalid_argument, moved.head());
+}
+
+TEST(a_closed_store_says_so) {
+    dcb::store store = check::fresh_store();
+    const auto says_closed = [&](auto call) {
+        try {
+            static_cast<void>(call());
+            CHECK(false && "the call fails");
+        } catch (const dcb::error &e) {
+            CHECK(e.status() == dcb::status::closed);
+            CHECK_EQUAL(std::string_view(e.what()), "the store is closed");
+        }
+    };
+    const auto every_call_says_closed = [&] {
+        const auto everything = dcb::query::all();
+        says_closed([&] { return store.append(dcb::event("A")); });
+        says_closed([&] { return store.append(dcb::event("A"), {everything, 0}); });
+        says_closed([&] { return store.append_json("{}"); });
+        says_closed([&] { return store.try_append(dcb::event("A")).position(); });
+        says_closed([&] { return store.try_append_json("{}").position(); });
+        says_closed([&] { return store.read(everything).position(); });
+        says_closed([&] { return store.read_cursor("{}").position(); });
+        says_closed([&] { return store.read_all(everything).position; });
+        says_closed([&] { return store.read_json("{}").view().size(); });
+        says_closed([&] { return store.head(); });
+        says_closed([&] { return store.count(); });
+        says_closed([&] { return store.diagnose().view().size(); });
+        says_closed([&] { return store.wait(0); });
+        CHECK(store.get() == nullptr);
+    };
+    store.close();
+    every_call_says_closed();
+    store.close();
+    store = check::fresh_store();
+    const dcb::store moved = std::move(store);
+    every_call_says_closed();
+    CHECK_EQUAL(moved.head(), 0);
+}
+
+TEST(a_cancel_that_was_moved_from_is_refused) {
+    dcb::store store = check::fresh_store();
+    dcb::cancel stop;
+    const dcb::cancel moved = std::move(stop);
+    CHECK_THROWS(invalid_argument, store.append(dcb::event("A"), {}, {{}, &stop}));
+    CHECK_EQUAL(store.append(dcb::event("A"), {}, {{}, &moved}), 1);
 }
 
 TEST(many_threads_share_a_store) {

@@ -65,7 +65,13 @@ class native_call {
         : given_(options.timeout || options.cancel != nullptr) {
         call_.size = sizeof call_;
         call_.timeout_ms = options.timeout.value_or(default_timeout).count();
-        call_.cancel = options.cancel != nullptr ? options.cancel->get() : nullptr;
+        if (options.cancel != nullptr) {
+            call_.cancel = options.cancel->get();
+            if (call_.cancel == nullptr) {
+                // The library would take it for no cancel at all.
+                throw error(status::invalid_argument, "cancel: was moved from");
+            }
+        }
     }
 
     [[nodiscard]] const dcb_call *get() const noexcept { return given_ ? &call_ : nullptr; }

@@ -146,6 +146,9 @@ class cursor {
         size_ = 0;
         at_ = 0;
         current_ = event_view();
+        if (!handle_) {
+            detail::invalid("cursor", "was moved from");
+        }
         dcb_error failure;
         const detail::native_call call(options, default_timeout_);
         detail::check(dcb_cursor_next(handle_.get(), max, call.get(), &events_, &size_, &failure),

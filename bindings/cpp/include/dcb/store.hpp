@@ -226,8 +226,8 @@ class store {
         dcb_error failure;
         dcb_cursor *handle = nullptr;
         const detail::native_call call(options, busy_timeout_);
-        detail::check(dcb_cursor_open(handle_.get(), request.data(), request.size(), call.get(),
-                                      &handle, &failure),
+        detail::check(dcb_cursor_open(native(), request.data(), request.size(), call.get(), &handle,
+                                      &failure),
                       failure);
         return {handle, batch_size, options, busy_timeout_};
     }
@@ -250,9 +250,9 @@ class store {
         buffer result;
         dcb_error failure;
         const detail::native_call call(options, busy_timeout_);
-        detail::check(dcb_read(handle_.get(), request.data(), request.size(), call.get(),
-                               &result.buf_, &failure),
-                      failure);
+        detail::check(
+            dcb_read(native(), request.data(), request.size(), call.get(), &result.buf_, &failure),
+            failure);
         return result;
     }
 
@@ -261,7 +261,7 @@ class store {
         dcb_error failure;
         std::int64_t head = 0;
         const detail::native_call call(options, busy_timeout_);
-        detail::check(dcb_head(handle_.get(), call.get(), &head, &failure), failure);
+        detail::check(dcb_head(native(), call.get(), &head, &failure), failure);
         return head;
     }
 
@@ -270,7 +270,7 @@ class store {
         dcb_error failure;
         std::int64_t count = 0;
         const detail::native_call call(options, busy_timeout_);
-        detail::check(dcb_count(handle_.get(), call.get(), &count, &failure), failure);
+        detail::check(dcb_count(native(), call.get(), &count, &failure), failure);
         return count;
     }
 
@@ -280,7 +280,7 @@ class store {
         buffer result;
         dcb_error failure;
         const detail::native_call call(options, busy_timeout_);
-        detail::check(dcb_diagnose(handle_.get(), call.get(), &result.buf_, &failure), failure);
+        detail::check(dcb_diagnose(native(), call.get(), &result.buf_, &failure), failure);
         return result;
     }
 
@@ -292,7 +292,7 @@ class store {
         dcb_error failure;
         std::int64_t head = 0;
         const detail::native_call call(options, forever);
-        const dcb_status code = dcb_wait(handle_.get(), after, call.get(), &head, &failure);
+        const dcb_status code = dcb_wait(native(), after, call.get(), &head, &failure);
         if (static_cast<status>(code) == status::timeout) {
             return std::nullopt;
         }
@@ -305,11 +305,11 @@ class store {
     [[nodiscard]] subscription subscribe(query q, std::int64_t after = 0,
                                          const call_options &options = {}) const;
 
-    /// Closes the store, as destroying it does. Cursors may live on, to answer `closed`; every
-    /// other use of this object is then `invalid_argument`, as of one that was moved from.
+    /// Closes the store, as its destructor does. Every later call on the store, or on one of its
+    /// cursors, throws dcb::error with `closed`; so does a call on a store that was moved from.
     void close() noexcept { handle_.reset(); }
 
-    /// The C handle; it stays this object's.
+    /// Returns the C handle, which this object owns; null if the store is closed.
     [[nodiscard]] dcb_store *get() const noexcept { return handle_.get(); }
 
   private:
@@ -323,11 +323,17 @@ class store {
         return out;
     }
 
+    [[nodiscard]] dcb_store *native() const {
+        if (!handle_) {
+            throw error(status::closed, "the store is closed");
+        }
+        return handle_.get();
+    }
+
     dcb_status append_native(std::string_view request, const call_options &options,
                              std::int64_t &last, dcb_error &failure) {
         const detail::native_call call(options, busy_timeout_);
-        return dcb_append(handle_.get(), request.data(), request.size(), call.get(), &last,
-                          &failure);
+        return dcb_append(native(), request.data(), request.size(), call.get(), &last, &failure);
     }
 
     struct closer {
