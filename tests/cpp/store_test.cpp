@@ -5,6 +5,8 @@
 #include <dcb/store.hpp>
 
 #include <chrono>
+#include <string>
+#include <string_view>
 #include <thread>
 
 using namespace std::chrono_literals;
@@ -228,6 +230,53 @@ TEST(a_cancel_that_was_moved_from_is_refused) {
     const dcb::cancel moved = std::move(stop);
     CHECK_THROWS(invalid_argument, store.append(dcb::event("A"), {}, {{}, &stop}));
     CHECK_EQUAL(store.append(dcb::event("A"), {}, {{}, &moved}), 1);
+}
+
+TEST(an_error_in_data_names_the_column_in_that_text) {
+    dcb::store store = check::fresh_store();
+    const dcb::event valid("First", {"x:1"}, "{}");
+    const auto fails = [&](const dcb::event &e, std::string_view expected) {
+        for (const bool tries : {false, true}) {
+            try {
+                if (tries) {
+                    static_cast<void>(store.try_append({valid, e}, {dcb::query::all(), 7}));
+                } else {
+                    store.append({valid, e});
+                }
+                CHECK(false && "the append fails");
+            } catch (const dcb::error &error) {
+                CHECK(error.status() == dcb::status::invalid_argument);
+                CHECK_EQUAL(std::string_view(error.what()), expected);
+            }
+        }
+    };
+    struct {
+        std::string text;
+        std::string problem;
+    } cases[] = {
+        {R"({"a":})", "not valid JSON: expected value at line 1 column 6"},
+        {"[1,\n 2,\n ,3]", "not valid JSON: expected value at line 3 column 2"},
+        {"[1,\n\n01]", "not valid JSON: invalid number at line 3 column 2"},
+        {"nul", "not valid JSON: expected ident at line 1 column 4"},
+        {"\"\xff\"", "not valid UTF-8 at byte 1"},
+        {"{}\n{}", "not valid JSON: trailing characters at line 2 column 1"},
+    };
+    for (const auto &[text, problem] : cases) {
+        fails(dcb::event("Second", {"y:1"}, text), "events[1].data: " + problem);
+        fails(dcb::event("Second", {}, "\n1").metadata(text), "events[1].metadata: " + problem);
+    }
+    fails(dcb::event("Second", {}, "1 2"),
+          "events[1].data: not valid JSON: trailing characters at line 1 column 3");
+    // Other errors name no column, and the column in a document of the caller's own is right.
+    fails(dcb::event("Second").metadata("1"), "events[1].metadata: must be an object or null");
+    try {
+        store.append_json(R"({"events":[{"type":"A","data":nul}]})");
+        CHECK(false && "the append fails");
+    } catch (const dcb::error &error) {
+        CHECK_EQUAL(std::string_view(error.what()),
+                    "events[0].data: not valid JSON: expected ident at line 1 column 34");
+    }
+    CHECK_EQUAL(store.head(), 0);
 }
 
 TEST(many_threads_share_a_store) {

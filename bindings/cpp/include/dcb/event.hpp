@@ -126,22 +126,40 @@ class event {
 
 namespace detail {
 
-inline void write_event(std::string &out, const event &e) {
+/// The bytes of a document that are a text of the caller's.
+struct text_span {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+};
+
+struct event_texts {
+    text_span data;
+    text_span metadata;
+};
+
+/// Appends the event as JSON, and returns where its texts are in `out`.
+inline event_texts write_event(std::string &out, const event &e) {
+    event_texts texts;
     out += R"({"type":)";
     write_string(out, e.type());
     out += R"(,"tags":)";
     write_list(out, e.tags(), [](std::string &to, const tag &t) { write_string(to, t); });
     out += R"(,"data":)";
+    texts.data.begin = out.size();
     out += e.data();
+    texts.data.end = out.size();
     if (e.id()) {
         out += R"(,"id":)";
         write_string(out, *e.id());
     }
     if (e.metadata()) {
         out += R"(,"metadata":)";
+        texts.metadata.begin = out.size();
         out += *e.metadata();
+        texts.metadata.end = out.size();
     }
     out += '}';
+    return texts;
 }
 
 inline std::string_view view(const dcb_str &text) noexcept {

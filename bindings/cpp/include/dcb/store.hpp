@@ -5,6 +5,7 @@
 #define DCB_STORE_HPP
 
 #include <dcb/cursor.hpp>
+#include <dcb/detail/request.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -45,24 +46,6 @@ struct open_options {
     /// How long a call waits for a lock, unless its call_options say; below zero without end.
     std::chrono::milliseconds busy_timeout{5000};
 };
-
-namespace detail {
-
-/// A borrowed part of an array.
-template <class T> class slice {
-  public:
-    slice(const T *data, std::size_t size) noexcept : data_(data), size_(size) {}
-    slice(const std::vector<T> &all) noexcept : data_(all.data()), size_(all.size()) {}
-
-    [[nodiscard]] const T *begin() const noexcept { return data_; }
-    [[nodiscard]] const T *end() const noexcept { return data_ + size_; }
-
-  private:
-    const T *data_;
-    std::size_t size_;
-};
-
-} // namespace detail
 
 /// The events of an append: one, a list in braces or a vector. Borrowed for the call.
 class event_list {
@@ -172,12 +155,12 @@ class store {
     /// unknown, append them again.
     std::int64_t append(event_list events, const std::vector<append_condition> &conditions = {},
                         const call_options &options = {}) {
-        return append_json(append_request(events, conditions), options);
+        return append_events(events, conditions, options, false).position();
     }
     /// As above, under one condition.
     std::int64_t append(event_list events, const append_condition &condition,
                         const call_options &options = {}) {
-        return append_json(append_request(events, {&condition, 1}), options);
+        return append_events(events, {&condition, 1}, options, false).position();
     }
 
     /// As append, from an append request document.
@@ -192,12 +175,12 @@ class store {
     [[nodiscard]] append_result try_append(event_list events,
                                            const std::vector<append_condition> &conditions = {},
                                            const call_options &options = {}) {
-        return try_append_json(append_request(events, conditions), options);
+        return append_events(events, conditions, options, true);
     }
     /// As above, under one condition.
     [[nodiscard]] append_result try_append(event_list events, const append_condition &condition,
                                            const call_options &options = {}) {
-        return try_append_json(append_request(events, {&condition, 1}), options);
+        return append_events(events, {&condition, 1}, options, true);
     }
 
     /// As try_append, from an append request document.
@@ -313,14 +296,21 @@ class store {
     [[nodiscard]] dcb_store *get() const noexcept { return handle_.get(); }
 
   private:
-    static std::string append_request(const event_list &list,
-                                      detail::slice<append_condition> conditions) {
-        std::string out = R"({"events":)";
-        detail::write_list(out, list.events_, detail::write_event);
-        out += R"(,"condition":)";
-        detail::write_list(out, conditions, detail::write_condition);
-        out += '}';
-        return out;
+    append_result append_events(const event_list &list, detail::slice<append_condition> conditions,
+                                const call_options &options, bool is_try) {
+        const std::string request = detail::append_request(list.events_, conditions);
+        dcb_error failure;
+        std::int64_t last = 0;
+        const dcb_status code = append_native(request, options, last, failure);
+        if (is_try && static_cast<status>(code) == status::condition_failed) {
+            return {false, failure.position};
+        }
+        if (static_cast<status>(code) == status::invalid_argument) {
+            throw error(status::invalid_argument,
+                        detail::in_callers_text(failure.message, request, list.events_));
+        }
+        detail::check(code, failure);
+        return {true, last};
     }
 
     [[nodiscard]] dcb_store *native() const {
