@@ -5,6 +5,9 @@
 #include <dcb/subscription.hpp>
 
 #include <chrono>
+#include <cstdlib>
+#include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -87,6 +90,76 @@ TEST(a_cancel_ends_a_waiting_subscription) {
     CHECK(events.begin() == events.end());
     CHECK(events.status() == dcb::status::cancelled);
     canceller.join();
+}
+
+TEST(a_subscription_above_the_head_says_that_the_history_was_rewound) {
+    dcb::store store = check::fresh_store();
+    store.append({dcb::event("A"), dcb::event("A")});
+    dcb::subscription at_the_head = store.subscribe(dcb::query::all(), 2, {0ms});
+    CHECK(at_the_head.begin() == at_the_head.end());
+    dcb::subscription events = store.subscribe(dcb::query::all(), 3);
+    for (int i = 0; i < 2; ++i) {
+        try {
+            static_cast<void>(events.begin());
+            CHECK(false && "the subscription fails");
+        } catch (const dcb::history_rewound &e) {
+            CHECK(e.status() == dcb::status::corrupt);
+            CHECK_EQUAL(e.after(), 3);
+            CHECK_EQUAL(e.position(), 2);
+            CHECK(std::string_view(e.what()).find("history was rewound") != std::string_view::npos);
+        }
+        CHECK_EQUAL(events.position(), 3);
+    }
+}
+
+TEST(a_subscription_notices_between_loops_that_the_history_was_rewound) {
+    dcb::store store = check::fresh_store();
+    store.append({dcb::event("A"), dcb::event("B"), dcb::event("B")});
+    dcb::subscription events = store.subscribe(dcb::of_type("A"), 0, {0ms});
+    for (const dcb::event_view &e : events) {
+        CHECK_EQUAL(e.position(), 1);
+    }
+    // It has looked at the events after its own, too.
+    CHECK_EQUAL(events.position(), 3);
+    store = check::fresh_store();
+    store.append({dcb::event("A"), dcb::event("A")});
+    CHECK_THROWS(corrupt, events.begin());
+    store.append(dcb::event("A"));
+    CHECK(events.begin() == events.end());
+}
+
+TEST(a_waiting_subscription_notices_that_the_history_was_rewound) {
+    if (!check::persists()) {
+        return;
+    }
+    const std::string uri = check::fresh_uri();
+    const std::string file = uri.substr(uri.find(':') + 1);
+    const auto shell = [&](const std::string &command) {
+        return std::system(
+            ("sqlite3 '" + file + "' \"" + command + " '" + file + ".backup'\"").c_str());
+    };
+    dcb::store store(uri);
+    store.append(dcb::event("A"));
+    CHECK_EQUAL(shell(".backup"), 0);
+    store.append({dcb::event("A"), dcb::event("A")});
+
+    dcb::subscription events = store.subscribe(dcb::query::all(), 0, {1min});
+    std::thread restorer;
+    std::int64_t rewound_at = 0;
+    try {
+        for (const dcb::event_view &e : events) {
+            if (e.position() == 3) {
+                restorer = std::thread([&] {
+                    std::this_thread::sleep_for(50ms);
+                    CHECK_EQUAL(shell(".restore"), 0);
+                });
+            }
+        }
+    } catch (const dcb::history_rewound &e) {
+        rewound_at = e.position();
+    }
+    restorer.join();
+    CHECK_EQUAL(rewound_at, 1);
 }
 
 #if defined(__cpp_lib_jthread)

@@ -73,6 +73,26 @@ class condition_failed : public error {
         : error(dcb::status::condition_failed, message, 0, position) {}
 };
 
+/// Thrown by a dcb::subscription that has seen a position which the store does not have: its head
+/// is lower. This happens when the store was restored from an older backup, or replaced. The
+/// events at the positions up to `after()` may be other ones now than those that were seen.
+class history_rewound : public error {
+  public:
+    history_rewound(std::int64_t after, std::int64_t head)
+        : error(dcb::status::corrupt,
+                "the history was rewound: the subscription has seen position " +
+                    std::to_string(after) + ", and the head is " + std::to_string(head) +
+                    "; read the store again from the start",
+                0, head),
+          after_(after) {}
+
+    /// The position that the subscription has seen. `position()` is the head of the store.
+    [[nodiscard]] std::int64_t after() const noexcept { return after_; }
+
+  private:
+    std::int64_t after_;
+};
+
 namespace detail {
 
 [[noreturn]] inline void raise(dcb_status code, const dcb_error &failure) {

@@ -14,12 +14,12 @@
 
 namespace dcb {
 
-/// The matching events above a position, and then those that are appended, as they come: a range
-/// that ends when its dcb::cancel is triggered, or when no matching event has come for as long as
-/// its time-out says. Without either it does not end. Move-only; one thread at a time.
+/// The matching events above a position: those that are stored, and then those that are appended,
+/// as they come. Move-only; for one thread at a time.
 ///
-/// Nothing is missed and nothing comes twice. Catching up and following are the same loop of read
-/// and wait. Events of this process come within a millisecond, others' within 25 ms.
+/// The range ends when its dcb::cancel is triggered, or when no matching event has come for as long
+/// as its timeout. Without either it does not end. No event is missed, and none comes twice. Events
+/// of this process come within a millisecond, those of other processes within 25 ms.
 ///
 /// \code
 ///     dcb::cancel stop;
@@ -28,9 +28,14 @@ namespace dcb {
 ///     }
 /// \endcode
 ///
-/// After a time-out, begin() goes on where the subscription stood. An error other than `timeout`
-/// and `cancelled` is thrown. The store has to outlive the subscription; cancel it and leave its
-/// loop before the store is closed.
+/// After a timeout, begin() continues where the subscription ended. Errors other than `timeout` and
+/// `cancelled` are thrown. The store must outlive the subscription; cancel it and leave its loop
+/// before you close the store.
+///
+/// A subscription throws dcb::history_rewound if the head of the store is lower than the position
+/// from which it goes on, since it would miss the events up to that position. It looks when a loop
+/// begins, and once a second while it waits. It does not notice a history that was rewound and has
+/// grown beyond that position before it looks.
 class subscription {
   public:
     using iterator = detail::input_iterator<subscription>;
@@ -53,6 +58,9 @@ class subscription {
     friend iterator;
     using clock = std::chrono::steady_clock;
 
+    /// How often a subscription that waits looks whether the history was rewound.
+    static constexpr std::chrono::milliseconds look_every{1000};
+
     subscription(const store &from, query q, std::int64_t after, const call_options &options)
         : store_(&from), query_(std::move(q)), after_(after), options_(options) {}
 
@@ -60,6 +68,10 @@ class subscription {
         status_ = dcb::status::ok;
         const auto start = clock::now();
         try {
+            if (!is_checked_) {
+                check_history();
+                is_checked_ = true;
+            }
             for (;;) {
                 if (!events_) {
                     events_ = store_->read(query_, from_here(), lock_options());
@@ -69,23 +81,50 @@ class subscription {
                 }
                 after_ = events_->position();
                 events_.reset();
-                const call_options rest = remaining(start);
-                // Events that do not match are news to a wait, and no reason to go on.
-                const bool is_over = rest.timeout == std::chrono::milliseconds::zero();
-                if (is_over || !store_->wait(after_, rest)) {
+                if (!wait(start)) {
                     status_ = dcb::status::timeout;
+                    is_checked_ = false;
                     return false;
                 }
             }
         } catch (const error &e) {
-            // What was shown is behind; the next call begins a new read there.
+            // The next call begins a new read after the last event that was shown.
             after_ = position();
             events_.reset();
+            is_checked_ = false;
             if (e.status() != dcb::status::cancelled) {
                 throw;
             }
             status_ = dcb::status::cancelled;
             return false;
+        }
+    }
+
+    /// Waits for an event above `after_`, and returns whether there is one. It may not match: that
+    /// is no reason to wait longer than the timeout.
+    [[nodiscard]] bool wait(clock::time_point start) const {
+        for (;;) {
+            call_options rest = remaining(start);
+            if (rest.timeout == std::chrono::milliseconds::zero()) {
+                return false;
+            }
+            if (rest.timeout < std::chrono::milliseconds::zero() || rest.timeout > look_every) {
+                rest.timeout = look_every;
+            }
+            if (store_->wait(after_, rest)) {
+                return true;
+            }
+            check_history();
+        }
+    }
+
+    void check_history() const {
+        if (after_ <= 0) {
+            return;
+        }
+        const std::int64_t head = store_->head(lock_options());
+        if (head < after_) {
+            throw history_rewound(after_, head);
         }
     }
 
@@ -115,6 +154,7 @@ class subscription {
     call_options options_;
     std::optional<cursor> events_;
     dcb::status status_ = dcb::status::ok;
+    bool is_checked_ = false;
 };
 
 inline subscription store::subscribe(query q, std::int64_t after,
