@@ -1,9 +1,9 @@
 // Course subscriptions.
 //
-// A course has a capacity, and a student may subscribe to three courses at most. The two rules
-// have two different subjects, so no single stream of events could guard them both. Here one
-// decision rests on what is known of the course and on what is known of the student, and the append
-// is guarded by the union of the two.
+// A course has a capacity, and a student may subscribe to at most three courses. The first rule is
+// about a course and the second about a student, so no single stream of events could guard both.
+// Here one decision reads the events of the course and those of the student, and one condition
+// guards the append against new events of either.
 
 #include <dcb.hpp>
 #include <dcb/json.hpp>
@@ -17,7 +17,7 @@ namespace {
 
 constexpr int courses_per_student = 3;
 
-// Each projection answers one question, and may be used again in other decisions.
+// Each projection answers one question, and can be used in other decisions, too.
 
 dcb::projection<int> capacity_of(const std::string &course) {
     return {

@@ -1,8 +1,8 @@
 // A price that changes while the customer looks at it.
 //
-// An order is accepted at the price that the customer was shown, if that is the product's price or
-// was until a short while ago. An order has several products: all of them are judged in one
-// decision, which is guarded by the prices of just these.
+// An order is accepted at the price that the customer was shown, if the product still has that
+// price or had it until a short while ago. One decision covers all products of an order, and its
+// condition depends on the prices of these products only.
 
 #include <dcb.hpp>
 #include <dcb/json.hpp>
@@ -18,7 +18,7 @@ namespace {
 using clock = std::chrono::system_clock;
 constexpr auto grace = std::chrono::minutes(10);
 
-/// What was shown to the customer, in cents.
+/// The prices that the customer was shown, in cents.
 using displayed_prices = std::map<std::string, int>;
 
 struct price {
@@ -26,10 +26,10 @@ struct price {
     dcb::timestamp since;
 };
 
-/// The history of each product's price, the oldest first.
+/// The prices that each product has had, the oldest first.
 using price_lists = std::map<std::string, std::vector<price>>;
 
-/// A price may be ordered at if it is the last one, or if the one after it is no older than that.
+/// Returns whether a price is valid: it is the last one, or was until less than ten minutes ago.
 bool is_valid(const std::vector<price> &history, int cents, clock::time_point now) {
     for (std::size_t i = 0; i < history.size(); ++i) {
         const bool current = i + 1 == history.size();

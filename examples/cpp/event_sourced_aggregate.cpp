@@ -1,8 +1,8 @@
 // An event-sourced aggregate.
 //
-// Who has aggregates and repositories can keep them: an aggregate is what one tag is about, and its
-// version is the position up to which it was read. Two who change the same course collide as they
-// do on a stream; who changes another one does not notice.
+// A program with aggregates and repositories can keep them. An aggregate consists of the events
+// with one tag, and its version is the position up to which it was read. Two changes of the same
+// course conflict, as they do on a stream. Changes of different courses do not.
 
 #include <dcb.hpp>
 #include <dcb/json.hpp>

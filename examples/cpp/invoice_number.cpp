@@ -1,8 +1,8 @@
 // Invoice numbers without gaps.
 //
-// Each invoice has the number after that of the invoice before it, whoever writes it. A sequence of
-// a database leaves gaps when a transaction fails; here the number and the invoice are one event.
-// The last invoice is all that has to be read: backwards, and one.
+// The number of an invoice is one more than that of the invoice before it. A database sequence
+// leaves a gap when a transaction fails. Here the number is part of the event, so there is no gap.
+// Only the last invoice is read: backwards, with a limit of one.
 
 #include <dcb.hpp>
 #include <dcb/json.hpp>
@@ -29,13 +29,13 @@ std::int64_t create(dcb::store &store, const create_invoice &command) {
         for (const dcb::event_view &e : newest) {
             number = dcb::json_data(e).at("number").get<std::int64_t>() + 1;
         }
-        // The position of a backward read guards against anything newer than what it gave.
+        // The position of a backward read is the head, so the condition sees every newer invoice.
         if (store.try_append(dcb::json_event("InvoiceCreated", {{"customer", command.customer}},
                                              nlohmann::json{{"number", number}}),
                              {invoices, newest.position()})) {
             return number;
         }
-        // Somebody else has this number now: take the next one.
+        // Another clerk has taken this number, so try the next one.
     }
 }
 

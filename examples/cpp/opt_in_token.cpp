@@ -1,8 +1,8 @@
 // An opt-in token.
 //
-// Who signs up gets a token by mail, and confirms with it: within the hour, and once. The token is
-// a tag, so that the event which it belongs to is found without any table of open tokens, and the
-// decision rests on nothing but the events of this one sign-up.
+// A person who signs up gets a token by mail, and can confirm with it once, within an hour. The
+// token is a tag, so its event is found without a table of open tokens, and the decision depends
+// only on the events of this one sign-up.
 
 #include <dcb.hpp>
 
@@ -39,7 +39,7 @@ dcb::projection<token_state> state_of(const std::string &token) {
             }};
 }
 
-/// Confirms, and gives what to tell the one who asked.
+/// Confirms a sign-up, and returns the answer to the person.
 std::string confirm(dcb::store &store, const std::string &token, clock::time_point now) {
     const auto model = dcb::project(store, state_of(token));
     const token_state &state = model.state;

@@ -1,9 +1,8 @@
 // The same order, sent twice.
 //
-// A customer presses the button again, a proxy repeats a request: the order is to be placed once.
-// The form carries a token that the client made up, the order is tagged with it, and an order with
-// that token must not be there yet. Nothing else is guarded, so orders are never in each other's
-// way.
+// A customer presses the button twice, or a proxy repeats a request, but the order must be placed
+// once. The client puts a random token into the form, and the order is tagged with it. The append
+// fails if there is already an order with that token. Different orders never conflict.
 
 #include <dcb.hpp>
 
@@ -15,7 +14,7 @@ namespace {
 void place(dcb::store &store, const std::string &order, const std::string &token) {
     const dcb::tag once("idempotency", token);
     try {
-        // Nothing has to be read: the condition alone is the decision.
+        // The condition alone makes the decision, so nothing has to be read.
         store.append(dcb::event("OrderPlaced", {{"order", order}, once}), {dcb::tagged(once), 0});
         std::cout << order << " is placed\n";
     } catch (const dcb::condition_failed &e) {
@@ -24,8 +23,8 @@ void place(dcb::store &store, const std::string &order, const std::string &token
     }
 }
 
-/// As above, by the store's own means: an append of the same events with the same ids succeeds
-/// again, and stores them once. It suits a caller that lost the answer and asks again.
+/// Places an order by means of event ids. Appending the same events with the same ids again
+/// succeeds and stores nothing, which suits a caller that has lost the answer.
 void place_again_and_again(dcb::store &store, const std::string &order, const std::string &id) {
     for (int i = 0; i < 3; ++i) {
         const auto position = store.append(dcb::event("OrderPlaced", {{"order", order}}).id(id));

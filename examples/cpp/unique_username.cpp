@@ -1,8 +1,8 @@
 // A unique username.
 //
-// No two accounts have the same name at the same time. There is no table with a unique index, and
-// none is needed: the decision rests on the events of that one name, and so does its guard. Claims
-// of other names are not in its way.
+// No two accounts have the same name at the same time. This needs no table with a unique index: the
+// decision and its condition depend only on the events of that one name. Claims of other names do
+// not conflict with it.
 
 #include <dcb.hpp>
 
@@ -22,13 +22,13 @@ dcb::projection<bool> is_taken(const std::string &name) {
             [](bool, const dcb::event_view &e) { return e.type() == "AccountRegistered"; }};
 }
 
-/// Whether the account has got the name.
+/// Returns whether the account has got the name.
 bool register_account(dcb::store &store, const std::string &account, const std::string &name) {
     const auto name_state = dcb::project(store, is_taken(name));
     if (name_state.state) {
         return false;
     }
-    // Lost to somebody who was faster: the name is taken, which is no exception to us.
+    // If another account was faster, the name is taken. That is an expected outcome here.
     return static_cast<bool>(
         store.try_append(dcb::event("AccountRegistered", {{"account", account}, name_tag(name)}),
                          name_state.condition));
@@ -52,7 +52,7 @@ int main(int argc, char **argv) {
     close_account(store, "a1", "ann");
     try_to_register("a3", "ann");
 
-    // Eight at once want the same name.
+    // Eight accounts claim the same name at once.
     std::vector<std::thread> rivals;
     for (int i = 0; i < 8; ++i) {
         rivals.emplace_back(

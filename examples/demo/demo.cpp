@@ -1,11 +1,11 @@
-// Course subscriptions, decided by many threads of many processes at once, in C++.
+// Course subscriptions in C++, by many threads of many processes at once.
 //
-// The problem: a course has a number of seats, a student takes at most five courses, and nobody
-// takes a course twice. Each rule spans events of a course or events of a student, and a
-// subscription is an event of both; so no lock on "the course" or "the student" is enough.
+// A course has a limited number of seats, a student takes at most five courses, and no student
+// takes a course twice. A rule is about the events of a course or those of a student, and a
+// subscription is an event of both. So a lock on the course or on the student is not enough.
 //
-// Here each rule is a projection of its own. Joined, they are read in one snapshot, and give the
-// condition under which what they found still holds.
+// Here each rule is a projection. The composed projection is read in one snapshot, and returns the
+// condition under which its state still holds.
 
 #include <dcb.hpp>
 
@@ -66,7 +66,7 @@ outcome subscribe(dcb::store &store, const dcb::tag &course, const dcb::tag &stu
     }
 }
 
-// Defines a course, unless it is defined.
+// Defines a course if it is not defined yet.
 void define(dcb::store &store, const dcb::tag &course, int seats) {
     const dcb::event event("CourseDefined", {course}, R"({"seats":)" + std::to_string(seats) + "}");
     const dcb::append_condition undefined{dcb::of_type("CourseDefined").tagged(course), 0};
@@ -76,7 +76,7 @@ void define(dcb::store &store, const dcb::tag &course, int seats) {
 // --- The fight for the seats --------------------------------------------------------------------
 
 void fight(dcb::store &store, int process) {
-    // The head rises above the courses when the subscriptions are opened.
+    // The head rises above the courses when the subscriptions begin.
     if (!store.wait(courses)) {
         return;
     }
@@ -111,7 +111,7 @@ void fight(dcb::store &store, int process) {
 
 // --- Timings ------------------------------------------------------------------------------------
 
-// Each thread fills one course of twelve seats after the other with new students.
+// Each thread fills courses of twelve seats with new students, one course after another.
 void measure(dcb::store &store, int threads_wanted, double seconds) {
     using clock = std::chrono::steady_clock;
     const auto start = clock::now();

@@ -1,4 +1,4 @@
-// The layout that the C interface has frozen, seen from C++.
+// The frozen layout of the C interface, checked from C++.
 
 #include "check.hpp"
 
@@ -57,7 +57,7 @@ static_assert(move_only<dcb::cancel>);
 static_assert(move_only<dcb::buffer>);
 static_assert(move_only<dcb::subscription>);
 
-// What cannot be: a query without items, or from text that nobody has checked.
+// A query without items cannot be made, and neither can one of text that was not validated.
 static_assert(!std::is_default_constructible_v<dcb::query>);
 static_assert(!std::is_constructible_v<dcb::query, const char *>);
 static_assert(!std::is_default_constructible_v<dcb::tag>);

@@ -1,4 +1,4 @@
-// The test harness: tests register themselves, checks count failures and go on.
+// The test harness. Tests register themselves; a check that fails is counted, and the test goes on.
 
 #ifndef DCB_TEST_CHECK_HPP
 #define DCB_TEST_CHECK_HPP
@@ -21,16 +21,16 @@ struct test {
 
 std::vector<test> &tests();
 
-/// Notes a failure of the running test. Any thread may.
+/// Records a failure of the running test. Any thread may call it.
 void fail(const char *file, int line, const std::string &what);
 
-/// A new, empty store of the kind that the program was started for.
+/// Returns a new, empty store of the kind that the command line names.
 dcb::store fresh_store();
 
-/// The URI of a store that nobody has opened yet; of one that persists, if any kind does.
+/// Returns the URI of a store that nobody has opened yet.
 std::string fresh_uri();
 
-/// Whether a store of fresh_uri() can be closed and opened again.
+/// Returns whether a store at fresh_uri() can be closed and opened again.
 bool persists();
 
 struct registration {
@@ -65,7 +65,7 @@ void throws(const char *file, int line, const char *text, dcb::status expected, 
     fail(file, line, std::string(text) + " does not throw");
 }
 
-/// The function throws a std::invalid_argument whose text contains `expected`.
+/// Checks that `run` throws a std::invalid_argument whose text contains `expected`.
 template <class Run>
 void throws_invalid_argument(const char *file, int line, const char *text,
                              const std::string &expected, Run run) {
@@ -97,12 +97,12 @@ void throws_invalid_argument(const char *file, int line, const char *text,
 #define CHECK_EQUAL(actual, expected)                                                              \
     check::equal(__FILE__, __LINE__, #actual, (actual), (expected))
 
-/// The expression throws a dcb::error of this status.
+/// Checks that the expression throws a dcb::error with this status.
 #define CHECK_THROWS(expected, ...)                                                                \
     check::throws(__FILE__, __LINE__, #__VA_ARGS__, dcb::status::expected,                         \
                   [&] { static_cast<void>(__VA_ARGS__); })
 
-/// The expression throws a std::invalid_argument that says that this function is not set.
+/// Checks that the expression throws a std::invalid_argument which says that `function` is not set.
 #define CHECK_NOT_SET(function, ...)                                                               \
     check::throws_invalid_argument(__FILE__, __LINE__, #__VA_ARGS__, function " is not set",       \
                                    [&] { static_cast<void>(__VA_ARGS__); })

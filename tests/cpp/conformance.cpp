@@ -1,8 +1,8 @@
-// Plays the conformance corpus through dcb.hpp; its format is in tests/conformance/README.md.
+// Runs the conformance corpus through dcb.hpp. tests/conformance/README.md describes its format.
 //
 // usage: cpp-conformance URI FOLDER
 //
-// URI `sqlite:` stands for a file of its own for each case; others are opened as they are.
+// With the URI `sqlite:`, each case gets its own file. Other URIs are opened as they are.
 
 #include "raw_json.hpp"
 #include "temporary_folder.hpp"
@@ -28,7 +28,7 @@ using nlohmann::json;
 
 namespace {
 
-/// What came is not what was expected.
+/// Thrown when a result differs from the expected one.
 struct mismatch : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
@@ -41,7 +41,7 @@ void expect_equal(const std::string &what, const A &actual, const B &expected) {
     }
 }
 
-/// A key that the runner does not know would be a demand that it does not check.
+/// Throws if there is a key that the runner does not know, since it would not check it.
 void know_keys(const json &object, const std::set<std::string> &known) {
     for (const auto &[key, value] : object.items()) {
         if (known.count(key) == 0) {
@@ -50,7 +50,7 @@ void know_keys(const json &object, const std::set<std::string> &known) {
     }
 }
 
-/// One way of reading: its name, and what it gave.
+/// A way to read: its name and its result.
 struct reading {
     std::vector<dcb::sequenced_event> events;
     std::int64_t position = 0;
@@ -151,7 +151,7 @@ void check_reading(const reading &actual, const json &expected) {
     }
 }
 
-/// Runs `step`, which checks its own result, and holds how it ends against `expected`.
+/// Runs `step`, which checks its own result, and compares its status with `expected`.
 template <class Step> void check_outcome(const json &expected, Step step) {
     const std::string status = expected.value("status", "ok");
     try {
@@ -232,7 +232,7 @@ class player {
             }
             compare("last", result.position(), expect);
         });
-        // Judged once more, a refused append is refused in the same way when it throws.
+        // The same append fails in the same way when it throws.
         if (expect.value("status", "ok") != "ok") {
             check_outcome(expect, [&] { store_->append_json(document); });
         }
@@ -267,7 +267,7 @@ class player {
     std::optional<dcb::store> store_;
 };
 
-/// Plays one case; gives what went wrong, or nothing.
+/// Runs one case. Returns what went wrong, or an empty text.
 std::string play(const json &one, const std::string &uri) {
     std::size_t number = 0;
     try {

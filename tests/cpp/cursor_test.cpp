@@ -1,4 +1,4 @@
-// Reading: the range, the batches, the position.
+// Cursors: iteration, batches, and the position.
 
 #include "check.hpp"
 
@@ -41,7 +41,7 @@ std::vector<std::int64_t> positions(dcb::cursor &&cursor) {
 
 } // namespace
 
-TEST(a_read_is_a_range) {
+TEST(a_cursor_is_a_range) {
     const dcb::store store = with_events(10);
     std::int64_t expected = 0;
     for (const dcb::event_view &e : store.read(dcb::query::all())) {
@@ -55,7 +55,7 @@ TEST(a_read_is_a_range) {
     CHECK_THROWS(invalid_argument, positions(store.read(dcb::query::all(), batches_of(0))));
 }
 
-TEST(bounds_limit_and_direction) {
+TEST(a_read_has_bounds_a_limit_and_a_direction) {
     const dcb::store store = with_events(10);
     dcb::read_options options;
     options.after = 2;
@@ -70,7 +70,7 @@ TEST(bounds_limit_and_direction) {
     CHECK_THROWS(invalid_argument, store.read(dcb::query::all(), options));
 }
 
-TEST(the_position_is_that_of_the_event_shown) {
+TEST(the_position_of_a_cursor_is_that_of_its_event) {
     const dcb::store store = with_events(10);
     for (std::size_t size : {1u, 3u, 100u}) {
         dcb::cursor cursor = store.read(dcb::of_type("Even"), batches_of(size));
@@ -89,7 +89,7 @@ TEST(the_position_is_that_of_the_event_shown) {
     }
 }
 
-TEST(a_loop_goes_on_where_the_one_before_it_broke_off) {
+TEST(a_second_loop_continues_the_first) {
     const dcb::store store = with_events(5);
     dcb::cursor cursor = store.read(dcb::query::all(), batches_of(2));
     std::vector<std::int64_t> seen;
@@ -112,7 +112,7 @@ TEST(a_loop_goes_on_where_the_one_before_it_broke_off) {
     CHECK_EQUAL(cursor.begin()->position(), 1);
 }
 
-TEST(batches_are_given_whole) {
+TEST(next_returns_a_batch) {
     const dcb::store store = with_events(5);
     dcb::cursor cursor = store.read(dcb::query::all());
     const dcb::event_batch first = cursor.next(2);
@@ -125,14 +125,14 @@ TEST(batches_are_given_whole) {
     CHECK_THROWS(invalid_argument, cursor.next(0));
 }
 
-TEST(a_read_is_a_snapshot) {
+TEST(a_cursor_reads_a_snapshot) {
     dcb::store store = with_events(3);
     dcb::cursor cursor = store.read(dcb::query::all(), batches_of(1));
     store.append(dcb::event("Later"));
     CHECK_EQUAL(positions(std::move(cursor)).size(), 3u);
 }
 
-TEST(a_cancelled_read_goes_on) {
+TEST(a_cancelled_read_can_continue) {
     const dcb::store store = with_events(3);
     const dcb::cancel stop;
     dcb::cursor cursor = store.read(dcb::query::all());

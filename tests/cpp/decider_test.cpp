@@ -1,4 +1,4 @@
-// Deciders and the command handler, with its retries.
+// Deciders, the command handler, and its retries.
 
 #include "check.hpp"
 
@@ -25,7 +25,7 @@ struct course_full : std::runtime_error {
     course_full() : std::runtime_error("the course is full") {}
 };
 
-/// A course has ten seats; who has one keeps it.
+/// The state of a course with ten seats, as one student sees it.
 struct state {
     int taken = 0;
     bool has_seat = false;
@@ -69,7 +69,7 @@ TEST(a_decider_folds_events_of_any_kind) {
     CHECK(s.has_seat);
 }
 
-TEST(a_handler_appends_what_is_decided) {
+TEST(a_handler_appends_the_events_of_a_decision) {
     dcb::store store = check::fresh_store();
     const dcb::command_handler handler(store, course_decider("s1"));
     CHECK_EQUAL(handler.handle({"c1", "s1"}).value(), 1);
@@ -77,7 +77,7 @@ TEST(a_handler_appends_what_is_decided) {
     CHECK_EQUAL(store.head(), 1);
 }
 
-TEST(what_decide_throws_comes_out) {
+TEST(an_exception_of_decide_is_passed_on) {
     dcb::store store = check::fresh_store();
     const dcb::command_handler handler(store, course_decider());
     for (int i = 0; i < seats; ++i) {
@@ -132,7 +132,7 @@ TEST(retries_are_bounded) {
     CHECK_THROWS(invalid_argument, dcb::command_handler(store, decider, quickly(0)));
 }
 
-TEST(a_cancel_ends_the_wait_between_tries) {
+TEST(a_cancel_ends_the_wait_between_attempts) {
     dcb::store store = check::fresh_store();
     const dcb::cancel stop;
     auto decider = course_decider();
@@ -142,7 +142,7 @@ TEST(a_cancel_ends_the_wait_between_tries) {
         store.append(dcb::event("Subscribed", {"course:c1", "student:rival"}));
         return {dcb::event("Subscribed", {"course:c1", "student:s1"})};
     };
-    // The wait is long enough that only a cancel can end it within the test's time.
+    // The wait is so long that only the cancel can end it before the test times out.
     const dcb::command_handler handler(store, decider, {2, 1h, 1h});
     std::thread canceller([&] {
         static_cast<void>(store.wait(0));

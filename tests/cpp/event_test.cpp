@@ -1,4 +1,4 @@
-// Events and their names; the text that is put into a document.
+// Events, their names, and the JSON text that is embedded in a request.
 
 #include "check.hpp"
 
@@ -21,14 +21,14 @@ TEST(a_tag_has_a_key_and_a_value) {
     CHECK_THROWS(too_large, dcb::tag(std::string(256, 'a')));
 }
 
-TEST(a_bare_tag_is_asked_for_by_name) {
+TEST(a_bare_tag_is_made_explicitly) {
     CHECK_EQUAL(dcb::bare_tag("vip").text(), "vip");
     CHECK_EQUAL(dcb::bare_tag(std::string(255, 'a')).text().size(), 255u);
     CHECK_THROWS(invalid_argument, dcb::bare_tag(""));
     CHECK_THROWS(invalid_argument, dcb::bare_tag("key:value"));
     CHECK_THROWS(too_large, dcb::bare_tag(std::string(256, 'a')));
 
-    // Each of these is a key whose value is missing, or stands where a second tag would.
+    // In each of these the value is missing, or is in the place of a second tag.
     const std::string id = "s1";
     CHECK_THROWS(invalid_argument, dcb::tag("student"));
     CHECK_THROWS(invalid_argument, dcb::event("Subscribed", {"student"}));
@@ -81,7 +81,7 @@ TEST(an_event_has_a_valid_type_and_id) {
     CHECK_EQUAL(e.metadata().value(), "{}");
 }
 
-TEST(data_stays_in_its_place) {
+TEST(data_is_a_single_json_value) {
     for (const char *value : {"null", " 1 ", "\"a,b:c}\"", "\"\\\"\"", "{\"a\":[1,{}]}", "[]"}) {
         CHECK_EQUAL(dcb::event("T", {}, value).data(), value);
         CHECK_EQUAL(dcb::event("T").metadata(value).metadata().value(), value);
@@ -93,8 +93,8 @@ TEST(data_stays_in_its_place) {
     }
 }
 
-TEST(no_data_can_add_to_a_document) {
-    // What the check lets through, the store refuses or keeps as one value.
+TEST(no_data_can_add_to_a_request) {
+    // Text that passes the check of the header is refused by the store, or is one value.
     dcb::store store = check::fresh_store();
     for (const char *value : {"1 2", "{}{}", "[}", "{]", "nul", "\"\n\"", "{\"a\"}", "[1,]"}) {
         CHECK_THROWS(invalid_argument, store.append(dcb::event("T", {}, value)));
@@ -102,8 +102,8 @@ TEST(no_data_can_add_to_a_document) {
     CHECK_EQUAL(store.head(), 0);
 }
 
-TEST(random_data_adds_nothing_to_a_document) {
-    // Pieces that end values, strings and objects, or go on after them; put together at random.
+TEST(random_data_adds_nothing_to_a_request) {
+    // The data is made of random pieces that end values, strings and objects, or follow them.
     const std::vector<std::string> pieces{"{",        "}",
                                           "[",        "]",
                                           ",",        ":",
@@ -158,7 +158,7 @@ TEST(names_are_escaped) {
     CHECK_EQUAL(all.at(0).id.value(), ugly);
 }
 
-TEST(a_view_shows_all_of_an_event) {
+TEST(a_view_has_everything_of_an_event) {
     dcb::sequenced_event e;
     e.position = 7;
     e.timestamp = dcb::timestamp(std::chrono::microseconds(1234567));
@@ -177,7 +177,7 @@ TEST(a_view_shows_all_of_an_event) {
     CHECK_EQUAL(view.tags().size(), 4u);
     CHECK_EQUAL(view.tags()[3], "url:http://a");
     std::string joined;
-    // The view is gone before the loop begins; what it is a view of is not.
+    // The view is destroyed before the loop begins, but the event is not.
     for (const std::string_view tag : dcb::event_view(e).tags()) {
         joined += tag;
     }

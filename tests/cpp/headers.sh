@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compiles each header alone, included twice: headers.sh COMPILER STANDARD FLAG...
-# Ends with 77, which ctest takes for skipped, where the compiler does not know the standard.
+# Exits with 77, which ctest reports as skipped, if the compiler does not know the standard.
 set -euo pipefail
 compiler=$1
 standard=$2
@@ -8,7 +8,7 @@ shift 2
 
 accepts() { echo | "$compiler" "-std=$1" -x c++ -fsyntax-only - 2>/dev/null; }
 
-# Before a standard is finished, a compiler knows it by a name such as c++2b.
+# Until a standard is published, compilers call it by a name such as c++2b.
 option=c++$standard
 if ! accepts "$option"; then
     [ "$standard" = 23 ] && option=c++2b

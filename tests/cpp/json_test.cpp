@@ -1,4 +1,4 @@
-// Events from and to values of nlohmann/json.
+// Conversions between events and values of nlohmann/json.
 
 #include "check.hpp"
 
@@ -19,7 +19,7 @@ void from_json(const nlohmann::json &j, capacity &c) {
 
 } // namespace
 
-TEST(json_values_go_in_and_come_out) {
+TEST(json_values_are_appended_and_read) {
     dcb::store store = check::fresh_store();
     store.append(dcb::json_event("CapacityChanged", {"course:c1"}, capacity{12})
                      .metadata(nlohmann::json{{"by", "me"}}.dump()));

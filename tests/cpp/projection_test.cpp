@@ -41,7 +41,7 @@ dcb::projection<seats_state> seats_of(const std::string &course, const std::stri
 
 } // namespace
 
-TEST(a_projection_sees_its_events) {
+TEST(a_projection_is_read_from_a_store) {
     dcb::store store = check::fresh_store();
     const auto before = dcb::project(store, exists("c1"));
     CHECK(!before.state);
@@ -70,7 +70,7 @@ TEST(each_composed_projection_sees_its_own_events) {
     CHECK_EQUAL(model.condition.fail_if_events_match.items().size(), 4u);
 }
 
-TEST(a_composed_projection_is_guarded_by_the_union) {
+TEST(a_composed_projection_is_guarded_by_the_union_of_queries) {
     dcb::store store = check::fresh_store();
     const auto both = dcb::compose(taken("course:c1"), taken("student:s1"));
     const auto model = dcb::project(store, both);
@@ -100,7 +100,7 @@ TEST(projections_are_composed_into_a_struct) {
     CHECK_EQUAL(model.state.other, 7);
     CHECK_EQUAL(model.condition.fail_if_events_match.items().size(), 3u);
 
-    // A composed projection is a part as any other.
+    // A composed projection can be composed again.
     auto absent = taken("no:one");
     absent.initial_state = 5;
     const auto nested = dcb::compose(dcb::part_of(seats_of("c2", "s2"), &nested_state::both),
@@ -113,7 +113,7 @@ TEST(projections_are_composed_into_a_struct) {
     CHECK_EQUAL(wide.condition.fail_if_events_match.items().size(), 4u);
 }
 
-TEST(a_projection_folds_the_events_that_it_matches) {
+TEST(a_projection_folds_the_events_that_its_query_matches) {
     dcb::store store = check::fresh_store();
     store.append({dcb::event("StudentSubscribed", {"course:c1"}),
                   dcb::event("StudentSubscribed", {"course:c2"}),

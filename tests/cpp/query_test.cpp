@@ -1,4 +1,4 @@
-// Queries: how they are built, and what they match.
+// Queries: how to make them, and what they match.
 
 #include "check.hpp"
 
@@ -19,7 +19,7 @@ dcb::sequenced_event one(std::string type, std::vector<std::string> tags) {
     return e;
 }
 
-// Whether `tagged` takes arguments of these types.
+// Whether `tagged` compiles with arguments of these types.
 template <class, class... Tags> struct takes : std::false_type {};
 template <class... Tags>
 struct takes<std::void_t<decltype(dcb::tagged(std::declval<const Tags &>()...))>, Tags...>
@@ -39,7 +39,7 @@ static_assert(compiles<std::string>);
 static_assert(compiles<text, dcb::tag>);
 static_assert(compiles<dcb::tag, dcb::tag, dcb::tag>);
 static_assert(compiles<std::vector<dcb::tag>>);
-// tagged("student", id) looks like one tag, a key and a value, and would be two.
+// tagged("student", id) looks like a key and its value, and would be two tags.
 static_assert(is_refused<text, text>);
 static_assert(is_refused<text, std::string>);
 static_assert(is_refused<std::string, std::string_view>);
@@ -59,7 +59,7 @@ TEST(an_item_names_types_and_tags) {
     CHECK(dcb::of_type("A").of_type("B").matches(one("B", {})));
 }
 
-TEST(names_in_a_query_are_checked_at_once) {
+TEST(names_in_a_query_are_validated_at_once) {
     CHECK_THROWS(invalid_argument, dcb::of_type(""));
     CHECK_THROWS(invalid_argument, dcb::tagged("x:"));
     CHECK_THROWS(too_large, dcb::of_type(std::string(256, 'a')));
@@ -81,7 +81,7 @@ TEST(a_query_is_the_union_of_its_items) {
     CHECK(dcb::query::all().matches(one("C", {})));
 }
 
-TEST(a_store_matches_as_a_query_does) {
+TEST(a_store_and_a_query_match_the_same_events) {
     dcb::store store = check::fresh_store();
     for (const char *type : {"A", "B", "C"}) {
         for (const std::vector<dcb::tag> &tags :

@@ -1,5 +1,5 @@
-// A JSON document taken apart without a change to its bytes, which is what a JSON library would
-// not do. For documents that the library made, which are well-formed.
+// Splits a JSON document into parts without changing a byte, which a JSON library would do. The
+// document must be well-formed, as those of the library are.
 
 #ifndef DCB_TEST_RAW_JSON_HPP
 #define DCB_TEST_RAW_JSON_HPP
@@ -22,7 +22,7 @@ inline std::string_view trim(std::string_view text) {
     return text.substr(first, text.find_last_not_of(blank) - first + 1);
 }
 
-/// The position of `mark`, outside of strings, arrays and objects, from `at` on; or the end.
+/// Returns where `mark` is, from `at` on and outside of strings, arrays and objects, or the end.
 inline std::size_t find(std::string_view text, char mark, std::size_t at) {
     int depth = 0;
     bool quoted = false;
@@ -47,7 +47,7 @@ inline std::size_t find(std::string_view text, char mark, std::size_t at) {
     return text.size();
 }
 
-/// The elements of an array, or the members of an object as `"key":value`.
+/// Returns the elements of an array, or the members of an object as `"key":value`.
 inline std::vector<std::string_view> parts(std::string_view text, char open, char close) {
     text = trim(text);
     if (text.size() < 2 || text.front() != open || text.back() != close) {
@@ -70,7 +70,7 @@ inline std::vector<std::string_view> elements(std::string_view array) {
     return parts(array, '[', ']');
 }
 
-/// Keys (between their quotes, escapes as they are) and values, in their order.
+/// Returns the keys, without quotes and with their escapes, and the values, in their order.
 inline std::vector<std::pair<std::string_view, std::string_view>> members(std::string_view object) {
     std::vector<std::pair<std::string_view, std::string_view>> all;
     for (const std::string_view part : parts(object, '{', '}')) {

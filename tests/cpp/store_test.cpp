@@ -1,4 +1,4 @@
-// Opening, appending, waiting, and the errors of each.
+// Opening a store, appending, waiting, and their errors.
 
 #include "check.hpp"
 
@@ -11,12 +11,12 @@
 
 using namespace std::chrono_literals;
 
-TEST(a_uri_that_is_none_is_refused) {
+TEST(an_invalid_uri_is_refused) {
     CHECK_THROWS(invalid_argument, dcb::store("nonsense:"));
     CHECK_THROWS(invalid_argument, dcb::store(std::string_view("memory:\0x", 9)));
 }
 
-TEST(events_go_in_and_come_out) {
+TEST(events_are_appended_and_read) {
     dcb::store store = check::fresh_store();
     const auto start = std::chrono::system_clock::now() - 1s;
     CHECK_EQUAL(store.append(dcb::event("A", {"x:1", dcb::bare_tag("y")}, R"({ "n" : 1e400 })")),
@@ -40,7 +40,7 @@ TEST(events_go_in_and_come_out) {
     CHECK_EQUAL(all.events.at(3).id.value(), "d1");
 }
 
-TEST(an_append_of_nothing_is_an_error) {
+TEST(an_append_without_events_is_an_error) {
     dcb::store store = check::fresh_store();
     CHECK_THROWS(invalid_argument, store.append(std::vector<dcb::event>{}));
 }
@@ -60,7 +60,7 @@ TEST(a_failed_condition_has_a_type_and_a_position) {
     CHECK_EQUAL(store.append(dcb::event("B"), {dcb::tagged("x:1"), 2}), 3);
 }
 
-TEST(try_append_answers_a_conflict) {
+TEST(try_append_returns_a_conflict) {
     dcb::store store = check::fresh_store();
     const auto first = store.try_append(dcb::event("A", {"x:1"}), {dcb::tagged("x:1"), 0});
     CHECK(static_cast<bool>(first));
@@ -85,7 +85,7 @@ TEST(several_conditions_keep_their_own_after) {
     CHECK_EQUAL(store.try_append(dcb::event("C"), stale).position(), 1);
 }
 
-TEST(ids_make_an_append_repeatable) {
+TEST(an_append_with_ids_can_be_repeated) {
     dcb::store store = check::fresh_store();
     const std::vector<dcb::event> events{dcb::event("A").id("1"), dcb::event("B").id("2")};
     const dcb::append_condition first_one{dcb::query::all(), 0};
@@ -96,7 +96,7 @@ TEST(ids_make_an_append_repeatable) {
     CHECK_EQUAL(store.head(), 2);
 }
 
-TEST(documents_are_passed_on) {
+TEST(json_documents_are_passed_to_the_library) {
     dcb::store store = check::fresh_store();
     CHECK_EQUAL(store.append_json(R"({"events":[{"type":"A","tags":["x:1"],"data":1}]})"), 1);
     const dcb::buffer result = store.read_json(R"({"query":{"items":[{"tags":["x:1"]}]}})");
@@ -119,7 +119,7 @@ TEST(an_error_names_the_place) {
     }
 }
 
-TEST(a_store_that_persists_is_found_again) {
+TEST(a_store_in_a_file_can_be_opened_again) {
     const std::string uri = check::fresh_uri();
     {
         dcb::store store(uri);
@@ -129,7 +129,7 @@ TEST(a_store_that_persists_is_found_again) {
     CHECK_EQUAL(again.head(), check::persists() ? 1 : 0);
 }
 
-TEST(options_are_passed_on) {
+TEST(options_are_passed_to_the_library) {
     if (!check::persists()) {
         return;
     }
@@ -267,7 +267,7 @@ TEST(an_error_in_data_names_the_column_in_that_text) {
     }
     fails(dcb::event("Second", {}, "1 2"),
           "events[1].data: not valid JSON: trailing characters at line 1 column 3");
-    // Other errors name no column, and the column in a document of the caller's own is right.
+    // Other errors have no column. In a document of the caller the column stays as it is.
     fails(dcb::event("Second").metadata("1"), "events[1].metadata: must be an object or null");
     try {
         store.append_json(R"({"events":[{"type":"A","data":nul}]})");

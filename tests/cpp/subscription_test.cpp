@@ -1,4 +1,4 @@
-// Following a store.
+// Subscriptions.
 
 #include "check.hpp"
 
@@ -48,7 +48,7 @@ TEST(a_subscription_catches_up_and_follows) {
     }
 }
 
-TEST(a_subscription_ends_after_its_timeout_and_goes_on) {
+TEST(a_subscription_ends_after_its_timeout_and_continues) {
     dcb::store store = check::fresh_store();
     store.append({dcb::event("A"), dcb::event("B")});
     dcb::subscription events = store.subscribe(dcb::of_type("A"), 0, {20ms});
@@ -69,7 +69,7 @@ TEST(a_subscription_ends_after_its_timeout_and_goes_on) {
     CHECK_EQUAL(seen, 2);
 }
 
-TEST(a_subscription_starts_where_it_is_told) {
+TEST(a_subscription_starts_after_a_position) {
     dcb::store store = check::fresh_store();
     store.append({dcb::event("A"), dcb::event("A"), dcb::event("A")});
     dcb::subscription events = store.subscribe(dcb::query::all(), 2, {0ms});
@@ -119,7 +119,7 @@ TEST(a_subscription_notices_between_loops_that_the_history_was_rewound) {
     for (const dcb::event_view &e : events) {
         CHECK_EQUAL(e.position(), 1);
     }
-    // It has looked at the events after its own, too.
+    // It has read past the last event that matches.
     CHECK_EQUAL(events.position(), 3);
     store = check::fresh_store();
     store.append({dcb::event("A"), dcb::event("A")});

@@ -1,10 +1,9 @@
 /// \file
 /// libdcb for C++: an embeddable event store with Dynamic Consistency Boundaries.
 ///
-/// Header-only C++17 over `dcb.h`. Handles are move-only and close themselves; failures are
-/// exceptions, dcb::error, with a type of its own for a failed append condition,
-/// dcb::condition_failed; text goes in as `std::string_view` and comes out as such. What is said of
-/// durability, snapshots and threads in `dcb.h` holds here.
+/// The headers need C++17 and `dcb.h`, whose guarantees of durability, snapshots and threads apply.
+/// Handles are move-only and close themselves. Failures are exceptions: dcb::error, and
+/// dcb::condition_failed for a failed append condition. Texts of events are `std::string_view`s.
 ///
 /// \code
 ///     dcb::store store("sqlite:courses.db");
@@ -17,7 +16,7 @@
 ///     }
 /// \endcode
 ///
-/// JSON values instead of JSON text: `dcb/json.hpp`, which needs nlohmann/json.
+/// For JSON values instead of JSON text, include `dcb/json.hpp`, which needs nlohmann/json.
 
 #ifndef DCB_HPP
 #define DCB_HPP
@@ -34,12 +33,12 @@
 
 namespace dcb {
 
-/// The version of the library that runs, such as `0.1.0`.
+/// Returns the version of the library that the program runs with, such as `0.1.0`.
 inline std::string_view version() noexcept {
     return dcb_version();
 }
 
-/// The version of the C interface of the library that runs.
+/// Returns the version of the C interface of the library that the program runs with.
 inline std::uint32_t abi_version() noexcept {
     return dcb_abi_version();
 }

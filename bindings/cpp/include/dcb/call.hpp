@@ -1,5 +1,5 @@
 /// \file
-/// How long a call may wait, and how another thread ends that.
+/// How long a call may wait, and how another thread cancels it.
 
 #ifndef DCB_CALL_HPP
 #define DCB_CALL_HPP
@@ -12,10 +12,12 @@
 
 namespace dcb {
 
-/// A switch that ends the calls that were given it. Sticky: once triggered, it stays so, and later
-/// calls end at once. Any thread may trigger it, at any time before it is destroyed or moved from.
+/// A switch that cancels the calls to which it was passed. Move-only.
 ///
-/// From a `std::stop_token` (C++20):
+/// Once triggered it stays triggered, and later calls with it are cancelled at once. Any thread may
+/// trigger it, as long as it exists and was not moved from.
+///
+/// To cancel calls by a `std::stop_token` (C++20):
 /// \code
 ///     dcb::cancel cancel;
 ///     std::stop_callback link(token, [&] { cancel.trigger(); });
@@ -28,10 +30,10 @@ class cancel {
         }
     }
 
-    /// Ends the calls that hold this switch, within 50 ms, and every later one.
+    /// Cancels the calls that use this switch, within 50 ms, and every later one.
     void trigger() const noexcept { dcb_cancel_trigger(handle_.get()); }
 
-    /// The C handle; it stays this object's.
+    /// Returns the C handle, which this object owns.
     [[nodiscard]] dcb_cancel *get() const noexcept { return handle_.get(); }
 
   private:
@@ -41,24 +43,24 @@ class cancel {
     std::unique_ptr<dcb_cancel, free> handle_;
 };
 
-/// A time-out without end.
+/// A timeout that never expires.
 inline constexpr std::chrono::milliseconds forever{-1};
 
-/// What a call may be given beside its request.
+/// How long one call may wait, and what cancels it.
 struct call_options {
-    /// How long the call may wait for a lock, or store::wait for an event: below zero
-    /// (dcb::forever) without end, zero not at all. Left out: the store's
-    /// open_options::busy_timeout for locks, without end for store::wait.
+    /// How long the call may wait for a lock, or store::wait for an event. Zero means not at all,
+    /// and less than zero (dcb::forever) without a limit. If it is not set, a lock is waited for as
+    /// long as open_options::busy_timeout says, and an event without a limit.
     std::optional<std::chrono::milliseconds> timeout{};
 
-    /// Who may end the call early, with status::cancelled. Borrowed: it has to outlive the call,
-    /// and a cursor or a subscription that was given it.
+    /// Cancels the call, which then throws status::cancelled. It is borrowed: it must outlive the
+    /// call, and a cursor or a subscription to which it was passed.
     const dcb::cancel *cancel = nullptr;
 };
 
 namespace detail {
 
-/// `call_options` as the C interface takes them.
+/// A dcb_call, made from call_options.
 class native_call {
   public:
     native_call(const call_options &options, std::chrono::milliseconds default_timeout)

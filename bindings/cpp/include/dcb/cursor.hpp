@@ -1,5 +1,5 @@
 /// \file
-/// Reading a store's events, one batch after the other.
+/// Reading the events of a store, one batch at a time.
 
 #ifndef DCB_CURSOR_HPP
 #define DCB_CURSOR_HPP
@@ -19,25 +19,25 @@
 
 namespace dcb {
 
-/// Which of the matching events are read, and in which direction.
+/// Which of the matching events a read returns, and in which direction.
 struct read_options {
-    /// Only events above this position. 0: from the start. Below -1: an error.
+    /// Only events above this position. The default is the start; less than -1 is an error.
     std::int64_t after = 0;
 
-    /// Only events below this position. Negative: an error.
+    /// Only events below this position. A negative one is an error.
     std::optional<std::int64_t> before{};
 
-    /// At most so many events. Negative: an error.
+    /// The maximum number of events. A negative one is an error.
     std::optional<std::int64_t> limit{};
 
-    /// The newest first. `after` and `before` keep their meaning.
+    /// Whether the newest event comes first. The meaning of `after` and `before` does not change.
     bool backwards = false;
 
-    /// How many events a cursor fetches at once while it is iterated over. 0: an error.
+    /// The number of events that a cursor fetches at once during iteration. 0 is an error.
     std::size_t batch_size = 256;
 };
 
-/// A batch of events, which live until the cursor's next call.
+/// A batch of events. They are valid until the next call on their cursor.
 class event_batch {
   public:
     event_batch(const dcb_event *events, std::size_t size) noexcept
@@ -54,11 +54,12 @@ class event_batch {
     std::size_t size_;
 };
 
-/// A read in progress: a range that is gone through once. Move-only; one thread at a time.
+/// A read in progress: a range of events that can be iterated over once. Move-only; for one thread
+/// at a time.
 ///
-/// Its snapshot is taken when it is made: what is appended later is not seen. It holds no database
-/// transaction between calls, so a forgotten one blocks nobody. It may outlive its store, whose end
-/// it answers with status::closed.
+/// A cursor reads the snapshot that was taken when it was made, so it does not return events that
+/// are appended later. Between calls it holds no database transaction and blocks nobody. It may
+/// outlive its store; then its calls throw status::closed.
 ///
 /// \code
 ///     dcb::cursor events = store.read(dcb::tagged("course:c1"));
@@ -66,13 +67,13 @@ class event_batch {
 ///     condition.after = events.position();
 /// \endcode
 ///
-/// After an error with `busy`, `timeout` or `cancelled`, begin() and next() go on where the read
-/// stood; other errors stay. Moving a cursor invalidates its iterators.
+/// After an error with `busy`, `timeout` or `cancelled`, begin() and next() continue the read.
+/// Every other error is permanent. Moving a cursor invalidates its iterators.
 class cursor {
   public:
     using iterator = detail::input_iterator<cursor>;
 
-    /// What was moved from may be assigned to and destroyed, and nothing else.
+    /// A cursor that was moved from can only be assigned to and destroyed.
     cursor(cursor &&other) noexcept
         : handle_(std::move(other.handle_)), events_(std::exchange(other.events_, nullptr)),
           size_(std::exchange(other.size_, 0)), at_(std::exchange(other.at_, 0)),
@@ -91,13 +92,14 @@ class cursor {
         return *this;
     }
 
-    /// Stands on the next event, and fetches it; so a second loop goes on after the event that the
-    /// first one ended with.
+    /// Fetches the next event, and returns an iterator to it. So a second loop continues after the
+    /// last event of the first one.
     [[nodiscard]] iterator begin() { return iterator(*this); }
     [[nodiscard]] iterator end() noexcept { return {}; }
 
-    /// The next `max` events at most, fewer where they are large; none only at the end. Not to be
-    /// mixed with iteration: what an iteration has fetched and not yet shown is passed over.
+    /// Returns at most `max` of the next events: fewer if they are large, none only at the end.
+    /// Do not mix it with iteration, since it skips the events that an iteration has fetched and
+    /// not shown yet.
     [[nodiscard]] event_batch next(std::size_t max, const call_options &options = {}) {
         fetch(max, options);
         const event_batch batch(events_, size_);
@@ -105,12 +107,14 @@ class cursor {
         return batch;
     }
 
-    /// At the end: the position up to which every matching event has been read, which is safe as
-    /// the `after` of a condition with the same query. Before the end: that of the last event that
-    /// was shown. Backwards, throughout: the head of the snapshot, or `before` - 1 if that is
-    /// lower; with a limit of 0 the read's `after`.
+    /// Returns the position up to which every matching event has been read.
+    ///
+    /// At the end of the read it is safe as the `after` of a condition with the same query. Before
+    /// the end it is the position of the last event that was shown. In a backward read it is always
+    /// the head of the snapshot, or `before` - 1 if that is lower; with a limit of 0 it is the
+    /// `after` of the read.
     [[nodiscard]] std::int64_t position() const noexcept {
-        // Forward, the batch may reach beyond the event that the caller has seen.
+        // In a forward read the batch may extend beyond the event that the caller has seen.
         const bool ahead = at_ + 1 < size_ && events_[at_].position < events_[at_ + 1].position;
         return ahead ? events_[at_].position : dcb_cursor_position(handle_.get());
     }
@@ -141,7 +145,7 @@ class cursor {
     [[nodiscard]] const event_view &current() const noexcept { return current_; }
 
     void fetch(std::size_t max, const call_options &options) {
-        // Should the call fail, nothing of the batch before it is left to be shown.
+        // If the call fails, the events of the batch before it are gone.
         events_ = nullptr;
         size_ = 0;
         at_ = 0;

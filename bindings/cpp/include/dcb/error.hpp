@@ -1,5 +1,5 @@
 /// \file
-/// What can go wrong: statuses as in `dcb.h`, thrown as exceptions.
+/// The statuses of `dcb.h`, and the exceptions that report them.
 
 #ifndef DCB_ERROR_HPP
 #define DCB_ERROR_HPP
@@ -13,50 +13,51 @@
 
 namespace dcb {
 
-/// The outcome of a call; the numbers are those of `dcb_status`.
+/// The outcome of a call. The numbers are those of `dcb_status`.
 ///
-/// After `io`, `unavailable` and `internal` the outcome of an append is unknown: append again with
-/// the same event ids. Every other status but `ok` means that nothing was stored.
+/// After `io`, `unavailable` and `internal` the outcome of an append is unknown: append the same
+/// events with the same ids again. Every other status except `ok` means that nothing was stored.
 enum class status : std::int32_t {
     ok = 0,
-    condition_failed = 1,    ///< an event matches an append condition; an expected outcome
-    duplicate_id = 2,        ///< an event id is stored already, with something else
-    invalid_argument = 3,    ///< the request breaks a rule; the message names the place
-    too_large = 4,           ///< a limit is passed; the message says which
-    busy = 5,                ///< a lock was not to be had in time
-    timeout = 6,             ///< nothing happened in time
-    cancelled = 7,           ///< a dcb::cancel was triggered
-    read_only = 8,           ///< the store was opened, or its file can only be, to read
+    condition_failed = 1,    ///< an append condition failed, which is an expected outcome
+    duplicate_id = 2,        ///< an event id is already stored, in another append
+    invalid_argument = 3,    ///< the request breaks a rule; the message says where
+    too_large = 4,           ///< the request exceeds a limit; the message says which
+    busy = 5,                ///< a lock could not be acquired before the timeout
+    timeout = 6,             ///< no event came before the timeout
+    cancelled = 7,           ///< the dcb::cancel of the call was triggered
+    read_only = 8,           ///< the store is open read-only, or its file is not writable
     full = 9,                ///< the disk is full
-    io = 10,                 ///< the system refused to read or to write
-    corrupt = 11,            ///< the file contradicts itself
-    unsupported_format = 12, ///< the file is no store, or a newer library's
-    closed = 13,             ///< the store is closed, or belongs to the process before a fork
-    unavailable = 14,        ///< what the store is on cannot be reached
+    io = 10,                 ///< the system failed to read or to write
+    corrupt = 11,            ///< the file is damaged
+    unsupported_format = 12, ///< the file is not a store, or of a newer version
+    closed = 13,             ///< the store is closed, or was opened before a fork
+    unavailable = 14,        ///< the database of the store cannot be reached
     internal = 15,           ///< a bug in the library
-    no_memory = 16,          ///< memory was refused
+    no_memory = 16,          ///< the system has no memory left
 };
 
-/// The status's name as all bindings write it: `condition_failed`.
+/// Returns the name of a status, such as `condition_failed`. It is the same in every language.
 inline std::string_view status_name(status code) noexcept {
     return dcb_status_name(static_cast<dcb_status>(code));
 }
 
-/// Thrown by every operation that fails. `what()` is one sentence for the person who reads it, and
-/// names the place: `events[2].tags[0]: a tag must not be empty`.
+/// Thrown by every operation that fails. `what()` is a sentence for a person, and says where the
+/// request is wrong: `events[2].tags[0]: a tag must not be empty`.
 class error : public std::runtime_error {
   public:
     error(dcb::status code, const std::string &message, std::int32_t detail = 0,
           std::int64_t position = 0)
         : std::runtime_error(message), status_(code), detail_(detail), position_(position) {}
 
-    /// The kind of failure; never `ok`.
+    /// The kind of failure. It is never `ok`.
     [[nodiscard]] dcb::status status() const noexcept { return status_; }
 
-    /// SQLite's extended result code, or the system's `errno`; else 0.
+    /// SQLite's extended result code or the system's `errno`, if one is the cause; otherwise 0.
     [[nodiscard]] std::int32_t detail() const noexcept { return detail_; }
 
-    /// The position that a failed condition or a duplicate id names; else 0.
+    /// The position of the event because of which a condition failed or an id is a duplicate;
+    /// otherwise 0.
     [[nodiscard]] std::int64_t position() const noexcept { return position_; }
 
   private:
@@ -65,8 +66,8 @@ class error : public std::runtime_error {
     std::int64_t position_;
 };
 
-/// Thrown where an append condition is not met. `position()` is the lowest position that makes any
-/// of the append's conditions fail; a read made now sees the event there. Nothing was stored.
+/// Thrown when an append condition fails. `position()` is the lowest position because of which any
+/// of the conditions fails; a read sees the event there. Nothing was stored.
 class condition_failed : public error {
   public:
     condition_failed(const std::string &message, std::int64_t position)

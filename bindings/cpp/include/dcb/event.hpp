@@ -1,5 +1,5 @@
 /// \file
-/// Events: what is appended, and what is read.
+/// Events to append, and events that were read.
 
 #ifndef DCB_EVENT_HPP
 #define DCB_EVENT_HPP
@@ -81,20 +81,20 @@ class tag {
     return tag::parse(key);
 }
 
-/// An event to be appended. Its type and tags are valid; its data and metadata are JSON text, which
-/// the store keeps byte for byte and judges when it is appended.
+/// An event to append. Its type and tags are valid. Its data and metadata are JSON text, which the
+/// store validates when the event is appended, and keeps byte for byte.
 class event {
   public:
-    /// Throws dcb::error (`invalid_argument`, `too_large`) if `type` is no type, or if `data` is
-    /// plainly not one JSON value.
+    /// Throws dcb::error (`invalid_argument`, `too_large`) if `type` is not a valid type, or `data`
+    /// is clearly not a single JSON value.
     explicit event(std::string type, std::vector<tag> tags = {}, std::string data = "null")
         : type_(std::move(type)), tags_(std::move(tags)), data_(std::move(data)) {
         detail::check_name("type", type_);
         detail::check_embeddable("data", data_);
     }
 
-    /// Gives the event an id, unique in the store, which makes its append repeatable: either all
-    /// events of an append have one, or none has.
+    /// Sets the id of the event, which is unique in the store. An append whose events have ids can
+    /// be repeated. Either all events of an append have an id, or none has.
     event &id(std::string id) & {
         detail::check_name("id", id);
         id_ = std::move(id);
@@ -102,7 +102,7 @@ class event {
     }
     event id(std::string text) && { return std::move(id(std::move(text))); }
 
-    /// Gives the event metadata: the text of a JSON object.
+    /// Sets the metadata of the event: the text of a JSON object.
     event &metadata(std::string metadata) & {
         detail::check_embeddable("metadata", metadata);
         metadata_ = std::move(metadata);
@@ -126,12 +126,13 @@ class event {
 
 namespace detail {
 
-/// The bytes of a document that are a text of the caller's.
+/// Where a text of the caller is in a document.
 struct text_span {
     std::size_t begin = 0;
     std::size_t end = 0;
 };
 
+/// Where the texts of an event are in a document. A text that is absent has an `end` of 0.
 struct event_texts {
     text_span data;
     text_span metadata;
@@ -168,22 +169,23 @@ inline std::string_view view(const dcb_str &text) noexcept {
 
 } // namespace detail
 
-/// Microseconds of UTC; set by the store, and no order.
+/// A time in microseconds of UTC. The store sets it; it does not order events.
 using timestamp = std::chrono::time_point<std::chrono::system_clock, std::chrono::microseconds>;
 
-/// An event that was read, with storage of its own.
+/// An event that was read, with its own copy of all texts.
 struct sequenced_event {
     std::int64_t position = 0;
     dcb::timestamp timestamp{};
     std::string type{};
     std::vector<std::string> tags{};
-    std::string data = "null"; ///< JSON text, as it was given
+    std::string data = "null"; ///< The JSON text, byte for byte as it was appended.
     std::optional<std::string> id{};
-    std::optional<std::string> metadata{}; ///< JSON text, as it was given
+    std::optional<std::string> metadata{}; ///< The JSON text, byte for byte as it was appended.
 };
 
-/// The tags of an event, as `std::string_view`s, in the order in which they were given. It and its
-/// iterators are good for as long as what the event's view is of.
+/// The tags of an event that was read, as `std::string_view`s, in the order in which they were
+/// appended. The range and its iterators are valid as long as the texts of the event_view. To
+/// append a tag again, use tag::parse.
 class tag_views {
   public:
     class iterator {
@@ -243,9 +245,11 @@ class tag_views {
     std::size_t size_ = 0;
 };
 
-/// An event that was read, in storage that belongs to somebody else: to the cursor or subscription
-/// that gave it, until that goes on to its next event, or to the sequenced_event that it was made
-/// from. Convert it to a sequenced_event to keep it.
+/// An event that was read, without a copy of its texts.
+///
+/// The texts belong to the cursor or subscription that returned the event, and are valid until it
+/// goes on to the next event; or they belong to the sequenced_event that the view was made from. To
+/// keep an event, convert it to a sequenced_event.
 class event_view {
   public:
     event_view() = default;
@@ -265,27 +269,27 @@ class event_view {
         : position_(e.position), timestamp_us_(e.timestamp.time_since_epoch().count()),
           type_(e.type), data_(e.data), id_(e.id), metadata_(e.metadata), tags_(e.tags) {}
 
-    /// 1 for the store's first event; one more for each that follows.
+    /// The position in the store: 1 for the first event, and one more for each that follows.
     [[nodiscard]] std::int64_t position() const noexcept { return position_; }
 
-    /// When the store accepted the event. It orders nothing: the position does.
+    /// The time at which the store accepted the event. Events are ordered by position, not by time.
     [[nodiscard]] dcb::timestamp timestamp() const noexcept {
         return dcb::timestamp(std::chrono::microseconds(timestamp_us_));
     }
 
     [[nodiscard]] std::string_view type() const noexcept { return type_; }
 
-    /// JSON text, byte for byte as it was appended.
+    /// The JSON text of the data, byte for byte as it was appended.
     [[nodiscard]] std::string_view data() const noexcept { return data_; }
 
     [[nodiscard]] std::optional<std::string_view> id() const noexcept { return id_; }
 
-    /// The JSON text of an object, byte for byte as it was appended.
+    /// The JSON text of the metadata, byte for byte as it was appended.
     [[nodiscard]] std::optional<std::string_view> metadata() const noexcept { return metadata_; }
 
     [[nodiscard]] tag_views tags() const noexcept { return tags_; }
 
-    /// Whether the event has the tag whose whole text is `text`.
+    /// Returns whether the event has the tag with this text: `course:c1`, or a bare key.
     [[nodiscard]] bool has_tag(std::string_view text) const noexcept {
         for (const std::string_view tag : tags_) {
             if (tag == text) {
@@ -295,8 +299,8 @@ class event_view {
         return false;
     }
 
-    /// The value of the event's first tag with this key: `c1` for `course` and `course:c1`. No key
-    /// has a colon.
+    /// Returns the value of the first tag with this key: `c1` for `course` if the event has the tag
+    /// `course:c1`. No key contains a colon.
     [[nodiscard]] std::optional<std::string_view> tag_value(std::string_view key) const noexcept {
         if (key.find(':') != std::string_view::npos) {
             return std::nullopt;
@@ -310,7 +314,7 @@ class event_view {
         return std::nullopt;
     }
 
-    /// A copy with storage of its own.
+    /// Copies the event with all its texts.
     explicit operator sequenced_event() const {
         sequenced_event copy;
         copy.position = position_;

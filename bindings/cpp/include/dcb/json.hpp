@@ -1,5 +1,5 @@
 /// \file
-/// Events from and to values of nlohmann/json. Optional; `dcb.hpp` does not include it.
+/// Conversions between events and values of nlohmann/json. `dcb.hpp` does not include this header.
 
 #ifndef DCB_JSON_HPP
 #define DCB_JSON_HPP
@@ -14,27 +14,28 @@
 
 namespace dcb {
 
-/// An event whose data is a JSON value, or whatever nlohmann/json makes one of. Throws
-/// nlohmann::json::type_error if the value holds text that is not UTF-8.
+/// Makes an event whose data is `data`, a JSON value or anything that nlohmann/json converts to
+/// one. Throws nlohmann::json::type_error if a text in it is not UTF-8.
 template <class Value>
 [[nodiscard]] event json_event(std::string type, std::vector<tag> tags, const Value &data) {
     return event(std::move(type), std::move(tags), nlohmann::json(data).dump());
 }
 
-/// The event's data as a JSON value.
+/// Returns the data of the event as a JSON value.
 ///
-/// A number that nlohmann/json cannot hold, such as `1e400`, throws its parse error;
-/// event_view::data gives the text.
+/// Throws the parse error of nlohmann/json if the data has a number that it cannot represent, such
+/// as `1e400`. event_view::data returns the text.
 [[nodiscard]] inline nlohmann::json json_data(const event_view &e) {
     return nlohmann::json::parse(e.data());
 }
 
-/// The event's data as a `Value`, by nlohmann/json's `from_json`. Throws its exceptions.
+/// Returns the data of the event as a `Value`, converted by `from_json` of nlohmann/json. Throws
+/// its exceptions.
 template <class Value> [[nodiscard]] Value data_as(const event_view &e) {
     return json_data(e).get<Value>();
 }
 
-/// The event's metadata as a JSON value; `null` if it has none.
+/// Returns the metadata of the event as a JSON value, or `null` if it has none.
 [[nodiscard]] inline nlohmann::json json_metadata(const event_view &e) {
     const auto metadata = e.metadata();
     return metadata ? nlohmann::json::parse(*metadata) : nlohmann::json();

@@ -1,5 +1,5 @@
 /// \file
-/// Queries, and the append conditions that are made of them.
+/// Queries and append conditions.
 ///
 /// \code
 ///     dcb::query q = dcb::of_type("CourseDefined", "CapacityChanged").tagged("course:c1") |
@@ -29,13 +29,15 @@ inline constexpr bool is_unambiguous = ((std::is_base_of_v<tag, Tags> ? 0 : 1) +
 
 } // namespace detail
 
-/// Matches an event whose type is one of the item's types, if it names any, and which has all of
-/// the item's tags. Made by dcb::of_type and dcb::tagged; a default one matches every event.
+/// An item of a query. It matches an event that has one of its types and all of its tags.
+///
+/// An item without types matches events of every type, and one without tags events with any tags.
+/// Items are made by dcb::of_type and dcb::tagged.
 class query_item {
   public:
     query_item() = default;
 
-    /// Also events of these types. At least one is to be named.
+    /// Returns an item that matches events of these types, too. Name at least one.
     template <class... Names> [[nodiscard]] query_item of_type(const Names &...names) const {
         static_assert(sizeof...(Names) > 0, "name at least one type");
         query_item narrowed = *this;
@@ -43,7 +45,10 @@ class query_item {
         return narrowed;
     }
 
-    /// Only events with all of these tags too. At least one is to be named.
+    /// Returns an item that matches only events which have these tags, too. Name at least one.
+    ///
+    /// The arguments are objects of dcb::tag, at most one of them a text: `tagged("course:c1")`,
+    /// `tagged(dcb::tag("course", id), dcb::tag("student", "s1"))`.
     template <class... Tags, std::enable_if_t<detail::is_unambiguous<Tags...>, int> = 0>
     [[nodiscard]] query_item tagged(const Tags &...tags) const {
         static_assert(sizeof...(Tags) > 0, "name at least one tag");
@@ -52,13 +57,13 @@ class query_item {
         return narrowed;
     }
 
-    /// Several texts are refused, since `tagged("student", id)` looks like a key and its value. Use
-    /// `tagged(dcb::tag("student", id))`, or call `tagged` for each text.
+    /// Several texts do not compile, since `tagged("student", id)` looks like a key and its value.
+    /// Write `tagged(dcb::tag("student", id))`, or call `tagged` once for each text.
     template <class... Tags, std::enable_if_t<!detail::is_unambiguous<Tags...>, int> = 0>
     query_item tagged(const Tags &...several_texts) const = delete;
 
-    /// As above, for a number of types that only the run time knows. Throws dcb::error if there are
-    /// none: that would mean any type.
+    /// Returns an item that matches events of these types, too. Throws dcb::error if the list is
+    /// empty, since an item without types matches every type.
     [[nodiscard]] query_item of_type(const std::vector<std::string> &names) const {
         if (names.empty()) {
             detail::invalid("types", "name at least one");
@@ -70,8 +75,8 @@ class query_item {
         return narrowed;
     }
 
-    /// As above, for a number of tags that only the run time knows. Throws dcb::error if there are
-    /// none: that would mean no demand.
+    /// Returns an item that matches only events which have these tags, too. Throws dcb::error if
+    /// the list is empty, since an item without tags matches any tags.
     [[nodiscard]] query_item tagged(const std::vector<tag> &tags) const {
         if (tags.empty()) {
             detail::invalid("tags", "name at least one");
@@ -84,6 +89,7 @@ class query_item {
     [[nodiscard]] const std::vector<std::string> &types() const noexcept { return types_; }
     [[nodiscard]] const std::vector<tag> &tags() const noexcept { return tags_; }
 
+    /// Returns whether the item matches the event.
     [[nodiscard]] bool matches(const event_view &e) const noexcept {
         const bool type_fits = types_.empty() || std::any_of(types_.begin(), types_.end(),
                                                              [&](const std::string &type) {
@@ -103,55 +109,58 @@ class query_item {
     std::vector<tag> tags_;
 };
 
-/// An item that matches events of these types.
+/// Returns an item that matches events of these types; see query_item::of_type.
 template <class... Names> [[nodiscard]] query_item of_type(const Names &...names) {
     return query_item().of_type(names...);
 }
+/// Returns an item that matches events of these types; see query_item::of_type.
 [[nodiscard]] inline query_item of_type(const std::vector<std::string> &names) {
     return query_item().of_type(names);
 }
 
-/// An item that matches events with all of these tags.
+/// Returns an item that matches events which have all of these tags; see query_item::tagged.
 template <class... Tags, std::enable_if_t<detail::is_unambiguous<Tags...>, int> = 0>
 [[nodiscard]] query_item tagged(const Tags &...tags) {
     return query_item().tagged(tags...);
 }
-/// Several texts are refused; see query_item::tagged.
+/// Several texts do not compile; see query_item::tagged.
 template <class... Tags, std::enable_if_t<!detail::is_unambiguous<Tags...>, int> = 0>
 query_item tagged(const Tags &...several_texts) = delete;
+/// Returns an item that matches events which have all of these tags; see query_item::tagged.
 [[nodiscard]] inline query_item tagged(const std::vector<tag> &tags) {
     return query_item().tagged(tags);
 }
 
-/// Matches what any of its items matches, or every event. A query without items does not exist.
+/// A query matches an event that any of its items matches. The query all() matches every event.
 class query {
   public:
-    /// Every event.
+    /// Returns the query that matches every event.
     [[nodiscard]] static query all() { return query(); }
 
-    /// What this one item matches. Implicit, so that an item stands for a query.
+    /// Makes a query of one item. It is implicit, so that an item can be used as a query.
     query(query_item item) { items_.push_back(std::move(item)); }
 
-    /// What any of these matches. Throws dcb::error if there are none: an empty list is neither
-    /// every event nor none.
+    /// Makes a query of several items. Throws dcb::error if the list is empty: use all() to match
+    /// every event.
     explicit query(std::vector<query_item> items) : items_(std::move(items)) {
         if (items_.empty()) {
             detail::invalid("query", "must have at least one item");
         }
     }
 
-    /// Whether this is query::all().
+    /// Returns whether this is all().
     [[nodiscard]] bool is_all() const noexcept { return items_.empty(); }
 
-    /// The items; none in query::all().
+    /// Returns the items. The query all() has none.
     [[nodiscard]] const std::vector<query_item> &items() const noexcept { return items_; }
 
+    /// Returns whether the query matches the event.
     [[nodiscard]] bool matches(const event_view &e) const noexcept {
         return is_all() || std::any_of(items_.begin(), items_.end(),
                                        [&](const query_item &item) { return item.matches(e); });
     }
 
-    /// What either matches.
+    /// Returns the query that matches what `a` or `b` matches.
     friend query operator|(query a, const query &b) {
         if (a.is_all() || b.is_all()) {
             return all();
@@ -165,20 +174,22 @@ class query {
     std::vector<query_item> items_;
 };
 
-/// What either matches.
+/// Returns the query that matches what `a` or `b` matches.
 [[nodiscard]] inline query operator|(query_item a, query_item b) {
     return query(std::move(a)) | query(std::move(b));
 }
 
-/// Guards an append: it fails if an event that matches the query has a position above `after`.
+/// A condition of an append: the append fails if an event that matches the query has a position
+/// above `after`.
 struct append_condition {
     append_condition(query fail_if_events_match_, std::int64_t after_)
         : fail_if_events_match(std::move(fail_if_events_match_)), after(after_) {}
 
+    /// The events that must not have been appended.
     query fail_if_events_match;
 
-    /// The position up to which the caller knows all matching events, such as cursor::position
-    /// after a read to the end. 0: every event counts.
+    /// The position up to which the caller knows all matching events, such as cursor::position at
+    /// the end of a read. With 0 the condition fails if any event matches.
     std::int64_t after;
 };
 

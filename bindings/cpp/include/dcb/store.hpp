@@ -1,5 +1,5 @@
 /// \file
-/// The store: opened by its URI, appended to, read, waited on.
+/// Opening a store, appending to it, reading it, and waiting for its events.
 
 #ifndef DCB_STORE_HPP
 #define DCB_STORE_HPP
@@ -25,29 +25,30 @@
 
 namespace dcb {
 
-/// How a store is opened.
+/// Options for opening a store.
 struct open_options {
-    /// Refuse appends, and write nothing to the database; where the log and its index are missing
-    /// beside it, they are made. It is for files: in memory a store would stay empty, and is
-    /// refused.
+    /// Whether appends are refused. The database is not written to, but its WAL and WAL-index are
+    /// created if they are missing. This option is an error for a store in memory.
     bool read_only = false;
 
-    /// The caller vouches that nobody writes the file while it is open. Implies `read_only`.
-    /// Refused where there is a log (-wal) that is not empty, or a journal: it would be passed
-    /// over.
+    /// Whether the caller guarantees that nobody writes to the file while it is open. This implies
+    /// `read_only`. It is an error if the file has a journal or a WAL that is not empty, since the
+    /// store would not read them.
     bool immutable = false;
 
-    /// Create the file if there is none.
+    /// Whether the file is created if it does not exist.
     bool create = true;
 
-    /// Take a store into a database that holds other tables already.
+    /// Whether a store may be created in a database that has other tables.
     bool adopt = false;
 
-    /// How long a call waits for a lock, unless its call_options say; below zero without end.
+    /// How long a call waits for a lock if its call_options do not say. Less than zero means
+    /// without a limit.
     std::chrono::milliseconds busy_timeout{5000};
 };
 
-/// The events of an append: one, a list in braces or a vector. Borrowed for the call.
+/// The events of an append: one event, a list in braces, or a vector. They are borrowed for the
+/// call.
 class event_list {
   public:
     event_list(const event &one) noexcept : events_(&one, 1) {}
@@ -60,18 +61,18 @@ class event_list {
     detail::slice<event> events_;
 };
 
-/// What store::try_append answers: the events are stored, or a condition failed.
+/// The result of store::try_append: either the events are stored, or a condition failed.
 class append_result {
   public:
-    /// Whether the events are stored.
+    /// Returns whether the events are stored.
     explicit operator bool() const noexcept { return stored_; }
 
-    /// Stored: the position of the last event. Refused: the lowest position that makes any of the
-    /// conditions fail.
+    /// Returns the position of the last event if the events are stored. If a condition failed,
+    /// returns the lowest position because of which any of the conditions fails.
     [[nodiscard]] std::int64_t position() const noexcept { return position_; }
 
 #if defined(__cpp_lib_expected)
-    /// The position of the last event, or the position that a condition failed for.
+    /// Returns position(), as a value if the events are stored, and as an error if not.
     [[nodiscard]] std::expected<std::int64_t, std::int64_t> expected() const {
         if (stored_) {
             return position_;
@@ -88,7 +89,7 @@ class append_result {
     bool stored_;
 };
 
-/// Text that the library made. Move-only.
+/// A text that the library allocated. Move-only.
 class buffer {
   public:
     buffer(buffer &&other) noexcept : buf_(std::exchange(other.buf_, dcb_buf{})) {}
@@ -98,7 +99,7 @@ class buffer {
     }
     ~buffer() { dcb_buf_free(&buf_); }
 
-    /// The text; it lives as long as this object.
+    /// Returns the text, which is valid as long as this object.
     [[nodiscard]] std::string_view view() const noexcept { return {buf_.data, buf_.len}; }
 
   private:
@@ -107,23 +108,25 @@ class buffer {
     dcb_buf buf_{};
 };
 
-/// The events of a whole read, with storage of their own.
+/// The result of store::read_all.
 struct read_result {
+    /// The events in the order of the read.
     std::vector<sequenced_event> events;
 
-    /// Safe as the `after` of a condition with the same query; see cursor::position.
+    /// The position that is safe as the `after` of a condition with the same query; see
+    /// cursor::position.
     std::int64_t position;
 };
 
 class subscription;
 
-/// A sequence of events with conditional appends. Move-only; any number of threads may call it at
-/// once, but it must neither be closed, destroyed nor moved from while another one does.
+/// An open store: a sequence of events with conditional appends. Move-only.
 ///
-/// Every operation throws dcb::error when it fails.
+/// Any number of threads may call a store at once. No thread may close, destroy or move it while
+/// another one calls it. Every operation throws dcb::error if it fails.
 class store {
   public:
-    /// Opens the store that `uri` names: `memory:`, `sqlite:PATH`, `file:...`, `sqlite::memory:`.
+    /// Opens the store at `uri`: `memory:`, `sqlite:PATH`, `file:...` or `sqlite::memory:`.
     explicit store(std::string_view uri, const open_options &options = {})
         : busy_timeout_(options.busy_timeout) {
         if (uri.find('\0') != std::string_view::npos) {
@@ -146,24 +149,23 @@ class store {
         handle_.reset(handle);
     }
 
-    /// Stores all events or none, and gives the position of the last one. They are durable when
-    /// this returns. Throws dcb::condition_failed if an event that matches one of the conditions'
-    /// queries has a position above that condition's `after`.
+    /// Stores all of the events or none, and returns the position of the last one. When it returns,
+    /// the events are durable. Throws dcb::condition_failed if a condition fails.
     ///
-    /// Events with ids that are all stored already, just so, are not stored again, and the position
-    /// that they have is given: after `io`, `unavailable` or `internal`, which leave the outcome
-    /// unknown, append them again.
+    /// If all events have ids and are already stored, in the same order and without a difference,
+    /// they are not stored again, and their position is returned. So after `io`, `unavailable` or
+    /// `internal`, which leave the outcome unknown, append the same events again.
     std::int64_t append(event_list events, const std::vector<append_condition> &conditions = {},
                         const call_options &options = {}) {
         return append_events(events, conditions, options, false).position();
     }
-    /// As above, under one condition.
+    /// Appends events under one condition.
     std::int64_t append(event_list events, const append_condition &condition,
                         const call_options &options = {}) {
         return append_events(events, {&condition, 1}, options, false).position();
     }
 
-    /// As append, from an append request document.
+    /// Appends the events of an append request, a JSON document.
     std::int64_t append_json(std::string_view request, const call_options &options = {}) {
         dcb_error failure;
         std::int64_t last = 0;
@@ -171,19 +173,20 @@ class store {
         return last;
     }
 
-    /// As append, for callers to whom a failed condition is no exception.
+    /// Appends events as append() does, but returns a failed condition instead of throwing it.
     [[nodiscard]] append_result try_append(event_list events,
                                            const std::vector<append_condition> &conditions = {},
                                            const call_options &options = {}) {
         return append_events(events, conditions, options, true);
     }
-    /// As above, under one condition.
+    /// Appends events under one condition, and returns whether it failed.
     [[nodiscard]] append_result try_append(event_list events, const append_condition &condition,
                                            const call_options &options = {}) {
         return append_events(events, {&condition, 1}, options, true);
     }
 
-    /// As try_append, from an append request document.
+    /// Appends the events of an append request, a JSON document, and returns a failed condition
+    /// instead of throwing it.
     [[nodiscard]] append_result try_append_json(std::string_view request,
                                                 const call_options &options = {}) {
         dcb_error failure;
@@ -196,13 +199,13 @@ class store {
         return {true, last};
     }
 
-    /// The events that match, as a range that fetches them while it is gone through.
+    /// Returns the matching events as a range, which fetches them while it is iterated over.
     [[nodiscard]] cursor read(const query &q, const read_options &options = {},
                               const call_options &call = {}) const {
         return read_cursor(detail::read_request(q, options), options.batch_size, call);
     }
 
-    /// As read, from a read request document.
+    /// Returns the events that a read request, a JSON document, asks for as a range.
     [[nodiscard]] cursor read_cursor(std::string_view request,
                                      std::size_t batch_size = read_options{}.batch_size,
                                      const call_options &options = {}) const {
@@ -215,7 +218,7 @@ class store {
         return {handle, batch_size, options, busy_timeout_};
     }
 
-    /// The events that match, copied.
+    /// Returns copies of all matching events.
     [[nodiscard]] read_result read_all(const query &q, const read_options &options = {},
                                        const call_options &call = {}) const {
         cursor events = read(q, options, call);
@@ -227,7 +230,7 @@ class store {
         return result;
     }
 
-    /// Answers a read request document with a read result document.
+    /// Returns the result of a read request as a JSON document. The request is one, too.
     [[nodiscard]] buffer read_json(std::string_view request,
                                    const call_options &options = {}) const {
         buffer result;
@@ -239,7 +242,7 @@ class store {
         return result;
     }
 
-    /// The position of the newest event; 0 in an empty store.
+    /// Returns the position of the newest event, or 0 if the store is empty.
     [[nodiscard]] std::int64_t head(const call_options &options = {}) const {
         dcb_error failure;
         std::int64_t head = 0;
@@ -248,7 +251,7 @@ class store {
         return head;
     }
 
-    /// The number of events.
+    /// Returns the number of events.
     [[nodiscard]] std::int64_t count(const call_options &options = {}) const {
         dcb_error failure;
         std::int64_t count = 0;
@@ -257,8 +260,8 @@ class store {
         return count;
     }
 
-    /// Describes the store for a person who looks for a cause: a JSON object, whose keys
-    /// dcb_diagnose lists.
+    /// Returns a description of the store for a log or a bug report: a JSON object. The comment of
+    /// dcb_diagnose in `dcb.h` lists its keys.
     [[nodiscard]] buffer diagnose(const call_options &options = {}) const {
         buffer result;
         dcb_error failure;
@@ -267,9 +270,9 @@ class store {
         return result;
     }
 
-    /// Returns the head as soon as it is above `after`, or nothing when the time is up. `after` is
-    /// -1 or more; -1 is as 0. Throws `cancelled` within 50 ms after the call's dcb::cancel is
-    /// triggered.
+    /// Waits until the head is above `after`, and returns it; returns nothing if the timeout
+    /// expires first. `after` must be at least -1, which means the same as 0. Throws `cancelled`
+    /// within 50 ms after the dcb::cancel of the call is triggered.
     [[nodiscard]] std::optional<std::int64_t> wait(std::int64_t after,
                                                    const call_options &options = {}) const {
         dcb_error failure;
@@ -283,8 +286,9 @@ class store {
         return head;
     }
 
-    /// The matching events above a position, and then those that are appended, as they come. See
-    /// dcb::subscription, whose header has to be included.
+    /// Returns the matching events above `after` as a range that continues with the events which
+    /// are appended. `after` is the position of the last event that the caller has seen. Include
+    /// `dcb/subscription.hpp` to call this; see dcb::subscription.
     [[nodiscard]] subscription subscribe(query q, std::int64_t after = 0,
                                          const call_options &options = {}) const;
 

@@ -1,5 +1,5 @@
 /// \file
-/// Following a store.
+/// Following a store: reading its events, and those that are appended, as they come.
 
 #ifndef DCB_SUBSCRIPTION_HPP
 #define DCB_SUBSCRIPTION_HPP
@@ -40,17 +40,17 @@ class subscription {
   public:
     using iterator = detail::input_iterator<subscription>;
 
-    /// Stands on the next event, and waits for it; so a second loop goes on after the event that
-    /// the first one ended with.
+    /// Waits for the next event, and returns an iterator to it. So a second loop continues after
+    /// the last event of the first one.
     [[nodiscard]] iterator begin() { return iterator(*this); }
     [[nodiscard]] iterator end() noexcept { return {}; }
 
-    /// Where to go on from: every matching event up to this position has been shown.
+    /// Returns the position from which to continue: every matching event up to it has been shown.
     [[nodiscard]] std::int64_t position() const noexcept {
         return events_ ? events_->position() : after_;
     }
 
-    /// Why the range has ended: `timeout` or `cancelled`; `ok` as long as it has not.
+    /// Returns why the range ended, `timeout` or `cancelled`; `ok` if it has not ended.
     [[nodiscard]] dcb::status status() const noexcept { return status_; }
 
   private:
@@ -136,7 +136,7 @@ class subscription {
         return options;
     }
 
-    /// The time-out is one for events, not for locks.
+    /// The timeout of a subscription limits the wait for an event, not the wait for a lock.
     [[nodiscard]] call_options lock_options() const { return {std::nullopt, options_.cancel}; }
 
     [[nodiscard]] call_options remaining(clock::time_point start) const {

@@ -1,5 +1,5 @@
 /// \file
-/// The iterator of ranges that are read once. Not for direct use.
+/// The iterator of ranges that can be iterated over once. Not for direct use.
 
 #ifndef DCB_DETAIL_INPUT_RANGE_HPP
 #define DCB_DETAIL_INPUT_RANGE_HPP
@@ -11,7 +11,7 @@
 
 namespace dcb::detail {
 
-/// Stands on the current event of a `Source`, which has `bool advance()` and `current()`.
+/// An iterator to the current event of a `Source`, which has `bool advance()` and `current()`.
 template <class Source> class input_iterator {
   public:
     using iterator_category = std::input_iterator_tag;
@@ -20,10 +20,10 @@ template <class Source> class input_iterator {
     using pointer = const event_view *;
     using reference = const event_view &;
 
-    /// The end.
+    /// Makes the end iterator.
     input_iterator() = default;
 
-    /// Stands on the source's next event, or is the end.
+    /// Advances the source. The result is the end iterator if the source has no more events.
     explicit input_iterator(Source &source) : source_(source.advance() ? &source : nullptr) {}
 
     reference operator*() const noexcept { return source_->current(); }

@@ -1,5 +1,5 @@
 /// \file
-/// The rules of names and the writing of JSON. Not for direct use.
+/// Validation of names, and the writing of JSON. Not for direct use.
 
 #ifndef DCB_DETAIL_TEXT_HPP
 #define DCB_DETAIL_TEXT_HPP
@@ -17,7 +17,7 @@ namespace dcb::detail {
     throw error(status::invalid_argument, std::string(what) + ": " + std::string(rule));
 }
 
-/// UTF-8 as Unicode defines it: no overlong forms, no surrogates, nothing above U+10FFFF.
+/// Returns whether the text is UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF.
 inline bool is_utf8(std::string_view text) noexcept {
     std::size_t at = 0;
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -31,7 +31,7 @@ inline bool is_utf8(std::string_view text) noexcept {
         if (lead < 0xC2 || lead > 0xF4 || text.size() - at < length) {
             return false;
         }
-        // The second byte's range is what rules out the forms that are too long or too high.
+        // The range of the second byte excludes overlong forms, surrogates and numbers too high.
         const unsigned second = byte(at + 1);
         const unsigned low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
         const unsigned high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
@@ -48,7 +48,7 @@ inline bool is_utf8(std::string_view text) noexcept {
     return true;
 }
 
-/// Throws unless `text` may be a type, a tag or an event id.
+/// Throws if `text` is not valid as a type, a tag or an event id.
 inline void check_name(std::string_view what, std::string_view text) {
     if (text.empty()) {
         invalid(what, "must not be empty");
@@ -65,7 +65,7 @@ inline void check_name(std::string_view what, std::string_view text) {
     }
 }
 
-/// Throws unless `text` may be a tag: a bare key, or a key and a value, neither of them empty.
+/// Throws if `text` is not a valid tag: a bare key, or a key and a value that are not empty.
 inline void check_tag(std::string_view text) {
     check_name("tag", text);
     const std::size_t colon = text.find(':');
@@ -77,10 +77,10 @@ inline void check_tag(std::string_view text) {
     }
 }
 
-/// Throws unless `text` stays in its place when it is put into a document.
+/// Throws if `text` could change the structure of a document in which it is embedded.
 ///
-/// This is no JSON parser: the library is, and judges the rest. What is judged here is that the
-/// text cannot end the value that it stands for and go on with keys or events of its own.
+/// This is not a JSON parser; the library validates the text. The check only ensures that the text
+/// cannot end the value in whose place it is, and add keys or events to the document.
 inline void check_embeddable(std::string_view what, std::string_view text) {
     std::size_t depth = 0;
     bool quoted = false;
@@ -145,7 +145,7 @@ inline void write_string(std::string &out, std::string_view text) {
     out += '"';
 }
 
-/// Appends a list, each element written by `write(out, element)`.
+/// Appends a JSON list. `write(out, element)` appends an element.
 template <class Range, class Write>
 void write_list(std::string &out, const Range &range, Write write) {
     out += '[';
