@@ -81,6 +81,10 @@ class subscription {
                 }
                 after_ = events_->position();
                 events_.reset();
+                if (after_ < announced_) {
+                    // A read to the end reaches every head that a wait has returned before it.
+                    throw history_rewound(announced_, after_);
+                }
                 if (!wait(start)) {
                     status_ = dcb::status::timeout;
                     is_checked_ = false;
@@ -102,7 +106,7 @@ class subscription {
 
     /// Waits for an event above `after_`, and returns whether there is one. It may not match: that
     /// is no reason to wait longer than the timeout.
-    [[nodiscard]] bool wait(clock::time_point start) const {
+    [[nodiscard]] bool wait(clock::time_point start) {
         for (;;) {
             call_options rest = remaining(start);
             if (rest.timeout == std::chrono::milliseconds::zero()) {
@@ -111,7 +115,8 @@ class subscription {
             if (rest.timeout < std::chrono::milliseconds::zero() || rest.timeout > look_every) {
                 rest.timeout = look_every;
             }
-            if (store_->wait(after_, rest)) {
+            if (const auto head = store_->wait(after_, rest)) {
+                announced_ = *head;
                 return true;
             }
             check_history();
@@ -154,6 +159,7 @@ class subscription {
     call_options options_;
     std::optional<cursor> events_;
     dcb::status status_ = dcb::status::ok;
+    std::int64_t announced_ = 0; // the head that the last wait returned
     bool is_checked_ = false;
 };
 
