@@ -3,7 +3,7 @@
 
 /// A step that the library can be told to do wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flaw {
+pub enum SeededBug {
     /// An append is answered before its events are durable.
     AnswerBeforeSync,
     /// Conditions are judged without what other processes have appended since.
@@ -49,10 +49,10 @@ mod told {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
-    use crate::failpoints::Flaw;
+    use crate::failpoints::SeededBug;
 
     static END: OnceLock<(String, AtomicU32)> = OnceLock::new();
-    static FLAW: OnceLock<Flaw> = OnceLock::new();
+    static FLAW: OnceLock<SeededBug> = OnceLock::new();
 
     /// From now on the process ends, as by a crash, when it reaches `place` for the nth time.
     pub fn end_at(place: &str, nth: u32) {
@@ -60,7 +60,7 @@ mod told {
     }
 
     /// The process reaches a place.
-    pub fn reach(place: &str) {
+    pub fn crash_point(place: &str) {
         if let Some((end, left)) = END.get()
             && end == place
             && left.fetch_sub(1, SeqCst) == 1
@@ -71,25 +71,25 @@ mod told {
     }
 
     /// From now on the library has a flaw.
-    pub fn seed(flaw: Flaw) {
+    pub fn seed(flaw: SeededBug) {
         let _ = FLAW.set(flaw);
     }
 
     /// Whether it has this one.
-    pub fn has(flaw: Flaw) -> bool {
+    pub fn has(flaw: SeededBug) -> bool {
         FLAW.get() == Some(&flaw)
     }
 }
 
 #[cfg(feature = "testing")]
-pub use told::{end_at, has, reach, seed};
+pub use told::{crash_point, end_at, has, seed};
 
 /// The process reaches a place.
 #[cfg(not(feature = "testing"))]
-pub const fn reach(_place: &str) {}
+pub const fn crash_point(_place: &str) {}
 
 /// Whether the library was told to have this flaw.
 #[cfg(not(feature = "testing"))]
-pub const fn has(_flaw: Flaw) -> bool {
+pub const fn has(_flaw: SeededBug) -> bool {
     false
 }

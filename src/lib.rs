@@ -18,7 +18,7 @@ pub mod sqlite;
 pub mod store;
 mod sync;
 
-pub use commit::deadline::{Call, Cancel, Timeout};
+pub use commit::deadline::{CallOptions, CancelToken, Timeout};
 pub use error::{Error, Result, Status};
 pub use store::Store;
 pub use store::open::open;

@@ -1,6 +1,7 @@
 //! A user name belongs to whoever claims it first: a claim in Rust.
 use dcb::domain::{AppendRequest, Condition, EventBuilder, EventType, Item, Query, Tag};
-use dcb::{Call, Result, Status, open::Options};
+use dcb::store::open::Options;
+use dcb::{CallOptions, Result, Status};
 
 fn main() -> Result<()> {
     let store = dcb::open("sqlite:names.db", &Options::default())?;
@@ -12,7 +13,7 @@ fn main() -> Result<()> {
     claims.and_tag(name)?;
     let unclaimed = Condition::new(Query::of(vec![claims])?, 0)?;
     let request = AppendRequest::new(vec![claim.build()], vec![unclaimed])?;
-    match store.append(request, &Call::default()) {
+    match store.append(request, &CallOptions::default()) {
         Ok(position) => println!("ada is ours, by event {position}"),
         Err(error) if error.status == Status::ConditionFailed => {
             println!("ada was claimed by event {}", error.position);

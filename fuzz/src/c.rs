@@ -86,8 +86,8 @@ impl Drop for Patience {
     }
 }
 
-fn raw(patience: Option<&Patience>) -> *const dcb_call {
-    patience.map_or(ptr::null(), |patience| &raw const patience.0)
+fn raw(deadline: Option<&Patience>) -> *const dcb_call {
+    deadline.map_or(ptr::null(), |deadline| &raw const deadline.0)
 }
 
 /// An open store.
@@ -116,19 +116,19 @@ impl Store {
         answer.map(|()| Store(store))
     }
 
-    pub fn append(&self, request: &[u8], patience: Option<&Patience>) -> Answer<i64> {
+    pub fn append(&self, request: &[u8], deadline: Option<&Patience>) -> Answer<i64> {
         let (data, len) = parts(request);
         // SAFETY: a store that is open, and buffers of our own.
-        value(|last, err| unsafe { dcb_append(self.0, data, len, raw(patience), last, err) })
+        value(|last, err| unsafe { dcb_append(self.0, data, len, raw(deadline), last, err) })
     }
 
     /// Reads, and takes the document apart.
-    pub fn read(&self, request: &[u8], patience: Option<&Patience>) -> Answer<Found> {
+    pub fn read(&self, request: &[u8], deadline: Option<&Patience>) -> Answer<Found> {
         let mut buf = dcb_buf { data: ptr::dangling_mut(), len: 7, cap: 7 };
         let (data, len) = parts(request);
         // SAFETY: a store that is open, and buffers of our own.
         let answer =
-            call(|err| unsafe { dcb_read(self.0, data, len, raw(patience), &raw mut buf, err) });
+            call(|err| unsafe { dcb_read(self.0, data, len, raw(deadline), &raw mut buf, err) });
         if answer.is_err() {
             assert!(buf.data.is_null() && buf.len == 0 && buf.cap == 0);
         }
@@ -144,27 +144,27 @@ impl Store {
         found
     }
 
-    pub fn head(&self, patience: Option<&Patience>) -> Answer<i64> {
+    pub fn head(&self, deadline: Option<&Patience>) -> Answer<i64> {
         // SAFETY: a store that is open, and an output of our own.
-        value(|head, err| unsafe { dcb_head(self.0, raw(patience), head, err) })
+        value(|head, err| unsafe { dcb_head(self.0, raw(deadline), head, err) })
     }
 
-    pub fn count(&self, patience: Option<&Patience>) -> Answer<i64> {
+    pub fn count(&self, deadline: Option<&Patience>) -> Answer<i64> {
         // SAFETY: a store that is open, and an output of our own.
-        value(|events, err| unsafe { dcb_count(self.0, raw(patience), events, err) })
+        value(|events, err| unsafe { dcb_count(self.0, raw(deadline), events, err) })
     }
 
-    pub fn wait(&self, after: i64, patience: &Patience) -> Answer<i64> {
+    pub fn wait(&self, after: i64, deadline: &Patience) -> Answer<i64> {
         // SAFETY: a store that is open, and an output of our own.
-        value(|head, err| unsafe { dcb_wait(self.0, after, raw(Some(patience)), head, err) })
+        value(|head, err| unsafe { dcb_wait(self.0, after, raw(Some(deadline)), head, err) })
     }
 
-    pub fn cursor(&self, request: &[u8], patience: Option<&Patience>) -> Answer<Cursor> {
+    pub fn cursor(&self, request: &[u8], deadline: Option<&Patience>) -> Answer<Cursor> {
         let mut cursor = ptr::dangling_mut();
         let (data, len) = parts(request);
         // SAFETY: a store that is open, and buffers of our own.
         let answer = call(|err| unsafe {
-            dcb_cursor_open(self.0, data, len, raw(patience), &raw mut cursor, err)
+            dcb_cursor_open(self.0, data, len, raw(deadline), &raw mut cursor, err)
         });
         assert_eq!(cursor.is_null(), answer.is_err());
         answer.map(|()| Cursor(cursor))
@@ -203,12 +203,12 @@ impl Cursor {
     }
 
     /// The next events.
-    pub fn next(&mut self, max: usize, patience: Option<&Patience>) -> Answer<Vec<(i64, Event)>> {
+    pub fn next(&mut self, max: usize, deadline: Option<&Patience>) -> Answer<Vec<(i64, Event)>> {
         let mut events = ptr::dangling();
         let mut len = 7;
         // SAFETY: a cursor that is open, and outputs of our own.
         let answer = call(|err| unsafe {
-            dcb_cursor_next(self.0, max, raw(patience), &raw mut events, &raw mut len, err)
+            dcb_cursor_next(self.0, max, raw(deadline), &raw mut events, &raw mut len, err)
         });
         if answer.is_err() || len == 0 {
             assert!(events.is_null() && len == 0);

@@ -337,13 +337,13 @@ impl Play {
         }
         for subject in &self.subjects {
             let store = subject.store(turn);
-            for (patience, status) in
+            for (deadline, status) in
                 [(Patience::cancelled(), DCB_CANCELLED), (Patience::broken(), DCB_INVALID_ARGUMENT)]
             {
-                let (refused, patience) = (Err((status, 0)), Some(&patience));
-                assert_eq!(store.append(&request, patience), refused, "{}", subject.uri);
-                assert_eq!(store.head(patience), refused, "{}", subject.uri);
-                let read = store.read(b"", patience).map(|found| found.1);
+                let (refused, deadline) = (Err((status, 0)), Some(&deadline));
+                assert_eq!(store.append(&request, deadline), refused, "{}", subject.uri);
+                assert_eq!(store.head(deadline), refused, "{}", subject.uri);
+                let read = store.read(b"", deadline).map(|found| found.1);
                 assert_eq!(read, refused, "{}", subject.uri);
             }
             for answer in store.without_outputs() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::capi::cancel::dcb_cancel;
-use crate::commit::deadline::{Call, Timeout};
+use crate::commit::deadline::{CallOptions, Timeout};
 use crate::error::{Error, Result};
 
 /// How long one call may wait, and who may end it early. The caller's own struct, borrowed for
@@ -26,7 +26,7 @@ pub struct dcb_call {
 
 const _: () = assert!(size_of::<dcb_call>() == 8 + 2 * size_of::<usize>());
 
-impl Call {
+impl CallOptions {
     /// What the caller gave; NULL: the defaults.
     ///
     /// # Safety
@@ -34,7 +34,7 @@ impl Call {
     /// NULL or not yet freed.
     pub(super) unsafe fn from_c(call: *const dcb_call) -> Result<Self> {
         if call.is_null() {
-            return Ok(Call::default());
+            return Ok(CallOptions::default());
         }
         // SAFETY: the size is there, whatever it says; the rest is only once it says so.
         let call = unsafe {
@@ -49,6 +49,6 @@ impl Call {
         };
         // SAFETY: NULL or from dcb_cancel_new; the clone outlives a dcb_cancel_free.
         let cancel = unsafe { call.cancel.as_ref() }.map(|cancel| cancel.0.clone());
-        Ok(Call { timeout, cancel })
+        Ok(CallOptions { timeout, cancel })
     }
 }

@@ -1,7 +1,7 @@
 //! `dcb_cancel`: ends the calls that hold it.
 
 use crate::capi::panic::contain;
-use crate::commit::deadline::Cancel;
+use crate::commit::deadline::CancelToken;
 
 /// A switch that ends calls early, from another thread. A call that holds it (dcb_call) ends
 /// with DCB_CANCELLED within 50 milliseconds of dcb_cancel_trigger; where it makes events of other
@@ -10,12 +10,12 @@ use crate::commit::deadline::Cancel;
 ///
 /// Any thread, any number of calls at once. Sticky: once triggered it stays so, and every later
 /// call that is given it ends at once. Make a new one for what comes next.
-pub struct dcb_cancel(pub(super) Cancel);
+pub struct dcb_cancel(pub(super) CancelToken);
 
 /// A switch that nobody has triggered. The caller frees it with dcb_cancel_free. Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn dcb_cancel_new() -> *mut dcb_cancel {
-    Box::into_raw(Box::new(dcb_cancel(Cancel::new())))
+    Box::into_raw(Box::new(dcb_cancel(CancelToken::new())))
 }
 
 /// Ends the calls that hold the switch, now and later. Returns at once. NULL is ignored. Any

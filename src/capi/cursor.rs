@@ -13,11 +13,11 @@ use crate::capi::event_batch::Page;
 use crate::capi::fork::Generation;
 use crate::capi::status::dcb_status;
 use crate::capi::store::dcb_store;
-use crate::commit::deadline::Call;
-use crate::domain::Reading;
+use crate::commit::deadline::CallOptions;
+use crate::domain::ReadState;
 use crate::error::{Error, Result, Status};
 use crate::json;
-use crate::store::{Batch, Store};
+use crate::store::{BatchLimits, Store};
 
 /// A read under way: a snapshot of the store, read in batches without any JSON. One thread at a
 /// time; a store may have any number. From dcb_cursor_open to dcb_cursor_close. Between calls
@@ -31,7 +31,7 @@ use crate::store::{Batch, Store};
 pub struct dcb_cursor {
     store: Arc<dyn Store>,
     generation: Generation,
-    reading: Reading,
+    reading: ReadState,
     position: i64,
     /// The failure that every further call answers with, once the page is used up.
     failure: Option<Error>,
@@ -57,12 +57,12 @@ impl Handle for dcb_cursor {
 }
 
 impl dcb_cursor {
-    fn next(&mut self, max: usize, call: &Call) -> Result<&[dcb_event]> {
+    fn next(&mut self, max: usize, call: &CallOptions) -> Result<&[dcb_event]> {
         if max == 0 {
             return Err(Error::invalid("max: must not be 0"));
         }
         if self.given < self.page.events().len() {
-            let nothing = Batch { max_events: 0, max_bytes: 0 };
+            let nothing = BatchLimits { max_events: 0, max_bytes: 0 };
             self.store.read(&mut self.reading, nothing, call, &mut self.page)?;
         } else {
             if let Some(failure) = &self.failure {
@@ -82,7 +82,7 @@ impl dcb_cursor {
     }
 
     /// Looks up the next page, of `max` events or more.
-    fn fill(&mut self, max: usize, call: &Call) -> Result<()> {
+    fn fill(&mut self, max: usize, call: &CallOptions) -> Result<()> {
         let mut page = std::mem::take(&mut self.page);
         page.clear();
         self.given = 0;
@@ -90,7 +90,7 @@ impl dcb_cursor {
         self.failure =
             Some(Error::new(Status::Internal, "a bug in the library ended an earlier call"));
         let max_events = max.max(self.ahead).min(Page::MAX_EVENTS);
-        let batch = Batch { max_events, max_bytes: Page::MAX_BYTES };
+        let batch = BatchLimits { max_events, max_bytes: Page::MAX_BYTES };
         let outcome = self.store.read(&mut self.reading, batch, call, &mut page);
         self.failure = outcome.as_ref().err().filter(|error| !is_passing(error)).cloned();
         self.ahead = self.ahead.saturating_mul(AHEAD_GROWTH);
@@ -131,8 +131,8 @@ pub unsafe extern "C" fn dcb_cursor_open(
     unsafe {
         boundary::call(err, Out("out", out), || {
             let store = boundary::shared(store)?;
-            let call = Call::from_c(call)?;
-            let reading = Reading::new(json::parse_read(document(request, len)?)?);
+            let call = CallOptions::from_c(call)?;
+            let reading = ReadState::new(json::parse_read(document(request, len)?)?);
             let mut cursor = dcb_cursor {
                 store: Arc::clone(&store.store),
                 generation: store.generation(),
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn dcb_cursor_next(
     unsafe {
         boundary::call(err, (Out("events", events), Out("len", len)), || {
             let cursor = boundary::exclusive(cursor)?;
-            let batch = cursor.next(max, &Call::from_c(call)?)?;
+            let batch = cursor.next(max, &CallOptions::from_c(call)?)?;
             let events = if batch.is_empty() { ptr::null() } else { batch.as_ptr() };
             Ok((events, batch.len()))
         })

@@ -13,11 +13,11 @@ use crate::capi::event::dcb_str;
 use crate::capi::fork::Generation;
 use crate::capi::status::dcb_status;
 use crate::capi::store::dcb_store;
-use crate::commit::deadline::Call;
+use crate::commit::deadline::CallOptions;
 use crate::error::{Error, Result};
 use crate::json;
 use crate::sql::Value;
-use crate::sql::host::{Failure, Host, Lent, Reply};
+use crate::sql::host::{BorrowedConnection, Failure, Host, Reply};
 use crate::sqlite::host::HostStore;
 
 /// A value is NULL,
@@ -170,7 +170,10 @@ fn bind(value: &Value<'_>) -> dcb_value {
 }
 
 impl Host for Functions {
-    fn acquire(&self, timeout: Option<Duration>) -> std::result::Result<Box<dyn Lent>, Failure> {
+    fn acquire(
+        &self,
+        timeout: Option<Duration>,
+    ) -> std::result::Result<Box<dyn BorrowedConnection>, Failure> {
         let timeout_ms = timeout.map_or(-1, |limit| {
             i64::try_from(limit.as_micros().div_ceil(1000)).unwrap_or(i64::MAX)
         });
@@ -206,7 +209,7 @@ impl Connection {
     }
 }
 
-impl Lent for Connection {
+impl BorrowedConnection for Connection {
     fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
         self.statement(self.functions.run, sql, values)
     }
@@ -341,7 +344,7 @@ pub unsafe extern "C" fn dcb_append_within(
     unsafe {
         boundary::call(err, Out("last", last), || {
             let store = boundary::shared(store)?;
-            let call = Call::from_c(call)?;
+            let call = CallOptions::from_c(call)?;
             let request = json::parse_append(document(request, len)?)?;
             if connection.is_null() {
                 return Err(Error::invalid("connection: must not be NULL"));

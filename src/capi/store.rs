@@ -11,13 +11,13 @@ use crate::capi::error::dcb_error;
 use crate::capi::fork::Generation;
 use crate::capi::host::Functions;
 use crate::capi::status::dcb_status;
-use crate::commit::deadline::Call;
-use crate::domain::{EventView, Reading};
+use crate::commit::deadline::CallOptions;
+use crate::domain::{EventView, ReadState};
 use crate::error::Result;
 use crate::json;
 use crate::json::ReadResult;
 use crate::sqlite::host::HostStore;
-use crate::store::{Batch, Store};
+use crate::store::{BatchLimits, Store};
 
 /// An open store. Any thread may use it, any number of threads at once, without a lock of the
 /// caller's; open a file once and share the store. From dcb_open to dcb_close.
@@ -141,7 +141,7 @@ pub unsafe extern "C" fn dcb_append(
     unsafe {
         boundary::call(err, Out("last", last), || {
             let store = boundary::shared(store)?;
-            let call = Call::from_c(call)?;
+            let call = CallOptions::from_c(call)?;
             store.store.append(json::parse_append(document(request, len)?)?, &call)
         })
     }
@@ -179,16 +179,16 @@ pub unsafe extern "C" fn dcb_read(
     unsafe {
         boundary::call(err, Out("result", result), || {
             let store = boundary::shared(store)?;
-            let call = Call::from_c(call)?;
+            let call = CallOptions::from_c(call)?;
             let request = json::parse_read(document(request, len)?)?;
-            read_all(&*store.store, Reading::new(request), &call).map(dcb_buf::from)
+            read_all(&*store.store, ReadState::new(request), &call).map(dcb_buf::from)
         })
     }
 }
 
 /// The whole read as a document.
-fn read_all(store: &dyn Store, mut reading: Reading, call: &Call) -> Result<Vec<u8>> {
-    let batch = Batch { max_events: usize::MAX, max_bytes: usize::MAX };
+fn read_all(store: &dyn Store, mut reading: ReadState, call: &CallOptions) -> Result<Vec<u8>> {
+    let batch = BatchLimits { max_events: usize::MAX, max_bytes: usize::MAX };
     let mut result = ReadResult::new();
     loop {
         let mut given = false;
@@ -217,7 +217,7 @@ pub unsafe extern "C" fn dcb_head(
     unsafe {
         boundary::call(err, Out("head", head), || {
             let store = boundary::shared(store)?;
-            store.store.head(&Call::from_c(call)?)
+            store.store.head(&CallOptions::from_c(call)?)
         })
     }
 }
@@ -237,7 +237,7 @@ pub unsafe extern "C" fn dcb_count(
     unsafe {
         boundary::call(err, Out("events", events), || {
             let store = boundary::shared(store)?;
-            store.store.count(&Call::from_c(call)?)
+            store.store.count(&CallOptions::from_c(call)?)
         })
     }
 }
@@ -284,7 +284,7 @@ pub unsafe extern "C" fn dcb_diagnose(
     unsafe {
         boundary::call(err, Out("result", result), || {
             let store = boundary::shared(store)?;
-            let diagnosis = store.store.diagnose(&Call::from_c(call)?)?;
+            let diagnosis = store.store.diagnose(&CallOptions::from_c(call)?)?;
             Ok(dcb_buf::from(json::diagnosis(&diagnosis)))
         })
     }
@@ -311,7 +311,7 @@ pub unsafe extern "C" fn dcb_wait(
     unsafe {
         boundary::call(err, Out("head", head), || {
             let store = boundary::shared(store)?;
-            store.store.wait(after, &Call::from_c(call)?)
+            store.store.wait(after, &CallOptions::from_c(call)?)
         })
     }
 }

@@ -10,10 +10,10 @@ use crate::capi::cursor::{dcb_cursor, dcb_cursor_close, dcb_cursor_next, dcb_cur
 use crate::capi::event::dcb_event;
 use crate::capi::status::{DCB_BUSY, DCB_INTERNAL, DCB_IO, DCB_OK, dcb_status};
 use crate::capi::store::{dcb_close, dcb_head, dcb_store};
-use crate::commit::deadline::Call;
-use crate::domain::{AppendRequest, EventView, Reading, Tags};
+use crate::commit::deadline::CallOptions;
+use crate::domain::{AppendRequest, EventView, ReadState, Tags};
 use crate::error::{Error, Result, Status};
-use crate::store::{Batch, Sink, Store};
+use crate::store::{BatchLimits, Sink, Store};
 
 /// Ten events, of which a read gives three at a time; the read that comes to the one at `at`
 /// fails before it, once.
@@ -30,21 +30,21 @@ impl Faulty {
 }
 
 impl Store for Faulty {
-    fn append(&self, _: AppendRequest, _: &Call) -> Result<i64> {
+    fn append(&self, _: AppendRequest, _: &CallOptions) -> Result<i64> {
         unreachable!("nobody appends")
     }
 
     fn read(
         &self,
-        reading: &mut Reading,
-        batch: Batch,
-        _: &Call,
+        reading: &mut ReadState,
+        batch: BatchLimits,
+        _: &CallOptions,
         sink: &mut dyn Sink,
     ) -> Result<()> {
         reading.begin(10);
         for _ in 0..batch.max_events.min(3) {
             let Some(span) = reading.span() else { break };
-            let position = if reading.backwards() { span.high } else { span.low + 1 };
+            let position = if reading.backwards() { span.through } else { span.after + 1 };
             if position == self.at && self.failures.swap(0, Ordering::Relaxed) == 1 {
                 return Err(Error::new(self.status, "on purpose"));
             }
@@ -57,16 +57,16 @@ impl Store for Faulty {
                 id: None,
                 metadata: None,
             })?;
-            reading.gave(position);
+            reading.delivered(position);
         }
         Ok(())
     }
 
-    fn head(&self, _: &Call) -> Result<i64> {
+    fn head(&self, _: &CallOptions) -> Result<i64> {
         Ok(10)
     }
 
-    fn wait(&self, _: i64, _: &Call) -> Result<i64> {
+    fn wait(&self, _: i64, _: &CallOptions) -> Result<i64> {
         unreachable!("nobody waits")
     }
 
@@ -137,11 +137,17 @@ fn a_failure_that_stays_comes_after_the_events_before_it() {
 struct Broken;
 
 impl Store for Broken {
-    fn append(&self, _: AppendRequest, _: &Call) -> Result<i64> {
+    fn append(&self, _: AppendRequest, _: &CallOptions) -> Result<i64> {
         panic!("append")
     }
 
-    fn read(&self, reading: &mut Reading, _: Batch, _: &Call, _: &mut dyn Sink) -> Result<()> {
+    fn read(
+        &self,
+        reading: &mut ReadState,
+        _: BatchLimits,
+        _: &CallOptions,
+        _: &mut dyn Sink,
+    ) -> Result<()> {
         if !reading.has_begun() {
             reading.begin(3);
             return Ok(());
@@ -153,11 +159,11 @@ impl Store for Broken {
         panic!("read")
     }
 
-    fn head(&self, _: &Call) -> Result<i64> {
+    fn head(&self, _: &CallOptions) -> Result<i64> {
         panic!("head")
     }
 
-    fn wait(&self, _: i64, _: &Call) -> Result<i64> {
+    fn wait(&self, _: i64, _: &CallOptions) -> Result<i64> {
         panic!("wait")
     }
 

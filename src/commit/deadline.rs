@@ -20,9 +20,9 @@ pub enum Timeout {
 
 /// A switch that ends the calls that hold it. Sticky: once triggered, it stays so.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct CancelToken(Arc<AtomicBool>);
 
-impl Cancel {
+impl CancelToken {
     /// A switch that nobody has triggered.
     pub fn new() -> Self {
         Self::default()
@@ -41,22 +41,22 @@ impl Cancel {
 
 /// What one call was given beside its request.
 #[derive(Debug, Clone, Default)]
-pub struct Call {
+pub struct CallOptions {
     /// How long it may wait.
     pub timeout: Timeout,
     /// Who may end it early.
-    pub cancel: Option<Cancel>,
+    pub cancel: Option<CancelToken>,
 }
 
-impl Call {
+impl CallOptions {
     /// Starts the clock; `default` stands in for [`Timeout::Default`] (`None`: without end).
-    pub fn start(&self, default: Option<Duration>) -> Patience {
+    pub fn start(&self, default: Option<Duration>) -> Deadline {
         let limit = match self.timeout {
             Timeout::Default => default,
             Timeout::Never => None,
             Timeout::After(limit) => Some(limit),
         };
-        Patience {
+        Deadline {
             // A limit too far away for the clock is no limit.
             deadline: limit.and_then(|limit| Instant::now().checked_add(limit)),
             cancel: self.cancel.clone(),
@@ -66,12 +66,12 @@ impl Call {
 
 /// A call's patience, running: when it ends by itself, and who may end it.
 #[derive(Debug, Clone)]
-pub struct Patience {
+pub struct Deadline {
     deadline: Option<Instant>,
-    cancel: Option<Cancel>,
+    cancel: Option<CancelToken>,
 }
 
-impl Patience {
+impl Deadline {
     /// Between two looks at a cancel; it bounds how late a cancelled call ends.
     pub const CANCEL_POLL: Duration = Duration::from_millis(20);
 

@@ -2,8 +2,8 @@
 //! committed before the sync began, and nobody is answered before.
 
 use crate::error::{Error, Result, Status};
-use crate::failpoints::{Flaw, has};
-use crate::sqlite::wal::wal_file::Log;
+use crate::failpoints::{SeededBug, has};
+use crate::sqlite::wal::wal_file::Wal;
 use crate::sync::atomic::AtomicI64;
 use crate::sync::atomic::Ordering::SeqCst;
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub struct Durability {
     /// `None`: nothing is ever durable, or everything that can be read is.
-    log: Option<Log>,
+    log: Option<Wal>,
     durable: AtomicI64,
     state: Mutex<State>,
     changed: Condvar,
@@ -45,7 +45,7 @@ struct State {
 
 impl Durability {
     /// Everything up to `durable` is so already.
-    pub fn new(log: Option<Log>, durable: i64) -> Self {
+    pub fn new(log: Option<Wal>, durable: i64) -> Self {
         Durability {
             log,
             durable: AtomicI64::new(durable),
@@ -57,7 +57,7 @@ impl Durability {
     }
 
     /// The log, if there is one.
-    pub fn log(&self) -> Option<&Log> {
+    pub fn log(&self) -> Option<&Wal> {
         self.log.as_ref()
     }
 
@@ -124,17 +124,17 @@ impl Durability {
         let outcome = self.sync();
         let mut state = self.state();
         state.syncing = false;
-        let target = if has(Flaw::CoverTooMuch) { state.written } else { target };
+        let target = if has(SeededBug::CoverTooMuch) { state.written } else { target };
         match outcome {
             Ok(()) => {
                 self.durable.fetch_max(target, SeqCst);
             }
             // The kernel may have dropped what it could not write and call the next sync a
             // success: from here on no sync of this store is believed.
-            Err(_) if has(Flaw::BelieveNextSync) => {}
+            Err(_) if has(SeededBug::BelieveNextSync) => {}
             Err(error) => state.failed = Some(lost(&error)),
         }
-        if has(Flaw::WakeOneOfAll) {
+        if has(SeededBug::WakeOneOfAll) {
             self.changed.notify_one();
         } else {
             self.changed.notify_all();
@@ -151,10 +151,10 @@ impl Durability {
                 return Err(std::io::Error::from_raw_os_error(libc::EIO).into());
             }
         }
-        if has(Flaw::AnswerBeforeSync) {
+        if has(SeededBug::AnswerBeforeSync) {
             return Ok(());
         }
-        self.log.as_ref().map_or(Ok(()), Log::sync)
+        self.log.as_ref().map_or(Ok(()), Wal::sync)
     }
 
     /// Notes events that are committed, so that the sync of somebody else serves them too.

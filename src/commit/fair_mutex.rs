@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};
 
-use crate::commit::deadline::Patience;
+use crate::commit::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A mutex; what a panic left behind in it is for its user to mind.
 #[derive(Debug)]
-pub struct Patient<T> {
+pub struct FairMutex<T> {
     state: Mutex<State>,
     changed: Condvar,
     value: Mutex<T>,
@@ -24,10 +24,10 @@ struct State {
     last_ticket: u64,
 }
 
-impl<T> Patient<T> {
+impl<T> FairMutex<T> {
     /// Held by nobody.
     pub fn new(value: T) -> Self {
-        Patient { state: Mutex::default(), changed: Condvar::new(), value: Mutex::new(value) }
+        FairMutex { state: Mutex::default(), changed: Condvar::new(), value: Mutex::new(value) }
     }
 
     /// The lock, however long that takes.
@@ -41,15 +41,15 @@ impl<T> Patient<T> {
     /// The lock; `cancelled`, or `late` where it was not had in time.
     pub fn lock_within(
         &self,
-        patience: &Patience,
+        deadline: &Deadline,
         late: impl Fn() -> Error,
     ) -> Result<Guard<'_, T>> {
         self.enter(|state| {
-            patience.check_cancel()?;
-            if patience.is_over() {
+            deadline.check_cancel()?;
+            if deadline.is_over() {
                 Err(late())
             } else {
-                Ok(patience.sleep_on(&self.changed, state, None))
+                Ok(deadline.sleep_on(&self.changed, state, None))
             }
         })
     }
@@ -101,7 +101,7 @@ impl<T> Patient<T> {
 
 /// The lock, held.
 pub struct Guard<'a, T> {
-    lock: &'a Patient<T>,
+    lock: &'a FairMutex<T>,
     value: MutexGuard<'a, T>,
 }
 
@@ -134,11 +134,11 @@ mod tests {
 
     use super::*;
     use crate::sqlite::connection::error::busy;
-    use crate::{Call, Cancel, Status, Timeout};
+    use crate::{CallOptions, CancelToken, Status, Timeout};
 
     #[test]
     fn one_at_a_time_has_it_and_nobody_is_forgotten() {
-        let lock = Patient::new((0, false));
+        let lock = FairMutex::new((0, false));
         thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
@@ -156,14 +156,14 @@ mod tests {
 
     #[test]
     fn it_is_had_in_order_and_given_up_in_time() {
-        let lock = Patient::new(());
+        let lock = FairMutex::new(());
         let first = lock.lock();
         let order = Mutex::new(Vec::new());
         thread::scope(|scope| {
             for n in 0..3 {
                 let (lock, order) = (&lock, &order);
                 scope.spawn(move || {
-                    let _own = lock.lock_within(&Call::default().start(None), busy).unwrap();
+                    let _own = lock.lock_within(&CallOptions::default().start(None), busy).unwrap();
                     order.lock().unwrap().push(n);
                 });
                 while lock.state().waiting.len() <= n {
@@ -171,7 +171,7 @@ mod tests {
                 }
             }
             let short = Timeout::After(Duration::from_millis(5));
-            let late = Call { timeout: short, cancel: None }.start(None);
+            let late = CallOptions { timeout: short, cancel: None }.start(None);
             assert_eq!(lock.lock_within(&late, busy).err().unwrap().status, Status::Busy);
             drop(first);
         });
@@ -181,12 +181,12 @@ mod tests {
 
     #[test]
     fn it_is_waited_for_as_long_as_the_call_may() {
-        let lock = Patient::new(());
-        let within = |timeout, cancel: Option<&Cancel>| {
-            let patience = Call { timeout, cancel: cancel.cloned() }.start(None);
-            lock.lock_within(&patience, busy).map(drop).map_err(|error| error.status)
+        let lock = FairMutex::new(());
+        let within = |timeout, cancel: Option<&CancelToken>| {
+            let deadline = CallOptions { timeout, cancel: cancel.cloned() }.start(None);
+            lock.lock_within(&deadline, busy).map(drop).map_err(|error| error.status)
         };
-        let cancel = Cancel::new();
+        let cancel = CancelToken::new();
         let held = lock.lock();
         for limit in [Duration::ZERO, Duration::from_millis(5)] {
             assert_eq!(within(Timeout::After(limit), None), Err(Status::Busy));

@@ -2,16 +2,16 @@
 //!
 //! An append joins the group that gathers. Whoever finds nobody leading leads: it runs its group,
 //! hands the lead on, and makes durable what the answers rest on. Only then is anybody answered.
-//! How a group is run is the [`Work`]; nothing here knows of SQLite.
+//! How a group is run is the [`Committer`]; nothing here knows of SQLite.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::commit::deadline::Patience;
+use crate::commit::deadline::Deadline;
 use crate::commit::durability::Durability;
-use crate::commit::head_watch::Watch;
+use crate::commit::head_watch::HeadWatch;
 use crate::error::{Error, Result, Status};
-use crate::failpoints::{Flaw, has, reach};
+use crate::failpoints::{SeededBug, crash_point, has};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Events from which on a group takes no further request.
@@ -25,17 +25,17 @@ pub fn late() -> Error {
 }
 
 /// What a leader does with its group.
-pub trait Work {
+pub trait Committer {
     /// What an append asks for.
     type Request;
 
-    /// Takes the locks that a group needs, as long as `patience` lasts; then the group, and runs
+    /// Takes the locks that a group needs, as long as `deadline` lasts; then the group, and runs
     /// it; gives an outcome for each request, in order, and lets go of the locks. An error before
     /// the group was taken is the leader's own; after that it is everybody's, and nothing of the
     /// group is stored.
     fn run(
         &self,
-        patience: &Patience,
+        deadline: &Deadline,
         take: impl FnOnce() -> Vec<Self::Request>,
     ) -> Result<Vec<Outcome>>;
 
@@ -43,7 +43,7 @@ pub trait Work {
     fn durability(&self) -> &Durability;
 
     /// Who is told of events that are, and of the end of the store.
-    fn watch(&self) -> &Watch;
+    fn watch(&self) -> &HeadWatch;
 }
 
 /// What came of a request, and the position up to which events have to be durable before anybody
@@ -70,7 +70,7 @@ impl Outcome {
 
 /// Where a group stands.
 #[derive(Debug)]
-enum Turn {
+enum GroupState {
     /// Its requests wait; whoever leads is another, or is known.
     Queued,
     /// Whoever of its callers sees this leads.
@@ -85,28 +85,28 @@ enum Turn {
 /// that one call of the system wakes them all.
 #[derive(Debug)]
 struct Group {
-    turn: Mutex<Turn>,
+    turn: Mutex<GroupState>,
     changed: Condvar,
 }
 
 impl Group {
-    fn turn(&self) -> MutexGuard<'_, Turn> {
+    fn turn(&self) -> MutexGuard<'_, GroupState> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Any one of its callers may lead.
     fn offer_lead(&self) {
-        self.set(Turn::LeadIsFree, Condvar::notify_one);
+        self.set(GroupState::LeadIsFree, Condvar::notify_one);
     }
 
     fn answer(&self, answers: Vec<Result<i64>>) {
-        let one_alone = has(Flaw::AnswerOneOfAll);
+        let one_alone = has(SeededBug::AnswerOneOfAll);
         let notify = if one_alone { Condvar::notify_one } else { Condvar::notify_all };
-        self.set(Turn::Answered(answers), notify);
+        self.set(GroupState::Answered(answers), notify);
     }
 
-    fn set(&self, turn: Turn, notify: fn(&Condvar)) {
-        if has(Flaw::TellTooEarly) {
+    fn set(&self, turn: GroupState, notify: fn(&Condvar)) {
+        if has(SeededBug::TellTooEarly) {
             notify(&self.changed);
             *self.turn() = turn;
             return;
@@ -130,7 +130,7 @@ struct Waiting<R> {
 
 impl<R> Waiting<R> {
     fn new() -> Self {
-        let group = Group { turn: Mutex::new(Turn::Queued), changed: Condvar::new() };
+        let group = Group { turn: Mutex::new(GroupState::Queued), changed: Condvar::new() };
         Waiting { group: Arc::new(group), requests: Vec::new(), live: 0, events: 0 }
     }
 
@@ -143,7 +143,7 @@ impl<R> Waiting<R> {
 
 /// A request's place in its group.
 #[derive(Debug)]
-struct Place {
+struct Slot {
     group: Arc<Group>,
     index: usize,
     /// How many events it would store.
@@ -159,7 +159,7 @@ struct State<R> {
 
 impl<R> State<R> {
     /// The place of a request that comes last; and whether its caller leads, since nobody did.
-    fn join(&mut self, request: R, events: usize) -> (Place, bool) {
+    fn join(&mut self, request: R, events: usize) -> (Slot, bool) {
         if self.waiting.back().is_none_or(Waiting::is_full) {
             self.waiting.push_back(Waiting::new());
         }
@@ -169,7 +169,7 @@ impl<R> State<R> {
         last.live += 1;
         last.events += events;
         let index = last.requests.len() - 1;
-        let place = Place { group: Arc::clone(&last.group), index, events };
+        let place = Slot { group: Arc::clone(&last.group), index, events };
         (place, !std::mem::replace(&mut self.led, true))
     }
 
@@ -182,19 +182,19 @@ impl<R> State<R> {
     }
 
     /// Takes a request out, unless a leader has taken it.
-    fn leave(&mut self, place: &Place) -> bool {
+    fn leave(&mut self, place: &Slot) -> bool {
         let is_it = |waiting: &Waiting<R>| Arc::ptr_eq(&waiting.group, &place.group);
         let Some(number) = self.waiting.iter().position(is_it) else { return false };
         let own = &mut self.waiting[number];
-        let index = if has(Flaw::LeaveForAnother) { 0 } else { place.index };
+        let index = if has(SeededBug::LeaveForAnother) { 0 } else { place.index };
         own.requests[index] = None;
         own.live -= 1;
         own.events -= place.events;
         if own.live == 0 {
             self.waiting.remove(number);
             // Of several, one has been woken for it, or will look before it sleeps.
-            let leads = matches!(*place.group.turn(), Turn::LeadIsFree);
-            if leads && !has(Flaw::ForgetLead) {
+            let leads = matches!(*place.group.turn(), GroupState::LeadIsFree);
+            if leads && !has(SeededBug::ForgetLead) {
                 self.hand_on();
             }
         }
@@ -204,15 +204,15 @@ impl<R> State<R> {
 
 /// The appends that wait, and whether one of them leads.
 #[derive(Debug)]
-pub struct Queue<R>(Mutex<State<R>>);
+pub struct GroupCommit<R>(Mutex<State<R>>);
 
-impl<R> Default for Queue<R> {
+impl<R> Default for GroupCommit<R> {
     fn default() -> Self {
-        Queue(Mutex::new(State { waiting: VecDeque::new(), led: false }))
+        GroupCommit(Mutex::new(State { waiting: VecDeque::new(), led: false }))
     }
 }
 
-impl<R> Queue<R> {
+impl<R> GroupCommit<R> {
     fn state(&self) -> MutexGuard<'_, State<R>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -226,31 +226,31 @@ impl<R> Queue<R> {
     /// Appends `events` events, alone or with others.
     pub fn append(
         &self,
-        work: &impl Work<Request = R>,
+        work: &impl Committer<Request = R>,
         request: R,
         events: usize,
-        patience: &Patience,
+        deadline: &Deadline,
     ) -> Result<i64> {
         let (place, leads) = self.state().join(request, events);
         if leads {
-            return self.lead(work, &place, patience);
+            return self.lead(work, &place, deadline);
         }
         let group = &*place.group;
         let mut turn = group.turn();
         loop {
             match &*turn {
-                Turn::Answered(answers) => return answers[place.index].clone(),
-                Turn::LeadIsFree => {
-                    *turn = Turn::Queued;
+                GroupState::Answered(answers) => return answers[place.index].clone(),
+                GroupState::LeadIsFree => {
+                    *turn = GroupState::Queued;
                     drop(turn);
-                    return self.lead(work, &place, patience);
+                    return self.lead(work, &place, deadline);
                 }
-                Turn::Taken => {
+                GroupState::Taken => {
                     turn = group.changed.wait(turn).unwrap_or_else(PoisonError::into_inner);
                 }
-                Turn::Queued => {
+                GroupState::Queued => {
                     let over =
-                        patience.check_cancel().err().or_else(|| patience.is_over().then(late));
+                        deadline.check_cancel().err().or_else(|| deadline.is_over().then(late));
                     if let Some(error) = over {
                         drop(turn);
                         if self.state().leave(&place) {
@@ -259,7 +259,7 @@ impl<R> Queue<R> {
                         turn = group.turn();
                         continue;
                     }
-                    turn = patience.sleep_on(&group.changed, turn, None);
+                    turn = deadline.sleep_on(&group.changed, turn, None);
                 }
             }
         }
@@ -268,9 +268,9 @@ impl<R> Queue<R> {
     /// Runs the first group, which is this caller's, and gives what came of its own request.
     fn lead(
         &self,
-        work: &impl Work<Request = R>,
-        place: &Place,
-        patience: &Patience,
+        work: &impl Committer<Request = R>,
+        place: &Slot,
+        deadline: &Deadline,
     ) -> Result<i64> {
         let durability = work.durability();
         // Of each of the group whether it is still there; none before it was taken.
@@ -279,7 +279,7 @@ impl<R> Queue<R> {
             // A leader that failed badly has closed the store to those in the queue behind it.
             work.watch().check_open()?;
             durability.failure().map_or(Ok(()), Err)?;
-            work.run(patience, || {
+            work.run(deadline, || {
                 let requests = self.take_group();
                 there = requests.iter().map(Option::is_some).collect();
                 requests.into_iter().flatten().collect()
@@ -298,7 +298,7 @@ impl<R> Queue<R> {
             Err(error) if there.is_empty() => {
                 let mut state = self.state();
                 state.leave(place);
-                if !has(Flaw::KeepLead) {
+                if !has(SeededBug::KeepLead) {
                     state.hand_on();
                 }
                 return Err(error);
@@ -317,11 +317,11 @@ impl<R> Queue<R> {
             is_long
         };
         let rests_on = outcomes.iter().map(|outcome| outcome.rests_on).max().unwrap_or(0);
-        if has(Flaw::PublishTooEarly) {
+        if has(SeededBug::PublishTooEarly) {
             work.watch().publish(rests_on);
         }
         let ensured = durability.ensure(rests_on);
-        reach("after sync");
+        crash_point("after sync");
         work.watch().publish(durability.durable());
         let mut outcomes = outcomes.into_iter().map(|outcome| match &ensured {
             Err(error) if outcome.rests_on > durability.durable() => Err(error.clone()),
@@ -346,7 +346,7 @@ impl<R> Queue<R> {
         let Some(first) = state.waiting.pop_front() else { return Vec::new() };
         // Before the queue is let go of, or who finds its request gone would not know why. Not
         // `set`: nobody has anything to do with this news.
-        *first.group.turn() = Turn::Taken;
+        *first.group.turn() = GroupState::Taken;
         first.requests
     }
 }

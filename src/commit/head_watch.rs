@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use crate::commit::deadline::Patience;
+use crate::commit::deadline::Deadline;
 use crate::error::{Error, Result, Status};
-use crate::failpoints::{Flaw, has};
+use crate::failpoints::{SeededBug, has};
 use crate::sync::atomic::Ordering::SeqCst;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard, PoisonError};
 
 /// The newest position that may be told, and whether the store is open. Any number of threads.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct HeadWatch {
     head: AtomicI64,
     closed: AtomicBool,
     /// How many threads wait, so that publishing to nobody takes no lock. A waiter counts itself
@@ -22,10 +22,10 @@ pub struct Watch {
     changed: Condvar,
 }
 
-impl Watch {
+impl HeadWatch {
     /// The watch of an open store whose newest event is at `head`.
     pub fn new(head: i64) -> Self {
-        Watch { head: AtomicI64::new(head), ..Self::default() }
+        HeadWatch { head: AtomicI64::new(head), ..Self::default() }
     }
 
     /// The highest position published.
@@ -59,7 +59,7 @@ impl Watch {
     pub fn wait_above(
         &self,
         after: i64,
-        patience: &Patience,
+        deadline: &Deadline,
         slice: Option<Duration>,
     ) -> Result<Option<i64>> {
         if after < -1 {
@@ -71,26 +71,26 @@ impl Watch {
         let mut guard = self.lock();
         loop {
             self.check_open()?;
-            patience.check_cancel()?;
+            deadline.check_cancel()?;
             let head = self.head();
             if head > after {
                 return Ok(Some(head));
             }
-            if patience.is_over() {
+            if deadline.is_over() {
                 return Err(Error::new(Status::Timeout, "no event came in time"));
             }
             let rest = slice_end.map(|end| end.saturating_duration_since(Instant::now()));
             if rest.is_some_and(|rest| rest.is_zero()) {
                 return Ok(None);
             }
-            guard = patience.sleep_on(&self.changed, guard, rest);
+            guard = deadline.sleep_on(&self.changed, guard, rest);
         }
     }
 
     fn wake(&self) {
         if self.waiters.load(SeqCst) > 0 {
             // A waiter between its look at the head and its sleep holds the lock.
-            if !has(Flaw::WakeWithoutLock) {
+            if !has(SeededBug::WakeWithoutLock) {
                 drop(self.lock());
             }
             self.changed.notify_all();
@@ -124,21 +124,21 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::{Call, Cancel, Timeout};
+    use crate::{CallOptions, CancelToken, Timeout};
 
-    fn patience(timeout: Timeout, cancel: Option<&Cancel>) -> Patience {
-        Call { timeout, cancel: cancel.cloned() }.start(None)
+    fn deadline(timeout: Timeout, cancel: Option<&CancelToken>) -> Deadline {
+        CallOptions { timeout, cancel: cancel.cloned() }.start(None)
     }
 
     /// Runs `act` once `watch` has a waiter, and gives what that waiter got.
     fn while_waiting(
-        watch: &Watch,
-        cancel: Option<&Cancel>,
+        watch: &HeadWatch,
+        cancel: Option<&CancelToken>,
         act: impl FnOnce(),
     ) -> Result<Option<i64>> {
         thread::scope(|scope| {
             let waiter =
-                scope.spawn(|| watch.wait_above(4, &patience(Timeout::Never, cancel), None));
+                scope.spawn(|| watch.wait_above(4, &deadline(Timeout::Never, cancel), None));
             while watch.waiters.load(SeqCst) == 0 {
                 thread::yield_now();
             }
@@ -149,46 +149,46 @@ mod tests {
 
     #[test]
     fn a_wait_ends_when_the_head_is_above() {
-        let watch = Watch::new(3);
+        let watch = HeadWatch::new(3);
         let found = while_waiting(&watch, None, || {
             watch.publish(4);
             watch.publish(6);
         });
         assert_eq!(found, Ok(Some(6)));
-        assert_eq!(watch.wait_above(5, &patience(Timeout::Never, None), None), Ok(Some(6)));
+        assert_eq!(watch.wait_above(5, &deadline(Timeout::Never, None), None), Ok(Some(6)));
         assert_eq!(watch.waiters.load(SeqCst), 0);
     }
 
     #[test]
     fn a_wait_ends_when_cancelled() {
-        let cancel = Cancel::new();
-        let found = while_waiting(&Watch::new(3), Some(&cancel), || cancel.trigger());
+        let cancel = CancelToken::new();
+        let found = while_waiting(&HeadWatch::new(3), Some(&cancel), || cancel.trigger());
         assert_eq!(found.unwrap_err().status, Status::Cancelled);
     }
 
     #[test]
     fn a_wait_ends_when_the_store_closes() {
-        let watch = Watch::new(3);
+        let watch = HeadWatch::new(3);
         let found = while_waiting(&watch, None, || watch.close());
         assert_eq!(found.unwrap_err().status, Status::Closed);
-        let later = watch.wait_above(0, &patience(Timeout::Never, None), None);
+        let later = watch.wait_above(0, &deadline(Timeout::Never, None), None);
         assert_eq!(later.unwrap_err().status, Status::Closed);
     }
 
     #[test]
     fn a_wait_ends_when_its_time_is_over() {
-        let watch = Watch::new(3);
+        let watch = HeadWatch::new(3);
         for limit in [Duration::ZERO, Duration::from_millis(2)] {
-            let found = watch.wait_above(3, &patience(Timeout::After(limit), None), None);
+            let found = watch.wait_above(3, &deadline(Timeout::After(limit), None), None);
             assert_eq!(found.unwrap_err().status, Status::Timeout);
         }
         let slice = Some(Duration::from_millis(2));
-        assert_eq!(watch.wait_above(3, &patience(Timeout::Never, None), slice), Ok(None));
+        assert_eq!(watch.wait_above(3, &deadline(Timeout::Never, None), slice), Ok(None));
     }
 
     #[test]
     fn the_head_never_falls() {
-        let watch = Watch::new(3);
+        let watch = HeadWatch::new(3);
         watch.publish(5);
         watch.publish(4);
         assert_eq!(watch.head(), 5);
@@ -197,7 +197,11 @@ mod tests {
     #[test]
     fn after_is_a_position() {
         let wait = |after| {
-            Watch::new(0).wait_above(after, &patience(Timeout::After(Duration::ZERO), None), None)
+            HeadWatch::new(0).wait_above(
+                after,
+                &deadline(Timeout::After(Duration::ZERO), None),
+                None,
+            )
         };
         assert_eq!(wait(-1).unwrap_err().status, Status::Timeout);
         assert_eq!(wait(i64::MAX).unwrap_err().status, Status::Timeout);

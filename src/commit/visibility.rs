@@ -1,17 +1,17 @@
 //! What a reader may see of what is committed.
 
 use crate::commit::durability::Durability;
-use crate::commit::head_watch::Watch;
+use crate::commit::head_watch::HeadWatch;
 use crate::error::Result;
-use crate::failpoints::{Flaw, has};
+use crate::failpoints::{SeededBug, has};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The newest events as far as they are known to be this process's own work, committed or about
 /// to be, with nobody else's between them.
 #[derive(Debug, Default)]
-pub struct OwnEvents(Mutex<(i64, i64)>);
+pub struct OwnCommits(Mutex<(i64, i64)>);
 
-impl OwnEvents {
+impl OwnCommits {
     /// The writer has the lock and finds `head`; whether others have appended since.
     pub fn begin(&self, head: i64) -> bool {
         let mut range = self.range();
@@ -27,7 +27,7 @@ impl OwnEvents {
     pub fn commit(&self, head: i64, commit: impl FnOnce() -> Result<()>) -> Result<()> {
         self.range().1 = head;
         let committed = commit();
-        if committed.is_err() && !has(Flaw::KeepLostEvents) {
+        if committed.is_err() && !has(SeededBug::KeepLostEvents) {
             // Another process may take the positions.
             *self.range() = (i64::MAX, i64::MAX);
         }
@@ -50,9 +50,14 @@ impl OwnEvents {
 /// What this process has committed but not synced is left out: its appends are not answered
 /// yet. Where there is anything of others in between, the log is synced first, for they may
 /// have answered theirs. An error: it failed, and nothing is known to be durable.
-pub fn visible(head: i64, durability: &Durability, own: &OwnEvents, watch: &Watch) -> Result<i64> {
+pub fn visible(
+    head: i64,
+    durability: &Durability,
+    own: &OwnCommits,
+    watch: &HeadWatch,
+) -> Result<i64> {
     let durable = durability.durable();
-    if head <= durable || durability.log().is_none() || has(Flaw::ShowUnsynced) {
+    if head <= durable || durability.log().is_none() || has(SeededBug::ShowUnsynced) {
         return Ok(head);
     }
     above_durable(head, durable, durability, own, watch)
@@ -64,8 +69,8 @@ fn above_durable(
     head: i64,
     durable: i64,
     durability: &Durability,
-    own: &OwnEvents,
-    watch: &Watch,
+    own: &OwnCommits,
+    watch: &HeadWatch,
 ) -> Result<i64> {
     let ensured = match durability.failure() {
         None if own.cover(durable, head) => return Ok(durable),
@@ -87,12 +92,12 @@ fn above_durable(
 mod tests {
     use super::*;
     use crate::error::{Error, Status};
-    use crate::sqlite::wal::wal_file::Log;
+    use crate::sqlite::wal::wal_file::Wal;
     use crate::sync::atomic::Ordering::SeqCst;
 
     #[test]
     fn what_others_append_in_between_is_not_ones_own() {
-        let own = OwnEvents::default();
+        let own = OwnCommits::default();
         assert!(!own.begin(0));
         own.commit(1, || Ok(())).unwrap();
         assert!(!own.begin(1));
@@ -119,25 +124,25 @@ mod tests {
         for name in ["a.db", "a.db-wal"] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
-        let log = Log::open(&path, false).unwrap();
+        let log = Wal::open(&path, false).unwrap();
         let on_disk = Durability::new(Some(log), 7);
         let in_memory = Durability::new(None, 0);
-        let own = OwnEvents::default();
+        let own = OwnCommits::default();
         own.begin(3);
         own.commit(9, || Ok(())).unwrap();
         for (durability, heads) in [(&on_disk, [5, 7]), (&in_memory, [5, 9])] {
             for head in heads {
-                assert_eq!(visible(head, durability, &own, &Watch::new(0)), Ok(head));
+                assert_eq!(visible(head, durability, &own, &HeadWatch::new(0)), Ok(head));
             }
             assert_eq!(durability.tampering.count.load(SeqCst), 0);
         }
-        assert_eq!(visible(9, &on_disk, &own, &Watch::new(0)), Ok(7));
+        assert_eq!(visible(9, &on_disk, &own, &HeadWatch::new(0)), Ok(7));
     }
 
     /// Where a read is shown others' events, and what those who wait are told.
     fn shown(durability: &Durability, head: i64, seen_durable: i64) -> (Result<i64>, i64) {
-        let watch = Watch::new(0);
-        let shown = above_durable(head, seen_durable, durability, &OwnEvents::default(), &watch);
+        let watch = HeadWatch::new(0);
+        let shown = above_durable(head, seen_durable, durability, &OwnCommits::default(), &watch);
         (shown, watch.head())
     }
 
@@ -150,10 +155,10 @@ mod tests {
 
     #[test]
     fn what_is_ones_own_is_left_out_without_a_sync() {
-        let (durability, own) = (Durability::new(None, 3), OwnEvents::default());
+        let (durability, own) = (Durability::new(None, 3), OwnCommits::default());
         assert!(own.begin(3));
         own.commit(5, || Ok(())).unwrap();
-        assert_eq!(above_durable(5, 3, &durability, &own, &Watch::new(0)), Ok(3));
+        assert_eq!(above_durable(5, 3, &durability, &own, &HeadWatch::new(0)), Ok(3));
         assert_eq!((durability.durable(), durability.tampering.count.load(SeqCst)), (3, 0));
     }
 

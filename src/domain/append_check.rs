@@ -1,6 +1,6 @@
 //! Whether an append is accepted: the rules, for every store, over its own way to look things up.
 
-use crate::domain::{Condition, Event, Query, Span};
+use crate::domain::{Condition, Event, PositionRange, Query};
 use crate::error::{Error, Result};
 
 /// What the ids of an append say about it.
@@ -17,7 +17,7 @@ pub enum Verdict {
 /// `find_id` gives the position of the stored event with an id; `is_same` tells whether the
 /// event stored at a position is the same as the one given. An append that meets a stored id and
 /// is no repetition is `duplicate_id`, with the position of the first one it meets.
-pub fn judge_ids<'a>(
+pub fn check_ids<'a>(
     events: impl IntoIterator<Item = &'a Event>,
     mut find_id: impl FnMut(&str) -> Result<Option<i64>>,
     mut is_same: impl FnMut(i64, &Event) -> Result<bool>,
@@ -68,9 +68,9 @@ pub fn judge_ids<'a>(
 
 /// Judges the conditions of an append. `first_match` gives the lowest position in a span that a
 /// query matches. `condition_failed` names the lowest one that makes any of them fail.
-pub fn judge_conditions(
+pub fn check_conditions(
     conditions: &[Condition],
-    mut first_match: impl FnMut(&Query, Span) -> Result<Option<i64>>,
+    mut first_match: impl FnMut(&Query, PositionRange) -> Result<Option<i64>>,
 ) -> Result<()> {
     let mut lowest = None;
     for condition in conditions {
@@ -78,7 +78,8 @@ pub fn judge_conditions(
         let high = lowest.map_or(i64::MAX, |lowest: i64| lowest - 1);
         let low = condition.after();
         if low < high {
-            lowest = first_match(condition.query(), Span { low, high })?.or(lowest);
+            lowest = first_match(condition.query(), PositionRange { after: low, through: high })?
+                .or(lowest);
         }
     }
     lowest.map_or(Ok(()), |position| Err(Error::condition_failed(position)))
@@ -103,7 +104,7 @@ mod tests {
     fn judge(ids: &[(&str, &str)]) -> Result<Verdict> {
         let stored = [event("a", "1"), event("b", "2"), event("c", "3")];
         let given: Vec<_> = ids.iter().map(|(id, data)| event(id, data)).collect();
-        judge_ids(
+        check_ids(
             &given,
             |id| Ok((5..).zip(&stored).find(|(_, own)| own.id() == Some(id)).map(|(at, _)| at)),
             |position, event| Ok(stored[position as usize - 5] == *event),
@@ -135,9 +136,9 @@ mod tests {
         // A store with the positions 1 to 9, which every query matches.
         let judge = |afters: &[i64]| {
             let conditions: Vec<_> = afters.iter().map(|&after| condition(after)).collect();
-            judge_conditions(&conditions, |_, span| {
-                assert!(span.low < span.high);
-                Ok(Some(span.low + 1).filter(|&first| first <= span.high.min(9)))
+            check_conditions(&conditions, |_, span| {
+                assert!(span.after < span.through);
+                Ok(Some(span.after + 1).filter(|&first| first <= span.through.min(9)))
             })
         };
         for holding in [&[][..], &[9][..], &[i64::MAX, 9][..]] {
@@ -156,11 +157,14 @@ mod tests {
     fn above_a_failure_that_is_known_nothing_is_looked_for() {
         let conditions = [7, 3].map(|after| Condition::new(Query::all(), after).unwrap());
         let mut spans = Vec::new();
-        let judged = judge_conditions(&conditions, |_, span| {
+        let judged = check_conditions(&conditions, |_, span| {
             spans.push(span);
-            Ok(Some(span.low + 1))
+            Ok(Some(span.after + 1))
         });
         assert_eq!(judged, Err(Error::condition_failed(4)));
-        assert_eq!(spans, [Span { low: 7, high: i64::MAX }, Span { low: 3, high: 7 }]);
+        assert_eq!(
+            spans,
+            [PositionRange { after: 7, through: i64::MAX }, PositionRange { after: 3, through: 7 }]
+        );
     }
 }

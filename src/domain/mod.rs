@@ -1,12 +1,12 @@
 //! The words of DCB: events, queries, conditions, and what matches what. No I/O.
 
 pub use append::AppendRequest;
-pub use append_check::{Verdict, judge_conditions, judge_ids};
+pub use append_check::{Verdict, check_conditions, check_ids};
 pub use condition::Condition;
 pub use event::{Event, EventBuilder, EventView, SequencedEvent, Tags};
 pub use name::{EventId, EventType, Tag, Term};
 pub use query::{Item, Names, Query, Wanted};
-pub use read::{ReadRequest, Reading, Span};
+pub use read::{PositionRange, ReadRequest, ReadState};
 
 mod append;
 mod append_check;

@@ -37,21 +37,21 @@ impl ReadRequest {
     }
 }
 
-/// Positions above `low`, up to and with `high`.
+/// The positions above one and up to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// Exclusive.
-    pub low: i64,
-    /// Inclusive; above `low`.
-    pub high: i64,
+pub struct PositionRange {
+    /// The range begins above this position: an exclusive bound.
+    pub after: i64,
+    /// The range ends with this position: an inclusive bound.
+    pub through: i64,
 }
 
 /// A read under way: its request, its snapshot, and what is left of it.
 ///
-/// A store begins it at the head of its snapshot, then gives what matches in [`Reading::span`],
-/// in the order of [`Reading::backwards`], and tells how far it got.
+/// A store begins it at the head of its snapshot, then gives what matches in [`ReadState::span`],
+/// in the order of [`ReadState::backwards`], and tells how far it got.
 #[derive(Debug, Clone)]
-pub struct Reading {
+pub struct ReadState {
     request: ReadRequest,
     /// The highest position that the request's bounds and the snapshot allow; `None` before
     /// the snapshot is taken.
@@ -63,11 +63,11 @@ pub struct Reading {
     last: i64,
 }
 
-impl Reading {
+impl ReadState {
     /// A read that has not begun.
     pub fn new(request: ReadRequest) -> Self {
         let (low, left) = (request.after, request.limit);
-        Reading { upper: None, low, high: 0, left, last: low, request }
+        ReadState { upper: None, low, high: 0, left, last: low, request }
     }
 
     /// Takes the snapshot: the read sees the positions up to `head`, now and ever.
@@ -96,25 +96,25 @@ impl Reading {
     }
 
     /// The positions still to be looked at; `None`: the read is at its end.
-    pub fn span(&self) -> Option<Span> {
+    pub fn span(&self) -> Option<PositionRange> {
         (self.left != Some(0) && self.low < self.high)
-            .then_some(Span { low: self.low, high: self.high })
+            .then_some(PositionRange { after: self.low, through: self.high })
     }
 
     /// How many events may still be given, `max` at most.
-    pub fn allowance(&self, max: usize) -> usize {
+    pub fn remaining(&self, max: usize) -> usize {
         self.left.map_or(max, |left| usize::try_from(left).unwrap_or(usize::MAX).min(max))
     }
 
     /// The event at `position` was given; it is the next match in the span.
-    pub fn gave(&mut self, position: i64) {
-        self.passed(position);
+    pub fn delivered(&mut self, position: i64) {
+        self.advance_to(position);
         self.last = position;
         self.left = self.left.map(|left| left - 1);
     }
 
     /// Everything up to `position` (backwards: down to it) was looked at.
-    pub fn passed(&mut self, position: i64) {
+    pub fn advance_to(&mut self, position: i64) {
         if self.request.backwards {
             self.high = self.high.min(position - 1);
         } else {
@@ -155,17 +155,17 @@ impl Reading {
 mod tests {
     use super::*;
 
-    fn reading(after: i64, before: Option<i64>, limit: Option<i64>, backwards: bool) -> Reading {
-        Reading::new(ReadRequest::new(Query::all(), after, before, limit, backwards).unwrap())
+    fn reading(after: i64, before: Option<i64>, limit: Option<i64>, backwards: bool) -> ReadState {
+        ReadState::new(ReadRequest::new(Query::all(), after, before, limit, backwards).unwrap())
     }
 
     /// Plays a read of everything over positions 1 to `head`.
-    fn play(mut reading: Reading, head: i64) -> (Vec<i64>, i64) {
+    fn play(mut reading: ReadState, head: i64) -> (Vec<i64>, i64) {
         reading.begin(head);
         let mut given = Vec::new();
         while let Some(span) = reading.span() {
-            let next = if reading.backwards() { span.high } else { span.low + 1 };
-            reading.gave(next);
+            let next = if reading.backwards() { span.through } else { span.after + 1 };
+            reading.delivered(next);
             given.push(next);
         }
         (given, reading.position())
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(reading.position(), 0);
         reading.begin(2);
         reading.begin(7);
-        assert_eq!(reading.span(), Some(Span { low: 0, high: 2 }));
+        assert_eq!(reading.span(), Some(PositionRange { after: 0, through: 2 }));
         reading.finish();
         assert_eq!((reading.span(), reading.position()), (None, 2));
     }
@@ -206,12 +206,12 @@ mod tests {
     fn an_open_read_stands_at_the_last_event_given() {
         let mut forward = reading(0, None, None, false);
         forward.begin(5);
-        forward.gave(2);
+        forward.delivered(2);
         assert_eq!(forward.position(), 2);
         let mut backward = reading(0, None, None, true);
         backward.begin(5);
-        backward.gave(4);
+        backward.delivered(4);
         assert_eq!(backward.position(), 5);
-        assert_eq!(backward.span(), Some(Span { low: 0, high: 3 }));
+        assert_eq!(backward.span(), Some(PositionRange { after: 0, through: 3 }));
     }
 }

@@ -11,9 +11,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::domain::{SequencedEvent, Span, Term};
+use crate::domain::{PositionRange, SequencedEvent, Term};
 use postings::Terms;
-pub use prepared::Filed;
+pub use prepared::PreparedEvents;
 pub use search::Progress;
 
 /// An inverted index over the events from [`Index::base`] + 1 to [`Index::head`].
@@ -138,15 +138,18 @@ impl Index {
     }
 
     /// The events in `span`, which is held.
-    pub fn range(&self, span: Span) -> Vec<Arc<SequencedEvent>> {
+    pub fn range(&self, span: PositionRange) -> Vec<Arc<SequencedEvent>> {
         let index = |position: i64| usize::try_from(position - self.base).unwrap_or(0);
-        self.events[index(span.low)..index(span.high)].to_vec()
+        self.events[index(span.after)..index(span.through)].to_vec()
     }
 
     /// The part of `span` that is held; `None` if there is none.
-    fn clip(&self, span: Span) -> Option<Span> {
-        let span = Span { low: span.low.max(self.base), high: span.high.min(self.head()) };
-        (span.low < span.high).then_some(span)
+    fn clip(&self, span: PositionRange) -> Option<PositionRange> {
+        let span = PositionRange {
+            after: span.after.max(self.base),
+            through: span.through.min(self.head()),
+        };
+        (span.after < span.through).then_some(span)
     }
 
     /// The event at a position that the index itself gave.

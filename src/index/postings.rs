@@ -4,7 +4,7 @@ use std::collections::hash_map::{Entry, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
-use crate::domain::{Span, Term};
+use crate::domain::{PositionRange, Term};
 
 /// The positions of one term, ascending. Most terms are on one event only, so that one is inline.
 #[derive(Debug)]
@@ -35,9 +35,9 @@ impl Postings {
     }
 
     /// Where the positions in `span` stand.
-    pub fn range(&self, span: Span) -> Range<usize> {
-        let from = self.count_through(span.low);
-        from..self.count_through(span.high).max(from)
+    pub fn range(&self, span: PositionRange) -> Range<usize> {
+        let from = self.count_through(span.after);
+        from..self.count_through(span.through).max(from)
     }
 
     /// How many positions are at or below `position`.

@@ -11,13 +11,13 @@ use crate::index::Index;
 /// The events of an append, hashed and allocated by the caller's thread, so that nobody waits
 /// for that under a lock.
 #[derive(Debug)]
-pub struct Filed {
+pub struct PreparedEvents {
     events: SmallVec<[Arc<SequencedEvent>; 1]>,
     /// Those of all events, one after the other.
     terms: SmallVec<[Term; 4]>,
 }
 
-impl Filed {
+impl PreparedEvents {
     /// Events without positions; `no_memory`.
     pub fn new(given: SmallVec<[Event; 1]>) -> Result<Self> {
         let (mut events, mut terms) = (SmallVec::new(), SmallVec::new());
@@ -29,7 +29,7 @@ impl Filed {
             terms.extend(event.terms());
             events.push(Arc::new(SequencedEvent { position: 0, timestamp_us: 0, event }));
         }
-        Ok(Filed { events, terms })
+        Ok(PreparedEvents { events, terms })
     }
 
     /// The events as they were given.

@@ -6,7 +6,7 @@ use std::collections::binary_heap::PeekMut;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::domain::{Item, Query, SequencedEvent, Span};
+use crate::domain::{Item, PositionRange, Query, SequencedEvent};
 use crate::index::Index;
 use crate::index::postings::Postings;
 
@@ -80,9 +80,9 @@ impl Eq for Cursor<'_> {}
 
 impl Index {
     /// The lowest position in `span` whose event `query` matches.
-    pub fn first_match(&self, query: &Query, span: Span) -> Option<i64> {
+    pub fn first_match(&self, query: &Query, span: PositionRange) -> Option<i64> {
         let mut span = self.clip(span)?;
-        let Some(items) = selective_items(query) else { return Some(span.low + 1) };
+        let Some(items) = selective_items(query) else { return Some(span.after + 1) };
         let mut first = None;
         for item in items {
             self.each_run(item, span, |run| {
@@ -94,8 +94,8 @@ impl Index {
             });
             if let Some(first) = first {
                 // Only what is before it can still matter.
-                span.high = first - 1;
-                if span.low == span.high {
+                span.through = first - 1;
+                if span.after == span.through {
                     break;
                 }
             }
@@ -108,7 +108,7 @@ impl Index {
     pub fn find(
         &self,
         query: &Query,
-        span: Span,
+        span: PositionRange,
         backwards: bool,
         max: usize,
         out: &mut Vec<Arc<SequencedEvent>>,
@@ -117,7 +117,7 @@ impl Index {
         let Some(items) = selective_items(query) else {
             return self.slice(span, backwards, max, out);
         };
-        let mut reached = if backwards { span.high + 1 } else { span.low };
+        let mut reached = if backwards { span.through + 1 } else { span.after };
         if max == 0 {
             return Progress::Reached(reached);
         }
@@ -156,15 +156,15 @@ impl Index {
     /// [`Index::find`] of every event in a span that is held.
     fn slice(
         &self,
-        span: Span,
+        span: PositionRange,
         backwards: bool,
         max: usize,
         out: &mut Vec<Arc<SequencedEvent>>,
     ) -> Progress {
-        let len = (span.high - span.low) as usize;
+        let len = (span.through - span.after) as usize;
         let count = len.min(max).min(MAX_EXAMINED);
-        let from = (span.low - self.base) as usize;
-        let to = (span.high - self.base) as usize;
+        let from = (span.after - self.base) as usize;
+        let to = (span.through - self.base) as usize;
         if backwards {
             out.extend(self.events[to - count..to].iter().rev().cloned());
         } else {
@@ -172,14 +172,14 @@ impl Index {
         }
         match () {
             () if count == len => Progress::Exhausted,
-            () if backwards => Progress::Reached(span.high + 1 - count as i64),
-            () => Progress::Reached(span.low + count as i64),
+            () if backwards => Progress::Reached(span.through + 1 - count as i64),
+            () => Progress::Reached(span.after + count as i64),
         }
     }
 
     /// Calls `each` with the runs that hold every match of `item` in `span`: that of its rarest
     /// tag, or, if they are rarer, those of its types.
-    fn each_run<'a>(&'a self, item: &'a Item, span: Span, mut each: impl FnMut(Run<'a>)) {
+    fn each_run<'a>(&'a self, item: &'a Item, span: PositionRange, mut each: impl FnMut(Run<'a>)) {
         let run = |term| {
             let postings = self.terms.get(self.filed(term))?;
             let left = postings.range(span);

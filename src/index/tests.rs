@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::domain::{
-    Event, EventBuilder, EventId, EventType, Item, Query, SequencedEvent, Span, Tag, Term,
+    Event, EventBuilder, EventId, EventType, Item, PositionRange, Query, SequencedEvent, Tag, Term,
 };
 use crate::index::{Index, Progress};
 
@@ -63,9 +63,9 @@ fn any_query() -> impl Strategy<Value = Query> {
     ]
 }
 
-fn any_span() -> impl Strategy<Value = Span> {
+fn any_span() -> impl Strategy<Value = PositionRange> {
     let bound = prop_oneof![8 => -1..80i64, 1 => Just(i64::MAX)];
-    (bound.clone(), bound).prop_map(|(low, high)| Span { low, high })
+    (bound.clone(), bound).prop_map(|(low, high)| PositionRange { after: low, through: high })
 }
 
 /// Few bits: nearly all terms collide; more: some do; all: none does.
@@ -74,8 +74,8 @@ fn any_mask() -> impl Strategy<Value = u64> {
 }
 
 /// What the index is to find, without an index.
-fn naive(events: &[Arc<SequencedEvent>], query: &Query, span: Span) -> Vec<i64> {
-    let in_span = |position| span.low < position && position <= span.high;
+fn naive(events: &[Arc<SequencedEvent>], query: &Query, span: PositionRange) -> Vec<i64> {
+    let in_span = |position| span.after < position && position <= span.through;
     let hits = events.iter().filter(|event| query.matches(&event.view()));
     hits.map(|event| event.position).filter(|&position| in_span(position)).collect()
 }
@@ -122,12 +122,12 @@ proptest! {
             match progress {
                 Progress::Exhausted => break,
                 Progress::Reached(position) if backwards => {
-                    prop_assert!(span.low < position && position <= span.high);
-                    span.high = position - 1;
+                    prop_assert!(span.after < position && position <= span.through);
+                    span.through = position - 1;
                 }
                 Progress::Reached(position) => {
-                    prop_assert!(span.low < position && position <= span.high);
-                    span.low = position;
+                    prop_assert!(span.after < position && position <= span.through);
+                    span.after = position;
                 }
             }
         }
@@ -189,7 +189,7 @@ fn an_event_whose_terms_collide_is_filed_once() {
     assert_eq!(index.postings(), [(Term(0), 1)]);
     let mut found = Vec::new();
     let both = query(&[(&["A"], &[]), (&[], &["x"]), (&["A"], &["y:1"])]);
-    index.find(&both, Span { low: 0, high: 1 }, false, 9, &mut found);
+    index.find(&both, PositionRange { after: 0, through: 1 }, false, 9, &mut found);
     assert_eq!(positions(&found), [1]);
 }
 
@@ -202,7 +202,7 @@ fn looks_at_a_bounded_number_of_candidates() {
     // With one bit every tag is filed with the types: each event is a candidate, one matches.
     let mut colliding = Index::with_mask(0, 0);
     (1..=10_000).for_each(|position| colliding.push(Arc::clone(index.get(position).unwrap())));
-    let span = Span { low: 0, high: 10_000 };
+    let span = PositionRange { after: 0, through: 10_000 };
     let mut found = Vec::new();
     let rare = query(&[(&[], &["x"])]);
     assert_eq!(index.find(&rare, span, false, 9, &mut found), Progress::Exhausted);
@@ -229,10 +229,10 @@ fn ten_thousand_items_give_each_event_once() {
     let mut found = Vec::new();
     let mut low = 0;
     while let Progress::Reached(position) =
-        index.find(&query, Span { low, high: 2_000 }, false, 300, &mut found)
+        index.find(&query, PositionRange { after: low, through: 2_000 }, false, 300, &mut found)
     {
         low = position;
     }
     assert_eq!(positions(&found), (1..=2_000).collect::<Vec<_>>());
-    assert_eq!(index.first_match(&query, Span { low: 7, high: 2_000 }), Some(8));
+    assert_eq!(index.first_match(&query, PositionRange { after: 7, through: 2_000 }), Some(8));
 }

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::json::condition::ConditionsIn;
 use crate::json::event::EventIn;
 use crate::json::fast_path;
-use crate::json::path::Trail;
+use crate::json::path::JsonPath;
 use crate::json::visitor::{As, Seen, Shape, keys, read_document};
 
 /// Reads an append request.
@@ -26,13 +26,13 @@ pub fn parse_append_the_long_way(request: &[u8]) -> crate::Result<AppendRequest>
 
 keys!(Key { Events = "events", Condition = "condition" });
 
-struct AppendIn<'t>(&'t mut Trail);
+struct AppendIn<'t>(&'t mut JsonPath);
 
 impl<'de> Shape<'de> for AppendIn<'_> {
     type Value = AppendRequest;
     const KIND: &'static str = "an object";
 
-    fn trail(&mut self) -> &mut Trail {
+    fn trail(&mut self) -> &mut JsonPath {
         self.0
     }
 
@@ -55,13 +55,13 @@ impl<'de> Shape<'de> for AppendIn<'_> {
     }
 }
 
-struct EventsIn<'t>(&'t mut Trail);
+struct EventsIn<'t>(&'t mut JsonPath);
 
 impl<'de> Shape<'de> for EventsIn<'_> {
     type Value = Vec<Event>;
     const KIND: &'static str = "a list of objects";
 
-    fn trail(&mut self) -> &mut Trail {
+    fn trail(&mut self) -> &mut JsonPath {
         self.0
     }
 

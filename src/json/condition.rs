@@ -5,19 +5,19 @@ use serde::de::{MapAccess, SeqAccess};
 use crate::domain::Condition;
 use crate::error::Error;
 use crate::json::integer::optional_integer;
-use crate::json::path::Trail;
+use crate::json::path::JsonPath;
 use crate::json::query::QueryIn;
 use crate::json::visitor::{As, Seen, Shape, keys};
 use crate::limits::MAX_CONDITIONS_PER_APPEND;
 
 /// No condition, one, or a list of them.
-pub(super) struct ConditionsIn<'t>(pub &'t mut Trail);
+pub(super) struct ConditionsIn<'t>(pub &'t mut JsonPath);
 
 impl<'de> Shape<'de> for ConditionsIn<'_> {
     type Value = Vec<Condition>;
     const KIND: &'static str = "an object, a list of objects, or null";
 
-    fn trail(&mut self) -> &mut Trail {
+    fn trail(&mut self) -> &mut JsonPath {
         self.0
     }
 
@@ -50,13 +50,13 @@ impl<'de> Shape<'de> for ConditionsIn<'_> {
 
 keys!(Key { FailIfEventsMatch = "failIfEventsMatch", After = "after" });
 
-struct ConditionIn<'t>(&'t mut Trail);
+struct ConditionIn<'t>(&'t mut JsonPath);
 
 impl<'de> Shape<'de> for ConditionIn<'_> {
     type Value = Condition;
     const KIND: &'static str = "an object";
 
-    fn trail(&mut self) -> &mut Trail {
+    fn trail(&mut self) -> &mut JsonPath {
         self.0
     }
 

@@ -7,7 +7,7 @@ use serde::de::MapAccess;
 use crate::domain::{Event, EventBuilder, EventId, EventType, Tag};
 use crate::error::Error;
 use crate::json::depth;
-use crate::json::path::Trail;
+use crate::json::path::JsonPath;
 use crate::json::visitor::{As, OptionalText, Raw, Seen, Shape, Text, Texts, keys};
 use crate::limits::{MAX_EVENTS_PER_APPEND, MAX_TAGS_PER_EVENT};
 
@@ -18,7 +18,7 @@ const OUTER_LEVELS: usize = 3;
 
 /// The event at `index` of an append.
 pub(super) struct EventIn<'t, 'de> {
-    pub trail: &'t mut Trail,
+    pub trail: &'t mut JsonPath,
     pub index: usize,
     /// Room for the tags, used again from event to event.
     pub tags: &'t mut Vec<Cow<'de, str>>,
@@ -28,7 +28,7 @@ impl<'de> Shape<'de> for EventIn<'_, 'de> {
     type Value = Event;
     const KIND: &'static str = "an object";
 
-    fn trail(&mut self) -> &mut Trail {
+    fn trail(&mut self) -> &mut JsonPath {
         self.trail
     }
 

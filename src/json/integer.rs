@@ -2,12 +2,12 @@
 
 use serde::de::{self, MapAccess};
 
-use crate::json::path::Trail;
+use crate::json::path::JsonPath;
 use crate::json::visitor::Raw;
 
 /// The next value of `object`, as a 64-bit integer.
 pub(super) fn integer<'de, A: MapAccess<'de>>(
-    trail: &mut Trail,
+    trail: &mut JsonPath,
     object: &mut A,
 ) -> Result<i64, A::Error> {
     let json = object.next_value_seed(Raw)?;
@@ -16,7 +16,7 @@ pub(super) fn integer<'de, A: MapAccess<'de>>(
 
 /// The same, or `null` for none.
 pub(super) fn optional_integer<'de, A: MapAccess<'de>>(
-    trail: &mut Trail,
+    trail: &mut JsonPath,
     object: &mut A,
 ) -> Result<Option<i64>, A::Error> {
     match object.next_value_seed(Raw)? {
@@ -25,7 +25,7 @@ pub(super) fn optional_integer<'de, A: MapAccess<'de>>(
     }
 }
 
-fn parse<E: de::Error>(trail: &mut Trail, json: &str) -> Result<i64, E> {
+fn parse<E: de::Error>(trail: &mut JsonPath, json: &str) -> Result<i64, E> {
     let digits = json.strip_prefix('-').unwrap_or(json);
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(trail.refuse("must be an integer"));

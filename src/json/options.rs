@@ -3,7 +3,7 @@
 use serde::de::{DeserializeSeed, MapAccess};
 
 use crate::json::integer::integer;
-use crate::json::path::Trail;
+use crate::json::path::JsonPath;
 use crate::json::visitor::{As, Boolean, Seen, Shape, keys, read_document};
 use crate::store::open::Options;
 
@@ -24,13 +24,13 @@ keys!(Key {
     BusyTimeoutMs = "busy_timeout_ms",
 });
 
-struct OptionsIn<'t>(&'t mut Trail);
+struct OptionsIn<'t>(&'t mut JsonPath);
 
 impl<'de> Shape<'de> for OptionsIn<'_> {
     type Value = Options;
     const KIND: &'static str = "an object";
 
-    fn trail(&mut self) -> &mut Trail {
+    fn trail(&mut self) -> &mut JsonPath {
         self.0
     }
 
@@ -53,6 +53,6 @@ impl<'de> Shape<'de> for OptionsIn<'_> {
     }
 }
 
-fn boolean<'de, A: MapAccess<'de>>(trail: &mut Trail, object: &mut A) -> Result<bool, A::Error> {
+fn boolean<'de, A: MapAccess<'de>>(trail: &mut JsonPath, object: &mut A) -> Result<bool, A::Error> {
     object.next_value_seed(As(Boolean(trail)))
 }

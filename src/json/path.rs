@@ -21,17 +21,17 @@ const DEEPEST: usize = 8;
 /// A step is taken back only when the value is read: where reading fails, the trail still
 /// leads there.
 #[derive(Debug)]
-pub(super) struct Trail {
+pub(super) struct JsonPath {
     root: &'static str,
     steps: [Step; DEEPEST],
     len: usize,
     error: Option<Error>,
 }
 
-impl Trail {
+impl JsonPath {
     /// At the root, which errors call by `name`.
     pub fn new(name: &'static str) -> Self {
-        Trail { root: name, steps: [Step::Index(0); DEEPEST], len: 0, error: None }
+        JsonPath { root: name, steps: [Step::Index(0); DEEPEST], len: 0, error: None }
     }
 
     /// Goes to the value under a key.
@@ -88,7 +88,7 @@ impl Trail {
     }
 }
 
-impl fmt::Display for Trail {
+impl fmt::Display for JsonPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.len == 0 {
             return f.write_str(self.root);

@@ -6,7 +6,7 @@ use serde::de::{MapAccess, SeqAccess};
 
 use crate::domain::{EventType, Item, Query, Tag};
 use crate::error::Error;
-use crate::json::path::Trail;
+use crate::json::path::JsonPath;
 use crate::json::visitor::{As, Seen, Shape, Texts, keys};
 use crate::limits::MAX_ITEMS_PER_QUERY;
 
@@ -15,13 +15,13 @@ keys!(ItemKey { Types = "types", Tags = "tags" });
 
 /// A query. Without `items`, or with `null` there, it is refused: so short a slip of the hand
 /// must not ask for every event.
-pub(super) struct QueryIn<'t>(pub &'t mut Trail);
+pub(super) struct QueryIn<'t>(pub &'t mut JsonPath);
 
 impl<'de> Shape<'de> for QueryIn<'_> {
     type Value = Query;
     const KIND: &'static str = "an object, or null for every event";
 
-    fn trail(&mut self) -> &mut Trail {
+    fn trail(&mut self) -> &mut JsonPath {
         self.0
     }
 
@@ -45,13 +45,13 @@ impl<'de> Shape<'de> for QueryIn<'_> {
     }
 }
 
-struct ItemsIn<'t>(&'t mut Trail);
+struct ItemsIn<'t>(&'t mut JsonPath);
 
 impl<'de> Shape<'de> for ItemsIn<'_> {
     type Value = Vec<Item>;
     const KIND: &'static str = "a list of objects (a query for every event is null)";
 
-    fn trail(&mut self) -> &mut Trail {
+    fn trail(&mut self) -> &mut JsonPath {
         self.0
     }
 
@@ -76,7 +76,7 @@ impl<'de> Shape<'de> for ItemsIn<'_> {
 
 /// The item at `index` of a query.
 struct ItemIn<'t> {
-    trail: &'t mut Trail,
+    trail: &'t mut JsonPath,
     index: usize,
 }
 
@@ -84,7 +84,7 @@ impl<'de> Shape<'de> for ItemIn<'_> {
     type Value = Item;
     const KIND: &'static str = "an object";
 
-    fn trail(&mut self) -> &mut Trail {
+    fn trail(&mut self) -> &mut JsonPath {
         self.trail
     }
 

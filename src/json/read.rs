@@ -5,7 +5,7 @@ use serde::de::{DeserializeSeed, MapAccess};
 use crate::domain::{Query, ReadRequest};
 use crate::json::fast_path;
 use crate::json::integer::optional_integer;
-use crate::json::path::Trail;
+use crate::json::path::JsonPath;
 use crate::json::query::QueryIn;
 use crate::json::visitor::{As, Boolean, Seen, Shape, keys, read_document};
 
@@ -34,13 +34,13 @@ keys!(Key {
     Backwards = "backwards",
 });
 
-struct ReadIn<'t>(&'t mut Trail);
+struct ReadIn<'t>(&'t mut JsonPath);
 
 impl<'de> Shape<'de> for ReadIn<'_> {
     type Value = ReadRequest;
     const KIND: &'static str = "an object";
 
-    fn trail(&mut self) -> &mut Trail {
+    fn trail(&mut self) -> &mut JsonPath {
         self.0
     }
 

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, Status};
 use crate::json::depth;
-use crate::json::path::{Trail, shown};
+use crate::json::path::{JsonPath, shown};
 use crate::limits::{MAX_NAME_BYTES, MAX_REQUEST_BYTES};
 
 /// Reads the document `bytes`, called `name` in errors about its root: the quick way, or as `body`
@@ -21,7 +21,7 @@ pub(super) fn read_document<'de, T>(
     name: &'static str,
     bytes: &'de [u8],
     quick: impl FnOnce(&str) -> Option<T>,
-    body: impl FnOnce(&mut Trail, &mut Json<'de>) -> serde_json::Result<T>,
+    body: impl FnOnce(&mut JsonPath, &mut Json<'de>) -> serde_json::Result<T>,
 ) -> crate::Result<T> {
     if bytes.len() > MAX_REQUEST_BYTES {
         return Err(Error::too_large(format!(
@@ -40,7 +40,7 @@ pub(super) fn read_document<'de, T>(
     if text.len() > UNCOUNTED {
         depth::check(text, 0).map_err(|error| error.at(name))?;
     }
-    let mut trail = Trail::new(name);
+    let mut trail = JsonPath::new(name);
     let mut json = serde_json::Deserializer::from_str(text);
     let read = body(&mut trail, &mut json).and_then(|value| json.end().map(|()| value));
     read.map_err(|error| match trail.into_error(&error) {
@@ -65,7 +65,7 @@ pub(super) trait Shape<'de>: Sized {
     /// Completes "must be ...".
     const KIND: &'static str;
 
-    fn trail(&mut self) -> &mut Trail;
+    fn trail(&mut self) -> &mut JsonPath;
 
     fn other<E: serde::de::Error>(mut self) -> Result<Self::Value, E> {
         Err(self.trail().refuse(format!("must be {}", Self::KIND)))
@@ -140,7 +140,7 @@ impl<'de, S: Shape<'de>> Visitor<'de> for As<S> {
 }
 
 /// A string that is a name.
-pub(super) struct Text<'t>(pub &'t mut Trail);
+pub(super) struct Text<'t>(pub &'t mut JsonPath);
 
 impl<'de> DeserializeSeed<'de> for Text<'_> {
     type Value = Cow<'de, str>;
@@ -154,7 +154,7 @@ impl<'de> DeserializeSeed<'de> for Text<'_> {
 }
 
 /// The same, or `null` for none.
-pub(super) struct OptionalText<'t>(pub &'t mut Trail);
+pub(super) struct OptionalText<'t>(pub &'t mut JsonPath);
 
 impl<'de> DeserializeSeed<'de> for OptionalText<'_> {
     type Value = Option<Cow<'de, str>>;
@@ -171,7 +171,7 @@ impl<'de> DeserializeSeed<'de> for OptionalText<'_> {
 /// What a string of JSON says, where it may be a name: with escapes, a byte of one takes six at the
 /// most, and of a longer one there is no copy made to see that.
 fn unescaped<'de, E: serde::de::Error>(
-    trail: &mut Trail,
+    trail: &mut JsonPath,
     raw: &'de str,
 ) -> Result<Cow<'de, str>, E> {
     let within = &raw[1..raw.len() - 1];
@@ -190,7 +190,7 @@ fn unescaped<'de, E: serde::de::Error>(
 
 /// A list of strings, each for `take` to judge; or `null`, as an empty one.
 pub(super) struct Texts<'t, F> {
-    pub trail: &'t mut Trail,
+    pub trail: &'t mut JsonPath,
     pub take: F,
 }
 
@@ -198,7 +198,7 @@ impl<'de, F: FnMut(Cow<'de, str>) -> crate::Result<()>> Shape<'de> for Texts<'_,
     type Value = ();
     const KIND: &'static str = "a list of strings";
 
-    fn trail(&mut self) -> &mut Trail {
+    fn trail(&mut self) -> &mut JsonPath {
         self.trail
     }
 
@@ -223,13 +223,13 @@ impl<'de, F: FnMut(Cow<'de, str>) -> crate::Result<()>> Shape<'de> for Texts<'_,
 }
 
 /// `true` or `false`.
-pub(super) struct Boolean<'t>(pub &'t mut Trail);
+pub(super) struct Boolean<'t>(pub &'t mut JsonPath);
 
 impl<'de> Shape<'de> for Boolean<'_> {
     type Value = bool;
     const KIND: &'static str = "true or false";
 
-    fn trail(&mut self) -> &mut Trail {
+    fn trail(&mut self) -> &mut JsonPath {
         self.0
     }
 
@@ -282,7 +282,7 @@ impl Seen {
     /// Goes to the value of the next key, which must be known and new, and gives the key.
     pub fn next_key<'de, K: Key, A: MapAccess<'de>>(
         &mut self,
-        trail: &mut Trail,
+        trail: &mut JsonPath,
         object: &mut A,
     ) -> Result<Option<K>, A::Error> {
         let key = KeyIn { trail: &mut *trail, keys: PhantomData::<K> };
@@ -298,7 +298,7 @@ impl Seen {
 
 /// Reads one of the keys `K`.
 struct KeyIn<'t, K> {
-    trail: &'t mut Trail,
+    trail: &'t mut JsonPath,
     keys: PhantomData<K>,
 }
 

@@ -6,19 +6,19 @@ mod tests;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::commit::deadline::Call;
-use crate::commit::head_watch::Watch;
-use crate::domain::{AppendRequest, Reading, Verdict, judge_conditions, judge_ids};
+use crate::commit::deadline::CallOptions;
+use crate::commit::head_watch::HeadWatch;
+use crate::domain::{AppendRequest, ReadState, Verdict, check_conditions, check_ids};
 use crate::error::{Error, Result, Status};
-use crate::index::{Filed, Index, Progress};
-use crate::store::{Batch, Sink, Store};
+use crate::index::{Index, PreparedEvents, Progress};
+use crate::store::{BatchLimits, Sink, Store};
 
 /// A store of this process alone, gone when it is closed.
 #[derive(Debug)]
 pub struct MemoryStore {
     /// From position 1. Appends are judged and stored under the write lock.
     index: RwLock<Index>,
-    watch: Watch,
+    watch: HeadWatch,
 }
 
 /// How many events a read takes under the lock before it gives them, outside of it.
@@ -33,7 +33,7 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
-        MemoryStore { index: RwLock::new(Index::unbounded(0)), watch: Watch::new(0) }
+        MemoryStore { index: RwLock::new(Index::unbounded(0)), watch: HeadWatch::new(0) }
     }
 
     /// The index of a store that is open, to look at.
@@ -52,7 +52,7 @@ impl MemoryStore {
     }
 
     /// What every call looks at first.
-    fn check(&self, call: &Call) -> Result<()> {
+    fn check(&self, call: &CallOptions) -> Result<()> {
         self.watch.check_open()?;
         call.start(None).check_cancel()
     }
@@ -70,13 +70,13 @@ fn now_us() -> i64 {
 }
 
 impl Store for MemoryStore {
-    fn append(&self, request: AppendRequest, call: &Call) -> Result<i64> {
+    fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<i64> {
         self.check(call)?;
         let (events, conditions) = request.into_parts();
-        let mut filed = Filed::new(events)?;
+        let mut filed = PreparedEvents::new(events)?;
 
         let mut index = self.exclusive()?;
-        let verdict = judge_ids(
+        let verdict = check_ids(
             filed.events(),
             |id| Ok(index.position_of_id(id)),
             |position, event| Ok(index.get(position).is_some_and(|stored| stored.event == *event)),
@@ -84,7 +84,7 @@ impl Store for MemoryStore {
         if let Verdict::Repeated(last) = verdict {
             return Ok(last);
         }
-        judge_conditions(&conditions, |query, span| Ok(index.first_match(query, span)))?;
+        check_conditions(&conditions, |query, span| Ok(index.first_match(query, span)))?;
         filed.place(index.head(), now_us());
         filed.add_to(&mut index);
         let head = index.head();
@@ -95,9 +95,9 @@ impl Store for MemoryStore {
 
     fn read(
         &self,
-        reading: &mut Reading,
-        batch: Batch,
-        call: &Call,
+        reading: &mut ReadState,
+        batch: BatchLimits,
+        call: &CallOptions,
         sink: &mut dyn Sink,
     ) -> Result<()> {
         self.check(call)?;
@@ -110,7 +110,7 @@ impl Store for MemoryStore {
                 let index = self.shared()?;
                 reading.begin(index.head());
                 let Some(span) = reading.span() else { return Ok(()) };
-                let max = reading.allowance(events_left).min(SLICE);
+                let max = reading.remaining(events_left).min(SLICE);
                 index.find(reading.query(), span, reading.backwards(), max, &mut found)
             };
             let mut slice = found.drain(..);
@@ -119,30 +119,30 @@ impl Store for MemoryStore {
             {
                 let view = event.view();
                 sink.event(&view)?;
-                reading.gave(view.position);
+                reading.delivered(view.position);
                 events_left -= 1;
                 bytes_left = bytes_left.saturating_sub(view.text_len());
             }
             if slice.len() == 0 {
                 match progress {
                     Progress::Exhausted => reading.finish(),
-                    Progress::Reached(position) => reading.passed(position),
+                    Progress::Reached(position) => reading.advance_to(position),
                 }
             }
         }
         Ok(())
     }
 
-    fn head(&self, call: &Call) -> Result<i64> {
+    fn head(&self, call: &CallOptions) -> Result<i64> {
         self.check(call)?;
         Ok(self.shared()?.head())
     }
 
-    fn wait(&self, after: i64, call: &Call) -> Result<i64> {
-        let patience = call.start(None);
+    fn wait(&self, after: i64, call: &CallOptions) -> Result<i64> {
+        let deadline = call.start(None);
         // An append publishes only after it has let go of the lock; what it stored is seen before.
         self.watch.publish(self.shared()?.head());
-        let head = self.watch.wait_above(after, &patience, None)?;
+        let head = self.watch.wait_above(after, &deadline, None)?;
         Ok(head.expect("without a slice a wait has but this end"))
     }
 

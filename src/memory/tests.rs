@@ -5,9 +5,9 @@ use crate::domain::Event;
 use crate::domain::{
     Condition, EventBuilder, EventId, EventType, EventView, Item, Query, ReadRequest, Tag,
 };
-use crate::{Cancel, Status, Timeout};
+use crate::{CancelToken, Status, Timeout};
 
-const ALL: Batch = Batch { max_events: usize::MAX, max_bytes: usize::MAX };
+const ALL: BatchLimits = BatchLimits { max_events: usize::MAX, max_bytes: usize::MAX };
 
 fn event(event_type: &str, tags: &[&str], data: &str, id: Option<&str>) -> Event {
     let mut event = EventBuilder::new(EventType::new(event_type).unwrap());
@@ -33,21 +33,21 @@ fn append(store: &MemoryStore, events: Vec<Event>, conditions: &[(Query, i64)]) 
         .iter()
         .map(|(query, after)| Condition::new(query.clone(), *after).unwrap())
         .collect();
-    store.append(AppendRequest::new(events, conditions)?, &Call::default())
+    store.append(AppendRequest::new(events, conditions)?, &CallOptions::default())
 }
 
-fn reading(query: Query) -> Reading {
-    Reading::new(ReadRequest::new(query, 0, None, None, false).unwrap())
+fn reading(query: Query) -> ReadState {
+    ReadState::new(ReadRequest::new(query, 0, None, None, false).unwrap())
 }
 
 /// The positions that one batch gives.
-fn batch(store: &MemoryStore, reading: &mut Reading, batch: Batch) -> Result<Vec<i64>> {
+fn batch(store: &MemoryStore, reading: &mut ReadState, batch: BatchLimits) -> Result<Vec<i64>> {
     let mut positions = Vec::new();
     let mut sink = |event: &EventView<'_>| {
         positions.push(event.position);
         Ok(())
     };
-    store.read(reading, batch, &Call::default(), &mut sink)?;
+    store.read(reading, batch, &CallOptions::default(), &mut sink)?;
     Ok(positions)
 }
 
@@ -62,12 +62,12 @@ fn filled(events: usize) -> MemoryStore {
 #[test]
 fn an_append_gives_the_last_position() {
     let store = MemoryStore::new();
-    assert_eq!(store.head(&Call::default()), Ok(0));
+    assert_eq!(store.head(&CallOptions::default()), Ok(0));
     let two = vec![event("A", &["x"], "1", None), event("B", &[], "2", None)];
     assert_eq!(append(&store, two, &[]), Ok(2));
     assert_eq!(append(&store, vec![event("A", &[], "3", None)], &[]), Ok(3));
-    assert_eq!(store.head(&Call::default()), Ok(3));
-    assert_eq!(store.count(&Call::default()), Ok(3));
+    assert_eq!(store.head(&CallOptions::default()), Ok(3));
+    assert_eq!(store.count(&CallOptions::default()), Ok(3));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_failed_condition_names_the_lowest_position_and_stores_nothing() {
     assert_eq!(try_with(&[(query(&[], &["x"]), 1)]), failed(4));
     assert_eq!(try_with(&[(Query::all(), 3)]), failed(4));
     assert_eq!(try_with(&[(query(&["B"], &["x"]), 0), (query(&["B"], &["y"]), -1)]), failed(2));
-    assert_eq!(store.head(&Call::default()), Ok(4));
+    assert_eq!(store.head(&CallOptions::default()), Ok(4));
     // {A|y} after 3 or {B|x} after 4: neither is met, though {A or B | x or y} would be.
     let both = [(query(&["A"], &["y"]), 3), (query(&["B"], &["x"]), 4)];
     assert_eq!(try_with(&both), Ok(5));
@@ -114,14 +114,14 @@ fn a_repeated_append_is_stored_once() {
     let changed = vec![event("A", &["x"], " 1", Some("a"))];
     let error = append(&store, changed, &once).unwrap_err();
     assert_eq!((error.status, error.position), (Status::DuplicateId, 1));
-    assert_eq!(store.head(&Call::default()), Ok(3));
+    assert_eq!(store.head(&CallOptions::default()), Ok(3));
 }
 
 #[test]
 fn a_read_is_a_snapshot() {
     let store = filled(3);
     let mut all = reading(Query::all());
-    assert_eq!(batch(&store, &mut all, Batch { max_events: 2, ..ALL }), Ok(vec![1, 2]));
+    assert_eq!(batch(&store, &mut all, BatchLimits { max_events: 2, ..ALL }), Ok(vec![1, 2]));
     append(&store, vec![event("A", &["x"], "1", None)], &[]).unwrap();
     assert_eq!(batch(&store, &mut all, ALL), Ok(vec![3]));
     assert_eq!(batch(&store, &mut all, ALL), Ok(vec![]));
@@ -133,9 +133,9 @@ fn a_batch_is_bounded_in_events_and_bytes() {
     let store = filled(600);
     let mut tagged = reading(query(&[], &["x"]));
     // Each event has three bytes: its type, its tag, its data.
-    assert_eq!(batch(&store, &mut tagged, Batch { max_bytes: 4, ..ALL }), Ok(vec![1, 2]));
-    assert_eq!(batch(&store, &mut tagged, Batch { max_bytes: 0, ..ALL }), Ok(vec![3]));
-    assert_eq!(batch(&store, &mut tagged, Batch { max_events: 1, ..ALL }), Ok(vec![4]));
+    assert_eq!(batch(&store, &mut tagged, BatchLimits { max_bytes: 4, ..ALL }), Ok(vec![1, 2]));
+    assert_eq!(batch(&store, &mut tagged, BatchLimits { max_bytes: 0, ..ALL }), Ok(vec![3]));
+    assert_eq!(batch(&store, &mut tagged, BatchLimits { max_events: 1, ..ALL }), Ok(vec![4]));
     assert_eq!(batch(&store, &mut tagged, ALL), Ok((5..=600).collect()));
 }
 
@@ -148,7 +148,7 @@ fn a_sink_may_end_a_read_and_it_goes_on_from_there() {
         taken += 1;
         if taken == 3 { Err(Error::invalid("enough")) } else { Ok(()) }
     };
-    assert!(store.read(&mut all, ALL, &Call::default(), &mut sink).is_err());
+    assert!(store.read(&mut all, ALL, &CallOptions::default(), &mut sink).is_err());
     assert_eq!(batch(&store, &mut all, ALL), Ok(vec![3, 4, 5]));
 }
 
@@ -163,7 +163,7 @@ fn events_carry_the_time_of_their_append() {
         stamps.push(event.timestamp_us);
         Ok(())
     };
-    store.read(&mut reading(Query::all()), ALL, &Call::default(), &mut sink).unwrap();
+    store.read(&mut reading(Query::all()), ALL, &CallOptions::default(), &mut sink).unwrap();
     assert!(stamps.len() == 1 && (before..=after).contains(&stamps[0]), "{stamps:?}");
 }
 
@@ -171,11 +171,11 @@ fn events_carry_the_time_of_their_append() {
 fn a_wait_is_woken_by_an_append() {
     let store = filled(1);
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| store.wait(1, &Call::default()));
+        let waiter = scope.spawn(|| store.wait(1, &CallOptions::default()));
         append(&store, vec![event("A", &[], "1", None)], &[]).unwrap();
         assert_eq!(waiter.join().unwrap(), Ok(2));
     });
-    let at_once = Call { timeout: Timeout::After(std::time::Duration::ZERO), cancel: None };
+    let at_once = CallOptions { timeout: Timeout::After(std::time::Duration::ZERO), cancel: None };
     assert_eq!(store.wait(1, &at_once), Ok(2));
     assert_eq!(store.wait(2, &at_once).unwrap_err().status, Status::Timeout);
 }
@@ -183,8 +183,8 @@ fn a_wait_is_woken_by_an_append() {
 #[test]
 fn a_triggered_cancel_ends_every_call_that_holds_it() {
     let store = filled(1);
-    let cancel = Cancel::new();
-    let call = Call { cancel: Some(cancel.clone()), ..Call::default() };
+    let cancel = CancelToken::new();
+    let call = CallOptions { cancel: Some(cancel.clone()), ..CallOptions::default() };
     thread::scope(|scope| {
         let waiter = scope.spawn(|| store.wait(1, &call));
         cancel.trigger();
@@ -195,21 +195,21 @@ fn a_triggered_cancel_ends_every_call_that_holds_it() {
     assert_eq!(store.head(&call).unwrap_err().status, Status::Cancelled);
     let read = store.read(&mut reading(Query::all()), ALL, &call, &mut |_: &EventView<'_>| Ok(()));
     assert_eq!(read.unwrap_err().status, Status::Cancelled);
-    assert_eq!(store.append(request(), &Call::default()), Ok(2));
+    assert_eq!(store.append(request(), &CallOptions::default()), Ok(2));
 }
 
 #[test]
 fn a_closed_store_says_so() {
     let store = filled(1);
     let mut begun = reading(Query::all());
-    batch(&store, &mut begun, Batch { max_events: 1, ..ALL }).unwrap();
+    batch(&store, &mut begun, BatchLimits { max_events: 1, ..ALL }).unwrap();
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| store.wait(1, &Call::default()));
+        let waiter = scope.spawn(|| store.wait(1, &CallOptions::default()));
         store.close();
         assert_eq!(waiter.join().unwrap().unwrap_err().status, Status::Closed);
     });
     store.close();
-    assert_eq!(store.head(&Call::default()).unwrap_err().status, Status::Closed);
+    assert_eq!(store.head(&CallOptions::default()).unwrap_err().status, Status::Closed);
     assert_eq!(batch(&store, &mut begun, ALL).unwrap_err().status, Status::Closed);
     let append = append(&store, vec![event("A", &[], "1", None)], &[]);
     assert_eq!(append.unwrap_err().status, Status::Closed);
@@ -225,9 +225,9 @@ fn a_panic_under_the_lock_is_internal_from_then_on() {
         });
         assert!(broken.join().is_err());
     });
-    assert_eq!(store.head(&Call::default()).unwrap_err().status, Status::Internal);
+    assert_eq!(store.head(&CallOptions::default()).unwrap_err().status, Status::Internal);
     let append = append(&store, vec![event("A", &[], "1", None)], &[]);
     assert_eq!(append.unwrap_err().status, Status::Internal);
     store.close();
-    assert_eq!(store.head(&Call::default()).unwrap_err().status, Status::Closed);
+    assert_eq!(store.head(&CallOptions::default()).unwrap_err().status, Status::Closed);
 }

@@ -27,11 +27,11 @@ pub struct Reply {
 /// The connections of a host. Called by the thread that made the call, in which it returns.
 pub trait Host: Send + Sync {
     /// Lends a connection that is in no transaction, as soon as there is one; `None`: without end.
-    fn acquire(&self, timeout: Option<Duration>) -> Result<Box<dyn Lent>, Failure>;
+    fn acquire(&self, timeout: Option<Duration>) -> Result<Box<dyn BorrowedConnection>, Failure>;
 }
 
 /// A connection that the host lends. It is given back by its drop.
-pub trait Lent {
+pub trait BorrowedConnection {
     /// Runs a statement without rows.
     fn run(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Reply, Failure>;
 

@@ -3,6 +3,8 @@
 pub mod host;
 pub mod row_codec;
 
+use std::ops::ControlFlow;
+
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, params_from_iter};
 
@@ -13,23 +15,14 @@ use crate::sqlite::wal::wal_index::DatabaseFile;
 /// What is bound to a statement, and what a row has in a column.
 pub use rusqlite::types::ValueRef as Value;
 
-/// Whether a walk over rows goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Walk {
-    /// To the next row.
-    On,
-    /// No further.
-    Stop,
-}
-
 /// Runs statements.
-pub trait Database {
+pub trait SqlConnection {
     /// Gives `visit` the rows of a statement, until it stops.
     fn query(
         &self,
         sql: &str,
         values: &[Value<'_>],
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()>;
 
     /// The same, of a statement that ends in `WHERE column = ?1` and is run for each of `keys`,
@@ -38,7 +31,7 @@ pub trait Database {
         &self,
         sql: &str,
         keys: &[i64],
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()>;
 
     /// Runs a statement without rows; gives how many it has changed.
@@ -59,7 +52,7 @@ pub trait Database {
     }
 }
 
-impl dyn Database + '_ {
+impl dyn SqlConnection + '_ {
     /// What `read` makes of the first row; `None` where there is no row.
     pub fn query_row<T>(
         &self,
@@ -72,7 +65,7 @@ impl dyn Database + '_ {
             if let Some(read) = read.take() {
                 found = Some(read(row)?);
             }
-            Ok(Walk::Stop)
+            Ok(ControlFlow::Break(()))
         })?;
         Ok(found)
     }
@@ -142,17 +135,17 @@ fn bound<'a>(values: &'a [Value<'a>]) -> impl rusqlite::Params + 'a {
     params_from_iter(values.iter().map(|value| ToSqlOutput::Borrowed(*value)))
 }
 
-impl Database for Connection {
+impl SqlConnection for Connection {
     fn query(
         &self,
         sql: &str,
         values: &[Value<'_>],
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let mut statement = self.prepare_cached(sql).map_err(from_sqlite)?;
         let mut rows = statement.query(bound(values)).map_err(from_sqlite)?;
         while let Some(row) = rows.next().map_err(from_sqlite)? {
-            if visit(&Row::of(row))? == Walk::Stop {
+            if visit(&Row::of(row))?.is_break() {
                 break;
             }
         }
@@ -163,13 +156,13 @@ impl Database for Connection {
         &self,
         sql: &str,
         keys: &[i64],
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let mut statement = self.prepare_cached(sql).map_err(from_sqlite)?;
         for key in keys {
             let mut rows = statement.query([key]).map_err(from_sqlite)?;
             while let Some(row) = rows.next().map_err(from_sqlite)? {
-                if visit(&Row::of(row))? == Walk::Stop {
+                if visit(&Row::of(row))?.is_break() {
                     return Ok(());
                 }
             }

@@ -3,19 +3,19 @@
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::commit::deadline::Patience;
+use crate::commit::deadline::Deadline;
 use crate::error::Result;
 use crate::sqlite::index::segment_list::Segments;
 use crate::sqlite::open::wal_match::beside;
-use crate::sqlite::read::pool::{Readers, lend};
+use crate::sqlite::read::pool::{ReaderPool, lend};
 use crate::sqlite::schema::FORMAT;
-use crate::sqlite::state::Shared;
+use crate::sqlite::state::StoreState;
 use crate::sqlite::store::SqliteStore;
 use crate::sqlite::vfs::ofd_locks;
 use crate::sqlite::vfs::ofd_locks::LockKind;
 use crate::store::diagnosis::{Diagnosis, SqliteDiagnosis};
 
-impl Shared {
+impl StoreState {
     /// What all stores over SQLite tell alike, with the head that is visible at best.
     pub fn diagnosis(
         &self,
@@ -42,7 +42,7 @@ impl Shared {
                 locks: path.map(|_| LockKind::Process.name()),
                 other_sqlite: None,
                 durable: path.map(|_| self.durability.durable()),
-                indexed: segments.mark(),
+                indexed: segments.indexed(),
                 segments: segments.list.len(),
                 log_bytes: log.map(|log| log.len()),
                 log_held: self.log_held.load(Relaxed),
@@ -53,16 +53,16 @@ impl Shared {
 }
 
 impl SqliteStore {
-    pub(super) fn diagnosis(&self, patience: &Patience) -> Result<Diagnosis> {
+    pub(super) fn diagnosis(&self, deadline: &Deadline) -> Result<Diagnosis> {
         let shared = &self.shared;
         let (snapshot, segments) = {
-            let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), patience)?;
-            let _gate = shared.pass_gate(patience)?;
-            connection.transaction(patience, |connection, _, snapshot| {
+            let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), deadline)?;
+            let _gate = shared.pass_gate(deadline)?;
+            connection.transaction(deadline, |connection, _, snapshot| {
                 Ok((snapshot, shared.segments.at_version(connection, snapshot.version)?))
             })?
         };
-        let path = self.readers.as_ref().map(Readers::path);
+        let path = self.readers.as_ref().map(ReaderPool::path);
         let diagnosis = shared.diagnosis(self.visible(snapshot.head), &segments, path)?;
         let locks = path.and_then(ofd_locks::inspect);
         Ok(Diagnosis {

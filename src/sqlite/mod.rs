@@ -22,6 +22,6 @@ mod tests;
 pub mod vfs;
 pub(crate) mod wal;
 
-pub use connection::Place;
+pub use connection::Location;
 pub use schema::FORMAT;
 pub use store::SqliteStore;

@@ -2,11 +2,12 @@
 //! page for readers of the file.
 
 use rusqlite::{Connection, TransactionBehavior};
+use std::ops::ControlFlow;
 
 use crate::error::{Error, Result, Status};
-use crate::sql::{Database, Value, Walk};
+use crate::sql::{SqlConnection, Value};
 use crate::sqlite::connection::error::from_sqlite;
-use crate::sqlite::connection::transaction::Moment;
+use crate::sqlite::connection::transaction::Transaction;
 
 /// The version of the format; a file with a higher one is not touched.
 pub const FORMAT: i64 = 1;
@@ -69,7 +70,7 @@ const OBJECTS: &[(&str, &str)] = &[
 
 /// What a file turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Judgement {
+pub enum FileKind {
     /// A store of this format.
     Store,
     /// A database without anything in it.
@@ -79,7 +80,7 @@ pub enum Judgement {
 }
 
 /// Tells what the database is, writing nothing.
-pub fn judge(connection: &dyn Database) -> Result<Judgement> {
+pub fn detect(connection: &dyn SqlConnection) -> Result<FileKind> {
     let mut objects: Vec<(String, String)> = Vec::new();
     connection
         .query("SELECT name, coalesce(sql, '') FROM sqlite_schema", &[], &mut |row| {
@@ -87,7 +88,7 @@ pub fn judge(connection: &dyn Database) -> Result<Judgement> {
             let object = text(0).zip(text(1));
             objects
                 .push(object.ok_or_else(|| unsupported_schema("it has a name that is no text"))?);
-            Ok(Walk::On)
+            Ok(ControlFlow::Continue(()))
         })
         .map_err(unsupported)?;
     let ours = |name: &str| name.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("dcb_"));
@@ -99,7 +100,7 @@ pub fn judge(connection: &dyn Database) -> Result<Judgement> {
         let empty = objects.is_empty()
             && is_unset("PRAGMA application_id")?
             && is_unset("PRAGMA user_version")?;
-        return Ok(if empty { Judgement::Empty } else { Judgement::Foreign });
+        return Ok(if empty { FileKind::Empty } else { FileKind::Foreign });
     }
     let format = "SELECT value FROM dcb_meta WHERE key = 'format'";
     let format =
@@ -126,14 +127,14 @@ pub fn judge(connection: &dyn Database) -> Result<Judgement> {
         let shown: String = name.chars().take(40).collect();
         return Err(unsupported_schema(&format!("{} is not of this format", shown.escape_debug())));
     }
-    Ok(Judgement::Store)
+    Ok(FileKind::Store)
 }
 
 /// The same outside of a transaction. All that is looked at is of one moment: somebody may be
 /// making a store in the database.
-pub fn judge_at_once(connection: &Connection) -> Result<Judgement> {
-    let moment = Moment::begin(connection)?;
-    judge(moment.0)
+pub fn detect_at_once(connection: &Connection) -> Result<FileKind> {
+    let moment = Transaction::begin(connection)?;
+    detect(moment.0)
 }
 
 /// Makes a store in the database, in one transaction. Does nothing if there is one by now.
@@ -146,12 +147,12 @@ pub fn create(connection: &mut Connection, adopted: bool) -> Result<()> {
 }
 
 /// The same in a transaction that has the write lock.
-pub fn create_within(connection: &dyn Database, adopted: bool) -> Result<()> {
-    match judge(connection)? {
-        Judgement::Store => return Ok(()),
+pub fn create_within(connection: &dyn SqlConnection, adopted: bool) -> Result<()> {
+    match detect(connection)? {
+        FileKind::Store => return Ok(()),
         // Somebody else's since it was judged for the first time.
-        Judgement::Foreign if !adopted => return Err(no_store()),
-        Judgement::Empty | Judgement::Foreign => {}
+        FileKind::Foreign if !adopted => return Err(no_store()),
+        FileKind::Empty | FileKind::Foreign => {}
     }
     for (_, sql) in OBJECTS {
         connection.run(sql, &[])?;
@@ -197,16 +198,16 @@ fn unsupported_schema(why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sqlite::connection::{Place, Role, connect};
+    use crate::sqlite::connection::{Location, OpenMode, connect};
 
     #[test]
     fn a_database_of_somebody_elses_takes_a_store_in_only_when_it_is_adopted() {
-        let mut connection = connect(&Place::Memory, Role::Create).unwrap();
+        let mut connection = connect(&Location::Memory, OpenMode::Create).unwrap();
         connection.execute_batch("CREATE TABLE theirs (a)").unwrap();
         assert_eq!(create(&mut connection, false), Err(no_store()));
-        assert_eq!(judge(&connection), Ok(Judgement::Foreign));
+        assert_eq!(detect(&connection), Ok(FileKind::Foreign));
         assert_eq!(create(&mut connection, true), Ok(()));
-        assert_eq!(judge(&connection), Ok(Judgement::Store));
+        assert_eq!(detect(&connection), Ok(FileKind::Store));
         let own = |name| connection.query_row(name, [], |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!([own("PRAGMA application_id"), own("PRAGMA user_version")], [0, 0]);
     }

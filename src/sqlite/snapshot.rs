@@ -1,7 +1,7 @@
 //! What a transaction found when it began.
 
 use crate::error::Result;
-use crate::sql::{Database, Row};
+use crate::sql::{Row, SqlConnection};
 use crate::sqlite::index::codec::damaged;
 
 /// What a transaction found when it began.
@@ -15,7 +15,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Takes the snapshot of the connection's transaction; outside of one, of this moment.
-    pub fn take(connection: &dyn Database) -> Result<Self> {
+    pub fn take(connection: &dyn SqlConnection) -> Result<Self> {
         connection.query_row(Self::SQL, &[], Self::of)?.ok_or_else(damaged)
     }
 

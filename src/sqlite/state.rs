@@ -1,22 +1,22 @@
 //! What the parts of a SQLite store share.
 
-use crate::commit::deadline::{Call, Patience};
+use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::durability::Durability;
-use crate::commit::head_watch::Watch;
-use crate::commit::visibility::OwnEvents;
+use crate::commit::head_watch::HeadWatch;
+use crate::commit::visibility::OwnCommits;
 use crate::domain::Event;
 use crate::error::Result;
 use crate::sqlite::connection::transaction::wait_for_lock;
 use crate::sqlite::index::segment_list::SegmentsCache;
 use crate::sqlite::index::tail::Tail;
-use crate::sqlite::maintenance::signal::Chores;
+use crate::sqlite::maintenance::signal::MaintenanceSignal;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 /// The state of an open store.
 #[derive(Debug)]
-pub struct Shared {
+pub struct StoreState {
     /// The recent events.
     pub tail: Tail,
     /// The list of segments, as last seen.
@@ -24,15 +24,15 @@ pub struct Shared {
     /// Up to where events are durable.
     pub durability: Durability,
     /// Who waits for events, and whether the store is open.
-    pub watch: Watch,
+    pub watch: HeadWatch,
     /// Which of the newest events are this process's own.
-    pub own: OwnEvents,
+    pub own: OwnCommits,
     /// Held by every read transaction; held exclusively while the log restarts.
     pub gate: RwLock<()>,
     /// Held by who writes a segment; taken before the writer's core.
     pub segmenting: Mutex<()>,
     /// Wakes maintenance.
-    pub chores: Chores,
+    pub maintenance_signal: MaintenanceSignal,
     /// How long a call waits for a lock by default; `None`: without end.
     pub busy_timeout: Option<Duration>,
     /// Held by the one waiter that looks for the events of other processes for all.
@@ -45,7 +45,7 @@ pub struct Shared {
     pub log_held: AtomicBool,
 }
 
-impl Shared {
+impl StoreState {
     /// Before anything was read: the tail begins after `tail`, and what is above `own` is others'.
     pub fn new(
         durability: Durability,
@@ -53,15 +53,15 @@ impl Shared {
         own: i64,
         busy_timeout: Option<Duration>,
     ) -> Self {
-        let shared = Shared {
+        let shared = StoreState {
             tail: Tail::new(tail),
             segments: SegmentsCache::default(),
-            watch: Watch::new(durability.durable()),
+            watch: HeadWatch::new(durability.durable()),
             durability,
-            own: OwnEvents::default(),
+            own: OwnCommits::default(),
             gate: RwLock::new(()),
             segmenting: Mutex::new(()),
-            chores: Chores::default(),
+            maintenance_signal: MaintenanceSignal::default(),
             busy_timeout,
             poller: Mutex::new(()),
             pages_written: AtomicU64::new(0),
@@ -78,12 +78,12 @@ impl Shared {
     }
 
     /// Lets a read transaction begin; `busy` or `cancelled` where it was held back for too long.
-    pub fn pass_gate(&self, patience: &Patience) -> Result<RwLockReadGuard<'_, ()>> {
+    pub fn pass_gate(&self, deadline: &Deadline) -> Result<RwLockReadGuard<'_, ()>> {
         loop {
             match self.gate.try_read() {
                 Ok(passed) => return Ok(passed),
                 Err(TryLockError::Poisoned(passed)) => return Ok(passed.into_inner()),
-                Err(TryLockError::WouldBlock) => wait_for_lock(patience)?,
+                Err(TryLockError::WouldBlock) => wait_for_lock(deadline)?,
             }
         }
     }
@@ -95,8 +95,8 @@ impl Shared {
     }
 
     /// The patience of a call that was given nothing else.
-    pub fn patience(&self) -> Patience {
-        Call::default().start(self.busy_timeout)
+    pub fn deadline(&self) -> Deadline {
+        CallOptions::default().start(self.busy_timeout)
     }
 
     /// Makes room in the log ahead of a transaction, which has SQLite's write lock by now.
@@ -115,7 +115,7 @@ impl Shared {
         let pages = bytes as u64 / 4096 + 2;
         let written = self.pages_written.fetch_add(pages, Relaxed) + pages;
         if self.is_checkpoint_due(written) || self.is_tail_long() {
-            self.chores.wake();
+            self.maintenance_signal.wake();
         }
     }
 
@@ -128,9 +128,9 @@ impl Shared {
 
     /// How many events and bytes the segments do not cover yet.
     fn uncovered(&self) -> (i64, usize) {
-        let mark = self.segments.newest().mark();
+        let indexed = self.segments.newest().indexed();
         self.tail.read(|tail| {
-            let uncovered = tail.head() - mark;
+            let uncovered = tail.head() - indexed;
             let share = uncovered as f64 / (tail.len().max(1) as f64);
             (uncovered, (tail.footprint() as f64 * share.min(1.0)) as usize)
         })
@@ -164,14 +164,14 @@ pub const MAX_LOG_PAGES: i64 = if cfg!(test) { 1_024 } else { 262_144 };
 mod tests {
     use super::*;
     use crate::domain::{EventBuilder, EventType};
-    use crate::sqlite::maintenance::signal::Waking;
+    use crate::sqlite::maintenance::signal::WakeReason;
 
     /// Nothing of it is on a disk; so many events have no segment.
-    fn shared(events: i64) -> Shared {
-        Shared::new(Durability::new(None, 0), events, events, None)
+    fn shared(events: i64) -> StoreState {
+        StoreState::new(Durability::new(None, 0), events, events, None)
     }
 
-    fn set_checkpointed(shared: &Shared, when: Option<Instant>) {
+    fn set_checkpointed(shared: &StoreState, when: Option<Instant>) {
         *shared.checkpointed.lock().unwrap() = when.unwrap();
     }
 
@@ -224,22 +224,23 @@ mod tests {
             assert_eq!(shared.pages_written.load(Relaxed), pages);
         }
         for (pages, waking) in
-            [(CHECKPOINT_PAGES - 3, Waking::Idle), (CHECKPOINT_PAGES - 2, Waking::Due)]
+            [(CHECKPOINT_PAGES - 3, WakeReason::Idle), (CHECKPOINT_PAGES - 2, WakeReason::Due)]
         {
             shared.pages_written.store(pages, Relaxed);
-            shared.chores.sleep(Duration::ZERO);
+            shared.maintenance_signal.sleep(Duration::ZERO);
             shared.note_commit([].into_iter());
-            assert_eq!(shared.chores.sleep(Duration::ZERO), waking);
+            assert_eq!(shared.maintenance_signal.sleep(Duration::ZERO), waking);
         }
     }
 
     #[test]
     fn a_commit_wakes_who_writes_segments() {
-        for (events, waking) in [(SEGMENT_EVENTS - 1, Waking::Idle), (SEGMENT_EVENTS, Waking::Due)]
+        for (events, waking) in
+            [(SEGMENT_EVENTS - 1, WakeReason::Idle), (SEGMENT_EVENTS, WakeReason::Due)]
         {
             let shared = shared(events);
             shared.note_commit([].into_iter());
-            assert_eq!(shared.chores.sleep(Duration::ZERO), waking);
+            assert_eq!(shared.maintenance_signal.sleep(Duration::ZERO), waking);
         }
     }
 }

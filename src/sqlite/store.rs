@@ -1,19 +1,19 @@
 //! Opening, reading and closing a SQLite store.
 
-use crate::commit::deadline::{Call, Patience};
-use crate::domain::{AppendRequest, Reading};
+use crate::commit::deadline::{CallOptions, Deadline};
+use crate::domain::{AppendRequest, ReadState};
 use crate::error::{Error, Result, Status};
 use crate::sqlite::append::writer::Writer;
-use crate::sqlite::connection::Place;
+use crate::sqlite::connection::Location;
 use crate::sqlite::maintenance::segments::write_segment;
 use crate::sqlite::open::open_file;
 use crate::sqlite::open::open_memory;
 use crate::sqlite::open::open_read_only;
-use crate::sqlite::read::pool::{Readers, lend};
-use crate::sqlite::state::{SEGMENT_EVENTS, Shared};
+use crate::sqlite::read::pool::{ReaderPool, lend};
+use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 use crate::store::diagnosis::Diagnosis;
 use crate::store::open::Options;
-use crate::store::{Batch, Sink, Store};
+use crate::store::{BatchLimits, Sink, Store};
 use rusqlite::config::DbConfig;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -22,28 +22,28 @@ use std::time::Duration;
 /// A store in a SQLite database.
 #[derive(Debug)]
 pub struct SqliteStore {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<StoreState>,
     /// `None`: read-only.
     pub(super) writer: Option<Arc<Writer>>,
     /// `None`: a database in memory, with one connection for all.
-    pub(super) readers: Option<Readers>,
+    pub(super) readers: Option<ReaderPool>,
     pub(super) maintenance: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl SqliteStore {
     /// Opens the store at `place`, making it if the options allow that.
-    pub fn open(place: Place, options: &Options) -> Result<Self> {
+    pub fn open(place: Location, options: &Options) -> Result<Self> {
         let busy_timeout = u64::try_from(options.busy_timeout_ms).ok().map(Duration::from_millis);
-        let patience = Call::default().start(busy_timeout);
+        let deadline = CallOptions::default().start(busy_timeout);
         match place {
-            Place::Memory if options.read_only => {
+            Location::Memory if options.read_only => {
                 Err(Error::invalid("read_only: a database in memory would stay empty"))
             }
-            Place::Memory => open_memory(busy_timeout),
-            Place::File(path) if options.read_only => {
-                open_read_only(path, options.immutable, busy_timeout, &patience)
+            Location::Memory => open_memory(busy_timeout),
+            Location::File(path) if options.read_only => {
+                open_read_only(path, options.immutable, busy_timeout, &deadline)
             }
-            Place::File(path) => open_file(path, options, busy_timeout, &patience),
+            Location::File(path) => open_file(path, options, busy_timeout, &deadline),
         }
     }
 }
@@ -54,14 +54,14 @@ impl SqliteStore {
         self.shared.visible(head, self.writer.is_none())
     }
 
-    fn look(&self, patience: &Patience) -> Result<i64> {
+    fn look(&self, deadline: &Deadline) -> Result<i64> {
         let head = {
-            let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), patience)?;
+            let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), deadline)?;
             match connection.outside() {
                 Some((_, _, snapshot)) => snapshot.head,
                 None => {
-                    let _gate = self.shared.pass_gate(patience)?;
-                    connection.transaction(patience, |_, _, snapshot| Ok(snapshot.head))?
+                    let _gate = self.shared.pass_gate(deadline)?;
+                    connection.transaction(deadline, |_, _, snapshot| Ok(snapshot.head))?
                 }
             }
         };
@@ -71,12 +71,12 @@ impl SqliteStore {
     /// One transaction's part of a batch. Gives whether the batch is done.
     fn read_some(
         &self,
-        reading: &mut Reading,
-        left: &mut Batch,
-        patience: &Patience,
+        reading: &mut ReadState,
+        left: &mut BatchLimits,
+        deadline: &Deadline,
         sink: &mut dyn Sink,
     ) -> Result<bool> {
-        let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), patience)?;
+        let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), deadline)?;
         let visible = |head| self.visible(head);
         if let Some((file, decoder, snapshot)) = connection.outside() {
             let read =
@@ -85,23 +85,23 @@ impl SqliteStore {
                 return read;
             }
         }
-        let _gate = self.shared.pass_gate(patience)?;
-        connection.transaction(patience, |connection, decoder, snapshot| {
+        let _gate = self.shared.pass_gate(deadline)?;
+        connection.transaction(deadline, |connection, decoder, snapshot| {
             self.shared.read_within(connection, decoder, snapshot, reading, left, &visible, sink)
         })
     }
 }
 
 impl Store for SqliteStore {
-    fn append(&self, request: AppendRequest, call: &Call) -> Result<i64> {
-        let patience = self.shared.start(call, self.shared.busy_timeout)?;
+    fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<i64> {
+        let deadline = self.shared.start(call, self.shared.busy_timeout)?;
         let Some(writer) = &self.writer else {
             return Err(Error::new(Status::ReadOnly, "the store was opened read-only"));
         };
         if let Some(failure) = self.shared.durability.failure() {
             return Err(failure);
         }
-        let last = writer.append(&self.shared, request, &patience)?;
+        let last = writer.append(&self.shared, request, &deadline)?;
         if self.shared.is_tail_too_long() {
             // Whether it works or not, the append is done: maintenance meets the cause again.
             let _ = write_segment(&self.shared, writer, SEGMENT_EVENTS);
@@ -111,34 +111,34 @@ impl Store for SqliteStore {
 
     fn read(
         &self,
-        reading: &mut Reading,
-        batch: Batch,
-        call: &Call,
+        reading: &mut ReadState,
+        batch: BatchLimits,
+        call: &CallOptions,
         sink: &mut dyn Sink,
     ) -> Result<()> {
-        self.shared.read(reading, batch, call, &mut |reading, left, patience| {
-            self.read_some(reading, left, patience, sink)
+        self.shared.read(reading, batch, call, &mut |reading, left, deadline| {
+            self.read_some(reading, left, deadline, sink)
         })
     }
 
-    fn head(&self, call: &Call) -> Result<i64> {
-        let patience = self.shared.start(call, self.shared.busy_timeout)?;
-        self.look(&patience)
+    fn head(&self, call: &CallOptions) -> Result<i64> {
+        let deadline = self.shared.start(call, self.shared.busy_timeout)?;
+        self.look(&deadline)
     }
 
-    fn wait(&self, after: i64, call: &Call) -> Result<i64> {
-        let patience = self.shared.start(call, None)?;
-        self.shared.wait(after, &patience, &|at_once| self.look(at_once))
+    fn wait(&self, after: i64, call: &CallOptions) -> Result<i64> {
+        let deadline = self.shared.start(call, None)?;
+        self.shared.wait(after, &deadline, &|at_once| self.look(at_once))
     }
 
-    fn diagnose(&self, call: &Call) -> Result<Diagnosis> {
-        let patience = self.shared.start(call, self.shared.busy_timeout)?;
-        self.diagnosis(&patience)
+    fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {
+        let deadline = self.shared.start(call, self.shared.busy_timeout)?;
+        self.diagnosis(&deadline)
     }
 
     fn close(&self) {
         self.shared.watch.close();
-        self.shared.chores.end();
+        self.shared.maintenance_signal.end();
         let thread = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _ = thread.join();

@@ -3,14 +3,14 @@
 pub mod diagnosis;
 pub mod open;
 
-use crate::commit::deadline::Call;
-use crate::domain::{AppendRequest, EventView, Reading};
+use crate::commit::deadline::CallOptions;
+use crate::domain::{AppendRequest, EventView, ReadState};
 use crate::error::Result;
 use crate::store::diagnosis::Diagnosis;
 
 /// How much one batch of a read may give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Batch {
+pub struct BatchLimits {
     /// At most so many events.
     pub max_events: usize,
     /// Ends after the event with which the texts given reach so many bytes.
@@ -32,7 +32,7 @@ impl<F: FnMut(&EventView<'_>) -> Result<()>> Sink for F {
 /// A sequence of events with conditional appends. Any thread, any number at once.
 pub trait Store: Send + Sync {
     /// Stores all of the request's events or none; gives the position of the last one.
-    fn append(&self, request: AppendRequest, call: &Call) -> Result<i64>;
+    fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<i64>;
 
     /// Gives `sink` the next events of `reading`, `batch` at most, taking its snapshot if it has
     /// none yet. A batch that gave nothing has brought the reading to its end; one of no events
@@ -42,25 +42,25 @@ pub trait Store: Send + Sync {
     /// it stood after the last event that `sink` took.
     fn read(
         &self,
-        reading: &mut Reading,
-        batch: Batch,
-        call: &Call,
+        reading: &mut ReadState,
+        batch: BatchLimits,
+        call: &CallOptions,
         sink: &mut dyn Sink,
     ) -> Result<()>;
 
     /// The position of the newest event; 0 in an empty store.
-    fn head(&self, call: &Call) -> Result<i64>;
+    fn head(&self, call: &CallOptions) -> Result<i64>;
 
     /// How many events there are. Positions have no gaps, so this is the head.
-    fn count(&self, call: &Call) -> Result<i64> {
+    fn count(&self, call: &CallOptions) -> Result<i64> {
         self.head(call)
     }
 
     /// The head, as soon as it is above `after`; or `timeout`.
-    fn wait(&self, after: i64, call: &Call) -> Result<i64>;
+    fn wait(&self, after: i64, call: &CallOptions) -> Result<i64>;
 
     /// What it tells of itself.
-    fn diagnose(&self, call: &Call) -> Result<Diagnosis> {
+    fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {
         Ok(Diagnosis { head: self.head(call)?, sqlite: None })
     }
 

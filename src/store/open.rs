@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::memory::MemoryStore;
-use crate::sqlite::{Place, SqliteStore};
+use crate::sqlite::{Location, SqliteStore};
 use crate::store::Store;
 
 /// What a caller may choose when it opens a store.
@@ -54,17 +54,17 @@ pub fn open(uri: &str, options: &Options) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(SqliteStore::open(place, &options)?))
 }
 
-fn place_of(path: &str) -> Result<Place> {
+fn place_of(path: &str) -> Result<Location> {
     match path {
         "" => Err(Error::invalid("uri: sqlite: needs a path after it")),
-        ":memory:" => Ok(Place::Memory),
+        ":memory:" => Ok(Location::Memory),
         path if path.contains('\0') => Err(Error::invalid("uri: a path must not contain a NUL")),
-        path => Ok(Place::File(PathBuf::from(path))),
+        path => Ok(Location::File(PathBuf::from(path))),
     }
 }
 
 /// A `file:` URI as SQLite defines it, with `mode` as its only parameter.
-fn place_of_file_uri(uri: &str, options: &mut Options) -> Result<Place> {
+fn place_of_file_uri(uri: &str, options: &mut Options) -> Result<Location> {
     let rest = &uri["file:".len()..];
     let (rest, _fragment) = rest.split_once('#').unwrap_or((rest, ""));
     let (path, parameters) = rest.split_once('?').unwrap_or((rest, ""));
@@ -93,7 +93,7 @@ fn place_of_file_uri(uri: &str, options: &mut Options) -> Result<Place> {
             _ => return Err(Error::invalid("uri: mode is one of ro, rw, rwc and memory")),
         }
     }
-    if is_memory { Ok(Place::Memory) } else { place_of(&path) }
+    if is_memory { Ok(Location::Memory) } else { place_of(&path) }
 }
 
 /// Undoes the percent encoding of a part of a URI.
@@ -118,14 +118,14 @@ fn decode(text: &str) -> Result<String> {
 mod tests {
     use super::*;
 
-    fn file(path: &str) -> Place {
-        Place::File(PathBuf::from(path))
+    fn file(path: &str) -> Location {
+        Location::File(PathBuf::from(path))
     }
 
     #[test]
     fn a_sqlite_path_is_taken_as_it_is() {
         assert_eq!(place_of("a%20b?mode=ro"), Ok(file("a%20b?mode=ro")));
-        assert_eq!(place_of(":memory:"), Ok(Place::Memory));
+        assert_eq!(place_of(":memory:"), Ok(Location::Memory));
         assert!(place_of("").is_err());
     }
 
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(place("file:a?mode=ro"), Ok((file("a"), read_only)));
         let existing = Options { create: false, ..Options::default() };
         assert_eq!(place("file:a?mode=rw"), Ok((file("a"), existing)));
-        assert_eq!(place("file:a?mode=memory"), Ok((Place::Memory, Options::default())));
+        assert_eq!(place("file:a?mode=memory"), Ok((Location::Memory, Options::default())));
         for bad in [
             "file:",
             "file://host/x",

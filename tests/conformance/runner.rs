@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dcb::domain::{EventView, Reading};
+use dcb::domain::{EventView, ReadState};
 use dcb::json::{ReadResult, parse_append, parse_read};
-use dcb::store::Batch;
+use dcb::store::BatchLimits;
 use dcb::store::open::Options;
-use dcb::{Call, Error, Store, Timeout};
+use dcb::{CallOptions, Error, Store, Timeout};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -91,7 +91,7 @@ fn act(store: &dyn Store, step: &Step) -> Result<Outcome, String> {
     let text = || serde_json::from_str::<String>(argument).map_err(|e| e.to_string());
     let append = |request: &str| {
         parse_append(request.as_bytes())
-            .and_then(|request| store.append(request, &Call::default()))
+            .and_then(|request| store.append(request, &CallOptions::default()))
             .map(Answer::Last)
     };
     Ok(match step.kind.as_str() {
@@ -99,8 +99,8 @@ fn act(store: &dyn Store, step: &Step) -> Result<Outcome, String> {
         "append_text" => append(&text()?),
         "read" => read(store, argument)?,
         "read_text" => read(store, &text()?)?,
-        "head" => store.head(&Call::default()).map(Answer::Head),
-        "count" => store.count(&Call::default()).map(Answer::Count),
+        "head" => store.head(&CallOptions::default()).map(Answer::Head),
+        "count" => store.count(&CallOptions::default()).map(Answer::Count),
         "wait" => {
             let wait: Value = serde_json::from_str(argument).map_err(|e| e.to_string())?;
             let (Some(after), Some(timeout)) =
@@ -109,7 +109,7 @@ fn act(store: &dyn Store, step: &Step) -> Result<Outcome, String> {
                 return Err(format!("a wait of {argument}"));
             };
             let timeout = Timeout::After(Duration::from_millis(timeout));
-            store.wait(after, &Call { timeout, cancel: None }).map(Answer::Head)
+            store.wait(after, &CallOptions { timeout, cancel: None }).map(Answer::Head)
         }
         kind => return Err(format!("an unknown step {kind:?}")),
     })
@@ -145,11 +145,13 @@ fn read_batches(
     max_events: usize,
     take: &mut dyn FnMut(&EventView<'_>) -> dcb::Result<()>,
 ) -> dcb::Result<i64> {
-    let mut reading = Reading::new(parse_read(request.as_bytes())?);
-    let batch = Batch { max_events, max_bytes: usize::MAX };
+    let mut reading = ReadState::new(parse_read(request.as_bytes())?);
+    let batch = BatchLimits { max_events, max_bytes: usize::MAX };
     loop {
         let mut taken = 0;
-        store.read(&mut reading, batch, &Call::default(), &mut |event: &EventView<'_>| {
+        store.read(&mut reading, batch, &CallOptions::default(), &mut |event: &EventView<
+            '_,
+        >| {
             taken += 1;
             take(event)
         })?;

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 
 use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED, DCB_TIMEOUT};
-use dcb::failpoints::Flaw;
+use dcb::failpoints::SeededBug;
 use tempfile::TempDir;
 
 use crate::client::Store;
@@ -434,7 +434,12 @@ impl Checker {
 }
 
 /// Runs processes, and checks what they wrote down. Gives how many calls there were.
-fn history(in_file: bool, processes: u64, calls: u64, flaw: Option<Flaw>) -> Result<u64, String> {
+fn history(
+    in_file: bool,
+    processes: u64,
+    calls: u64,
+    flaw: Option<SeededBug>,
+) -> Result<u64, String> {
     let (folder, witness) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let path = folder.path().join("x.db");
     let seed = Random::seed_of_this_run() % (1 << 20);
@@ -502,7 +507,12 @@ fn histories_of_several_processes_can_have_happened() {
 
 #[test]
 fn flaws_of_the_index_and_of_the_conditions_do_not_happen_unseen() {
-    for flaw in [Flaw::SkipCatchUp, Flaw::ForgetGroup, Flaw::MarkTooEarly, Flaw::LoseLastBlock] {
+    for flaw in [
+        SeededBug::SkipCatchUp,
+        SeededBug::ForgetGroup,
+        SeededBug::MarkTooEarly,
+        SeededBug::LoseLastBlock,
+    ] {
         let wrong = history(true, 3, 6_000, Some(flaw)).expect_err("a flaw that nobody noticed");
         println!("{flaw:?}: {wrong}");
     }

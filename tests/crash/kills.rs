@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use dcb::failpoints::Flaw;
+use dcb::failpoints::SeededBug;
 use tempfile::TempDir;
 
 use crate::check::{Known, check, check_next};
@@ -32,11 +32,11 @@ struct Scene {
     witness: TempDir,
     random: Random,
     rounds: u64,
-    flaw: Option<Flaw>,
+    flaw: Option<SeededBug>,
 }
 
 impl Scene {
-    fn new(seed: u64, flaw: Option<Flaw>) -> Scene {
+    fn new(seed: u64, flaw: Option<SeededBug>) -> Scene {
         Scene {
             folder: TempDir::new().unwrap(),
             witness: TempDir::new().unwrap(),
@@ -106,7 +106,7 @@ impl Scene {
 }
 
 /// Kills so many processes; what was found wrong first, and after how many kills.
-pub fn kill(kills: u64, flaw: Option<Flaw>) -> Result<u64, (u64, String)> {
+pub fn kill(kills: u64, flaw: Option<SeededBug>) -> Result<u64, (u64, String)> {
     let mut seeds = Random::new(Random::seed_of_this_run());
     let mut done = 0;
     while done < kills {
@@ -139,7 +139,12 @@ fn nothing_acknowledged_is_lost_to_kills() {
 /// Which flaws a few kills, and the looks after them, bring to light.
 #[test]
 fn flaws_of_the_index_and_of_the_conditions_are_noticed() {
-    for flaw in [Flaw::SkipCatchUp, Flaw::ForgetGroup, Flaw::MarkTooEarly, Flaw::LoseLastBlock] {
+    for flaw in [
+        SeededBug::SkipCatchUp,
+        SeededBug::ForgetGroup,
+        SeededBug::MarkTooEarly,
+        SeededBug::LoseLastBlock,
+    ] {
         let (kills, wrong) = kill(300, Some(flaw)).expect_err("a flaw that nobody noticed");
         println!("{flaw:?}: noticed after {kills} kills: {wrong}");
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED, DCB_IO};
-use dcb::failpoints::Flaw;
+use dcb::failpoints::SeededBug;
 use tempfile::TempDir;
 
 use crate::check::{Known, check};
@@ -244,7 +244,12 @@ const HOSTED: &str = "power of a host, ";
 
 /// Looks at so many images in a process of its own, whose file calls are recorded. Gives how many
 /// it looked at, and what was wrong with the last.
-fn cut_power(role: &str, count: u64, syncs: Syncs, flaw: Option<Flaw>) -> (u64, Option<String>) {
+fn cut_power(
+    role: &str,
+    count: u64,
+    syncs: Syncs,
+    flaw: Option<SeededBug>,
+) -> (u64, Option<String>) {
     let folder = TempDir::new().unwrap();
     let part = Part {
         role: role.into(),
@@ -287,13 +292,13 @@ fn without_the_store_s_own_sync_power_failures_lose_what_was_acknowledged() {
 
 #[test]
 fn a_log_that_is_believed_after_a_failed_sync_is_noticed() {
-    let (images, wrong) = cut_power(NATIVE, 4_000, Syncs::Failing, Some(Flaw::BelieveLog));
+    let (images, wrong) = cut_power(NATIVE, 4_000, Syncs::Failing, Some(SeededBug::BelieveLog));
     println!("noticed after {images} images: {}", wrong.expect("nothing was lost"));
 }
 
 #[test]
 fn answers_and_reads_before_the_sync_are_noticed() {
-    for flaw in [Flaw::AnswerBeforeSync, Flaw::ShowUnsynced] {
+    for flaw in [SeededBug::AnswerBeforeSync, SeededBug::ShowUnsynced] {
         let (images, wrong) = cut_power(NATIVE, 2_000, Syncs::Working, Some(flaw));
         println!("{flaw:?}: noticed after {images} images: {}", wrong.expect("nothing was lost"));
     }
@@ -313,7 +318,7 @@ fn nothing_acknowledged_on_a_host_s_connections_is_lost_to_power_failures() {
 #[test]
 fn without_the_store_s_own_sync_those_on_a_host_s_connections_are_lost() {
     let role = format!("{HOSTED}0");
-    let flaws = [Flaw::AnswerBeforeSync, Flaw::ShowUnsynced];
+    let flaws = [SeededBug::AnswerBeforeSync, SeededBug::ShowUnsynced];
     let ways = [(Syncs::Missing, None)].into_iter();
     for (syncs, flaw) in ways.chain(flaws.map(|flaw| (Syncs::Working, Some(flaw)))) {
         let (images, wrong) = cut_power(&role, 2_000, syncs, flaw);

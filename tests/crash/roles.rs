@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED};
 use dcb::failpoints;
-use dcb::failpoints::Flaw;
+use dcb::failpoints::SeededBug;
 
 use crate::client::{Answer, Store};
 use crate::disk;
@@ -33,7 +33,7 @@ pub struct Part {
     pub first: u64,
     /// Where the process is to end, and at which passage.
     pub end_at: Option<(String, u32)>,
-    pub flaw: Option<Flaw>,
+    pub flaw: Option<SeededBug>,
 }
 
 impl Part {
@@ -82,15 +82,15 @@ impl Part {
 }
 
 /// All of them.
-pub const FLAWS: [Flaw; 8] = [
-    Flaw::BelieveLog,
-    Flaw::AnswerBeforeSync,
-    Flaw::SkipCatchUp,
-    Flaw::ForgetGroup,
-    Flaw::MarkTooEarly,
-    Flaw::ShowUnsynced,
-    Flaw::LoseLastBlock,
-    Flaw::BelieveOldPages,
+pub const FLAWS: [SeededBug; 8] = [
+    SeededBug::BelieveLog,
+    SeededBug::AnswerBeforeSync,
+    SeededBug::SkipCatchUp,
+    SeededBug::ForgetGroup,
+    SeededBug::MarkTooEarly,
+    SeededBug::ShowUnsynced,
+    SeededBug::LoseLastBlock,
+    SeededBug::BelieveOldPages,
 ];
 
 /// Plays the part that the environment names.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Barrier;
 
 use dcb::capi::status::DCB_CONDITION_FAILED;
-use dcb::failpoints::Flaw;
+use dcb::failpoints::SeededBug;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use tempfile::TempDir;
@@ -236,7 +236,7 @@ pub fn play(part: &Part) {
     std::fs::write(&part.witness, format!("{}\n", part.first)).unwrap();
 }
 
-fn undo(rounds: u64, flaw: Option<Flaw>) -> (String, Option<String>) {
+fn undo(rounds: u64, flaw: Option<SeededBug>) -> (String, Option<String>) {
     let folder = TempDir::new().unwrap();
     let part = Part {
         role: "undone".into(),
@@ -263,6 +263,6 @@ fn events_that_were_rolled_back_are_never_seen() {
 
 #[test]
 fn pages_that_are_believed_under_another_state_of_the_file_are_noticed() {
-    let (rounds, wrong) = undo(600, Some(Flaw::BelieveOldPages));
+    let (rounds, wrong) = undo(600, Some(SeededBug::BelieveOldPages));
     println!("noticed after {rounds} rounds: {}", wrong.expect("nothing was noticed"));
 }

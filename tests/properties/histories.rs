@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use dcb::domain::{AppendRequest, Condition, Event, Query};
-use dcb::{Call, Error, Status, Store, Timeout};
+use dcb::{CallOptions, Error, Status, Store, Timeout};
 
 use super::model::Model;
 use super::numbers::Numbers;
@@ -40,7 +40,7 @@ fn tagged(tag: &str) -> Query {
 
 fn append(store: &dyn Store, events: &[Event], conditions: &[Condition]) -> Result<i64, Error> {
     let request = AppendRequest::new(events.to_vec(), conditions.to_vec()).expect("a request");
-    store.append(request, &Call::default())
+    store.append(request, &CallOptions::default())
 }
 
 /// Appends one to three events, some with ids, most guarded by what was read before or by some
@@ -92,7 +92,7 @@ fn look(store: &dyn Store, ended: &AtomicBool) -> Vec<Seen> {
 /// Follows the store from its start: a loop of wait and read, which ends once `ended` and a
 /// wait that sees nothing more.
 fn follow(store: &dyn Store, ended: &AtomicBool) -> Vec<i64> {
-    let call = Call { timeout: Timeout::After(Duration::from_millis(100)), cancel: None };
+    let call = CallOptions { timeout: Timeout::After(Duration::from_millis(100)), cancel: None };
     let (mut given, mut after) = (Vec::new(), 0);
     loop {
         let ending = ended.load(Ordering::Acquire);
@@ -142,7 +142,7 @@ fn retell(subject: &Subject, told: &[Told]) -> Model {
         let replayed = model.append(&told.events, &told.conditions);
         assert_eq!(replayed, Ok(last), "{}: {:?}", subject.uri, told.conditions);
     }
-    assert_eq!(subject.store.head(&Call::default()), Ok(model.head()));
+    assert_eq!(subject.store.head(&CallOptions::default()), Ok(model.head()));
     let (stored, _) = read_after(&*subject.store, &Query::all(), 0).expect("a read");
     assert_eq!(stored, model.between(&Query::all(), 0, i64::MAX), "{}", subject.uri);
     let mut refused = 0;

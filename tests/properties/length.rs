@@ -1,8 +1,8 @@
 //! One history of more events than a store keeps at hand, opened again in between.
 
-use dcb::Call;
+use dcb::CallOptions;
 use dcb::domain::{AppendRequest, Condition, Event, EventType, Item, Query, ReadRequest, Tag};
-use dcb::store::Batch;
+use dcb::store::BatchLimits;
 
 use super::model::{Asked, Model};
 use super::numbers::Numbers;
@@ -14,7 +14,7 @@ const QUESTIONS: u64 = 200;
 
 fn append(subject: &Subject, model: &mut Model, events: &[Event], conditions: &[Condition]) {
     let request = AppendRequest::new(events.to_vec(), conditions.to_vec()).expect("a request");
-    let outcome = subject.store(model.head() as u64).append(request, &Call::default());
+    let outcome = subject.store(model.head() as u64).append(request, &CallOptions::default());
     let outcome = outcome.map_err(|error| (error.status, error.position));
     let expected = model.append(events, conditions);
     assert_eq!(outcome, expected, "{}: {conditions:?}", subject.uri);
@@ -63,7 +63,7 @@ fn ask(subject: &Subject, model: &Model, numbers: &mut Numbers) -> (Query, i64) 
     let asked = Asked { query: query(numbers), after, before, limit, backwards };
     let Asked { query, .. } = asked.clone();
     let request = ReadRequest::new(query.clone(), after, before, limit, backwards);
-    let batch = Batch { max_events: 100, max_bytes: 1 << 20 };
+    let batch = BatchLimits { max_events: 100, max_bytes: 1 << 20 };
     let got = read(subject.store(model.head() as u64), request.expect("a read request"), batch);
     assert_eq!(got, Ok(model.read(&asked)), "{} {asked:?}", subject.uri);
     (query, after)

@@ -10,10 +10,10 @@ mod operations;
 use std::sync::Arc;
 
 use dcb::domain::{Event, EventBuilder, EventId, EventType, EventView, Item, Query, Tag};
-use dcb::domain::{ReadRequest, Reading};
-use dcb::store::Batch;
+use dcb::domain::{ReadRequest, ReadState};
+use dcb::store::BatchLimits;
 use dcb::store::open::Options;
-use dcb::{Call, Result, Store};
+use dcb::{CallOptions, Result, Store};
 use tempfile::TempDir;
 
 /// A store under test.
@@ -131,8 +131,8 @@ fn keep(view: &EventView<'_>) -> Stored {
 }
 
 /// Reads to the end, `batch` by batch: the events, and the position at the end.
-fn read(store: &dyn Store, request: ReadRequest, batch: Batch) -> Result<(Vec<Stored>, i64)> {
-    let mut reading = Reading::new(request);
+fn read(store: &dyn Store, request: ReadRequest, batch: BatchLimits) -> Result<(Vec<Stored>, i64)> {
+    let mut reading = ReadState::new(request);
     let mut events = Vec::new();
     loop {
         let before = events.len();
@@ -140,7 +140,7 @@ fn read(store: &dyn Store, request: ReadRequest, batch: Batch) -> Result<(Vec<St
             events.push(keep(view));
             Ok(())
         };
-        store.read(&mut reading, batch, &Call::default(), &mut sink)?;
+        store.read(&mut reading, batch, &CallOptions::default(), &mut sink)?;
         assert!(events.len() - before <= batch.max_events, "a batch over its bound");
         if events.len() == before {
             assert!(reading.span().is_none(), "an empty batch is the end");
@@ -152,5 +152,5 @@ fn read(store: &dyn Store, request: ReadRequest, batch: Batch) -> Result<(Vec<St
 /// Everything above `after` that matches, in one batch if the store gives it.
 fn read_after(store: &dyn Store, query: &Query, after: i64) -> Result<(Vec<Stored>, i64)> {
     let request = ReadRequest::new(query.clone(), after, None, None, false)?;
-    read(store, request, Batch { max_events: 1_000, max_bytes: 1 << 20 })
+    read(store, request, BatchLimits { max_events: 1_000, max_bytes: 1 << 20 })
 }

@@ -1,8 +1,8 @@
 //! Random operations, one after the other, on each store and on the model.
 
-use dcb::Call;
+use dcb::CallOptions;
 use dcb::domain::{AppendRequest, Condition, Event, Query, ReadRequest};
-use dcb::store::Batch;
+use dcb::store::BatchLimits;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 
@@ -24,7 +24,7 @@ enum Operation {
     Repeat(Index),
     Read {
         asked: Asked,
-        batch: Batch,
+        batch: BatchLimits,
     },
     Reopen,
 }
@@ -63,7 +63,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         .prop_map(|(events, conditions)| Operation::Append { events, conditions });
     let bounds = (position(), prop::option::of(0..40i64), prop::option::of(0..6i64));
     let batch = (select(vec![1, 2, 7, 1_000]), select(vec![1, 40, 1 << 20]))
-        .prop_map(|(max_events, max_bytes)| Batch { max_events, max_bytes });
+        .prop_map(|(max_events, max_bytes)| BatchLimits { max_events, max_bytes });
     let read = (query(), bounds, any::<bool>(), batch).prop_map(
         |(query, (after, before, limit), backwards, batch)| Operation::Read {
             asked: Asked { query, after, before, limit, backwards },
@@ -100,7 +100,7 @@ fn play(subject: &mut Subject, operations: &[Operation]) -> Result<(), TestCaseE
             }
             Operation::Reopen => subject.reopen(),
         }
-        let call = Call::default();
+        let call = CallOptions::default();
         prop_assert_eq!(subject.store(turn).head(&call), Ok(model.head()), "{}", subject.uri);
         prop_assert_eq!(subject.store(turn).count(&call), Ok(model.head()), "{}", subject.uri);
     }
@@ -114,7 +114,7 @@ fn append(
     (events, conditions): (&[Event], &[Condition]),
 ) -> Result<(), TestCaseError> {
     let request = AppendRequest::new(events.to_vec(), conditions.to_vec()).expect("a request");
-    let outcome = subject.store(turn).append(request, &Call::default());
+    let outcome = subject.store(turn).append(request, &CallOptions::default());
     let outcome = outcome.map_err(|error| (error.status, error.position));
     let expected = model.append(events, conditions);
     prop_assert_eq!(outcome, expected, "{} {:?} {:?}", subject.uri, events, conditions);

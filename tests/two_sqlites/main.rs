@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
-use dcb::Call;
+use dcb::CallOptions;
 use tempfile::TempDir;
 
 /// Whether the processes of a scenario install the lock hooks.
@@ -202,7 +202,7 @@ fn a_store_under_load_loses_nothing_to_the_host_and_another_process() {
         }
         assert_eq!(scene.damage(), None, "run {run}");
         let store = store_roles::open(&scene.file()).unwrap();
-        let head = store.head(&Call::default()).unwrap();
+        let head = store.head(&CallOptions::default()).unwrap();
         assert_eq!(store_roles::read_all(&*store), Ok((head, head)));
         store.close();
     }

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dcb::domain::{EventView, Reading};
+use dcb::domain::{EventView, ReadState};
 use dcb::json::{parse_append, parse_read};
-use dcb::store::Batch;
+use dcb::store::BatchLimits;
 use dcb::store::open::Options;
-use dcb::{Call, Status, Store, Timeout};
+use dcb::{CallOptions, Status, Store, Timeout};
 
 use crate::host::{self, Sqlite};
 use crate::roles::{Rows, Scene, die, start};
@@ -20,7 +20,7 @@ pub fn open(file: &Path) -> dcb::Result<Arc<dyn Store>> {
 
 /// Reads every event: how many there are, and the position that the read promises.
 pub fn read_all(store: &dyn Store) -> dcb::Result<(i64, i64)> {
-    let mut reading = Reading::new(parse_read(b"")?);
+    let mut reading = ReadState::new(parse_read(b"")?);
     let mut events = 0;
     loop {
         let before = events;
@@ -30,7 +30,7 @@ pub fn read_all(store: &dyn Store) -> dcb::Result<(i64, i64)> {
         };
         store.read(
             &mut reading,
-            Batch { max_events: 1_000, max_bytes: 1 << 20 },
+            BatchLimits { max_events: 1_000, max_bytes: 1 << 20 },
             &patient(),
             &mut sink,
         )?;
@@ -40,8 +40,8 @@ pub fn read_all(store: &dyn Store) -> dcb::Result<(i64, i64)> {
     }
 }
 
-fn patient() -> Call {
-    Call { timeout: Timeout::After(Duration::from_secs(10)), cancel: None }
+fn patient() -> CallOptions {
+    CallOptions { timeout: Timeout::After(Duration::from_secs(10)), cancel: None }
 }
 
 impl Scene {

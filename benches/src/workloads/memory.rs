@@ -2,10 +2,10 @@
 
 use std::hint::black_box;
 
-use dcb::domain::{EventView, Reading};
+use dcb::domain::{EventView, ReadState};
 use dcb::json::{parse_append, parse_read};
-use dcb::store::Batch;
-use dcb::{Call, Store};
+use dcb::store::BatchLimits;
+use dcb::{CallOptions, Store};
 
 use crate::bench::{Bench, fill};
 use crate::load::{self, EVENTS_PER_ENTITY, Picks};
@@ -123,7 +123,7 @@ fn append_typed(events: u64, size: u64) -> (u64, u64, f64) {
     let calls = requests.len() as u64;
     let ((), time) = timed(|| {
         for request in requests {
-            store.append(request, &Call::default()).expect("an append");
+            store.append(request, &CallOptions::default()).expect("an append");
         }
     });
     (calls, events, time.as_secs_f64())
@@ -153,20 +153,20 @@ struct Core<'a>(&'a dyn Store);
 impl Subject for Core<'_> {
     fn append(&self, append: &Append<'_>) -> Outcome {
         let request = parse_append(append_request(append).as_bytes()).expect("a request");
-        self.0.append(request, &Call::default()).expect("an append");
+        self.0.append(request, &CallOptions::default()).expect("an append");
         Outcome::Stored
     }
 
     fn read(&self, tag: Option<&str>, _form: Form) -> crate::stores::Found {
         let request = crate::stores::read_request(tag);
-        let mut reading = Reading::new(parse_read(request.as_bytes()).expect("a request"));
+        let mut reading = ReadState::new(parse_read(request.as_bytes()).expect("a request"));
         let mut found = crate::stores::Found::default();
-        let batch = Batch { max_events: usize::MAX, max_bytes: usize::MAX };
+        let batch = BatchLimits { max_events: usize::MAX, max_bytes: usize::MAX };
         let mut look = |event: &EventView<'_>| {
             found.look(event.event_type.as_bytes(), event.data.as_bytes());
             Ok(())
         };
-        self.0.read(&mut reading, batch, &Call::default(), &mut look).expect("a read");
+        self.0.read(&mut reading, batch, &CallOptions::default(), &mut look).expect("a read");
         found
     }
 }

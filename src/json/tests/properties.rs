@@ -304,7 +304,7 @@ proptest! {
     fn a_read_means_what_a_plain_parser_reads(request in read()) {
         let parsed = parse_read(request.as_bytes()).unwrap();
         let oracle: Value = serde_json::from_str(&request).unwrap();
-        let reading = crate::domain::Reading::new(parsed);
+        let reading = crate::domain::ReadState::new(parsed);
         assert_same_query(reading.query(), &oracle["query"]);
         prop_assert_eq!(reading.backwards(), oracle["backwards"].as_bool().unwrap_or(false));
         prop_assert_eq!(reading.position(), oracle["after"].as_i64().unwrap_or(0));

@@ -1,4 +1,4 @@
-use crate::domain::{Query, ReadRequest, Reading};
+use crate::domain::{Query, ReadRequest, ReadState};
 use crate::json::parse_read;
 use crate::json::tests::refused;
 
@@ -50,7 +50,7 @@ fn an_item_may_name_many_in_either_order() {
     let (types, tags) = (names("types"), names("tags"));
     let parse = |first: &str, second: &str| {
         let request = format!(r#"{{"query": {{"items": [{{{first}, {second}}}]}}}}"#);
-        Reading::new(parse_read(request.as_bytes()).unwrap())
+        ReadState::new(parse_read(request.as_bytes()).unwrap())
     };
     let (one, other) = (parse(&types, &tags), parse(&tags, &types));
     for request in [&one, &other] {

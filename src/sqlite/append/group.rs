@@ -2,39 +2,41 @@
 
 use crate::clock::now_us;
 use crate::commit::group_commit::Outcome;
-use crate::domain::{AppendRequest, Condition, Query, Span, Verdict, judge_conditions, judge_ids};
+use crate::domain::{
+    AppendRequest, Condition, PositionRange, Query, Verdict, check_conditions, check_ids,
+};
 use crate::error::{Error, Result, Status};
-use crate::failpoints::{Flaw, has, reach};
-use crate::index::{Filed, Index};
-use crate::sql::Database;
+use crate::failpoints::{SeededBug, crash_point, has};
+use crate::index::{Index, PreparedEvents};
+use crate::sql::SqlConnection;
 use crate::sqlite::append::turns::Turns;
-use crate::sqlite::append::writer::Core;
+use crate::sqlite::append::writer::WriterConnection;
 use crate::sqlite::connection::transaction::begin_immediate;
 use crate::sqlite::connection::transaction::commit;
 use crate::sqlite::connection::transaction::rollback;
 use crate::sqlite::events::checksum::{Checksums, checksums};
-use crate::sqlite::events::reader::Decoder;
+use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::write::insert;
 use crate::sqlite::index::tail::{Generations, Tail};
 use crate::sqlite::index::view::View;
 use crate::sqlite::snapshot::Snapshot;
-use crate::sqlite::state::Shared;
+use crate::sqlite::state::StoreState;
 use smallvec::SmallVec;
 
 /// A request with all that can be made of it before its turn.
 #[derive(Debug)]
-pub struct Prepared {
-    filed: Filed,
+pub struct PreparedAppend {
+    filed: PreparedEvents,
     checksums: Checksums,
     conditions: SmallVec<[Condition; 1]>,
 }
 
-impl Prepared {
+impl PreparedAppend {
     /// Of a request; `no_memory`.
     pub fn new(request: AppendRequest) -> Result<Self> {
         let (events, conditions) = request.into_parts();
         let checksums = checksums(&events);
-        Ok(Prepared { filed: Filed::new(events)?, checksums, conditions })
+        Ok(PreparedAppend { filed: PreparedEvents::new(events)?, checksums, conditions })
     }
 
     pub fn len(&self) -> usize {
@@ -45,8 +47,12 @@ impl Prepared {
 /// Runs the requests of a group in the transaction that has begun. If the database fails one of
 /// them, it may have undone all: then each runs again, alone. For the lock, which another process
 /// may have meanwhile, they all wait no longer than one would: nobody can leave a group.
-pub fn run(core: &mut Core, shared: &Shared, mut requests: Vec<Prepared>) -> Result<Vec<Outcome>> {
-    let Core { connection, decoder, turns } = core;
+pub fn run(
+    core: &mut WriterConnection,
+    shared: &StoreState,
+    mut requests: Vec<PreparedAppend>,
+) -> Result<Vec<Outcome>> {
+    let WriterConnection { connection, decoder, turns } = core;
     let error = match attempt(connection, decoder, turns, shared, &mut requests) {
         Ok(outcomes) => return Ok(outcomes),
         Err(error) => error,
@@ -56,9 +62,9 @@ pub fn run(core: &mut Core, shared: &Shared, mut requests: Vec<Prepared>) -> Res
         return Ok(vec![Outcome::new(Err(error))]);
     }
     let mut outcomes = Vec::with_capacity(requests.len());
-    let patience = shared.patience();
+    let deadline = shared.deadline();
     for mut request in requests {
-        let alone = begin_immediate(connection, &patience).and_then(|()| {
+        let alone = begin_immediate(connection, &deadline).and_then(|()| {
             attempt(connection, decoder, turns, shared, std::slice::from_mut(&mut request))
         });
         rollback(connection);
@@ -73,11 +79,11 @@ pub fn run(core: &mut Core, shared: &Shared, mut requests: Vec<Prepared>) -> Res
 /// Judges and stores the requests, in order, and commits. An error: the transaction is not to be
 /// committed, and nothing of it is stored.
 pub fn attempt(
-    connection: &dyn Database,
-    decoder: &mut Decoder,
+    connection: &dyn SqlConnection,
+    decoder: &mut EventReader,
     turns: &mut Turns,
-    shared: &Shared,
-    requests: &mut [Prepared],
+    shared: &StoreState,
+    requests: &mut [PreparedAppend],
 ) -> Result<Vec<Outcome>> {
     // For speed alone: where there is no room, the append finds out by itself.
     let _ = shared.make_room();
@@ -85,20 +91,20 @@ pub fn attempt(
     let segments = shared.segments.at_version(connection, snapshot.version)?;
     segments.check(snapshot)?;
     let known = check_tail(&shared.tail, snapshot)?;
-    shared.tail.catch_up(connection, decoder, snapshot, segments.mark())?;
+    shared.tail.catch_up(connection, decoder, snapshot, segments.indexed())?;
     if shared.own.begin(snapshot.head) {
         turns.note_others();
     }
     let view = View { connection, segments, tail: &shared.tail };
-    let found = if has(Flaw::SkipCatchUp) { known } else { snapshot.head };
+    let found = if has(SeededBug::SkipCatchUp) { known } else { snapshot.head };
     let mut staged = Staged { head: snapshot.head, ..Staged::new(view, decoder, found) };
-    let mut stored: Vec<&Filed> = Vec::new();
+    let mut stored: Vec<&PreparedEvents> = Vec::new();
     let mut outcomes = Vec::with_capacity(requests.len());
     for request in requests {
         if let Some(last) = stored.last() {
             staged.add(last);
         }
-        let answer = match staged.judge(request) {
+        let answer = match staged.check(request) {
             Ok(Verdict::Repeated(last)) => Ok(last),
             Ok(Verdict::New) => {
                 let last = staged.store(request)?;
@@ -124,9 +130,9 @@ pub fn attempt(
         return Ok(outcomes);
     }
     let head = staged.head;
-    reach("before commit");
+    crash_point("before commit");
     shared.own.commit(head, || commit(connection))?;
-    reach("after commit");
+    crash_point("after commit");
     shared.tail.extend(stored.iter().copied());
     shared.durability.note_written(head);
     shared.note_commit(stored.iter().flat_map(|filed| filed.events()));
@@ -149,7 +155,7 @@ pub fn check_tail(tail: &Tail, snapshot: Snapshot) -> Result<i64> {
 /// A transaction under way: what it found, and what it has added.
 pub struct Staged<'a> {
     view: View<'a>,
-    decoder: &'a mut Decoder,
+    decoder: &'a mut EventReader,
     /// The head that the transaction found,
     found: i64,
     /// and where it is by now.
@@ -160,22 +166,22 @@ pub struct Staged<'a> {
 
 impl<'a> Staged<'a> {
     /// A transaction that has found this head, and has added nothing.
-    pub fn new(view: View<'a>, decoder: &'a mut Decoder, found: i64) -> Self {
+    pub fn new(view: View<'a>, decoder: &'a mut EventReader, found: i64) -> Self {
         Staged { view, decoder, found, head: found, index: None }
     }
 
     /// Lets later requests see events that were stored; those added before are passed over.
-    fn add(&mut self, filed: &Filed) {
+    fn add(&mut self, filed: &PreparedEvents) {
         filed.add_to(self.index.get_or_insert_with(|| Index::new(self.found)));
     }
 
     /// What the ids and the conditions say; a refusal is an error.
-    pub fn judge(&mut self, request: &Prepared) -> Result<Verdict> {
+    pub fn check(&mut self, request: &PreparedAppend) -> Result<Verdict> {
         let Staged { view, decoder, found, index, .. } = self;
-        let index = index.as_ref().filter(|_| !has(Flaw::ForgetGroup));
+        let index = index.as_ref().filter(|_| !has(SeededBug::ForgetGroup));
         // Both closures look things up with the one decoder.
         let decoder = std::cell::RefCell::new(&mut **decoder);
-        let verdict = judge_ids(
+        let verdict = check_ids(
             request.filed.events(),
             |id| match index.and_then(|index| index.position_of_id(id)) {
                 Some(position) => Ok(Some(position)),
@@ -188,8 +194,8 @@ impl<'a> Staged<'a> {
         )?;
         if verdict == Verdict::New {
             let decoder = decoder.into_inner();
-            judge_conditions(&request.conditions, |query: &Query, span: Span| {
-                let below = Span { low: span.low, high: span.high.min(*found) };
+            check_conditions(&request.conditions, |query: &Query, span: PositionRange| {
+                let below = PositionRange { after: span.after, through: span.through.min(*found) };
                 let first = view.first_match(decoder, query, below)?;
                 Ok(first.or_else(|| index.and_then(|index| index.first_match(query, span))))
             })?;
@@ -198,7 +204,7 @@ impl<'a> Staged<'a> {
     }
 
     /// Stores the events of the request; gives the position of the last.
-    pub fn store(&mut self, request: &mut Prepared) -> Result<i64> {
+    pub fn store(&mut self, request: &mut PreparedAppend) -> Result<i64> {
         let head = self.head;
         let last = i64::try_from(request.len())
             .ok()

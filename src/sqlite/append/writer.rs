@@ -1,14 +1,14 @@
 //! The connection that writes, and how a group of appends is run: as one transaction under SQLite's
 //! write lock, each request judged with those before it already in.
 
-use crate::commit::deadline::{Call, Patience};
+use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::durability::Durability;
-use crate::commit::fair_mutex::{Guard, Patient};
-use crate::commit::group_commit::{Outcome, Queue, Work};
-use crate::commit::head_watch::Watch;
+use crate::commit::fair_mutex::{FairMutex, Guard};
+use crate::commit::group_commit::{Committer, GroupCommit, Outcome};
+use crate::commit::head_watch::HeadWatch;
 use crate::domain::AppendRequest;
 use crate::error::{Error, Result, Status};
-use crate::sqlite::append::group::Prepared;
+use crate::sqlite::append::group::PreparedAppend;
 use crate::sqlite::append::group::run;
 use crate::sqlite::append::turns::Turns;
 use crate::sqlite::connection::error::busy;
@@ -16,8 +16,8 @@ use crate::sqlite::connection::transaction::begin_immediate;
 use crate::sqlite::connection::transaction::rollback;
 use crate::sqlite::connection::transaction::try_begin_immediate;
 use crate::sqlite::connection::transaction::wait_for_lock;
-use crate::sqlite::events::reader::Decoder;
-use crate::sqlite::state::Shared;
+use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::state::StoreState;
 use rusqlite::Connection;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -27,16 +27,16 @@ const CHORE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The one connection that writes, and what its holder knows.
 #[derive(Debug)]
-pub struct Core {
+pub struct WriterConnection {
     /// The connection; no transaction is open while nobody holds the core.
     pub connection: Connection,
-    pub(super) decoder: Decoder,
+    pub(super) decoder: EventReader,
     pub(super) turns: Turns,
 }
 
-impl Core {
+impl WriterConnection {
     /// The connection, and scratch for its rows.
-    pub fn parts(&mut self) -> (&Connection, &mut Decoder) {
+    pub fn parts(&mut self) -> (&Connection, &mut EventReader) {
         (&self.connection, &mut self.decoder)
     }
 }
@@ -44,26 +44,26 @@ impl Core {
 /// The queue of appends and the connection that runs them.
 #[derive(Debug)]
 pub struct Writer {
-    queue: Queue<Prepared>,
+    queue: GroupCommit<PreparedAppend>,
     /// `None` once the store is closed. Taken before every other lock of the store.
-    core: Patient<Option<Core>>,
+    core: FairMutex<Option<WriterConnection>>,
 }
 
 impl Writer {
     /// A writer over its connection.
-    pub fn new(connection: Connection, decoder: Decoder) -> Self {
-        let core = Core { connection, decoder, turns: Turns::new() };
-        Writer { queue: Queue::default(), core: Patient::new(Some(core)) }
+    pub fn new(connection: Connection, decoder: EventReader) -> Self {
+        let core = WriterConnection { connection, decoder, turns: Turns::new() };
+        Writer { queue: GroupCommit::default(), core: FairMutex::new(Some(core)) }
     }
 
     /// The core, as soon as nobody in this process uses it.
-    pub fn core(&self) -> CoreGuard<'_> {
-        CoreGuard(self.core.lock())
+    pub fn core(&self) -> WriterGuard<'_> {
+        WriterGuard(self.core.lock())
     }
 
-    /// The same, as long as `patience` lasts.
-    pub fn core_within(&self, patience: &Patience) -> Result<CoreGuard<'_>> {
-        self.core.lock_within(patience, busy).map(CoreGuard)
+    /// The same, as long as `deadline` lasts.
+    pub fn core_within(&self, deadline: &Deadline) -> Result<WriterGuard<'_>> {
+        self.core.lock_within(deadline, busy).map(WriterGuard)
     }
 
     /// How many requests wait.
@@ -80,20 +80,20 @@ impl Writer {
     /// Appends, alone or with others.
     pub fn append(
         &self,
-        shared: &Shared,
+        shared: &StoreState,
         request: AppendRequest,
-        patience: &Patience,
+        deadline: &Deadline,
     ) -> Result<i64> {
-        let prepared = Prepared::new(request)?;
+        let prepared = PreparedAppend::new(request)?;
         let events = prepared.len();
-        self.queue.append(&Groups { writer: self, shared }, prepared, events, patience)
+        self.queue.append(&GroupRunner { writer: self, shared }, prepared, events, deadline)
     }
 
     /// The core with SQLite's write lock, for maintenance. While another process has that lock,
     /// the core is let go of between two tries: an append that comes waits no longer than its own
     /// patience lasts.
-    pub fn begin_chore(&self) -> Result<CoreGuard<'_>> {
-        let patience = Call::default().start(Some(CHORE_PATIENCE));
+    pub fn begin_chore(&self) -> Result<WriterGuard<'_>> {
+        let deadline = CallOptions::default().start(Some(CHORE_PATIENCE));
         loop {
             let mut guard = self.core();
             match try_begin_immediate(&guard.open()?.connection) {
@@ -101,31 +101,31 @@ impl Writer {
                 Err(error) if error.status == Status::Busy => drop(guard),
                 Err(error) => return Err(error),
             }
-            wait_for_lock(&patience)?;
+            wait_for_lock(&deadline)?;
         }
     }
 }
 
 /// How the store runs its groups.
-struct Groups<'a> {
+struct GroupRunner<'a> {
     writer: &'a Writer,
-    shared: &'a Shared,
+    shared: &'a StoreState,
 }
 
-impl Work for Groups<'_> {
-    type Request = Prepared;
+impl Committer for GroupRunner<'_> {
+    type Request = PreparedAppend;
 
     fn run(
         &self,
-        patience: &Patience,
-        take: impl FnOnce() -> Vec<Prepared>,
+        deadline: &Deadline,
+        take: impl FnOnce() -> Vec<PreparedAppend>,
     ) -> Result<Vec<Outcome>> {
-        wait_for_log(self.shared, patience)?;
-        let mut guard = self.writer.core_within(patience)?;
+        wait_for_log(self.shared, deadline)?;
+        let mut guard = self.writer.core_within(deadline)?;
         let core = guard.open()?;
         core.turns.begin();
-        begin_immediate(&core.connection, patience)?;
-        let begun = Begun(core);
+        begin_immediate(&core.connection, deadline)?;
+        let begun = ActiveGroup(core);
         run(begun.0, self.shared, take())
     }
 
@@ -133,16 +133,16 @@ impl Work for Groups<'_> {
         &self.shared.durability
     }
 
-    fn watch(&self) -> &Watch {
+    fn watch(&self) -> &HeadWatch {
         &self.shared.watch
     }
 }
 
 /// The core while a group runs. Whatever becomes of the group, a panic too, it leaves no
 /// transaction open.
-struct Begun<'a>(&'a mut Core);
+struct ActiveGroup<'a>(&'a mut WriterConnection);
 
-impl Drop for Begun<'_> {
+impl Drop for ActiveGroup<'_> {
     fn drop(&mut self) {
         rollback(&self.0.connection);
         self.0.turns.end();
@@ -150,24 +150,24 @@ impl Drop for Begun<'_> {
 }
 
 /// The core, held.
-pub struct CoreGuard<'a>(Guard<'a, Option<Core>>);
+pub struct WriterGuard<'a>(Guard<'a, Option<WriterConnection>>);
 
-impl CoreGuard<'_> {
+impl WriterGuard<'_> {
     /// The core of a store that is not closed.
-    pub fn open(&mut self) -> Result<&mut Core> {
+    pub fn open(&mut self) -> Result<&mut WriterConnection> {
         self.0.as_mut().ok_or_else(|| Error::new(Status::Closed, "the store is closed"))
     }
 }
 
 /// Waits while a reader of another process keeps the log from starting anew and it is at its
 /// longest; maintenance goes on trying.
-pub fn wait_for_log(shared: &Shared, patience: &Patience) -> Result<()> {
+pub fn wait_for_log(shared: &StoreState, deadline: &Deadline) -> Result<()> {
     while shared.log_held.load(Relaxed) {
         // Maintenance tries no more then.
         shared.watch.check_open()?;
         shared.durability.failure().map_or(Ok(()), Err)?;
-        shared.chores.wake();
-        wait_for_lock(patience).map_err(|error| match error.status {
+        shared.maintenance_signal.wake();
+        wait_for_lock(deadline).map_err(|error| match error.status {
             Status::Busy => Error {
                 message: "a reader in another process has kept an old snapshot open for so long \
                           that the write-ahead log is at its limit of 1 GiB: end that reader"

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum OpenMode {
     /// Writes; creates the file if there is none.
     Create,
     /// Writes to a file that exists.
@@ -24,7 +24,7 @@ pub enum Role {
 
 /// Where a store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// A file.
     File(PathBuf),
     /// A database of its own in memory, with one connection.
@@ -32,25 +32,25 @@ pub enum Place {
 }
 
 /// Opens a connection. Its busy handler is off: whoever uses it waits by [`retry_busy`].
-pub fn connect(place: &Place, role: Role) -> Result<Connection> {
+pub fn connect(place: &Location, role: OpenMode) -> Result<Connection> {
     let access = match role {
-        Role::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-        Role::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
-        Role::Read | Role::Immutable => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        OpenMode::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        OpenMode::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        OpenMode::Read | OpenMode::Immutable => OpenFlags::SQLITE_OPEN_READ_ONLY,
     };
     crate::sqlite::vfs::ofd_locks::install();
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let connection = match place {
-        Place::Memory => Connection::open_in_memory_with_flags(flags),
-        Place::File(path) if role == Role::Immutable => {
+        Location::Memory => Connection::open_in_memory_with_flags(flags),
+        Location::File(path) if role == OpenMode::Immutable => {
             Connection::open_with_flags(immutable_uri(path), flags | OpenFlags::SQLITE_OPEN_URI)
         }
-        Place::File(path) => Connection::open_with_flags(verbatim(path), flags),
+        Location::File(path) => Connection::open_with_flags(verbatim(path), flags),
     }
     .map_err(from_sqlite)?;
     // SQLite opens a file for reading where it may not write, or could not just now: every append
     // of this store would be refused.
-    let writes = matches!(role, Role::Create | Role::Write);
+    let writes = matches!(role, OpenMode::Create | OpenMode::Write);
     if writes && connection.is_readonly("main").map_err(from_sqlite)? {
         return Err(Error::new(
             Status::ReadOnly,
@@ -62,7 +62,7 @@ pub fn connect(place: &Place, role: Role) -> Result<Connection> {
     Ok(connection)
 }
 
-fn configure(connection: &Connection, role: Role) -> rusqlite::Result<()> {
+fn configure(connection: &Connection, role: OpenMode) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::ZERO)?;
     // The file may come from anywhere: nothing in its schema runs because we opened it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -73,7 +73,7 @@ fn configure(connection: &Connection, role: Role) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "temp_store", "memory")?;
-    if matches!(role, Role::Read | Role::Immutable) {
+    if matches!(role, OpenMode::Read | OpenMode::Immutable) {
         // Who only reads never checkpoints, not even as the last to leave.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.pragma_update(None, "query_only", true)?;

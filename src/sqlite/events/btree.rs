@@ -15,8 +15,8 @@
 //!
 //! The format of pages and records: <https://sqlite.org/fileformat2.html>.
 
-use crate::failpoints::{Flaw, has};
-use crate::sql::{Database, Value};
+use crate::failpoints::{SeededBug, has};
+use crate::sql::{SqlConnection, Value};
 use crate::sqlite::events::page::BRANCH;
 use crate::sqlite::events::page::Branch;
 use crate::sqlite::events::page::Leaf;
@@ -40,7 +40,7 @@ const TRIES: usize = 2;
 
 /// What the connections of a store know of the tree of a table.
 #[derive(Debug)]
-pub struct Tree {
+pub struct BTree {
     table: &'static str,
     known: RwLock<Known>,
 }
@@ -48,7 +48,7 @@ pub struct Tree {
 #[derive(Debug, Default)]
 struct Known {
     /// Where the tree is in the version of the file that was seen last.
-    place: Option<Place>,
+    place: Option<TreeLocation>,
     /// Inner pages of that version.
     branches: HashMap<u32, Branch>,
     /// How many children these have together.
@@ -60,7 +60,7 @@ struct Known {
 
 /// Where the tree is in one version of the file.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
+pub struct TreeLocation {
     version: FileVersion,
     root: u32,
     /// Bytes of a page.
@@ -76,7 +76,7 @@ const PAGE_SIZE: usize = 16;
 const RESERVED: usize = 20;
 const SCHEMA_COOKIE: usize = 40;
 
-impl Tree {
+impl BTree {
     /// The tree of `dcb_events`, by position.
     pub fn of_events() -> Self {
         Self::of("dcb_events")
@@ -88,16 +88,20 @@ impl Tree {
     }
 
     fn of(table: &'static str) -> Self {
-        Tree { table, known: RwLock::default() }
+        BTree { table, known: RwLock::default() }
     }
 
     /// Whether it can be walked on this connection.
-    pub fn is_in_reach(&self, connection: &dyn Database) -> bool {
+    pub fn is_in_reach(&self, connection: &dyn SqlConnection) -> bool {
         connection.database_file().and_then(|file| self.locate(connection, &file)).is_some()
     }
 
     /// Where the tree is in the file as it is now; `None`: pages of the file cannot be believed now.
-    fn locate(&self, connection: &dyn Database, file: &DatabaseFile<'_>) -> Option<Place> {
+    fn locate(
+        &self,
+        connection: &dyn SqlConnection,
+        file: &DatabaseFile<'_>,
+    ) -> Option<TreeLocation> {
         let state = file.state()?;
         let known = self.read().place.filter(|place| place.version == state.version);
         // The version may have been seen to be whole before others have written to the WAL.
@@ -117,7 +121,7 @@ impl Tree {
             return None;
         }
         let root = self.root(connection, be32(&header, SCHEMA_COOKIE)?)?;
-        let place = Place { version: state.version, root, page, usable };
+        let place = TreeLocation { version: state.version, root, page, usable };
         let mut known = self.write();
         if known.place.is_none_or(|own| own.version != place.version) {
             *known = Known { place: Some(place), root: known.root, ..Known::default() };
@@ -127,7 +131,7 @@ impl Tree {
 
     /// The page of the root where the schema has this cookie; `None`: the connection does not see
     /// that schema.
-    fn root(&self, connection: &dyn Database, cookie: u32) -> Option<u32> {
+    fn root(&self, connection: &dyn SqlConnection, cookie: u32) -> Option<u32> {
         if let Some((_, root)) = self.read().root.filter(|(known, _)| *known == cookie) {
             return Some(root);
         }
@@ -182,7 +186,7 @@ impl Tree {
 
 /// How many pages are read at a time, and which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ahead {
+pub enum ReadAhead {
     /// One: that of the event that is asked for.
     None,
     /// Those behind it too.
@@ -193,9 +197,9 @@ pub enum Ahead {
 
 /// One connection's pages.
 #[derive(Debug, Default)]
-pub struct Pages {
+pub struct PageReader {
     /// `None`: everything is left to SQLite.
-    tree: Option<Arc<Tree>>,
+    tree: Option<Arc<BTree>>,
     /// Pages of the file, one after the other.
     run: Vec<u8>,
     /// The number of the first of them.
@@ -206,10 +210,10 @@ pub struct Pages {
     end: Option<(FileVersion, i64)>,
 }
 
-impl Pages {
+impl PageReader {
     /// The pages of a connection of the store with this tree.
-    pub fn new(tree: Arc<Tree>) -> Self {
-        Pages { tree: Some(tree), ..Pages::default() }
+    pub fn new(tree: Arc<BTree>) -> Self {
+        PageReader { tree: Some(tree), ..PageReader::default() }
     }
 
     /// Whether everything is left to SQLite.
@@ -220,9 +224,9 @@ impl Pages {
     /// The leaf that holds the row of `position`, if there is one in the file.
     pub fn leaf(
         &mut self,
-        connection: &dyn Database,
+        connection: &dyn SqlConnection,
         position: i64,
-        ahead: Ahead,
+        ahead: ReadAhead,
     ) -> Option<Leaf<'_>> {
         let tree = Arc::clone(self.tree.as_ref()?);
         let file = connection.database_file()?;
@@ -250,10 +254,10 @@ impl Pages {
     fn descend(
         &mut self,
         file: &DatabaseFile<'_>,
-        tree: &Tree,
-        place: Place,
+        tree: &BTree,
+        place: TreeLocation,
         position: i64,
-        ahead: Ahead,
+        ahead: ReadAhead,
     ) -> Option<Range<usize>> {
         let mut number = place.root;
         for _ in 0..MAX_DEPTH {
@@ -279,23 +283,23 @@ impl Pages {
     fn load(
         &mut self,
         file: &DatabaseFile<'_>,
-        place: Place,
+        place: TreeLocation,
         number: u32,
-        ahead: Ahead,
+        ahead: ReadAhead,
     ) -> Option<Range<usize>> {
         let within = |first: u32, len: usize| {
             let start = usize::try_from(number.checked_sub(first)?).ok()? * place.page;
             (start + place.page <= len).then_some(start..start + place.page)
         };
         let is_known = self.version == Some(place.version)
-            || has(Flaw::BelieveOldPages) && self.version.is_some();
+            || has(SeededBug::BelieveOldPages) && self.version.is_some();
         if is_known && let Some(at) = within(self.first, self.run.len()) {
             return Some(at);
         }
         let (first, count) = match ahead {
-            Ahead::None => (number, 1),
-            Ahead::Behind => (number, RUN_PAGES),
-            Ahead::Before => {
+            ReadAhead::None => (number, 1),
+            ReadAhead::Behind => (number, RUN_PAGES),
+            ReadAhead::Before => {
                 let first = number.saturating_sub(RUN_PAGES - 1).max(1);
                 (first, number.checked_sub(first)? + 1)
             }

@@ -107,14 +107,14 @@ impl<'a> Leaf<'a> {
     }
 
     /// The row of `position`, if it is here as a whole. Nothing of it is checked but its shape.
-    pub fn row(&self, position: i64) -> Option<RawRow<'a>> {
-        RawRow::parse(position, self.record(position)?)
+    pub fn row(&self, position: i64) -> Option<RowRecord<'a>> {
+        RowRecord::parse(position, self.record(position)?)
     }
 }
 
 /// A row as its record has it.
 #[derive(Debug, Clone, Copy)]
-pub struct RawRow<'a> {
+pub struct RowRecord<'a> {
     /// Its position.
     pub position: i64,
     /// Its texts, from `type` to `metadata`, one after the other,
@@ -127,7 +127,7 @@ pub struct RawRow<'a> {
     pub checksum: i64,
 }
 
-impl<'a> RawRow<'a> {
+impl<'a> RowRecord<'a> {
     fn parse(position: i64, record: &'a [u8]) -> Option<Self> {
         let (size, mut types) = varint(record)?;
         let mut body = record.get(usize::try_from(size).ok()?..)?;
@@ -151,18 +151,18 @@ impl<'a> RawRow<'a> {
         (text, body) = body.split_at_checked(all)?;
         let timestamp_us = integer(next_type()?, &mut body)?;
         let checksum = integer(next_type()?, &mut body)?;
-        Some(RawRow { position, text, lengths, timestamp_us, checksum })
+        Some(RowRecord { position, text, lengths, timestamp_us, checksum })
     }
 }
 
 /// A row of `dcb_postings` as its record has it.
 #[derive(Debug, Clone, Copy)]
-pub struct RawBlock<'a> {
+pub struct BlockRecord<'a> {
     /// The block. (What the other columns say, it says itself.)
     pub bytes: &'a [u8],
 }
 
-impl<'a> RawBlock<'a> {
+impl<'a> BlockRecord<'a> {
     /// Of a record. Nothing of it is checked but its shape.
     pub fn parse(record: &'a [u8]) -> Option<Self> {
         let (size, mut types) = varint(record)?;
@@ -177,7 +177,7 @@ impl<'a> RawBlock<'a> {
             blob if blob >= 12 && blob % 2 == 0 => usize::try_from((blob - 12) / 2).ok()?,
             _ => return None,
         };
-        Some(RawBlock { bytes: body.get(..length)? })
+        Some(BlockRecord { bytes: body.get(..length)? })
     }
 }
 

@@ -1,12 +1,15 @@
 //! Rows of `dcb_events`: how an event becomes one, and how it is read back and checked.
 
-use crate::domain::{EventBuilder, EventId, EventType, EventView, SequencedEvent, Span, Tag, Tags};
+use crate::domain::{
+    EventBuilder, EventId, EventType, EventView, PositionRange, SequencedEvent, Tag, Tags,
+};
 use crate::error::{Error, Result, Status};
-use crate::sql::{Database, Row, Value, Walk};
-use crate::sqlite::events::btree::{Ahead, Pages, Tree};
+use crate::sql::{Row, SqlConnection, Value};
+use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
 use crate::sqlite::events::checksum::checksum_of_row;
 use crate::sqlite::events::checksum::checksum_of_text;
-use crate::sqlite::events::page::RawRow;
+use crate::sqlite::events::page::RowRecord;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 const COLUMNS: &str = "position, type, tags, data, id, metadata, timestamp, checksum";
@@ -16,9 +19,9 @@ const FETCH: &str = "SELECT position, type, tags, data, id, metadata, timestamp,
 
 /// Reads rows: what a connection's reader keeps from one to the next.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub struct EventReader {
     /// Rows that are read without SQLite.
-    pages: Pages,
+    pages: PageReader,
     scratch: Scratch,
 }
 
@@ -32,7 +35,7 @@ struct Scratch {
 
 /// A row, its texts known to be text.
 #[derive(Debug, Clone, Copy)]
-struct Columns<'a> {
+struct EventRow<'a> {
     position: i64,
     event_type: &'a str,
     tags: &'a str,
@@ -43,14 +46,14 @@ struct Columns<'a> {
     checksum: i64,
 }
 
-impl<'a> Columns<'a> {
+impl<'a> EventRow<'a> {
     /// Of a row of [`COLUMNS`].
     fn of_row(row: &Row<'a>) -> Result<Self> {
         let position = row.integer(0).ok_or_else(|| damaged(0))?;
         let text = |column| row.text(column).ok_or_else(|| damaged(position));
         let optional = |column| row.optional_text(column).ok_or_else(|| damaged(position));
         let number = |column| row.integer(column).ok_or_else(|| damaged(position));
-        Ok(Columns {
+        Ok(EventRow {
             position,
             event_type: text(1)?,
             tags: text(2)?,
@@ -63,7 +66,7 @@ impl<'a> Columns<'a> {
     }
 
     /// Of a row that was read without SQLite.
-    fn of_raw(raw: &RawRow<'a>) -> Option<Self> {
+    fn of_raw(raw: &RowRecord<'a>) -> Option<Self> {
         let mut rest = str::from_utf8(raw.text).ok()?;
         let mut next = |length| {
             let text;
@@ -77,7 +80,7 @@ impl<'a> Columns<'a> {
         if id == Some(None) || metadata == Some(None) {
             return None;
         }
-        Some(Columns {
+        Some(EventRow {
             position: raw.position,
             event_type,
             tags,
@@ -143,41 +146,41 @@ impl<'a> Columns<'a> {
     }
 }
 
-impl Decoder {
+impl EventReader {
     /// For a connection of the store with this tree.
-    pub fn new(tree: Arc<Tree>) -> Self {
-        Decoder { pages: Pages::new(tree), scratch: Scratch::default() }
+    pub fn new(tree: Arc<BTree>) -> Self {
+        EventReader { pages: PageReader::new(tree), scratch: Scratch::default() }
     }
 
     /// Gives `visit` the events in `span` in order, checking that none is missing.
     pub fn scan(
         &mut self,
-        connection: &dyn Database,
-        span: Span,
+        connection: &dyn SqlConnection,
+        span: PositionRange,
         backwards: bool,
-        mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
+        mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let mut rest = span;
-        while rest.low < rest.high {
+        while rest.after < rest.through {
             let before = rest;
-            if self.scan_leaf(connection, &mut rest, backwards, &mut visit)? == Walk::Stop {
+            if self.scan_leaf(connection, &mut rest, backwards, &mut visit)?.is_break() {
                 return Ok(());
             }
             if rest == before {
                 let most = if self.pages.are_off() { i64::MAX } else { STRETCH };
-                let Span { low, high } = rest;
+                let PositionRange { after: low, through: high } = rest;
                 let stretch = if backwards {
-                    Span { low: low.max(high.saturating_sub(most)), high }
+                    PositionRange { after: low.max(high.saturating_sub(most)), through: high }
                 } else {
-                    Span { low, high: high.min(low.saturating_add(most)) }
+                    PositionRange { after: low, through: high.min(low.saturating_add(most)) }
                 };
-                if self.scan_rows(connection, stretch, backwards, &mut visit)? == Walk::Stop {
+                if self.scan_rows(connection, stretch, backwards, &mut visit)?.is_break() {
                     return Ok(());
                 }
                 if backwards {
-                    rest.high = stretch.low;
+                    rest.through = stretch.after;
                 } else {
-                    rest.low = stretch.high;
+                    rest.after = stretch.through;
                 }
             }
         }
@@ -188,48 +191,50 @@ impl Decoder {
     /// without SQLite; takes them off `rest`.
     fn scan_leaf(
         &mut self,
-        connection: &dyn Database,
-        rest: &mut Span,
+        connection: &dyn SqlConnection,
+        rest: &mut PositionRange,
         backwards: bool,
-        mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
-    ) -> Result<Walk> {
-        let Decoder { pages, scratch } = self;
-        let next = |rest: &Span| if backwards { rest.high } else { rest.low + 1 };
-        let ahead = if backwards { Ahead::Before } else { Ahead::Behind };
-        let Some(leaf) = pages.leaf(connection, next(rest), ahead) else { return Ok(Walk::On) };
-        while rest.low < rest.high {
-            let columns = leaf.row(next(rest)).as_ref().and_then(Columns::of_raw);
+        mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
+        let EventReader { pages, scratch } = self;
+        let next = |rest: &PositionRange| if backwards { rest.through } else { rest.after + 1 };
+        let ahead = if backwards { ReadAhead::Before } else { ReadAhead::Behind };
+        let Some(leaf) = pages.leaf(connection, next(rest), ahead) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        while rest.after < rest.through {
+            let columns = leaf.row(next(rest)).as_ref().and_then(EventRow::of_raw);
             let Some(Ok(columns)) = columns.map(|columns| columns.intact(scratch)) else { break };
-            if columns.show(scratch, &mut visit)? == Walk::Stop {
-                return Ok(Walk::Stop);
+            if columns.show(scratch, &mut visit)?.is_break() {
+                return Ok(ControlFlow::Break(()));
             }
             if backwards {
-                rest.high -= 1;
+                rest.through -= 1;
             } else {
-                rest.low += 1;
+                rest.after += 1;
             }
         }
-        Ok(Walk::On)
+        Ok(ControlFlow::Continue(()))
     }
 
     /// The same of all of `span`, by SQLite.
     fn scan_rows(
         &mut self,
-        connection: &dyn Database,
-        span: Span,
+        connection: &dyn SqlConnection,
+        span: PositionRange,
         backwards: bool,
-        mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
-    ) -> Result<Walk> {
+        mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
         let order = if backwards { "DESC" } else { "ASC" };
         let sql = format!(
             "SELECT {COLUMNS} FROM dcb_events WHERE position > ?1 AND position <= ?2 \
              ORDER BY position {order}"
         );
-        let bounds = [Value::Integer(span.low), Value::Integer(span.high)];
-        let (mut expected, step) = if backwards { (span.high, -1) } else { (span.low + 1, 1) };
-        let mut last = Walk::On;
+        let bounds = [Value::Integer(span.after), Value::Integer(span.through)];
+        let (mut expected, step) = if backwards { (span.through, -1) } else { (span.after + 1, 1) };
+        let mut last = ControlFlow::Continue(());
         connection.query(&sql, &bounds, &mut |row| {
-            let columns = Columns::of_row(row)?.intact(&mut self.scratch)?;
+            let columns = EventRow::of_row(row)?.intact(&mut self.scratch)?;
             if columns.position != expected {
                 return Err(damaged(expected));
             }
@@ -237,8 +242,8 @@ impl Decoder {
             expected = expected.wrapping_add(step);
             Ok(last)
         })?;
-        let past_the_end = if backwards { span.low } else { span.high.wrapping_add(1) };
-        if last == Walk::On && expected != past_the_end {
+        let past_the_end = if backwards { span.after } else { span.through.wrapping_add(1) };
+        if last.is_continue() && expected != past_the_end {
             return Err(damaged(expected));
         }
         Ok(last)
@@ -247,14 +252,14 @@ impl Decoder {
     /// Gives `visit` the event at `position`, which the store has.
     pub fn at<T>(
         &mut self,
-        connection: &dyn Database,
+        connection: &dyn SqlConnection,
         position: i64,
         visit: impl FnOnce(&EventView<'_>) -> Result<T>,
     ) -> Result<T> {
         let (mut visit, mut seen) = (Some(visit), None);
         self.fetch(connection, &[position], |view| {
             seen = visit.take().map(|visit| visit(view)).transpose()?;
-            Ok(Walk::Stop)
+            Ok(ControlFlow::Break(()))
         })?;
         seen.ok_or_else(|| damaged(position))
     }
@@ -262,25 +267,25 @@ impl Decoder {
     /// Gives `visit` the events at `positions`, which the store has, in this order.
     pub fn fetch(
         &mut self,
-        connection: &dyn Database,
+        connection: &dyn SqlConnection,
         mut positions: &[i64],
-        mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
+        mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         while let Some((position, later)) = positions.split_first() {
-            let Decoder { pages, scratch } = self;
+            let EventReader { pages, scratch } = self;
             let found = pages
-                .leaf(connection, *position, Ahead::None)
-                .and_then(|leaf| Columns::of_raw(&leaf.row(*position)?)?.intact(scratch).ok());
+                .leaf(connection, *position, ReadAhead::None)
+                .and_then(|leaf| EventRow::of_raw(&leaf.row(*position)?)?.intact(scratch).ok());
             let Some(columns) = found else {
                 let most = if pages.are_off() { usize::MAX } else { FETCHES };
                 let (stretch, later) = positions.split_at(positions.len().min(most));
-                if self.fetch_rows(connection, stretch, &mut visit)? == Walk::Stop {
+                if self.fetch_rows(connection, stretch, &mut visit)?.is_break() {
                     return Ok(());
                 }
                 positions = later;
                 continue;
             };
-            if columns.show(scratch, &mut visit)? == Walk::Stop {
+            if columns.show(scratch, &mut visit)?.is_break() {
                 return Ok(());
             }
             positions = later;
@@ -291,14 +296,14 @@ impl Decoder {
     /// The same, by SQLite.
     fn fetch_rows(
         &mut self,
-        connection: &dyn Database,
+        connection: &dyn SqlConnection,
         positions: &[i64],
-        mut visit: impl FnMut(&EventView<'_>) -> Result<Walk>,
-    ) -> Result<Walk> {
+        mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
         let mut expected = positions.iter();
-        let mut last = Walk::On;
+        let mut last = ControlFlow::Continue(());
         connection.query_each(FETCH, positions, &mut |row| {
-            let columns = Columns::of_row(row)?.intact(&mut self.scratch)?;
+            let columns = EventRow::of_row(row)?.intact(&mut self.scratch)?;
             match expected.next() {
                 Some(position) if columns.position == *position => {}
                 Some(position) => return Err(damaged(*position)),
@@ -308,7 +313,7 @@ impl Decoder {
             Ok(last)
         })?;
         match expected.next() {
-            Some(position) if last == Walk::On => Err(damaged(*position)),
+            Some(position) if last.is_continue() => Err(damaged(*position)),
             _ => Ok(last),
         }
     }
@@ -378,13 +383,13 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::sqlite::connection::{Place, Role, connect};
+    use crate::sqlite::connection::{Location, OpenMode, connect};
     use crate::sqlite::events::checksum::checksums;
     use crate::sqlite::events::write::insert;
     use crate::sqlite::schema;
 
     fn store() -> Connection {
-        let mut connection = connect(&Place::Memory, Role::Create).unwrap();
+        let mut connection = connect(&Location::Memory, OpenMode::Create).unwrap();
         schema::create(&mut connection, false).unwrap();
         connection
     }
@@ -419,7 +424,7 @@ mod tests {
             let event = event(index as i64 + 1, tags, id);
             write(&connection, event);
         }
-        let mut decoder = Decoder::default();
+        let mut decoder = EventReader::default();
         for (index, tags) in cases.into_iter().enumerate() {
             let id = (index % 2 == 0).then_some("id \" \\ \u{7f}");
             let wanted = event(index as i64 + 1, tags, id);
@@ -436,14 +441,14 @@ mod tests {
             let event = event(position, &["a:1"], Some("x"));
             write(&connection, event);
         }
-        let all = Span { low: 0, high: 3 };
-        let mut decoder = Decoder::default();
+        let all = PositionRange { after: 0, through: 3 };
+        let mut decoder = EventReader::default();
         let mut count = |connection: &Connection, span| {
             let mut count = 0;
             decoder
                 .scan(connection, span, false, |_| {
                     count += 1;
-                    Ok(Walk::On)
+                    Ok(ControlFlow::Continue(()))
                 })
                 .map(|()| count)
         };
@@ -461,6 +466,6 @@ mod tests {
             assert_eq!(count(&connection, all), Err(damaged(2)), "{change}");
             connection.execute_batch("ROLLBACK TO s; RELEASE s").unwrap();
         }
-        assert_eq!(count(&connection, Span { low: 0, high: 4 }), Err(damaged(4)));
+        assert_eq!(count(&connection, PositionRange { after: 0, through: 4 }), Err(damaged(4)));
     }
 }

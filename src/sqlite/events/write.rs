@@ -2,7 +2,7 @@
 
 use crate::domain::SequencedEvent;
 use crate::error::Result;
-use crate::sql::{Database, Value};
+use crate::sql::{SqlConnection, Value};
 use crate::sqlite::events::checksum::checksum_of_row;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ const ROWS: usize = 64;
 
 /// Writes the rows of `events`.
 pub fn insert(
-    connection: &dyn Database,
+    connection: &dyn SqlConnection,
     events: &[Arc<SequencedEvent>],
     checksums: &[u32],
 ) -> Result<()> {

@@ -1,12 +1,13 @@
 //! A connection of the host's, borrowed: what is done on it, and how it is given back as it was.
 
 use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
 
-use crate::commit::deadline::Patience;
+use crate::commit::deadline::Deadline;
 use crate::error::{Error, Result, Status};
-use crate::sql::host::{Failure, Host, Lent, Reply};
+use crate::sql::host::{BorrowedConnection, Failure, Host, Reply};
 use crate::sql::row_codec::Rows;
-use crate::sql::{Database, Row, Value, Walk};
+use crate::sql::{Row, SqlConnection, Value};
 use crate::sqlite::connection::transaction::retry;
 use crate::sqlite::host::of_host;
 use crate::sqlite::snapshot::Snapshot;
@@ -17,7 +18,7 @@ const INSERTED: usize = 16;
 
 /// A connection of the host's.
 pub struct HostConnection<'h> {
-    lent: RefCell<Box<dyn Lent + 'h>>,
+    lent: RefCell<Box<dyn BorrowedConnection + 'h>>,
     /// Whether the transaction is the caller's: it is neither begun nor ended here.
     is_callers: bool,
     /// Whether a transaction of ours is open,
@@ -29,23 +30,23 @@ pub struct HostConnection<'h> {
     /// What sets back what was changed of the connection.
     restoring: RefCell<Vec<String>>,
     /// How long a commit waits for readers, where they are in its way.
-    patience: RefCell<Patience>,
+    deadline: RefCell<Deadline>,
 }
 
 impl<'h> HostConnection<'h> {
     /// Borrows a connection.
-    pub fn acquire(host: &'h dyn Host, patience: &Patience) -> Result<Self> {
-        patience.check_cancel()?;
-        let lent = host.acquire(patience.left()).map_err(|failure| of_host(&failure))?;
-        Ok(Self::new(lent, false, patience))
+    pub fn acquire(host: &'h dyn Host, deadline: &Deadline) -> Result<Self> {
+        deadline.check_cancel()?;
+        let lent = host.acquire(deadline.left()).map_err(|failure| of_host(&failure))?;
+        Ok(Self::new(lent, false, deadline))
     }
 
     /// A connection with a transaction of the caller's.
-    pub fn within(lent: Box<dyn Lent + 'h>, patience: &Patience) -> Self {
-        Self::new(lent, true, patience)
+    pub fn within(lent: Box<dyn BorrowedConnection + 'h>, deadline: &Deadline) -> Self {
+        Self::new(lent, true, deadline)
     }
 
-    fn new(lent: Box<dyn Lent + 'h>, is_callers: bool, patience: &Patience) -> Self {
+    fn new(lent: Box<dyn BorrowedConnection + 'h>, is_callers: bool, deadline: &Deadline) -> Self {
         HostConnection {
             lent: RefCell::new(lent),
             is_callers,
@@ -53,7 +54,7 @@ impl<'h> HostConnection<'h> {
             in_doubt: Cell::new(false),
             is_dirty: Cell::new(false),
             restoring: RefCell::default(),
-            patience: RefCell::new(patience.clone()),
+            deadline: RefCell::new(deadline.clone()),
         }
     }
 
@@ -78,7 +79,7 @@ impl<'h> HostConnection<'h> {
     pub fn settle(&self) -> Result<()> {
         // First, since it waits for nothing: whoever tells of the other may meet a lock.
         self.have_it_wait_for_nothing()?;
-        if retry(&self.patience.borrow(), || self.setting("PRAGMA main.synchronous"))? == 0 {
+        if retry(&self.deadline.borrow(), || self.setting("PRAGMA main.synchronous"))? == 0 {
             let back = "PRAGMA main.synchronous = 0".to_owned();
             self.change("PRAGMA main.synchronous = 3", back)?;
         }
@@ -122,7 +123,7 @@ impl<'h> HostConnection<'h> {
     }
 
     fn setting(&self, sql: &str) -> Result<i64> {
-        let found = (self as &dyn Database).query_row(sql, &[], |row| Ok(row.integer(0)))?;
+        let found = (self as &dyn SqlConnection).query_row(sql, &[], |row| Ok(row.integer(0)))?;
         found
             .flatten()
             .ok_or_else(|| Error::new(Status::Internal, "the database does not tell its settings"))
@@ -135,14 +136,14 @@ impl<'h> HostConnection<'h> {
     }
 
     /// From here on a commit waits so long for readers.
-    pub fn limit(&self, patience: &Patience) {
-        *self.patience.borrow_mut() = patience.clone();
+    pub fn limit(&self, deadline: &Deadline) {
+        *self.deadline.borrow_mut() = deadline.clone();
     }
 
     /// Begins a read transaction, and takes its snapshot.
-    pub fn begin_read(&self, patience: &Patience) -> Result<Snapshot> {
+    pub fn begin_read(&self, deadline: &Deadline) -> Result<Snapshot> {
         self.run("BEGIN", &[])?;
-        let snapshot = retry(patience, || {
+        let snapshot = retry(deadline, || {
             self.in_doubt.set(false);
             Snapshot::take(self)
         })?;
@@ -175,27 +176,31 @@ impl<'h> HostConnection<'h> {
         })
     }
 
-    fn give(&self, first: Reply, visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>) -> Result<Walk> {
+    fn give(
+        &self,
+        first: Reply,
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
         let mut reply = first;
         loop {
             let mut columns = Vec::new();
             let mut rows = Rows::new(&reply.rows);
-            let mut walk = Ok(Walk::On);
-            while matches!(walk, Ok(Walk::On)) {
+            let mut walk = Ok(ControlFlow::Continue(()));
+            while matches!(walk, Ok(ControlFlow::Continue(()))) {
                 match rows.next(&mut columns) {
                     Ok(true) => walk = visit(&Row::packed(&columns)),
                     Ok(false) => break,
                     Err(error) => walk = Err(error),
                 }
             }
-            if !matches!(walk, Ok(Walk::On)) {
+            if !matches!(walk, Ok(ControlFlow::Continue(()))) {
                 if reply.is_more {
                     self.lent.borrow_mut().finish();
                 }
                 return walk;
             }
             if !reply.is_more {
-                return Ok(Walk::On);
+                return Ok(ControlFlow::Continue(()));
             }
             let next = self.lent.borrow_mut().more();
             reply = self.note(next)?;
@@ -206,19 +211,19 @@ impl<'h> HostConnection<'h> {
         &self,
         sql: &str,
         values: &[Value<'_>],
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
-    ) -> Result<Walk> {
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
         let first = self.lent.borrow_mut().query(sql, values);
         self.give(self.note(first)?, visit)
     }
 }
 
-impl Database for HostConnection<'_> {
+impl SqlConnection for HostConnection<'_> {
     fn query(
         &self,
         sql: &str,
         values: &[Value<'_>],
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         self.walk(sql, values, visit).map(drop)
     }
@@ -227,7 +232,7 @@ impl Database for HostConnection<'_> {
         &self,
         sql: &str,
         keys: &[i64],
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let descends = keys.first() > keys.last();
         for keys in keys.chunks(KEYS) {
@@ -242,7 +247,7 @@ impl Database for HostConnection<'_> {
                 }
                 _ => self.walk(sql, &values, visit)?,
             };
-            if walk == Walk::Stop {
+            if walk.is_break() {
                 break;
             }
         }
@@ -271,7 +276,7 @@ impl Database for HostConnection<'_> {
                 while let Err(failure) = &outcome
                     && of_host(failure).status == Status::Busy
                     && crate::sqlite::connection::transaction::wait_for_lock(
-                        &self.patience.borrow(),
+                        &self.deadline.borrow(),
                     )
                     .is_ok()
                 {

@@ -4,26 +4,26 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::commit::deadline::Call;
-use crate::domain::Span;
+use crate::commit::deadline::CallOptions;
+use crate::domain::PositionRange;
 use crate::error::{Error, Result, Status};
-use crate::sql::Database;
+use crate::sql::SqlConnection;
 use crate::sqlite::connection::transaction::{begin_immediate, commit};
-use crate::sqlite::events::reader::Decoder;
+use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::host::connection::HostConnection;
 use crate::sqlite::index::merge::Merge;
 use crate::sqlite::index::segment::Segment;
 use crate::sqlite::index::segment_list::Segments;
 use crate::sqlite::index::segment_writer::{insert_blocks, insert_segment, pack};
 use crate::sqlite::maintenance::merging::{
-    Watched, begin_building, building_segment, clear_slice, dead_segments, due_for_merge, give_up,
-    is_building, replace,
+    MergeWatch, begin_building, building_segment, clear_slice, dead_segments, due_for_merge,
+    give_up, is_building, replace,
 };
 use crate::sqlite::maintenance::segments::{
     MAX_SEGMENT_EVENTS, draft_segment, insert_filter, insert_live, postings_of_rows, store_segment,
 };
 use crate::sqlite::snapshot::Snapshot;
-use crate::sqlite::state::{SEGMENT_EVENTS, Shared};
+use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 
 /// Blocks that a merge writes in one transaction.
 const SLICE_BLOCKS: usize = 128;
@@ -41,9 +41,9 @@ const MERGED_WITHIN: i64 = 10 * SEGMENT_EVENTS;
 
 /// What is to be done, as far as is known.
 #[derive(Debug)]
-pub struct Chores {
+pub struct HostMaintenance {
     merging: Option<Merging>,
-    watched: Watched,
+    watched: MergeWatch,
     /// Whether there may be something, and since when one may look.
     is_pending: bool,
     rests_until: Instant,
@@ -67,12 +67,12 @@ enum Step {
     Nothing,
 }
 
-impl Chores {
+impl HostMaintenance {
     /// Of a store that was just opened.
     pub fn new() -> Self {
-        Chores {
+        HostMaintenance {
             merging: None,
-            watched: Watched::default(),
+            watched: MergeWatch::default(),
             is_pending: true,
             rests_until: Instant::now(),
         }
@@ -82,19 +82,19 @@ impl Chores {
     /// that fails is tried again later; nobody's answer depends on it.
     pub fn help(
         &mut self,
-        shared: &Shared,
+        shared: &StoreState,
         connection: &HostConnection<'_>,
-        decoder: &mut Decoder,
+        decoder: &mut EventReader,
         stored: usize,
     ) {
         for _ in 0..1 + stored / EVENTS_PER_CHORE {
             if Instant::now() < self.rests_until || !self.is_pending && !shared.is_tail_long() {
                 return;
             }
-            let patience = Call::default().start(Some(PATIENCE));
+            let deadline = CallOptions::default().start(Some(PATIENCE));
             // The append that is helped is stored, and has its own patience behind it.
-            connection.limit(&patience);
-            let step = begin_immediate(connection, &patience)
+            connection.limit(&deadline);
+            let step = begin_immediate(connection, &deadline)
                 .and_then(|()| self.step(shared, connection, decoder))
                 .and_then(|step| commit(connection).map(|()| step));
             connection.end();
@@ -112,15 +112,15 @@ impl Chores {
     /// One chore, in a transaction that has the write lock.
     fn step(
         &mut self,
-        shared: &Shared,
-        connection: &dyn Database,
-        decoder: &mut Decoder,
+        shared: &StoreState,
+        connection: &dyn SqlConnection,
+        decoder: &mut EventReader,
     ) -> Result<Step> {
         let snapshot = Snapshot::take(connection)?;
         let segments = shared.segments.at_version(connection, snapshot.version)?;
         segments.check(snapshot)?;
-        shared.tail.trim(segments.mark());
-        let is_long = snapshot.head - segments.mark() >= SEGMENT_EVENTS || shared.is_tail_long();
+        shared.tail.trim(segments.indexed());
+        let is_long = snapshot.head - segments.indexed() >= SEGMENT_EVENTS || shared.is_tail_long();
         if is_long
             && let Some(draft) = draft_segment(shared, SEGMENT_EVENTS)?
             && store_segment(shared, connection, decoder, draft)?.is_some()
@@ -157,23 +157,23 @@ impl Chores {
 }
 
 /// The first and the last position of neighbours, and how many terms they hold at the most.
-fn extent(sources: &[Arc<Segment>]) -> Result<(Span, u64)> {
+fn extent(sources: &[Arc<Segment>]) -> Result<(PositionRange, u64)> {
     let ends = sources.first().zip(sources.last());
     let (first, last) = ends.ok_or_else(|| Error::new(Status::Internal, "a merge of nothing"))?;
     let terms = sources.iter().map(|segment| segment.terms.unsigned_abs()).sum();
-    Ok((Span { low: first.low, high: last.high }, terms))
+    Ok((PositionRange { after: first.low, through: last.high }, terms))
 }
 
 impl Merging {
-    fn begin(connection: &dyn Database, sources: Vec<Arc<Segment>>) -> Result<Option<Self>> {
+    fn begin(connection: &dyn SqlConnection, sources: Vec<Arc<Segment>>) -> Result<Option<Self>> {
         let (span, terms) = extent(&sources)?;
-        let target = begin_building(connection, span.low, span.high, terms)?;
-        let merge = Merge::new(&sources, span.low, terms)?;
+        let target = begin_building(connection, span.after, span.through, terms)?;
+        let merge = Merge::new(&sources, span.after, terms)?;
         Ok(target.map(|target| Merging { target, sources, merge }))
     }
 
     /// Writes the next blocks, or at their end makes the segment live; whether there is more.
-    fn step(&mut self, connection: &dyn Database) -> Result<bool> {
+    fn step(&mut self, connection: &dyn SqlConnection) -> Result<bool> {
         // Somebody may have taken it for left behind.
         if !is_building(connection, self.target)? {
             return Ok(false);
@@ -192,7 +192,7 @@ impl Merging {
 
 /// Puts the segment in the place of its sources. An error where one of them is not live any more:
 /// then the transaction undoes it.
-fn finish(connection: &dyn Database, sources: &[Arc<Segment>], target: i64) -> Result<()> {
+fn finish(connection: &dyn SqlConnection, sources: &[Arc<Segment>], target: i64) -> Result<()> {
     if replace(connection, sources, target)? {
         return Ok(());
     }
@@ -202,29 +202,29 @@ fn finish(connection: &dyn Database, sources: &[Arc<Segment>], target: i64) -> R
 /// Keeps the index close behind the events in a transaction of the caller's, where nothing but that
 /// transaction may do it: a segment is written, and short ones are merged, all at once.
 pub fn index_within(
-    shared: &Shared,
-    connection: &dyn Database,
-    decoder: &mut Decoder,
+    shared: &StoreState,
+    connection: &dyn SqlConnection,
+    decoder: &mut EventReader,
     head: i64,
     segments: &Segments,
 ) -> Result<()> {
-    let mark = segments.mark();
-    let seen = shared.tail.read(|tail| if tail.base() <= mark { tail.head() } else { mark });
-    if head - mark < 2 * SEGMENT_EVENTS && head - seen.max(mark) < UNSEEN_EVENTS {
+    let indexed = segments.indexed();
+    let seen = shared.tail.read(|tail| if tail.base() <= indexed { tail.head() } else { indexed });
+    if head - indexed < 2 * SEGMENT_EVENTS && head - seen.max(indexed) < UNSEEN_EVENTS {
         return Ok(());
     }
-    let span = Span { low: mark, high: head.min(mark + MAX_SEGMENT_EVENTS) };
+    let span = PositionRange { after: indexed, through: head.min(indexed + MAX_SEGMENT_EVENTS) };
     let postings = postings_of_rows(connection, decoder, span)?;
-    insert_live(connection, span, pack(span.low, &postings)?)?;
+    insert_live(connection, span, pack(span.after, &postings)?)?;
     let version = Snapshot::take(connection)?.version;
     let segments = Segments::load(connection, version, segments)?;
     let Some(sources) = due_for_merge(&segments, 0) else { return Ok(()) };
     let (span, terms) = extent(&sources)?;
-    if span.high - span.low > MERGED_WITHIN || building_segment(connection)?.is_some() {
+    if span.through - span.after > MERGED_WITHIN || building_segment(connection)?.is_some() {
         return Ok(());
     }
-    let mut merge = Merge::new(&sources, span.low, terms)?;
-    let target = insert_segment(connection, 0, span.low, span.high, terms)?;
+    let mut merge = Merge::new(&sources, span.after, terms)?;
+    let target = insert_segment(connection, 0, span.after, span.through, terms)?;
     while let Some(blocks) = merge.next(connection, SLICE_BLOCKS)? {
         insert_blocks(connection, target, &blocks)?;
     }

@@ -6,53 +6,53 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::commit::deadline::{Call, Patience};
+use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::durability::Durability;
-use crate::commit::fair_mutex::Patient;
+use crate::commit::fair_mutex::FairMutex;
 use crate::commit::group_commit;
 use crate::commit::group_commit::Outcome;
-use crate::commit::head_watch::Watch;
-use crate::domain::{AppendRequest, Reading, Verdict};
+use crate::commit::head_watch::HeadWatch;
+use crate::domain::{AppendRequest, ReadState, Verdict};
 use crate::error::{Error, Result, Status};
-use crate::sql::host::{Host, Lent};
-use crate::sql::{Database, Value};
-use crate::sqlite::append::group::{Prepared, Staged, attempt, check_tail};
+use crate::sql::host::{BorrowedConnection, Host};
+use crate::sql::{SqlConnection, Value};
+use crate::sqlite::append::group::{PreparedAppend, Staged, attempt, check_tail};
 use crate::sqlite::append::turns::Turns;
 use crate::sqlite::connection::transaction::{begin_immediate, commit};
 use crate::sqlite::connection::transaction::{retry, wait_for_lock};
-use crate::sqlite::events::reader::Decoder;
+use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::host::connection::{HostConnection, explain};
-use crate::sqlite::host::maintenance::{Chores, index_within};
+use crate::sqlite::host::maintenance::{HostMaintenance, index_within};
 use crate::sqlite::index::codec::damaged;
 use crate::sqlite::index::segment_list::{Segments, SegmentsCache};
 use crate::sqlite::index::tail::TAIL_EVENTS;
 use crate::sqlite::index::view::View;
 use crate::sqlite::maintenance::segments::{draft_segment, store_segment};
-use crate::sqlite::schema::{Judgement, create_within, judge, no_store};
+use crate::sqlite::schema::{FileKind, create_within, detect, no_store};
 use crate::sqlite::snapshot::Snapshot;
-use crate::sqlite::state::Shared;
-use crate::sqlite::wal::host_wal::Beside;
-use crate::sqlite::wal::wal_file::Log;
+use crate::sqlite::state::StoreState;
+use crate::sqlite::wal::host_wal::HostWal;
+use crate::sqlite::wal::wal_file::Wal;
 use crate::store::diagnosis::Diagnosis;
 use crate::store::open::Options;
-use crate::store::{Batch, Sink, Store};
+use crate::store::{BatchLimits, Sink, Store};
 
 /// A store on connections that the host lends.
 pub struct HostStore {
     host: Box<dyn Host>,
-    shared: Shared,
+    shared: StoreState,
     /// The file; `None`: a database in memory.
     path: Option<PathBuf>,
     /// What a database in memory is known by.
     identity: Option<i64>,
     /// Held by the append that writes; what it writes with.
-    pen: Patient<Pen>,
+    pen: FairMutex<HostWriter>,
 }
 
-struct Pen {
-    decoder: Decoder,
+struct HostWriter {
+    decoder: EventReader,
     turns: Turns,
-    chores: Chores,
+    maintenance_signal: HostMaintenance,
 }
 
 impl HostStore {
@@ -65,75 +65,76 @@ impl HostStore {
             ));
         }
         let busy_timeout = u64::try_from(options.busy_timeout_ms).ok().map(Duration::from_millis);
-        let patience = Call::default().start(busy_timeout);
-        let connection = HostConnection::acquire(&*host, &patience)?;
+        let deadline = CallOptions::default().start(busy_timeout);
+        let connection = HostConnection::acquire(&*host, &deadline)?;
         connection.settle()?;
         connection.run("BEGIN", &[])?;
-        let judgement = retry(&patience, || judge(&connection))?;
+        let judgement = retry(&deadline, || detect(&connection))?;
         let path = path_of(&connection)?;
         connection.end();
-        if judgement != Judgement::Store {
+        if judgement != FileKind::Store {
             if !options.create {
                 return Err(no_store());
             }
-            begin_immediate(&connection, &patience)?;
+            begin_immediate(&connection, &deadline)?;
             create_within(&connection, true)?;
             commit(&connection)?;
         }
         let identity = match &path {
-            None => Some(mark_in_memory(&connection, &patience)?),
+            None => Some(mark_in_memory(&connection, &deadline)?),
             Some(_) => None,
         };
         let log = match &path {
             None => None,
-            Some(path) => Some(Log::Hosts(trusted(&connection, path, &patience)?)),
+            Some(path) => Some(Wal::Hosts(trusted(&connection, path, &deadline)?)),
         };
         let segments = SegmentsCache::default();
-        let snapshot = connection.begin_read(&patience)?;
+        let snapshot = connection.begin_read(&deadline)?;
         let list = segments.at_version(&connection, snapshot.version)?;
         list.check(snapshot)?;
         let durability = Durability::new(log, 0);
         if path.is_some() {
             durability.ensure(snapshot.head)?;
         }
-        let mark = list.mark();
-        let is_far_behind = snapshot.head - mark > TAIL_EVENTS as i64;
-        let tail = if is_far_behind { snapshot.head } else { mark };
-        let mut shared = Shared::new(durability, tail, snapshot.head, busy_timeout);
+        let indexed = list.indexed();
+        let is_far_behind = snapshot.head - indexed > TAIL_EVENTS as i64;
+        let tail = if is_far_behind { snapshot.head } else { indexed };
+        let mut shared = StoreState::new(durability, tail, snapshot.head, busy_timeout);
         shared.segments = segments;
-        let mut decoder = Decoder::default();
+        let mut decoder = EventReader::default();
         if !is_far_behind {
-            shared.tail.catch_up(&connection, &mut decoder, snapshot, mark)?;
+            shared.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?;
         }
         connection.end();
         // The index is missing, or far behind: it is made anew before anything is answered.
         let mut is_behind = is_far_behind;
         while is_behind {
-            begin_immediate(&connection, &patience)?;
+            begin_immediate(&connection, &deadline)?;
             let blocks = match draft_segment(&shared, 1)? {
                 Some(draft) => store_segment(&shared, &connection, &mut decoder, draft)?,
                 None => None,
             };
             commit(&connection)?;
-            let snapshot = connection.begin_read(&patience)?;
-            let mark = shared.segments.at_version(&connection, snapshot.version)?.mark();
+            let snapshot = connection.begin_read(&deadline)?;
+            let indexed = shared.segments.at_version(&connection, snapshot.version)?.indexed();
             connection.end();
-            is_behind = blocks.is_some() && mark < snapshot.head;
+            is_behind = blocks.is_some() && indexed < snapshot.head;
         }
         drop(connection);
-        let pen = Pen { decoder, turns: Turns::new(), chores: Chores::new() };
-        Ok(HostStore { host, shared, path, identity, pen: Patient::new(pen) })
+        let pen =
+            HostWriter { decoder, turns: Turns::new(), maintenance_signal: HostMaintenance::new() };
+        Ok(HostStore { host, shared, path, identity, pen: FairMutex::new(pen) })
     }
 
     /// A connection for a read, in a transaction, and what that sees.
-    fn lend(&self, patience: &Patience) -> Result<(HostConnection<'_>, Snapshot)> {
-        lend(&*self.host, patience, |connection| {
+    fn lend(&self, deadline: &Deadline) -> Result<(HostConnection<'_>, Snapshot)> {
+        lend(&*self.host, deadline, |connection| {
             // With a log, no reader waits for a writer.
-            if self.shared.durability.log().is_some_and(Log::has_journal) {
+            if self.shared.durability.log().is_some_and(Wal::has_journal) {
                 connection.settle()?;
             }
             connection.see_committed()?;
-            connection.begin_read(patience)
+            connection.begin_read(deadline)
         })
     }
 
@@ -165,16 +166,16 @@ impl HostStore {
         explain(error, self.path.is_none())
     }
 
-    fn look(&self, patience: &Patience) -> Result<i64> {
-        let (connection, snapshot) = self.lend(patience)?;
+    fn look(&self, deadline: &Deadline) -> Result<i64> {
+        let (connection, snapshot) = self.lend(deadline)?;
         drop(connection);
         self.shared.visible(snapshot.head, false)
     }
 
-    fn diagnosis(&self, patience: &Patience) -> Result<Diagnosis> {
-        let (connection, snapshot) = self.lend(patience)?;
+    fn diagnosis(&self, deadline: &Deadline) -> Result<Diagnosis> {
+        let (connection, snapshot) = self.lend(deadline)?;
         let segments = self.shared.segments.at_version(&connection, snapshot.version)?;
-        let database: &dyn Database = &connection;
+        let database: &dyn SqlConnection = &connection;
         let version = database.query_row("SELECT sqlite_version()", &[], |row| {
             Ok(row.text(0).unwrap_or_default().to_owned())
         })?;
@@ -188,24 +189,24 @@ impl HostStore {
     }
 
     /// Runs an append on a connection of the store's own choice.
-    fn write(&self, request: AppendRequest, patience: &Patience) -> Result<Outcome> {
+    fn write(&self, request: AppendRequest, deadline: &Deadline) -> Result<Outcome> {
         let stored = request.events().len();
-        let mut prepared = [Prepared::new(request)?];
-        let mut pen = self.pen.lock_within(patience, group_commit::late)?;
+        let mut prepared = [PreparedAppend::new(request)?];
+        let mut pen = self.pen.lock_within(deadline, group_commit::late)?;
         let _panic = ClosesOnPanic(&self.shared.watch);
-        let Pen { decoder, turns, chores } = &mut *pen;
-        let (connection, ()) = lend(&*self.host, patience, |connection| {
+        let HostWriter { decoder, turns, maintenance_signal } = &mut *pen;
+        let (connection, ()) = lend(&*self.host, deadline, |connection| {
             connection.settle()?;
             connection.see_committed()?;
             turns.begin();
-            begin_immediate(connection, patience)
+            begin_immediate(connection, deadline)
         })?;
         let outcomes = attempt(&connection, decoder, turns, &self.shared, &mut prepared);
         connection.end();
         turns.end();
         let outcome = outcomes?.remove(0);
         if outcome.answer.is_ok() {
-            chores.help(&self.shared, &connection, decoder, stored);
+            maintenance_signal.help(&self.shared, &connection, decoder, stored);
         }
         Ok(outcome)
     }
@@ -214,18 +215,18 @@ impl HostStore {
     /// durable as its commit.
     pub fn append_within(
         &self,
-        lent: Box<dyn Lent + '_>,
+        lent: Box<dyn BorrowedConnection + '_>,
         request: AppendRequest,
-        call: &Call,
+        call: &CallOptions,
     ) -> Result<i64> {
-        let patience = self.shared.start(call, self.shared.busy_timeout)?;
+        let deadline = self.shared.start(call, self.shared.busy_timeout)?;
         if let Some(failure) = self.shared.durability.failure() {
             return Err(failure);
         }
-        let mut prepared = Prepared::new(request)?;
-        let connection = HostConnection::within(lent, &patience);
+        let mut prepared = PreparedAppend::new(request)?;
+        let connection = HostConnection::within(lent, &deadline);
         connection.expect_transaction()?;
-        let locked = lock_within(&connection, &patience);
+        let locked = lock_within(&connection, &deadline);
         // Another database may lack what is locked with.
         let is_busy = locked.as_ref().is_err_and(|error| error.status == Status::Busy);
         let is_other = !is_busy && path_of(&connection)? != self.path
@@ -256,7 +257,7 @@ impl HostStore {
     fn attempt_within(
         &self,
         connection: &HostConnection<'_>,
-        request: &mut Prepared,
+        request: &mut PreparedAppend,
     ) -> Result<(Result<i64>, i64)> {
         let snapshot = Snapshot::take(connection)?;
         let known = self.shared.segments.newest();
@@ -265,11 +266,11 @@ impl HostStore {
         check_tail(&self.shared.tail, snapshot)?;
         // With the write lock, the transaction sees all that is committed; so what the tail holds
         // is a part of it.
-        let mut decoder = Decoder::default();
+        let mut decoder = EventReader::default();
         let view = View { connection, segments: segments.into(), tail: &self.shared.tail };
         let segments = view.segments.clone();
         let mut staged = Staged::new(view, &mut decoder, snapshot.head);
-        let verdict = staged.judge(request);
+        let verdict = staged.check(request);
         let answer = match verdict {
             Ok(Verdict::Repeated(last)) => Ok(last),
             Ok(Verdict::New) => {
@@ -291,13 +292,13 @@ impl HostStore {
 
     fn read_some(
         &self,
-        reading: &mut Reading,
-        left: &mut Batch,
-        patience: &Patience,
+        reading: &mut ReadState,
+        left: &mut BatchLimits,
+        deadline: &Deadline,
         sink: &mut dyn Sink,
     ) -> Result<bool> {
-        let (connection, snapshot) = self.lend(patience)?;
-        let mut decoder = Decoder::default();
+        let (connection, snapshot) = self.lend(deadline)?;
+        let mut decoder = EventReader::default();
         let visible = |head| self.shared.visible(head, false);
         self.shared.read_within(&connection, &mut decoder, snapshot, reading, left, &visible, sink)
     }
@@ -307,11 +308,11 @@ impl HostStore {
 /// somebody else's, what they show may never be committed: the host closes them, and is asked again.
 fn lend<'h, T>(
     host: &'h dyn Host,
-    patience: &Patience,
+    deadline: &Deadline,
     mut begin: impl FnMut(&HostConnection<'h>) -> Result<T>,
 ) -> Result<(HostConnection<'h>, T)> {
     for _ in 0..MAX_DIRTY {
-        let connection = HostConnection::acquire(host, patience)?;
+        let connection = HostConnection::acquire(host, deadline)?;
         match begin(&connection) {
             Err(_) if connection.is_dirty() => {}
             begun => return begun.map(|begun| (connection, begun)),
@@ -341,7 +342,7 @@ fn undo(connection: &HostConnection<'_>) -> Result<()> {
 }
 
 /// What a panic leaves behind is not to be trusted with another append.
-struct ClosesOnPanic<'a>(&'a Watch);
+struct ClosesOnPanic<'a>(&'a HeadWatch);
 
 impl Drop for ClosesOnPanic<'_> {
     fn drop(&mut self) {
@@ -352,7 +353,7 @@ impl Drop for ClosesOnPanic<'_> {
 }
 
 /// The file of the connection's main database, as its SQLite names it; `None`: it has none.
-fn path_of(connection: &dyn Database) -> Result<Option<PathBuf>> {
+fn path_of(connection: &dyn SqlConnection) -> Result<Option<PathBuf>> {
     let sql = "SELECT file FROM pragma_database_list WHERE name = 'main'";
     // A path is bytes, of which not all are text.
     let file = connection.query_row(sql, &[], |row| {
@@ -365,8 +366,8 @@ fn path_of(connection: &dyn Database) -> Result<Option<PathBuf>> {
 }
 
 /// Marks a database in memory, which has no path to be told from another by.
-fn mark_in_memory(connection: &HostConnection<'_>, patience: &Patience) -> Result<i64> {
-    begin_immediate(connection, patience)?;
+fn mark_in_memory(connection: &HostConnection<'_>, deadline: &Deadline) -> Result<i64> {
+    begin_immediate(connection, deadline)?;
     let new = RandomState::new().hash_one(0_u8).cast_signed();
     let sql = "INSERT OR IGNORE INTO dcb_meta (key, value) VALUES ('memory', ?1)";
     connection.run(sql, &[Value::Integer(new)])?;
@@ -374,18 +375,18 @@ fn mark_in_memory(connection: &HostConnection<'_>, patience: &Patience) -> Resul
     mark_of(connection)?.ok_or_else(damaged)
 }
 
-fn mark_of(connection: &dyn Database) -> Result<Option<i64>> {
+fn mark_of(connection: &dyn SqlConnection) -> Result<Option<i64>> {
     let sql = "SELECT value FROM dcb_meta WHERE key = 'memory'";
     Ok(connection.query_row(sql, &[], |row| Ok(row.integer(0)))?.flatten())
 }
 
 /// The files beside the database, of which the log was written once more: what an earlier sync of
 /// it may have failed for is on the disk by now, or the error is told.
-fn trusted(connection: &HostConnection<'_>, path: &Path, patience: &Patience) -> Result<Beside> {
-    let beside = Beside::new(path)?;
+fn trusted(connection: &HostConnection<'_>, path: &Path, deadline: &Deadline) -> Result<HostWal> {
+    let beside = HostWal::new(path)?;
     // From before anything is shown that is in it.
     beside.sync()?;
-    match begin_immediate(connection, patience) {
+    match begin_immediate(connection, deadline) {
         Ok(()) => {
             let written = beside.write_again();
             connection.end();
@@ -400,7 +401,7 @@ fn trusted(connection: &HostConnection<'_>, path: &Path, patience: &Patience) ->
 }
 
 /// Takes the write lock for the caller's transaction, and writes nothing.
-fn lock_within(connection: &HostConnection<'_>, patience: &Patience) -> Result<()> {
+fn lock_within(connection: &HostConnection<'_>, deadline: &Deadline) -> Result<()> {
     let sql = "UPDATE dcb_meta SET value = value WHERE key IS NULL";
     let mut has_waited = false;
     loop {
@@ -417,8 +418,8 @@ fn lock_within(connection: &HostConnection<'_>, patience: &Patience) -> Result<(
         }
         // While it waits, the transaction may come to its end in the host, and the connection go back.
         connection.restore();
-        if is_lost || wait_for_lock(patience).is_err() {
-            patience.check_cancel()?;
+        if is_lost || wait_for_lock(deadline).is_err() {
+            deadline.check_cancel()?;
             return Err(Error {
                 message: "the transaction cannot write: roll it back, and run all of it again"
                     .into(),
@@ -429,12 +430,12 @@ fn lock_within(connection: &HostConnection<'_>, patience: &Patience) -> Result<(
 }
 
 impl Store for HostStore {
-    fn append(&self, request: AppendRequest, call: &Call) -> Result<i64> {
-        let patience = self.shared.start(call, self.shared.busy_timeout)?;
+    fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<i64> {
+        let deadline = self.shared.start(call, self.shared.busy_timeout)?;
         if let Some(failure) = self.shared.durability.failure() {
             return Err(failure);
         }
-        let outcome = self.write(request, &patience).map_err(|error| self.explain(error))?;
+        let outcome = self.write(request, &deadline).map_err(|error| self.explain(error))?;
         let durability = &self.shared.durability;
         let ensured = durability.ensure(outcome.rests_on);
         self.shared.watch.publish(durability.durable());
@@ -446,30 +447,30 @@ impl Store for HostStore {
 
     fn read(
         &self,
-        reading: &mut Reading,
-        batch: Batch,
-        call: &Call,
+        reading: &mut ReadState,
+        batch: BatchLimits,
+        call: &CallOptions,
         sink: &mut dyn Sink,
     ) -> Result<()> {
-        self.shared.read(reading, batch, call, &mut |reading, left, patience| {
-            self.read_some(reading, left, patience, sink).map_err(|error| self.explain(error))
+        self.shared.read(reading, batch, call, &mut |reading, left, deadline| {
+            self.read_some(reading, left, deadline, sink).map_err(|error| self.explain(error))
         })
     }
 
-    fn head(&self, call: &Call) -> Result<i64> {
-        let patience = self.shared.start(call, self.shared.busy_timeout)?;
-        self.look(&patience).map_err(|error| self.explain(error))
+    fn head(&self, call: &CallOptions) -> Result<i64> {
+        let deadline = self.shared.start(call, self.shared.busy_timeout)?;
+        self.look(&deadline).map_err(|error| self.explain(error))
     }
 
-    fn wait(&self, after: i64, call: &Call) -> Result<i64> {
-        let patience = self.shared.start(call, None)?;
-        let looked = |at_once: &Patience| self.look(at_once);
-        self.shared.wait(after, &patience, &looked).map_err(|error| self.explain(error))
+    fn wait(&self, after: i64, call: &CallOptions) -> Result<i64> {
+        let deadline = self.shared.start(call, None)?;
+        let looked = |at_once: &Deadline| self.look(at_once);
+        self.shared.wait(after, &deadline, &looked).map_err(|error| self.explain(error))
     }
 
-    fn diagnose(&self, call: &Call) -> Result<Diagnosis> {
-        let patience = self.shared.start(call, self.shared.busy_timeout)?;
-        self.diagnosis(&patience).map_err(|error| self.explain(error))
+    fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {
+        let deadline = self.shared.start(call, self.shared.busy_timeout)?;
+        self.diagnosis(&deadline).map_err(|error| self.explain(error))
     }
 
     fn close(&self) {

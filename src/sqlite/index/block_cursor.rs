@@ -4,10 +4,11 @@
 //! one of its segment it is, and whether it is the last.
 
 use crate::error::Result;
-use crate::sql::{Database, Row, Value, Walk};
+use crate::sql::{Row, SqlConnection, Value};
 use crate::sqlite::index::block::Unpacker;
 use crate::sqlite::index::codec::{blob, damaged, integer, of_block};
 use crate::sqlite::index::segment::Segment;
+use std::ops::ControlFlow;
 
 /// The key of a block: a term, as it is stored, and a position.
 pub type Key = (i64, i64);
@@ -17,7 +18,7 @@ pub const FIRST: Key = (i64::MIN, i64::MIN);
 
 /// A walk over blocks. Its rows have the columns `term, position, block`.
 #[derive(Debug)]
-pub struct Chain {
+pub struct BlockCursor {
     segment: i64,
     low: i64,
     last: Option<Link>,
@@ -31,10 +32,10 @@ struct Link {
     is_last: bool,
 }
 
-impl Chain {
+impl BlockCursor {
     /// A walk over the blocks of a segment that has not begun.
     pub fn new(segment: &Segment) -> Self {
-        Chain { segment: segment.id, low: segment.low, last: None }
+        BlockCursor { segment: segment.id, low: segment.low, last: None }
     }
 
     /// The key of the block that came last.
@@ -93,16 +94,16 @@ impl Chain {
     }
 
     /// The block behind the one that came last, if there is one, begins above `bound`.
-    pub fn expect_next_above(&self, connection: &dyn Database, bound: Key) -> Result<()> {
+    pub fn expect_next_above(&self, connection: &dyn SqlConnection, bound: Key) -> Result<()> {
         let Some(link) = self.last.filter(|link| !link.is_last) else { return Ok(()) };
-        let mut next = Chain { ..*self };
+        let mut next = BlockCursor { ..*self };
         let values = [self.segment, link.key.0, link.key.1].map(Value::Integer);
         connection.query(
             "SELECT term, position, block FROM dcb_postings \
              WHERE segment = ?1 AND (term, position) > (?2, ?3) \
              ORDER BY term, position LIMIT 1",
             &values,
-            &mut |row| next.rise(row).map(|_| Walk::Stop),
+            &mut |row| next.rise(row).map(|_| ControlFlow::Break(())),
         )?;
         let is_above = next.last().is_some_and(|key| key > link.key && key > bound);
         if is_above { Ok(()) } else { Err(damaged()) }

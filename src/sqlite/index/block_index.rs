@@ -13,9 +13,9 @@ use std::sync::atomic::{
 use std::sync::{Arc, OnceLock};
 
 use crate::error::Result;
-use crate::sql::{Database, Value};
-use crate::sqlite::events::btree::{Ahead, Pages, Tree};
-use crate::sqlite::events::page::RawBlock;
+use crate::sql::{SqlConnection, Value};
+use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
+use crate::sqlite::events::page::BlockRecord;
 use crate::sqlite::index::block::Unpacker;
 use crate::sqlite::index::block_cursor::Key;
 use crate::sqlite::index::codec::{integer, row_of};
@@ -28,22 +28,22 @@ const PATIENCE: u32 = 16;
 
 /// What is known of a segment's blocks.
 #[derive(Debug)]
-pub struct Fences {
-    tree: Arc<Tree>,
+pub struct BlockIndex {
+    tree: Arc<BTree>,
     /// The key of each block.
-    keys: OnceLock<Box<[Fence]>>,
+    keys: OnceLock<Box<[BlockKey]>>,
     /// So many look-ups are left to SQLite.
     left: AtomicU32,
 }
 
 /// What a block begins with; position 0: not known.
 #[derive(Debug, Default)]
-struct Fence {
+struct BlockKey {
     term: AtomicI64,
     position: AtomicI64,
 }
 
-impl Fence {
+impl BlockKey {
     fn get(&self) -> Option<Key> {
         match self.position.load(Acquire) {
             0 => None,
@@ -58,20 +58,20 @@ impl Fence {
     }
 }
 
-impl Fences {
+impl BlockIndex {
     /// Nothing is known yet of a segment with blocks in this tree.
-    pub fn new(tree: Arc<Tree>) -> Self {
-        Fences { tree, keys: OnceLock::new(), left: AtomicU32::new(0) }
+    pub fn new(tree: Arc<BTree>) -> Self {
+        BlockIndex { tree, keys: OnceLock::new(), left: AtomicU32::new(0) }
     }
 
     /// For one look-up in the segment of this number, of the positions above `low`; `None`: it is
     /// left to SQLite.
     pub fn blocks<'a>(
         &'a self,
-        connection: &'a dyn Database,
+        connection: &'a dyn SqlConnection,
         segment: i64,
         low: i64,
-    ) -> Result<Option<Blocks<'a>>> {
+    ) -> Result<Option<BlockLookup<'a>>> {
         let left = self.left.load(Relaxed);
         if left > 0 {
             self.left.store(left - 1, Relaxed);
@@ -85,13 +85,13 @@ impl Fences {
                 self.keys.get_or_init(|| unknown(count))
             }
         };
-        let pages = Pages::new(Arc::clone(&self.tree));
-        Ok(Some(Blocks { fences: self, keys, connection, segment, low, pages }))
+        let pages = PageReader::new(Arc::clone(&self.tree));
+        Ok(Some(BlockLookup { fences: self, keys, connection, segment, low, pages }))
     }
 }
 
 #[cfg(test)]
-impl Fences {
+impl BlockIndex {
     /// How many keys are known, and of how many.
     pub fn known(&self) -> (usize, usize) {
         let keys = self.keys.get().map_or(&[][..], |keys| keys);
@@ -101,16 +101,16 @@ impl Fences {
 
 /// So many keys that are not known; none where there is not the memory for them: what is found
 /// without them is left to SQLite.
-fn unknown(count: i64) -> Box<[Fence]> {
+fn unknown(count: i64) -> Box<[BlockKey]> {
     let (count, mut keys) = (count as usize, Vec::new());
     if keys.try_reserve_exact(count).is_ok() {
-        keys.resize_with(count, Fence::default);
+        keys.resize_with(count, BlockKey::default);
     }
     keys.into()
 }
 
 /// How many blocks the segment has; 0 where they are too many.
-fn count(connection: &dyn Database, segment: i64) -> Result<i64> {
+fn count(connection: &dyn SqlConnection, segment: i64) -> Result<i64> {
     let first = row_of(segment, 0);
     let bounds = [first, row_of(segment.wrapping_add(1), 0)].map(Value::Integer);
     let sql = "SELECT rowid FROM dcb_postings WHERE rowid >= ?1 AND rowid < ?2 \
@@ -121,16 +121,16 @@ fn count(connection: &dyn Database, segment: i64) -> Result<i64> {
 }
 
 /// The blocks of a segment, for one look-up.
-pub struct Blocks<'a> {
-    fences: &'a Fences,
-    keys: &'a [Fence],
-    connection: &'a dyn Database,
+pub struct BlockLookup<'a> {
+    fences: &'a BlockIndex,
+    keys: &'a [BlockKey],
+    connection: &'a dyn SqlConnection,
     segment: i64,
     low: i64,
-    pages: Pages,
+    pages: PageReader,
 }
 
-impl Blocks<'_> {
+impl BlockLookup<'_> {
     /// The number of the last block that begins at or below `wanted`, or of the first of all.
     pub fn find(&mut self, wanted: Key) -> Option<u32> {
         let keys = self.keys;
@@ -162,8 +162,8 @@ impl Blocks<'_> {
         };
         let found = self
             .pages
-            .leaf(self.connection, row, Ahead::None)
-            .and_then(|leaf| RawBlock::parse(leaf.record(row)?))
+            .leaf(self.connection, row, ReadAhead::None)
+            .and_then(|leaf| BlockRecord::parse(leaf.record(row)?))
             .and_then(|raw| own(raw.bytes))
             .and_then(|block| Some((block.key().ok()?, block)));
         match &found {

@@ -28,13 +28,13 @@ const BITS_PER_TERM: u64 = 10;
 /// each of the arenas keeps room for the largest that was ever there (mallopt(3), the dynamic
 /// threshold of `M_MMAP_THRESHOLD`).
 #[derive(Debug)]
-pub struct Filter {
+pub struct BloomFilter {
     bits: MmapMut,
     /// How many bytes are there: less than all while it is read.
     len: usize,
 }
 
-impl Filter {
+impl BloomFilter {
     /// How many bytes the filter of so many terms takes.
     pub fn bytes_for(terms: u64) -> u64 {
         (terms.saturating_mul(BITS_PER_TERM) / 8).div_ceil(BLOCK_BYTES as u64).max(1)
@@ -50,10 +50,10 @@ impl Filter {
 
     /// One that is read from the file, of so many bytes; `no_memory`.
     pub fn unread(bytes: u64) -> Result<Self> {
-        Ok(Filter { bits: MmapMut::map_anon(bytes as usize)?, len: 0 })
+        Ok(BloomFilter { bits: MmapMut::map_anon(bytes as usize)?, len: 0 })
     }
 
-    /// Adds the next part of what [`Filter::bits`] gave; `false` if it cannot be one.
+    /// Adds the next part of what [`BloomFilter::bits`] gave; `false` if it cannot be one.
     pub fn read(&mut self, part: &[u8]) -> bool {
         let room = self.bits.get_mut(self.len..).and_then(|rest| rest.get_mut(..part.len()));
         let Some(room) = room.filter(|_| part.len().is_multiple_of(BLOCK_BYTES)) else {
@@ -108,10 +108,10 @@ mod tests {
 
     #[test]
     fn what_was_inserted_is_found_and_little_else() {
-        let mut filter = Filter::new(10_000).unwrap();
+        let mut filter = BloomFilter::new(10_000).unwrap();
         let term = |n: u32| Term::of_tag(&n.to_string());
         (0..10_000).for_each(|n| filter.insert(term(n)));
-        let mut read = Filter::unread(filter.bytes()).unwrap();
+        let mut read = BloomFilter::unread(filter.bytes()).unwrap();
         assert!(filter.bits().chunks(96).all(|part| read.read(part)));
         assert_eq!(read.bits(), filter.bits());
         assert!((0..10_000).all(|n| filter.may_hold(term(n))));
@@ -121,8 +121,8 @@ mod tests {
 
     #[test]
     fn only_whole_blocks_are_a_filter() {
-        assert_eq!(Filter::new(0).unwrap().bytes(), 32);
-        let mut filter = Filter::unread(64).unwrap();
+        assert_eq!(BloomFilter::new(0).unwrap().bytes(), 32);
+        let mut filter = BloomFilter::unread(64).unwrap();
         for (part, fits) in
             [(33, false), (0, true), (32, true), (64, false), (32, true), (32, false)]
         {
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn memory_that_there_is_not_is_told() {
-        let error = Filter::unread(1 << 60).unwrap_err();
+        let error = BloomFilter::unread(1 << 60).unwrap_err();
         assert_eq!(error.status, Status::NoMemory, "{error}");
     }
 }

@@ -1,15 +1,16 @@
 //! Merging segments that are neighbours into the blocks of one.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::domain::Term;
 use crate::error::Result;
-use crate::sql::{Database, Value, Walk};
+use crate::sql::{SqlConnection, Value};
 use crate::sqlite::index::block::{Block, Packer};
 use crate::sqlite::index::block_cursor;
-use crate::sqlite::index::block_cursor::Chain;
-use crate::sqlite::index::bloom_filter::Filter;
+use crate::sqlite::index::block_cursor::BlockCursor;
+use crate::sqlite::index::bloom_filter::BloomFilter;
 use crate::sqlite::index::codec::{damaged, of_block};
 use crate::sqlite::index::segment::{MAX_FILTER_BYTES, Segment};
 
@@ -31,13 +32,13 @@ struct Source {
     runs: VecDeque<Run>,
     /// Those of all runs, one after the other: most runs have but one.
     positions: VecDeque<i64>,
-    chain: Chain,
+    chain: BlockCursor,
     ended: bool,
 }
 
 impl Source {
     /// The next run, not taken yet.
-    fn peek(&mut self, connection: &dyn Database) -> Result<Option<Run>> {
+    fn peek(&mut self, connection: &dyn SqlConnection) -> Result<Option<Run>> {
         if self.runs.is_empty() && !self.ended {
             self.fill(connection)?;
         }
@@ -50,7 +51,7 @@ impl Source {
         self.positions.drain(..count)
     }
 
-    fn fill(&mut self, connection: &dyn Database) -> Result<()> {
+    fn fill(&mut self, connection: &dyn SqlConnection) -> Result<()> {
         let sql = "SELECT term, position, block FROM dcb_postings \
                    WHERE segment = ?1 AND (term, position) > (?2, ?3) \
                    ORDER BY term, position LIMIT ?4";
@@ -68,7 +69,7 @@ impl Source {
                 let count = self.positions.len() - before;
                 self.runs.push_back(Run { term: head.term, left: head.left, count });
             }
-            Ok(Walk::On)
+            Ok(ControlFlow::Continue(()))
         })?;
         if self.ended { self.chain.expect_end() } else { Ok(()) }
     }
@@ -81,7 +82,7 @@ pub struct Merge {
     /// `None` once all is packed.
     packer: Option<Packer>,
     ready: VecDeque<Block>,
-    filter: Option<Filter>,
+    filter: Option<BloomFilter>,
 }
 
 impl Merge {
@@ -94,21 +95,25 @@ impl Merge {
                 segment: Arc::clone(segment),
                 runs: VecDeque::new(),
                 positions: VecDeque::new(),
-                chain: Chain::new(segment),
+                chain: BlockCursor::new(segment),
                 ended: false,
             })
             .collect();
-        let filtered = Filter::bytes_for(terms) <= MAX_FILTER_BYTES;
+        let filtered = BloomFilter::bytes_for(terms) <= MAX_FILTER_BYTES;
         Ok(Merge {
             sources,
             packer: Some(Packer::new(low)),
             ready: VecDeque::new(),
-            filter: if filtered { Some(Filter::new(terms)?) } else { None },
+            filter: if filtered { Some(BloomFilter::new(terms)?) } else { None },
         })
     }
 
     /// The next blocks, `max` at most; `None` at the end.
-    pub fn next(&mut self, connection: &dyn Database, max: usize) -> Result<Option<Vec<Block>>> {
+    pub fn next(
+        &mut self,
+        connection: &dyn SqlConnection,
+        max: usize,
+    ) -> Result<Option<Vec<Block>>> {
         while self.ready.len() < max && self.packer.is_some() {
             self.step(connection)?;
         }
@@ -117,12 +122,12 @@ impl Merge {
     }
 
     /// The filter over all that was merged, unless it would be too large.
-    pub fn filter(&self) -> Option<&Filter> {
+    pub fn filter(&self) -> Option<&BloomFilter> {
         self.filter.as_ref()
     }
 
     /// Packs the next term.
-    fn step(&mut self, connection: &dyn Database) -> Result<()> {
+    fn step(&mut self, connection: &dyn SqlConnection) -> Result<()> {
         let Some(packer) = &mut self.packer else { return Ok(()) };
         let (mut next, mut total) = (None, 0);
         for source in &mut self.sources {

@@ -1,14 +1,15 @@
 //! Finding, in the part of the file that the segments cover, what a query asks for.
 //!
-//! The oracle of everything here is [`Decoder::scan`] with [`Query::matches`].
+//! The oracle of everything here is [`EventReader::scan`] with [`Query::matches`].
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
-use crate::domain::{EventView, Item, Names, Query, Span, Term, Wanted};
+use crate::domain::{EventView, Item, Names, PositionRange, Query, Term, Wanted};
 use crate::error::Result;
 use crate::index::Progress;
-use crate::sql::{Database, Walk};
-use crate::sqlite::events::reader::Decoder;
+use crate::sql::SqlConnection;
+use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::index::segment_list::Segments;
 
 /// Candidates of each list that are gathered at first, and at the most.
@@ -27,9 +28,9 @@ const POSTINGS_PER_FETCH: u64 = 100;
 const ROWS_PER_LOOK: u32 = 64;
 
 /// One transaction's view of the events that the segments cover.
-pub struct Disk<'a> {
+pub struct SegmentSearch<'a> {
     /// The connection, in a transaction.
-    pub connection: &'a dyn Database,
+    pub connection: &'a dyn SqlConnection,
     /// The segments that this transaction sees.
     pub segments: &'a Segments,
     /// When to stop and tell how far one came; `None`: not before the end.
@@ -49,16 +50,16 @@ fn terms(names: Names<'_>) -> Vec<Term> {
     names.iter().map(Wanted::term).collect()
 }
 
-impl Disk<'_> {
+impl SegmentSearch<'_> {
     /// Gives `visit` the events in `span` that `query` matches, in order, until it stops.
     /// `span` ends at or below the mark of the segments.
     pub fn search(
         &self,
-        decoder: &mut Decoder,
+        decoder: &mut EventReader,
         query: &Query,
-        span: Span,
+        span: PositionRange,
         backwards: bool,
-        visit: &mut dyn FnMut(&EventView<'_>) -> Result<Walk>,
+        visit: &mut dyn FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<Progress> {
         let items = match query.items() {
             Some(items) if !query.is_all() => items,
@@ -80,7 +81,9 @@ impl Disk<'_> {
                 for driver in &mut drivers {
                     total += self.best_choice(driver, rest)?;
                 }
-                if total.saturating_mul(SCANS_PER_FETCH) >= (rest.high - rest.low).unsigned_abs() {
+                if total.saturating_mul(SCANS_PER_FETCH)
+                    >= (rest.through - rest.after).unsigned_abs()
+                {
                     return self.scan(decoder, query, rest, backwards, visit);
                 }
                 continue;
@@ -93,23 +96,24 @@ impl Disk<'_> {
             let (mut reached, mut count) = (None, 0);
             decoder.fetch(self.connection, &candidates, |view| {
                 count += 1;
-                let walk = if query.matches(view) { visit(view)? } else { Walk::On };
-                if walk == Walk::Stop || count % ROWS_PER_LOOK == 0 && self.is_time() {
+                let walk =
+                    if query.matches(view) { visit(view)? } else { ControlFlow::Continue(()) };
+                if walk.is_break() || count % ROWS_PER_LOOK == 0 && self.is_time() {
                     reached = Some(view.position);
-                    return Ok(Walk::Stop);
+                    return Ok(ControlFlow::Break(()));
                 }
-                Ok(Walk::On)
+                Ok(ControlFlow::Continue(()))
             })?;
             if let Some(position) = reached {
                 return Ok(Progress::Reached(position));
             }
             let Some(end) = end else { return Ok(Progress::Exhausted) };
             if backwards {
-                rest.high = end - 1;
+                rest.through = end - 1;
             } else {
-                rest.low = end;
+                rest.after = end;
             }
-            if rest.low >= rest.high {
+            if rest.after >= rest.through {
                 return Ok(Progress::Exhausted);
             }
             if self.is_time() {
@@ -122,14 +126,14 @@ impl Disk<'_> {
     /// The lowest position in `span` whose event `query` matches.
     pub fn first_match(
         &self,
-        decoder: &mut Decoder,
+        decoder: &mut EventReader,
         query: &Query,
-        span: Span,
+        span: PositionRange,
     ) -> Result<Option<i64>> {
         let mut first = None;
         self.search(decoder, query, span, false, &mut |view| {
             first = Some(view.position);
-            Ok(Walk::Stop)
+            Ok(ControlFlow::Break(()))
         })?;
         Ok(first)
     }
@@ -137,9 +141,9 @@ impl Disk<'_> {
     /// The position of the event with this id in `span`.
     pub fn position_of_id(
         &self,
-        decoder: &mut Decoder,
+        decoder: &mut EventReader,
         id: &str,
-        span: Span,
+        span: PositionRange,
     ) -> Result<Option<i64>> {
         let mut candidates = Vec::new();
         let term = Term::of_id(id);
@@ -155,24 +159,24 @@ impl Disk<'_> {
     /// Looks at every event of the span.
     pub fn scan(
         &self,
-        decoder: &mut Decoder,
+        decoder: &mut EventReader,
         query: &Query,
-        span: Span,
+        span: PositionRange,
         backwards: bool,
-        visit: &mut dyn FnMut(&EventView<'_>) -> Result<Walk>,
+        visit: &mut dyn FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<Progress> {
         let (mut progress, mut count, all) = (Progress::Exhausted, 0, query.is_all());
         decoder.scan(self.connection, span, backwards, |view| {
             count += 1;
-            let mut walk = Walk::On;
+            let mut walk = ControlFlow::Continue(());
             if all || query.matches(view) {
                 walk = visit(view)?;
             }
-            if walk == Walk::Stop || count % ROWS_PER_LOOK == 0 && self.is_time() {
+            if walk.is_break() || count % ROWS_PER_LOOK == 0 && self.is_time() {
                 progress = Progress::Reached(view.position);
-                return Ok(Walk::Stop);
+                return Ok(ControlFlow::Break(()));
             }
-            Ok(Walk::On)
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(progress)
     }
@@ -182,7 +186,7 @@ impl Disk<'_> {
     }
 
     /// A list for `item`, chosen with as little reading as possible.
-    fn first_choice<'q>(&self, item: &'q Item, span: Span) -> Result<Driver<'q>> {
+    fn first_choice<'q>(&self, item: &'q Item, span: PositionRange) -> Result<Driver<'q>> {
         let tags = terms(item.tags());
         let of = match tags[..] {
             [] => terms(item.types()),
@@ -203,7 +207,7 @@ impl Disk<'_> {
     }
 
     /// The shortest list for the driver's item, and others to narrow it by; gives its length.
-    fn best_choice(&self, driver: &mut Driver<'_>, span: Span) -> Result<u64> {
+    fn best_choice(&self, driver: &mut Driver<'_>, span: PositionRange) -> Result<u64> {
         let mut lists: Vec<(u64, Vec<Term>)> = Vec::new();
         for tag in driver.item.tags().iter() {
             let count = self.segments.estimate(self.connection, tag.term(), span)?;
@@ -234,7 +238,7 @@ impl Disk<'_> {
     fn gather(
         &self,
         drivers: &[Driver<'_>],
-        span: Span,
+        span: PositionRange,
         backwards: bool,
         size: usize,
     ) -> Result<(Vec<i64>, Option<i64>)> {
@@ -270,15 +274,15 @@ impl Disk<'_> {
     fn narrow(
         &self,
         driver: &Driver<'_>,
-        span: Span,
+        span: PositionRange,
         backwards: bool,
         end: Option<i64>,
         candidates: &mut Vec<i64>,
         first: usize,
     ) -> Result<()> {
         let stretch = match end {
-            Some(end) if backwards => Span { low: end - 1, ..span },
-            Some(end) => Span { high: end, ..span },
+            Some(end) if backwards => PositionRange { after: end - 1, ..span },
+            Some(end) => PositionRange { through: end, ..span },
             None => span,
         };
         for union in &driver.narrowed_by {

@@ -1,18 +1,19 @@
 //! The index on disk: segments, each the sorted postings of a run of positions, never changed
 //! once they are live. Together the live ones cover every position up to the mark.
 
-use crate::domain::{Span, Term};
+use crate::domain::{PositionRange, Term};
 use crate::error::{Result, Status};
-use crate::sql::{Database, Value, Walk};
-use crate::sqlite::events::btree::Tree;
-use crate::sqlite::events::reader::{Decoder, to_owned};
+use crate::sql::{SqlConnection, Value};
+use crate::sqlite::events::btree::BTree;
+use crate::sqlite::events::reader::{EventReader, to_owned};
 use crate::sqlite::index::block::{Unpacker, key};
 use crate::sqlite::index::block_cursor;
-use crate::sqlite::index::block_cursor::Chain;
-use crate::sqlite::index::block_index::Fences;
-use crate::sqlite::index::bloom_filter::Filter;
+use crate::sqlite::index::block_cursor::BlockCursor;
+use crate::sqlite::index::block_index::BlockIndex;
+use crate::sqlite::index::bloom_filter::BloomFilter;
 use crate::sqlite::index::codec::damaged;
 use crate::sqlite::index::codec::of_block;
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 /// What `state` in a row of `dcb_segments` says: the segment is being written by a merge, and not
@@ -36,14 +37,14 @@ pub struct Segment {
     pub terms: i64,
     /// Whether its filter fits in the memory set aside for filters.
     filtered: bool,
-    filter: OnceLock<Option<Filter>>,
-    fences: Arc<Fences>,
+    filter: OnceLock<Option<BloomFilter>>,
+    fences: Arc<BlockIndex>,
 }
 
 impl Segment {
     /// A live segment of which nothing else is known yet.
-    pub fn new(id: i64, low: i64, high: i64, terms: i64, tree: Arc<Tree>) -> Self {
-        let fences = Arc::new(Fences::new(tree));
+    pub fn new(id: i64, low: i64, high: i64, terms: i64, tree: Arc<BTree>) -> Self {
+        let fences = Arc::new(BlockIndex::new(tree));
         Segment { id, low, high, terms, filtered: false, filter: OnceLock::new(), fences }
     }
 
@@ -73,12 +74,12 @@ impl Segment {
         self.high - self.low
     }
 
-    pub fn overlaps(&self, span: Span) -> bool {
-        self.low < span.high && span.low < self.high
+    pub fn overlaps(&self, span: PositionRange) -> bool {
+        self.low < span.through && span.after < self.high
     }
 
     /// Whether it may hold `term`; loads the filter when it is first asked.
-    fn may_hold(&self, connection: &dyn Database, term: Term) -> Result<bool> {
+    fn may_hold(&self, connection: &dyn SqlConnection, term: Term) -> Result<bool> {
         if !self.filtered {
             return Ok(true);
         }
@@ -100,8 +101,8 @@ impl Segment {
 impl Segment {
     /// The terms of the last event that it covers; none where the event is damaged, which is told
     /// to whoever reads it.
-    fn terms_of_last(&self, connection: &dyn Database) -> Result<Vec<Term>> {
-        match Decoder::default().at(connection, self.high, to_owned) {
+    fn terms_of_last(&self, connection: &dyn SqlConnection) -> Result<Vec<Term>> {
+        match EventReader::default().at(connection, self.high, to_owned) {
             Ok(event) => Ok(event.event.terms().collect()),
             Err(error) if error.status == Status::Corrupt => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -109,8 +110,8 @@ impl Segment {
     }
 
     /// Whether it goes as far as its row says: nothing else would look for what it lacks.
-    pub fn check_last(&self, connection: &dyn Database) -> Result<()> {
-        let span = Span { low: self.high - 1, high: self.high };
+    pub fn check_last(&self, connection: &dyn SqlConnection) -> Result<()> {
+        let span = PositionRange { after: self.high - 1, through: self.high };
         let Some(term) = self.terms_of_last(connection)?.into_iter().next() else { return Ok(()) };
         let mut found = Vec::new();
         match self.collect(connection, term, span, false, 1, &mut found) {
@@ -122,10 +123,10 @@ impl Segment {
     }
 }
 
-fn load_filter(connection: &dyn Database, segment: &Segment) -> Result<Option<Filter>> {
+fn load_filter(connection: &dyn SqlConnection, segment: &Segment) -> Result<Option<BloomFilter>> {
     // Who asks has found that it is not too large.
-    let bytes = Filter::bytes_for(segment.terms.unsigned_abs());
-    let mut filter = Filter::unread(bytes.min(MAX_FILTER_BYTES))?;
+    let bytes = BloomFilter::bytes_for(segment.terms.unsigned_abs());
+    let mut filter = BloomFilter::unread(bytes.min(MAX_FILTER_BYTES))?;
     let mut is_there = false;
     let sql = "SELECT bits FROM dcb_filters WHERE segment = ?1 ORDER BY part";
     connection.query(sql, &[Value::Integer(segment.id)], &mut |row| {
@@ -133,7 +134,7 @@ fn load_filter(connection: &dyn Database, segment: &Segment) -> Result<Option<Fi
         let (bits, crc) = bits.split_last_chunk::<4>().ok_or_else(damaged)?;
         is_there = true;
         let is_whole = crc32fast::hash(bits) == u32::from_le_bytes(*crc);
-        if is_whole && filter.read(bits) { Ok(Walk::On) } else { Err(damaged()) }
+        if is_whole && filter.read(bits) { Ok(ControlFlow::Continue(())) } else { Err(damaged()) }
     })?;
     match is_there {
         false => Ok(None),
@@ -155,13 +156,13 @@ impl Segment {
     /// such a block begins at or below it, and then with every further one until told to stop.
     fn blocks_from(
         &self,
-        connection: &dyn Database,
+        connection: &dyn SqlConnection,
         term: Term,
         position: i64,
         mut visit: impl FnMut(Unpacker<'_>) -> Result<Taken>,
     ) -> Result<()> {
         let at = |(term, position)| [self.id, term, position].map(Value::Integer);
-        let (mut chain, mut ended) = (Chain::new(self), false);
+        let (mut chain, mut ended) = (BlockCursor::new(self), false);
         let wanted = (key(term), position);
         if let Some(mut blocks) = self.fences.blocks(connection, self.id, self.low)?
             && let Some(first) = blocks.find(wanted)
@@ -182,7 +183,7 @@ impl Segment {
                 &at(wanted),
                 &mut |row| {
                     ended = matches!(visit(chain.enter(row)?)?, Taken::End);
-                    Ok(Walk::Stop)
+                    Ok(ControlFlow::Break(()))
                 },
             )?;
         }
@@ -196,13 +197,13 @@ impl Segment {
             &at(chain.last().unwrap_or(block_cursor::FIRST)),
             &mut |row| {
                 ended = matches!(visit(chain.rise(row)?)?, Taken::End);
-                Ok(if ended { Walk::Stop } else { Walk::On })
+                Ok(if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             },
         )?;
         if ended { Ok(()) } else { chain.expect_end() }
     }
 
-    pub fn count_above(&self, connection: &dyn Database, term: Term, low: i64) -> Result<u64> {
+    pub fn count_above(&self, connection: &dyn SqlConnection, term: Term, low: i64) -> Result<u64> {
         if !self.may_hold(connection, term)? {
             return Ok(0);
         }
@@ -229,9 +230,9 @@ impl Segment {
 
     pub fn collect(
         &self,
-        connection: &dyn Database,
+        connection: &dyn SqlConnection,
         term: Term,
-        span: Span,
+        span: PositionRange,
         backwards: bool,
         wanted: usize,
         out: &mut Vec<i64>,
@@ -242,7 +243,7 @@ impl Segment {
         if backwards {
             return self.collect_backwards(connection, term, span, wanted, out);
         }
-        self.blocks_from(connection, term, span.low.saturating_add(1), |mut unpacker| {
+        self.blocks_from(connection, term, span.after.saturating_add(1), |mut unpacker| {
             while let Some(head) = unpacker.run().map_err(of_block)? {
                 if head.term > term {
                     return Ok(Taken::End);
@@ -254,9 +255,9 @@ impl Segment {
                 let mut past = head.left == 0;
                 unpacker
                     .positions(head, |position| {
-                        if position > span.high || out.len() >= wanted {
+                        if position > span.through || out.len() >= wanted {
                             past = true;
-                        } else if position > span.low {
+                        } else if position > span.after {
                             out.push(position);
                         }
                     })
@@ -271,17 +272,17 @@ impl Segment {
 
     fn collect_backwards(
         &self,
-        connection: &dyn Database,
+        connection: &dyn SqlConnection,
         term: Term,
-        span: Span,
+        span: PositionRange,
         wanted: usize,
         out: &mut Vec<i64>,
     ) -> Result<()> {
-        let (mut run, mut chain, mut ended) = (Vec::new(), Chain::new(self), false);
+        let (mut run, mut chain, mut ended) = (Vec::new(), BlockCursor::new(self), false);
         let sql = "SELECT term, position, block FROM dcb_postings \
                    WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
                    ORDER BY term DESC, position DESC";
-        let from = (key(term), span.high);
+        let from = (key(term), span.through);
         connection.query(sql, &[self.id, from.0, from.1].map(Value::Integer), &mut |row| {
             let is_first = chain.last().is_none();
             let mut unpacker = chain.fall(row)?;
@@ -297,20 +298,20 @@ impl Segment {
                 covers = head.term > term;
                 unpacker.skip(head).map_err(of_block)?;
             }
-            covers |= run.last().is_some_and(|last| *last >= span.high);
+            covers |= run.last().is_some_and(|last| *last >= span.through);
             if is_first && !covers {
                 chain.expect_next_above(connection, from)?;
             }
-            for position in run.iter().rev().copied().filter(|own| *own <= span.high) {
-                if position <= span.low || out.len() >= wanted {
+            for position in run.iter().rev().copied().filter(|own| *own <= span.through) {
+                if position <= span.after || out.len() >= wanted {
                     ended = true;
-                    return Ok(Walk::Stop);
+                    return Ok(ControlFlow::Break(()));
                 }
                 out.push(position);
             }
             // Only where the block begins with the term can the one before hold more of it.
             ended = chain.last().is_some_and(|(first, _)| first != key(term));
-            Ok(if ended { Walk::Stop } else { Walk::On })
+            Ok(if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         if ended {
             return Ok(());
@@ -323,7 +324,7 @@ impl Segment {
                    WHERE segment = ?1 AND (term, position) > (?2, ?3) \
                    ORDER BY term, position LIMIT 1";
         connection.query(sql, &[self.id, from.0, from.1].map(Value::Integer), &mut |row| {
-            chain.rise(row).map(|_| Walk::Stop)
+            chain.rise(row).map(|_| ControlFlow::Break(()))
         })?;
         if chain.last().is_some() { Ok(()) } else { Err(damaged()) }
     }

@@ -1,17 +1,18 @@
 //! The list of live segments: together they cover every position up to the mark.
 
-use crate::domain::{Span, Term};
+use crate::domain::{PositionRange, Term};
 use crate::error::Result;
-use crate::sql::{Database, Walk};
-use crate::sqlite::connection::transaction::Moment;
-use crate::sqlite::events::btree::Tree;
-use crate::sqlite::index::bloom_filter::Filter;
+use crate::sql::SqlConnection;
+use crate::sqlite::connection::transaction::Transaction;
+use crate::sqlite::events::btree::BTree;
+use crate::sqlite::index::bloom_filter::BloomFilter;
 use crate::sqlite::index::codec::damaged;
 use crate::sqlite::index::codec::integer;
 use crate::sqlite::index::segment::MAX_FILTER_BYTES;
 use crate::sqlite::index::segment::Segment;
 use crate::sqlite::snapshot::Snapshot;
 use rusqlite::Connection;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 /// All filters of a store together take at most this much memory.
@@ -25,30 +26,30 @@ pub struct Segments {
     /// Ascending, each beginning where the one before ends.
     pub list: Vec<Arc<Segment>>,
     /// That of their blocks.
-    tree: Arc<Tree>,
+    tree: Arc<BTree>,
 }
 
 impl Default for Segments {
     /// None, of no version.
     fn default() -> Self {
-        Segments { version: 0, list: Vec::new(), tree: Arc::new(Tree::of_postings()) }
+        Segments { version: 0, list: Vec::new(), tree: Arc::new(BTree::of_postings()) }
     }
 }
 
 impl Segments {
     /// The position up to which the segments cover everything.
-    pub fn mark(&self) -> i64 {
+    pub fn indexed(&self) -> i64 {
         self.list.last().map_or(0, |segment| segment.high)
     }
 
     /// An index of events that are not there would hide those that take their positions: from
     /// the mark down it is asked alone.
     pub fn check(&self, snapshot: Snapshot) -> Result<()> {
-        if self.mark() <= snapshot.head { Ok(()) } else { Err(damaged()) }
+        if self.indexed() <= snapshot.head { Ok(()) } else { Err(damaged()) }
     }
 
     /// Reads the list, as the connection's transaction sees it.
-    pub fn load(connection: &dyn Database, version: i64, known: &Segments) -> Result<Self> {
+    pub fn load(connection: &dyn SqlConnection, version: i64, known: &Segments) -> Result<Self> {
         let mut list: Vec<Arc<Segment>> = Vec::new();
         let sql = "SELECT segment, low, high, terms FROM dcb_segments WHERE state = 1 ORDER BY low";
         connection.query(sql, &[], &mut |row| {
@@ -61,7 +62,7 @@ impl Segments {
             list.push(same.cloned().unwrap_or_else(|| {
                 Arc::new(Segment::new(id, low, high, terms, Arc::clone(&known.tree)))
             }));
-            Ok(Walk::On)
+            Ok(ControlFlow::Continue(()))
         })?;
         for segment in &list {
             if !known.list.iter().any(|own| Arc::ptr_eq(own, segment)) {
@@ -81,7 +82,7 @@ impl Segments {
         let mut room = FILTERS_BYTES;
         for index in by_size {
             let segment = &self.list[index];
-            let bytes = Filter::bytes_for(segment.terms.unsigned_abs());
+            let bytes = BloomFilter::bytes_for(segment.terms.unsigned_abs());
             let filtered = bytes <= MAX_FILTER_BYTES && bytes <= room;
             room -= if filtered { bytes } else { 0 };
             if let Some(other) = segment.with_filter(filtered) {
@@ -99,10 +100,15 @@ impl Segments {
 
     /// How many postings of `term` the segments hold above `span.low`, at the least those in
     /// `span`; exact but for what lies in the last segment above the span.
-    pub fn estimate(&self, connection: &dyn Database, term: Term, span: Span) -> Result<u64> {
+    pub fn estimate(
+        &self,
+        connection: &dyn SqlConnection,
+        term: Term,
+        span: PositionRange,
+    ) -> Result<u64> {
         let mut sum = 0;
         for segment in self.list.iter().filter(|segment| segment.overlaps(span)) {
-            sum += segment.count_above(connection, term, span.low)?;
+            sum += segment.count_above(connection, term, span.after)?;
         }
         Ok(sum)
     }
@@ -110,9 +116,9 @@ impl Segments {
     /// Appends to `out` the next `max` positions of `term` in `span`, in order.
     pub fn collect(
         &self,
-        connection: &dyn Database,
+        connection: &dyn SqlConnection,
         term: Term,
-        span: Span,
+        span: PositionRange,
         backwards: bool,
         max: usize,
         out: &mut Vec<i64>,
@@ -150,7 +156,7 @@ impl SegmentsCache {
     pub fn now(&self, connection: &Connection) -> Result<(Snapshot, Arc<Segments>)> {
         // Without a transaction another process could change the list between the two looks, and
         // a reader of the version named first would be given segments that it cannot see.
-        let moment = Moment::begin(connection)?;
+        let moment = Transaction::begin(connection)?;
         let snapshot = Snapshot::take(moment.0)?;
         let segments = self.at_version(moment.0, snapshot.version)?;
         segments.check(snapshot)?;
@@ -158,7 +164,11 @@ impl SegmentsCache {
     }
 
     /// The list of version `version`, which is what the connection's transaction sees.
-    pub fn at_version(&self, connection: &dyn Database, version: i64) -> Result<Arc<Segments>> {
+    pub fn at_version(
+        &self,
+        connection: &dyn SqlConnection,
+        version: i64,
+    ) -> Result<Arc<Segments>> {
         debug_assert!(connection.is_in_snapshot(), "the version and the list are of one snapshot");
         let known = self.newest();
         if known.version == version {

@@ -2,16 +2,16 @@
 
 use crate::domain::Term;
 use crate::error::Result;
-use crate::sql::{Database, Value};
+use crate::sql::{SqlConnection, Value};
 use crate::sqlite::index::block::{Block, key};
-use crate::sqlite::index::bloom_filter::Filter;
+use crate::sqlite::index::bloom_filter::BloomFilter;
 use crate::sqlite::index::codec::damaged;
 use crate::sqlite::index::codec::integer;
 use crate::sqlite::index::codec::row_of;
 
 /// Writes the row of a new segment and gives its number.
 pub fn insert_segment(
-    connection: &dyn Database,
+    connection: &dyn SqlConnection,
     state: i64,
     low: i64,
     high: i64,
@@ -29,7 +29,7 @@ pub fn insert_segment(
 }
 
 /// Writes blocks of a segment.
-pub fn insert_blocks(connection: &dyn Database, segment: i64, blocks: &[Block]) -> Result<()> {
+pub fn insert_blocks(connection: &dyn SqlConnection, segment: i64, blocks: &[Block]) -> Result<()> {
     let sealed: Vec<Vec<u8>> = blocks.iter().map(|block| block.sealed(segment)).collect();
     let mut values = Vec::with_capacity(5 * blocks.len());
     for (block, bytes) in blocks.iter().zip(&sealed) {
@@ -50,7 +50,7 @@ pub const FILTER_PART_BYTES: usize = 256 * 1024;
 
 /// Writes one part of a segment's filter.
 pub fn insert_filter_part(
-    connection: &dyn Database,
+    connection: &dyn SqlConnection,
     segment: i64,
     part: usize,
     bits: &[u8],
@@ -66,20 +66,20 @@ pub fn insert_filter_part(
 }
 
 /// Tells every process that the list of live segments is another one now.
-pub fn raise_version(connection: &dyn Database) -> Result<()> {
+pub fn raise_version(connection: &dyn SqlConnection) -> Result<()> {
     let changed =
         connection.run("UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'", &[])?;
     if changed == 1 { Ok(()) } else { Err(damaged()) }
 }
 
 /// The blocks of a segment, its filter, and how many terms it holds.
-pub type Packed = (Vec<Block>, Filter, u64);
+pub type Packed = (Vec<Block>, BloomFilter, u64);
 
 /// Packs the sorted postings of a run of positions: the blocks, the filter, the count of terms.
 pub fn pack(low: i64, postings: &[(Term, i64)]) -> Result<Packed> {
     let lists = || postings.chunk_by(|left, right| left.0 == right.0);
     let terms = lists().count() as u64;
-    let mut filter = Filter::new(terms)?;
+    let mut filter = BloomFilter::new(terms)?;
     let mut packer = crate::sqlite::index::block::Packer::new(low);
     for list in lists() {
         filter.insert(list[0].0);

@@ -1,12 +1,13 @@
 //! The recent events, in memory.
 
-use crate::domain::{SequencedEvent, Span};
+use crate::domain::{PositionRange, SequencedEvent};
 use crate::error::Result;
-use crate::index::{Filed, Index};
-use crate::sql::{Database, Walk};
-use crate::sqlite::events::reader::{Decoder, to_owned};
+use crate::index::{Index, PreparedEvents};
+use crate::sql::SqlConnection;
+use crate::sqlite::events::reader::{EventReader, to_owned};
 use crate::sqlite::snapshot::Snapshot;
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 /// The newest events are held in memory up to so many,
@@ -54,10 +55,10 @@ impl Generations {
     }
 
     /// The events in `span`, which is held.
-    pub fn range(&self, span: Span) -> Vec<Arc<SequencedEvent>> {
-        let clip = |index: &Index| Span {
-            low: span.low.clamp(index.base(), index.head()),
-            high: span.high.clamp(index.base(), index.head()),
+    pub fn range(&self, span: PositionRange) -> Vec<Arc<SequencedEvent>> {
+        let clip = |index: &Index| PositionRange {
+            after: span.after.clamp(index.base(), index.head()),
+            through: span.through.clamp(index.base(), index.head()),
         };
         self.0.iter().flat_map(|index| index.range(clip(index))).collect()
     }
@@ -91,7 +92,7 @@ impl Tail {
     }
 
     /// Adds events that are committed; those that it has already are passed over.
-    pub fn extend<'a>(&self, batches: impl IntoIterator<Item = &'a Filed>) {
+    pub fn extend<'a>(&self, batches: impl IntoIterator<Item = &'a PreparedEvents>) {
         let mut generations = self.write();
         for filed in batches {
             filed.add_to(generations.youngest());
@@ -99,11 +100,11 @@ impl Tail {
     }
 
     /// Drops the oldest events that the segments cover, as far as the bounds ask for it.
-    pub fn trim(&self, mark: i64) {
+    pub fn trim(&self, indexed: i64) {
         loop {
             let mut generations = self.write();
             let Some(oldest) = generations.0.front() else { return };
-            let is_due = oldest.head() <= mark
+            let is_due = oldest.head() <= indexed
                 && (generations.len() - oldest.len() >= TAIL_EVENTS / 2
                     || generations.footprint() > TAIL_BYTES / 2);
             let dropped = if is_due { generations.0.pop_front() } else { None };
@@ -126,25 +127,25 @@ impl Tail {
     /// appended: the bounds hold even where they have appended very much.
     pub fn catch_up(
         &self,
-        connection: &dyn Database,
-        decoder: &mut Decoder,
+        connection: &dyn SqlConnection,
+        decoder: &mut EventReader,
         snapshot: Snapshot,
-        mark: i64,
+        indexed: i64,
     ) -> Result<()> {
         let own_head = self.read(Generations::head);
         if own_head >= snapshot.head {
             return Ok(());
         }
-        let low = own_head.max(mark).max(snapshot.head.saturating_sub(TAIL_EVENTS as i64));
-        let span = Span { low, high: snapshot.head };
+        let low = own_head.max(indexed).max(snapshot.head.saturating_sub(TAIL_EVENTS as i64));
+        let span = PositionRange { after: low, through: snapshot.head };
         let (mut events, mut bytes) = (Vec::new(), 0);
         decoder.scan(connection, span, true, |view| {
             bytes += view.text_len();
             if bytes > TAIL_BYTES {
-                return Ok(Walk::Stop);
+                return Ok(ControlFlow::Break(()));
             }
             events.push(to_owned(view)?);
-            Ok(Walk::On)
+            Ok(ControlFlow::Continue(()))
         })?;
         events.reverse();
         let base = snapshot.head - events.len() as i64;
@@ -159,7 +160,7 @@ impl Tail {
         }
         drop(generations);
         // Who does not write segments has no other occasion.
-        self.trim(mark);
+        self.trim(indexed);
         Ok(())
     }
 }

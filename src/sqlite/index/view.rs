@@ -1,30 +1,31 @@
 //! What one transaction sees: the segments, the recent events in memory, and rows in between.
 
-use crate::domain::{Event, EventView, Query, Span};
+use crate::domain::{Event, EventView, PositionRange, Query};
 use crate::error::Result;
 use crate::index::{Index, Progress};
-use crate::sql::{Database, Walk};
-use crate::sqlite::events::reader::Decoder;
-use crate::sqlite::index::search::Disk;
+use crate::sql::SqlConnection;
+use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::index::search::SegmentSearch;
 use crate::sqlite::index::segment_list::Segments;
 use crate::sqlite::index::tail::Generations;
 use crate::sqlite::index::tail::Tail;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Where the next stretch of a search is looked up.
-enum Piece {
+enum Stretch {
     /// One generation of the tail has it.
-    Memory(Span),
-    Segments(Span),
+    Memory(PositionRange),
+    Segments(PositionRange),
     /// Neither has it: the rows themselves are looked at, one by one.
-    Rows(Span),
+    Rows(PositionRange),
 }
 
 /// One transaction's view of the store.
 pub struct View<'a> {
     /// The connection, in a transaction.
-    pub connection: &'a dyn Database,
+    pub connection: &'a dyn SqlConnection,
     /// The segments that the transaction sees.
     pub segments: Arc<Segments>,
     /// The recent events.
@@ -35,39 +36,40 @@ pub struct View<'a> {
 const SLICE: usize = 256;
 
 impl View<'_> {
-    fn disk(&self, until: Option<Instant>) -> Disk<'_> {
-        Disk { connection: self.connection, segments: &self.segments, until }
+    fn disk(&self, until: Option<Instant>) -> SegmentSearch<'_> {
+        SegmentSearch { connection: self.connection, segments: &self.segments, until }
     }
 
     /// The first stretch of `rest` in the direction of the search.
     fn piece<'t>(
         &self,
         tail: &'t Generations,
-        rest: Span,
+        rest: PositionRange,
         backwards: bool,
-    ) -> (Piece, Option<&'t Index>) {
-        let (base, head, mark) = (tail.base(), tail.head(), self.segments.mark());
-        let Span { low, high } = rest;
+    ) -> (Stretch, Option<&'t Index>) {
+        let (base, head, indexed) = (tail.base(), tail.head(), self.segments.indexed());
+        let PositionRange { after: low, through: high } = rest;
         let first = if backwards { high } else { low + 1 };
         // From the borders above and below the first position, the nearer to the rest.
         let stretch = |floor: i64, ceiling: i64| {
             if backwards {
-                Span { low: low.max(floor), high }
+                PositionRange { after: low.max(floor), through: high }
             } else {
-                Span { low, high: high.min(ceiling) }
+                PositionRange { after: low, through: high.min(ceiling) }
             }
         };
         // Others may have appended, and filed, what the tail does not have yet.
         let is_above = first > head;
         let generation = tail.of(first);
         let piece = if let Some(index) = generation {
-            Piece::Memory(stretch(index.base(), index.head()))
-        } else if first > mark {
-            let (floor, ceiling) = if is_above { (head.max(mark), i64::MAX) } else { (mark, base) };
-            Piece::Rows(stretch(floor, ceiling))
+            Stretch::Memory(stretch(index.base(), index.head()))
+        } else if first > indexed {
+            let (floor, ceiling) =
+                if is_above { (head.max(indexed), i64::MAX) } else { (indexed, base) };
+            Stretch::Rows(stretch(floor, ceiling))
         } else {
-            let (floor, ceiling) = if is_above { (head, mark) } else { (0, base.min(mark)) };
-            Piece::Segments(stretch(floor, ceiling))
+            let (floor, ceiling) = if is_above { (head, indexed) } else { (0, base.min(indexed)) };
+            Stretch::Segments(stretch(floor, ceiling))
         };
         (piece, generation)
     }
@@ -76,20 +78,20 @@ impl View<'_> {
     /// `until` has come.
     pub fn search(
         &self,
-        decoder: &mut Decoder,
+        decoder: &mut EventReader,
         query: &Query,
-        span: Span,
+        span: PositionRange,
         backwards: bool,
         until: Option<Instant>,
-        visit: &mut dyn FnMut(&EventView<'_>) -> Result<Walk>,
+        visit: &mut dyn FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<Progress> {
         let mut rest = span;
         let mut found = Vec::new();
-        while rest.low < rest.high {
+        while rest.after < rest.through {
             let (piece, progress) = self.tail.read(|tail| {
                 let (piece, generation) = self.piece(tail, rest, backwards);
                 let progress = match (&piece, generation) {
-                    (Piece::Memory(stretch), Some(index)) => {
+                    (Stretch::Memory(stretch), Some(index)) => {
                         index.find(query, *stretch, backwards, SLICE, &mut found)
                     }
                     _ => Progress::Exhausted,
@@ -97,15 +99,15 @@ impl View<'_> {
                 (piece, progress)
             });
             let (stretch, progress) = match piece {
-                Piece::Memory(stretch) => {
+                Stretch::Memory(stretch) => {
                     for event in found.drain(..) {
-                        if visit(&event.view())? == Walk::Stop {
+                        if visit(&event.view())?.is_break() {
                             return Ok(Progress::Reached(event.position));
                         }
                     }
                     (stretch, progress)
                 }
-                Piece::Segments(stretch) => {
+                Stretch::Segments(stretch) => {
                     let disk = self.disk(until);
                     let progress = disk.search(decoder, query, stretch, backwards, visit)?;
                     if let Progress::Reached(_) = progress {
@@ -113,7 +115,7 @@ impl View<'_> {
                     }
                     (stretch, progress)
                 }
-                Piece::Rows(stretch) => {
+                Stretch::Rows(stretch) => {
                     let disk = self.disk(until);
                     let progress = disk.scan(decoder, query, stretch, backwards, visit)?;
                     if let Progress::Reached(_) = progress {
@@ -123,13 +125,17 @@ impl View<'_> {
                 }
             };
             match (progress, backwards) {
-                (Progress::Exhausted, false) => rest.low = stretch.high,
-                (Progress::Exhausted, true) => rest.high = stretch.low,
-                (Progress::Reached(position), false) => rest.low = position,
-                (Progress::Reached(position), true) => rest.high = position - 1,
+                (Progress::Exhausted, false) => rest.after = stretch.through,
+                (Progress::Exhausted, true) => rest.through = stretch.after,
+                (Progress::Reached(position), false) => rest.after = position,
+                (Progress::Reached(position), true) => rest.through = position - 1,
             }
-            if rest.low < rest.high && until.is_some_and(|until| Instant::now() >= until) {
-                return Ok(Progress::Reached(if backwards { rest.high + 1 } else { rest.low }));
+            if rest.after < rest.through && until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(Progress::Reached(if backwards {
+                    rest.through + 1
+                } else {
+                    rest.after
+                }));
             }
         }
         Ok(Progress::Exhausted)
@@ -138,30 +144,30 @@ impl View<'_> {
     /// The lowest position in `span` whose event `query` matches.
     pub fn first_match(
         &self,
-        decoder: &mut Decoder,
+        decoder: &mut EventReader,
         query: &Query,
-        span: Span,
+        span: PositionRange,
     ) -> Result<Option<i64>> {
         let mut rest = span;
-        while rest.low < rest.high {
+        while rest.after < rest.through {
             let (piece, in_memory) = self.tail.read(|tail| {
                 let (piece, generation) = self.piece(tail, rest, false);
                 let first = match (&piece, generation) {
-                    (Piece::Memory(stretch), Some(index)) => index.first_match(query, *stretch),
+                    (Stretch::Memory(stretch), Some(index)) => index.first_match(query, *stretch),
                     _ => None,
                 };
                 (piece, first)
             });
             let (stretch, first) = match piece {
-                Piece::Memory(stretch) => (stretch, in_memory),
-                Piece::Segments(stretch) => {
+                Stretch::Memory(stretch) => (stretch, in_memory),
+                Stretch::Segments(stretch) => {
                     (stretch, self.disk(None).first_match(decoder, query, stretch)?)
                 }
-                Piece::Rows(stretch) => {
+                Stretch::Rows(stretch) => {
                     let mut first = None;
                     self.disk(None).scan(decoder, query, stretch, false, &mut |view| {
                         first = Some(view.position);
-                        Ok(Walk::Stop)
+                        Ok(ControlFlow::Break(()))
                     })?;
                     (stretch, first)
                 }
@@ -169,7 +175,7 @@ impl View<'_> {
             if first.is_some() {
                 return Ok(first);
             }
-            rest.low = stretch.high;
+            rest.after = stretch.through;
         }
         Ok(None)
     }
@@ -177,30 +183,30 @@ impl View<'_> {
     /// The position of the event with this id, at or below `head`.
     pub fn position_of_id(
         &self,
-        decoder: &mut Decoder,
+        decoder: &mut EventReader,
         id: &str,
         head: i64,
     ) -> Result<Option<i64>> {
-        let mut rest = Span { low: 0, high: head };
-        while rest.low < rest.high {
+        let mut rest = PositionRange { after: 0, through: head };
+        while rest.after < rest.through {
             let (piece, in_memory) = self.tail.read(|tail| {
                 let (piece, generation) = self.piece(tail, rest, true);
                 let position = generation.and_then(|index| index.position_of_id(id));
                 (piece, position)
             });
             let (stretch, position) = match piece {
-                Piece::Memory(stretch) => (stretch, in_memory),
-                Piece::Segments(stretch) => {
+                Stretch::Memory(stretch) => (stretch, in_memory),
+                Stretch::Segments(stretch) => {
                     (stretch, self.disk(None).position_of_id(decoder, id, stretch)?)
                 }
-                Piece::Rows(stretch) => {
+                Stretch::Rows(stretch) => {
                     let mut position = None;
                     decoder.scan(self.connection, stretch, true, |view| {
                         if view.id != Some(id) {
-                            return Ok(Walk::On);
+                            return Ok(ControlFlow::Continue(()));
                         }
                         position = Some(view.position);
-                        Ok(Walk::Stop)
+                        Ok(ControlFlow::Break(()))
                     })?;
                     (stretch, position)
                 }
@@ -208,13 +214,13 @@ impl View<'_> {
             if position.is_some() {
                 return Ok(position);
             }
-            rest.high = stretch.low;
+            rest.through = stretch.after;
         }
         Ok(None)
     }
 
     /// Whether the event stored at `position` is the same as `event`.
-    pub fn is_same(&self, decoder: &mut Decoder, position: i64, event: &Event) -> Result<bool> {
+    pub fn is_same(&self, decoder: &mut EventReader, position: i64, event: &Event) -> Result<bool> {
         let in_memory = self.tail.read(|tail| {
             let stored = tail.of(position)?.get(position)?;
             Some(stored.event == *event)
@@ -230,8 +236,8 @@ impl View<'_> {
 mod tests {
     use super::*;
     use crate::domain::{EventBuilder, EventType, SequencedEvent};
-    use crate::sqlite::connection::transaction::Moment;
-    use crate::sqlite::connection::{Place, Role, connect};
+    use crate::sqlite::connection::transaction::Transaction;
+    use crate::sqlite::connection::{Location, OpenMode, connect};
     use crate::sqlite::events::{checksum, write};
     use crate::sqlite::index::segment_list::SegmentsCache;
     use crate::sqlite::index::segment_writer::pack;
@@ -242,22 +248,22 @@ mod tests {
     /// Others have appended what the tail does not have: of that, the segments have what they have.
     #[test]
     fn only_what_nobody_has_filed_is_looked_at_row_by_row() {
-        let connection = connect(&Place::Memory, Role::Create).unwrap();
+        let connection = connect(&Location::Memory, OpenMode::Create).unwrap();
         schema::create_within(&connection, false).unwrap();
         let event = || EventBuilder::new(EventType::new("A").unwrap()).build();
-        let mut decoder = Decoder::default();
+        let mut decoder = EventReader::default();
         for position in 1..=20 {
             let event = SequencedEvent { position, timestamp_us: 0, event: event() };
             let checksums = checksum::checksums(std::slice::from_ref(&event.event));
             write::insert(&connection, &[event.into()], &checksums).unwrap();
         }
-        let moment = Moment::begin(&connection).unwrap();
+        let moment = Transaction::begin(&connection).unwrap();
         let tail = Tail::new(4);
         let snapshot = Snapshot { head: 6, version: 0 };
         tail.catch_up(&connection, &mut decoder, snapshot, 0).unwrap();
         drop(moment);
         // The tail holds what is above 4, up to 6.
-        for (mark, [forwards, backwards]) in [
+        for (indexed, [forwards, backwards]) in [
             (0, [["rows 0 4", "memory 4 6", "rows 6 20"], ["rows 6 20", "memory 4 6", "rows 0 4"]]),
             (
                 3,
@@ -290,30 +296,30 @@ mod tests {
         ] {
             connection.execute_batch("DELETE FROM dcb_segments; DELETE FROM dcb_postings").unwrap();
             connection.execute_batch("DELETE FROM dcb_filters").unwrap();
-            if mark > 0 {
-                let span = Span { low: 0, high: mark };
+            if indexed > 0 {
+                let span = PositionRange { after: 0, through: indexed };
                 let postings = postings_of_rows(&connection, &mut decoder, span).unwrap();
                 insert_live(&connection, span, pack(0, &postings).unwrap()).unwrap();
             }
             let (_, segments) = SegmentsCache::default().now(&connection).unwrap();
             let view = View { connection: &connection, segments, tail: &tail };
             for (is_backwards, expected) in [(false, forwards), (true, backwards)] {
-                let mut rest = Span { low: 0, high: 20 };
+                let mut rest = PositionRange { after: 0, through: 20 };
                 let pieces = expected.map(|_| {
                     let piece = tail.read(|tail| view.piece(tail, rest, is_backwards).0);
-                    let (name, Span { low, high }) = match piece {
-                        Piece::Memory(span) => ("memory", span),
-                        Piece::Segments(span) => ("segments", span),
-                        Piece::Rows(span) => ("rows", span),
+                    let (name, PositionRange { after: low, through: high }) = match piece {
+                        Stretch::Memory(span) => ("memory", span),
+                        Stretch::Segments(span) => ("segments", span),
+                        Stretch::Rows(span) => ("rows", span),
                     };
                     if is_backwards {
-                        rest.high = low
+                        rest.through = low
                     } else {
-                        rest.low = high
+                        rest.after = high
                     };
                     format!("{name} {low} {high}")
                 });
-                assert_eq!(pieces, expected, "up to {mark}");
+                assert_eq!(pieces, expected, "up to {indexed}");
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Checkpoints.
 
 use crate::error::Result;
-use crate::failpoints::reach;
+use crate::failpoints::crash_point;
 use crate::sqlite::connection::error::from_sqlite;
 use crate::sqlite::connection::transaction::end_left_over;
 use crate::sqlite::maintenance::Maintenance;
@@ -31,7 +31,7 @@ impl Maintenance {
         // Most of it without holding anybody up,
         let (mut log, mut done) = self.checkpoint_passively()?;
         if !is_idle || done < log {
-            reach("in a checkpoint");
+            crash_point("in a checkpoint");
             // and what was added meanwhile while nobody writes, nor reads from the log.
             let mut guard = self.writer.core();
             guard.open()?;

@@ -1,9 +1,9 @@
 //! Merging segments, and clearing away what merges have left behind.
 
 use crate::error::Result;
-use crate::failpoints::reach;
-use crate::sql::{Database, Value, Walk};
-use crate::sqlite::connection::transaction::Moment;
+use crate::failpoints::crash_point;
+use crate::sql::{SqlConnection, Value};
+use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::connection::transaction::rollback;
 use crate::sqlite::index::codec::integer;
 use crate::sqlite::index::merge::Merge;
@@ -14,6 +14,7 @@ use crate::sqlite::index::segment_writer::{
 };
 use crate::sqlite::maintenance::Maintenance;
 use crate::sqlite::state::SEGMENT_EVENTS;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -42,11 +43,11 @@ pub fn due_for_merge(segments: &Segments, low: i64) -> Option<Vec<Arc<Segment>>>
 
 /// A merge of another process, and when it was last seen to move.
 #[derive(Debug, Default)]
-pub struct Watched(Option<(i64, Progress, Instant)>);
+pub struct MergeWatch(Option<(i64, MergeProgress, Instant)>);
 
-impl Watched {
+impl MergeWatch {
     /// Looks at the segment that is being built; gives it where whoever built it is gone.
-    pub fn look(&mut self, building: Option<(i64, Progress)>) -> Option<i64> {
+    pub fn look(&mut self, building: Option<(i64, MergeProgress)>) -> Option<i64> {
         let known = self.0.take();
         let (segment, progress) = building?;
         let since = match known {
@@ -59,7 +60,7 @@ impl Watched {
 }
 
 /// The highest term that a merge has written, and the last part of its filter.
-pub type Progress = (Option<i64>, Option<i64>);
+pub type MergeProgress = (Option<i64>, Option<i64>);
 
 impl Maintenance {
     /// Merges segments, and clears away what merges have left behind.
@@ -110,7 +111,7 @@ impl Maintenance {
         let target = self.slice(|connection| begin_building(connection, low, high, terms))?;
         let Some(target) = target else { return Ok(false) };
         while let Some(blocks) = merge.next(&self.connection, SLICE_BLOCKS)? {
-            if self.shared.chores.ended() || self.shared.is_tail_long() {
+            if self.shared.maintenance_signal.ended() || self.shared.is_tail_long() {
                 self.write_segments(SEGMENT_EVENTS)?;
             }
             // Neither the log nor the number of short segments grows until a long merge has ended.
@@ -118,8 +119,8 @@ impl Maintenance {
             if let Some(shorter) = self.due_for_merge_beside(sources)? {
                 self.merge(&shorter)?;
             }
-            reach("between slices");
-            let alive = !self.shared.chores.ended()
+            crash_point("between slices");
+            let alive = !self.shared.maintenance_signal.ended()
                 && self.slice(|connection| {
                     let alive = is_building(connection, target)?;
                     if alive {
@@ -172,10 +173,10 @@ impl Maintenance {
     }
 
     /// Runs `body` as one write transaction on the writer's connection.
-    fn slice<T>(&self, body: impl FnOnce(&dyn Database) -> Result<T>) -> Result<T> {
+    fn slice<T>(&self, body: impl FnOnce(&dyn SqlConnection) -> Result<T>) -> Result<T> {
         let mut guard = self.writer.begin_chore()?;
         let (connection, _) = guard.open()?.parts();
-        let transaction = Moment(connection);
+        let transaction = Transaction(connection);
         let value = body(connection)?;
         if !connection.is_autocommit() {
             transaction.commit()?;
@@ -188,7 +189,7 @@ impl Maintenance {
     fn clear(&mut self) -> Result<()> {
         self.watch_building()?;
         for segment in dead_segments(&self.connection)? {
-            while !self.shared.chores.ended()
+            while !self.shared.maintenance_signal.ended()
                 && !self.slice(|connection| clear_slice(connection, segment))?
             {
                 if self.shared.is_tail_long() {
@@ -211,7 +212,7 @@ impl Maintenance {
 /// Begins the segment that a merge of the positions above `low`, up to `high`, builds; `None`
 /// where somebody builds one there already.
 pub fn begin_building(
-    connection: &dyn Database,
+    connection: &dyn SqlConnection,
     low: i64,
     high: i64,
     terms: u64,
@@ -227,7 +228,7 @@ pub fn begin_building(
 }
 
 /// Whether the segment is being built still.
-pub fn is_building(connection: &dyn Database, segment: i64) -> Result<bool> {
+pub fn is_building(connection: &dyn SqlConnection, segment: i64) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE segment = ?1 AND state = 0)";
     let found = connection.query_row(sql, &[Value::Integer(segment)], |row| integer(row, 0))?;
     Ok(found == Some(1))
@@ -235,7 +236,11 @@ pub fn is_building(connection: &dyn Database, segment: i64) -> Result<bool> {
 
 /// Makes the segment that was built live, and its sources dead. `false`: somebody else has merged
 /// one of them, and the transaction is to be rolled back.
-pub fn replace(connection: &dyn Database, sources: &[Arc<Segment>], target: i64) -> Result<bool> {
+pub fn replace(
+    connection: &dyn SqlConnection,
+    sources: &[Arc<Segment>],
+    target: i64,
+) -> Result<bool> {
     for source in sources {
         let changed = connection.run(
             "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 1",
@@ -252,23 +257,23 @@ pub fn replace(connection: &dyn Database, sources: &[Arc<Segment>], target: i64)
 }
 
 /// Has what was built of the segment cleared away.
-pub fn give_up(connection: &dyn Database, target: i64) -> Result<()> {
+pub fn give_up(connection: &dyn SqlConnection, target: i64) -> Result<()> {
     let sql = "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 0";
     connection.run(sql, &[Value::Integer(target)]).map(drop)
 }
 
 /// Segments whose rows are to be deleted.
-pub fn dead_segments(connection: &dyn Database) -> Result<Vec<i64>> {
+pub fn dead_segments(connection: &dyn SqlConnection) -> Result<Vec<i64>> {
     let mut dead = Vec::new();
     connection.query("SELECT segment FROM dcb_segments WHERE state = 2", &[], &mut |row| {
         dead.push(integer(row, 0)?);
-        Ok(Walk::On)
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(dead)
 }
 
 /// A segment that is being built, and how far that has come.
-pub fn building_segment(connection: &dyn Database) -> Result<Option<(i64, Progress)>> {
+pub fn building_segment(connection: &dyn SqlConnection) -> Result<Option<(i64, MergeProgress)>> {
     connection.query_row(
         "SELECT segment, \
          (SELECT max(term) FROM dcb_postings AS own WHERE own.segment = all_.segment), \
@@ -280,7 +285,7 @@ pub fn building_segment(connection: &dyn Database) -> Result<Option<(i64, Progre
 }
 
 /// Deletes some rows of a dead segment; in the end the segment itself. Gives whether it is gone.
-pub fn clear_slice(connection: &dyn Database, segment: i64) -> Result<bool> {
+pub fn clear_slice(connection: &dyn SqlConnection, segment: i64) -> Result<bool> {
     let segment = Value::Integer(segment);
     let end = connection.query_row(
         "SELECT term, position FROM dcb_postings WHERE segment = ?1 \

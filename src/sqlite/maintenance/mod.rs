@@ -8,10 +8,10 @@ pub mod signal;
 use crate::error::Result;
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::connection::transaction::end_left_over;
-use crate::sqlite::maintenance::merging::Watched;
+use crate::sqlite::maintenance::merging::MergeWatch;
 use crate::sqlite::maintenance::segments::write_segment;
-use crate::sqlite::maintenance::signal::Waking;
-use crate::sqlite::state::{SEGMENT_EVENTS, Shared};
+use crate::sqlite::maintenance::signal::WakeReason;
+use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 use rusqlite::Connection;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,43 +22,43 @@ const IDLE: Duration = Duration::from_millis(500);
 /// The maintenance of one store.
 #[derive(Debug)]
 pub struct Maintenance {
-    shared: Arc<Shared>,
+    shared: Arc<StoreState>,
     writer: Arc<Writer>,
     /// Its own, to checkpoint and to read what it merges.
     connection: Connection,
-    watched: Watched,
+    watched: MergeWatch,
 }
 
 impl Maintenance {
     /// Maintenance over a connection of its own.
-    pub fn new(shared: Arc<Shared>, writer: Arc<Writer>, connection: Connection) -> Self {
-        Maintenance { shared, writer, connection, watched: Watched::default() }
+    pub fn new(shared: Arc<StoreState>, writer: Arc<Writer>, connection: Connection) -> Self {
+        Maintenance { shared, writer, connection, watched: MergeWatch::default() }
     }
 
     /// Runs until the store closes.
     pub fn run(mut self) {
         loop {
-            let waking = self.shared.chores.sleep(IDLE);
+            let waking = self.shared.maintenance_signal.sleep(IDLE);
             if self.shared.durability.failure().is_some() {
                 // The log may have a hole on the disk that no further sync tells of: nothing of it
                 // goes into the database before the store is opened again.
                 match waking {
-                    Waking::Ended => return,
-                    Waking::Due | Waking::Idle => continue,
+                    WakeReason::Ended => return,
+                    WakeReason::Due | WakeReason::Idle => continue,
                 }
             }
             // A chore that fails meets its cause again, or the appends do and report it.
             match waking {
-                Waking::Ended => {
+                WakeReason::Ended => {
                     let _ = self.write_segments(1);
                     return;
                 }
-                Waking::Due => {
+                WakeReason::Due => {
                     let _ = self.write_segments(SEGMENT_EVENTS);
                     let _ = self.checkpoint(false);
                     let _ = self.tidy(false);
                 }
-                Waking::Idle => {
+                WakeReason::Idle => {
                     let _ = self.end_left_over();
                     let _ = self.write_segments(SEGMENT_EVENTS);
                     let _ = self.tidy(true);

@@ -1,20 +1,21 @@
 //! Writing the next segment behind the appends.
 
-use crate::domain::{EventView, Span, Term};
+use crate::domain::{EventView, PositionRange, Term};
 use crate::error::Result;
-use crate::failpoints::{Flaw, has, reach};
-use crate::sql::{Database, Walk};
+use crate::failpoints::{SeededBug, crash_point, has};
+use crate::sql::SqlConnection;
 use crate::sqlite::append::writer::Writer;
-use crate::sqlite::connection::transaction::Moment;
-use crate::sqlite::events::reader::Decoder;
-use crate::sqlite::index::bloom_filter::Filter;
+use crate::sqlite::connection::transaction::Transaction;
+use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::index::bloom_filter::BloomFilter;
 use crate::sqlite::index::segment::{LIVE, MAX_FILTER_BYTES};
 use crate::sqlite::index::segment_writer::{
     FILTER_PART_BYTES, Packed, insert_blocks, insert_filter_part, insert_segment, pack,
     raise_version,
 };
 use crate::sqlite::snapshot::Snapshot;
-use crate::sqlite::state::{SEGMENT_EVENTS, Shared};
+use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
+use std::ops::ControlFlow;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -31,13 +32,13 @@ fn terms_of<'a>(view: &EventView<'a>) -> impl Iterator<Item = Term> + use<'a> {
 /// Writes the next segment, if there are `at_least` events for it, or so many bytes that it is
 /// worth writing: from memory, or where that does not reach down to the mark, from the rows. Gives
 /// whether there may be more to write.
-pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<bool> {
+pub fn write_segment(shared: &StoreState, writer: &Writer, at_least: i64) -> Result<bool> {
     // One thread prepares a segment; who comes to help waits for it, and looks again.
     let _turn = shared.segmenting.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(draft) = draft_segment(shared, at_least)? else { return Ok(false) };
     let mut guard = writer.begin_chore()?;
     let (connection, decoder) = guard.open()?.parts();
-    let transaction = Moment(connection);
+    let transaction = Transaction(connection);
     let Some(blocks) = store_segment(shared, connection, decoder, draft)? else {
         return Ok(false);
     };
@@ -45,27 +46,30 @@ pub fn write_segment(shared: &Shared, writer: &Writer, at_least: i64) -> Result<
     let (snapshot, segments) = shared.segments.now(connection)?;
     drop(guard);
     shared.pages_written.fetch_add(blocks as u64 / 2, Relaxed);
-    shared.tail.trim(segments.mark());
-    Ok(snapshot.head - segments.mark() >= at_least)
+    shared.tail.trim(segments.indexed());
+    Ok(snapshot.head - segments.indexed() >= at_least)
 }
 
 /// A segment that is worth writing.
 pub struct SegmentDraft {
     at_least: i64,
     /// Where the tail reaches down to the mark: the span, and its postings, packed.
-    packed: Option<(Span, Packed)>,
+    packed: Option<(PositionRange, Packed)>,
 }
 
 /// Prepares the next segment, before the write lock is taken; `None`: there is too little for one.
-pub fn draft_segment(shared: &Shared, at_least: i64) -> Result<Option<SegmentDraft>> {
-    let mark = shared.segments.newest().mark();
+pub fn draft_segment(shared: &StoreState, at_least: i64) -> Result<Option<SegmentDraft>> {
+    let indexed = shared.segments.newest().indexed();
     // Few events may be large ones.
     let at_least = if shared.is_tail_long() { 1 } else { at_least.max(1) };
     // Sorted outside of the tail's lock.
     let (from_memory, is_needed) = shared.tail.read(|tail| {
-        let span = Span { low: mark, high: tail.head().min(mark + MAX_SEGMENT_EVENTS) };
-        let is_enough = span.high - span.low >= at_least;
-        let is_in_memory = tail.base() <= mark;
+        let span = PositionRange {
+            after: indexed,
+            through: tail.head().min(indexed + MAX_SEGMENT_EVENTS),
+        };
+        let is_enough = span.through - span.after >= at_least;
+        let is_in_memory = tail.base() <= indexed;
         let events = (is_enough && is_in_memory).then(|| (span, tail.range(span)));
         (events, is_enough || !is_in_memory)
     });
@@ -79,7 +83,7 @@ pub fn draft_segment(shared: &Shared, at_least: i64) -> Result<Option<SegmentDra
                 .flat_map(|view| terms_of(&view).map(move |term| (term, view.position)))
                 .collect();
             sort(&mut postings);
-            Some((span, pack(span.low, &postings)?))
+            Some((span, pack(span.after, &postings)?))
         }
         None => None,
     };
@@ -89,38 +93,49 @@ pub fn draft_segment(shared: &Shared, at_least: i64) -> Result<Option<SegmentDra
 /// Writes the segment, in a transaction that has written nothing yet; gives of how many blocks it
 /// is, `None` where there is too little for one after all.
 pub fn store_segment(
-    shared: &Shared,
-    connection: &dyn Database,
-    decoder: &mut Decoder,
+    shared: &StoreState,
+    connection: &dyn SqlConnection,
+    decoder: &mut EventReader,
     draft: SegmentDraft,
 ) -> Result<Option<usize>> {
     let snapshot = Snapshot::take(connection)?;
     let segments = shared.segments.at_version(connection, snapshot.version)?;
     let (span, packed) = match draft.packed {
         // Of events that the database has: they may be gone, if somebody has put an older state there.
-        Some((span, packed)) if span.low == segments.mark() && span.high <= snapshot.head => {
+        Some((span, packed))
+            if span.after == segments.indexed() && span.through <= snapshot.head =>
+        {
             (span, packed)
         }
         _ => {
-            let low = segments.mark();
-            let span = Span { low, high: snapshot.head.min(low + MAX_SEGMENT_EVENTS) };
-            if span.high - span.low < draft.at_least {
+            let low = segments.indexed();
+            let span =
+                PositionRange { after: low, through: snapshot.head.min(low + MAX_SEGMENT_EVENTS) };
+            if span.through - span.after < draft.at_least {
                 return Ok(None);
             }
-            (span, pack(span.low, &postings_of_rows(connection, decoder, span)?)?)
+            (span, pack(span.after, &postings_of_rows(connection, decoder, span)?)?)
         }
     };
-    let beyond = if has(Flaw::MarkTooEarly) { snapshot.head.min(span.high + 8) } else { span.high };
-    insert_live(connection, Span { high: beyond, ..span }, packed).map(Some)
+    let beyond = if has(SeededBug::MarkTooEarly) {
+        snapshot.head.min(span.through + 8)
+    } else {
+        span.through
+    };
+    insert_live(connection, PositionRange { through: beyond, ..span }, packed).map(Some)
 }
 
 /// Writes a live segment of the span; gives of how many blocks it is.
-pub fn insert_live(connection: &dyn Database, span: Span, packed: Packed) -> Result<usize> {
+pub fn insert_live(
+    connection: &dyn SqlConnection,
+    span: PositionRange,
+    packed: Packed,
+) -> Result<usize> {
     let (blocks, filter, terms) = packed;
-    let segment = insert_segment(connection, LIVE, span.low, span.high, terms)?;
-    let lost = usize::from(has(Flaw::LoseLastBlock));
+    let segment = insert_segment(connection, LIVE, span.after, span.through, terms)?;
+    let lost = usize::from(has(SeededBug::LoseLastBlock));
     insert_blocks(connection, segment, &blocks[..blocks.len().saturating_sub(lost)])?;
-    reach("in a segment");
+    crash_point("in a segment");
     insert_filter(connection, segment, &filter)?;
     raise_version(connection)?;
     Ok(blocks.len())
@@ -128,14 +143,14 @@ pub fn insert_live(connection: &dyn Database, span: Span, packed: Packed) -> Res
 
 /// The postings of the events in `span`, from their rows, sorted.
 pub fn postings_of_rows(
-    connection: &dyn Database,
-    decoder: &mut Decoder,
-    span: Span,
+    connection: &dyn SqlConnection,
+    decoder: &mut EventReader,
+    span: PositionRange,
 ) -> Result<Vec<(Term, i64)>> {
     let mut postings = Vec::new();
     decoder.scan(connection, span, false, |view| {
         postings.extend(terms_of(view).map(|term| (term, view.position)));
-        Ok(Walk::On)
+        Ok(ControlFlow::Continue(()))
     })?;
     sort(&mut postings);
     Ok(postings)
@@ -148,7 +163,11 @@ fn sort(postings: &mut Vec<(Term, i64)>) {
 }
 
 /// Writes the filter of a segment, unless it is too large.
-pub fn insert_filter(connection: &dyn Database, segment: i64, filter: &Filter) -> Result<()> {
+pub fn insert_filter(
+    connection: &dyn SqlConnection,
+    segment: i64,
+    filter: &BloomFilter,
+) -> Result<()> {
     if filter.bytes() <= MAX_FILTER_BYTES {
         for (part, bits) in filter.bits().chunks(FILTER_PART_BYTES).enumerate() {
             insert_filter_part(connection, segment, part, bits)?;

@@ -5,20 +5,20 @@ use std::time::Duration;
 
 /// What maintenance sleeps on.
 #[derive(Debug, Default)]
-pub struct Chores {
-    state: Mutex<ChoresState>,
+pub struct MaintenanceSignal {
+    state: Mutex<SignalState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct ChoresState {
+struct SignalState {
     due: bool,
     ended: bool,
 }
 
 /// Why maintenance woke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waking {
+pub enum WakeReason {
     /// There is work.
     Due,
     /// Nothing happened for as long as was asked.
@@ -27,7 +27,7 @@ pub enum Waking {
     Ended,
 }
 
-impl Chores {
+impl MaintenanceSignal {
     /// There is work.
     pub fn wake(&self) {
         let mut state = self.state();
@@ -49,22 +49,22 @@ impl Chores {
     }
 
     /// Sleeps until there is work, or for `idle`.
-    pub fn sleep(&self, idle: Duration) -> Waking {
+    pub fn sleep(&self, idle: Duration) -> WakeReason {
         let state = self.state();
         let (mut state, _) = self
             .changed
             .wait_timeout_while(state, idle, |state| !state.due && !state.ended)
             .unwrap_or_else(PoisonError::into_inner);
         if state.ended {
-            Waking::Ended
+            WakeReason::Ended
         } else if std::mem::take(&mut state.due) {
-            Waking::Due
+            WakeReason::Due
         } else {
-            Waking::Idle
+            WakeReason::Idle
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, ChoresState> {
+    fn state(&self) -> MutexGuard<'_, SignalState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -76,26 +76,29 @@ mod tests {
     #[test]
     fn maintenance_sleeps_until_there_is_work_or_the_end() {
         const LONG: Duration = Duration::from_secs(600);
-        let chores = Chores::default();
-        assert_eq!(chores.sleep(Duration::from_millis(1)), Waking::Idle);
+        let maintenance_signal = MaintenanceSignal::default();
+        assert_eq!(maintenance_signal.sleep(Duration::from_millis(1)), WakeReason::Idle);
         for _ in 0..2 {
-            chores.wake();
-            chores.wake();
-            assert_eq!(chores.sleep(LONG), Waking::Due);
-            assert_eq!(chores.sleep(Duration::ZERO), Waking::Idle);
+            maintenance_signal.wake();
+            maintenance_signal.wake();
+            assert_eq!(maintenance_signal.sleep(LONG), WakeReason::Due);
+            assert_eq!(maintenance_signal.sleep(Duration::ZERO), WakeReason::Idle);
         }
         std::thread::scope(|scope| {
-            let sleeper = scope.spawn(|| chores.sleep(LONG));
+            let sleeper = scope.spawn(|| maintenance_signal.sleep(LONG));
             std::thread::sleep(Duration::from_millis(5));
-            chores.wake();
-            assert_eq!(sleeper.join().unwrap(), Waking::Due);
-            let sleeper = scope.spawn(|| chores.sleep(LONG));
+            maintenance_signal.wake();
+            assert_eq!(sleeper.join().unwrap(), WakeReason::Due);
+            let sleeper = scope.spawn(|| maintenance_signal.sleep(LONG));
             std::thread::sleep(Duration::from_millis(5));
-            assert!(!chores.ended());
-            chores.end();
-            assert_eq!(sleeper.join().unwrap(), Waking::Ended);
+            assert!(!maintenance_signal.ended());
+            maintenance_signal.end();
+            assert_eq!(sleeper.join().unwrap(), WakeReason::Ended);
         });
-        chores.wake();
-        assert_eq!((chores.sleep(LONG), chores.ended()), (Waking::Ended, true));
+        maintenance_signal.wake();
+        assert_eq!(
+            (maintenance_signal.sleep(LONG), maintenance_signal.ended()),
+            (WakeReason::Ended, true)
+        );
     }
 }

@@ -2,27 +2,27 @@
 
 pub mod wal_match;
 
-use crate::commit::deadline::Patience;
+use crate::commit::deadline::Deadline;
 use crate::commit::durability::Durability;
 use crate::error::{Error, Result, Status};
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::connection::error::{busy, from_sqlite, is_busy};
 use crate::sqlite::connection::transaction::begin_immediate;
 use crate::sqlite::connection::transaction::{end_left_over, retry, retry_busy, wait_for_lock};
-use crate::sqlite::connection::{Place, Role, connect};
-use crate::sqlite::events::btree::Tree;
-use crate::sqlite::events::reader::Decoder;
+use crate::sqlite::connection::{Location, OpenMode, connect};
+use crate::sqlite::events::btree::BTree;
+use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::index::segment_list::SegmentsCache;
 use crate::sqlite::index::tail::TAIL_EVENTS;
 use crate::sqlite::maintenance::Maintenance;
 use crate::sqlite::maintenance::segments::write_segment;
 use crate::sqlite::open::wal_match::beside;
-use crate::sqlite::read::pool::Readers;
-use crate::sqlite::schema::{Judgement, create, judge_at_once, no_store};
-use crate::sqlite::state::Shared;
+use crate::sqlite::read::pool::ReaderPool;
+use crate::sqlite::schema::{FileKind, create, detect_at_once, no_store};
+use crate::sqlite::state::StoreState;
 use crate::sqlite::store::SqliteStore;
-use crate::sqlite::wal::host_wal::Beside;
-use crate::sqlite::wal::wal_file::{Log, sync_folder_of};
+use crate::sqlite::wal::host_wal::HostWal;
+use crate::sqlite::wal::wal_file::{Wal, sync_folder_of};
 use crate::sqlite::wal::wal_index::forget_backfill;
 use crate::store::open::Options;
 use rusqlite::Connection;
@@ -36,12 +36,12 @@ use std::time::Duration;
 const MAINTENANCE_STACK: usize = 2 * 1024 * 1024;
 
 pub fn open_memory(busy_timeout: Option<Duration>) -> Result<SqliteStore> {
-    let mut connection = connect(&Place::Memory, Role::Create)?;
+    let mut connection = connect(&Location::Memory, OpenMode::Create)?;
     create(&mut connection, false)?;
-    let shared = Shared::new(Durability::new(None, 0), 0, 0, busy_timeout);
+    let shared = StoreState::new(Durability::new(None, 0), 0, 0, busy_timeout);
     Ok(SqliteStore {
         shared: Arc::new(shared),
-        writer: Some(Arc::new(Writer::new(connection, Decoder::default()))),
+        writer: Some(Arc::new(Writer::new(connection, EventReader::default()))),
         readers: None,
         maintenance: Mutex::new(None),
     })
@@ -51,40 +51,40 @@ pub fn open_read_only(
     path: PathBuf,
     immutable: bool,
     busy_timeout: Option<Duration>,
-    patience: &Patience,
+    deadline: &Deadline,
 ) -> Result<SqliteStore> {
-    let role = if immutable { Role::Immutable } else { Role::Read };
-    let place = Place::File(path.clone());
+    let role = if immutable { OpenMode::Immutable } else { OpenMode::Read };
+    let place = Location::File(path.clone());
     // A file that is missing is told as that, whatever SQLite would say.
     std::fs::metadata(&path)?;
     if immutable {
         wal_match::check_alone(&path)?;
     }
     let explain = |error| explain_read_only(error, &path);
-    let connection = retry(patience, || connect(&place, role)).map_err(explain)?;
-    match retry(patience, || judge_at_once(&connection)).map_err(explain)? {
-        Judgement::Store if immutable => {}
-        Judgement::Store => {
-            retry(patience, || wal_match::check(&connection, &real_path(&connection, &path)))?;
+    let connection = retry(deadline, || connect(&place, role)).map_err(explain)?;
+    match retry(deadline, || detect_at_once(&connection)).map_err(explain)? {
+        FileKind::Store if immutable => {}
+        FileKind::Store => {
+            retry(deadline, || wal_match::check(&connection, &real_path(&connection, &path)))?;
         }
-        Judgement::Empty | Judgement::Foreign => return Err(no_store()),
+        FileKind::Empty | FileKind::Foreign => return Err(no_store()),
     }
     let is_logged = !immutable && is_in_wal_mode(&connection)?;
     let log = match role {
         // Nobody writes it.
-        Role::Immutable => None,
-        _ if is_logged => Some(Log::open(&real_path(&connection, &path), false)?),
+        OpenMode::Immutable => None,
+        _ if is_logged => Some(Wal::open(&real_path(&connection, &path), false)?),
         // A journal, or none; and a log, once somebody opens it to write.
-        _ => Some(Log::Hosts(Beside::of_reader(&real_path(&connection, &path))?)),
+        _ => Some(Wal::Hosts(HostWal::of_reader(&real_path(&connection, &path))?)),
     };
     let segments = SegmentsCache::default();
-    let (snapshot, list) = retry(patience, || segments.now(&connection))?;
-    retry(patience, || check_head(&connection, snapshot.head))?;
+    let (snapshot, list) = retry(deadline, || segments.now(&connection))?;
+    retry(deadline, || check_head(&connection, snapshot.head))?;
     // Nothing is known to be durable until it was synced by us.
     let durable = if immutable { snapshot.head } else { 0 };
-    let shared = Shared::new(Durability::new(log, durable), list.mark(), 0, busy_timeout);
-    let tree = Arc::new(Tree::of_events());
-    let readers = Readers::new(real_path(&connection, &path), role, tree, is_logged)?;
+    let shared = StoreState::new(Durability::new(log, durable), list.indexed(), 0, busy_timeout);
+    let tree = Arc::new(BTree::of_events());
+    let readers = ReaderPool::new(real_path(&connection, &path), role, tree, is_logged)?;
     // Without any connection here, the last writer to leave would delete the log.
     end_left_over(&connection)?;
     readers.keep(connection);
@@ -100,74 +100,74 @@ pub fn open_file(
     path: PathBuf,
     options: &Options,
     busy_timeout: Option<Duration>,
-    patience: &Patience,
+    deadline: &Deadline,
 ) -> Result<SqliteStore> {
-    let place = Place::File(path.clone());
+    let place = Location::File(path.clone());
     check_name(&path)?;
     wal_match::check_empty(&path)?;
     let judgement = match std::fs::metadata(&path) {
-        Ok(metadata) if metadata.len() > 0 => judge_unchanged(&place, patience)?,
-        Ok(_) => Judgement::Empty,
+        Ok(metadata) if metadata.len() > 0 => judge_unchanged(&place, deadline)?,
+        Ok(_) => FileKind::Empty,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && options.create => {
-            Judgement::Empty
+            FileKind::Empty
         }
         Err(error) => return Err(error.into()),
     };
     let adopts = match judgement {
-        Judgement::Store => false,
-        Judgement::Empty if options.create => false,
-        Judgement::Foreign if options.adopt => true,
-        Judgement::Empty | Judgement::Foreign => return Err(no_store()),
+        FileKind::Store => false,
+        FileKind::Empty if options.create => false,
+        FileKind::Foreign if options.adopt => true,
+        FileKind::Empty | FileKind::Foreign => return Err(no_store()),
     };
-    let role = if options.create { Role::Create } else { Role::Write };
-    let mut connection = retry(patience, || connect(&place, role))?;
+    let role = if options.create { OpenMode::Create } else { OpenMode::Write };
+    let mut connection = retry(deadline, || connect(&place, role))?;
     // An opening that fails leaves the log as it is: it may be the log that could not be synced.
     let leave_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection.set_db_config(leave_log, true).map_err(from_sqlite)?;
     // Until everything that was there is known to be on the disk.
-    retry_busy(patience, || connection.pragma_update(None, "synchronous", "full"))?;
-    enter_wal_mode(&connection, patience)?;
+    retry_busy(deadline, || connection.pragma_update(None, "synchronous", "full"))?;
+    enter_wal_mode(&connection, deadline)?;
     let real_path = real_path(&connection, &path);
-    if judgement != Judgement::Store {
+    if judgement != FileKind::Store {
         // So that the journal of entering this mode does not come back to a file that has grown.
         sync_folder_of(&real_path)?;
-        retry(patience, || create(&mut connection, adopts))?;
+        retry(deadline, || create(&mut connection, adopts))?;
     }
     let segments = SegmentsCache::default();
-    let (snapshot, list) = retry(patience, || segments.now(&connection))?;
-    retry(patience, || check_head(&connection, snapshot.head))?;
+    let (snapshot, list) = retry(deadline, || segments.now(&connection))?;
+    retry(deadline, || check_head(&connection, snapshot.head))?;
     // Opened before the log is trusted with anything of ours, after SQLite has made it.
-    let log = Log::open(&real_path, true)?;
-    under_write_lock(&connection, patience, || log.write_again())?;
+    let log = Wal::open(&real_path, true)?;
+    under_write_lock(&connection, deadline, || log.write_again())?;
     // Nor is what others have brought in of it trusted, as long as they have it open: a sync of
     // theirs that failed is not told to who came after it.
-    retry(patience, || under_write_lock(&connection, patience, || forget_backfill(&connection)))?;
+    retry(deadline, || under_write_lock(&connection, deadline, || forget_backfill(&connection)))?;
     log.sync()?;
-    bring_in_log(&connection, patience)?;
+    bring_in_log(&connection, deadline)?;
     sync_folder_of(&real_path)?;
-    retry_busy(patience, || connection.pragma_update(None, "synchronous", "normal"))?;
+    retry_busy(deadline, || connection.pragma_update(None, "synchronous", "normal"))?;
 
-    let mark = list.mark();
+    let indexed = list.indexed();
     let durability = Durability::new(Some(log), snapshot.head);
-    let is_far_behind = snapshot.head - mark > TAIL_EVENTS as i64;
-    let tail = if is_far_behind { snapshot.head } else { mark };
-    let mut shared = Shared::new(durability, tail, snapshot.head, busy_timeout);
+    let is_far_behind = snapshot.head - indexed > TAIL_EVENTS as i64;
+    let tail = if is_far_behind { snapshot.head } else { indexed };
+    let mut shared = StoreState::new(durability, tail, snapshot.head, busy_timeout);
     shared.segments = segments;
     let shared = Arc::new(shared);
-    let tree = Arc::new(Tree::of_events());
-    let mut decoder = Decoder::new(Arc::clone(&tree));
+    let tree = Arc::new(BTree::of_events());
+    let mut decoder = EventReader::new(Arc::clone(&tree));
     if !is_far_behind {
-        shared.tail.catch_up(&connection, &mut decoder, snapshot, mark)?;
+        shared.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?;
     }
     // By its full path: the process may change its working folder.
-    let readers = Readers::new(real_path, Role::Read, tree, true)?;
+    let readers = ReaderPool::new(real_path, OpenMode::Read, tree, true)?;
     connection.set_db_config(leave_log, false).map_err(from_sqlite)?;
     let writer = Arc::new(Writer::new(connection, decoder));
     if is_far_behind {
         // The index is missing, or far behind: it is made anew before anything is answered.
-        while retry(patience, || write_segment(&shared, &writer, 1))? {}
+        while retry(deadline, || write_segment(&shared, &writer, 1))? {}
     }
-    let for_maintenance = retry(patience, || connect(&place, Role::Write))?;
+    let for_maintenance = retry(deadline, || connect(&place, OpenMode::Write))?;
     let maintenance = Maintenance::new(Arc::clone(&shared), Arc::clone(&writer), for_maintenance);
     let thread = std::thread::Builder::new()
         .name("dcb-maintenance".into())
@@ -185,10 +185,10 @@ pub fn open_file(
 /// Does `work` under SQLite's write lock, in a transaction that writes nothing.
 fn under_write_lock(
     connection: &Connection,
-    patience: &Patience,
+    deadline: &Deadline,
     work: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    begin_immediate(connection, patience)?;
+    begin_immediate(connection, deadline)?;
     let done = work();
     // One that stays open would look like a reader that holds the checkpoint up.
     connection.execute_batch("ROLLBACK").map_err(from_sqlite)?;
@@ -196,12 +196,12 @@ fn under_write_lock(
 }
 
 /// Judges a file without changing a byte of it.
-fn judge_unchanged(place: &Place, patience: &Patience) -> Result<Judgement> {
+fn judge_unchanged(place: &Location, deadline: &Deadline) -> Result<FileKind> {
     // Connecting reads already, so it may meet the journal as well.
-    let judged = retry(patience, || {
-        let connection = connect(place, Role::Read)?;
-        let judgement = judge_at_once(&connection)?;
-        if let (Judgement::Store, Place::File(path)) = (judgement, place) {
+    let judged = retry(deadline, || {
+        let connection = connect(place, OpenMode::Read)?;
+        let judgement = detect_at_once(&connection)?;
+        if let (FileKind::Store, Location::File(path)) = (judgement, place) {
             wal_match::check(&connection, &real_path(&connection, path))?;
         }
         Ok(judgement)
@@ -212,7 +212,7 @@ fn judge_unchanged(place: &Place, patience: &Patience) -> Result<Judgement> {
         Err(error)
             if error.detail == rusqlite::ffi::SQLITE_READONLY_ROLLBACK && undoes_all(place) =>
         {
-            Ok(Judgement::Empty)
+            Ok(FileKind::Empty)
         }
         other => other,
     }
@@ -222,9 +222,9 @@ fn judge_unchanged(place: &Place, patience: &Patience) -> Result<Judgement> {
 ///
 /// Nothing can have been acknowledged then: the folder was not synced since, by which the journal
 /// would be gone for good.
-fn undoes_all(place: &Place) -> bool {
+fn undoes_all(place: &Location) -> bool {
     const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
-    let Place::File(path) = place else { return false };
+    let Location::File(path) = place else { return false };
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
     let mut header = [0; 20];
     let read = std::fs::File::open(beside(&path, "-journal"))
@@ -267,7 +267,7 @@ fn explain_read_only(error: Error, path: &Path) -> Error {
 /// The head is the key of a row, which SQLite gives without a look at the row: in a damaged file it
 /// may be of another table.
 fn check_head(connection: &Connection, head: i64) -> Result<()> {
-    if head == 0 { Ok(()) } else { Decoder::default().at(connection, head, |_| Ok(())) }
+    if head == 0 { Ok(()) } else { EventReader::default().at(connection, head, |_| Ok(())) }
 }
 
 fn is_in_wal_mode(connection: &Connection) -> Result<bool> {
@@ -276,8 +276,8 @@ fn is_in_wal_mode(connection: &Connection) -> Result<bool> {
     Ok(mode.eq_ignore_ascii_case("wal"))
 }
 
-fn enter_wal_mode(connection: &Connection, patience: &Patience) -> Result<()> {
-    let mode: String = retry_busy(patience, || {
+fn enter_wal_mode(connection: &Connection, deadline: &Deadline) -> Result<()> {
+    let mode: String = retry_busy(deadline, || {
         connection.query_row("PRAGMA journal_mode = wal", [], |row| row.get(0))
     })?;
     if mode.eq_ignore_ascii_case("wal") {
@@ -291,7 +291,7 @@ fn enter_wal_mode(connection: &Connection, patience: &Patience) -> Result<()> {
 
 /// Brings into the database, with a full sync, what the log held when it was opened: its last
 /// writer may have died between a write and its sync, or been told that a sync failed.
-fn bring_in_log(connection: &Connection, patience: &Patience) -> Result<()> {
+fn bring_in_log(connection: &Connection, deadline: &Deadline) -> Result<()> {
     let mut first_log = None;
     loop {
         let checkpoint = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
@@ -307,7 +307,7 @@ fn bring_in_log(connection: &Connection, patience: &Patience) -> Result<()> {
             Err(error) if is_busy(&error) => {}
             Err(error) => return Err(from_sqlite(error)),
         }
-        wait_for_lock(patience).map_err(|error| match error.status {
+        wait_for_lock(deadline).map_err(|error| match error.status {
             Status::Busy => Error {
                 message: "a reader in another process keeps the log from being made durable".into(),
                 ..busy()
@@ -332,7 +332,7 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         for (len, fits) in [(247, true), (248, false), (255, false), (256, false)] {
             let path = folder.path().join("n".repeat(len));
-            let opened = SqliteStore::open(Place::File(path.clone()), &Options::default());
+            let opened = SqliteStore::open(Location::File(path.clone()), &Options::default());
             match opened {
                 Ok(store) => store.close(),
                 Err(error) => assert_eq!((error.status, fits), (Status::Io, false), "{error}"),

@@ -12,8 +12,8 @@ use rusqlite::Connection;
 
 use crate::domain::SequencedEvent;
 use crate::error::{Error, Result, Status};
-use crate::sqlite::connection::{Place, Role, connect};
-use crate::sqlite::events::reader::{Decoder, to_owned};
+use crate::sqlite::connection::{Location, OpenMode, connect};
+use crate::sqlite::events::reader::{EventReader, to_owned};
 
 /// The header of a log; one that is no longer holds nothing.
 const LOG_HEADER: u64 = 32;
@@ -77,7 +77,7 @@ pub fn check(connection: &Connection, database: &Path) -> Result<()> {
     }
     // Between the writes of a checkpoint, the database alone need not make sense.
     let Ok(Some(newest)) = newest_alone(database) else { return Ok(()) };
-    let found = Decoder::default().at(connection, newest.position, to_owned);
+    let found = EventReader::default().at(connection, newest.position, to_owned);
     let same = |found: &SequencedEvent| {
         found.event == newest.event && found.timestamp_us == newest.timestamp_us
     };
@@ -94,10 +94,10 @@ pub fn check(connection: &Connection, database: &Path) -> Result<()> {
 
 /// The newest event that the database shows by itself.
 fn newest_alone(database: &Path) -> Result<Option<Arc<SequencedEvent>>> {
-    let alone = connect(&Place::File(database.to_owned()), Role::Immutable)?;
+    let alone = connect(&Location::File(database.to_owned()), OpenMode::Immutable)?;
     let newest = alone
         .query_row("SELECT max(position) FROM dcb_events", [], |row| row.get::<_, Option<i64>>(0))
         .ok()
         .flatten();
-    newest.map(|newest| Decoder::default().at(&alone, newest, to_owned)).transpose()
+    newest.map(|newest| EventReader::default().at(&alone, newest, to_owned)).transpose()
 }

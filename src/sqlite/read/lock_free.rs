@@ -13,25 +13,26 @@
 //! that does not do, and SQLite has to be asked, the read goes on in a transaction.
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::Connection;
 
 use crate::error::{Error, Result, Status};
-use crate::sql::{Database, Row, Value, Walk};
+use crate::sql::{Row, SqlConnection, Value};
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::wal::wal_index::{DatabaseFile, Header, log_header};
 
 /// What the last transaction of a store's readers has found, and the header that goes with it.
 #[derive(Debug, Default)]
-pub struct LastSeen {
+pub struct SnapshotCache {
     seen: Mutex<Option<(Header, Snapshot)>>,
     /// How often it was still so.
     #[cfg(test)]
     pub hits: std::sync::atomic::AtomicU64,
 }
 
-impl LastSeen {
+impl SnapshotCache {
     /// Notes the snapshot of a transaction that has just begun, `before` being the header before it
     /// did: if that is the header now, it was so in between.
     pub fn note(&self, connection: &Connection, before: Header, snapshot: Snapshot) {
@@ -52,15 +53,15 @@ impl LastSeen {
 }
 
 /// A connection outside of any transaction: only its file is read.
-pub struct Outside<'a> {
+pub struct PageReads<'a> {
     connection: &'a Connection,
     asked: Cell<bool>,
 }
 
-impl<'a> Outside<'a> {
+impl<'a> PageReads<'a> {
     /// Of this connection.
     pub fn new(connection: &'a Connection) -> Self {
-        Outside { connection, asked: Cell::new(false) }
+        PageReads { connection, asked: Cell::new(false) }
     }
 
     /// Whether SQLite would have been asked for something, which ended in an error.
@@ -74,12 +75,12 @@ impl<'a> Outside<'a> {
     }
 }
 
-impl Database for Outside<'_> {
+impl SqlConnection for PageReads<'_> {
     fn query(
         &self,
         _: &str,
         _: &[Value<'_>],
-        _: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+        _: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         self.refuse()
     }
@@ -88,7 +89,7 @@ impl Database for Outside<'_> {
         &self,
         _: &str,
         _: &[i64],
-        _: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+        _: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         self.refuse()
     }

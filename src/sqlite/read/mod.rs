@@ -3,20 +3,21 @@
 pub mod lock_free;
 pub mod pool;
 
+use std::ops::ControlFlow;
 use std::sync::TryLockError;
 use std::time::{Duration, Instant};
 
-use crate::commit::deadline::{Call, Patience, Timeout};
+use crate::commit::deadline::{CallOptions, Deadline, Timeout};
 use crate::commit::visibility::visible;
-use crate::domain::Reading;
+use crate::domain::ReadState;
 use crate::error::{Result, Status};
 use crate::index::Progress;
-use crate::sql::{Database, Walk};
-use crate::sqlite::events::reader::Decoder;
+use crate::sql::SqlConnection;
+use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::index::view::View;
 use crate::sqlite::snapshot::Snapshot;
-use crate::sqlite::state::Shared;
-use crate::store::{Batch, Sink};
+use crate::sqlite::state::StoreState;
+use crate::store::{BatchLimits, Sink};
 
 /// How long one read transaction lasts at the most: longer ones would keep the log from
 /// starting anew.
@@ -24,32 +25,32 @@ const TRANSACTION: Duration = Duration::from_millis(10);
 /// How often a wait looks for the events of other processes.
 const POLL: Duration = Duration::from_millis(10);
 
-impl Shared {
+impl StoreState {
     /// What every call looks at first.
-    pub fn start(&self, call: &Call, default: Option<Duration>) -> Result<Patience> {
+    pub fn start(&self, call: &CallOptions, default: Option<Duration>) -> Result<Deadline> {
         self.watch.check_open()?;
-        let patience = call.start(default);
-        patience.check_cancel()?;
-        Ok(patience)
+        let deadline = call.start(default);
+        deadline.check_cancel()?;
+        Ok(deadline)
     }
 
     /// A batch of a read. `some` is a transaction's part of it, and gives whether the batch is
     /// done.
     pub fn read(
         &self,
-        reading: &mut Reading,
-        batch: Batch,
-        call: &Call,
-        some: &mut dyn FnMut(&mut Reading, &mut Batch, &Patience) -> Result<bool>,
+        reading: &mut ReadState,
+        batch: BatchLimits,
+        call: &CallOptions,
+        some: &mut dyn FnMut(&mut ReadState, &mut BatchLimits, &Deadline) -> Result<bool>,
     ) -> Result<()> {
-        let mut patience = self.start(call, self.busy_timeout)?;
-        let mut left = Batch { max_bytes: batch.max_bytes.max(1), ..batch };
+        let mut deadline = self.start(call, self.busy_timeout)?;
+        let mut left = BatchLimits { max_bytes: batch.max_bytes.max(1), ..batch };
         if left.max_events == 0 || reading.has_begun() && reading.span().is_none() {
             return Ok(());
         }
-        while !some(reading, &mut left, &patience)? {
+        while !some(reading, &mut left, &deadline)? {
             // It is how long one lock may be waited for, however long the read is.
-            patience = self.start(call, self.busy_timeout)?;
+            deadline = self.start(call, self.busy_timeout)?;
         }
         Ok(())
     }
@@ -68,11 +69,11 @@ impl Shared {
     #[allow(clippy::too_many_arguments)] // the two halves of it are a connection's and a call's
     pub fn read_within(
         &self,
-        connection: &dyn Database,
-        decoder: &mut Decoder,
+        connection: &dyn SqlConnection,
+        decoder: &mut EventReader,
         snapshot: Snapshot,
-        reading: &mut Reading,
-        left: &mut Batch,
+        reading: &mut ReadState,
+        left: &mut BatchLimits,
         visible: &dyn Fn(i64) -> Result<i64>,
         sink: &mut dyn Sink,
     ) -> Result<bool> {
@@ -82,8 +83,8 @@ impl Shared {
         let Some(span) = reading.span() else { return Ok(true) };
         let segments = self.segments.at_version(connection, snapshot.version)?;
         segments.check(snapshot)?;
-        if span.high > segments.mark() {
-            self.tail.catch_up(connection, decoder, snapshot, segments.mark())?;
+        if span.through > segments.indexed() {
+            self.tail.catch_up(connection, decoder, snapshot, segments.indexed())?;
         }
         let view = View { connection, segments, tail: &self.tail };
         let until = Instant::now() + TRANSACTION;
@@ -92,16 +93,16 @@ impl Shared {
         let progress =
             view.search(decoder, &query, span, backwards, Some(until), &mut |event| {
                 sink.event(event)?;
-                reading.gave(event.position);
+                reading.delivered(event.position);
                 left.max_events -= 1;
                 left.max_bytes = left.max_bytes.saturating_sub(event.text_len());
                 let full = left.max_events == 0 || left.max_bytes == 0;
                 let done = full || reading.span().is_none();
-                Ok(if done { Walk::Stop } else { Walk::On })
+                Ok(if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })?;
         match progress {
             Progress::Exhausted => reading.finish(),
-            Progress::Reached(position) => reading.passed(position),
+            Progress::Reached(position) => reading.advance_to(position),
         }
         Ok(left.max_events == 0 || left.max_bytes == 0 || reading.span().is_none())
     }
@@ -110,10 +111,11 @@ impl Shared {
     pub fn wait(
         &self,
         after: i64,
-        patience: &Patience,
-        look: &dyn Fn(&Patience) -> Result<i64>,
+        deadline: &Deadline,
+        look: &dyn Fn(&Deadline) -> Result<i64>,
     ) -> Result<i64> {
-        let at_once = Call { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
+        let at_once =
+            CallOptions { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
         loop {
             // One waiter looks for all: what it sees wakes the others.
             let polls = match self.poller.try_lock() {
@@ -132,7 +134,7 @@ impl Shared {
                 }
             }
             // Who does not poll takes over soon after the one who does is gone.
-            if let Some(head) = self.watch.wait_above(after, patience, Some(POLL))? {
+            if let Some(head) = self.watch.wait_above(after, deadline, Some(POLL))? {
                 return Ok(head);
             }
         }

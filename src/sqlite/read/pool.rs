@@ -6,19 +6,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use crate::commit::deadline::Patience;
+use crate::commit::deadline::Deadline;
 use crate::error::{Error, Result, Status};
 use crate::sql::Row;
-use crate::sqlite::append::writer::{CoreGuard, Writer};
+use crate::sqlite::append::writer::{Writer, WriterGuard};
 use crate::sqlite::connection::error::{busy, from_sqlite, is_busy};
 use crate::sqlite::connection::transaction::{end_left_over, retry, wait_for_lock};
-use crate::sqlite::connection::{Place, Role, connect};
-use crate::sqlite::events::btree::Tree;
-use crate::sqlite::events::reader::Decoder;
+use crate::sqlite::connection::{Location, OpenMode, connect};
+use crate::sqlite::events::btree::BTree;
+use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::index::codec::damaged;
-use crate::sqlite::read::lock_free::{LastSeen, Outside};
+use crate::sqlite::read::lock_free::{PageReads, SnapshotCache};
 use crate::sqlite::snapshot::Snapshot;
-use crate::sqlite::wal::file_id::{Identity, identity_at};
+use crate::sqlite::wal::file_id::{FileId, file_id_at};
 use crate::sqlite::wal::wal_file::replaced;
 use crate::sqlite::wal::wal_index::log_header;
 
@@ -27,16 +27,16 @@ const MAX_READERS: usize = 8;
 
 /// Read-only connections, opened as they are needed and kept.
 #[derive(Debug)]
-pub struct Readers {
+pub struct ReaderPool {
     path: PathBuf,
-    role: Role,
+    role: OpenMode,
     /// Which file was at the path when the store was opened.
-    file: Identity,
-    tree: Arc<Tree>,
+    file: FileId,
+    tree: Arc<BTree>,
     /// Whether the database has a log.
     is_logged: bool,
     /// What a transaction of theirs would find, as long as nothing is committed.
-    pub seen: LastSeen,
+    pub seen: SnapshotCache,
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -58,22 +58,22 @@ pub struct Reader {
     /// The connection.
     pub connection: Connection,
     /// For its rows.
-    pub decoder: Decoder,
+    pub decoder: EventReader,
     /// Whether it has been in a transaction.
     has_read: bool,
 }
 
-impl Readers {
+impl ReaderPool {
     /// For the database at `path`.
-    pub fn new(path: PathBuf, role: Role, tree: Arc<Tree>, is_logged: bool) -> Result<Self> {
-        let file = identity_at(&path)?;
+    pub fn new(path: PathBuf, role: OpenMode, tree: Arc<BTree>, is_logged: bool) -> Result<Self> {
+        let file = file_id_at(&path)?;
         let (state, returned) = (Mutex::default(), Condvar::new());
-        let seen = LastSeen::default();
-        Ok(Readers { path, role, file, tree, is_logged, seen, state, returned })
+        let seen = SnapshotCache::default();
+        Ok(ReaderPool { path, role, file, tree, is_logged, seen, state, returned })
     }
 
     fn reader(&self, connection: Connection) -> Box<Reader> {
-        let decoder = Decoder::new(Arc::clone(&self.tree));
+        let decoder = EventReader::new(Arc::clone(&self.tree));
         Box::new(Reader { connection, decoder, has_read: false })
     }
 
@@ -84,8 +84,8 @@ impl Readers {
 
     /// One more connection, to the file that the store was opened on.
     fn open(&self) -> Result<Box<Reader>> {
-        let connection = connect(&Place::File(self.path.clone()), self.role)?;
-        if identity_at(&self.path)? != self.file {
+        let connection = connect(&Location::File(self.path.clone()), self.role)?;
+        if file_id_at(&self.path)? != self.file {
             return Err(replaced());
         }
         Ok(self.reader(connection))
@@ -100,13 +100,13 @@ impl Readers {
 
     /// A connection, until it is dropped; to those who wait, in the order in which they came: who
     /// has just given one back would otherwise be the first to have it again.
-    pub fn get(&self, patience: &Patience) -> Result<Lent<'_>> {
+    pub fn get(&self, deadline: &Deadline) -> Result<PooledReader<'_>> {
         let mut state = self.state();
         if state.waiting.is_empty()
             && let Some(lent) = self.take(&mut state)
         {
             drop(state);
-            return lent.opened(patience);
+            return lent.opened(deadline);
         }
         let ticket = state.last_ticket + 1;
         state.last_ticket = ticket;
@@ -120,13 +120,13 @@ impl Readers {
             {
                 break Ok(lent);
             }
-            if let Err(error) = patience.check_cancel() {
+            if let Err(error) = deadline.check_cancel() {
                 break Err(error);
             }
-            if patience.is_over() {
+            if deadline.is_over() {
                 break Err(busy());
             }
-            state = patience.sleep_on(&self.returned, state, None);
+            state = deadline.sleep_on(&self.returned, state, None);
         };
         state.waiting.retain(|own| *own != ticket);
         // There may be a connection for the next one, too.
@@ -135,11 +135,11 @@ impl Readers {
         if others_wait {
             self.returned.notify_all();
         }
-        outcome.and_then(|lent| lent.opened(patience))
+        outcome.and_then(|lent| lent.opened(deadline))
     }
 
     /// One that is idle, or the place of one that is still to be opened; `None`: all are lent out.
-    fn take(&self, state: &mut State) -> Option<Lent<'_>> {
+    fn take(&self, state: &mut State) -> Option<PooledReader<'_>> {
         if state.closed {
             return None;
         }
@@ -151,7 +151,7 @@ impl Readers {
             // Counted before it is open; given back by the drop if that fails.
             state.open += 1;
         }
-        Some(Lent { readers: self, reader })
+        Some(PooledReader { readers: self, reader })
     }
 
     /// Closes the connections; those that are lent out, when they come back.
@@ -171,22 +171,22 @@ impl Readers {
 }
 
 /// A connection that was lent out.
-pub struct Lent<'a> {
-    readers: &'a Readers,
+pub struct PooledReader<'a> {
+    readers: &'a ReaderPool,
     reader: Option<Box<Reader>>,
 }
 
-impl Lent<'_> {
+impl PooledReader<'_> {
     /// Opens the connection if that is still to be done. Not under the lock.
-    fn opened(mut self, patience: &Patience) -> Result<Self> {
+    fn opened(mut self, deadline: &Deadline) -> Result<Self> {
         if self.reader.is_none() {
-            self.reader = Some(retry(patience, || self.readers.open())?);
+            self.reader = Some(retry(deadline, || self.readers.open())?);
         }
         Ok(self)
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for PooledReader<'_> {
     fn drop(&mut self) {
         let mut state = self.readers.state();
         match self.reader.take() {
@@ -202,37 +202,39 @@ impl Drop for Lent<'_> {
 }
 
 /// What a read runs on: a connection of its own, or the writer's where there is only that.
-pub enum Reading<'a> {
+pub enum ReadConnection<'a> {
     /// A connection of its own.
-    Own(Lent<'a>),
+    Own(PooledReader<'a>),
     /// The only one.
-    Writers(CoreGuard<'a>),
+    Writers(WriterGuard<'a>),
 }
 
-impl Reading<'_> {
+impl ReadConnection<'_> {
     /// For a read without a transaction: the file, and the snapshot that a transaction would find;
     /// `None`: it has to begin one.
-    pub fn outside(&mut self) -> Option<(Outside<'_>, &mut Decoder, Snapshot)> {
-        let Reading::Own(Lent { readers, reader: Some(reader) }) = self else { return None };
+    pub fn outside(&mut self) -> Option<(PageReads<'_>, &mut EventReader, Snapshot)> {
+        let ReadConnection::Own(PooledReader { readers, reader: Some(reader) }) = self else {
+            return None;
+        };
         let Reader { connection, decoder, has_read: true } = &mut **reader else { return None };
         let snapshot = if readers.is_logged { readers.seen.now(connection)? } else { return None };
-        Some((Outside::new(connection), decoder, snapshot))
+        Some((PageReads::new(connection), decoder, snapshot))
     }
 
     /// Begins a read transaction and runs `body` in it, with the snapshot that it took.
     pub fn transaction<T>(
         &mut self,
-        patience: &Patience,
-        body: impl FnOnce(&Connection, &mut Decoder, Snapshot) -> Result<T>,
+        deadline: &Deadline,
+        body: impl FnOnce(&Connection, &mut EventReader, Snapshot) -> Result<T>,
     ) -> Result<T> {
         let (connection, decoder, mut seen) = match self {
-            Reading::Own(Lent { readers, reader }) => {
+            ReadConnection::Own(PooledReader { readers, reader }) => {
                 let reader = reader.as_mut().expect("lent until it is dropped");
                 let Reader { connection, decoder, has_read } = &mut **reader;
                 let seen = readers.is_logged.then_some((&readers.seen, has_read));
                 (&*connection, decoder, seen)
             }
-            Reading::Writers(core) => {
+            ReadConnection::Writers(core) => {
                 let (connection, decoder) = core.open()?.parts();
                 (connection, decoder, None)
             }
@@ -257,7 +259,7 @@ impl Reading<'_> {
                     return body(connection, decoder, snapshot);
                 }
                 Ok(None) => return Err(damaged()),
-                Err(error) if is_busy(&error) => wait_for_lock(patience)?,
+                Err(error) if is_busy(&error) => wait_for_lock(deadline)?,
                 Err(error) => return Err(from_sqlite(error)),
             }
         }
@@ -266,13 +268,13 @@ impl Reading<'_> {
 
 /// Lends a connection to a read.
 pub fn lend<'a>(
-    readers: Option<&'a Readers>,
+    readers: Option<&'a ReaderPool>,
     writer: Option<&'a Writer>,
-    patience: &Patience,
-) -> Result<Reading<'a>> {
+    deadline: &Deadline,
+) -> Result<ReadConnection<'a>> {
     match (readers, writer) {
-        (Some(readers), _) => Ok(Reading::Own(readers.get(patience)?)),
-        (None, Some(writer)) => Ok(Reading::Writers(writer.core_within(patience)?)),
+        (Some(readers), _) => Ok(ReadConnection::Own(readers.get(deadline)?)),
+        (None, Some(writer)) => Ok(ReadConnection::Writers(writer.core_within(deadline)?)),
         (None, None) => Err(Error::new(Status::Internal, "a store without connections")),
     }
 }

@@ -8,12 +8,12 @@ use crate::sqlite::maintenance::segments::write_segment;
 use crate::store::diagnosis::SqliteDiagnosis;
 
 fn diagnosis(store: &SqliteStore) -> (i64, SqliteDiagnosis) {
-    let diagnosis = store.diagnose(&Call::default()).unwrap();
+    let diagnosis = store.diagnose(&CallOptions::default()).unwrap();
     (diagnosis.head, diagnosis.sqlite.unwrap())
 }
 
 fn open_with(path: &Path, options: Options) -> SqliteStore {
-    SqliteStore::open(Place::File(path.to_owned()), &options).unwrap()
+    SqliteStore::open(Location::File(path.to_owned()), &options).unwrap()
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn files_that_are_only_read() {
 
 #[test]
 fn a_database_in_memory() {
-    let store = SqliteStore::open(Place::Memory, &Options::default()).unwrap();
+    let store = SqliteStore::open(Location::Memory, &Options::default()).unwrap();
     append(&store, vec![event("A", &[])], None).unwrap();
     let (head, found) = diagnosis(&store);
     assert_eq!((head, found.durable, found.log_bytes), (1, None, None));
@@ -93,6 +93,6 @@ fn a_store_whose_log_could_not_be_synced() {
 fn a_closed_store() {
     let fixture = Fixture::new();
     fixture.store.close();
-    let refused = fixture.store.diagnose(&Call::default()).unwrap_err();
+    let refused = fixture.store.diagnose(&CallOptions::default()).unwrap_err();
     assert_eq!(refused.status, Status::Closed);
 }

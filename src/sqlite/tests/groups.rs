@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::EventId;
-use crate::index::Filed;
+use crate::index::PreparedEvents;
 use crate::sqlite::append::writer::wait_for_log;
 use crate::sqlite::connection::transaction::commit;
-use crate::sqlite::connection::{Role, connect};
-use crate::{Cancel, Status};
+use crate::sqlite::connection::{OpenMode, connect};
+use crate::{CancelToken, Status};
 
 /// Runs the appends in one group: they queue up while the test holds the core.
 fn in_one_group(store: &Arc<SqliteStore>, appends: Vec<(Event, Query)>) -> Vec<Result<i64>> {
@@ -80,8 +80,8 @@ fn nobody_sees_or_is_told_of_an_event_before_it_is_durable() {
         // Committed, in memory, not durable.
         assert!(!first.is_finished());
         assert_eq!(all(&fixture.store, Query::all()), [1]);
-        assert_eq!(fixture.store.head(&Call::default()), Ok(1));
-        let call = Call { timeout: Timeout::After(Duration::from_millis(30)), cancel: None };
+        assert_eq!(fixture.store.head(&CallOptions::default()), Ok(1));
+        let call = CallOptions { timeout: Timeout::After(Duration::from_millis(30)), cancel: None };
         assert_eq!(fixture.store.wait(1, &call).unwrap_err().status, Status::Timeout);
         drop(stalled);
         assert_eq!(first.join().unwrap(), Ok(2));
@@ -119,7 +119,7 @@ fn after_a_failed_sync_nothing_is_believed_until_the_store_is_opened_again() {
     assert_eq!(error.status, Status::Io);
     assert!(error.message.contains("open it again"), "{error}");
     assert_eq!(all(&fixture.store, Query::all()), [1]);
-    assert_eq!(fixture.store.head(&Call::default()), Ok(1));
+    assert_eq!(fixture.store.head(&CallOptions::default()), Ok(1));
     // What became of B is unknown, but not what becomes of D.
     fixture.reopen();
     let known = all(&fixture.store, Query::all());
@@ -135,14 +135,14 @@ fn a_request_leaves_the_queue_when_its_time_is_over_or_it_is_cancelled() {
     let start = |timeout, cancel| {
         let store = Arc::clone(&fixture.store);
         let request = AppendRequest::new(vec![event("A", &[])], Vec::new()).unwrap();
-        thread::spawn(move || store.append(request, &Call { timeout, cancel }))
+        thread::spawn(move || store.append(request, &CallOptions { timeout, cancel }))
     };
     // The leader waits for the core, which is in the hands of the test.
     let leader = start(Timeout::Never, None);
     while writer.queued() < 1 {
         thread::yield_now();
     }
-    let cancel = Cancel::new();
+    let cancel = CancelToken::new();
     let cancelled = start(Timeout::Never, Some(cancel.clone()));
     while writer.queued() < 2 {
         thread::yield_now();
@@ -207,7 +207,7 @@ fn a_panic_answers_its_group_and_closes_the_store_to_who_waits_behind_it() {
     assert_eq!(statuses, [Status::Internal, Status::Internal, Status::Closed]);
     assert_eq!(append(store, vec![event("A", &[])], None).unwrap_err().status, Status::Closed);
     fixture.reopen();
-    assert_eq!(fixture.store.head(&Call::default()), Ok(16_384));
+    assert_eq!(fixture.store.head(&CallOptions::default()), Ok(16_384));
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn after_a_failed_sync_nothing_of_the_log_goes_into_the_database() {
     thread::sleep(Duration::from_millis(700));
     fixture.store.close();
     assert!(std::fs::read(fixture.path()).unwrap() == before, "the database has changed");
-    assert_eq!(open(fixture.path()).head(&Call::default()), Ok(21));
+    assert_eq!(open(fixture.path()).head(&CallOptions::default()), Ok(21));
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn nobody_waits_for_a_log_that_nothing_more_comes_of() {
     let fixture = Fixture::new();
     let shared = &fixture.store.shared;
     let wait = || {
-        let within = Call { timeout: Timeout::After(Duration::from_secs(10)), cancel: None };
+        let within = CallOptions { timeout: Timeout::After(Duration::from_secs(10)), cancel: None };
         wait_for_log(shared, &within.start(None)).map_err(|error| error.status)
     };
     assert_eq!(wait(), Ok(()));
@@ -273,7 +273,7 @@ fn nobody_waits_for_a_log_that_nothing_more_comes_of() {
 fn nothing_is_judged_on_events_that_the_database_has_not() {
     let mut fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
-    let mut lost = Filed::new([event("B", &[])].into_iter().collect()).unwrap();
+    let mut lost = PreparedEvents::new([event("B", &[])].into_iter().collect()).unwrap();
     lost.place(1, 0);
     fixture.store.shared.tail.extend([&lost]);
     let error = append(&fixture.store, vec![event("C", &[])], None).unwrap_err();
@@ -286,7 +286,7 @@ fn nothing_is_judged_on_events_that_the_database_has_not() {
 /// A commit that has written the log, and then had no memory for its index, may be found there.
 #[test]
 fn a_commit_without_memory_has_an_unknown_outcome() {
-    let connection = connect(&Place::Memory, Role::Create).unwrap();
+    let connection = connect(&Location::Memory, OpenMode::Create).unwrap();
     for (met, told) in
         [(Status::NoMemory, Status::Io), (Status::Full, Status::Full), (Status::Busy, Status::Busy)]
     {

@@ -1,5 +1,6 @@
 //! The store on connections of a host, here of a pool of rusqlite's.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
@@ -8,14 +9,14 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, params_from_iter};
 
 use super::*;
-use crate::domain::{EventId, SequencedEvent, Span};
-use crate::sql::host::{Failure, Host, Lent, Reply};
-use crate::sql::{Value, Walk};
+use crate::domain::{EventId, PositionRange, SequencedEvent};
+use crate::sql::Value;
+use crate::sql::host::{BorrowedConnection, Failure, Host, Reply};
 use crate::sqlite::events::checksum::checksums;
-use crate::sqlite::events::reader::Decoder;
+use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::write::insert;
 use crate::sqlite::host::HostStore;
-use crate::sqlite::index::search::Disk;
+use crate::sqlite::index::search::SegmentSearch;
 use crate::sqlite::index::segment_list::Segments;
 use crate::sqlite::index::tail::TAIL_EVENTS;
 use crate::sqlite::snapshot::Snapshot;
@@ -90,7 +91,10 @@ impl Pool {
 }
 
 impl Host for Arc<Pool> {
-    fn acquire(&self, timeout: Option<Duration>) -> std::result::Result<Box<dyn Lent>, Failure> {
+    fn acquire(
+        &self,
+        timeout: Option<Duration>,
+    ) -> std::result::Result<Box<dyn BorrowedConnection>, Failure> {
         let connection = self.try_take(timeout.unwrap_or(Duration::MAX)).ok_or_else(|| {
             Failure { code: rusqlite::ffi::SQLITE_BUSY, message: "none is free".into() }
         })?;
@@ -150,7 +154,7 @@ struct Tampered<'a> {
     said: &'a mut Vec<String>,
 }
 
-impl Lent for Tampered<'_> {
+impl BorrowedConnection for Tampered<'_> {
     fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
         self.said.push(sql.to_owned());
         if let Some(at) = self.fails.iter().position(|(start, _)| sql.starts_with(start)) {
@@ -173,7 +177,7 @@ impl Lent for Tampered<'_> {
     }
 }
 
-impl Lent for &mut Borrowed {
+impl BorrowedConnection for &mut Borrowed {
     fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
         (**self).run(sql, values)
     }
@@ -191,7 +195,7 @@ impl Lent for &mut Borrowed {
     }
 }
 
-impl Lent for Borrowed {
+impl BorrowedConnection for Borrowed {
     fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
         if self.query(sql, values)?.is_more {
             self.finish();
@@ -285,26 +289,26 @@ impl Hosted {
 }
 
 /// A call that does not wait for long.
-fn brief() -> Call {
-    Call { timeout: Timeout::After(Duration::from_millis(20)), cancel: None }
+fn brief() -> CallOptions {
+    CallOptions { timeout: Timeout::After(Duration::from_millis(20)), cancel: None }
 }
 
 fn append_to(store: &dyn Store, events: Vec<Event>, guard: Option<Query>) -> Result<i64> {
     let conditions = guard.map(|query| Condition::new(query, 0).unwrap());
     let request = AppendRequest::new(events, conditions.into_iter().collect())?;
-    store.append(request, &Call::default())
+    store.append(request, &CallOptions::default())
 }
 
 fn found(store: &dyn Store, query: Query) -> Vec<i64> {
-    let mut reading = Reading::new(ReadRequest::new(query, 0, None, None, false).unwrap());
+    let mut reading = ReadState::new(ReadRequest::new(query, 0, None, None, false).unwrap());
     let mut positions = Vec::new();
     while !reading.has_begun() || reading.span().is_some() {
-        let batch = Batch { max_events: 7, max_bytes: usize::MAX };
+        let batch = BatchLimits { max_events: 7, max_bytes: usize::MAX };
         let mut sink = |view: &EventView<'_>| {
             positions.push(view.position);
             Ok(())
         };
-        store.read(&mut reading, batch, &Call::default(), &mut sink).unwrap();
+        store.read(&mut reading, batch, &CallOptions::default(), &mut sink).unwrap();
     }
     positions
 }
@@ -343,7 +347,7 @@ fn appends_and_conditions_in_each_journal_mode_with_one_connection_and_many() {
             let refused = append_to(&hosted.store, vec![numbered(3)], guard());
             assert_eq!(refused, Err(Error::condition_failed(1)), "{mode}");
             assert_eq!(found(&hosted.store, query(&[], &["n:2"])), [2]);
-            assert_eq!(hosted.store.head(&Call::default()), Ok(2));
+            assert_eq!(hosted.store.head(&CallOptions::default()), Ok(2));
             let theirs = "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE '%dcb_%'";
             let theirs = hosted.pool.take().query_row(theirs, [], |row| row.get::<_, i64>(0));
             assert_eq!(theirs, Ok(1));
@@ -365,7 +369,7 @@ fn a_database_in_memory_has_one_connection() {
     let pool = Pool::new(None, 2);
     let store = HostStore::open(Box::new(Arc::clone(&pool)), &Options::default()).unwrap();
     let lent = pool.take();
-    let error = store.head(&Call::default()).unwrap_err();
+    let error = store.head(&CallOptions::default()).unwrap_err();
     assert_eq!(error.status, Status::InvalidArgument);
     assert!(error.message.contains("do not share one database"), "{error}");
     drop(lent);
@@ -387,7 +391,7 @@ fn what_is_in_a_transaction_of_the_callers_is_seen_there_alone_until_it_is_commi
         let refused =
             hosted.store.append_within(Box::new(&mut transaction), guarded.unwrap(), &brief());
         assert_eq!(refused, Err(Error::condition_failed(3)));
-        assert_eq!(hosted.store.head(&Call::default()), Ok(1), "{mode}");
+        assert_eq!(hosted.store.head(&CallOptions::default()), Ok(1), "{mode}");
         transaction.connection().execute_batch("COMMIT").unwrap();
         assert_eq!(found(&hosted.store, query(&[], &["tens:0"])), [1, 2, 3]);
         assert_eq!(append_to(&hosted.store, vec![numbered(4)], None), Ok(4));
@@ -467,7 +471,7 @@ fn an_append_within_a_transaction_is_stored_whole_or_not_at_all() {
     transaction.connection().execute_batch("DROP TRIGGER refuse").unwrap();
     assert_eq!(hosted.within(&mut transaction, (0..30).map(numbered).collect()), Ok(30));
     transaction.connection().execute_batch("COMMIT").unwrap();
-    assert_eq!(hosted.store.head(&Call::default()), Ok(30));
+    assert_eq!(hosted.store.head(&CallOptions::default()), Ok(30));
 }
 
 /// Whatever fails of it, what the caller commits has all of the append's events, or none.
@@ -490,7 +494,7 @@ fn an_append_within_a_transaction_that_cannot_be_undone_takes_the_transaction_wi
         assert_eq!(answer.unwrap_err().status, Status::NoMemory, "{fails:?}");
         let commits = transaction.connection().execute_batch("COMMIT").is_ok();
         assert_eq!(commits, !is_whole, "{fails:?}");
-        assert_eq!(hosted.store.head(&Call::default()), Ok(0), "{fails:?}");
+        assert_eq!(hosted.store.head(&CallOptions::default()), Ok(0), "{fails:?}");
         let sql = "SELECT count(*) FROM theirs";
         let theirs = transaction.connection().query_row(sql, [], |row| row.get::<_, i64>(0));
         assert_eq!(theirs, Ok(i64::from(commits)), "{fails:?}");
@@ -548,7 +552,7 @@ fn a_connection_is_as_it_was_while_its_transaction_waits_for_the_lock() {
 fn a_connection_that_is_lent_amid_a_transaction_is_not_believed() {
     each_mode(|mode| {
         let looks: [&dyn Fn(&HostStore); 4] = [
-            &|store| assert_eq!(store.head(&Call::default()), Ok(1)),
+            &|store| assert_eq!(store.head(&CallOptions::default()), Ok(1)),
             &|store| assert_eq!(found(store, Query::all()), [1]),
             &|store| assert_eq!(append_to(store, vec![numbered(3)], None), Ok(2)),
             &|store| assert_eq!(store.wait(0, &brief()), Ok(1)),
@@ -599,7 +603,7 @@ fn a_transaction_that_the_database_has_ended_takes_no_append() {
         let error = hosted.within(&mut transaction, vec![numbered(1)]).unwrap_err();
         assert_eq!(error.status, Status::InvalidArgument, "{error}");
         assert!(transaction.connection().is_autocommit());
-        assert_eq!(hosted.store.head(&Call::default()), Ok(0));
+        assert_eq!(hosted.store.head(&CallOptions::default()), Ok(0));
     });
 }
 
@@ -661,16 +665,16 @@ fn a_transaction_of_another_database_is_refused() {
 fn assert_indexed(hosted: &Hosted, head: i64) {
     let connection = hosted.pool.open();
     let (live, _) = segments(hosted);
-    let disk = Disk { connection: &connection, segments: &live, until: None };
-    let all = Span { low: 0, high: live.mark() };
-    let mut decoder = Decoder::default();
+    let disk = SegmentSearch { connection: &connection, segments: &live, until: None };
+    let all = PositionRange { after: 0, through: live.indexed() };
+    let mut decoder = EventReader::default();
     for n in [0, 17, 333, 999] {
         let query = query(&[], &[&format!("tens:{n}")]);
-        let collect = |scans: bool, decoder: &mut Decoder| {
+        let collect = |scans: bool, decoder: &mut EventReader| {
             let mut positions = Vec::new();
             let mut visit = |view: &EventView<'_>| {
                 positions.push(view.position);
-                Ok(Walk::On)
+                Ok(ControlFlow::Continue(()))
             };
             match scans {
                 true => disk.scan(decoder, &query, all, false, &mut visit),
@@ -681,7 +685,11 @@ fn assert_indexed(hosted: &Hosted, head: i64) {
         };
         assert_eq!(collect(false, &mut decoder), collect(true, &mut decoder));
     }
-    assert!(head - live.mark() <= 2 * SEGMENT_EVENTS, "{} of {head} are covered", live.mark());
+    assert!(
+        head - live.indexed() <= 2 * SEGMENT_EVENTS,
+        "{} of {head} are covered",
+        live.indexed()
+    );
 }
 
 #[test]
@@ -763,7 +771,7 @@ fn what_others_have_not_synced_is_synced_before_it_is_told() {
     append_to(&hosted.store, vec![numbered(1)], None).unwrap();
     let syncs = || hosted.store.syncs();
     let before = syncs();
-    assert_eq!(hosted.store.head(&Call::default()), Ok(1));
+    assert_eq!(hosted.store.head(&CallOptions::default()), Ok(1));
     assert_eq!(syncs(), before);
     let mut transaction = Borrowed::callers(hosted.pool.take());
     transaction.connection().execute_batch("PRAGMA synchronous = NORMAL; BEGIN").unwrap();
@@ -773,13 +781,13 @@ fn what_others_have_not_synced_is_synced_before_it_is_told() {
     let refused = append_to(&hosted.store, vec![numbered(3)], Some(query(&[], &["n:2"])));
     assert_eq!(refused, Err(Error::condition_failed(2)));
     assert_eq!(syncs(), before + 1);
-    assert_eq!(hosted.store.head(&Call::default()), Ok(2));
+    assert_eq!(hosted.store.head(&CallOptions::default()), Ok(2));
     assert_eq!(syncs(), before + 1);
     // And where it cannot be synced, it is not told.
     hosted.store.fail_syncs();
     let failed = append_to(&hosted.store, vec![numbered(4)], None).unwrap_err();
     assert_eq!(failed.status, Status::Io);
-    assert_eq!(hosted.store.head(&Call::default()), Ok(2));
+    assert_eq!(hosted.store.head(&CallOptions::default()), Ok(2));
     assert_eq!(append_to(&hosted.store, vec![numbered(5)], None).unwrap_err().status, Status::Io);
 }
 
@@ -801,10 +809,10 @@ fn a_wait_sees_appends_of_this_store_and_of_others() {
     let hosted = Hosted::new(2, "wal");
     let own = open(hosted.path());
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| hosted.store.wait(0, &Call::default()));
+        let waiting = scope.spawn(|| hosted.store.wait(0, &CallOptions::default()));
         append_to(&*own, vec![numbered(1)], None).unwrap();
         assert_eq!(waiting.join().unwrap(), Ok(1));
-        let waiting = scope.spawn(|| hosted.store.wait(1, &Call::default()));
+        let waiting = scope.spawn(|| hosted.store.wait(1, &CallOptions::default()));
         append_to(&hosted.store, vec![numbered(2)], None).unwrap();
         assert_eq!(waiting.join().unwrap(), Ok(2));
     });
@@ -827,7 +835,7 @@ fn what_it_tells_of_itself() {
     for mode in ["wal", "delete"] {
         let hosted = Hosted::new(1, mode);
         append_to(&hosted.store, vec![numbered(1), numbered(2)], None).unwrap();
-        let diagnosis = hosted.store.diagnose(&Call::default()).unwrap();
+        let diagnosis = hosted.store.diagnose(&CallOptions::default()).unwrap();
         assert_eq!(diagnosis.head, 2);
         let found = diagnosis.sqlite.unwrap();
         assert_eq!(found.path, Some(hosted.path().canonicalize().unwrap()));
@@ -838,6 +846,6 @@ fn what_it_tells_of_itself() {
     }
     let pool = Pool::new(None, 1);
     let store = HostStore::open(Box::new(pool), &Options::default()).unwrap();
-    let found = store.diagnose(&Call::default()).unwrap().sqlite.unwrap();
+    let found = store.diagnose(&CallOptions::default()).unwrap().sqlite.unwrap();
     assert_eq!((found.path, found.durable, found.locks), (None, None, None));
 }

@@ -3,19 +3,19 @@
 
 use proptest::prelude::*;
 use rusqlite::Connection;
+use std::ops::ControlFlow;
 
 use super::*;
 use crate::Status;
-use crate::domain::{SequencedEvent, Span, Term};
+use crate::domain::{PositionRange, SequencedEvent, Term};
 use crate::index::Progress;
-use crate::sql::Walk;
-use crate::sqlite::connection::transaction::Moment;
-use crate::sqlite::connection::{Role, connect};
+use crate::sqlite::connection::transaction::Transaction;
+use crate::sqlite::connection::{OpenMode, connect};
 use crate::sqlite::events::checksum::checksums;
-use crate::sqlite::events::reader::Decoder;
+use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::write::insert;
 use crate::sqlite::index::merge::Merge;
-use crate::sqlite::index::search::Disk;
+use crate::sqlite::index::search::SegmentSearch;
 use crate::sqlite::index::segment::{BUILDING, LIVE};
 use crate::sqlite::index::segment_list::{Segments, SegmentsCache};
 use crate::sqlite::index::segment_writer::{
@@ -66,8 +66,8 @@ fn insert_at(connection: &Connection, position: i64, event: Event) {
 }
 
 fn write(connection: &Connection, low: i64, high: i64) {
-    let span = Span { low, high };
-    let postings = postings_of_rows(connection, &mut Decoder::default(), span).unwrap();
+    let span = PositionRange { after: low, through: high };
+    let postings = postings_of_rows(connection, &mut EventReader::default(), span).unwrap();
     let (blocks, filter, terms) = pack(low, &postings).unwrap();
     let segment = insert_segment(connection, LIVE, low, high, terms).unwrap();
     insert_blocks(connection, segment, &blocks).unwrap();
@@ -79,21 +79,21 @@ fn write(connection: &Connection, low: i64, high: i64) {
 /// a moment does not mean that there is nothing to be noticed.
 #[test]
 fn an_index_is_not_believed_because_it_could_not_be_looked_at() {
-    let connection = connect(&Place::Memory, Role::Create).unwrap();
+    let connection = connect(&Location::Memory, OpenMode::Create).unwrap();
     schema::create_within(&connection, false).unwrap();
     (1..=9).for_each(|position| insert_at(&connection, position, event("A", &[])));
     write(&connection, 0, 8);
     let error = Error::new(Status::NoMemory, "as the test asked");
     let failing = Failing { of: &connection, sql: "SELECT position, type", error };
     let cache = SegmentsCache::default();
-    let statuses = |look: &dyn Fn(&dyn Database) -> Result<()>| {
-        let _moment = Moment::begin(&connection).unwrap();
-        [&failing as &dyn Database, &connection]
+    let statuses = |look: &dyn Fn(&dyn SqlConnection) -> Result<()>| {
+        let _moment = Transaction::begin(&connection).unwrap();
+        [&failing as &dyn SqlConnection, &connection]
             .map(|database| look(database).err().unwrap().status)
     };
     // A segment that says that it goes further than it does,
     connection.execute("UPDATE dcb_segments SET high = 9", []).unwrap();
-    let load = |database: &dyn Database| cache.at_version(database, 1).map(drop);
+    let load = |database: &dyn SqlConnection| cache.at_version(database, 1).map(drop);
     assert_eq!(statuses(&load), [Status::NoMemory, Status::Corrupt]);
     // and one whose filter is another's.
     connection.execute("UPDATE dcb_segments SET high = 8", []).unwrap();
@@ -101,9 +101,10 @@ fn an_index_is_not_believed_because_it_could_not_be_looked_at() {
     connection.execute("DELETE FROM dcb_filters", []).unwrap();
     let (_, filter, _) = pack(0, &[(Term::of_type("other"), 1)]).unwrap();
     insert_filter_part(&connection, segments.list[0].id, 0, filter.bits()).unwrap();
-    let span = Span { low: 0, high: 8 };
-    let ask =
-        |database: &dyn Database| segments.estimate(database, Term::of_type("A"), span).map(drop);
+    let span = PositionRange { after: 0, through: 8 };
+    let ask = |database: &dyn SqlConnection| {
+        segments.estimate(database, Term::of_type("A"), span).map(drop)
+    };
     assert_eq!(statuses(&ask), [Status::NoMemory, Status::Corrupt]);
 }
 
@@ -132,7 +133,7 @@ fn merge(connection: &Connection, first: usize) {
     let segments = newest(connection);
     let sources = &segments.list[first..];
     let terms = sources.iter().map(|segment| segment.terms as u64).sum();
-    let (low, high) = (sources[0].low, segments.mark());
+    let (low, high) = (sources[0].low, segments.indexed());
     let mut merge = Merge::new(sources, low, terms).unwrap();
     let mut blocks = Vec::new();
     while let Some(mut some) = merge.next(connection, 3).unwrap() {
@@ -157,21 +158,27 @@ fn checkpoint(connection: &Connection) {
 }
 
 /// What a search gives, in steps of at most `step`.
-fn search(disk: &Disk<'_>, query: &Query, span: Span, backwards: bool, step: usize) -> Vec<i64> {
+fn search(
+    disk: &SegmentSearch<'_>,
+    query: &Query,
+    span: PositionRange,
+    backwards: bool,
+    step: usize,
+) -> Vec<i64> {
     let (mut found, mut rest) = (Vec::new(), span);
-    while rest.low < rest.high {
+    while rest.after < rest.through {
         let mut left = step;
         let progress = disk
-            .search(&mut Decoder::default(), query, rest, backwards, &mut |view| {
+            .search(&mut EventReader::default(), query, rest, backwards, &mut |view| {
                 found.push(view.position);
                 left -= 1;
-                Ok(if left == 0 { Walk::Stop } else { Walk::On })
+                Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })
             .unwrap();
         match progress {
             Progress::Exhausted => break,
-            Progress::Reached(position) if backwards => rest.high = position - 1,
-            Progress::Reached(position) => rest.low = position,
+            Progress::Reached(position) if backwards => rest.through = position - 1,
+            Progress::Reached(position) => rest.after = position,
         }
     }
     found
@@ -190,13 +197,13 @@ proptest! {
         checkpointed in prop::option::of(any::<prop::sample::Index>()),
     ) {
         let folder = TempDir::new().unwrap();
-        let (mut place, mut checkpointed_at) = (Place::Memory, None);
+        let (mut place, mut checkpointed_at) = (Location::Memory, None);
         if let Some(at) = checkpointed {
             // Whatever is written before is in the pages of the file, the rest in the log.
-            place = Place::File(folder.path().join("events.db"));
+            place = Location::File(folder.path().join("events.db"));
             checkpointed_at = Some(at.index(cuts.len() + 3));
         }
-        let mut connection = connect(&place, Role::Create).unwrap();
+        let mut connection = connect(&place, OpenMode::Create).unwrap();
         if checkpointed_at.is_some() {
             connection.pragma_update(None, "journal_mode", "wal").unwrap();
         }
@@ -222,22 +229,22 @@ proptest! {
             checkpoint(&connection);
         }
         let segments = newest(&connection);
-        prop_assert_eq!(segments.mark(), head);
-        let disk = Disk { connection: &connection, segments: &segments, until: None };
+        prop_assert_eq!(segments.indexed(), head);
+        let disk = SegmentSearch { connection: &connection, segments: &segments, until: None };
         for (query, low, high, backwards, step) in queries {
-            let span = Span { low: low.min(head), high: high.min(head) };
+            let span = PositionRange { after: low.min(head), through: high.min(head) };
             let mut wanted = Vec::new();
-            if span.low < span.high {
-                Decoder::default().scan(&connection, span, backwards, |view| {
+            if span.after < span.through {
+                EventReader::default().scan(&connection, span, backwards, |view| {
                     if query.matches(view) {
                         wanted.push(view.position);
                     }
-                    Ok(Walk::On)
+                    Ok(ControlFlow::Continue(()))
                 }).unwrap();
             }
             prop_assert_eq!(search(&disk, &query, span, backwards, step), wanted.clone());
-            if !backwards && span.low < span.high {
-                let first = disk.first_match(&mut Decoder::default(), &query, span).unwrap();
+            if !backwards && span.after < span.through {
+                let first = disk.first_match(&mut EventReader::default(), &query, span).unwrap();
                 prop_assert_eq!(first, wanted.first().copied());
             }
         }
@@ -248,8 +255,8 @@ proptest! {
 #[test]
 fn blocks_are_read_from_the_pages_of_the_file() {
     let folder = TempDir::new().unwrap();
-    let place = Place::File(folder.path().join("events.db"));
-    let mut connection = connect(&place, Role::Create).unwrap();
+    let place = Location::File(folder.path().join("events.db"));
+    let mut connection = connect(&place, OpenMode::Create).unwrap();
     connection.pragma_update(None, "journal_mode", "wal").unwrap();
     schema::create(&mut connection, false).unwrap();
     let name = |n: i64| format!("own:{n}");
@@ -261,18 +268,18 @@ fn blocks_are_read_from_the_pages_of_the_file() {
     write(&connection, 1_000, 2_000);
     let segments = newest(&connection);
     let find_all = || {
-        let _moment = Moment::begin(&connection).unwrap();
+        let _moment = Transaction::begin(&connection).unwrap();
         for position in 1..=2_000 {
             let term = Term::of_tag(&name(position));
             for backwards in [false, true] {
                 let mut found = Vec::new();
-                let span = Span { low: 0, high: 2_000 };
+                let span = PositionRange { after: 0, through: 2_000 };
                 let max = usize::MAX;
                 segments.collect(&connection, term, span, backwards, max, &mut found).unwrap();
                 assert_eq!(found, [position]);
             }
         }
-        let (mut found, span) = (Vec::new(), Span { low: 3, high: 1_999 });
+        let (mut found, span) = (Vec::new(), PositionRange { after: 3, through: 1_999 });
         segments
             .collect(&connection, Term::of_type("A"), span, false, usize::MAX, &mut found)
             .unwrap();
@@ -295,7 +302,7 @@ fn blocks_are_read_from_the_pages_of_the_file() {
     checkpoint(&connection);
     let merged = newest(&connection);
     let mut found = Vec::new();
-    let (term, span) = (Term::of_tag(&name(1_500)), Span { low: 0, high: 2_000 });
+    let (term, span) = (Term::of_tag(&name(1_500)), PositionRange { after: 0, through: 2_000 });
     merged.collect(&connection, term, span, false, usize::MAX, &mut found).unwrap();
     assert_eq!(found, [1_500]);
     assert!(merged.known_blocks().0 > 0);
@@ -305,8 +312,8 @@ fn blocks_are_read_from_the_pages_of_the_file() {
 #[test]
 fn a_block_under_the_number_of_another_is_not_taken_for_it() {
     let folder = TempDir::new().unwrap();
-    let place = Place::File(folder.path().join("events.db"));
-    let mut connection = connect(&place, Role::Create).unwrap();
+    let place = Location::File(folder.path().join("events.db"));
+    let mut connection = connect(&place, OpenMode::Create).unwrap();
     connection.pragma_update(None, "journal_mode", "wal").unwrap();
     schema::create(&mut connection, false).unwrap();
     for position in 1..=1_000 {
@@ -324,7 +331,7 @@ fn a_block_under_the_number_of_another_is_not_taken_for_it() {
     let segments = newest(&connection);
     for position in 1..=1_000 {
         let term = Term::of_tag(&format!("own:{position}"));
-        let (mut found, span) = (Vec::new(), Span { low: 0, high: 1_000 });
+        let (mut found, span) = (Vec::new(), PositionRange { after: 0, through: 1_000 });
         segments.collect(&connection, term, span, false, usize::MAX, &mut found).unwrap();
         assert_eq!(found, [position]);
     }
@@ -407,7 +414,7 @@ fn an_index_that_is_lost_behind_or_half_merged_changes_no_answer() {
         fixture.store.close();
         Connection::open(fixture.path()).unwrap().execute_batch(damage).unwrap();
         let read_only = Options { read_only: true, ..Options::default() };
-        let looked = SqliteStore::open(Place::File(fixture.path()), &read_only).unwrap();
+        let looked = SqliteStore::open(Location::File(fixture.path()), &read_only).unwrap();
         check_all(&looked, &appended);
         drop(looked);
         fixture.store = open(fixture.path());
@@ -426,7 +433,7 @@ fn a_lost_index_is_made_anew_before_the_store_answers() {
                 UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'";
     Connection::open(fixture.path()).unwrap().execute_batch(lose).unwrap();
     fixture.store = open(fixture.path());
-    assert_eq!(fixture.store.shared.segments.newest().mark(), count);
+    assert_eq!(fixture.store.shared.segments.newest().indexed(), count);
 }
 
 #[test]
@@ -447,7 +454,7 @@ fn a_damaged_block_is_told_and_not_believed() {
 /// Looks in both directions for each event by each of its tags; gives how often the damage is told.
 fn told_or_right(path: &Path, events: &[Event]) -> usize {
     let options = Options { read_only: true, ..Options::default() };
-    let store = match SqliteStore::open(Place::File(path.into()), &options) {
+    let store = match SqliteStore::open(Location::File(path.into()), &options) {
         Err(error) => {
             assert_eq!(error.status, crate::Status::Corrupt);
             return 1;
@@ -545,7 +552,7 @@ fn lose_block(path: &Path, row: i64, of: Of) {
 fn a_block_lost_between_two_slices_of_a_merge_is_told_too() {
     let folder = TempDir::new().unwrap();
     let (whole, path) = (folder.path().join("whole.db"), folder.path().join("events.db"));
-    let mut connection = connect(&Place::File(whole.clone()), Role::Create).unwrap();
+    let mut connection = connect(&Location::File(whole.clone()), OpenMode::Create).unwrap();
     schema::create(&mut connection, false).unwrap();
     let events: Vec<Event> = (0..700).map(|n| event("A", &[format!("own:{n}")])).collect();
     for (position, event) in (1..).zip(&events) {
@@ -596,7 +603,7 @@ fn a_segment_that_says_more_than_it_has_is_told_and_not_believed() {
                   UPDATE dcb_segments SET high = 110 WHERE low = (SELECT max(low) FROM dcb_segments); \
                   UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'";
     Connection::open(fixture.path()).unwrap().execute_batch(damage).unwrap();
-    let error = SqliteStore::open(Place::File(fixture.path()), &Options::default()).unwrap_err();
+    let error = SqliteStore::open(Location::File(fixture.path()), &Options::default()).unwrap_err();
     assert_eq!(error.status, crate::Status::Corrupt);
 }
 
@@ -611,7 +618,7 @@ fn an_index_of_events_that_are_not_there_is_told_and_not_believed() {
     Connection::open(fixture.path()).unwrap().execute_batch(cut).unwrap();
     let opened = |read_only| {
         let options = Options { read_only, ..Options::default() };
-        SqliteStore::open(Place::File(fixture.path()), &options).map(drop).unwrap_err().status
+        SqliteStore::open(Location::File(fixture.path()), &options).map(drop).unwrap_err().status
     };
     assert_eq!([opened(false), opened(true)], [crate::Status::Corrupt; 2]);
     // As the page on the file format tells.
@@ -645,7 +652,7 @@ fn a_few_large_events_do_not_fill_the_memory() {
 fn who_only_follows_another_holds_no_more_than_the_newest_events() {
     let fixture = Fixture::new();
     let options = Options { read_only: true, ..Options::default() };
-    let follower = SqliteStore::open(Place::File(fixture.path()), &options).unwrap();
+    let follower = SqliteStore::open(Location::File(fixture.path()), &options).unwrap();
     let mut seen = 0;
     for round in 0..60 {
         append(&fixture.store, some_events(round * 20, 20), None).unwrap();

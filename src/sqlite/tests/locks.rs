@@ -7,8 +7,8 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::sqlite::maintenance::segments::write_segment;
-use crate::sqlite::read::pool::Lent;
-use crate::{Cancel, Status, Timeout};
+use crate::sqlite::read::pool::PooledReader;
+use crate::{CancelToken, Status, Timeout};
 
 /// Another connection to the file, as another process has one.
 fn stranger(fixture: &Fixture) -> Connection {
@@ -22,12 +22,15 @@ fn neither_an_append_nor_a_read_waits_for_maintenance_longer_than_it_may() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let request = || ReadRequest::new(Query::all(), 0, None, None, false).unwrap();
-    let cancel = Cancel::new();
+    let cancel = CancelToken::new();
     cancel.trigger();
     let calls = [
-        (Call { timeout: Timeout::After(Duration::ZERO), cancel: None }, Status::Busy),
-        (Call { timeout: Timeout::After(Duration::from_millis(5)), cancel: None }, Status::Busy),
-        (Call { timeout: Timeout::Never, cancel: Some(cancel) }, Status::Cancelled),
+        (CallOptions { timeout: Timeout::After(Duration::ZERO), cancel: None }, Status::Busy),
+        (
+            CallOptions { timeout: Timeout::After(Duration::from_millis(5)), cancel: None },
+            Status::Busy,
+        ),
+        (CallOptions { timeout: Timeout::Never, cancel: Some(cancel) }, Status::Cancelled),
     ];
     // As at the end of a checkpoint, which may wait for the disk.
     let core = fixture.store.writer.as_ref().unwrap().core();
@@ -36,8 +39,8 @@ fn neither_an_append_nor_a_read_waits_for_maintenance_longer_than_it_may() {
         let events = AppendRequest::new(vec![event("A", &[])], Vec::new()).unwrap();
         assert_eq!(fixture.store.append(events, call).unwrap_err().status, *status);
         // The log has changed since the last read, so that it takes a transaction.
-        let batch = Batch { max_events: 9, max_bytes: 999 };
-        let mut reading = Reading::new(request());
+        let batch = BatchLimits { max_events: 9, max_bytes: 999 };
+        let mut reading = ReadState::new(request());
         let read = fixture.store.read(&mut reading, batch, call, &mut |_: &EventView<'_>| Ok(()));
         assert_eq!(read.unwrap_err().status, *status);
     }
@@ -46,7 +49,7 @@ fn neither_an_append_nor_a_read_waits_for_maintenance_longer_than_it_may() {
     assert_eq!(append(&fixture.store, vec![event("A", &[])], None), Ok(2));
 
     // In memory, the one connection is the writer's.
-    let store = SqliteStore::open(Place::Memory, &Options::default()).unwrap();
+    let store = SqliteStore::open(Location::Memory, &Options::default()).unwrap();
     let core = store.writer.as_ref().unwrap().core();
     for (call, status) in &calls {
         assert_eq!(store.head(call).unwrap_err().status, *status);
@@ -57,7 +60,7 @@ fn neither_an_append_nor_a_read_waits_for_maintenance_longer_than_it_may() {
 
 fn append_within(store: &SqliteStore, events: Vec<Event>, limit: Duration) -> Result<i64> {
     let request = AppendRequest::new(events, Vec::new())?;
-    store.append(request, &Call { timeout: Timeout::After(limit), cancel: None })
+    store.append(request, &CallOptions { timeout: Timeout::After(limit), cancel: None })
 }
 
 #[test]
@@ -65,7 +68,7 @@ fn an_append_whose_time_is_over_does_not_wait_for_maintenance() {
     let mut fixture = Fixture::new();
     fixture.store.close();
     let options = Options { busy_timeout_ms: -1, ..Options::default() };
-    let store = Arc::new(SqliteStore::open(Place::File(fixture.path()), &options).unwrap());
+    let store = Arc::new(SqliteStore::open(Location::File(fixture.path()), &options).unwrap());
     fixture.store = Arc::clone(&store);
     append(&store, vec![event("A", &[])], None).unwrap();
     let stranger = stranger(&fixture);
@@ -123,8 +126,8 @@ fn appends_go_on_once_the_reader_that_held_the_log_is_gone() {
 }
 
 /// All the connections that may read at a time.
-fn all_readers(store: &SqliteStore) -> Vec<Lent<'_>> {
-    let at_once = Call { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
+fn all_readers(store: &SqliteStore) -> Vec<PooledReader<'_>> {
+    let at_once = CallOptions { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
     let readers = store.readers.as_ref().unwrap();
     std::iter::from_fn(|| readers.get(&at_once).ok()).collect()
 }
@@ -133,7 +136,7 @@ fn all_readers(store: &SqliteStore) -> Vec<Lent<'_>> {
 fn a_wait_ends_in_time_while_all_connections_are_in_use() {
     let fixture = Fixture::new();
     let lent = all_readers(&fixture.store);
-    let call = Call { timeout: Timeout::After(Duration::from_millis(20)), cancel: None };
+    let call = CallOptions { timeout: Timeout::After(Duration::from_millis(20)), cancel: None };
     assert_eq!(fixture.store.wait(0, &call).unwrap_err().status, Status::Timeout);
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     assert_eq!(fixture.store.wait(0, &call), Ok(1));
@@ -146,14 +149,14 @@ fn more_long_reads_than_connections_take_turns() {
     append(&fixture.store, vec![event("A", &[]); 8_000], None).unwrap();
     let count = all_readers(&fixture.store).len() + 4;
     // Each read takes longer than it may wait for a connection.
-    let call = Call { timeout: Timeout::After(Duration::from_secs(1)), cancel: None };
+    let call = CallOptions { timeout: Timeout::After(Duration::from_secs(1)), cancel: None };
     thread::scope(|scope| {
         let reads: Vec<_> = (0..count)
             .map(|_| {
                 scope.spawn(|| {
                     let all = ReadRequest::new(Query::all(), 0, None, None, false).unwrap();
-                    let mut reading = Reading::new(all);
-                    let batch = Batch { max_events: usize::MAX, max_bytes: usize::MAX };
+                    let mut reading = ReadState::new(all);
+                    let batch = BatchLimits { max_events: usize::MAX, max_bytes: usize::MAX };
                     let mut given = 0;
                     fixture.store.read(&mut reading, batch, &call, &mut |_: &EventView<'_>| {
                         given += 1;
@@ -177,8 +180,8 @@ fn a_leader_that_does_not_get_the_lock_in_time_fails_alone_and_hands_on() {
     let writer = store.writer.as_ref().unwrap();
     let stranger = stranger(&fixture);
     stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let cancel = Cancel::new();
-    let until_cancelled = Call { timeout: Timeout::Never, cancel: Some(cancel.clone()) };
+    let cancel = CancelToken::new();
+    let until_cancelled = CallOptions { timeout: Timeout::Never, cancel: Some(cancel.clone()) };
     thread::scope(|scope| {
         let first =
             scope.spawn(|| append_within(store, vec![event("A", &[])], Duration::from_millis(100)));

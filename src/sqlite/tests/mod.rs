@@ -11,6 +11,7 @@ mod pages;
 mod processes;
 mod rights;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -20,13 +21,13 @@ use tempfile::TempDir;
 
 use crate::domain::{
     AppendRequest, Condition, Event, EventBuilder, EventType, EventView, Item, Query, ReadRequest,
-    Reading, Tag,
+    ReadState, Tag,
 };
-use crate::sql::{Database, Row, Value, Walk};
-use crate::sqlite::{Place, SqliteStore};
+use crate::sql::{Row, SqlConnection, Value};
+use crate::sqlite::{Location, SqliteStore};
 use crate::store::open::Options;
-use crate::store::{Batch, Store};
-use crate::{Call, Error, Result, Timeout};
+use crate::store::{BatchLimits, Store};
+use crate::{CallOptions, Error, Result, Timeout};
 
 /// A store in a folder of its own.
 struct Fixture {
@@ -52,7 +53,7 @@ impl Fixture {
 }
 
 fn open(path: PathBuf) -> Arc<SqliteStore> {
-    Arc::new(SqliteStore::open(Place::File(path), &Options::default()).unwrap())
+    Arc::new(SqliteStore::open(Location::File(path), &Options::default()).unwrap())
 }
 
 fn event(event_type: &str, tags: &[String]) -> Event {
@@ -79,15 +80,15 @@ fn append(store: &SqliteStore, events: Vec<Event>, guard: Option<Query>) -> Resu
     let conditions = guard.map(|query| Condition::new(query, 0).unwrap());
     let request = AppendRequest::new(events, conditions.into_iter().collect())?;
     // However slow the machine is: what ends by itself is for the tests that are about it.
-    store.append(request, &Call { timeout: Timeout::Never, cancel: None })
+    store.append(request, &CallOptions { timeout: Timeout::Never, cancel: None })
 }
 
 fn positions(store: &SqliteStore, request: ReadRequest) -> std::result::Result<Vec<i64>, Error> {
-    let mut reading = Reading::new(request);
+    let mut reading = ReadState::new(request);
     let mut positions = Vec::new();
     while !reading.has_begun() || reading.span().is_some() {
-        let batch = Batch { max_events: 7, max_bytes: usize::MAX };
-        store.read(&mut reading, batch, &Call::default(), &mut |view: &EventView<'_>| {
+        let batch = BatchLimits { max_events: 7, max_bytes: usize::MAX };
+        store.read(&mut reading, batch, &CallOptions::default(), &mut |view: &EventView<'_>| {
             positions.push(view.position);
             Ok(())
         })?;
@@ -109,7 +110,7 @@ fn eventually(mut done: impl FnMut() -> bool) -> bool {
 
 /// A database that fails what begins with `sql`.
 struct Failing<'a> {
-    of: &'a dyn Database,
+    of: &'a dyn SqlConnection,
     sql: &'static str,
     error: Error,
 }
@@ -120,12 +121,12 @@ impl Failing<'_> {
     }
 }
 
-impl Database for Failing<'_> {
+impl SqlConnection for Failing<'_> {
     fn query(
         &self,
         sql: &str,
         values: &[Value<'_>],
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         self.check(sql)?;
         self.of.query(sql, values, visit)
@@ -135,7 +136,7 @@ impl Database for Failing<'_> {
         &self,
         sql: &str,
         keys: &[i64],
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<Walk>,
+        visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         self.check(sql)?;
         self.of.query_each(sql, keys, visit)

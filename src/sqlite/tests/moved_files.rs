@@ -29,10 +29,10 @@ fn a_file_that_may_not_be_written_is_read_only() {
         eprintln!("skipped: this user may write every file");
         return;
     }
-    let error = SqliteStore::open(Place::File(fixture.path()), &Options::default()).unwrap_err();
+    let error = SqliteStore::open(Location::File(fixture.path()), &Options::default()).unwrap_err();
     assert_eq!(error.status, Status::ReadOnly);
     let read_only = Options { read_only: true, ..Options::default() };
-    let store = SqliteStore::open(Place::File(fixture.path()), &read_only).unwrap();
+    let store = SqliteStore::open(Location::File(fixture.path()), &read_only).unwrap();
     assert_eq!(all(&store, Query::all()), [1]);
 }
 
@@ -51,7 +51,7 @@ fn a_path_may_have_any_characters() {
             Options { read_only: true, ..Options::default() },
             Options { read_only: true, immutable: true, ..Options::default() },
         ] {
-            let store = SqliteStore::open(Place::File(path.clone()), &options).unwrap();
+            let store = SqliteStore::open(Location::File(path.clone()), &options).unwrap();
             assert_eq!(all(&store, Query::all()), [1], "{name}");
         }
     }
@@ -78,7 +78,7 @@ fn a_path_through_links_is_to_the_same_store() {
     let others = [open(to_file), open(to_folder.join("events.db"))];
     for (index, store) in others.iter().enumerate() {
         assert_eq!(append(store, vec![event("B", &[])], None), Ok(2 + index as i64));
-        assert_eq!(fixture.store.head(&Call::default()), Ok(2 + index as i64));
+        assert_eq!(fixture.store.head(&CallOptions::default()), Ok(2 + index as i64));
     }
     assert_eq!(all(&fixture.store, Query::all()), [1, 2, 3]);
     let beside_links = std::fs::read_dir(links.path()).unwrap().count();
@@ -110,7 +110,7 @@ fn a_file_is_not_opened_without_what_is_beside_it() {
     std::os::unix::fs::symlink(at(""), &link).unwrap();
     let open = |path: &Path, immutable| {
         let options = Options { read_only: true, immutable, ..Options::default() };
-        SqliteStore::open(Place::File(path.to_owned()), &options)
+        SqliteStore::open(Location::File(path.to_owned()), &options)
     };
     for path in [&at(""), &link] {
         let error = open(path, true).unwrap_err();

@@ -49,7 +49,7 @@ fn what_a_very_first_transaction_has_written_counts_for_nothing_however_much_it_
     // Of a transaction on a file that had something, it is somebody's who writes there.
     std::fs::write(&beside, journal(1)).unwrap();
     let before = std::fs::read(&path).unwrap();
-    let refused = SqliteStore::open(Place::File(path.clone()), &Options::default());
+    let refused = SqliteStore::open(Location::File(path.clone()), &Options::default());
     assert_eq!(refused.map(drop).unwrap_err().status, crate::Status::ReadOnly);
     assert_eq!((std::fs::read(&path).unwrap(), beside.exists()), (before, true));
 
@@ -112,7 +112,7 @@ fn a_reader_of_all_that_was_brought_in_keeps_no_store_from_opening() {
     writer.execute_batch("CREATE TABLE mine (a); PRAGMA wal_checkpoint(PASSIVE)").unwrap();
     reader.execute_batch("BEGIN; SELECT a FROM mine").unwrap();
     let options = Options { busy_timeout_ms: 200, ..Options::default() };
-    let store = SqliteStore::open(Place::File(path), &options).unwrap();
+    let store = SqliteStore::open(Location::File(path), &options).unwrap();
     assert_eq!(append(&store, vec![event("T", &[])], None), Ok(2));
     drop([writer, reader]);
 }
@@ -145,7 +145,7 @@ fn a_log_of_another_store_or_of_an_earlier_day_is_told_and_not_believed() {
         std::fs::write(folder.path().join("mixed.db-wal"), &log).unwrap();
         for read_only in [true, false] {
             let options = Options { read_only, ..Options::default() };
-            let error = SqliteStore::open(Place::File(path.clone()), &options).unwrap_err();
+            let error = SqliteStore::open(Location::File(path.clone()), &options).unwrap_err();
             assert_eq!(error.status, crate::Status::Corrupt, "{error}");
             assert!(error.message.contains("log"), "{error}");
         }
@@ -163,7 +163,8 @@ fn a_log_whose_database_is_gone_is_not_deleted() {
     copy(&fixture, &path);
     let log = std::fs::read(folder.path().join("x.db-wal")).unwrap();
     let refused = || {
-        let error = SqliteStore::open(Place::File(path.clone()), &Options::default()).unwrap_err();
+        let error =
+            SqliteStore::open(Location::File(path.clone()), &Options::default()).unwrap_err();
         assert_eq!(error.status, crate::Status::Corrupt, "{error}");
         assert_eq!(std::fs::read(folder.path().join("x.db-wal")).unwrap(), log);
     };
@@ -188,7 +189,7 @@ fn a_file_that_others_are_just_making_a_store_of_is_waited_for() {
 
 fn read_only(path: PathBuf) -> SqliteStore {
     let options = Options { read_only: true, ..Options::default() };
-    SqliteStore::open(Place::File(path), &options).unwrap()
+    SqliteStore::open(Location::File(path), &options).unwrap()
 }
 
 /// The copy that VACUUM INTO makes has no log, until somebody opens it to write.
@@ -201,13 +202,13 @@ fn what_is_read_is_durable_though_the_file_had_no_log_when_it_was_opened() {
     shell.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
     let reader = read_only(copy.clone());
     let syncs = || reader.shared.durability.tampering.count.load(SeqCst);
-    assert_eq!(reader.head(&Call::default()), Ok(1));
+    assert_eq!(reader.head(&CallOptions::default()), Ok(1));
     assert_eq!(syncs(), 1);
     let writer = open(copy);
     let stalled = writer.shared.durability.tampering.stall.lock().unwrap();
     thread::scope(|scope| {
         let append = scope.spawn(|| append(&writer, vec![event("B", &[])], None));
-        let seen = eventually(|| reader.head(&Call::default()) == Ok(2));
+        let seen = eventually(|| reader.head(&CallOptions::default()) == Ok(2));
         assert!(seen);
         // By the reader, since the writer has not.
         assert_eq!(syncs(), 2);
@@ -232,7 +233,7 @@ fn a_head_that_is_no_event_is_not_told() {
         Options { read_only: true, ..Options::default() },
         Options { immutable: true, ..Options::default() },
     ] {
-        let error = SqliteStore::open(Place::File(fixture.path()), &options).unwrap_err();
+        let error = SqliteStore::open(Location::File(fixture.path()), &options).unwrap_err();
         assert_eq!(error.status, crate::Status::Corrupt, "{error}");
     }
 }
@@ -242,21 +243,21 @@ fn a_head_that_is_no_event_is_not_told() {
 fn a_transaction_that_could_not_be_undone_is_undone_before_anything_is_read() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
-    let patience = Call::default().start(None);
+    let deadline = CallOptions::default().start(None);
     // A reader's would go on seeing what there was.
     let reader = read_only(fixture.path());
-    lend(reader.readers.as_ref(), None, &patience)
+    lend(reader.readers.as_ref(), None, &deadline)
         .unwrap()
-        .transaction(&patience, |connection, _, _| {
+        .transaction(&deadline, |connection, _, _| {
             connection.execute_batch("BEGIN; SELECT * FROM dcb_meta").unwrap();
             Ok(())
         })
         .unwrap();
     append(&fixture.store, vec![event("B", &[])], None).unwrap();
-    assert_eq!(reader.head(&Call::default()), Ok(2));
+    assert_eq!(reader.head(&CallOptions::default()), Ok(2));
     assert_eq!(all(&reader, Query::all()), [1, 2]);
     // That of a database in memory would show what was never stored, and keep it in mind.
-    let store = SqliteStore::open(Place::Memory, &Options::default()).unwrap();
+    let store = SqliteStore::open(Location::Memory, &Options::default()).unwrap();
     {
         let mut core = store.writer.as_ref().unwrap().core();
         let (connection, _) = core.open().unwrap().parts();

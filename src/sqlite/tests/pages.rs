@@ -4,15 +4,15 @@ mod changes;
 
 use proptest::prelude::*;
 use rusqlite::Connection;
+use std::ops::ControlFlow;
 
 use super::*;
-use crate::domain::{EventId, SequencedEvent, Span};
-use crate::sql::Walk;
-use crate::sqlite::connection::transaction::Moment;
-use crate::sqlite::connection::{Role, connect};
-use crate::sqlite::events::btree::{Ahead, Pages, Tree};
+use crate::domain::{EventId, PositionRange, SequencedEvent};
+use crate::sqlite::connection::transaction::Transaction;
+use crate::sqlite::connection::{OpenMode, connect};
+use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
 use crate::sqlite::events::checksum::checksums;
-use crate::sqlite::events::reader::{Decoder, to_owned};
+use crate::sqlite::events::reader::{EventReader, to_owned};
 use crate::sqlite::events::write::insert;
 use crate::sqlite::schema;
 
@@ -26,8 +26,8 @@ struct Rows {
 impl Rows {
     fn new(page_size: u32) -> Self {
         let folder = TempDir::new().unwrap();
-        let place = Place::File(folder.path().join("events.db"));
-        let mut connection = connect(&place, Role::Create).unwrap();
+        let place = Location::File(folder.path().join("events.db"));
+        let mut connection = connect(&place, OpenMode::Create).unwrap();
         connection.pragma_update(None, "page_size", page_size).unwrap();
         connection.pragma_update(None, "journal_mode", "wal").unwrap();
         schema::create(&mut connection, false).unwrap();
@@ -55,29 +55,34 @@ impl Rows {
     }
 
     /// What a decoder gives of a span, and of each position of it alone.
-    fn seen(&self, decoder: &mut Decoder, span: Span, backwards: bool) -> Vec<SequencedEvent> {
+    fn seen(
+        &self,
+        decoder: &mut EventReader,
+        span: PositionRange,
+        backwards: bool,
+    ) -> Vec<SequencedEvent> {
         let own = |view: &EventView<'_>| to_owned(view).map(|own| Arc::into_inner(own).unwrap());
         let mut seen = Vec::new();
         decoder
             .scan(&self.connection, span, backwards, |view| {
                 seen.push(own(view)?);
-                Ok(Walk::On)
+                Ok(ControlFlow::Continue(()))
             })
             .unwrap();
-        let positions: Vec<i64> = (span.low + 1..=span.high).rev().collect();
+        let positions: Vec<i64> = (span.after + 1..=span.through).rev().collect();
         decoder
             .fetch(&self.connection, &positions, |view| {
                 seen.push(own(view)?);
-                Ok(Walk::On)
+                Ok(ControlFlow::Continue(()))
             })
             .unwrap();
         seen
     }
 
-    fn agree(&self, decoder: &mut Decoder, span: Span) {
+    fn agree(&self, decoder: &mut EventReader, span: PositionRange) {
         for backwards in [false, true] {
-            let wanted = self.seen(&mut Decoder::default(), span, backwards);
-            assert_eq!(wanted.len() as i64, 2 * (span.high - span.low));
+            let wanted = self.seen(&mut EventReader::default(), span, backwards);
+            assert_eq!(wanted.len() as i64, 2 * (span.through - span.after));
             let seen = self.seen(decoder, span, backwards);
             let parts = |events: Vec<SequencedEvent>| -> Vec<(i64, i64, Event)> {
                 let parts = |own: SequencedEvent| (own.position, own.timestamp_us, own.event);
@@ -88,11 +93,11 @@ impl Rows {
     }
 
     /// How many of the rows are found without SQLite.
-    fn found(&self, tree: &Arc<Tree>) -> usize {
-        let _moment = Moment::begin(&self.connection).unwrap();
-        let mut pages = Pages::new(Arc::clone(tree));
+    fn found(&self, tree: &Arc<BTree>) -> usize {
+        let _moment = Transaction::begin(&self.connection).unwrap();
+        let mut pages = PageReader::new(Arc::clone(tree));
         let mut found = |position| {
-            let leaf = pages.leaf(&self.connection, position, Ahead::None)?;
+            let leaf = pages.leaf(&self.connection, position, ReadAhead::None)?;
             leaf.row(position).map(drop)
         };
         (1..=self.head).filter(|position| found(*position).is_some()).count()
@@ -134,13 +139,13 @@ proptest! {
             (prop::collection::vec(any_event(), 1..120), any::<bool>(), 0..=100_i64), 1..6),
     ) {
         let mut rows = Rows::new(page_size);
-        let mut decoder = Decoder::new(Arc::new(Tree::of_events()));
+        let mut decoder = EventReader::new(Arc::new(BTree::of_events()));
         for (events, checkpoints, from) in steps {
             rows.push(events);
             if checkpoints {
                 rows.checkpoint();
             }
-            rows.agree(&mut decoder, Span { low: rows.head * from / 100, high: rows.head });
+            rows.agree(&mut decoder, PositionRange { after: rows.head * from / 100, through: rows.head });
         }
     }
 }
@@ -148,7 +153,7 @@ proptest! {
 #[test]
 fn every_row_that_a_checkpoint_has_brought_in_and_that_fits_is_found() {
     let mut rows = Rows::new(4096);
-    let tree = Arc::new(Tree::of_events());
+    let tree = Arc::new(BTree::of_events());
     rows.push(plain(20_000));
     assert_eq!(rows.found(&tree), 0, "the file has nothing yet");
     rows.checkpoint();
@@ -164,9 +169,9 @@ fn a_file_that_was_rewritten_is_found_again() {
     let mut rows = Rows::new(4096);
     rows.push(plain(3_000));
     rows.checkpoint();
-    let tree = Arc::new(Tree::of_events());
-    let mut decoder = Decoder::new(Arc::clone(&tree));
-    rows.agree(&mut decoder, Span { low: 0, high: 3_000 });
+    let tree = Arc::new(BTree::of_events());
+    let mut decoder = EventReader::new(Arc::clone(&tree));
+    rows.agree(&mut decoder, PositionRange { after: 0, through: 3_000 });
     // Another table takes pages before those of the events, and goes.
     rows.connection
         .execute_batch(
@@ -177,9 +182,9 @@ fn a_file_that_was_rewritten_is_found_again() {
         )
         .unwrap();
     rows.push(plain(10));
-    rows.agree(&mut decoder, Span { low: 0, high: rows.head });
+    rows.agree(&mut decoder, PositionRange { after: 0, through: rows.head });
     rows.checkpoint();
-    rows.agree(&mut decoder, Span { low: 0, high: rows.head });
+    rows.agree(&mut decoder, PositionRange { after: 0, through: rows.head });
     rows.found(&tree);
     assert!(rows.found(&tree) > 2_900, "{}", rows.found(&tree));
 }
@@ -191,15 +196,16 @@ fn what_is_damaged_in_the_file_is_never_shown() {
     rows.checkpoint();
     let length = std::fs::metadata(rows.path()).unwrap().len();
     let whole = std::fs::read(rows.path()).unwrap();
-    let wanted = rows.seen(&mut Decoder::default(), Span { low: 0, high: 400 }, false);
+    let wanted =
+        rows.seen(&mut EventReader::default(), PositionRange { after: 0, through: 400 }, false);
     let mut other = Rows::new(512);
     other.push(plain(400));
     other.checkpoint();
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let flips = prop::collection::vec((0..length, 1..=255_u8), 1..200);
     // One that has read the whole file, and goes on under the damage.
-    let mut lasting = Decoder::new(Arc::new(Tree::of_events()));
-    other.agree(&mut lasting, Span { low: 0, high: 400 });
+    let mut lasting = EventReader::new(Arc::new(BTree::of_events()));
+    other.agree(&mut lasting, PositionRange { after: 0, through: 400 });
     let lasting = std::cell::RefCell::new(lasting);
     runner
         .run(&flips, |flips| {
@@ -209,7 +215,7 @@ fn what_is_damaged_in_the_file_is_never_shown() {
             }
             std::fs::write(other.path(), bytes).unwrap();
             // Whatever SQLite makes of it: what is shown is what was written.
-            let mut fresh = Decoder::new(Arc::new(Tree::of_events()));
+            let mut fresh = EventReader::new(Arc::new(BTree::of_events()));
             for decoder in [&mut fresh, &mut lasting.borrow_mut()] {
                 for position in 1..=400 {
                     let wanted = &wanted[position as usize - 1];

@@ -24,7 +24,7 @@ fn a_reader_outlives_the_writers_that_made_its_log() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let read_only = Options { read_only: true, ..Options::default() };
-    let reader = SqliteStore::open(Place::File(fixture.path()), &read_only).unwrap();
+    let reader = SqliteStore::open(Location::File(fixture.path()), &read_only).unwrap();
     // The last to close a file deletes its log, and the next writer makes another.
     fixture.store.close();
     let second = open(fixture.path());
@@ -37,10 +37,10 @@ fn a_reader_that_cannot_make_durable_what_it_finds_says_so() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let read_only = Options { read_only: true, ..Options::default() };
-    let reader = SqliteStore::open(Place::File(fixture.path()), &read_only).unwrap();
+    let reader = SqliteStore::open(Location::File(fixture.path()), &read_only).unwrap();
     reader.shared.durability.tampering.fail.store(true, SeqCst);
     for _ in 0..2 {
-        assert_eq!(reader.head(&Call::default()).unwrap_err().status, Status::Io);
+        assert_eq!(reader.head(&CallOptions::default()).unwrap_err().status, Status::Io);
     }
 }
 
@@ -120,7 +120,7 @@ fn of_two_processes_one_has_each_claim() {
 /// gives how many, and how many appends were refused.
 fn load(store: &SqliteStore) -> Vec<i64> {
     append(store, vec![event("Ready", &[])], None).unwrap();
-    store.wait(1, &Call::default()).unwrap();
+    store.wait(1, &CallOptions::default()).unwrap();
     let end = Instant::now() + Duration::from_millis(1_000);
     let (mut stored, mut refused) = (0, 0);
     thread::scope(|scope| {
@@ -155,7 +155,7 @@ fn share() -> [i64; 2] {
     let [first, second] = children.map(|child| <[i64; 2]>::try_from(told(child)).unwrap());
     let log = std::fs::metadata(log).unwrap().len();
     assert_eq!([first[1], second[1]], [0, 0], "refused");
-    assert_eq!(fixture.store.head(&Call::default()), Ok(first[0] + second[0] + 2));
+    assert_eq!(fixture.store.head(&CallOptions::default()), Ok(first[0] + second[0] + 2));
     // Both write all the time, and each has been at the log often.
     assert!(log < 14 * 1024 * 1024, "the log is {log} bytes long");
     [first[0], second[0]]
@@ -179,7 +179,7 @@ fn who_finds_what_another_has_not_made_durable_does_so_before_it_tells() {
         let unanswered = scope.spawn(|| append(&fixture.store, vec![event("A", &[])], None));
         assert!(eventually(|| syncs(&fixture.store) > 0));
         let before = syncs(&other);
-        assert_eq!(other.head(&Call::default()), Ok(1));
+        assert_eq!(other.head(&CallOptions::default()), Ok(1));
         assert_eq!(all(&other, Query::all()), [1]);
         assert_eq!(syncs(&other), before + 1);
         drop(stalled);
@@ -196,7 +196,7 @@ fn what_another_was_answered_is_seen_above_own_events_that_are_not_durable() {
         let own = scope.spawn(|| append(&fixture.store, vec![event("A", &[])], None));
         assert!(eventually(|| fixture.store.shared.durability.tampering.count.load(SeqCst) > 0));
         assert_eq!(append(&other, vec![event("B", &[])], None), Ok(2));
-        let head = scope.spawn(|| fixture.store.head(&Call::default()));
+        let head = scope.spawn(|| fixture.store.head(&CallOptions::default()));
         thread::sleep(Duration::from_millis(20));
         // It waits for the sync: neither 0 nor 1 may be told any more, nor 2 before it.
         assert!(!head.is_finished());
@@ -253,7 +253,7 @@ fn reads_without_a_transaction_see_what_was_committed_before_them() {
         let events = vec![event("A", &[format!("own:{round}")]); 1 + round % 2];
         last = append(store, events, None).unwrap();
         for _ in 0..3 {
-            assert_eq!(fixture.store.head(&Call::default()), Ok(last));
+            assert_eq!(fixture.store.head(&CallOptions::default()), Ok(last));
             let found = positions(&fixture.store, everything()).unwrap();
             assert!(found.into_iter().eq(1..=last));
             let tagged = query(&[], &[&format!("own:{round}")]);

@@ -5,15 +5,15 @@ use rusqlite::config::DbConfig;
 
 use super::*;
 use crate::Status;
-use crate::sqlite::connection::{Role, connect};
+use crate::sqlite::connection::{OpenMode, connect};
 
 #[test]
 fn a_connection_trusts_nothing_in_the_file() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     fixture.store.close();
-    for role in [Role::Create, Role::Write, Role::Read, Role::Immutable] {
-        let connection = connect(&Place::File(fixture.path()), role).unwrap();
+    for role in [OpenMode::Create, OpenMode::Write, OpenMode::Read, OpenMode::Immutable] {
+        let connection = connect(&Location::File(fixture.path()), role).unwrap();
         let is_on = |config| connection.db_config(config).unwrap();
         assert!(is_on(DbConfig::SQLITE_DBCONFIG_DEFENSIVE), "{role:?}");
         assert!(!is_on(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA), "{role:?}");
@@ -47,7 +47,7 @@ fn a_database_whose_header_somebody_has_written_is_theirs() {
         Connection::open(&path).unwrap().execute_batch(&format!("PRAGMA {pragma} = 7")).unwrap();
         let open = |adopt| {
             let options = Options { adopt, ..Options::default() };
-            SqliteStore::open(Place::File(path.clone()), &options)
+            SqliteStore::open(Location::File(path.clone()), &options)
         };
         assert_eq!(open(false).err().unwrap().status, Status::UnsupportedFormat, "{pragma}");
         assert_eq!(ask("SELECT count(*) FROM sqlite_schema"), 0, "{pragma}");
@@ -89,8 +89,8 @@ fn a_view_in_the_place_of_a_table_is_not_looked_through() {
                  CREATE VIEW {table} AS SELECT * FROM hidden;"
             ),
         );
-        let opened = SqliteStore::open(Place::File(fixture.path()), &Options::default());
-        let error = opened.and_then(|store| store.head(&Call::default())).unwrap_err();
+        let opened = SqliteStore::open(Location::File(fixture.path()), &Options::default());
+        let error = opened.and_then(|store| store.head(&CallOptions::default())).unwrap_err();
         let is_refused = matches!(error.status, Status::Corrupt | Status::UnsupportedFormat);
         assert!(is_refused, "{table}: {error:?}");
     }

@@ -10,23 +10,23 @@ use std::io;
 use std::path::Path;
 
 /// A file's device and inode.
-pub type Identity = (u64, u64);
+pub type FileId = (u64, u64);
 
 /// Which file is at `path`, symbolic links followed.
-pub fn identity_at(path: &Path) -> io::Result<Identity> {
+pub fn file_id_at(path: &Path) -> io::Result<FileId> {
     #[cfg(target_os = "linux")]
-    if let Some(identity) = linux::identity_at(path)? {
+    if let Some(identity) = linux::file_id_at(path)? {
         return Ok(identity);
     }
     std::fs::metadata(path).map(of)
 }
 
 /// Which file is open.
-pub fn identity_of(file: &File) -> io::Result<Identity> {
+pub fn file_id_of(file: &File) -> io::Result<FileId> {
     file.metadata().map(of)
 }
 
-fn of(metadata: std::fs::Metadata) -> Identity {
+fn of(metadata: std::fs::Metadata) -> FileId {
     use std::os::unix::fs::MetadataExt;
     (metadata.dev(), metadata.ino())
 }
@@ -36,10 +36,10 @@ mod linux {
     use std::ffi::CString;
     use std::os::unix::ffi::OsStrExt;
 
-    use crate::sqlite::wal::file_id::{Identity, Path, io};
+    use crate::sqlite::wal::file_id::{FileId, Path, io};
 
     /// By `statx`, which is told that no time is asked for; `None`: there is none.
-    pub fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+    pub fn file_id_at(path: &Path) -> io::Result<Option<FileId>> {
         let path = CString::new(path.as_os_str().as_bytes())?;
         // SAFETY: a struct of integers, which may be zero.
         let mut found: libc::statx = unsafe { std::mem::zeroed() };
@@ -72,14 +72,14 @@ mod tests {
         std::os::unix::fs::symlink(at("a"), at("link")).unwrap();
         std::fs::hard_link(at("a"), at("second")).unwrap();
         std::fs::write(at("other"), "").unwrap();
-        let own = identity_of(&file).unwrap();
+        let own = file_id_of(&file).unwrap();
         for same in ["a", "link", "second"] {
-            assert_eq!(identity_at(&at(same)).unwrap(), own, "{same}");
+            assert_eq!(file_id_at(&at(same)).unwrap(), own, "{same}");
         }
-        assert_ne!(identity_at(&at("other")).unwrap(), own);
-        assert_eq!(identity_at(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert_eq!(identity_at(Path::new("a\0b")).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_ne!(file_id_at(&at("other")).unwrap(), own);
+        assert_eq!(file_id_at(&at("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(file_id_at(Path::new("a\0b")).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         #[cfg(target_os = "linux")]
-        assert_eq!(linux::identity_at(&at("a")).unwrap(), Some(own));
+        assert_eq!(linux::file_id_at(&at("a")).unwrap(), Some(own));
     }
 }

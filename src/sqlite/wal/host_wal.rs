@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::sqlite::wal::file_id::{Identity, identity_at, identity_of};
+use crate::sqlite::wal::file_id::{FileId, file_id_at, file_id_of};
 use crate::sqlite::wal::wal_file::{replaced, sync_folder_of, write_again};
 
 /// How often one looks again where a log is replaced while it is looked at.
@@ -16,22 +16,22 @@ const TRIES: u32 = 100;
 
 /// The log or the journal of a database, whichever it has at the moment.
 #[derive(Debug)]
-pub struct Beside {
+pub struct HostWal {
     database: PathBuf,
-    database_identity: Identity,
+    database_identity: FileId,
     log_path: PathBuf,
     journal_path: PathBuf,
     /// Whether it is for who reads the file only.
     only_reads: bool,
     /// The log, opened before what is in it is shown, so that the kernel reports a failed
     /// write-back to it.
-    log: Mutex<Option<(File, Identity)>>,
+    log: Mutex<Option<(File, FileId)>>,
 }
 
-impl Beside {
+impl HostWal {
     /// Of the database at `database`, for who reads it only.
     pub fn of_reader(database: &Path) -> Result<Self> {
-        Ok(Beside { only_reads: true, ..Self::new(database)? })
+        Ok(HostWal { only_reads: true, ..Self::new(database)? })
     }
 
     /// Of the database at `database`.
@@ -41,9 +41,9 @@ impl Beside {
             name.push(suffix);
             PathBuf::from(name)
         };
-        Ok(Beside {
+        Ok(HostWal {
             database: database.to_owned(),
-            database_identity: identity_at(database)?,
+            database_identity: file_id_at(database)?,
             log_path: named("-wal"),
             journal_path: named("-journal"),
             only_reads: false,
@@ -64,7 +64,7 @@ impl Beside {
     pub fn sync(&self) -> Result<()> {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..TRIES {
-            if identity_at(&self.database).ok() != Some(self.database_identity) {
+            if file_id_at(&self.database).ok() != Some(self.database_identity) {
                 return Err(replaced());
             }
             let Some(now) = self.log_identity()? else {
@@ -80,7 +80,7 @@ impl Beside {
                     Err(error) if error.kind() == ErrorKind::NotFound => continue,
                     Err(error) => return Err(error.into()),
                 };
-                let own = identity_of(&file)?;
+                let own = file_id_of(&file)?;
                 self.sync_folder()?;
                 *log = Some((file, own));
             }
@@ -95,7 +95,7 @@ impl Beside {
     }
 
     /// Writes the log once more, if there is one, as it is. The caller holds SQLite's write lock,
-    /// and syncs when it has let go of it. See `OwnLog::write_again`.
+    /// and syncs when it has let go of it. See `WalFile::write_again`.
     pub fn write_again(&self) -> Result<()> {
         match File::options().read(true).write(true).open(&self.log_path) {
             Ok(file) => write_again(&file),
@@ -104,8 +104,8 @@ impl Beside {
         }
     }
 
-    fn log_identity(&self) -> Result<Option<Identity>> {
-        match identity_at(&self.log_path) {
+    fn log_identity(&self) -> Result<Option<FileId>> {
+        match file_id_at(&self.log_path) {
             Ok(identity) => Ok(Some(identity)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
@@ -162,7 +162,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("a.db"), "x").unwrap();
-        let beside = Beside::new(&at("a.db")).unwrap();
+        let beside = HostWal::new(&at("a.db")).unwrap();
         beside.sync().unwrap();
         std::fs::write(at("a.db-journal"), "x").unwrap();
         beside.sync().unwrap();

@@ -6,9 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, Status};
-use crate::failpoints::{Flaw, has};
-use crate::sqlite::wal::file_id::{Identity, identity_at, identity_of};
-use crate::sqlite::wal::host_wal::Beside;
+use crate::failpoints::{SeededBug, has};
+use crate::sqlite::wal::file_id::{FileId, file_id_at, file_id_of};
+use crate::sqlite::wal::host_wal::HostWal;
 
 /// By how much the log's file is made longer ahead of what is written,
 const ROOM_STEP: u64 = 1024 * 1024;
@@ -17,70 +17,70 @@ const MAX_ROOM: u64 = 20 * 1024 * 1024;
 
 /// What has to be synced of a database.
 #[derive(Debug)]
-pub enum Log {
+pub enum Wal {
     /// The log of our own SQLite.
-    Own(OwnLog),
+    Own(WalFile),
     /// What the host's SQLite has beside the database.
-    Hosts(Beside),
+    Hosts(HostWal),
 }
 
 /// The write-ahead log, and what tells that it is still the one at its path.
 #[derive(Debug)]
-pub struct OwnLog {
+pub struct WalFile {
     /// Opened before the first read, so that the kernel reports a failed write-back to it.
     file: File,
     path: PathBuf,
-    identity: Identity,
+    identity: FileId,
     database: PathBuf,
-    database_identity: Identity,
+    database_identity: FileId,
 }
 
-impl Log {
+impl Wal {
     /// The log of the database at `database`, which has one.
     pub fn open(database: &Path, writable: bool) -> Result<Self> {
-        OwnLog::open(database, writable).map(Log::Own)
+        WalFile::open(database, writable).map(Wal::Own)
     }
 
-    /// As [`OwnLog::make_room`]; the host's log is not ours to make longer.
+    /// As [`WalFile::make_room`]; the host's log is not ours to make longer.
     pub fn make_room(&self, used: u64) -> Result<()> {
         match self {
-            Log::Own(log) => log.make_room(used),
-            Log::Hosts(_) => Ok(()),
+            Wal::Own(log) => log.make_room(used),
+            Wal::Hosts(_) => Ok(()),
         }
     }
 
-    /// As [`OwnLog::write_again`].
+    /// As [`WalFile::write_again`].
     pub fn write_again(&self) -> Result<()> {
         match self {
-            _ if has(Flaw::BelieveLog) => Ok(()),
-            Log::Own(log) => log.write_again(),
-            Log::Hosts(beside) => beside.write_again(),
+            _ if has(SeededBug::BelieveLog) => Ok(()),
+            Wal::Own(log) => log.write_again(),
+            Wal::Hosts(beside) => beside.write_again(),
         }
     }
 
     /// Makes what was committed durable.
     pub fn sync(&self) -> Result<()> {
         match self {
-            Log::Own(log) => log.sync(),
-            Log::Hosts(beside) => beside.sync(),
+            Wal::Own(log) => log.sync(),
+            Wal::Hosts(beside) => beside.sync(),
         }
     }
 
     /// Whether the database is one of the host's that has no log at the moment, but a journal.
     pub fn has_journal(&self) -> bool {
-        matches!(self, Log::Hosts(beside) if !beside.has_log())
+        matches!(self, Wal::Hosts(beside) if !beside.has_log())
     }
 }
 
-impl OwnLog {
+impl WalFile {
     fn open(database: &Path, writable: bool) -> Result<Self> {
         let mut name = database.as_os_str().to_owned();
         name.push("-wal");
         let path = PathBuf::from(name);
         let file = File::options().read(true).write(writable).open(&path)?;
-        let identity = identity_of(&file)?;
-        let database_identity = identity_at(database)?;
-        Ok(OwnLog { file, path, identity, database: database.to_owned(), database_identity })
+        let identity = file_id_of(&file)?;
+        let database_identity = file_id_at(database)?;
+        Ok(WalFile { file, path, identity, database: database.to_owned(), database_identity })
     }
 
     /// Makes the log longer by zeros, if its file has less than a step of room above `used` bytes.
@@ -114,7 +114,7 @@ impl OwnLog {
     fn sync(&self) -> Result<()> {
         self.file.sync_data()?;
         // A sync of a file that nobody will find again is worth nothing.
-        let still = |path: &Path, own| identity_at(path).is_ok_and(|found| found == own);
+        let still = |path: &Path, own| file_id_at(path).is_ok_and(|found| found == own);
         if still(&self.path, self.identity) && still(&self.database, self.database_identity) {
             Ok(())
         } else {

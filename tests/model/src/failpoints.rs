@@ -6,17 +6,17 @@ use std::cell::Cell;
 #[path = "../../../src/failpoints.rs"]
 mod library;
 
-pub use library::{Flaw, reach};
+pub use library::{SeededBug, crash_point};
 
 thread_local! {
-    static FLAW: Cell<Option<Flaw>> = const { Cell::new(None) };
+    static FLAW: Cell<Option<SeededBug>> = const { Cell::new(None) };
 }
 
 /// From now on what runs in this thread of the system has this flaw, or none.
-pub fn seed(flaw: Option<Flaw>) {
+pub fn seed(flaw: Option<SeededBug>) {
     FLAW.set(flaw);
 }
 
-pub fn has(flaw: Flaw) -> bool {
+pub fn has(flaw: SeededBug) -> bool {
     FLAW.get() == Some(flaw)
 }

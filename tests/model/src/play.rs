@@ -7,13 +7,13 @@ use std::time::Duration;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
-use crate::commit::deadline::{Call, Cancel, Patience, Timeout};
+use crate::commit::deadline::{CallOptions, CancelToken, Deadline, Timeout};
 use crate::commit::durability::Durability;
-use crate::commit::group_commit::{Outcome, Queue, Work};
-use crate::commit::head_watch::Watch;
-use crate::commit::visibility::{OwnEvents, visible};
+use crate::commit::group_commit::{Committer, GroupCommit, Outcome};
+use crate::commit::head_watch::HeadWatch;
+use crate::commit::visibility::{OwnCommits, visible};
 use crate::error::{Error, Result, Status};
-use crate::sqlite::wal::wal_file::Log;
+use crate::sqlite::wal::wal_file::Wal;
 use crate::sync::{Mutex, PoisonError, one_in, restart_clock, step};
 
 /// What may happen in an execution beside appends.
@@ -144,11 +144,11 @@ struct Store {
     under_way: AtomicUsize,
     disk: Arc<Disk>,
     file: File,
-    queue: Queue<Request>,
+    queue: GroupCommit<Request>,
     core: Mutex<()>,
     durability: Durability,
-    watch: Watch,
-    own: OwnEvents,
+    watch: HeadWatch,
+    own: OwnCommits,
     /// How often each request was run.
     runs: [AtomicUsize; APPENDS],
     panicked: AtomicBool,
@@ -166,12 +166,12 @@ impl Drop for Locked<'_> {
     }
 }
 
-impl Work for Store {
+impl Committer for Store {
     type Request = Request;
 
     fn run(
         &self,
-        patience: &Patience,
+        deadline: &Deadline,
         take: impl FnOnce() -> Vec<Request>,
     ) -> Result<Vec<Outcome>> {
         let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,8 +181,8 @@ impl Work for Store {
                 break Locked(&self.file);
             }
             thread::yield_now();
-            patience.check_cancel()?;
-            if patience.is_over() {
+            deadline.check_cancel()?;
+            if deadline.is_over() {
                 return Err(Error::new(Status::Busy, "the database is locked"));
             }
         };
@@ -236,7 +236,7 @@ impl Work for Store {
         &self.durability
     }
 
-    fn watch(&self) -> &Watch {
+    fn watch(&self) -> &HeadWatch {
         &self.watch
     }
 }
@@ -250,12 +250,12 @@ impl Store {
             tally,
             under_way: AtomicUsize::new(0),
             file: File::default(),
-            queue: Queue::default(),
+            queue: GroupCommit::default(),
             core: Mutex::new(()),
-            durability: Durability::new(Some(Log(Arc::clone(&disk))), 0),
+            durability: Durability::new(Some(Wal(Arc::clone(&disk))), 0),
             disk,
-            watch: Watch::new(0),
-            own: OwnEvents::default(),
+            watch: HeadWatch::new(0),
+            own: OwnCommits::default(),
             runs: Default::default(),
             panicked: AtomicBool::new(false),
             told: AtomicI64::new(0),
@@ -279,23 +279,23 @@ impl Store {
             _ => 1,
         };
         let request = Request { number, events, guarded: one_in(4) };
-        let cancel = Cancel::new();
+        let cancel = CancelToken::new();
         let call = match thread_rng().gen_range(0..3) {
             0 if self.scene.hurried => {
-                Call { timeout: Timeout::After(Duration::from_micros(900)), cancel: None }
+                CallOptions { timeout: Timeout::After(Duration::from_micros(900)), cancel: None }
             }
             1 if self.scene.hurried => {
                 if one_in(2) {
                     cancel.trigger();
                 }
-                Call { timeout: Timeout::Never, cancel: Some(cancel.clone()) }
+                CallOptions { timeout: Timeout::Never, cancel: Some(cancel.clone()) }
             }
-            _ => Call { timeout: Timeout::Never, cancel: None },
+            _ => CallOptions { timeout: Timeout::Never, cancel: None },
         };
         // The failure of a sync that was over before the call: it has to refuse the append.
         let had_failed = self.durability.failure().is_some();
-        let patience = call.start(None);
-        let answer = self.queue.append(self, request, events as usize, &patience);
+        let deadline = call.start(None);
+        let answer = self.queue.append(self, request, events as usize, &deadline);
         let runs = self.runs[number].load(Now);
         self.under_way.fetch_sub(runs, Now);
         let tally = &self.tally;
@@ -375,10 +375,10 @@ impl Store {
 
     /// Waits until the store is closed, and for each position.
     fn follow(&self) {
-        let patience = Call { timeout: Timeout::Never, cancel: None }.start(None);
+        let deadline = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
         let mut seen = 0;
         loop {
-            match self.watch.wait_above(seen, &patience, None) {
+            match self.watch.wait_above(seen, &deadline, None) {
                 Ok(head) => {
                     let head = head.expect("without a slice there is always an answer");
                     assert!(head > seen, "a wait above {seen} gave {head}");
@@ -395,8 +395,8 @@ impl Store {
 
     /// Waits for the first event, which comes.
     fn await_first(&self) {
-        let patience = Call { timeout: Timeout::Never, cancel: None }.start(None);
-        let head = self.watch.wait_above(0, &patience, None).expect("nobody closes the store");
+        let deadline = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
+        let head = self.watch.wait_above(0, &deadline, None).expect("nobody closes the store");
         self.assert_kept(head.expect("without a slice there is always an answer"), "a wait");
     }
 

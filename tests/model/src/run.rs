@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
-use crate::failpoints::{Flaw, seed};
+use crate::failpoints::{SeededBug, seed};
 use crate::play::{Scene, Tally, play};
 
 const CALM: Scene = Scene {
@@ -30,20 +30,20 @@ const SCENES: [Scene; 7] = [
     Scene { name: "panics", panics: true, hurried: true, ..CALM },
 ];
 
-const FLAWS: [Flaw; 13] = [
-    Flaw::KeepLead,
-    Flaw::ForgetLead,
-    Flaw::TellTooEarly,
-    Flaw::LeaveForAnother,
-    Flaw::AnswerOneOfAll,
-    Flaw::PublishTooEarly,
-    Flaw::AnswerBeforeSync,
-    Flaw::CoverTooMuch,
-    Flaw::WakeOneOfAll,
-    Flaw::BelieveNextSync,
-    Flaw::WakeWithoutLock,
-    Flaw::ShowUnsynced,
-    Flaw::KeepLostEvents,
+const FLAWS: [SeededBug; 13] = [
+    SeededBug::KeepLead,
+    SeededBug::ForgetLead,
+    SeededBug::TellTooEarly,
+    SeededBug::LeaveForAnother,
+    SeededBug::AnswerOneOfAll,
+    SeededBug::PublishTooEarly,
+    SeededBug::AnswerBeforeSync,
+    SeededBug::CoverTooMuch,
+    SeededBug::WakeOneOfAll,
+    SeededBug::BelieveNextSync,
+    SeededBug::WakeWithoutLock,
+    SeededBug::ShowUnsynced,
+    SeededBug::KeepLostEvents,
 ];
 
 /// Far more than an execution takes in which nobody goes round for ever.
@@ -52,7 +52,7 @@ const MAX_STEPS: usize = 50_000;
 /// Plays the scene in the orders of `scheduler`; how many these were, and what was noticed.
 fn explore(
     scene: Scene,
-    flaw: Option<Flaw>,
+    flaw: Option<SeededBug>,
     tally: &Arc<Tally>,
     scheduler: impl Scheduler + Send + 'static,
 ) -> (usize, Result<(), String>) {
@@ -89,7 +89,7 @@ fn explore(
 /// threads, which is changed three times.
 fn explore_both(
     scene: Scene,
-    flaw: Option<Flaw>,
+    flaw: Option<SeededBug>,
     tally: &Arc<Tally>,
     executions: usize,
     chance: u64,
@@ -131,7 +131,7 @@ fn passes(executions: usize, chance: u64, only: Option<&str>) -> bool {
 }
 
 /// Whether that would have been noticed.
-fn is_noticed(flaw: Flaw, executions: usize, chance: u64) -> bool {
+fn is_noticed(flaw: SeededBug, executions: usize, chance: u64) -> bool {
     for scene in SCENES {
         let (played, outcome) =
             explore_both(scene, Some(flaw), &Arc::default(), executions, chance);

@@ -4,6 +4,7 @@
 //! A transaction that was rolled back, and had written pages before, leaves its rows in free pages:
 //! whole, with valid checksums, and at positions that other events take later.
 
+use std::ops::ControlFlow;
 use std::process::Command;
 
 use proptest::prelude::*;
@@ -86,7 +87,7 @@ enum Step {
 struct World {
     path: PathBuf,
     /// Their connections come and go with the mode of the database.
-    decoders: Vec<Decoder>,
+    decoders: Vec<EventReader>,
     connections: Vec<Connection>,
     head: i64,
     attempts: u32,
@@ -98,11 +99,11 @@ impl World {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("a.db");
-        let mut creator = connect(&Place::File(path.clone()), Role::Create).unwrap();
+        let mut creator = connect(&Location::File(path.clone()), OpenMode::Create).unwrap();
         schema::create(&mut creator, false).unwrap();
         drop(creator);
-        let tree = Arc::new(Tree::of_events());
-        let decoders = (0..READERS).map(|_| Decoder::new(Arc::clone(&tree))).collect();
+        let tree = Arc::new(BTree::of_events());
+        let decoders = (0..READERS).map(|_| EventReader::new(Arc::clone(&tree))).collect();
         let (connections, head, attempts, is_wal) = (Vec::new(), 0, 0, false);
         let mut world =
             World { path, decoders, connections, head, attempts, is_wal, _folder: folder };
@@ -111,13 +112,16 @@ impl World {
     }
 
     fn connect(&mut self) {
-        let place = Place::File(self.path.clone());
-        self.connections = (0..READERS).map(|_| connect(&place, Role::Read).unwrap()).collect();
-        // The WAL is there as long as somebody has read from it.
-        for own in &self.connections {
-            let patience = Call::default().start(Some(Duration::from_secs(10)));
-            retry(&patience, || Snapshot::take(own)).unwrap();
-        }
+        let place = Location::File(self.path.clone());
+        let deadline = CallOptions::default().start(Some(Duration::from_secs(10)));
+        let connection = |_| {
+            // The first one to read recovers the WAL meanwhile.
+            let own = retry(&deadline, || connect(&place, OpenMode::Read)).unwrap();
+            // The WAL is there as long as somebody has read from it.
+            retry(&deadline, || Snapshot::take(&own)).unwrap();
+            own
+        };
+        self.connections = (0..READERS).map(connection).collect();
     }
 
     fn play(&mut self, step: Step) {
@@ -173,18 +177,18 @@ impl World {
             }
             Step::Look { reader, len, back, backwards, one_by_one } => {
                 let high = (self.head - back).max(0);
-                let span = Span { low: (high - len).max(0), high };
+                let span = PositionRange { after: (high - len).max(0), through: high };
                 self.look(reader, span, backwards, one_by_one);
             }
         }
     }
 
     /// Holds what a reader gives against what SQLite gives in the same transaction.
-    fn look(&mut self, reader: usize, span: Span, backwards: bool, one_by_one: bool) {
+    fn look(&mut self, reader: usize, span: PositionRange, backwards: bool, one_by_one: bool) {
         let connection = &self.connections[reader];
-        let _moment = Moment::begin(connection).unwrap();
+        let _moment = Transaction::begin(connection).unwrap();
         assert_eq!(Snapshot::take(connection).unwrap().head, self.head);
-        let seen = |decoder: &mut Decoder| {
+        let seen = |decoder: &mut EventReader| {
             let mut seen = Vec::new();
             let visit = |view: &EventView<'_>| {
                 seen.push((
@@ -192,9 +196,9 @@ impl World {
                     view.data.to_owned(),
                     view.tags.iter().collect::<String>(),
                 ));
-                Ok(Walk::On)
+                Ok(ControlFlow::Continue(()))
             };
-            let positions: Vec<i64> = (span.low + 1..=span.high).collect();
+            let positions: Vec<i64> = (span.after + 1..=span.through).collect();
             if one_by_one {
                 decoder.fetch(connection, &positions, visit).unwrap();
             } else {
@@ -202,7 +206,7 @@ impl World {
             }
             seen
         };
-        assert_eq!(seen(&mut self.decoders[reader]), seen(&mut Decoder::default()), "{span:?}");
+        assert_eq!(seen(&mut self.decoders[reader]), seen(&mut EventReader::default()), "{span:?}");
     }
 }
 
@@ -236,7 +240,7 @@ proptest! {
             world.play(step);
         }
         for reader in 0..READERS {
-            world.look(reader, Span { low: 0, high: world.head }, false, true);
+            world.look(reader, PositionRange { after: 0, through: world.head }, false, true);
         }
     }
 }
@@ -251,11 +255,16 @@ fn stale_pages(events: i64, is_wal: bool) {
     world.play(Step::Wal(is_wal));
     let last = READERS - 1;
     for reader in 0..last {
-        world.look(reader, Span { low: (events - 60).max(0), high: events }, false, false);
+        world.look(
+            reader,
+            PositionRange { after: (events - 60).max(0), through: events },
+            false,
+            false,
+        );
     }
     world.play(Step::Commit(100));
     world.play(Step::Checkpoint);
-    let at = |position| Span { low: position - 1, high: position };
+    let at = |position| PositionRange { after: position - 1, through: position };
     world.look(last, at(events + 60), false, true);
     for reader in 0..last {
         world.look(reader, at(events + 1 + 8 * reader as i64), false, true);
@@ -284,14 +293,19 @@ fn pages_are_not_used_after_a_checkpoint_that_was_held_up() {
         (0..2).for_each(|_| world.play(Step::Undo(100)));
         world.play(Step::Wal(true));
         world.play(Step::Commit(events));
-        let holder = connect(&Place::File(world.path.clone()), Role::Read).unwrap();
-        let moment = Moment::begin(&holder).unwrap();
+        let holder = connect(&Location::File(world.path.clone()), OpenMode::Read).unwrap();
+        let moment = Transaction::begin(&holder).unwrap();
         assert_eq!(Snapshot::take(&holder).unwrap().head, 300 + events);
         world.play(Step::Commit(1));
         world.play(Step::Checkpoint);
         for reader in 0..READERS {
             let position = world.head - reader as i64;
-            world.look(reader, Span { low: position - 1, high: position }, false, true);
+            world.look(
+                reader,
+                PositionRange { after: position - 1, through: position },
+                false,
+                true,
+            );
         }
         drop(moment);
     }
@@ -313,7 +327,7 @@ fn a_root_is_not_believed_under_another_schema() {
         world.play(Step::Wal(is_wal));
         world.play(Step::Commit(200));
         world.play(Step::Checkpoint);
-        world.look(0, Span { low: 0, high: 200 }, false, true);
+        world.look(0, PositionRange { after: 0, through: 200 }, false, true);
         let other = World::new();
         let other_host = host(&other.path);
         begin(&other_host, 0, 200, 99);
@@ -324,7 +338,7 @@ fn a_root_is_not_believed_under_another_schema() {
             let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
             host.query_row(sql, [name], |row| row.get::<_, i64>(0)).unwrap()
         };
-        let all = Span { low: 0, high: 200 };
+        let all = PositionRange { after: 0, through: 200 };
         let old = root("dcb_events");
         host.execute_batch(&format!(
             "ATTACH '{}' AS other;
@@ -369,8 +383,8 @@ fn a_root_is_not_believed_under_another_schema() {
         }
         assert_eq!(root("dcb_events"), old, "the events are not where the table was");
         // Somebody who sees the schema for the first time, while the file still has the other one.
-        let tree = Arc::new(Tree::of_events());
-        world.decoders = (0..READERS).map(|_| Decoder::new(Arc::clone(&tree))).collect();
+        let tree = Arc::new(BTree::of_events());
+        world.decoders = (0..READERS).map(|_| EventReader::new(Arc::clone(&tree))).collect();
         for _ in 0..2 {
             for reader in 0..READERS {
                 world.look(reader, all, false, true);

@@ -8,9 +8,9 @@ use crate::play::Disk;
 
 /// The log of one opening of the store.
 #[derive(Debug)]
-pub struct Log(pub Arc<Disk>);
+pub struct Wal(pub Arc<Disk>);
 
-impl Log {
+impl Wal {
     pub fn sync(&self) -> Result<()> {
         if self.0.sync(Disk::OURS) {
             Ok(())
