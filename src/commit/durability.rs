@@ -3,16 +3,21 @@
 
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
-use crate::sqlite::wal::wal_file::Wal;
 use crate::sync::atomic::AtomicI64;
 use crate::sync::atomic::Ordering::SeqCst;
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// A log that committed events are written to before they are durable.
+pub trait Log: std::fmt::Debug + Send + Sync {
+    /// Makes durable what was written before.
+    fn sync(&self) -> Result<()>;
+}
 
 /// Up to where the events are durable, and who is making it further.
 #[derive(Debug)]
 pub struct Durability {
     /// `None`: nothing is ever durable, or everything that can be read is.
-    log: Option<Wal>,
+    log: Option<Box<dyn Log>>,
     durable: AtomicI64,
     state: Mutex<State>,
     changed: Condvar,
@@ -45,7 +50,7 @@ struct State {
 
 impl Durability {
     /// Everything up to `durable` is so already.
-    pub fn new(log: Option<Wal>, durable: i64) -> Self {
+    pub fn new(log: Option<Box<dyn Log>>, durable: i64) -> Self {
         Durability {
             log,
             durable: AtomicI64::new(durable),
@@ -56,9 +61,10 @@ impl Durability {
         }
     }
 
-    /// The log, if there is one.
-    pub fn log(&self) -> Option<&Wal> {
-        self.log.as_ref()
+    /// Whether events become durable by a sync of a log. Without one nothing is ever durable, or
+    /// everything that can be read is.
+    pub fn has_log(&self) -> bool {
+        self.log.is_some()
     }
 
     /// The position up to which events are known to be durable.
@@ -154,7 +160,7 @@ impl Durability {
         if has(SeededBug::AnswerBeforeSync) {
             return Ok(());
         }
-        self.log.as_ref().map_or(Ok(()), Wal::sync)
+        self.log.as_ref().map_or(Ok(()), |log| log.sync())
     }
 
     /// Notes events that are committed, so that the sync of somebody else serves them too.

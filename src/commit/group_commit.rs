@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::commit::deadline::Deadline;
-use crate::commit::durability::Durability;
 use crate::commit::head_watch::HeadWatch;
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, crash_point, has};
@@ -39,8 +38,15 @@ pub trait Committer {
         take: impl FnOnce() -> Vec<Self::Request>,
     ) -> Result<Vec<Outcome>>;
 
-    /// Up to where events are durable.
-    fn durability(&self) -> &Durability;
+    /// Returns when the events up to `position`, all of them committed, are durable. Where a commit
+    /// makes them so, that is at once.
+    fn make_durable(&self, position: i64) -> Result<()>;
+
+    /// The position up to which events are known to be durable.
+    fn durable(&self) -> i64;
+
+    /// The failure after which nothing more is appended, if there was one.
+    fn failure(&self) -> Option<Error>;
 
     /// Who is told of events that are, and of the end of the store.
     fn watch(&self) -> &HeadWatch;
@@ -272,13 +278,12 @@ impl<R> GroupCommit<R> {
         place: &Slot,
         deadline: &Deadline,
     ) -> Result<i64> {
-        let durability = work.durability();
         // Of each of the group whether it is still there; none before it was taken.
         let mut there = Vec::new();
         let ran = catch_unwind(AssertUnwindSafe(|| {
             // A leader that failed badly has closed the store to those in the queue behind it.
             work.watch().check_open()?;
-            durability.failure().map_or(Ok(()), Err)?;
+            work.failure().map_or(Ok(()), Err)?;
             work.run(deadline, || {
                 let requests = self.take_group();
                 there = requests.iter().map(Option::is_some).collect();
@@ -320,11 +325,11 @@ impl<R> GroupCommit<R> {
         if has(SeededBug::PublishTooEarly) {
             work.watch().publish(rests_on);
         }
-        let ensured = durability.ensure(rests_on);
+        let ensured = work.make_durable(rests_on);
         crash_point("after sync");
-        work.watch().publish(durability.durable());
+        work.watch().publish(work.durable());
         let mut outcomes = outcomes.into_iter().map(|outcome| match &ensured {
-            Err(error) if outcome.rests_on > durability.durable() => Err(error.clone()),
+            Err(error) if outcome.rests_on > work.durable() => Err(error.clone()),
             _ => outcome.answer,
         });
         let nobody = || Err(Error::new(Status::Internal, "nobody asks for this answer"));

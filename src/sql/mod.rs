@@ -1,19 +1,38 @@
-//! A connection as the store's statements use it: one statement at a time, rows one by one.
+//! SQL on a connection, whoever's that is: one statement at a time, rows one by one.
 
 pub mod host;
 pub mod row_codec;
 
 use std::ops::ControlFlow;
 
-use rusqlite::types::ToSqlOutput;
-use rusqlite::{Connection, params_from_iter};
-
 use crate::error::Result;
-use crate::sqlite::connection::error::from_sqlite;
-use crate::sqlite::wal::wal_index::DatabaseFile;
 
 /// What is bound to a statement, and what a row has in a column.
-pub use rusqlite::types::ValueRef as Value;
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// No value.
+    Null,
+    /// A signed integer.
+    Integer(i64),
+    /// A floating-point number.
+    Real(f64),
+    /// A text; the database may hold bytes that are not UTF-8.
+    Text(&'a [u8]),
+    /// Bytes.
+    Blob(&'a [u8]),
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Value::Text(text.as_bytes())
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Value<'a> {
+    fn from(text: Option<&'a str>) -> Self {
+        text.map_or(Value::Null, Value::from)
+    }
+}
 
 /// Runs statements.
 pub trait SqlConnection {
@@ -45,11 +64,6 @@ pub trait SqlConnection {
 
     /// Whether all that is looked at now is of one moment.
     fn is_in_snapshot(&self) -> bool;
-
-    /// The database file, to read pages of it without SQLite; `None` where that cannot be done.
-    fn database_file(&self) -> Option<DatabaseFile<'_>> {
-        None
-    }
 }
 
 impl dyn SqlConnection + '_ {
@@ -71,50 +85,60 @@ impl dyn SqlConnection + '_ {
     }
 }
 
-/// A row of a statement under way.
-pub struct Row<'a>(Columns<'a>);
+/// The columns of a row.
+pub trait Columns {
+    /// The value in a column; NULL where there is no such column.
+    fn value(&self, column: usize) -> Value<'_>;
+}
 
-enum Columns<'a> {
-    Own(&'a rusqlite::Row<'a>),
-    /// Whether bytes are text or a blob is not to be relied on: some drivers make no difference.
-    Packed(&'a [Value<'a>]),
+/// Columns whose values were decoded before.
+impl Columns for Vec<Value<'_>> {
+    fn value(&self, column: usize) -> Value<'_> {
+        self.get(column).copied().unwrap_or(Value::Null)
+    }
+}
+
+/// A row of a statement under way.
+pub struct Row<'a> {
+    columns: &'a dyn Columns,
+    /// Whether texts and blobs can be told apart: some drivers make no difference.
+    is_typed: bool,
 }
 
 impl<'a> Row<'a> {
-    /// Of our own SQLite.
-    pub fn of(row: &'a rusqlite::Row<'a>) -> Self {
-        Row(Columns::Own(row))
+    /// A row whose texts are texts and whose blobs are blobs.
+    pub fn typed(columns: &'a dyn Columns) -> Self {
+        Row { columns, is_typed: true }
     }
 
-    /// Of the host's.
-    pub fn packed(columns: &'a [Value<'a>]) -> Self {
-        Row(Columns::Packed(columns))
+    /// A row of a driver that may give a text as a blob, or a blob as a text.
+    pub fn untyped(columns: &'a dyn Columns) -> Self {
+        Row { columns, is_typed: false }
     }
 
-    /// What is in a column; NULL where there is no such column.
+    /// The value in a column; NULL where there is no such column.
     pub fn value(&self, column: usize) -> Value<'a> {
-        match self.0 {
-            Columns::Own(row) => row.get_ref(column).unwrap_or(Value::Null),
-            Columns::Packed(columns) => columns.get(column).copied().unwrap_or(Value::Null),
-        }
+        self.columns.value(column)
     }
 
     /// The integer in a column, if it is one.
     pub fn integer(&self, column: usize) -> Option<i64> {
-        self.value(column).as_i64().ok()
-    }
-
-    /// The text in a column, if it is one.
-    pub fn text(&self, column: usize) -> Option<&'a str> {
-        match (&self.0, self.value(column)) {
-            (_, Value::Text(text)) | (Columns::Packed(_), Value::Blob(text)) => {
-                std::str::from_utf8(text).ok()
-            }
+        match self.value(column) {
+            Value::Integer(number) => Some(number),
             _ => None,
         }
     }
 
-    /// The same, where it may also be NULL.
+    /// The text in a column, if it is one.
+    pub fn text(&self, column: usize) -> Option<&'a str> {
+        match self.value(column) {
+            Value::Text(text) => str::from_utf8(text).ok(),
+            Value::Blob(text) if !self.is_typed => str::from_utf8(text).ok(),
+            _ => None,
+        }
+    }
+
+    /// The text in a column, if it is one, or that it is NULL.
     pub fn optional_text(&self, column: usize) -> Option<Option<&'a str>> {
         match self.value(column) {
             Value::Null => Some(None),
@@ -124,76 +148,10 @@ impl<'a> Row<'a> {
 
     /// The bytes in a column, if it has some.
     pub fn blob(&self, column: usize) -> Option<&'a [u8]> {
-        match (&self.0, self.value(column)) {
-            (_, Value::Blob(blob)) | (Columns::Packed(_), Value::Text(blob)) => Some(blob),
+        match self.value(column) {
+            Value::Blob(blob) => Some(blob),
+            Value::Text(blob) if !self.is_typed => Some(blob),
             _ => None,
         }
-    }
-}
-
-fn bound<'a>(values: &'a [Value<'a>]) -> impl rusqlite::Params + 'a {
-    params_from_iter(values.iter().map(|value| ToSqlOutput::Borrowed(*value)))
-}
-
-impl SqlConnection for Connection {
-    fn query(
-        &self,
-        sql: &str,
-        values: &[Value<'_>],
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        let mut statement = self.prepare_cached(sql).map_err(from_sqlite)?;
-        let mut rows = statement.query(bound(values)).map_err(from_sqlite)?;
-        while let Some(row) = rows.next().map_err(from_sqlite)? {
-            if visit(&Row::of(row))?.is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn query_each(
-        &self,
-        sql: &str,
-        keys: &[i64],
-        visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        let mut statement = self.prepare_cached(sql).map_err(from_sqlite)?;
-        for key in keys {
-            let mut rows = statement.query([key]).map_err(from_sqlite)?;
-            while let Some(row) = rows.next().map_err(from_sqlite)? {
-                if visit(&Row::of(row))?.is_break() {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn run(&self, sql: &str, values: &[Value<'_>]) -> Result<usize> {
-        self.prepare_cached(sql)
-            .and_then(|mut statement| statement.execute(bound(values)))
-            .map_err(from_sqlite)
-    }
-
-    fn run_each(&self, sql: &str, width: usize, values: &[Value<'_>]) -> Result<()> {
-        let mut statement = self.prepare_cached(sql).map_err(from_sqlite)?;
-        for values in values.chunks(width) {
-            statement.execute(bound(values)).map_err(from_sqlite)?;
-        }
-        Ok(())
-    }
-
-    fn is_autocommit(&self) -> bool {
-        Connection::is_autocommit(self)
-    }
-
-    fn is_in_snapshot(&self) -> bool {
-        // In a transaction, or under a statement under way, which is one too.
-        !self.is_autocommit() || self.is_busy()
-    }
-
-    fn database_file(&self) -> Option<DatabaseFile<'_>> {
-        DatabaseFile::of(self)
     }
 }

@@ -1,7 +1,7 @@
 //! What a transaction found when it began.
 
 use crate::error::Result;
-use crate::sql::{Row, SqlConnection};
+use crate::sql::{Row, SqlConnection, Value};
 use crate::sqlite::index::codec::damaged;
 
 /// What a transaction found when it began.
@@ -25,7 +25,11 @@ impl Snapshot {
 
     /// Takes the snapshot from the row of [`Snapshot::SQL`].
     pub fn of(row: &Row<'_>) -> Result<Self> {
-        let head = row.value(0).as_i64_or_null().map_err(|_| damaged())?.unwrap_or(0);
+        let head = match row.value(0) {
+            Value::Null => 0,
+            Value::Integer(head) => head,
+            _ => return Err(damaged()),
+        };
         Ok(Snapshot { head, version: row.integer(1).ok_or_else(damaged)? })
     }
 }

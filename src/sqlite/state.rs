@@ -1,7 +1,7 @@
 //! What the parts of a SQLite store share.
 
 use crate::commit::deadline::{CallOptions, Deadline};
-use crate::commit::durability::Durability;
+use crate::commit::durability::{Durability, Log};
 use crate::commit::head_watch::HeadWatch;
 use crate::commit::visibility::OwnCommits;
 use crate::domain::Event;
@@ -10,8 +10,9 @@ use crate::sqlite::connection::transaction::wait_for_lock;
 use crate::sqlite::index::segment_list::SegmentsCache;
 use crate::sqlite::index::tail::Tail;
 use crate::sqlite::maintenance::signal::MaintenanceSignal;
+use crate::sqlite::wal::wal_file::Wal;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 /// The state of an open store.
@@ -21,6 +22,8 @@ pub struct StoreState {
     pub tail: Tail,
     /// The list of segments, as last seen.
     pub segments: SegmentsCache,
+    /// What has to be synced; `None`: nothing.
+    pub wal: Option<Arc<Wal>>,
     /// Up to where events are durable.
     pub durability: Durability,
     /// Who waits for events, and whether the store is open.
@@ -46,14 +49,20 @@ pub struct StoreState {
 }
 
 impl StoreState {
-    /// Before anything was read: the tail begins after `tail`, and what is above `own` is others'.
+    /// Before anything was read: everything up to `durable` is so, the tail begins after `tail`, and
+    /// what is above `own` is others'.
     pub fn new(
-        durability: Durability,
+        wal: Option<Wal>,
+        durable: i64,
         tail: i64,
         own: i64,
         busy_timeout: Option<Duration>,
     ) -> Self {
+        let wal = wal.map(Arc::new);
+        let log = wal.clone().map(|wal| Box::new(wal) as Box<dyn Log>);
+        let durability = Durability::new(log, durable);
         let shared = StoreState {
+            wal,
             tail: Tail::new(tail),
             segments: SegmentsCache::default(),
             watch: HeadWatch::new(durability.durable()),
@@ -102,7 +111,7 @@ impl StoreState {
     /// Makes room in the log ahead of a transaction, which has SQLite's write lock by now.
     pub fn make_room(&self) -> Result<()> {
         let pages = self.pages_written.load(Relaxed);
-        match self.durability.log() {
+        match &self.wal {
             // What was counted since the last checkpoint is about what the log holds.
             Some(log) => log.make_room(pages * 4_120),
             None => Ok(()),
@@ -168,7 +177,7 @@ mod tests {
 
     /// Nothing of it is on a disk; so many events have no segment.
     fn shared(events: i64) -> StoreState {
-        StoreState::new(Durability::new(None, 0), events, events, None)
+        StoreState::new(None, 0, events, events, None)
     }
 
     fn set_checkpointed(shared: &StoreState, when: Option<Instant>) {

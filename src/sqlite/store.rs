@@ -5,6 +5,7 @@ use crate::domain::{AppendRequest, ReadState};
 use crate::error::{Error, Result, Status};
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::connection::Location;
+use crate::sqlite::events::source::{ReadStop, Source};
 use crate::sqlite::maintenance::segments::write_segment;
 use crate::sqlite::open::open_file;
 use crate::sqlite::open::open_memory;
@@ -57,7 +58,7 @@ impl SqliteStore {
     fn look(&self, deadline: &Deadline) -> Result<i64> {
         let head = {
             let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), deadline)?;
-            match connection.outside() {
+            match connection.lock_free() {
                 Some((_, _, snapshot)) => snapshot.head,
                 None => {
                     let _gate = self.shared.pass_gate(deadline)?;
@@ -78,16 +79,22 @@ impl SqliteStore {
     ) -> Result<bool> {
         let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), deadline)?;
         let visible = |head| self.visible(head);
-        if let Some((file, decoder, snapshot)) = connection.outside() {
+        if let Some((own, decoder, snapshot)) = connection.lock_free() {
+            let source = Source::Pages(own);
             let read =
-                self.shared.read_within(&file, decoder, snapshot, reading, left, &visible, sink);
-            if read.is_ok() || !file.was_asked() {
-                return read;
+                self.shared.read_within(source, decoder, snapshot, reading, left, &visible, sink);
+            match read {
+                Ok(done) => return Ok(done),
+                Err(ReadStop::Failed(error)) => return Err(error),
+                Err(ReadStop::NeedsTransaction) => {}
             }
         }
         let _gate = self.shared.pass_gate(deadline)?;
-        connection.transaction(deadline, |connection, decoder, snapshot| {
-            self.shared.read_within(connection, decoder, snapshot, reading, left, &visible, sink)
+        connection.transaction(deadline, |own, decoder, snapshot| {
+            let source = Source::Own(own);
+            let read =
+                self.shared.read_within(source, decoder, snapshot, reading, left, &visible, sink);
+            Ok(read?)
         })
     }
 }

@@ -8,7 +8,6 @@ use crate::domain::{
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, crash_point, has};
 use crate::index::{Index, PreparedEvents};
-use crate::sql::SqlConnection;
 use crate::sqlite::append::turns::Turns;
 use crate::sqlite::append::writer::WriterConnection;
 use crate::sqlite::connection::transaction::begin_immediate;
@@ -16,6 +15,7 @@ use crate::sqlite::connection::transaction::commit;
 use crate::sqlite::connection::transaction::rollback;
 use crate::sqlite::events::checksum::{Checksums, checksums};
 use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::events::source::Source;
 use crate::sqlite::events::write::insert;
 use crate::sqlite::index::tail::{Generations, Tail};
 use crate::sqlite::index::view::View;
@@ -53,7 +53,7 @@ pub fn run(
     mut requests: Vec<PreparedAppend>,
 ) -> Result<Vec<Outcome>> {
     let WriterConnection { connection, decoder, turns } = core;
-    let error = match attempt(connection, decoder, turns, shared, &mut requests) {
+    let error = match attempt(&*connection, decoder, turns, shared, &mut requests) {
         Ok(outcomes) => return Ok(outcomes),
         Err(error) => error,
     };
@@ -65,7 +65,7 @@ pub fn run(
     let deadline = shared.deadline();
     for mut request in requests {
         let alone = begin_immediate(connection, &deadline).and_then(|()| {
-            attempt(connection, decoder, turns, shared, std::slice::from_mut(&mut request))
+            attempt(&*connection, decoder, turns, shared, std::slice::from_mut(&mut request))
         });
         rollback(connection);
         outcomes.push(match alone {
@@ -78,24 +78,26 @@ pub fn run(
 
 /// Judges and stores the requests, in order, and commits. An error: the transaction is not to be
 /// committed, and nothing of it is stored.
-pub fn attempt(
-    connection: &dyn SqlConnection,
+pub fn attempt<'s>(
+    source: impl Into<Source<'s>>,
     decoder: &mut EventReader,
     turns: &mut Turns,
     shared: &StoreState,
     requests: &mut [PreparedAppend],
 ) -> Result<Vec<Outcome>> {
+    let source = source.into();
+    let connection = source.sql()?;
     // For speed alone: where there is no room, the append finds out by itself.
     let _ = shared.make_room();
     let snapshot = Snapshot::take(connection)?;
-    let segments = shared.segments.at_version(connection, snapshot.version)?;
+    let segments = shared.segments.at_version(source, snapshot.version)?;
     segments.check(snapshot)?;
     let known = check_tail(&shared.tail, snapshot)?;
-    shared.tail.catch_up(connection, decoder, snapshot, segments.indexed())?;
+    shared.tail.catch_up(source, decoder, snapshot, segments.indexed())?;
     if shared.own.begin(snapshot.head) {
         turns.note_others();
     }
-    let view = View { connection, segments, tail: &shared.tail };
+    let view = View { source, segments, tail: &shared.tail };
     let found = if has(SeededBug::SkipCatchUp) { known } else { snapshot.head };
     let mut staged = Staged { head: snapshot.head, ..Staged::new(view, decoder, found) };
     let mut stored: Vec<&PreparedEvents> = Vec::new();
@@ -185,11 +187,11 @@ impl<'a> Staged<'a> {
             request.filed.events(),
             |id| match index.and_then(|index| index.position_of_id(id)) {
                 Some(position) => Ok(Some(position)),
-                None => view.position_of_id(&mut decoder.borrow_mut(), id, *found),
+                None => Ok(view.position_of_id(&mut decoder.borrow_mut(), id, *found)?),
             },
             |position, event| match index.and_then(|index| index.get(position)) {
                 Some(stored) => Ok(stored.event == *event),
-                None => view.is_same(&mut decoder.borrow_mut(), position, event),
+                None => Ok(view.is_same(&mut decoder.borrow_mut(), position, event)?),
             },
         )?;
         if verdict == Verdict::New {
@@ -211,7 +213,7 @@ impl<'a> Staged<'a> {
             .and_then(|len| head.checked_add(len))
             .ok_or_else(|| Error::new(Status::Full, "the store has no further positions"))?;
         request.filed.place(head, now_us());
-        insert(self.view.connection, request.filed.sequenced(), &request.checksums)?;
+        insert(self.view.source.sql()?, request.filed.sequenced(), &request.checksums)?;
         self.head = last;
         Ok(last)
     }

@@ -2,7 +2,6 @@
 //! write lock, each request judged with those before it already in.
 
 use crate::commit::deadline::{CallOptions, Deadline};
-use crate::commit::durability::Durability;
 use crate::commit::fair_mutex::{FairMutex, Guard};
 use crate::commit::group_commit::{Committer, GroupCommit, Outcome};
 use crate::commit::head_watch::HeadWatch;
@@ -129,8 +128,16 @@ impl Committer for GroupRunner<'_> {
         run(begun.0, self.shared, take())
     }
 
-    fn durability(&self) -> &Durability {
-        &self.shared.durability
+    fn make_durable(&self, position: i64) -> Result<()> {
+        self.shared.durability.ensure(position)
+    }
+
+    fn durable(&self) -> i64 {
+        self.shared.durability.durable()
+    }
+
+    fn failure(&self) -> Option<Error> {
+        self.shared.durability.failure()
     }
 
     fn watch(&self) -> &HeadWatch {

@@ -1,6 +1,7 @@
 //! Connections to the database, and SQLite's errors in the terms of the contract.
 
 pub mod error;
+pub mod native;
 pub mod transaction;
 use crate::error::{Error, Result, Status};
 use crate::sqlite::connection::error::from_sqlite;

@@ -16,7 +16,7 @@
 //! The format of pages and records: <https://sqlite.org/fileformat2.html>.
 
 use crate::failpoints::{SeededBug, has};
-use crate::sql::{SqlConnection, Value};
+use crate::sql::Value;
 use crate::sqlite::events::page::BRANCH;
 use crate::sqlite::events::page::Branch;
 use crate::sqlite::events::page::Leaf;
@@ -24,6 +24,7 @@ use crate::sqlite::events::page::be16;
 use crate::sqlite::events::page::be32;
 use crate::sqlite::events::page::child_of;
 use crate::sqlite::events::page::parse_branch;
+use crate::sqlite::events::source::Source;
 use crate::sqlite::wal::wal_index::{DatabaseFile, FileVersion};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -91,17 +92,13 @@ impl BTree {
         BTree { table, known: RwLock::default() }
     }
 
-    /// Whether it can be walked on this connection.
-    pub fn is_in_reach(&self, connection: &dyn SqlConnection) -> bool {
-        connection.database_file().and_then(|file| self.locate(connection, &file)).is_some()
+    /// Whether it can be walked in this source.
+    pub fn is_in_reach(&self, source: Source<'_>) -> bool {
+        source.file().and_then(|file| self.locate(source, &file)).is_some()
     }
 
     /// Where the tree is in the file as it is now; `None`: pages of the file cannot be believed now.
-    fn locate(
-        &self,
-        connection: &dyn SqlConnection,
-        file: &DatabaseFile<'_>,
-    ) -> Option<TreeLocation> {
+    fn locate(&self, source: Source<'_>, file: &DatabaseFile<'_>) -> Option<TreeLocation> {
         let state = file.state()?;
         let known = self.read().place.filter(|place| place.version == state.version);
         // The version may have been seen to be whole before others have written to the WAL.
@@ -120,7 +117,7 @@ impl BTree {
         if !(512..=65_536).contains(&page) || usable < 480 {
             return None;
         }
-        let root = self.root(connection, be32(&header, SCHEMA_COOKIE)?)?;
+        let root = self.root(source, be32(&header, SCHEMA_COOKIE)?)?;
         let place = TreeLocation { version: state.version, root, page, usable };
         let mut known = self.write();
         if known.place.is_none_or(|own| own.version != place.version) {
@@ -129,15 +126,13 @@ impl BTree {
         Some(place)
     }
 
-    /// The page of the root where the schema has this cookie; `None`: the connection does not see
+    /// The page of the root where the schema has this cookie; `None`: the source does not see
     /// that schema.
-    fn root(&self, connection: &dyn SqlConnection, cookie: u32) -> Option<u32> {
+    fn root(&self, source: Source<'_>, cookie: u32) -> Option<u32> {
         if let Some((_, root)) = self.read().root.filter(|(known, _)| *known == cookie) {
             return Some(root);
         }
-        if !connection.is_in_snapshot() {
-            return None;
-        }
+        let connection = source.sql().ok().filter(|connection| connection.is_in_snapshot())?;
         let number = |sql: &str, values: &[Value<'_>]| {
             let found = connection.query_row(sql, values, |row| Ok(row.integer(0)));
             found.ok().flatten().flatten()
@@ -195,7 +190,7 @@ pub enum ReadAhead {
     Before,
 }
 
-/// One connection's pages.
+/// One source's pages.
 #[derive(Debug, Default)]
 pub struct PageReader {
     /// `None`: everything is left to SQLite.
@@ -211,7 +206,7 @@ pub struct PageReader {
 }
 
 impl PageReader {
-    /// The pages of a connection of the store with this tree.
+    /// The pages of a source of the store with this tree.
     pub fn new(tree: Arc<BTree>) -> Self {
         PageReader { tree: Some(tree), ..PageReader::default() }
     }
@@ -222,16 +217,17 @@ impl PageReader {
     }
 
     /// The leaf that holds the row of `position`, if there is one in the file.
-    pub fn leaf(
+    pub fn leaf<'s>(
         &mut self,
-        connection: &dyn SqlConnection,
+        source: impl Into<Source<'s>>,
         position: i64,
         ahead: ReadAhead,
     ) -> Option<Leaf<'_>> {
         let tree = Arc::clone(self.tree.as_ref()?);
-        let file = connection.database_file()?;
+        let source = source.into();
+        let file = source.file()?;
         for _ in 0..TRIES {
-            let place = tree.locate(connection, &file)?;
+            let place = tree.locate(source, &file)?;
             if self.end.is_some_and(|(version, end)| version == place.version && position >= end) {
                 return None;
             }

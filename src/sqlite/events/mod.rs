@@ -4,4 +4,5 @@ pub mod btree;
 pub mod checksum;
 pub mod page;
 pub mod reader;
+pub mod source;
 pub mod write;

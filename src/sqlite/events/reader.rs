@@ -4,11 +4,12 @@ use crate::domain::{
     EventBuilder, EventId, EventType, EventView, PositionRange, SequencedEvent, Tag, Tags,
 };
 use crate::error::{Error, Result, Status};
-use crate::sql::{Row, SqlConnection, Value};
+use crate::sql::{Row, Value};
 use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
 use crate::sqlite::events::checksum::checksum_of_row;
 use crate::sqlite::events::checksum::checksum_of_text;
 use crate::sqlite::events::page::RowRecord;
+use crate::sqlite::events::source::{ReadResult, Source};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ const COLUMNS: &str = "position, type, tags, data, id, metadata, timestamp, chec
 const FETCH: &str = "SELECT position, type, tags, data, id, metadata, timestamp, checksum \
                      FROM dcb_events WHERE position = ?1";
 
-/// Reads rows: what a connection's reader keeps from one to the next.
+/// Reads rows: what a source's reader keeps from one to the next.
 #[derive(Debug, Default)]
 pub struct EventReader {
     /// Rows that are read without SQLite.
@@ -153,17 +154,17 @@ impl EventReader {
     }
 
     /// Gives `visit` the events in `span` in order, checking that none is missing.
-    pub fn scan(
+    pub fn scan<'s>(
         &mut self,
-        connection: &dyn SqlConnection,
+        source: impl Into<Source<'s>>,
         span: PositionRange,
         backwards: bool,
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        let mut rest = span;
+    ) -> ReadResult<()> {
+        let (source, mut rest) = (source.into(), span);
         while rest.after < rest.through {
             let before = rest;
-            if self.scan_leaf(connection, &mut rest, backwards, &mut visit)?.is_break() {
+            if self.scan_leaf(source, &mut rest, backwards, &mut visit)?.is_break() {
                 return Ok(());
             }
             if rest == before {
@@ -174,7 +175,7 @@ impl EventReader {
                 } else {
                     PositionRange { after: low, through: high.min(low.saturating_add(most)) }
                 };
-                if self.scan_rows(connection, stretch, backwards, &mut visit)?.is_break() {
+                if self.scan_rows(source, stretch, backwards, &mut visit)?.is_break() {
                     return Ok(());
                 }
                 if backwards {
@@ -191,15 +192,15 @@ impl EventReader {
     /// without SQLite; takes them off `rest`.
     fn scan_leaf(
         &mut self,
-        connection: &dyn SqlConnection,
+        source: Source<'_>,
         rest: &mut PositionRange,
         backwards: bool,
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<ControlFlow<()>> {
+    ) -> ReadResult<ControlFlow<()>> {
         let EventReader { pages, scratch } = self;
         let next = |rest: &PositionRange| if backwards { rest.through } else { rest.after + 1 };
         let ahead = if backwards { ReadAhead::Before } else { ReadAhead::Behind };
-        let Some(leaf) = pages.leaf(connection, next(rest), ahead) else {
+        let Some(leaf) = pages.leaf(source, next(rest), ahead) else {
             return Ok(ControlFlow::Continue(()));
         };
         while rest.after < rest.through {
@@ -220,11 +221,11 @@ impl EventReader {
     /// The same of all of `span`, by SQLite.
     fn scan_rows(
         &mut self,
-        connection: &dyn SqlConnection,
+        source: Source<'_>,
         span: PositionRange,
         backwards: bool,
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<ControlFlow<()>> {
+    ) -> ReadResult<ControlFlow<()>> {
         let order = if backwards { "DESC" } else { "ASC" };
         let sql = format!(
             "SELECT {COLUMNS} FROM dcb_events WHERE position > ?1 AND position <= ?2 \
@@ -233,7 +234,7 @@ impl EventReader {
         let bounds = [Value::Integer(span.after), Value::Integer(span.through)];
         let (mut expected, step) = if backwards { (span.through, -1) } else { (span.after + 1, 1) };
         let mut last = ControlFlow::Continue(());
-        connection.query(&sql, &bounds, &mut |row| {
+        source.sql()?.query(&sql, &bounds, &mut |row| {
             let columns = EventRow::of_row(row)?.intact(&mut self.scratch)?;
             if columns.position != expected {
                 return Err(damaged(expected));
@@ -244,42 +245,43 @@ impl EventReader {
         })?;
         let past_the_end = if backwards { span.after } else { span.through.wrapping_add(1) };
         if last.is_continue() && expected != past_the_end {
-            return Err(damaged(expected));
+            return Err(damaged(expected).into());
         }
         Ok(last)
     }
 
     /// Gives `visit` the event at `position`, which the store has.
-    pub fn at<T>(
+    pub fn at<'s, T>(
         &mut self,
-        connection: &dyn SqlConnection,
+        source: impl Into<Source<'s>>,
         position: i64,
         visit: impl FnOnce(&EventView<'_>) -> Result<T>,
-    ) -> Result<T> {
+    ) -> ReadResult<T> {
         let (mut visit, mut seen) = (Some(visit), None);
-        self.fetch(connection, &[position], |view| {
+        self.fetch(source, &[position], |view| {
             seen = visit.take().map(|visit| visit(view)).transpose()?;
             Ok(ControlFlow::Break(()))
         })?;
-        seen.ok_or_else(|| damaged(position))
+        seen.ok_or_else(|| damaged(position).into())
     }
 
     /// Gives `visit` the events at `positions`, which the store has, in this order.
-    pub fn fetch(
+    pub fn fetch<'s>(
         &mut self,
-        connection: &dyn SqlConnection,
+        source: impl Into<Source<'s>>,
         mut positions: &[i64],
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
+    ) -> ReadResult<()> {
+        let source = source.into();
         while let Some((position, later)) = positions.split_first() {
             let EventReader { pages, scratch } = self;
             let found = pages
-                .leaf(connection, *position, ReadAhead::None)
+                .leaf(source, *position, ReadAhead::None)
                 .and_then(|leaf| EventRow::of_raw(&leaf.row(*position)?)?.intact(scratch).ok());
             let Some(columns) = found else {
                 let most = if pages.are_off() { usize::MAX } else { FETCHES };
                 let (stretch, later) = positions.split_at(positions.len().min(most));
-                if self.fetch_rows(connection, stretch, &mut visit)?.is_break() {
+                if self.fetch_rows(source, stretch, &mut visit)?.is_break() {
                     return Ok(());
                 }
                 positions = later;
@@ -296,13 +298,13 @@ impl EventReader {
     /// The same, by SQLite.
     fn fetch_rows(
         &mut self,
-        connection: &dyn SqlConnection,
+        source: Source<'_>,
         positions: &[i64],
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<ControlFlow<()>> {
+    ) -> ReadResult<ControlFlow<()>> {
         let mut expected = positions.iter();
         let mut last = ControlFlow::Continue(());
-        connection.query_each(FETCH, positions, &mut |row| {
+        source.sql()?.query_each(FETCH, positions, &mut |row| {
             let columns = EventRow::of_row(row)?.intact(&mut self.scratch)?;
             match expected.next() {
                 Some(position) if columns.position == *position => {}
@@ -313,7 +315,7 @@ impl EventReader {
             Ok(last)
         })?;
         match expected.next() {
-            Some(position) if last.is_continue() => Err(damaged(*position)),
+            Some(position) if last.is_continue() => Err(damaged(*position).into()),
             _ => Ok(last),
         }
     }
@@ -463,9 +465,12 @@ mod tests {
         ] {
             connection.execute_batch("SAVEPOINT s").unwrap();
             connection.execute_batch(change).unwrap();
-            assert_eq!(count(&connection, all), Err(damaged(2)), "{change}");
+            assert_eq!(count(&connection, all), Err(damaged(2).into()), "{change}");
             connection.execute_batch("ROLLBACK TO s; RELEASE s").unwrap();
         }
-        assert_eq!(count(&connection, PositionRange { after: 0, through: 4 }), Err(damaged(4)));
+        assert_eq!(
+            count(&connection, PositionRange { after: 0, through: 4 }),
+            Err(damaged(4).into())
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! A connection of the host's, borrowed: what is done on it, and how it is given back as it was.
 
+use crate::sqlite::events::source::Source;
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 
@@ -188,7 +189,7 @@ impl<'h> HostConnection<'h> {
             let mut walk = Ok(ControlFlow::Continue(()));
             while matches!(walk, Ok(ControlFlow::Continue(()))) {
                 match rows.next(&mut columns) {
-                    Ok(true) => walk = visit(&Row::packed(&columns)),
+                    Ok(true) => walk = visit(&Row::untyped(&columns)),
                     Ok(false) => break,
                     Err(error) => walk = Err(error),
                 }
@@ -341,4 +342,10 @@ pub fn explain(error: Error, is_in_memory: bool) -> Error {
         };
     }
     error
+}
+
+impl<'a> From<&'a HostConnection<'_>> for Source<'a> {
+    fn from(connection: &'a HostConnection<'_>) -> Self {
+        Source::Sql(connection)
+    }
 }

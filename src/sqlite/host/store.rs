@@ -1,5 +1,6 @@
 //! The store on the host's connections.
 
+use crate::sqlite::events::source::Source;
 use std::ffi::OsStr;
 use std::hash::{BuildHasher as _, RandomState};
 use std::os::unix::ffi::OsStrExt as _;
@@ -7,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::commit::deadline::{CallOptions, Deadline};
-use crate::commit::durability::Durability;
 use crate::commit::fair_mutex::FairMutex;
 use crate::commit::group_commit;
 use crate::commit::group_commit::Outcome;
@@ -92,14 +92,14 @@ impl HostStore {
         let snapshot = connection.begin_read(&deadline)?;
         let list = segments.at_version(&connection, snapshot.version)?;
         list.check(snapshot)?;
-        let durability = Durability::new(log, 0);
-        if path.is_some() {
-            durability.ensure(snapshot.head)?;
-        }
         let indexed = list.indexed();
         let is_far_behind = snapshot.head - indexed > TAIL_EVENTS as i64;
         let tail = if is_far_behind { snapshot.head } else { indexed };
-        let mut shared = StoreState::new(durability, tail, snapshot.head, busy_timeout);
+        let mut shared = StoreState::new(log, 0, tail, snapshot.head, busy_timeout);
+        if path.is_some() {
+            shared.durability.ensure(snapshot.head)?;
+            shared.watch.publish(shared.durability.durable());
+        }
         shared.segments = segments;
         let mut decoder = EventReader::default();
         if !is_far_behind {
@@ -130,7 +130,7 @@ impl HostStore {
     fn lend(&self, deadline: &Deadline) -> Result<(HostConnection<'_>, Snapshot)> {
         lend(&*self.host, deadline, |connection| {
             // With a log, no reader waits for a writer.
-            if self.shared.durability.log().is_some_and(Wal::has_journal) {
+            if self.shared.wal.as_deref().is_some_and(Wal::has_journal) {
                 connection.settle()?;
             }
             connection.see_committed()?;
@@ -267,7 +267,8 @@ impl HostStore {
         // With the write lock, the transaction sees all that is committed; so what the tail holds
         // is a part of it.
         let mut decoder = EventReader::default();
-        let view = View { connection, segments: segments.into(), tail: &self.shared.tail };
+        let view =
+            View { source: connection.into(), segments: segments.into(), tail: &self.shared.tail };
         let segments = view.segments.clone();
         let mut staged = Staged::new(view, &mut decoder, snapshot.head);
         let verdict = staged.check(request);
@@ -300,7 +301,10 @@ impl HostStore {
         let (connection, snapshot) = self.lend(deadline)?;
         let mut decoder = EventReader::default();
         let visible = |head| self.shared.visible(head, false);
-        self.shared.read_within(&connection, &mut decoder, snapshot, reading, left, &visible, sink)
+        let source = Source::from(&connection);
+        let read =
+            self.shared.read_within(source, &mut decoder, snapshot, reading, left, &visible, sink);
+        Ok(read?)
     }
 }
 

@@ -4,7 +4,8 @@
 //! one of its segment it is, and whether it is the last.
 
 use crate::error::Result;
-use crate::sql::{Row, SqlConnection, Value};
+use crate::sql::{Row, Value};
+use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::block::Unpacker;
 use crate::sqlite::index::codec::{blob, damaged, integer, of_block};
 use crate::sqlite::index::segment::Segment;
@@ -94,11 +95,11 @@ impl BlockCursor {
     }
 
     /// The block behind the one that came last, if there is one, begins above `bound`.
-    pub fn expect_next_above(&self, connection: &dyn SqlConnection, bound: Key) -> Result<()> {
+    pub fn expect_next_above(&self, source: Source<'_>, bound: Key) -> ReadResult<()> {
         let Some(link) = self.last.filter(|link| !link.is_last) else { return Ok(()) };
         let mut next = BlockCursor { ..*self };
         let values = [self.segment, link.key.0, link.key.1].map(Value::Integer);
-        connection.query(
+        source.sql()?.query(
             "SELECT term, position, block FROM dcb_postings \
              WHERE segment = ?1 AND (term, position) > (?2, ?3) \
              ORDER BY term, position LIMIT 1",
@@ -106,6 +107,6 @@ impl BlockCursor {
             &mut |row| next.rise(row).map(|_| ControlFlow::Break(())),
         )?;
         let is_above = next.last().is_some_and(|key| key > link.key && key > bound);
-        if is_above { Ok(()) } else { Err(damaged()) }
+        if is_above { Ok(()) } else { Err(damaged().into()) }
     }
 }

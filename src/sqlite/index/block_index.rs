@@ -5,6 +5,7 @@
 //! yet is read, by the number of the row, from the pages of the file. A committed block never changes,
 //! and the number of a segment is never used again. What cannot be read that way is left to SQLite.
 
+use crate::sqlite::events::source::{ReadResult, Source};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::{
     AtomicI64,
@@ -12,8 +13,7 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, OnceLock};
 
-use crate::error::Result;
-use crate::sql::{SqlConnection, Value};
+use crate::sql::Value;
 use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
 use crate::sqlite::events::page::BlockRecord;
 use crate::sqlite::index::block::Unpacker;
@@ -68,10 +68,10 @@ impl BlockIndex {
     /// left to SQLite.
     pub fn blocks<'a>(
         &'a self,
-        connection: &'a dyn SqlConnection,
+        source: Source<'a>,
         segment: i64,
         low: i64,
-    ) -> Result<Option<BlockLookup<'a>>> {
+    ) -> ReadResult<Option<BlockLookup<'a>>> {
         let left = self.left.load(Relaxed);
         if left > 0 {
             self.left.store(left - 1, Relaxed);
@@ -79,14 +79,14 @@ impl BlockIndex {
         }
         let keys = match self.keys.get() {
             Some(keys) => keys,
-            None if !self.tree.is_in_reach(connection) => return Ok(None),
+            None if !self.tree.is_in_reach(source) => return Ok(None),
             None => {
-                let count = count(connection, segment)?;
+                let count = count(source, segment)?;
                 self.keys.get_or_init(|| unknown(count))
             }
         };
         let pages = PageReader::new(Arc::clone(&self.tree));
-        Ok(Some(BlockLookup { fences: self, keys, connection, segment, low, pages }))
+        Ok(Some(BlockLookup { fences: self, keys, source, segment, low, pages }))
     }
 }
 
@@ -110,12 +110,12 @@ fn unknown(count: i64) -> Box<[BlockKey]> {
 }
 
 /// How many blocks the segment has; 0 where they are too many.
-fn count(connection: &dyn SqlConnection, segment: i64) -> Result<i64> {
+fn count(source: Source<'_>, segment: i64) -> ReadResult<i64> {
     let first = row_of(segment, 0);
     let bounds = [first, row_of(segment.wrapping_add(1), 0)].map(Value::Integer);
     let sql = "SELECT rowid FROM dcb_postings WHERE rowid >= ?1 AND rowid < ?2 \
                ORDER BY rowid DESC LIMIT 1";
-    let last = connection.query_row(sql, &bounds, |row| integer(row, 0))?;
+    let last = source.sql()?.query_row(sql, &bounds, |row| integer(row, 0))?;
     let count = last.map_or(0, |last| last.wrapping_sub(first).wrapping_add(1));
     Ok(if count <= MAX_BLOCKS { count } else { 0 })
 }
@@ -124,7 +124,7 @@ fn count(connection: &dyn SqlConnection, segment: i64) -> Result<i64> {
 pub struct BlockLookup<'a> {
     fences: &'a BlockIndex,
     keys: &'a [BlockKey],
-    connection: &'a dyn SqlConnection,
+    source: Source<'a>,
     segment: i64,
     low: i64,
     pages: PageReader,
@@ -162,7 +162,7 @@ impl BlockLookup<'_> {
         };
         let found = self
             .pages
-            .leaf(self.connection, row, ReadAhead::None)
+            .leaf(self.source, row, ReadAhead::None)
             .and_then(|leaf| BlockRecord::parse(leaf.record(row)?))
             .and_then(|raw| own(raw.bytes))
             .and_then(|block| Some((block.key().ok()?, block)));

@@ -2,13 +2,13 @@
 //!
 //! The oracle of everything here is [`EventReader::scan`] with [`Query::matches`].
 
+use crate::sqlite::events::source::{ReadResult, Source};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use crate::domain::{EventView, Item, Names, PositionRange, Query, Term, Wanted};
 use crate::error::Result;
 use crate::index::Progress;
-use crate::sql::SqlConnection;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::index::segment_list::Segments;
 
@@ -29,8 +29,8 @@ const ROWS_PER_LOOK: u32 = 64;
 
 /// One transaction's view of the events that the segments cover.
 pub struct SegmentSearch<'a> {
-    /// The connection, in a transaction.
-    pub connection: &'a dyn SqlConnection,
+    /// The source, in a transaction.
+    pub source: Source<'a>,
     /// The segments that this transaction sees.
     pub segments: &'a Segments,
     /// When to stop and tell how far one came; `None`: not before the end.
@@ -60,7 +60,7 @@ impl SegmentSearch<'_> {
         span: PositionRange,
         backwards: bool,
         visit: &mut dyn FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<Progress> {
+    ) -> ReadResult<Progress> {
         let items = match query.items() {
             Some(items) if !query.is_all() => items,
             _ => return self.scan(decoder, query, span, backwards, visit),
@@ -94,7 +94,7 @@ impl SegmentSearch<'_> {
                 candidates.reverse();
             }
             let (mut reached, mut count) = (None, 0);
-            decoder.fetch(self.connection, &candidates, |view| {
+            decoder.fetch(self.source, &candidates, |view| {
                 count += 1;
                 let walk =
                     if query.matches(view) { visit(view)? } else { ControlFlow::Continue(()) };
@@ -129,7 +129,7 @@ impl SegmentSearch<'_> {
         decoder: &mut EventReader,
         query: &Query,
         span: PositionRange,
-    ) -> Result<Option<i64>> {
+    ) -> ReadResult<Option<i64>> {
         let mut first = None;
         self.search(decoder, query, span, false, &mut |view| {
             first = Some(view.position);
@@ -144,12 +144,12 @@ impl SegmentSearch<'_> {
         decoder: &mut EventReader,
         id: &str,
         span: PositionRange,
-    ) -> Result<Option<i64>> {
+    ) -> ReadResult<Option<i64>> {
         let mut candidates = Vec::new();
         let term = Term::of_id(id);
-        self.segments.collect(self.connection, term, span, false, usize::MAX, &mut candidates)?;
+        self.segments.collect(self.source, term, span, false, usize::MAX, &mut candidates)?;
         for position in candidates {
-            if decoder.at(self.connection, position, |view| Ok(view.id == Some(id)))? {
+            if decoder.at(self.source, position, |view| Ok(view.id == Some(id)))? {
                 return Ok(Some(position));
             }
         }
@@ -164,9 +164,9 @@ impl SegmentSearch<'_> {
         span: PositionRange,
         backwards: bool,
         visit: &mut dyn FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<Progress> {
+    ) -> ReadResult<Progress> {
         let (mut progress, mut count, all) = (Progress::Exhausted, 0, query.is_all());
-        decoder.scan(self.connection, span, backwards, |view| {
+        decoder.scan(self.source, span, backwards, |view| {
             count += 1;
             let mut walk = ControlFlow::Continue(());
             if all || query.matches(view) {
@@ -186,7 +186,7 @@ impl SegmentSearch<'_> {
     }
 
     /// A list for `item`, chosen with as little reading as possible.
-    fn first_choice<'q>(&self, item: &'q Item, span: PositionRange) -> Result<Driver<'q>> {
+    fn first_choice<'q>(&self, item: &'q Item, span: PositionRange) -> ReadResult<Driver<'q>> {
         let tags = terms(item.tags());
         let of = match tags[..] {
             [] => terms(item.types()),
@@ -194,7 +194,7 @@ impl SegmentSearch<'_> {
             [first, ..] => {
                 let mut rarest = (u64::MAX, first);
                 for tag in tags {
-                    let count = self.segments.estimate(self.connection, tag, span)?;
+                    let count = self.segments.estimate(self.source, tag, span)?;
                     rarest = rarest.min((count, tag));
                     if count <= FIRST_CHUNK as u64 {
                         break;
@@ -207,16 +207,16 @@ impl SegmentSearch<'_> {
     }
 
     /// The shortest list for the driver's item, and others to narrow it by; gives its length.
-    fn best_choice(&self, driver: &mut Driver<'_>, span: PositionRange) -> Result<u64> {
+    fn best_choice(&self, driver: &mut Driver<'_>, span: PositionRange) -> ReadResult<u64> {
         let mut lists: Vec<(u64, Vec<Term>)> = Vec::new();
         for tag in driver.item.tags().iter() {
-            let count = self.segments.estimate(self.connection, tag.term(), span)?;
+            let count = self.segments.estimate(self.source, tag.term(), span)?;
             lists.push((count, vec![tag.term()]));
         }
         if !driver.item.types().is_empty() {
             let mut count = 0_u64;
             for wanted in driver.item.types().iter() {
-                count += self.segments.estimate(self.connection, wanted.term(), span)?;
+                count += self.segments.estimate(self.source, wanted.term(), span)?;
             }
             lists.push((count, terms(driver.item.types())));
         }
@@ -241,7 +241,7 @@ impl SegmentSearch<'_> {
         span: PositionRange,
         backwards: bool,
         size: usize,
-    ) -> Result<(Vec<i64>, Option<i64>)> {
+    ) -> ReadResult<(Vec<i64>, Option<i64>)> {
         let mut candidates = Vec::new();
         let mut end: Option<i64> = None;
         for driver in drivers {
@@ -250,7 +250,7 @@ impl SegmentSearch<'_> {
             for term in &driver.of {
                 let first = candidates.len();
                 self.segments.collect(
-                    self.connection,
+                    self.source,
                     *term,
                     span,
                     backwards,
@@ -279,7 +279,7 @@ impl SegmentSearch<'_> {
         end: Option<i64>,
         candidates: &mut Vec<i64>,
         first: usize,
-    ) -> Result<()> {
+    ) -> ReadResult<()> {
         let stretch = match end {
             Some(end) if backwards => PositionRange { after: end - 1, ..span },
             Some(end) => PositionRange { through: end, ..span },
@@ -289,7 +289,7 @@ impl SegmentSearch<'_> {
             let mut other = Vec::new();
             for term in union {
                 let room = MAX_GATHERED.saturating_sub(other.len());
-                self.segments.collect(self.connection, *term, stretch, false, room, &mut other)?;
+                self.segments.collect(self.source, *term, stretch, false, room, &mut other)?;
             }
             if other.len() >= MAX_GATHERED {
                 // Not all of them, so it cannot be told what is missing: the rows will tell.

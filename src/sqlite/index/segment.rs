@@ -3,9 +3,10 @@
 
 use crate::domain::{PositionRange, Term};
 use crate::error::{Result, Status};
-use crate::sql::{SqlConnection, Value};
+use crate::sql::Value;
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::reader::{EventReader, to_owned};
+use crate::sqlite::events::source::{ReadResult, ReadStop, Source};
 use crate::sqlite::index::block::{Unpacker, key};
 use crate::sqlite::index::block_cursor;
 use crate::sqlite::index::block_cursor::BlockCursor;
@@ -79,17 +80,17 @@ impl Segment {
     }
 
     /// Whether it may hold `term`; loads the filter when it is first asked.
-    fn may_hold(&self, connection: &dyn SqlConnection, term: Term) -> Result<bool> {
+    fn may_hold(&self, source: Source<'_>, term: Term) -> ReadResult<bool> {
         if !self.filtered {
             return Ok(true);
         }
         if self.filter.get().is_none() {
-            let loaded = load_filter(connection, self)?;
+            let loaded = load_filter(source, self)?;
             if let Some(filter) = &loaded {
                 // One of another segment would say no to most of its terms.
-                let terms = self.terms_of_last(connection)?;
+                let terms = self.terms_of_last(source)?;
                 if !terms.iter().all(|term| filter.may_hold(*term)) {
-                    return Err(damaged());
+                    return Err(damaged().into());
                 }
             }
             let _ = self.filter.set(loaded);
@@ -101,35 +102,35 @@ impl Segment {
 impl Segment {
     /// The terms of the last event that it covers; none where the event is damaged, which is told
     /// to whoever reads it.
-    fn terms_of_last(&self, connection: &dyn SqlConnection) -> Result<Vec<Term>> {
-        match EventReader::default().at(connection, self.high, to_owned) {
+    fn terms_of_last(&self, source: Source<'_>) -> ReadResult<Vec<Term>> {
+        match EventReader::default().at(source, self.high, to_owned) {
             Ok(event) => Ok(event.event.terms().collect()),
-            Err(error) if error.status == Status::Corrupt => Ok(Vec::new()),
-            Err(error) => Err(error),
+            Err(ReadStop::Failed(error)) if error.status == Status::Corrupt => Ok(Vec::new()),
+            Err(stop) => Err(stop),
         }
     }
 
     /// Whether it goes as far as its row says: nothing else would look for what it lacks.
-    pub fn check_last(&self, connection: &dyn SqlConnection) -> Result<()> {
+    pub fn check_last(&self, source: Source<'_>) -> ReadResult<()> {
         let span = PositionRange { after: self.high - 1, through: self.high };
-        let Some(term) = self.terms_of_last(connection)?.into_iter().next() else { return Ok(()) };
+        let Some(term) = self.terms_of_last(source)?.into_iter().next() else { return Ok(()) };
         let mut found = Vec::new();
-        match self.collect(connection, term, span, false, 1, &mut found) {
-            Ok(()) if found.is_empty() => Err(damaged()),
+        match self.collect(source, term, span, false, 1, &mut found) {
+            Ok(()) if found.is_empty() => Err(damaged().into()),
             // What is damaged of it, its readers are told.
-            Err(error) if error.status != Status::Corrupt => Err(error),
-            _ => Ok(()),
+            Err(ReadStop::Failed(error)) if error.status == Status::Corrupt => Ok(()),
+            other => other,
         }
     }
 }
 
-fn load_filter(connection: &dyn SqlConnection, segment: &Segment) -> Result<Option<BloomFilter>> {
+fn load_filter(source: Source<'_>, segment: &Segment) -> ReadResult<Option<BloomFilter>> {
     // Who asks has found that it is not too large.
     let bytes = BloomFilter::bytes_for(segment.terms.unsigned_abs());
     let mut filter = BloomFilter::unread(bytes.min(MAX_FILTER_BYTES))?;
     let mut is_there = false;
     let sql = "SELECT bits FROM dcb_filters WHERE segment = ?1 ORDER BY part";
-    connection.query(sql, &[Value::Integer(segment.id)], &mut |row| {
+    source.sql()?.query(sql, &[Value::Integer(segment.id)], &mut |row| {
         let bits = row.blob(0).ok_or_else(damaged)?;
         let (bits, crc) = bits.split_last_chunk::<4>().ok_or_else(damaged)?;
         is_there = true;
@@ -139,7 +140,7 @@ fn load_filter(connection: &dyn SqlConnection, segment: &Segment) -> Result<Opti
     match is_there {
         false => Ok(None),
         true if filter.bytes() == bytes => Ok(Some(filter)),
-        true => Err(damaged()),
+        true => Err(damaged().into()),
     }
 }
 
@@ -156,15 +157,15 @@ impl Segment {
     /// such a block begins at or below it, and then with every further one until told to stop.
     fn blocks_from(
         &self,
-        connection: &dyn SqlConnection,
+        source: Source<'_>,
         term: Term,
         position: i64,
         mut visit: impl FnMut(Unpacker<'_>) -> Result<Taken>,
-    ) -> Result<()> {
+    ) -> ReadResult<()> {
         let at = |(term, position)| [self.id, term, position].map(Value::Integer);
         let (mut chain, mut ended) = (BlockCursor::new(self), false);
         let wanted = (key(term), position);
-        if let Some(mut blocks) = self.fences.blocks(connection, self.id, self.low)?
+        if let Some(mut blocks) = self.fences.blocks(source, self.id, self.low)?
             && let Some(first) = blocks.find(wanted)
         {
             for number in first.. {
@@ -176,7 +177,7 @@ impl Segment {
             }
         }
         if chain.last().is_none() {
-            connection.query(
+            source.sql()?.query(
                 "SELECT term, position, block FROM dcb_postings \
                  WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
                  ORDER BY term DESC, position DESC LIMIT 1",
@@ -190,7 +191,7 @@ impl Segment {
         if ended {
             return Ok(());
         }
-        connection.query(
+        source.sql()?.query(
             "SELECT term, position, block FROM dcb_postings \
              WHERE segment = ?1 AND (term, position) > (?2, ?3) \
              ORDER BY term, position",
@@ -200,15 +201,15 @@ impl Segment {
                 Ok(if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             },
         )?;
-        if ended { Ok(()) } else { chain.expect_end() }
+        if ended { Ok(()) } else { Ok(chain.expect_end()?) }
     }
 
-    pub fn count_above(&self, connection: &dyn SqlConnection, term: Term, low: i64) -> Result<u64> {
-        if !self.may_hold(connection, term)? {
+    pub fn count_above(&self, source: Source<'_>, term: Term, low: i64) -> ReadResult<u64> {
+        if !self.may_hold(source, term)? {
             return Ok(0);
         }
         let mut count = 0;
-        self.blocks_from(connection, term, low.saturating_add(1), |mut unpacker| {
+        self.blocks_from(source, term, low.saturating_add(1), |mut unpacker| {
             while let Some(head) = unpacker.run().map_err(of_block)? {
                 if head.term > term {
                     return Ok(Taken::End);
@@ -230,20 +231,20 @@ impl Segment {
 
     pub fn collect(
         &self,
-        connection: &dyn SqlConnection,
+        source: Source<'_>,
         term: Term,
         span: PositionRange,
         backwards: bool,
         wanted: usize,
         out: &mut Vec<i64>,
-    ) -> Result<()> {
-        if !self.may_hold(connection, term)? {
+    ) -> ReadResult<()> {
+        if !self.may_hold(source, term)? {
             return Ok(());
         }
         if backwards {
-            return self.collect_backwards(connection, term, span, wanted, out);
+            return self.collect_backwards(source, term, span, wanted, out);
         }
-        self.blocks_from(connection, term, span.after.saturating_add(1), |mut unpacker| {
+        self.blocks_from(source, term, span.after.saturating_add(1), |mut unpacker| {
             while let Some(head) = unpacker.run().map_err(of_block)? {
                 if head.term > term {
                     return Ok(Taken::End);
@@ -272,18 +273,18 @@ impl Segment {
 
     fn collect_backwards(
         &self,
-        connection: &dyn SqlConnection,
+        source: Source<'_>,
         term: Term,
         span: PositionRange,
         wanted: usize,
         out: &mut Vec<i64>,
-    ) -> Result<()> {
+    ) -> ReadResult<()> {
         let (mut run, mut chain, mut ended) = (Vec::new(), BlockCursor::new(self), false);
         let sql = "SELECT term, position, block FROM dcb_postings \
                    WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
                    ORDER BY term DESC, position DESC";
         let from = (key(term), span.through);
-        connection.query(sql, &[self.id, from.0, from.1].map(Value::Integer), &mut |row| {
+        source.sql()?.query(sql, &[self.id, from.0, from.1].map(Value::Integer), &mut |row| {
             let is_first = chain.last().is_none();
             let mut unpacker = chain.fall(row)?;
             run.clear();
@@ -300,7 +301,7 @@ impl Segment {
             }
             covers |= run.last().is_some_and(|last| *last >= span.through);
             if is_first && !covers {
-                chain.expect_next_above(connection, from)?;
+                chain.expect_next_above(source, from)?;
             }
             for position in run.iter().rev().copied().filter(|own| *own <= span.through) {
                 if position <= span.after || out.len() >= wanted {
@@ -317,15 +318,15 @@ impl Segment {
             return Ok(());
         }
         if chain.last().is_some() {
-            return chain.expect_start();
+            return Ok(chain.expect_start()?);
         }
         // The term is below all that the segment has: then what is above is its first.
         let sql = "SELECT term, position, block FROM dcb_postings \
                    WHERE segment = ?1 AND (term, position) > (?2, ?3) \
                    ORDER BY term, position LIMIT 1";
-        connection.query(sql, &[self.id, from.0, from.1].map(Value::Integer), &mut |row| {
+        source.sql()?.query(sql, &[self.id, from.0, from.1].map(Value::Integer), &mut |row| {
             chain.rise(row).map(|_| ControlFlow::Break(()))
         })?;
-        if chain.last().is_some() { Ok(()) } else { Err(damaged()) }
+        if chain.last().is_some() { Ok(()) } else { Err(damaged().into()) }
     }
 }

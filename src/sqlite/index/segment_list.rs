@@ -2,9 +2,9 @@
 
 use crate::domain::{PositionRange, Term};
 use crate::error::Result;
-use crate::sql::SqlConnection;
 use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::events::btree::BTree;
+use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::bloom_filter::BloomFilter;
 use crate::sqlite::index::codec::damaged;
 use crate::sqlite::index::codec::integer;
@@ -49,10 +49,15 @@ impl Segments {
     }
 
     /// Reads the list, as the connection's transaction sees it.
-    pub fn load(connection: &dyn SqlConnection, version: i64, known: &Segments) -> Result<Self> {
+    pub fn load<'s>(
+        source: impl Into<Source<'s>>,
+        version: i64,
+        known: &Segments,
+    ) -> ReadResult<Self> {
+        let source = source.into();
         let mut list: Vec<Arc<Segment>> = Vec::new();
         let sql = "SELECT segment, low, high, terms FROM dcb_segments WHERE state = 1 ORDER BY low";
-        connection.query(sql, &[], &mut |row| {
+        source.sql()?.query(sql, &[], &mut |row| {
             let (id, low, high, terms) =
                 (integer(row, 0)?, integer(row, 1)?, integer(row, 2)?, integer(row, 3)?);
             if low != list.last().map_or(0, |last| last.high) || high <= low || terms < 0 {
@@ -66,7 +71,7 @@ impl Segments {
         })?;
         for segment in &list {
             if !known.list.iter().any(|own| Arc::ptr_eq(own, segment)) {
-                segment.check_last(connection)?;
+                segment.check_last(source)?;
             }
         }
         let mut segments = Segments { version, list, tree: Arc::clone(&known.tree) };
@@ -100,33 +105,29 @@ impl Segments {
 
     /// How many postings of `term` the segments hold above `span.low`, at the least those in
     /// `span`; exact but for what lies in the last segment above the span.
-    pub fn estimate(
-        &self,
-        connection: &dyn SqlConnection,
-        term: Term,
-        span: PositionRange,
-    ) -> Result<u64> {
+    pub fn estimate(&self, source: Source<'_>, term: Term, span: PositionRange) -> ReadResult<u64> {
         let mut sum = 0;
         for segment in self.list.iter().filter(|segment| segment.overlaps(span)) {
-            sum += segment.count_above(connection, term, span.after)?;
+            sum += segment.count_above(source, term, span.after)?;
         }
         Ok(sum)
     }
 
     /// Appends to `out` the next `max` positions of `term` in `span`, in order.
-    pub fn collect(
+    pub fn collect<'s>(
         &self,
-        connection: &dyn SqlConnection,
+        source: impl Into<Source<'s>>,
         term: Term,
         span: PositionRange,
         backwards: bool,
         max: usize,
         out: &mut Vec<i64>,
-    ) -> Result<()> {
+    ) -> ReadResult<()> {
+        let source = source.into();
         let wanted = out.len().saturating_add(max);
-        let mut visit = |segment: &Segment| -> Result<bool> {
+        let mut visit = |segment: &Segment| -> ReadResult<bool> {
             if segment.overlaps(span) {
-                segment.collect(connection, term, span, backwards, wanted, out)?;
+                segment.collect(source, term, span, backwards, wanted, out)?;
             }
             Ok(out.len() < wanted)
         };
@@ -158,23 +159,24 @@ impl SegmentsCache {
         // a reader of the version named first would be given segments that it cannot see.
         let moment = Transaction::begin(connection)?;
         let snapshot = Snapshot::take(moment.0)?;
-        let segments = self.at_version(moment.0, snapshot.version)?;
+        let segments = self.at_version(connection, snapshot.version)?;
         segments.check(snapshot)?;
         Ok((snapshot, segments))
     }
 
     /// The list of version `version`, which is what the connection's transaction sees.
-    pub fn at_version(
+    pub fn at_version<'s>(
         &self,
-        connection: &dyn SqlConnection,
+        source: impl Into<Source<'s>>,
         version: i64,
-    ) -> Result<Arc<Segments>> {
-        debug_assert!(connection.is_in_snapshot(), "the version and the list are of one snapshot");
+    ) -> ReadResult<Arc<Segments>> {
+        let source = source.into();
+        debug_assert!(source.is_in_snapshot(), "the version and the list are of one snapshot");
         let known = self.newest();
         if known.version == version {
             return Ok(known);
         }
-        let loaded = Arc::new(Segments::load(connection, version, &known)?);
+        let loaded = Arc::new(Segments::load(source, version, &known)?);
         let mut newest = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if newest.version < version {
             *newest = Arc::clone(&loaded);

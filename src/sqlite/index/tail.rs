@@ -1,10 +1,9 @@
 //! The recent events, in memory.
 
 use crate::domain::{PositionRange, SequencedEvent};
-use crate::error::Result;
 use crate::index::{Index, PreparedEvents};
-use crate::sql::SqlConnection;
 use crate::sqlite::events::reader::{EventReader, to_owned};
+use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::snapshot::Snapshot;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -125,13 +124,13 @@ impl Tail {
 
     /// Brings the tail up to the snapshot of the connection's transaction, where others have
     /// appended: the bounds hold even where they have appended very much.
-    pub fn catch_up(
+    pub fn catch_up<'s>(
         &self,
-        connection: &dyn SqlConnection,
+        source: impl Into<Source<'s>>,
         decoder: &mut EventReader,
         snapshot: Snapshot,
         indexed: i64,
-    ) -> Result<()> {
+    ) -> ReadResult<()> {
         let own_head = self.read(Generations::head);
         if own_head >= snapshot.head {
             return Ok(());
@@ -139,7 +138,7 @@ impl Tail {
         let low = own_head.max(indexed).max(snapshot.head.saturating_sub(TAIL_EVENTS as i64));
         let span = PositionRange { after: low, through: snapshot.head };
         let (mut events, mut bytes) = (Vec::new(), 0);
-        decoder.scan(connection, span, true, |view| {
+        decoder.scan(source, span, true, |view| {
             bytes += view.text_len();
             if bytes > TAIL_BYTES {
                 return Ok(ControlFlow::Break(()));

@@ -3,8 +3,8 @@
 use crate::domain::{Event, EventView, PositionRange, Query};
 use crate::error::Result;
 use crate::index::{Index, Progress};
-use crate::sql::SqlConnection;
 use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::search::SegmentSearch;
 use crate::sqlite::index::segment_list::Segments;
 use crate::sqlite::index::tail::Generations;
@@ -24,8 +24,8 @@ enum Stretch {
 
 /// One transaction's view of the store.
 pub struct View<'a> {
-    /// The connection, in a transaction.
-    pub connection: &'a dyn SqlConnection,
+    /// The source, in a transaction.
+    pub source: Source<'a>,
     /// The segments that the transaction sees.
     pub segments: Arc<Segments>,
     /// The recent events.
@@ -37,7 +37,7 @@ const SLICE: usize = 256;
 
 impl View<'_> {
     fn disk(&self, until: Option<Instant>) -> SegmentSearch<'_> {
-        SegmentSearch { connection: self.connection, segments: &self.segments, until }
+        SegmentSearch { source: self.source, segments: &self.segments, until }
     }
 
     /// The first stretch of `rest` in the direction of the search.
@@ -84,7 +84,7 @@ impl View<'_> {
         backwards: bool,
         until: Option<Instant>,
         visit: &mut dyn FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<Progress> {
+    ) -> ReadResult<Progress> {
         let mut rest = span;
         let mut found = Vec::new();
         while rest.after < rest.through {
@@ -147,7 +147,7 @@ impl View<'_> {
         decoder: &mut EventReader,
         query: &Query,
         span: PositionRange,
-    ) -> Result<Option<i64>> {
+    ) -> ReadResult<Option<i64>> {
         let mut rest = span;
         while rest.after < rest.through {
             let (piece, in_memory) = self.tail.read(|tail| {
@@ -186,7 +186,7 @@ impl View<'_> {
         decoder: &mut EventReader,
         id: &str,
         head: i64,
-    ) -> Result<Option<i64>> {
+    ) -> ReadResult<Option<i64>> {
         let mut rest = PositionRange { after: 0, through: head };
         while rest.after < rest.through {
             let (piece, in_memory) = self.tail.read(|tail| {
@@ -201,7 +201,7 @@ impl View<'_> {
                 }
                 Stretch::Rows(stretch) => {
                     let mut position = None;
-                    decoder.scan(self.connection, stretch, true, |view| {
+                    decoder.scan(self.source, stretch, true, |view| {
                         if view.id != Some(id) {
                             return Ok(ControlFlow::Continue(()));
                         }
@@ -220,14 +220,19 @@ impl View<'_> {
     }
 
     /// Whether the event stored at `position` is the same as `event`.
-    pub fn is_same(&self, decoder: &mut EventReader, position: i64, event: &Event) -> Result<bool> {
+    pub fn is_same(
+        &self,
+        decoder: &mut EventReader,
+        position: i64,
+        event: &Event,
+    ) -> ReadResult<bool> {
         let in_memory = self.tail.read(|tail| {
             let stored = tail.of(position)?.get(position)?;
             Some(stored.event == *event)
         });
         match in_memory {
             Some(same) => Ok(same),
-            None => decoder.at(self.connection, position, |view| Ok(view.is_same_as(event))),
+            None => decoder.at(self.source, position, |view| Ok(view.is_same_as(event))),
         }
     }
 }
@@ -302,7 +307,7 @@ mod tests {
                 insert_live(&connection, span, pack(0, &postings).unwrap()).unwrap();
             }
             let (_, segments) = SegmentsCache::default().now(&connection).unwrap();
-            let view = View { connection: &connection, segments, tail: &tail };
+            let view = View { source: Source::Own(&connection), segments, tail: &tail };
             for (is_backwards, expected) in [(false, forwards), (true, backwards)] {
                 let mut rest = PositionRange { after: 0, through: 20 };
                 let pieces = expected.map(|_| {

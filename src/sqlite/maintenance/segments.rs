@@ -7,6 +7,7 @@ use crate::sql::SqlConnection;
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::events::source::Source;
 use crate::sqlite::index::bloom_filter::BloomFilter;
 use crate::sqlite::index::segment::{LIVE, MAX_FILTER_BYTES};
 use crate::sqlite::index::segment_writer::{
@@ -92,14 +93,16 @@ pub fn draft_segment(shared: &StoreState, at_least: i64) -> Result<Option<Segmen
 
 /// Writes the segment, in a transaction that has written nothing yet; gives of how many blocks it
 /// is, `None` where there is too little for one after all.
-pub fn store_segment(
+pub fn store_segment<'s>(
     shared: &StoreState,
-    connection: &dyn SqlConnection,
+    source: impl Into<Source<'s>>,
     decoder: &mut EventReader,
     draft: SegmentDraft,
 ) -> Result<Option<usize>> {
+    let source = source.into();
+    let connection = source.sql()?;
     let snapshot = Snapshot::take(connection)?;
-    let segments = shared.segments.at_version(connection, snapshot.version)?;
+    let segments = shared.segments.at_version(source, snapshot.version)?;
     let (span, packed) = match draft.packed {
         // Of events that the database has: they may be gone, if somebody has put an older state there.
         Some((span, packed))
@@ -114,7 +117,7 @@ pub fn store_segment(
             if span.through - span.after < draft.at_least {
                 return Ok(None);
             }
-            (span, pack(span.after, &postings_of_rows(connection, decoder, span)?)?)
+            (span, pack(span.after, &postings_of_rows(source, decoder, span)?)?)
         }
     };
     let beyond = if has(SeededBug::MarkTooEarly) {
@@ -142,13 +145,13 @@ pub fn insert_live(
 }
 
 /// The postings of the events in `span`, from their rows, sorted.
-pub fn postings_of_rows(
-    connection: &dyn SqlConnection,
+pub fn postings_of_rows<'s>(
+    source: impl Into<Source<'s>>,
     decoder: &mut EventReader,
     span: PositionRange,
 ) -> Result<Vec<(Term, i64)>> {
     let mut postings = Vec::new();
-    decoder.scan(connection, span, false, |view| {
+    decoder.scan(source, span, false, |view| {
         postings.extend(terms_of(view).map(|term| (term, view.position)));
         Ok(ControlFlow::Continue(()))
     })?;

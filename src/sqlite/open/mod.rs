@@ -3,7 +3,6 @@
 pub mod wal_match;
 
 use crate::commit::deadline::Deadline;
-use crate::commit::durability::Durability;
 use crate::error::{Error, Result, Status};
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::connection::error::{busy, from_sqlite, is_busy};
@@ -38,7 +37,7 @@ const MAINTENANCE_STACK: usize = 2 * 1024 * 1024;
 pub fn open_memory(busy_timeout: Option<Duration>) -> Result<SqliteStore> {
     let mut connection = connect(&Location::Memory, OpenMode::Create)?;
     create(&mut connection, false)?;
-    let shared = StoreState::new(Durability::new(None, 0), 0, 0, busy_timeout);
+    let shared = StoreState::new(None, 0, 0, 0, busy_timeout);
     Ok(SqliteStore {
         shared: Arc::new(shared),
         writer: Some(Arc::new(Writer::new(connection, EventReader::default()))),
@@ -82,7 +81,7 @@ pub fn open_read_only(
     retry(deadline, || check_head(&connection, snapshot.head))?;
     // Nothing is known to be durable until it was synced by us.
     let durable = if immutable { snapshot.head } else { 0 };
-    let shared = StoreState::new(Durability::new(log, durable), list.indexed(), 0, busy_timeout);
+    let shared = StoreState::new(log, durable, list.indexed(), 0, busy_timeout);
     let tree = Arc::new(BTree::of_events());
     let readers = ReaderPool::new(real_path(&connection, &path), role, tree, is_logged)?;
     // Without any connection here, the last writer to leave would delete the log.
@@ -148,10 +147,9 @@ pub fn open_file(
     retry_busy(deadline, || connection.pragma_update(None, "synchronous", "normal"))?;
 
     let indexed = list.indexed();
-    let durability = Durability::new(Some(log), snapshot.head);
     let is_far_behind = snapshot.head - indexed > TAIL_EVENTS as i64;
     let tail = if is_far_behind { snapshot.head } else { indexed };
-    let mut shared = StoreState::new(durability, tail, snapshot.head, busy_timeout);
+    let mut shared = StoreState::new(Some(log), snapshot.head, tail, snapshot.head, busy_timeout);
     shared.segments = segments;
     let shared = Arc::new(shared);
     let tree = Arc::new(BTree::of_events());
@@ -267,7 +265,10 @@ fn explain_read_only(error: Error, path: &Path) -> Error {
 /// The head is the key of a row, which SQLite gives without a look at the row: in a damaged file it
 /// may be of another table.
 fn check_head(connection: &Connection, head: i64) -> Result<()> {
-    if head == 0 { Ok(()) } else { EventReader::default().at(connection, head, |_| Ok(())) }
+    if head > 0 {
+        EventReader::default().at(connection, head, |_| Ok(()))?;
+    }
+    Ok(())
 }
 
 fn is_in_wal_mode(connection: &Connection) -> Result<bool> {

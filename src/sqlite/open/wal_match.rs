@@ -77,7 +77,8 @@ pub fn check(connection: &Connection, database: &Path) -> Result<()> {
     }
     // Between the writes of a checkpoint, the database alone need not make sense.
     let Ok(Some(newest)) = newest_alone(database) else { return Ok(()) };
-    let found = EventReader::default().at(connection, newest.position, to_owned);
+    let found: Result<_> =
+        EventReader::default().at(connection, newest.position, to_owned).map_err(Error::from);
     let same = |found: &SequencedEvent| {
         found.event == newest.event && found.timestamp_us == newest.timestamp_us
     };
@@ -99,5 +100,5 @@ fn newest_alone(database: &Path) -> Result<Option<Arc<SequencedEvent>>> {
         .query_row("SELECT max(position) FROM dcb_events", [], |row| row.get::<_, Option<i64>>(0))
         .ok()
         .flatten();
-    newest.map(|newest| EventReader::default().at(&alone, newest, to_owned)).transpose()
+    Ok(newest.map(|newest| EventReader::default().at(&alone, newest, to_owned)).transpose()?)
 }

@@ -12,16 +12,12 @@
 //! (`btree.rs`), all of one state of the file, which need no lock. Where
 //! that does not do, and SQLite has to be asked, the read goes on in a transaction.
 
-use std::cell::Cell;
-use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::Connection;
 
-use crate::error::{Error, Result, Status};
-use crate::sql::{Row, SqlConnection, Value};
 use crate::sqlite::snapshot::Snapshot;
-use crate::sqlite::wal::wal_index::{DatabaseFile, Header, log_header};
+use crate::sqlite::wal::wal_index::{Header, log_header};
 
 /// What the last transaction of a store's readers has found, and the header that goes with it.
 #[derive(Debug, Default)]
@@ -49,69 +45,5 @@ impl SnapshotCache {
         #[cfg(test)]
         self.hits.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         Some(snapshot)
-    }
-}
-
-/// A connection outside of any transaction: only its file is read.
-pub struct PageReads<'a> {
-    connection: &'a Connection,
-    asked: Cell<bool>,
-}
-
-impl<'a> PageReads<'a> {
-    /// Of this connection.
-    pub fn new(connection: &'a Connection) -> Self {
-        PageReads { connection, asked: Cell::new(false) }
-    }
-
-    /// Whether SQLite would have been asked for something, which ended in an error.
-    pub fn was_asked(&self) -> bool {
-        self.asked.get()
-    }
-
-    fn refuse<T>(&self) -> Result<T> {
-        self.asked.set(true);
-        Err(Error::new(Status::Internal, "this read needs a transaction"))
-    }
-}
-
-impl SqlConnection for PageReads<'_> {
-    fn query(
-        &self,
-        _: &str,
-        _: &[Value<'_>],
-        _: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        self.refuse()
-    }
-
-    fn query_each(
-        &self,
-        _: &str,
-        _: &[i64],
-        _: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        self.refuse()
-    }
-
-    fn run(&self, _: &str, _: &[Value<'_>]) -> Result<usize> {
-        self.refuse()
-    }
-
-    fn run_each(&self, _: &str, _: usize, _: &[Value<'_>]) -> Result<()> {
-        self.refuse()
-    }
-
-    fn is_autocommit(&self) -> bool {
-        true
-    }
-
-    fn is_in_snapshot(&self) -> bool {
-        // In the one that was noted, or nothing is given.
-        true
-    }
-
-    fn database_file(&self) -> Option<DatabaseFile<'_>> {
-        self.connection.database_file()
     }
 }

@@ -3,6 +3,7 @@
 pub mod lock_free;
 pub mod pool;
 
+use crate::sqlite::events::source::{ReadResult, Source};
 use std::ops::ControlFlow;
 use std::sync::TryLockError;
 use std::time::{Duration, Instant};
@@ -12,7 +13,6 @@ use crate::commit::visibility::visible;
 use crate::domain::ReadState;
 use crate::error::{Result, Status};
 use crate::index::Progress;
-use crate::sql::SqlConnection;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::index::view::View;
 use crate::sqlite::snapshot::Snapshot;
@@ -69,24 +69,24 @@ impl StoreState {
     #[allow(clippy::too_many_arguments)] // the two halves of it are a connection's and a call's
     pub fn read_within(
         &self,
-        connection: &dyn SqlConnection,
+        source: Source<'_>,
         decoder: &mut EventReader,
         snapshot: Snapshot,
         reading: &mut ReadState,
         left: &mut BatchLimits,
         visible: &dyn Fn(i64) -> Result<i64>,
         sink: &mut dyn Sink,
-    ) -> Result<bool> {
+    ) -> ReadResult<bool> {
         if !reading.has_begun() {
             reading.begin(visible(snapshot.head)?);
         }
         let Some(span) = reading.span() else { return Ok(true) };
-        let segments = self.segments.at_version(connection, snapshot.version)?;
+        let segments = self.segments.at_version(source, snapshot.version)?;
         segments.check(snapshot)?;
         if span.through > segments.indexed() {
-            self.tail.catch_up(connection, decoder, snapshot, segments.indexed())?;
+            self.tail.catch_up(source, decoder, snapshot, segments.indexed())?;
         }
-        let view = View { connection, segments, tail: &self.tail };
+        let view = View { source, segments, tail: &self.tail };
         let until = Instant::now() + TRANSACTION;
         let query = reading.query().clone();
         let backwards = reading.backwards();

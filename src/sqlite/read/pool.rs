@@ -16,7 +16,7 @@ use crate::sqlite::connection::{Location, OpenMode, connect};
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::index::codec::damaged;
-use crate::sqlite::read::lock_free::{PageReads, SnapshotCache};
+use crate::sqlite::read::lock_free::SnapshotCache;
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::wal::file_id::{FileId, file_id_at};
 use crate::sqlite::wal::wal_file::replaced;
@@ -212,13 +212,13 @@ pub enum ReadConnection<'a> {
 impl ReadConnection<'_> {
     /// For a read without a transaction: the file, and the snapshot that a transaction would find;
     /// `None`: it has to begin one.
-    pub fn outside(&mut self) -> Option<(PageReads<'_>, &mut EventReader, Snapshot)> {
+    pub fn lock_free(&mut self) -> Option<(&Connection, &mut EventReader, Snapshot)> {
         let ReadConnection::Own(PooledReader { readers, reader: Some(reader) }) = self else {
             return None;
         };
         let Reader { connection, decoder, has_read: true } = &mut **reader else { return None };
         let snapshot = if readers.is_logged { readers.seen.now(connection)? } else { return None };
-        Some((PageReads::new(connection), decoder, snapshot))
+        Some((connection, decoder, snapshot))
     }
 
     /// Begins a read transaction and runs `body` in it, with the snapshot that it took.
@@ -249,7 +249,7 @@ impl ReadConnection<'_> {
             let mut open = statement.query([]).map_err(from_sqlite)?;
             match open.next() {
                 Ok(Some(row)) => {
-                    let snapshot = Snapshot::of(&Row::of(row))?;
+                    let snapshot = Snapshot::of(&Row::typed(row))?;
                     if let Some((seen, has_read)) = &mut seen {
                         **has_read = true;
                         if let Some(before) = before {

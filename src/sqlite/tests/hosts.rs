@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
-use rusqlite::types::ToSqlOutput;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::Connection;
 
 use super::*;
 use crate::domain::{EventId, PositionRange, SequencedEvent};
+use crate::sql::Columns;
 use crate::sql::Value;
 use crate::sql::host::{BorrowedConnection, Failure, Host, Reply};
+use crate::sqlite::connection::native::bound;
 use crate::sqlite::events::checksum::checksums;
 use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::events::source::Source;
 use crate::sqlite::events::write::insert;
 use crate::sqlite::host::HostStore;
 use crate::sqlite::index::search::SegmentSearch;
@@ -115,7 +117,7 @@ fn failure(error: rusqlite::Error) -> Failure {
 fn pack(row: &rusqlite::Row<'_>, count: usize) -> Vec<u8> {
     let mut packed = (count as u16).to_le_bytes().to_vec();
     for column in 0..count {
-        let (kind, bytes) = match row.get_ref(column).unwrap() {
+        let (kind, bytes) = match Columns::value(row, column) {
             Value::Integer(integer) => {
                 packed.push(1);
                 packed.extend(integer.to_le_bytes());
@@ -209,7 +211,7 @@ impl BorrowedConnection for Borrowed {
         }
         let mut statement = self.connection().prepare(sql).map_err(failure)?;
         let count = statement.column_count();
-        let values = params_from_iter(values.iter().map(|value| ToSqlOutput::Borrowed(*value)));
+        let values = bound(values);
         let mut rows = statement.query(values).map_err(failure)?;
         let mut rest = Vec::new();
         while let Some(row) = rows.next().map_err(failure)? {
@@ -665,7 +667,7 @@ fn a_transaction_of_another_database_is_refused() {
 fn assert_indexed(hosted: &Hosted, head: i64) {
     let connection = hosted.pool.open();
     let (live, _) = segments(hosted);
-    let disk = SegmentSearch { connection: &connection, segments: &live, until: None };
+    let disk = SegmentSearch { source: Source::Own(&connection), segments: &live, until: None };
     let all = PositionRange { after: 0, through: live.indexed() };
     let mut decoder = EventReader::default();
     for n in [0, 17, 333, 999] {

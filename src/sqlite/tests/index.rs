@@ -13,6 +13,7 @@ use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::connection::{OpenMode, connect};
 use crate::sqlite::events::checksum::checksums;
 use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::events::source::Source;
 use crate::sqlite::events::write::insert;
 use crate::sqlite::index::merge::Merge;
 use crate::sqlite::index::search::SegmentSearch;
@@ -93,7 +94,7 @@ fn an_index_is_not_believed_because_it_could_not_be_looked_at() {
     };
     // A segment that says that it goes further than it does,
     connection.execute("UPDATE dcb_segments SET high = 9", []).unwrap();
-    let load = |database: &dyn SqlConnection| cache.at_version(database, 1).map(drop);
+    let load = |database: &dyn SqlConnection| Ok(cache.at_version(database, 1).map(drop)?);
     assert_eq!(statuses(&load), [Status::NoMemory, Status::Corrupt]);
     // and one whose filter is another's.
     connection.execute("UPDATE dcb_segments SET high = 8", []).unwrap();
@@ -103,7 +104,7 @@ fn an_index_is_not_believed_because_it_could_not_be_looked_at() {
     insert_filter_part(&connection, segments.list[0].id, 0, filter.bits()).unwrap();
     let span = PositionRange { after: 0, through: 8 };
     let ask = |database: &dyn SqlConnection| {
-        segments.estimate(database, Term::of_type("A"), span).map(drop)
+        Ok(segments.estimate(Source::Sql(database), Term::of_type("A"), span).map(drop)?)
     };
     assert_eq!(statuses(&ask), [Status::NoMemory, Status::Corrupt]);
 }
@@ -230,7 +231,7 @@ proptest! {
         }
         let segments = newest(&connection);
         prop_assert_eq!(segments.indexed(), head);
-        let disk = SegmentSearch { connection: &connection, segments: &segments, until: None };
+        let disk = SegmentSearch { source: Source::Own(&connection), segments: &segments, until: None };
         for (query, low, high, backwards, step) in queries {
             let span = PositionRange { after: low.min(head), through: high.min(head) };
             let mut wanted = Vec::new();

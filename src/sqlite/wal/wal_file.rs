@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::commit::durability::Log;
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
 use crate::sqlite::wal::file_id::{FileId, file_id_at, file_id_of};
@@ -62,13 +64,19 @@ impl Wal {
     pub fn sync(&self) -> Result<()> {
         match self {
             Wal::Own(log) => log.sync(),
-            Wal::Hosts(beside) => beside.sync(),
+            Wal::Hosts(wal) => wal.sync(),
         }
     }
 
     /// Whether the database is one of the host's that has no log at the moment, but a journal.
     pub fn has_journal(&self) -> bool {
         matches!(self, Wal::Hosts(beside) if !beside.has_log())
+    }
+}
+
+impl Log for Arc<Wal> {
+    fn sync(&self) -> Result<()> {
+        Wal::sync(self)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Checks the protocol of group commit in many orders of its threads' steps.
 //!
 //! The code that is checked is the library's own, compiled here a second time: `crate::sync` is
-//! the model's, whose locks and clock a scheduler steps through, and `sqlite::wal` is a disk of
+//! the model's, whose locks and clock a scheduler steps through, and `wal` is a disk of
 //! the model's that can fail and that knows what it really keeps. SQLite is played by `play`.
 //!
 //!     cargo run -p dcb-model [-- EXECUTIONS [SEED [SCENE]]]
@@ -10,6 +10,7 @@ mod failpoints;
 mod play;
 mod run;
 mod sync;
+mod wal;
 
 #[allow(dead_code)]
 #[path = "../../../src/commit/mod.rs"]
@@ -17,12 +18,6 @@ mod commit;
 #[allow(dead_code)]
 #[path = "../../../src/error.rs"]
 mod error;
-
-mod sqlite {
-    pub mod wal {
-        pub mod wal_file;
-    }
-}
 
 fn main() {
     run::main();

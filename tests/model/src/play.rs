@@ -13,8 +13,8 @@ use crate::commit::group_commit::{Committer, GroupCommit, Outcome};
 use crate::commit::head_watch::HeadWatch;
 use crate::commit::visibility::{OwnCommits, visible};
 use crate::error::{Error, Result, Status};
-use crate::sqlite::wal::wal_file::Wal;
 use crate::sync::{Mutex, PoisonError, one_in, restart_clock, step};
+use crate::wal::Wal;
 
 /// What may happen in an execution beside appends.
 #[derive(Debug, Clone, Copy, Default)]
@@ -232,8 +232,16 @@ impl Committer for Store {
         Ok(outcomes)
     }
 
-    fn durability(&self) -> &Durability {
-        &self.durability
+    fn make_durable(&self, position: i64) -> Result<()> {
+        self.durability.ensure(position)
+    }
+
+    fn durable(&self) -> i64 {
+        self.durability.durable()
+    }
+
+    fn failure(&self) -> Option<Error> {
+        self.durability.failure()
     }
 
     fn watch(&self) -> &HeadWatch {
@@ -252,7 +260,7 @@ impl Store {
             file: File::default(),
             queue: GroupCommit::default(),
             core: Mutex::new(()),
-            durability: Durability::new(Some(Wal(Arc::clone(&disk))), 0),
+            durability: Durability::new(Some(Box::new(Wal(Arc::clone(&disk)))), 0),
             disk,
             watch: HeadWatch::new(0),
             own: OwnCommits::default(),

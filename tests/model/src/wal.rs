@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::commit::durability::Log;
 use crate::error::{Error, Result, Status};
 use crate::play::Disk;
 
@@ -10,8 +11,8 @@ use crate::play::Disk;
 #[derive(Debug)]
 pub struct Wal(pub Arc<Disk>);
 
-impl Wal {
-    pub fn sync(&self) -> Result<()> {
+impl Log for Wal {
+    fn sync(&self) -> Result<()> {
         if self.0.sync(Disk::OURS) {
             Ok(())
         } else {
