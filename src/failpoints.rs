@@ -47,7 +47,8 @@ pub enum SeededBug {
 #[cfg(feature = "testing")]
 mod told {
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::Ordering::SeqCst;
 
     use crate::failpoints::SeededBug;
 

@@ -13,6 +13,7 @@ pub mod index;
 pub mod json;
 pub mod limits;
 pub mod memory;
+mod open;
 pub mod sql;
 pub mod sqlite;
 pub mod store;
@@ -20,5 +21,5 @@ mod sync;
 
 pub use commit::deadline::{CallOptions, CancelToken, Timeout};
 pub use error::{Error, Result, Status};
+pub use open::open;
 pub use store::Store;
-pub use store::open::open;

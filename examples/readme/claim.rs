@@ -1,6 +1,6 @@
 //! A user name belongs to whoever claims it first: a claim in Rust.
 use dcb::domain::{AppendRequest, Condition, EventBuilder, EventType, Item, Query, Tag};
-use dcb::store::open::Options;
+use dcb::store::options::Options;
 use dcb::{CallOptions, Result, Status};
 
 fn main() -> Result<()> {

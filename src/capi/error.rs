@@ -67,10 +67,11 @@ fn cut(text: &str, room: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::error::Status;
     use std::ffi::CStr;
     use std::mem::MaybeUninit;
+
+    use super::*;
+    use crate::error::Status;
 
     #[test]
     fn a_message_is_cut_between_characters_and_terminated() {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::capi::boundary;
-use crate::capi::cursor::dcb_cursor_position;
-use crate::capi::cursor::{dcb_cursor, dcb_cursor_close, dcb_cursor_next, dcb_cursor_open};
+use crate::capi::cursor::{
+    dcb_cursor, dcb_cursor_close, dcb_cursor_next, dcb_cursor_open, dcb_cursor_position,
+};
 use crate::capi::event::dcb_event;
 use crate::capi::status::{DCB_BUSY, DCB_INTERNAL, DCB_IO, DCB_OK, dcb_status};
 use crate::capi::store::{dcb_close, dcb_head, dcb_store};

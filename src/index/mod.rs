@@ -11,8 +11,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::domain::{PositionRange, SequencedEvent, Term};
 use postings::Terms;
+
+use crate::domain::{PositionRange, SequencedEvent, Term};
 pub use prepared::PreparedEvents;
 pub use search::Progress;
 

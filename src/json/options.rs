@@ -5,7 +5,7 @@ use serde::de::{DeserializeSeed, MapAccess};
 use crate::json::integer::integer;
 use crate::json::path::JsonPath;
 use crate::json::visitor::{As, Boolean, Seen, Shape, keys, read_document};
-use crate::store::open::Options;
+use crate::store::options::Options;
 
 /// Reads the options of an opening; no bytes at all are the defaults.
 pub fn parse_options(options: &[u8]) -> crate::Result<Options> {

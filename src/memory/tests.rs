@@ -1,9 +1,8 @@
 use std::thread;
 
 use super::*;
-use crate::domain::Event;
 use crate::domain::{
-    Condition, EventBuilder, EventId, EventType, EventView, Item, Query, ReadRequest, Tag,
+    Condition, Event, EventBuilder, EventId, EventType, EventView, Item, Query, ReadRequest, Tag,
 };
 use crate::{CancelToken, Status, Timeout};
 

@@ -14,6 +14,7 @@ mod maintenance;
 mod open;
 mod read;
 mod schema;
+mod signal;
 mod snapshot;
 mod state;
 mod store;

@@ -1,8 +1,9 @@
 //! What a store's file holds, and how one tells that a file is one. `docs/file-format.md` is the
 //! page for readers of the file.
 
-use rusqlite::{Connection, TransactionBehavior};
 use std::ops::ControlFlow;
+
+use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::{Error, Result, Status};
 use crate::sql::{SqlConnection, Value};

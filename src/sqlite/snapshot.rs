@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::sql::{Row, SqlConnection, Value};
-use crate::sqlite::index::codec::damaged;
+use crate::sqlite::connection::error::damaged_index;
 
 /// What a transaction found when it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Takes the snapshot of the connection's transaction; outside of one, of this moment.
     pub fn take(connection: &dyn SqlConnection) -> Result<Self> {
-        connection.query_row(Self::SQL, &[], Self::of)?.ok_or_else(damaged)
+        connection.query_row(Self::SQL, &[], Self::of)?.ok_or_else(damaged_index)
     }
 
     /// The statement that takes a snapshot, and holds it while it is under way.
@@ -28,8 +28,8 @@ impl Snapshot {
         let head = match row.value(0) {
             Value::Null => 0,
             Value::Integer(head) => head,
-            _ => return Err(damaged()),
+            _ => return Err(damaged_index()),
         };
-        Ok(Snapshot { head, version: row.integer(1).ok_or_else(damaged)? })
+        Ok(Snapshot { head, version: row.integer(1).ok_or_else(damaged_index)? })
     }
 }

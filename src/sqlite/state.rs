@@ -1,5 +1,10 @@
 //! What the parts of a SQLite store share.
 
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::time::{Duration, Instant};
+
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::durability::{Durability, Log};
 use crate::commit::head_watch::HeadWatch;
@@ -9,11 +14,8 @@ use crate::error::Result;
 use crate::sqlite::connection::transaction::wait_for_lock;
 use crate::sqlite::index::segment_list::SegmentsCache;
 use crate::sqlite::index::tail::Tail;
-use crate::sqlite::maintenance::signal::MaintenanceSignal;
+use crate::sqlite::signal::MaintenanceSignal;
 use crate::sqlite::wal::wal_file::Wal;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
-use std::time::{Duration, Instant};
 
 /// The state of an open store.
 #[derive(Debug)]
@@ -173,7 +175,7 @@ pub const MAX_LOG_PAGES: i64 = if cfg!(test) { 1_024 } else { 262_144 };
 mod tests {
     use super::*;
     use crate::domain::{EventBuilder, EventType};
-    use crate::sqlite::maintenance::signal::WakeReason;
+    use crate::sqlite::signal::WakeReason;
 
     /// Nothing of it is on a disk; so many events have no segment.
     fn shared(events: i64) -> StoreState {

@@ -1,24 +1,20 @@
 //! Opening, reading and closing a SQLite store.
 
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::config::DbConfig;
+
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::domain::{AppendRequest, ReadState};
 use crate::error::{Error, Result, Status};
 use crate::sqlite::append::writer::Writer;
-use crate::sqlite::connection::Location;
 use crate::sqlite::events::source::{ReadStop, Source};
 use crate::sqlite::maintenance::segments::write_segment;
-use crate::sqlite::open::open_file;
-use crate::sqlite::open::open_memory;
-use crate::sqlite::open::open_read_only;
 use crate::sqlite::read::pool::{ReaderPool, lend};
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 use crate::store::diagnosis::Diagnosis;
-use crate::store::open::Options;
 use crate::store::{BatchLimits, Sink, Store};
-use rusqlite::config::DbConfig;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 /// A store in a SQLite database.
 #[derive(Debug)]
@@ -29,24 +25,6 @@ pub struct SqliteStore {
     /// `None`: a database in memory, with one connection for all.
     pub(super) readers: Option<ReaderPool>,
     pub(super) maintenance: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl SqliteStore {
-    /// Opens the store at `place`, making it if the options allow that.
-    pub fn open(place: Location, options: &Options) -> Result<Self> {
-        let busy_timeout = u64::try_from(options.busy_timeout_ms).ok().map(Duration::from_millis);
-        let deadline = CallOptions::default().start(busy_timeout);
-        match place {
-            Location::Memory if options.read_only => {
-                Err(Error::invalid("read_only: a database in memory would stay empty"))
-            }
-            Location::Memory => open_memory(busy_timeout),
-            Location::File(path) if options.read_only => {
-                open_read_only(path, options.immutable, busy_timeout, &deadline)
-            }
-            Location::File(path) => open_file(path, options, busy_timeout, &deadline),
-        }
-    }
 }
 
 impl SqliteStore {

@@ -1,7 +1,7 @@
 //! What every store does.
 
 pub mod diagnosis;
-pub mod open;
+pub mod options;
 
 use crate::commit::deadline::CallOptions;
 use crate::domain::{AppendRequest, EventView, ReadState};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dcb::domain::{EventView, ReadState};
 use dcb::json::{ReadResult, parse_append, parse_read};
 use dcb::store::BatchLimits;
-use dcb::store::open::Options;
+use dcb::store::options::Options;
 use dcb::{CallOptions, Error, Store, Timeout};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;

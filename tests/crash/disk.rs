@@ -7,7 +7,8 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 

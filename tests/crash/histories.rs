@@ -8,7 +8,8 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED, DCB_TIMEOUT};
 use dcb::failpoints::SeededBug;

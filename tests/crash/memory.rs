@@ -2,16 +2,16 @@
 
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 
 use rusqlite::ffi;
 use tempfile::TempDir;
 
-use crate::disk;
 use crate::faults::Run;
 use crate::random::Random;
 use crate::roles::Part;
-use crate::times;
+use crate::{disk, times};
 
 type Malloc = unsafe extern "C" fn(c_int) -> *mut c_void;
 type Realloc = unsafe extern "C" fn(*mut c_void, c_int) -> *mut c_void;

@@ -5,7 +5,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 
 use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED, DCB_IO};
 use dcb::failpoints::SeededBug;

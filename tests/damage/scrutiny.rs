@@ -1,6 +1,7 @@
 //! Asks a store that may be damaged everything, and holds the answers against the whole one's.
 
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, Once};
 use std::time::Duration;
 

@@ -9,10 +9,11 @@ mod operations;
 
 use std::sync::Arc;
 
-use dcb::domain::{Event, EventBuilder, EventId, EventType, EventView, Item, Query, Tag};
-use dcb::domain::{ReadRequest, ReadState};
+use dcb::domain::{
+    Event, EventBuilder, EventId, EventType, EventView, Item, Query, ReadRequest, ReadState, Tag,
+};
 use dcb::store::BatchLimits;
-use dcb::store::open::Options;
+use dcb::store::options::Options;
 use dcb::{CallOptions, Result, Store};
 use tempfile::TempDir;
 

@@ -4,7 +4,8 @@
 use std::io::BufRead as _;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED, DCB_TIMEOUT};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dcb::domain::{EventView, ReadState};
 use dcb::json::{parse_append, parse_read};
 use dcb::store::BatchLimits;
-use dcb::store::open::Options;
+use dcb::store::options::Options;
 use dcb::{CallOptions, Status, Store, Timeout};
 
 use crate::host::{self, Sqlite};

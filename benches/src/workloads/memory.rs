@@ -28,7 +28,7 @@ pub fn compare(bench: &mut Bench) {
     let events = bench.options.events;
     let store = Libdcb::open(URI);
     fill(&store, events);
-    let core = dcb::open(URI, &dcb::store::open::Options::default()).expect("a memory store");
+    let core = dcb::open(URI, &dcb::store::options::Options::default()).expect("a memory store");
     fill(&Core(&*core), events);
 
     let mut runs: Vec<(String, Run<'_>)> = Vec::new();
@@ -115,7 +115,7 @@ fn append_events(events: u64, size: u64) -> (u64, u64, f64) {
 }
 
 fn append_typed(events: u64, size: u64) -> (u64, u64, f64) {
-    let store = dcb::open(URI, &dcb::store::open::Options::default()).expect("a memory store");
+    let store = dcb::open(URI, &dcb::store::options::Options::default()).expect("a memory store");
     let requests: Vec<_> = texts(events, size)
         .iter()
         .map(|text| parse_append(text.as_bytes()).expect("a request"))

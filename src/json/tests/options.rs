@@ -1,6 +1,6 @@
 use crate::json::parse_options;
 use crate::json::tests::refused;
-use crate::store::open::Options;
+use crate::store::options::Options;
 
 #[test]
 fn what_is_left_out_is_the_default() {

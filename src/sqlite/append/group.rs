@@ -1,5 +1,7 @@
 //! A group of appends in one transaction: each request is judged with those before it already in.
 
+use smallvec::SmallVec;
+
 use crate::clock::now_us;
 use crate::commit::group_commit::Outcome;
 use crate::domain::{
@@ -8,11 +10,9 @@ use crate::domain::{
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, crash_point, has};
 use crate::index::{Index, PreparedEvents};
+use crate::sqlite::append::connection::WriterConnection;
 use crate::sqlite::append::turns::Turns;
-use crate::sqlite::append::writer::WriterConnection;
-use crate::sqlite::connection::transaction::begin_immediate;
-use crate::sqlite::connection::transaction::commit;
-use crate::sqlite::connection::transaction::rollback;
+use crate::sqlite::connection::transaction::{begin_immediate, commit, rollback};
 use crate::sqlite::events::checksum::{Checksums, checksums};
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::Source;
@@ -21,7 +21,6 @@ use crate::sqlite::index::tail::{Generations, Tail};
 use crate::sqlite::index::view::View;
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
-use smallvec::SmallVec;
 
 /// A request with all that can be made of it before its turn.
 #[derive(Debug)]

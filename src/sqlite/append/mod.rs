@@ -1,5 +1,6 @@
 //! Appends to a SQLite store.
 
+pub mod connection;
 pub mod group;
 pub mod turns;
 pub mod writer;

@@ -1,44 +1,29 @@
 //! The connection that writes, and how a group of appends is run: as one transaction under SQLite's
 //! write lock, each request judged with those before it already in.
 
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::fair_mutex::{FairMutex, Guard};
 use crate::commit::group_commit::{Committer, GroupCommit, Outcome};
 use crate::commit::head_watch::HeadWatch;
 use crate::domain::AppendRequest;
 use crate::error::{Error, Result, Status};
-use crate::sqlite::append::group::PreparedAppend;
-use crate::sqlite::append::group::run;
+use crate::sqlite::append::connection::WriterConnection;
+use crate::sqlite::append::group::{PreparedAppend, run};
 use crate::sqlite::append::turns::Turns;
 use crate::sqlite::connection::error::busy;
-use crate::sqlite::connection::transaction::begin_immediate;
-use crate::sqlite::connection::transaction::rollback;
-use crate::sqlite::connection::transaction::try_begin_immediate;
-use crate::sqlite::connection::transaction::wait_for_lock;
+use crate::sqlite::connection::transaction::{
+    begin_immediate, rollback, try_begin_immediate, wait_for_lock,
+};
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::state::StoreState;
-use rusqlite::Connection;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 /// How long work that nobody waits for tries to get SQLite's lock; it is tried again later.
 const CHORE_PATIENCE: Duration = Duration::from_secs(1);
-
-/// The one connection that writes, and what its holder knows.
-#[derive(Debug)]
-pub struct WriterConnection {
-    /// The connection; no transaction is open while nobody holds the core.
-    pub connection: Connection,
-    pub(super) decoder: EventReader,
-    pub(super) turns: Turns,
-}
-
-impl WriterConnection {
-    /// The connection, and scratch for its rows.
-    pub fn parts(&mut self) -> (&Connection, &mut EventReader) {
-        (&self.connection, &mut self.decoder)
-    }
-}
 
 /// The queue of appends and the connection that runs them.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! SQLite's errors in the terms of the contract.
 
-use crate::error::{Error, Status};
 use rusqlite::ErrorCode;
+
+use crate::error::{Error, Status};
 
 /// A lock was not had in time.
 pub fn busy() -> Error {
@@ -70,4 +71,13 @@ pub fn from_sqlite(error: rusqlite::Error) -> Error {
         other => format!("the database answered: {other}"),
     };
     Error::new(status, message).with_detail(code)
+}
+
+/// The index is not what was written.
+pub fn damaged_index() -> Error {
+    Error::new(
+        Status::Corrupt,
+        "the index is damaged (the events may not be: see the page on the file format for how to \
+         have it made anew)",
+    )
 }

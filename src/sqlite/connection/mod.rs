@@ -3,12 +3,14 @@
 pub mod error;
 pub mod native;
 pub mod transaction;
-use crate::error::{Error, Result, Status};
-use crate::sqlite::connection::error::from_sqlite;
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::{Error, Result, Status};
+use crate::sqlite::connection::error::from_sqlite;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

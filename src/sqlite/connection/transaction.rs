@@ -1,12 +1,11 @@
 //! Transactions on a connection, and waiting for SQLite's locks.
 
+use std::time::Duration;
+
 use crate::commit::deadline::Deadline;
 use crate::error::{Error, Result, Status};
 use crate::sql::SqlConnection;
-use crate::sqlite::connection::error::busy;
-use crate::sqlite::connection::error::from_sqlite;
-use crate::sqlite::connection::error::is_busy;
-use std::time::Duration;
+use crate::sqlite::connection::error::{busy, from_sqlite, is_busy};
 
 /// How long a thread sleeps between two tries for SQLite's lock: flat, so that nobody who came
 /// early is left behind by somebody who came late.

@@ -15,20 +15,15 @@
 //!
 //! The format of pages and records: <https://sqlite.org/fileformat2.html>.
 
-use crate::failpoints::{SeededBug, has};
-use crate::sql::Value;
-use crate::sqlite::events::page::BRANCH;
-use crate::sqlite::events::page::Branch;
-use crate::sqlite::events::page::Leaf;
-use crate::sqlite::events::page::be16;
-use crate::sqlite::events::page::be32;
-use crate::sqlite::events::page::child_of;
-use crate::sqlite::events::page::parse_branch;
-use crate::sqlite::events::source::Source;
-use crate::sqlite::wal::wal_index::{DatabaseFile, FileVersion};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::failpoints::{SeededBug, has};
+use crate::sql::Value;
+use crate::sqlite::events::page::{BRANCH, Branch, Leaf, be16, be32, child_of, parse_branch};
+use crate::sqlite::events::source::Source;
+use crate::sqlite::wal::wal_index::{DatabaseFile, FileVersion};
 
 /// Pages that a scan reads at a time.
 const RUN_PAGES: u32 = 16;

@@ -1,7 +1,8 @@
 //! The checksum of a row.
 
-use crate::domain::Event;
 use smallvec::SmallVec;
+
+use crate::domain::Event;
 
 /// One for each event of an append.
 pub type Checksums = SmallVec<[u32; 1]>;

@@ -1,17 +1,17 @@
 //! Rows of `dcb_events`: how an event becomes one, and how it is read back and checked.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
 use crate::domain::{
     EventBuilder, EventId, EventType, EventView, PositionRange, SequencedEvent, Tag, Tags,
 };
 use crate::error::{Error, Result, Status};
 use crate::sql::{Row, Value};
 use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
-use crate::sqlite::events::checksum::checksum_of_row;
-use crate::sqlite::events::checksum::checksum_of_text;
+use crate::sqlite::events::checksum::{checksum_of_row, checksum_of_text};
 use crate::sqlite::events::page::RowRecord;
 use crate::sqlite::events::source::{ReadResult, Source};
-use std::ops::ControlFlow;
-use std::sync::Arc;
 
 const COLUMNS: &str = "position, type, tags, data, id, metadata, timestamp, checksum";
 /// Finds an event by its position.

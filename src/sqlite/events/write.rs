@@ -1,10 +1,11 @@
 //! Writing rows of `dcb_events`.
 
+use std::sync::Arc;
+
 use crate::domain::SequencedEvent;
 use crate::error::Result;
 use crate::sql::{SqlConnection, Value};
 use crate::sqlite::events::checksum::checksum_of_row;
-use std::sync::Arc;
 
 /// Rows that are bound at a time.
 const ROWS: usize = 64;

@@ -1,6 +1,5 @@
 //! A connection of the host's, borrowed: what is done on it, and how it is given back as it was.
 
-use crate::sqlite::events::source::Source;
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 
@@ -10,6 +9,7 @@ use crate::sql::host::{BorrowedConnection, Failure, Host, Reply};
 use crate::sql::row_codec::Rows;
 use crate::sql::{Row, SqlConnection, Value};
 use crate::sqlite::connection::transaction::retry;
+use crate::sqlite::events::source::Source;
 use crate::sqlite::host::of_host;
 use crate::sqlite::snapshot::Snapshot;
 

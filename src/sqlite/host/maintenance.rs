@@ -15,9 +15,10 @@ use crate::sqlite::index::merge::Merge;
 use crate::sqlite::index::segment::Segment;
 use crate::sqlite::index::segment_list::Segments;
 use crate::sqlite::index::segment_writer::{insert_blocks, insert_segment, pack};
+use crate::sqlite::maintenance::merge_watch::MergeWatch;
 use crate::sqlite::maintenance::merging::{
-    MergeWatch, begin_building, building_segment, clear_slice, dead_segments, due_for_merge,
-    give_up, is_building, replace,
+    begin_building, building_segment, clear_slice, dead_segments, due_for_merge, give_up,
+    is_building, replace,
 };
 use crate::sqlite::maintenance::segments::{
     MAX_SEGMENT_EVENTS, draft_segment, insert_filter, insert_live, postings_of_rows, store_segment,

@@ -1,6 +1,5 @@
 //! The store on the host's connections.
 
-use crate::sqlite::events::source::Source;
 use std::ffi::OsStr;
 use std::hash::{BuildHasher as _, RandomState};
 use std::os::unix::ffi::OsStrExt as _;
@@ -18,12 +17,12 @@ use crate::sql::host::{BorrowedConnection, Host};
 use crate::sql::{SqlConnection, Value};
 use crate::sqlite::append::group::{PreparedAppend, Staged, attempt, check_tail};
 use crate::sqlite::append::turns::Turns;
-use crate::sqlite::connection::transaction::{begin_immediate, commit};
-use crate::sqlite::connection::transaction::{retry, wait_for_lock};
+use crate::sqlite::connection::error::damaged_index;
+use crate::sqlite::connection::transaction::{begin_immediate, commit, retry, wait_for_lock};
 use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::events::source::Source;
 use crate::sqlite::host::connection::{HostConnection, explain};
 use crate::sqlite::host::maintenance::{HostMaintenance, index_within};
-use crate::sqlite::index::codec::damaged;
 use crate::sqlite::index::segment_list::{Segments, SegmentsCache};
 use crate::sqlite::index::tail::TAIL_EVENTS;
 use crate::sqlite::index::view::View;
@@ -34,7 +33,7 @@ use crate::sqlite::state::StoreState;
 use crate::sqlite::wal::host_wal::HostWal;
 use crate::sqlite::wal::wal_file::Wal;
 use crate::store::diagnosis::Diagnosis;
-use crate::store::open::Options;
+use crate::store::options::Options;
 use crate::store::{BatchLimits, Sink, Store};
 
 /// A store on connections that the host lends.
@@ -282,7 +281,7 @@ impl HostStore {
             Err(error) => Err(error),
         };
         if connection.is_autocommit() {
-            return Err(answer.err().unwrap_or_else(damaged));
+            return Err(answer.err().unwrap_or_else(damaged_index));
         }
         let mut outcome = Outcome::new(answer);
         if matches!(&outcome.answer, Err(error) if error.status == Status::DuplicateId) {
@@ -376,7 +375,7 @@ fn mark_in_memory(connection: &HostConnection<'_>, deadline: &Deadline) -> Resul
     let sql = "INSERT OR IGNORE INTO dcb_meta (key, value) VALUES ('memory', ?1)";
     connection.run(sql, &[Value::Integer(new)])?;
     commit(connection)?;
-    mark_of(connection)?.ok_or_else(damaged)
+    mark_of(connection)?.ok_or_else(damaged_index)
 }
 
 fn mark_of(connection: &dyn SqlConnection) -> Result<Option<i64>> {

@@ -16,6 +16,9 @@
 
 use crate::domain::Term;
 
+/// The key of a block: a term, as it is stored, and a position.
+pub type Key = (i64, i64);
+
 /// Rows of this size stand two on a B-tree page of 4,096 bytes.
 const MAX_BYTES: usize = 2_000;
 const HEAD_BYTES: usize = 4;
@@ -256,9 +259,11 @@ impl<'a> Unpacker<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
 
     fn pack(lists: &BTreeMap<u64, BTreeSet<i64>>, low: i64) -> Vec<Block> {
         let mut packer = Packer::new(low);

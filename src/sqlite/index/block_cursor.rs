@@ -3,16 +3,14 @@
 //! A lost block would look like a term that the segment does not have. So each block tells which
 //! one of its segment it is, and whether it is the last.
 
-use crate::error::Result;
-use crate::sql::{Row, Value};
-use crate::sqlite::events::source::{ReadResult, Source};
-use crate::sqlite::index::block::Unpacker;
-use crate::sqlite::index::codec::{blob, damaged, integer, of_block};
-use crate::sqlite::index::segment::Segment;
 use std::ops::ControlFlow;
 
-/// The key of a block: a term, as it is stored, and a position.
-pub type Key = (i64, i64);
+use crate::error::Result;
+use crate::sql::{Row, Value};
+use crate::sqlite::connection::error::damaged_index;
+use crate::sqlite::events::source::{ReadResult, Source};
+use crate::sqlite::index::block::{Key, Unpacker};
+use crate::sqlite::index::codec::{blob, integer, of_block};
 
 /// Below every block of a segment.
 pub const FIRST: Key = (i64::MIN, i64::MIN);
@@ -34,9 +32,10 @@ struct Link {
 }
 
 impl BlockCursor {
-    /// A walk over the blocks of a segment that has not begun.
-    pub fn new(segment: &Segment) -> Self {
-        BlockCursor { segment: segment.id, low: segment.low, last: None }
+    /// A walk, not begun yet, over the blocks of the segment of this number, which covers the
+    /// positions above `low`.
+    pub fn new(segment: i64, low: i64) -> Self {
+        BlockCursor { segment, low, last: None }
     }
 
     /// The key of the block that came last.
@@ -47,7 +46,7 @@ impl BlockCursor {
     /// The walk is at this block, whose key was looked for.
     pub fn stand(&mut self, key: Key, block: &Unpacker<'_>) -> Result<()> {
         self.last = Some(Link { key, number: block.number, is_last: block.is_last });
-        if block.key().map_err(of_block)? == key { Ok(()) } else { Err(damaged()) }
+        if block.key().map_err(of_block)? == key { Ok(()) } else { Err(damaged_index()) }
     }
 
     /// The walk begins with this row, which is not the first of the segment.
@@ -68,7 +67,7 @@ impl BlockCursor {
             }
             (_, None) => false,
         };
-        if follows { Ok(block) } else { Err(damaged()) }
+        if follows { Ok(block) } else { Err(damaged_index()) }
     }
 
     /// The next row downwards; the first one is entered.
@@ -81,17 +80,17 @@ impl BlockCursor {
             }
             _ => true,
         };
-        if follows { Ok(block) } else { Err(damaged()) }
+        if follows { Ok(block) } else { Err(damaged_index()) }
     }
 
     /// The block that came last is the last of the segment.
     pub fn expect_end(&self) -> Result<()> {
-        if self.last.is_some_and(|link| link.is_last) { Ok(()) } else { Err(damaged()) }
+        if self.last.is_some_and(|link| link.is_last) { Ok(()) } else { Err(damaged_index()) }
     }
 
     /// The block that came last is the first of the segment.
     pub fn expect_start(&self) -> Result<()> {
-        if self.last.is_none_or(|link| link.number == 0) { Ok(()) } else { Err(damaged()) }
+        if self.last.is_none_or(|link| link.number == 0) { Ok(()) } else { Err(damaged_index()) }
     }
 
     /// The block behind the one that came last, if there is one, begins above `bound`.
@@ -107,6 +106,6 @@ impl BlockCursor {
             &mut |row| next.rise(row).map(|_| ControlFlow::Break(())),
         )?;
         let is_above = next.last().is_some_and(|key| key > link.key && key > bound);
-        if is_above { Ok(()) } else { Err(damaged().into()) }
+        if is_above { Ok(()) } else { Err(damaged_index().into()) }
     }
 }

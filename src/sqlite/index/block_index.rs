@@ -5,19 +5,15 @@
 //! yet is read, by the number of the row, from the pages of the file. A committed block never changes,
 //! and the number of a segment is never used again. What cannot be read that way is left to SQLite.
 
-use crate::sqlite::events::source::{ReadResult, Source};
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::{
-    AtomicI64,
-    Ordering::{Acquire, Relaxed, Release},
-};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicI64, AtomicU32};
 use std::sync::{Arc, OnceLock};
 
 use crate::sql::Value;
 use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
 use crate::sqlite::events::page::BlockRecord;
-use crate::sqlite::index::block::Unpacker;
-use crate::sqlite::index::block_cursor::Key;
+use crate::sqlite::events::source::{ReadResult, Source};
+use crate::sqlite::index::block::{Key, Unpacker};
 use crate::sqlite::index::codec::{integer, row_of};
 
 /// A segment of more blocks, some thirty million events, is left to SQLite. The keys of so many

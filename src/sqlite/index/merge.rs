@@ -7,11 +7,12 @@ use std::sync::Arc;
 use crate::domain::Term;
 use crate::error::Result;
 use crate::sql::{SqlConnection, Value};
+use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::index::block::{Block, Packer};
 use crate::sqlite::index::block_cursor;
 use crate::sqlite::index::block_cursor::BlockCursor;
 use crate::sqlite::index::bloom_filter::BloomFilter;
-use crate::sqlite::index::codec::{damaged, of_block};
+use crate::sqlite::index::codec::of_block;
 use crate::sqlite::index::segment::{MAX_FILTER_BYTES, Segment};
 
 /// Blocks that are read from a source at a time.
@@ -95,7 +96,7 @@ impl Merge {
                 segment: Arc::clone(segment),
                 runs: VecDeque::new(),
                 positions: VecDeque::new(),
-                chain: BlockCursor::new(segment),
+                chain: BlockCursor::new(segment.id, segment.low),
                 ended: false,
             })
             .collect();
@@ -151,14 +152,14 @@ impl Merge {
                 for position in source.take() {
                     packed += 1;
                     if packed > total {
-                        return Err(damaged());
+                        return Err(damaged_index());
                     }
                     packer.position(position);
                 }
             }
         }
         if packed != total {
-            return Err(damaged());
+            return Err(damaged_index());
         }
         self.ready.extend(packer.take());
         if let Some(filter) = &mut self.filter {

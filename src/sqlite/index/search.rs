@@ -2,7 +2,6 @@
 //!
 //! The oracle of everything here is [`EventReader::scan`] with [`Query::matches`].
 
-use crate::sqlite::events::source::{ReadResult, Source};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -10,6 +9,7 @@ use crate::domain::{EventView, Item, Names, PositionRange, Query, Term, Wanted};
 use crate::error::Result;
 use crate::index::Progress;
 use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::segment_list::Segments;
 
 /// Candidates of each list that are gathered at first, and at the most.

@@ -1,9 +1,13 @@
 //! The index on disk: segments, each the sorted postings of a run of positions, never changed
 //! once they are live. Together the live ones cover every position up to the mark.
 
+use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
+
 use crate::domain::{PositionRange, Term};
 use crate::error::{Result, Status};
 use crate::sql::Value;
+use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::reader::{EventReader, to_owned};
 use crate::sqlite::events::source::{ReadResult, ReadStop, Source};
@@ -12,10 +16,7 @@ use crate::sqlite::index::block_cursor;
 use crate::sqlite::index::block_cursor::BlockCursor;
 use crate::sqlite::index::block_index::BlockIndex;
 use crate::sqlite::index::bloom_filter::BloomFilter;
-use crate::sqlite::index::codec::damaged;
 use crate::sqlite::index::codec::of_block;
-use std::ops::ControlFlow;
-use std::sync::{Arc, OnceLock};
 
 /// What `state` in a row of `dcb_segments` says: the segment is being written by a merge, and not
 /// to be read;
@@ -90,7 +91,7 @@ impl Segment {
                 // One of another segment would say no to most of its terms.
                 let terms = self.terms_of_last(source)?;
                 if !terms.iter().all(|term| filter.may_hold(*term)) {
-                    return Err(damaged().into());
+                    return Err(damaged_index().into());
                 }
             }
             let _ = self.filter.set(loaded);
@@ -116,7 +117,7 @@ impl Segment {
         let Some(term) = self.terms_of_last(source)?.into_iter().next() else { return Ok(()) };
         let mut found = Vec::new();
         match self.collect(source, term, span, false, 1, &mut found) {
-            Ok(()) if found.is_empty() => Err(damaged().into()),
+            Ok(()) if found.is_empty() => Err(damaged_index().into()),
             // What is damaged of it, its readers are told.
             Err(ReadStop::Failed(error)) if error.status == Status::Corrupt => Ok(()),
             other => other,
@@ -131,16 +132,20 @@ fn load_filter(source: Source<'_>, segment: &Segment) -> ReadResult<Option<Bloom
     let mut is_there = false;
     let sql = "SELECT bits FROM dcb_filters WHERE segment = ?1 ORDER BY part";
     source.sql()?.query(sql, &[Value::Integer(segment.id)], &mut |row| {
-        let bits = row.blob(0).ok_or_else(damaged)?;
-        let (bits, crc) = bits.split_last_chunk::<4>().ok_or_else(damaged)?;
+        let bits = row.blob(0).ok_or_else(damaged_index)?;
+        let (bits, crc) = bits.split_last_chunk::<4>().ok_or_else(damaged_index)?;
         is_there = true;
         let is_whole = crc32fast::hash(bits) == u32::from_le_bytes(*crc);
-        if is_whole && filter.read(bits) { Ok(ControlFlow::Continue(())) } else { Err(damaged()) }
+        if is_whole && filter.read(bits) {
+            Ok(ControlFlow::Continue(()))
+        } else {
+            Err(damaged_index())
+        }
     })?;
     match is_there {
         false => Ok(None),
         true if filter.bytes() == bytes => Ok(Some(filter)),
-        true => Err(damaged().into()),
+        true => Err(damaged_index().into()),
     }
 }
 
@@ -163,7 +168,7 @@ impl Segment {
         mut visit: impl FnMut(Unpacker<'_>) -> Result<Taken>,
     ) -> ReadResult<()> {
         let at = |(term, position)| [self.id, term, position].map(Value::Integer);
-        let (mut chain, mut ended) = (BlockCursor::new(self), false);
+        let (mut chain, mut ended) = (BlockCursor::new(self.id, self.low), false);
         let wanted = (key(term), position);
         if let Some(mut blocks) = self.fences.blocks(source, self.id, self.low)?
             && let Some(first) = blocks.find(wanted)
@@ -279,7 +284,8 @@ impl Segment {
         wanted: usize,
         out: &mut Vec<i64>,
     ) -> ReadResult<()> {
-        let (mut run, mut chain, mut ended) = (Vec::new(), BlockCursor::new(self), false);
+        let (mut run, mut chain, mut ended) =
+            (Vec::new(), BlockCursor::new(self.id, self.low), false);
         let sql = "SELECT term, position, block FROM dcb_postings \
                    WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
                    ORDER BY term DESC, position DESC";
@@ -327,6 +333,6 @@ impl Segment {
         source.sql()?.query(sql, &[self.id, from.0, from.1].map(Value::Integer), &mut |row| {
             chain.rise(row).map(|_| ControlFlow::Break(()))
         })?;
-        if chain.last().is_some() { Ok(()) } else { Err(damaged().into()) }
+        if chain.last().is_some() { Ok(()) } else { Err(damaged_index().into()) }
     }
 }

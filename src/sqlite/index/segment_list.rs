@@ -1,19 +1,20 @@
 //! The list of live segments: together they cover every position up to the mark.
 
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+use rusqlite::Connection;
+
 use crate::domain::{PositionRange, Term};
 use crate::error::Result;
+use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::bloom_filter::BloomFilter;
-use crate::sqlite::index::codec::damaged;
 use crate::sqlite::index::codec::integer;
-use crate::sqlite::index::segment::MAX_FILTER_BYTES;
-use crate::sqlite::index::segment::Segment;
+use crate::sqlite::index::segment::{MAX_FILTER_BYTES, Segment};
 use crate::sqlite::snapshot::Snapshot;
-use rusqlite::Connection;
-use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
 
 /// All filters of a store together take at most this much memory.
 const FILTERS_BYTES: u64 = 24 * 1024 * 1024;
@@ -45,7 +46,7 @@ impl Segments {
     /// An index of events that are not there would hide those that take their positions: from
     /// the mark down it is asked alone.
     pub fn check(&self, snapshot: Snapshot) -> Result<()> {
-        if self.indexed() <= snapshot.head { Ok(()) } else { Err(damaged()) }
+        if self.indexed() <= snapshot.head { Ok(()) } else { Err(damaged_index()) }
     }
 
     /// Reads the list, as the connection's transaction sees it.
@@ -61,7 +62,7 @@ impl Segments {
             let (id, low, high, terms) =
                 (integer(row, 0)?, integer(row, 1)?, integer(row, 2)?, integer(row, 3)?);
             if low != list.last().map_or(0, |last| last.high) || high <= low || terms < 0 {
-                return Err(damaged());
+                return Err(damaged_index());
             }
             let same = known.list.iter().find(|own| own.id == id && own.low == low);
             list.push(same.cloned().unwrap_or_else(|| {

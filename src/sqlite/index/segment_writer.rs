@@ -3,11 +3,10 @@
 use crate::domain::Term;
 use crate::error::Result;
 use crate::sql::{SqlConnection, Value};
+use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::index::block::{Block, key};
 use crate::sqlite::index::bloom_filter::BloomFilter;
-use crate::sqlite::index::codec::damaged;
-use crate::sqlite::index::codec::integer;
-use crate::sqlite::index::codec::row_of;
+use crate::sqlite::index::codec::{integer, row_of};
 
 /// Writes the row of a new segment and gives its number.
 pub fn insert_segment(
@@ -20,7 +19,7 @@ pub fn insert_segment(
     // Numbers are never used again: who still has an old list cannot take a new segment for one
     // that it knew.
     let raise = "UPDATE dcb_meta SET value = value + 1 WHERE key = 'segments' RETURNING value";
-    let id = connection.query_row(raise, &[], |row| integer(row, 0))?.ok_or_else(damaged)?;
+    let id = connection.query_row(raise, &[], |row| integer(row, 0))?.ok_or_else(damaged_index)?;
     connection.run(
         "INSERT INTO dcb_segments (segment, state, low, high, terms) VALUES (?1, ?2, ?3, ?4, ?5)",
         &[id, state, low, high, terms as i64].map(Value::Integer),
@@ -69,7 +68,7 @@ pub fn insert_filter_part(
 pub fn raise_version(connection: &dyn SqlConnection) -> Result<()> {
     let changed =
         connection.run("UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'", &[])?;
-    if changed == 1 { Ok(()) } else { Err(damaged()) }
+    if changed == 1 { Ok(()) } else { Err(damaged_index()) }
 }
 
 /// The blocks of a segment, its filter, and how many terms it holds.

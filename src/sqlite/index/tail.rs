@@ -1,13 +1,14 @@
 //! The recent events, in memory.
 
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+
 use crate::domain::{PositionRange, SequencedEvent};
 use crate::index::{Index, PreparedEvents};
 use crate::sqlite::events::reader::{EventReader, to_owned};
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::snapshot::Snapshot;
-use std::collections::VecDeque;
-use std::ops::ControlFlow;
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 /// The newest events are held in memory up to so many,
 pub const TAIL_EVENTS: usize = if cfg!(any(test, feature = "testing")) { 128 } else { 16_384 };

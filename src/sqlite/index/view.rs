@@ -1,5 +1,9 @@
 //! What one transaction sees: the segments, the recent events in memory, and rows in between.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
 use crate::domain::{Event, EventView, PositionRange, Query};
 use crate::error::Result;
 use crate::index::{Index, Progress};
@@ -7,11 +11,7 @@ use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::search::SegmentSearch;
 use crate::sqlite::index::segment_list::Segments;
-use crate::sqlite::index::tail::Generations;
-use crate::sqlite::index::tail::Tail;
-use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::time::Instant;
+use crate::sqlite::index::tail::{Generations, Tail};
 
 /// Where the next stretch of a search is looked up.
 enum Stretch {

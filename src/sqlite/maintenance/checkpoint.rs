@@ -1,14 +1,15 @@
 //! Checkpoints.
 
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
 use crate::error::Result;
 use crate::failpoints::crash_point;
 use crate::sqlite::connection::error::from_sqlite;
 use crate::sqlite::connection::transaction::end_left_over;
 use crate::sqlite::maintenance::Maintenance;
 use crate::sqlite::state::CHECKPOINT_PAGES;
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
 
 /// How often SQLite's lock is asked for to have the log begin anew, with this process held up,
 const RESTART_TRIES: u32 = 20;

@@ -1,10 +1,13 @@
 //! Merging segments, and clearing away what merges have left behind.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::error::Result;
 use crate::failpoints::crash_point;
 use crate::sql::{SqlConnection, Value};
-use crate::sqlite::connection::transaction::Transaction;
-use crate::sqlite::connection::transaction::rollback;
+use crate::sqlite::connection::transaction::{Transaction, rollback};
 use crate::sqlite::index::codec::integer;
 use crate::sqlite::index::merge::Merge;
 use crate::sqlite::index::segment::{BUILDING, Segment};
@@ -13,16 +16,11 @@ use crate::sqlite::index::segment_writer::{
     FILTER_PART_BYTES, insert_blocks, insert_filter_part, insert_segment, raise_version,
 };
 use crate::sqlite::maintenance::Maintenance;
+use crate::sqlite::maintenance::merge_watch::MergeProgress;
 use crate::sqlite::state::SEGMENT_EVENTS;
-use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
 
 /// Blocks that a merge writes in one transaction, and clearing deletes.
 const SLICE_BLOCKS: usize = 256;
-/// A merge of another process that stands still for so long was left behind by it.
-const ABANDONED: Duration = Duration::from_secs(30);
 /// So many neighbours of one rank are merged, into one of the next.
 const FEWEST: usize = 8;
 /// While nothing else is to be done, a segment is merged with those after it once they are
@@ -40,27 +38,6 @@ pub fn due_for_merge(segments: &Segments, low: i64) -> Option<Vec<Arc<Segment>>>
     let due = runs.filter(|run| run.len() >= FEWEST && run[0].low >= low);
     due.min_by_key(|run| rank(&run[0])).map(<[_]>::to_vec)
 }
-
-/// A merge of another process, and when it was last seen to move.
-#[derive(Debug, Default)]
-pub struct MergeWatch(Option<(i64, MergeProgress, Instant)>);
-
-impl MergeWatch {
-    /// Looks at the segment that is being built; gives it where whoever built it is gone.
-    pub fn look(&mut self, building: Option<(i64, MergeProgress)>) -> Option<i64> {
-        let known = self.0.take();
-        let (segment, progress) = building?;
-        let since = match known {
-            Some((own, seen, since)) if (own, seen) == (segment, progress) => since,
-            _ => Instant::now(),
-        };
-        self.0 = Some((segment, progress, since));
-        (since.elapsed() >= ABANDONED).then_some(segment)
-    }
-}
-
-/// The highest term that a merge has written, and the last part of its filter.
-pub type MergeProgress = (Option<i64>, Option<i64>);
 
 impl Maintenance {
     /// Merges segments, and clears away what merges have left behind.

@@ -2,19 +2,21 @@
 //! log is brought into the database.
 
 pub mod checkpoint;
+pub mod merge_watch;
 pub mod merging;
 pub mod segments;
-pub mod signal;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
 use crate::error::Result;
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::connection::transaction::end_left_over;
-use crate::sqlite::maintenance::merging::MergeWatch;
+use crate::sqlite::maintenance::merge_watch::MergeWatch;
 use crate::sqlite::maintenance::segments::write_segment;
-use crate::sqlite::maintenance::signal::WakeReason;
+use crate::sqlite::signal::WakeReason;
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
-use rusqlite::Connection;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// How long maintenance sleeps when nobody wakes it.
 const IDLE: Duration = Duration::from_millis(500);

@@ -1,5 +1,9 @@
 //! Writing the next segment behind the appends.
 
+use std::ops::ControlFlow;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::domain::{EventView, PositionRange, Term};
 use crate::error::Result;
 use crate::failpoints::{SeededBug, crash_point, has};
@@ -16,9 +20,6 @@ use crate::sqlite::index::segment_writer::{
 };
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
-use std::ops::ControlFlow;
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// Events in a segment as it is first written.
 pub const MAX_SEGMENT_EVENTS: i64 = 2 * SEGMENT_EVENTS;

@@ -2,12 +2,21 @@
 
 pub mod wal_match;
 
-use crate::commit::deadline::Deadline;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+use crate::commit::deadline::{CallOptions, Deadline};
 use crate::error::{Error, Result, Status};
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::connection::error::{busy, from_sqlite, is_busy};
-use crate::sqlite::connection::transaction::begin_immediate;
-use crate::sqlite::connection::transaction::{end_left_over, retry, retry_busy, wait_for_lock};
+use crate::sqlite::connection::transaction::{
+    begin_immediate, end_left_over, retry, retry_busy, wait_for_lock,
+};
 use crate::sqlite::connection::{Location, OpenMode, connect};
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::reader::EventReader;
@@ -20,19 +29,32 @@ use crate::sqlite::read::pool::ReaderPool;
 use crate::sqlite::schema::{FileKind, create, detect_at_once, no_store};
 use crate::sqlite::state::StoreState;
 use crate::sqlite::store::SqliteStore;
+use crate::sqlite::wal::file_ops::sync_folder_of;
 use crate::sqlite::wal::host_wal::HostWal;
-use crate::sqlite::wal::wal_file::{Wal, sync_folder_of};
+use crate::sqlite::wal::wal_file::Wal;
 use crate::sqlite::wal::wal_index::forget_backfill;
-use crate::store::open::Options;
-use rusqlite::Connection;
-use rusqlite::config::DbConfig;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use crate::store::options::Options;
 
 /// The stack of the maintenance thread, in bytes.
 const MAINTENANCE_STACK: usize = 2 * 1024 * 1024;
+
+impl SqliteStore {
+    /// Opens the store at `place`, making it if the options allow that.
+    pub fn open(place: Location, options: &Options) -> Result<Self> {
+        let busy_timeout = u64::try_from(options.busy_timeout_ms).ok().map(Duration::from_millis);
+        let deadline = CallOptions::default().start(busy_timeout);
+        match place {
+            Location::Memory if options.read_only => {
+                Err(Error::invalid("read_only: a database in memory would stay empty"))
+            }
+            Location::Memory => open_memory(busy_timeout),
+            Location::File(path) if options.read_only => {
+                open_read_only(path, options.immutable, busy_timeout, &deadline)
+            }
+            Location::File(path) => open_file(path, options, busy_timeout, &deadline),
+        }
+    }
+}
 
 pub fn open_memory(busy_timeout: Option<Duration>) -> Result<SqliteStore> {
     let mut connection = connect(&Location::Memory, OpenMode::Create)?;

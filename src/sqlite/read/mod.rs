@@ -3,7 +3,6 @@
 pub mod lock_free;
 pub mod pool;
 
-use crate::sqlite::events::source::{ReadResult, Source};
 use std::ops::ControlFlow;
 use std::sync::TryLockError;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use crate::domain::ReadState;
 use crate::error::{Result, Status};
 use crate::index::Progress;
 use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::view::View;
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;

@@ -10,16 +10,15 @@ use crate::commit::deadline::Deadline;
 use crate::error::{Error, Result, Status};
 use crate::sql::Row;
 use crate::sqlite::append::writer::{Writer, WriterGuard};
-use crate::sqlite::connection::error::{busy, from_sqlite, is_busy};
+use crate::sqlite::connection::error::{busy, damaged_index, from_sqlite, is_busy};
 use crate::sqlite::connection::transaction::{end_left_over, retry, wait_for_lock};
 use crate::sqlite::connection::{Location, OpenMode, connect};
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::reader::EventReader;
-use crate::sqlite::index::codec::damaged;
 use crate::sqlite::read::lock_free::SnapshotCache;
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::wal::file_id::{FileId, file_id_at};
-use crate::sqlite::wal::wal_file::replaced;
+use crate::sqlite::wal::file_ops::replaced;
 use crate::sqlite::wal::wal_index::log_header;
 
 /// At most so many connections read at a time; further readers wait for one of them.
@@ -258,7 +257,7 @@ impl ReadConnection<'_> {
                     }
                     return body(connection, decoder, snapshot);
                 }
-                Ok(None) => return Err(damaged()),
+                Ok(None) => return Err(damaged_index()),
                 Err(error) if is_busy(&error) => wait_for_lock(deadline)?,
                 Err(error) => return Err(from_sqlite(error)),
             }

@@ -1,7 +1,8 @@
 //! The store on connections of a host, here of a pool of rusqlite's.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
@@ -9,9 +10,8 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::domain::{EventId, PositionRange, SequencedEvent};
-use crate::sql::Columns;
-use crate::sql::Value;
 use crate::sql::host::{BorrowedConnection, Failure, Host, Reply};
+use crate::sql::{Columns, Value};
 use crate::sqlite::connection::native::bound;
 use crate::sqlite::events::checksum::checksums;
 use crate::sqlite::events::reader::EventReader;

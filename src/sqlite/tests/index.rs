@@ -1,9 +1,10 @@
 //! The index against its oracle, a scan: however the segments were cut, merged, lost or left
 //! behind.
 
+use std::ops::ControlFlow;
+
 use proptest::prelude::*;
 use rusqlite::Connection;
-use std::ops::ControlFlow;
 
 use super::*;
 use crate::Status;

@@ -25,7 +25,7 @@ use crate::domain::{
 };
 use crate::sql::{Row, SqlConnection, Value};
 use crate::sqlite::{Location, SqliteStore};
-use crate::store::open::Options;
+use crate::store::options::Options;
 use crate::store::{BatchLimits, Store};
 use crate::{CallOptions, Error, Result, Timeout};
 

@@ -2,9 +2,10 @@
 
 mod changes;
 
+use std::ops::ControlFlow;
+
 use proptest::prelude::*;
 use rusqlite::Connection;
-use std::ops::ControlFlow;
 
 use super::*;
 use crate::domain::{EventId, PositionRange, SequencedEvent};

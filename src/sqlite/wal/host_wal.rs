@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::sqlite::wal::file_id::{FileId, file_id_at, file_id_of};
-use crate::sqlite::wal::wal_file::{replaced, sync_folder_of, write_again};
+use crate::sqlite::wal::file_ops::{replaced, sync_folder_of, write_again};
 
 /// How often one looks again where a log is replaced while it is looked at.
 const TRIES: u32 = 100;

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::commit::durability::Log;
-use crate::error::{Error, Result, Status};
+use crate::error::Result;
 use crate::failpoints::{SeededBug, has};
 use crate::sqlite::wal::file_id::{FileId, file_id_at, file_id_of};
+use crate::sqlite::wal::file_ops::{replaced, write_again};
 use crate::sqlite::wal::host_wal::HostWal;
 
 /// By how much the log's file is made longer ahead of what is written,
@@ -129,36 +130,4 @@ impl WalFile {
             Err(replaced())
         }
     }
-}
-
-/// Writes what is in the file once more.
-pub fn write_again(file: &File) -> Result<()> {
-    let mut piece = vec![0; 256 * 1024];
-    let mut at = 0;
-    loop {
-        let count = file.read_at(&mut piece, at)?;
-        if count == 0 {
-            return Ok(());
-        }
-        file.write_all_at(&piece[..count], at)?;
-        at += count as u64;
-    }
-}
-
-/// The answer of whoever finds another file where the store's was, or none.
-pub fn replaced() -> Error {
-    Error::new(
-        Status::Io,
-        "the database or its log was moved, replaced or deleted while the store was open",
-    )
-}
-
-/// Makes the entries of a file's folder durable, so that the file is found after a power failure.
-pub fn sync_folder_of(path: &Path) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    File::open(folder)?.sync_all()?;
-    Ok(())
 }

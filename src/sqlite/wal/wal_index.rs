@@ -2,11 +2,8 @@
 
 use std::ffi::c_int;
 use std::ptr;
-use std::sync::atomic::{
-    AtomicU32,
-    Ordering::{Acquire, SeqCst},
-    fence,
-};
+use std::sync::atomic::Ordering::{Acquire, SeqCst};
+use std::sync::atomic::{AtomicU32, fence};
 
 use rusqlite::{Connection, ffi};
 

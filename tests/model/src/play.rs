@@ -1,6 +1,7 @@
 //! One execution: the threads of a store, a reader and somebody else's process at one file.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst as Now};
+use std::sync::atomic::Ordering::SeqCst as Now;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 use std::sync::{Arc, Mutex as Plain};
 use std::time::Duration;
 
