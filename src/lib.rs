@@ -1,25 +1,83 @@
-//! An event store with Dynamic Consistency Boundaries (<https://dcb.events>),
-//! made to be embedded: the core, its stores, and the C surface over them.
+//! An event store with [Dynamic Consistency Boundaries](https://dcb.events), made to be embedded.
 //!
-//! Imports point one way: `capi` -> `open` -> the stores -> `index`, `documents` -> `domain`.
+//! All events of a bounded context are one sequence. An event has a type, tags that say what it is
+//! about, and a payload. A [`Query`] selects events by type and tags. An append may carry an
+//! [`AppendCondition`]: it fails if an event that matches a query was stored after a position. So a
+//! decision guards exactly the events that it depends on.
+//!
+//! ```
+//! use dcb::{
+//!     AppendCondition, AppendRequest, CallOptions, EventBuilder, EventType, Options, Query,
+//!     QueryItem, ReadRequest, Status, Tag,
+//! };
+//!
+//! # fn main() -> dcb::Result<()> {
+//! // "sqlite:courses.db" opens a file; any number of processes and threads may share it.
+//! let store = dcb::open("memory:", &Options::default())?;
+//! let call = CallOptions::default();
+//!
+//! // What does the decision depend on? All that has happened to the course.
+//! let mut course = QueryItem::new();
+//! course.and_tag(Tag::new("course:c1")?)?;
+//! let query = Query::of(vec![course])?;
+//! let request = ReadRequest::new(query.clone(), 0, None, None, false)?;
+//! let (events, position) = store.read_all(request, &call)?;
+//! assert!(events.is_empty());
+//!
+//! // Decide, and append on condition that nothing else has happened to it since.
+//! let mut defined = EventBuilder::new(EventType::new("CourseDefined")?);
+//! defined.tag(Tag::new("course:c1")?)?;
+//! defined.data(r#"{"capacity": 20}"#)?;
+//! let condition = AppendCondition::new(query, position)?;
+//! let request = AppendRequest::new(vec![defined.build()], vec![condition])?;
+//! store.append(request.clone(), &call)?;
+//!
+//! // Whoever decided on the same state comes too late, and reads again.
+//! let refused = store.append(request, &call).unwrap_err();
+//! assert_eq!((refused.status, refused.position), (Status::ConditionFailed, 1));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Store`] may be used from any number of threads at once. Calls block; how long is up to their
+//! [`CallOptions`]. Every failure is an [`Error`], whose [`Status`] says of which kind it is.
+//!
+//! The modules that the documentation hides are the library's own: its tests, benchmarks and fuzz
+//! targets use them, and they may change with every release. ARCHITECTURE.md describes them.
 
+#[doc(hidden)]
 pub mod capi;
 mod clock;
+#[doc(hidden)]
 pub mod commit;
+#[doc(hidden)]
 pub mod domain;
-pub mod error;
+mod error;
+#[doc(hidden)]
 pub mod failpoints;
+#[doc(hidden)]
 pub mod index;
+#[doc(hidden)]
 pub mod json;
 pub mod limits;
+#[doc(hidden)]
 pub mod memory;
 mod open;
+#[doc(hidden)]
 pub mod sql;
+#[doc(hidden)]
 pub mod sqlite;
+#[doc(hidden)]
 pub mod store;
 mod sync;
 
 pub use commit::deadline::{CallOptions, CancelToken, Timeout};
+pub use domain::{
+    AppendCondition, AppendRequest, Event, EventBuilder, EventId, EventType, EventView, Query,
+    QueryItem, ReadRequest, ReadState, SequencedEvent, Tag, Tags,
+};
 pub use error::{Error, Result, Status};
 pub use open::open;
-pub use store::Store;
+pub use store::diagnosis::{Diagnosis, SqliteDiagnosis};
+pub use store::options::Options;
+pub use store::{BatchLimits, Sink, Store};

@@ -1,5 +1,5 @@
 //! A user name belongs to whoever claims it first: a claim in Rust.
-use dcb::domain::{AppendRequest, Condition, EventBuilder, EventType, Item, Query, Tag};
+use dcb::domain::{AppendCondition, AppendRequest, EventBuilder, EventType, Query, QueryItem, Tag};
 use dcb::store::options::Options;
 use dcb::{CallOptions, Result, Status};
 
@@ -9,9 +9,9 @@ fn main() -> Result<()> {
     let mut claim = EventBuilder::new(EventType::new("NameClaimed")?);
     claim.tag(name)?;
     claim.data(r#""in Rust""#)?;
-    let mut claims = Item::new();
+    let mut claims = QueryItem::new();
     claims.and_tag(name)?;
-    let unclaimed = Condition::new(Query::of(vec![claims])?, 0)?;
+    let unclaimed = AppendCondition::new(Query::of(vec![claims])?, 0)?;
     let request = AppendRequest::new(vec![claim.build()], vec![unclaimed])?;
     match store.append(request, &CallOptions::default()) {
         Ok(position) => println!("ada is ours, by event {position}"),

@@ -13,7 +13,7 @@ pub struct Event {
 }
 
 #[derive(Debug, Default, Clone)]
-pub struct Item {
+pub struct QueryItem {
     pub types: Vec<String>,
     pub tags: Vec<String>,
 }
@@ -22,11 +22,11 @@ pub struct Item {
 pub enum Query {
     #[default]
     All,
-    Any(Vec<Item>),
+    Any(Vec<QueryItem>),
 }
 
 #[derive(Debug, Default, Clone)]
-pub struct Condition {
+pub struct AppendCondition {
     pub query: Query,
     pub after: i64,
 }
@@ -34,7 +34,7 @@ pub struct Condition {
 #[derive(Debug, Default, Clone)]
 pub struct Append {
     pub events: Vec<Event>,
-    pub conditions: Vec<Condition>,
+    pub conditions: Vec<AppendCondition>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -82,7 +82,7 @@ impl Model {
             return if repeated { Ok(last) } else { Err((DCB_DUPLICATE_ID, first as i64 + 1)) };
         }
         let fails = |(position, event): &(i64, &Event)| {
-            let hit = |own: &Condition| own.after < *position && own.query.matches(event);
+            let hit = |own: &AppendCondition| own.after < *position && own.query.matches(event);
             conditions.iter().any(hit)
         };
         if let Some((position, _)) = (1..).zip(&self.events).find(fails) {

@@ -8,7 +8,7 @@ use dcb::capi::limits::{
 use dcb::capi::status::{DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, dcb_status};
 
 use super::json::{Broken, Json, Kind, parse};
-use super::model::{Append, Condition, Event, Item, Query, Read};
+use super::model::{Append, AppendCondition, Event, Query, QueryItem, Read};
 
 /// What is wrong with a document. Where it has faults of both kinds, either may be told.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -240,8 +240,8 @@ impl Faults {
         Query::Any(items.iter().map(|item| self.item(item)).collect())
     }
 
-    fn item(&mut self, json: &Json<'_>) -> Item {
-        let mut item = Item::default();
+    fn item(&mut self, json: &Json<'_>) -> QueryItem {
+        let mut item = QueryItem::default();
         for (key, value) in self.object(json, &["types", "tags"]) {
             let names = self.list_or_null(value).iter();
             match key {
@@ -252,7 +252,7 @@ impl Faults {
         item
     }
 
-    fn conditions(&mut self, json: &Json<'_>) -> Vec<Condition> {
+    fn conditions(&mut self, json: &Json<'_>) -> Vec<AppendCondition> {
         match &json.kind {
             Kind::Null => Vec::new(),
             Kind::List(list) => list.iter().map(|condition| self.condition(condition)).collect(),
@@ -260,8 +260,8 @@ impl Faults {
         }
     }
 
-    fn condition(&mut self, json: &Json<'_>) -> Condition {
-        let mut condition = Condition::default();
+    fn condition(&mut self, json: &Json<'_>) -> AppendCondition {
+        let mut condition = AppendCondition::default();
         let keys = self.object(json, &["failIfEventsMatch", "after"]);
         self.invalid |= !keys.iter().any(|(key, _)| *key == "failIfEventsMatch");
         for (key, value) in keys {

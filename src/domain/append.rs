@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::domain::{Condition, Event};
+use crate::domain::{AppendCondition, Event};
 
 /// One append: its events, and the conditions that guard it.
 ///
@@ -10,19 +10,19 @@ use crate::domain::{Condition, Event};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppendRequest {
     events: SmallVec<[Event; 1]>,
-    conditions: SmallVec<[Condition; 1]>,
+    conditions: SmallVec<[AppendCondition; 1]>,
 }
 
 impl AppendRequest {
     /// At least one event; ids on all of them or on none, no two alike.
-    pub fn new(events: Vec<Event>, conditions: Vec<Condition>) -> crate::Result<Self> {
+    pub fn new(events: Vec<Event>, conditions: Vec<AppendCondition>) -> crate::Result<Self> {
         Self::of(events.into(), conditions.into())
     }
 
     /// The same, of lists that need no allocation where they have one element.
     pub fn of(
         events: SmallVec<[Event; 1]>,
-        conditions: SmallVec<[Condition; 1]>,
+        conditions: SmallVec<[AppendCondition; 1]>,
     ) -> crate::Result<Self> {
         use crate::Error;
         if events.is_empty() {
@@ -66,12 +66,12 @@ impl AppendRequest {
     }
 
     /// The conditions; all of them have to hold.
-    pub fn conditions(&self) -> &[Condition] {
+    pub fn conditions(&self) -> &[AppendCondition] {
         &self.conditions
     }
 
     /// The parts, for a store that keeps the events.
-    pub fn into_parts(self) -> (SmallVec<[Event; 1]>, SmallVec<[Condition; 1]>) {
+    pub fn into_parts(self) -> (SmallVec<[Event; 1]>, SmallVec<[AppendCondition; 1]>) {
         (self.events, self.conditions)
     }
 }

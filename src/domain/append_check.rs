@@ -1,6 +1,6 @@
 //! Whether an append is accepted: the rules, for every store, over its own way to look things up.
 
-use crate::domain::{Condition, Event, PositionRange, Query};
+use crate::domain::{AppendCondition, Event, PositionRange, Query};
 use crate::error::{Error, Result};
 
 /// What the ids of an append say about it.
@@ -69,7 +69,7 @@ pub fn check_ids<'a>(
 /// Judges the conditions of an append. `first_match` gives the lowest position in a span that a
 /// query matches. `condition_failed` names the lowest one that makes any of them fail.
 pub fn check_conditions(
-    conditions: &[Condition],
+    conditions: &[AppendCondition],
     mut first_match: impl FnMut(&Query, PositionRange) -> Result<Option<i64>>,
 ) -> Result<()> {
     let mut lowest = None;
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_lowest_failure_of_all_conditions_is_named() {
-        let condition = |after| Condition::new(Query::all(), after).unwrap();
+        let condition = |after| AppendCondition::new(Query::all(), after).unwrap();
         // A store with the positions 1 to 9, which every query matches.
         let judge = |afters: &[i64]| {
             let conditions: Vec<_> = afters.iter().map(|&after| condition(after)).collect();
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn above_a_failure_that_is_known_nothing_is_looked_for() {
-        let conditions = [7, 3].map(|after| Condition::new(Query::all(), after).unwrap());
+        let conditions = [7, 3].map(|after| AppendCondition::new(Query::all(), after).unwrap());
         let mut spans = Vec::new();
         let judged = check_conditions(&conditions, |_, span| {
             spans.push(span);

@@ -4,18 +4,18 @@ use crate::domain::{EventView, Query};
 
 /// The append fails if an event that matches `query` has a position above `after`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Condition {
+pub struct AppendCondition {
     query: Query,
     after: i64,
 }
 
-impl Condition {
+impl AppendCondition {
     /// `after`: 0 or -1 counts every event; less is an error.
     pub fn new(query: Query, after: i64) -> crate::Result<Self> {
         if after < -1 {
             return Err(crate::Error::invalid("after: must be -1 or more"));
         }
-        Ok(Condition { query, after: after.max(0) })
+        Ok(AppendCondition { query, after: after.max(0) })
     }
 
     /// The events that the append must not meet.
@@ -38,13 +38,13 @@ impl Condition {
 mod tests {
     use super::*;
     use crate::Status;
-    use crate::domain::{EventBuilder, EventType, Item};
+    use crate::domain::{EventBuilder, EventType, QueryItem};
 
     #[test]
     fn only_what_matches_above_after_makes_an_append_fail() {
-        let mut item = Item::new();
+        let mut item = QueryItem::new();
         item.or_type(EventType::new("A").unwrap()).unwrap();
-        let condition = Condition::new(Query::of(vec![item]).unwrap(), 4).unwrap();
+        let condition = AppendCondition::new(Query::of(vec![item]).unwrap(), 4).unwrap();
         let fails_on = |event_type: &str, position| {
             let event = EventBuilder::new(EventType::new(event_type).unwrap()).build();
             condition.fails_on(&event.view(position, 0))
@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn after_is_a_position_or_nothing() {
-        let after = |after| Condition::new(Query::all(), after).map(|condition| condition.after());
+        let after =
+            |after| AppendCondition::new(Query::all(), after).map(|condition| condition.after());
         assert_eq!(after(7), Ok(7));
         assert_eq!(after(0), Ok(0));
         assert_eq!(after(-1), Ok(0));

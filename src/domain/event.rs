@@ -352,6 +352,27 @@ impl EventView<'_> {
             + self.metadata.map_or(0, str::len)
     }
 
+    /// Returns a copy that outlives the view; an error where it is not an event that could have been
+    /// appended.
+    pub fn to_owned(&self) -> Result<SequencedEvent> {
+        let mut builder = EventBuilder::new(EventType::new(self.event_type)?);
+        for tag in self.tags.iter() {
+            builder.tag(Tag::new(tag)?)?;
+        }
+        builder.data(self.data)?;
+        if let Some(id) = self.id {
+            builder.id(EventId::new(id)?);
+        }
+        if let Some(metadata) = self.metadata {
+            builder.metadata(metadata)?;
+        }
+        Ok(SequencedEvent {
+            position: self.position,
+            timestamp_us: self.timestamp_us,
+            event: builder.build(),
+        })
+    }
+
     /// Whether this stored event is the same as `event`, byte for byte, tags in order.
     pub fn is_same_as(&self, event: &Event) -> bool {
         self.event_type == event.event_type()

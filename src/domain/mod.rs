@@ -2,10 +2,10 @@
 
 pub use append::AppendRequest;
 pub use append_check::{Verdict, check_conditions, check_ids};
-pub use condition::Condition;
+pub use condition::AppendCondition;
 pub use event::{Event, EventBuilder, EventView, SequencedEvent, Tags};
 pub use name::{EventId, EventType, Tag, Term};
-pub use query::{Item, Names, Query, Wanted};
+pub use query::{Names, Query, QueryItem, Wanted};
 pub use read::{PositionRange, ReadRequest, ReadState};
 
 mod append;

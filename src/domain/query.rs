@@ -55,7 +55,7 @@ impl<'a> Names<'a> {
 
 /// One alternative of a query: one of `types` (none given: any) and all of `tags`.
 #[derive(Debug, Clone, Default)]
-pub struct Item {
+pub struct QueryItem {
     /// Every type and tag, one after the other: one allocation for all.
     text: String,
     types: SmallVec<[Place; 1]>,
@@ -72,15 +72,15 @@ struct Place {
     term: Term,
 }
 
-impl PartialEq for Item {
+impl PartialEq for QueryItem {
     fn eq(&self, other: &Self) -> bool {
         self.types().iter().eq(other.types().iter()) && self.tags().iter().eq(other.tags().iter())
     }
 }
 
-impl Eq for Item {}
+impl Eq for QueryItem {}
 
-impl Item {
+impl QueryItem {
     /// An item that matches everything, to be narrowed.
     pub fn new() -> Self {
         Self::default()
@@ -181,7 +181,7 @@ fn settle<A: Array<Item = Place>>(text: &str, places: &mut SmallVec<A>) {
 /// The events that any of its items matches; without items, every event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
-    items: Option<Box<[Item]>>,
+    items: Option<Box<[QueryItem]>>,
 }
 
 impl Query {
@@ -191,7 +191,7 @@ impl Query {
     }
 
     /// The events that any of `items` matches; a list of none is an error.
-    pub fn of(mut items: Vec<Item>) -> Result<Self> {
+    pub fn of(mut items: Vec<QueryItem>) -> Result<Self> {
         if items.is_empty() {
             return Err(Error::invalid(
                 "items: must not be empty (a query for every event is null)",
@@ -208,18 +208,18 @@ impl Query {
                 "items: more than {MAX_NAMES_PER_QUERY} types and tags in a query"
             )));
         }
-        items.iter_mut().for_each(Item::settle);
+        items.iter_mut().for_each(QueryItem::settle);
         Ok(Query { items: Some(items.into()) })
     }
 
     /// The items; `None`: every event.
-    pub fn items(&self) -> Option<&[Item]> {
+    pub fn items(&self) -> Option<&[QueryItem]> {
         self.items.as_deref()
     }
 
     /// Whether every event matches, whatever it is.
     pub fn is_all(&self) -> bool {
-        self.items().is_none_or(|items| items.iter().any(Item::is_empty))
+        self.items().is_none_or(|items| items.iter().any(QueryItem::is_empty))
     }
 
     /// Whether `event` is asked for.
@@ -238,7 +238,7 @@ mod tests {
             // From the last one on, so that they are in no order yet.
             let names: Vec<String> =
                 (0..times * distinct).map(|n| (distinct - 1 - n % distinct).to_string()).collect();
-            let mut item = Item::new();
+            let mut item = QueryItem::new();
             for name in &names {
                 item.or_type(EventType::new(name).unwrap()).unwrap();
                 item.and_tag(Tag::new(name).unwrap()).unwrap();

@@ -6,7 +6,7 @@ use std::collections::binary_heap::PeekMut;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::domain::{Item, PositionRange, Query, SequencedEvent};
+use crate::domain::{PositionRange, Query, QueryItem, SequencedEvent};
 use crate::index::Index;
 use crate::index::postings::Postings;
 
@@ -24,7 +24,7 @@ pub enum Progress {
 
 /// Some positions of one term, all of which an item has to look at.
 struct Run<'a> {
-    item: &'a Item,
+    item: &'a QueryItem,
     postings: &'a Postings,
     left: Range<usize>,
 }
@@ -179,7 +179,12 @@ impl Index {
 
     /// Calls `each` with the runs that hold every match of `item` in `span`: that of its rarest
     /// tag, or, if they are rarer, those of its types.
-    fn each_run<'a>(&'a self, item: &'a Item, span: PositionRange, mut each: impl FnMut(Run<'a>)) {
+    fn each_run<'a>(
+        &'a self,
+        item: &'a QueryItem,
+        span: PositionRange,
+        mut each: impl FnMut(Run<'a>),
+    ) {
         let run = |term| {
             let postings = self.terms.get(self.filed(term))?;
             let left = postings.range(span);
@@ -204,7 +209,7 @@ impl Index {
 
 /// Whether `event` itself is what `item` asks for. By the two parts that this rests on: a whole
 /// view of an event takes longer to make than to judge.
-fn allows(item: &Item, event: &SequencedEvent) -> bool {
+fn allows(item: &QueryItem, event: &SequencedEvent) -> bool {
     item.allows(event.event.event_type(), event.event.tags())
 }
 
@@ -221,6 +226,6 @@ fn is_rarer<'a>(runs: impl Iterator<Item = Run<'a>>, count: usize) -> bool {
 }
 
 /// The items of a query, unless it matches everything.
-fn selective_items(query: &Query) -> Option<&[Item]> {
+fn selective_items(query: &Query) -> Option<&[QueryItem]> {
     query.items().filter(|_| !query.is_all())
 }

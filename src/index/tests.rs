@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::domain::{
-    Event, EventBuilder, EventId, EventType, Item, PositionRange, Query, SequencedEvent, Tag, Term,
+    Event, EventBuilder, EventId, EventType, PositionRange, Query, QueryItem, SequencedEvent, Tag,
+    Term,
 };
 use crate::index::{Index, Progress};
 
@@ -37,8 +38,8 @@ fn query(items: &[(&[&str], &[&str])]) -> Query {
     Query::of(items.iter().map(|(types, tags)| item(types, tags)).collect()).unwrap()
 }
 
-fn item(types: &[&str], tags: &[&str]) -> Item {
-    let mut item = Item::new();
+fn item(types: &[&str], tags: &[&str]) -> QueryItem {
+    let mut item = QueryItem::new();
     types.iter().for_each(|name| item.or_type(EventType::new(name).unwrap()).unwrap());
     tags.iter().for_each(|name| item.and_tag(Tag::new(name).unwrap()).unwrap());
     item

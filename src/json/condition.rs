@@ -2,7 +2,7 @@
 
 use serde::de::{MapAccess, SeqAccess};
 
-use crate::domain::Condition;
+use crate::domain::AppendCondition;
 use crate::error::Error;
 use crate::json::integer::optional_integer;
 use crate::json::path::JsonPath;
@@ -14,22 +14,22 @@ use crate::limits::MAX_CONDITIONS_PER_APPEND;
 pub(super) struct ConditionsIn<'t>(pub &'t mut JsonPath);
 
 impl<'de> Shape<'de> for ConditionsIn<'_> {
-    type Value = Vec<Condition>;
+    type Value = Vec<AppendCondition>;
     const KIND: &'static str = "an object, a list of objects, or null";
 
     fn trail(&mut self) -> &mut JsonPath {
         self.0
     }
 
-    fn null<E: serde::de::Error>(self) -> Result<Vec<Condition>, E> {
+    fn null<E: serde::de::Error>(self) -> Result<Vec<AppendCondition>, E> {
         Ok(Vec::new())
     }
 
-    fn object<A: MapAccess<'de>>(self, object: A) -> Result<Vec<Condition>, A::Error> {
+    fn object<A: MapAccess<'de>>(self, object: A) -> Result<Vec<AppendCondition>, A::Error> {
         ConditionIn(self.0).object(object).map(|condition| vec![condition])
     }
 
-    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Condition>, A::Error> {
+    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<AppendCondition>, A::Error> {
         let trail = self.0;
         let mut conditions = Vec::new();
         loop {
@@ -53,14 +53,14 @@ keys!(Key { FailIfEventsMatch = "failIfEventsMatch", After = "after" });
 struct ConditionIn<'t>(&'t mut JsonPath);
 
 impl<'de> Shape<'de> for ConditionIn<'_> {
-    type Value = Condition;
+    type Value = AppendCondition;
     const KIND: &'static str = "an object";
 
     fn trail(&mut self) -> &mut JsonPath {
         self.0
     }
 
-    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Condition, A::Error> {
+    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<AppendCondition, A::Error> {
         let trail = self.0;
         let (mut query, mut after) = (None, 0);
         let mut seen = Seen::default();
@@ -77,6 +77,6 @@ impl<'de> Shape<'de> for ConditionIn<'_> {
             trail.enter_key("failIfEventsMatch");
             return Err(trail.refuse("is missing (every event is null)"));
         };
-        Condition::new(query, after).map_err(|error| trail.fail_within(error))
+        AppendCondition::new(query, after).map_err(|error| trail.fail_within(error))
     }
 }

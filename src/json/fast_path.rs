@@ -7,8 +7,8 @@
 use smallvec::{Array, SmallVec};
 
 use crate::domain::{
-    AppendRequest, Condition, Event, EventBuilder, EventId, EventType, Item, Query, ReadRequest,
-    Tag,
+    AppendCondition, AppendRequest, Event, EventBuilder, EventId, EventType, Query, QueryItem,
+    ReadRequest, Tag,
 };
 use crate::limits::{
     MAX_CONDITIONS_PER_APPEND, MAX_EVENTS_PER_APPEND, MAX_ITEMS_PER_QUERY, MAX_TAGS_PER_EVENT,
@@ -109,7 +109,7 @@ impl<'a> Quick<'a> {
     }
 
     /// One condition, or a list of them.
-    fn conditions(&mut self) -> Option<SmallVec<[Condition; 1]>> {
+    fn conditions(&mut self) -> Option<SmallVec<[AppendCondition; 1]>> {
         let mut conditions = SmallVec::new();
         if self.next()? == b'{' {
             conditions.push(self.condition()?);
@@ -122,14 +122,14 @@ impl<'a> Quick<'a> {
         Some(conditions)
     }
 
-    fn condition(&mut self) -> Option<Condition> {
+    fn condition(&mut self) -> Option<AppendCondition> {
         let (mut query, mut after) = (None, None);
         self.object(|quick, key| match key {
             "failIfEventsMatch" => once(&mut query, quick.query()?),
             "after" => once(&mut after, quick.integer()?),
             _ => None,
         })?;
-        Condition::new(query?, after.unwrap_or(0)).ok()
+        AppendCondition::new(query?, after.unwrap_or(0)).ok()
     }
 
     fn query(&mut self) -> Option<Query> {
@@ -141,7 +141,7 @@ impl<'a> Quick<'a> {
         Query::of(items?).ok()
     }
 
-    fn items(&mut self) -> Option<Vec<Item>> {
+    fn items(&mut self) -> Option<Vec<QueryItem>> {
         // Most queries have one item.
         let mut items = Vec::with_capacity(1);
         self.list(|quick| {
@@ -152,8 +152,8 @@ impl<'a> Quick<'a> {
         Some(items)
     }
 
-    fn item(&mut self) -> Option<Item> {
-        let mut item = Item::new();
+    fn item(&mut self) -> Option<QueryItem> {
+        let mut item = QueryItem::new();
         let (mut has_types, mut has_tags) = (None, None);
         self.object(|quick, key| match key {
             "types" => {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::de::{MapAccess, SeqAccess};
 
-use crate::domain::{EventType, Item, Query, Tag};
+use crate::domain::{EventType, Query, QueryItem, Tag};
 use crate::error::Error;
 use crate::json::path::JsonPath;
 use crate::json::visitor::{As, Seen, Shape, Texts, keys};
@@ -48,14 +48,14 @@ impl<'de> Shape<'de> for QueryIn<'_> {
 struct ItemsIn<'t>(&'t mut JsonPath);
 
 impl<'de> Shape<'de> for ItemsIn<'_> {
-    type Value = Vec<Item>;
+    type Value = Vec<QueryItem>;
     const KIND: &'static str = "a list of objects (a query for every event is null)";
 
     fn trail(&mut self) -> &mut JsonPath {
         self.0
     }
 
-    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Item>, A::Error> {
+    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<QueryItem>, A::Error> {
         let trail = self.0;
         // Most queries have one item: this spares them a second allocation.
         let mut items = Vec::with_capacity(1);
@@ -81,21 +81,21 @@ struct ItemIn<'t> {
 }
 
 impl<'de> Shape<'de> for ItemIn<'_> {
-    type Value = Item;
+    type Value = QueryItem;
     const KIND: &'static str = "an object";
 
     fn trail(&mut self) -> &mut JsonPath {
         self.trail
     }
 
-    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Item, A::Error> {
+    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<QueryItem, A::Error> {
         let trail = self.trail;
         if self.index >= MAX_ITEMS_PER_QUERY {
             return Err(trail.fail(Error::too_large(format!(
                 "more than {MAX_ITEMS_PER_QUERY} items in a query"
             ))));
         }
-        let mut item = Item::new();
+        let mut item = QueryItem::new();
         let mut seen = Seen::default();
         while let Some(key) = seen.next_key(trail, &mut object)? {
             match key {

@@ -2,7 +2,8 @@ use std::thread;
 
 use super::*;
 use crate::domain::{
-    Condition, Event, EventBuilder, EventId, EventType, EventView, Item, Query, ReadRequest, Tag,
+    AppendCondition, Event, EventBuilder, EventId, EventType, EventView, Query, QueryItem,
+    ReadRequest, Tag,
 };
 use crate::{CancelToken, Status, Timeout};
 
@@ -21,7 +22,7 @@ fn event(event_type: &str, tags: &[&str], data: &str, id: Option<&str>) -> Event
 }
 
 fn query(types: &[&str], tags: &[&str]) -> Query {
-    let mut item = Item::new();
+    let mut item = QueryItem::new();
     types.iter().for_each(|name| item.or_type(EventType::new(name).unwrap()).unwrap());
     tags.iter().for_each(|name| item.and_tag(Tag::new(name).unwrap()).unwrap());
     Query::of(vec![item]).unwrap()
@@ -30,7 +31,7 @@ fn query(types: &[&str], tags: &[&str]) -> Query {
 fn append(store: &MemoryStore, events: Vec<Event>, conditions: &[(Query, i64)]) -> Result<i64> {
     let conditions = conditions
         .iter()
-        .map(|(query, after)| Condition::new(query.clone(), *after).unwrap())
+        .map(|(query, after)| AppendCondition::new(query.clone(), *after).unwrap())
         .collect();
     store.append(AppendRequest::new(events, conditions)?, &CallOptions::default())
 }

@@ -4,7 +4,7 @@ pub mod diagnosis;
 pub mod options;
 
 use crate::commit::deadline::CallOptions;
-use crate::domain::{AppendRequest, EventView, ReadState};
+use crate::domain::{AppendRequest, EventView, ReadRequest, ReadState, SequencedEvent};
 use crate::error::Result;
 use crate::store::diagnosis::Diagnosis;
 
@@ -15,6 +15,11 @@ pub struct BatchLimits {
     pub max_events: usize,
     /// Ends after the event with which the texts given reach so many bytes.
     pub max_bytes: usize,
+}
+
+impl BatchLimits {
+    /// A batch that ends with the read.
+    pub const ALL: BatchLimits = BatchLimits { max_events: usize::MAX, max_bytes: usize::MAX };
 }
 
 /// Takes the events of a batch, in order. An error ends the read.
@@ -47,6 +52,26 @@ pub trait Store: Send + Sync {
         call: &CallOptions,
         sink: &mut dyn Sink,
     ) -> Result<()>;
+
+    /// Returns all events that a request asks for, in one list, and the position up to which the
+    /// answer is complete: the `after` of an append condition with the same query.
+    ///
+    /// A long answer takes as much memory; [`Store::read`] gives one batch by batch.
+    fn read_all(
+        &self,
+        request: ReadRequest,
+        call: &CallOptions,
+    ) -> Result<(Vec<SequencedEvent>, i64)> {
+        let mut reading = ReadState::new(request);
+        let mut events = Vec::new();
+        while !reading.has_begun() || reading.span().is_some() {
+            self.read(&mut reading, BatchLimits::ALL, call, &mut |view: &EventView<'_>| {
+                events.push(view.to_owned()?);
+                Ok(())
+            })?;
+        }
+        Ok((events, reading.position()))
+    }
 
     /// The position of the newest event; 0 in an empty store.
     fn head(&self, call: &CallOptions) -> Result<i64>;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use dcb::domain::{AppendRequest, Condition, Event, Query};
+use dcb::domain::{AppendCondition, AppendRequest, Event, Query};
 use dcb::{CallOptions, Error, Status, Store, Timeout};
 
 use super::model::Model;
@@ -22,7 +22,7 @@ fn entity(numbers: &mut Numbers) -> String {
 /// One append as a thread saw it.
 struct Told {
     events: Vec<Event>,
-    conditions: Vec<Condition>,
+    conditions: Vec<AppendCondition>,
     outcome: Result<i64, Error>,
 }
 
@@ -38,7 +38,11 @@ fn tagged(tag: &str) -> Query {
     Query::of(vec![item(&[], &[tag])]).expect("a query")
 }
 
-fn append(store: &dyn Store, events: &[Event], conditions: &[Condition]) -> Result<i64, Error> {
+fn append(
+    store: &dyn Store,
+    events: &[Event],
+    conditions: &[AppendCondition],
+) -> Result<i64, Error> {
     let request = AppendRequest::new(events.to_vec(), conditions.to_vec()).expect("a request");
     store.append(request, &CallOptions::default())
 }
@@ -66,7 +70,7 @@ fn write(store: &dyn Store, thread: u64) -> Vec<Told> {
             // Mostly what a caller would do; at times something older, which likely fails.
             let back = numbers.below(4).saturating_sub(1) as i64;
             let after = (position - back).max(0);
-            conditions.push(Condition::new(query, after).expect("a condition"));
+            conditions.push(AppendCondition::new(query, after).expect("a condition"));
         }
         for _ in 0..=u64::from(with_ids) {
             let outcome = append(store, &events, &conditions);
@@ -192,7 +196,7 @@ fn count_up(store: &dyn Store, entity: &str) {
     loop {
         let (events, position) = read_after(store, &query, 0).expect("a read");
         let next = event("Counted", &[entity], &(events.len() + 1).to_string(), None);
-        let condition = Condition::new(query.clone(), position).expect("a condition");
+        let condition = AppendCondition::new(query.clone(), position).expect("a condition");
         match append(store, &[next], &[condition]) {
             Ok(_) => return,
             Err(error) => assert_eq!(error.status, Status::ConditionFailed),

@@ -1,7 +1,9 @@
 //! One history of more events than a store keeps at hand, opened again in between.
 
 use dcb::CallOptions;
-use dcb::domain::{AppendRequest, Condition, Event, EventType, Item, Query, ReadRequest, Tag};
+use dcb::domain::{
+    AppendCondition, AppendRequest, Event, EventType, Query, QueryItem, ReadRequest, Tag,
+};
 use dcb::store::BatchLimits;
 
 use super::model::{Asked, Model};
@@ -12,7 +14,7 @@ const APPENDS: u64 = 60;
 const EVENTS_PER_APPEND: u64 = 500;
 const QUESTIONS: u64 = 200;
 
-fn append(subject: &Subject, model: &mut Model, events: &[Event], conditions: &[Condition]) {
+fn append(subject: &Subject, model: &mut Model, events: &[Event], conditions: &[AppendCondition]) {
     let request = AppendRequest::new(events.to_vec(), conditions.to_vec()).expect("a request");
     let outcome = subject.store(model.head() as u64).append(request, &CallOptions::default());
     let outcome = outcome.map_err(|error| (error.status, error.position));
@@ -41,7 +43,7 @@ fn fill(subject: &mut Subject, model: &mut Model, numbers: &mut Numbers) {
 
 /// A query that matches from nothing to most of the store.
 fn query(numbers: &mut Numbers) -> Query {
-    let mut item = Item::new();
+    let mut item = QueryItem::new();
     if numbers.below(2) == 0 {
         let name = format!("T{}", numbers.below(5));
         item.or_type(EventType::new(&name).expect("a type")).expect("memory");
@@ -79,7 +81,7 @@ fn a_long_history_is_read_and_guarded_like_a_short_one() {
                 subject.reopen();
             }
             let (query, after) = ask(&subject, &model, &mut numbers);
-            let guard = Condition::new(query, after).expect("a condition");
+            let guard = AppendCondition::new(query, after).expect("a condition");
             append(&subject, &mut model, &[event("Guarded", &[], "null", None)], &[guard]);
             // All before the guarded ones have ids.
             let stored = numbers.below(APPENDS * EVENTS_PER_APPEND - 3) as i64;

@@ -10,7 +10,8 @@ mod operations;
 use std::sync::Arc;
 
 use dcb::domain::{
-    Event, EventBuilder, EventId, EventType, EventView, Item, Query, ReadRequest, ReadState, Tag,
+    Event, EventBuilder, EventId, EventType, EventView, Query, QueryItem, ReadRequest, ReadState,
+    Tag,
 };
 use dcb::store::BatchLimits;
 use dcb::store::options::Options;
@@ -105,8 +106,8 @@ fn event(event_type: &str, tags: &[&str], data: &str, id: Option<&str>) -> Event
 }
 
 /// Builds an item of parts that hold the rules.
-fn item(types: &[&str], tags: &[&str]) -> Item {
-    let mut item = Item::new();
+fn item(types: &[&str], tags: &[&str]) -> QueryItem {
+    let mut item = QueryItem::new();
     types
         .iter()
         .for_each(|name| item.or_type(EventType::new(name).expect("a type")).expect("memory"));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use dcb::Status;
-use dcb::domain::{Condition, Event, Query};
+use dcb::domain::{AppendCondition, Event, Query};
 
 use super::Stored;
 
@@ -33,7 +33,7 @@ impl Model {
     pub fn append(
         &mut self,
         events: &[Event],
-        conditions: &[Condition],
+        conditions: &[AppendCondition],
     ) -> Result<i64, (Status, i64)> {
         let stored: Vec<_> = events.iter().map(|event| self.position_of_id(event.id())).collect();
         if let Some(first) = stored.iter().flatten().next() {
@@ -57,7 +57,7 @@ impl Model {
     }
 
     /// The lowest position that makes one of the conditions fail.
-    pub fn first_failure(&self, conditions: &[Condition]) -> Option<i64> {
+    pub fn first_failure(&self, conditions: &[AppendCondition]) -> Option<i64> {
         let fails = |stored: &&Stored| {
             let view = stored.event.view(stored.position, 0);
             conditions.iter().any(|condition| condition.fails_on(&view))

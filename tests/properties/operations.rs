@@ -1,7 +1,7 @@
 //! Random operations, one after the other, on each store and on the model.
 
 use dcb::CallOptions;
-use dcb::domain::{AppendRequest, Condition, Event, Query, ReadRequest};
+use dcb::domain::{AppendCondition, AppendRequest, Event, Query, ReadRequest};
 use dcb::store::BatchLimits;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
@@ -18,7 +18,7 @@ const IDS: [&str; 6] = ["i0", "i1", "i2", "i3", "i4", "i5"];
 enum Operation {
     Append {
         events: Vec<Event>,
-        conditions: Vec<Condition>,
+        conditions: Vec<AppendCondition>,
     },
     /// One of the appends before, again.
     Repeat(Index),
@@ -58,7 +58,7 @@ fn position() -> impl Strategy<Value = i64> {
 
 fn operation() -> impl Strategy<Value = Operation> {
     let condition = (query(), position())
-        .prop_map(|(query, after)| Condition::new(query, after).expect("a condition"));
+        .prop_map(|(query, after)| AppendCondition::new(query, after).expect("a condition"));
     let append = (events(), prop::collection::vec(condition, 0..3))
         .prop_map(|(events, conditions)| Operation::Append { events, conditions });
     let bounds = (position(), prop::option::of(0..40i64), prop::option::of(0..6i64));
@@ -81,7 +81,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 /// Plays the operations on one store and on a model of its own, and compares.
 fn play(subject: &mut Subject, operations: &[Operation]) -> Result<(), TestCaseError> {
     let mut model = Model::default();
-    let mut requests: Vec<(&[Event], &[Condition])> = Vec::new();
+    let mut requests: Vec<(&[Event], &[AppendCondition])> = Vec::new();
     for (turn, operation) in (0..).zip(operations) {
         match operation {
             Operation::Append { events, conditions } => {
@@ -111,7 +111,7 @@ fn append(
     subject: &Subject,
     turn: u64,
     model: &mut Model,
-    (events, conditions): (&[Event], &[Condition]),
+    (events, conditions): (&[Event], &[AppendCondition]),
 ) -> Result<(), TestCaseError> {
     let request = AppendRequest::new(events.to_vec(), conditions.to_vec()).expect("a request");
     let outcome = subject.store(turn).append(request, &CallOptions::default());

@@ -1,4 +1,4 @@
-use crate::domain::{AppendRequest, Condition, Event, EventType, Item, Tag};
+use crate::domain::{AppendCondition, AppendRequest, Event, EventType, QueryItem, Tag};
 use crate::json::parse_append;
 use crate::json::tests::refused;
 
@@ -12,16 +12,16 @@ fn only_event(event: &str) -> Event {
     request.into_parts().0.remove(0)
 }
 
-fn item(types: &[&str], tags: &[&str]) -> Item {
-    let mut item = Item::new();
+fn item(types: &[&str], tags: &[&str]) -> QueryItem {
+    let mut item = QueryItem::new();
     types.iter().for_each(|name| item.or_type(EventType::new(name).unwrap()).unwrap());
     tags.iter().for_each(|name| item.and_tag(Tag::new(name).unwrap()).unwrap());
     item
 }
 
-fn conditions(condition: &str) -> Vec<(Option<Vec<Item>>, i64)> {
-    let parts = |condition: &Condition| {
-        (condition.query().items().map(<[Item]>::to_vec), condition.after())
+fn conditions(condition: &str) -> Vec<(Option<Vec<QueryItem>>, i64)> {
+    let parts = |condition: &AppendCondition| {
+        (condition.query().items().map(<[QueryItem]>::to_vec), condition.after())
     };
     let request = parsed(&format!(r#"{{"condition": {condition}, "events": [{{"type":"A"}}]}}"#));
     request.conditions().iter().map(parts).collect()
@@ -103,7 +103,7 @@ fn conditions_keep_their_own_query_and_after() {
         assert_eq!(conditions(&condition), [(None, expected)]);
     }
     let empty_lists = r#"{"failIfEventsMatch": {"items": [{"types": null, "tags": null}, {"types": [], "tags": []}]}}"#;
-    assert_eq!(conditions(empty_lists), [(Some(vec![Item::new(), Item::new()]), 0)]);
+    assert_eq!(conditions(empty_lists), [(Some(vec![QueryItem::new(), QueryItem::new()]), 0)]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use crate::clock::now_us;
 use crate::commit::group_commit::Outcome;
 use crate::domain::{
-    AppendRequest, Condition, PositionRange, Query, Verdict, check_conditions, check_ids,
+    AppendCondition, AppendRequest, PositionRange, Query, Verdict, check_conditions, check_ids,
 };
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, crash_point, has};
@@ -27,7 +27,7 @@ use crate::sqlite::state::StoreState;
 pub struct PreparedAppend {
     filed: PreparedEvents,
     checksums: Checksums,
-    conditions: SmallVec<[Condition; 1]>,
+    conditions: SmallVec<[AppendCondition; 1]>,
 }
 
 impl PreparedAppend {

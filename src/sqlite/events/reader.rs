@@ -3,9 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::domain::{
-    EventBuilder, EventId, EventType, EventView, PositionRange, SequencedEvent, Tag, Tags,
-};
+use crate::domain::{EventView, PositionRange, SequencedEvent, Tags};
 use crate::error::{Error, Result, Status};
 use crate::sql::{Row, Value};
 use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
@@ -353,23 +351,7 @@ const STRETCH: i64 = 256;
 
 /// A copy of a stored event that outlives its row.
 pub fn to_owned(view: &EventView<'_>) -> Result<Arc<SequencedEvent>> {
-    let damage = |_| damaged(view.position);
-    let mut builder = EventBuilder::new(EventType::new(view.event_type).map_err(damage)?);
-    for tag in view.tags.iter() {
-        builder.tag(Tag::new(tag).map_err(damage)?).map_err(damage)?;
-    }
-    builder.data(view.data).map_err(damage)?;
-    if let Some(id) = view.id {
-        builder.id(EventId::new(id).map_err(damage)?);
-    }
-    if let Some(metadata) = view.metadata {
-        builder.metadata(metadata).map_err(damage)?;
-    }
-    Ok(Arc::new(SequencedEvent {
-        position: view.position,
-        timestamp_us: view.timestamp_us,
-        event: builder.build(),
-    }))
+    view.to_owned().map(Arc::new).map_err(|_| damaged(view.position))
 }
 
 /// The event at `position` is missing or not as it was written.
@@ -385,6 +367,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
+    use crate::domain::{EventBuilder, EventId, EventType, Tag};
     use crate::sqlite::connection::{Location, OpenMode, connect};
     use crate::sqlite::events::checksum::checksums;
     use crate::sqlite::events::write::insert;

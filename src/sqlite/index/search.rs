@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use crate::domain::{EventView, Item, Names, PositionRange, Query, Term, Wanted};
+use crate::domain::{EventView, Names, PositionRange, Query, QueryItem, Term, Wanted};
 use crate::error::Result;
 use crate::index::Progress;
 use crate::sqlite::events::reader::EventReader;
@@ -43,7 +43,7 @@ struct Driver<'q> {
     of: Vec<Term>,
     /// Other demands of the item, each a union, by which the list may be narrowed.
     narrowed_by: Vec<Vec<Term>>,
-    item: &'q Item,
+    item: &'q QueryItem,
 }
 
 fn terms(names: Names<'_>) -> Vec<Term> {
@@ -186,7 +186,7 @@ impl SegmentSearch<'_> {
     }
 
     /// A list for `item`, chosen with as little reading as possible.
-    fn first_choice<'q>(&self, item: &'q Item, span: PositionRange) -> ReadResult<Driver<'q>> {
+    fn first_choice<'q>(&self, item: &'q QueryItem, span: PositionRange) -> ReadResult<Driver<'q>> {
         let tags = terms(item.tags());
         let of = match tags[..] {
             [] => terms(item.types()),

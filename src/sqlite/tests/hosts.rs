@@ -296,7 +296,7 @@ fn brief() -> CallOptions {
 }
 
 fn append_to(store: &dyn Store, events: Vec<Event>, guard: Option<Query>) -> Result<i64> {
-    let conditions = guard.map(|query| Condition::new(query, 0).unwrap());
+    let conditions = guard.map(|query| AppendCondition::new(query, 0).unwrap());
     let request = AppendRequest::new(events, conditions.into_iter().collect())?;
     store.append(request, &CallOptions::default())
 }
@@ -388,7 +388,7 @@ fn what_is_in_a_transaction_of_the_callers_is_seen_there_alone_until_it_is_commi
         assert_eq!(hosted.within(&mut transaction, vec![numbered(3)]), Ok(3));
         let guarded = AppendRequest::new(
             vec![numbered(4)],
-            vec![Condition::new(query(&[], &["n:3"]), 0).unwrap()],
+            vec![AppendCondition::new(query(&[], &["n:3"]), 0).unwrap()],
         );
         let refused =
             hosted.store.append_within(Box::new(&mut transaction), guarded.unwrap(), &brief());
@@ -541,7 +541,7 @@ fn a_connection_is_as_it_was_while_its_transaction_waits_for_the_lock() {
     transaction.connection().execute_batch("BEGIN").unwrap();
     let before = hosted.store.syncs();
     let tampered = Tampered { of: &mut transaction, fails: vec![busy], said: &mut said };
-    let guard = Condition::new(query(&[], &["n:7"]), 0).unwrap();
+    let guard = AppendCondition::new(query(&[], &["n:7"]), 0).unwrap();
     let request = AppendRequest::new(vec![numbered(8)], vec![guard]).unwrap();
     let answer = hosted.store.append_within(Box::new(tampered), request, &brief());
     assert_eq!(answer, Err(Error::condition_failed(2)));

@@ -42,7 +42,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     })
 }
 
-fn any_item() -> impl Strategy<Value = Item> {
+fn any_item() -> impl Strategy<Value = QueryItem> {
     let types = prop::sample::subsequence(TYPES.to_vec(), 0..3);
     let common = prop::option::of(0..5_u8);
     let rare = prop::option::weighted(0.3, 0..42_u8);

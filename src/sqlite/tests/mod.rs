@@ -20,8 +20,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::domain::{
-    AppendRequest, Condition, Event, EventBuilder, EventType, EventView, Item, Query, ReadRequest,
-    ReadState, Tag,
+    AppendCondition, AppendRequest, Event, EventBuilder, EventType, EventView, Query, QueryItem,
+    ReadRequest, ReadState, Tag,
 };
 use crate::sql::{Row, SqlConnection, Value};
 use crate::sqlite::{Location, SqliteStore};
@@ -65,8 +65,8 @@ fn event(event_type: &str, tags: &[String]) -> Event {
 }
 
 /// Events of any of `types`, with all of `tags`.
-fn item(types: &[&str], tags: &[&str]) -> Item {
-    let mut item = Item::new();
+fn item(types: &[&str], tags: &[&str]) -> QueryItem {
+    let mut item = QueryItem::new();
     types.iter().for_each(|text| item.or_type(EventType::new(text).unwrap()).unwrap());
     tags.iter().for_each(|text| item.and_tag(Tag::new(text).unwrap()).unwrap());
     item
@@ -77,7 +77,7 @@ fn query(types: &[&str], tags: &[&str]) -> Query {
 }
 
 fn append(store: &SqliteStore, events: Vec<Event>, guard: Option<Query>) -> Result<i64> {
-    let conditions = guard.map(|query| Condition::new(query, 0).unwrap());
+    let conditions = guard.map(|query| AppendCondition::new(query, 0).unwrap());
     let request = AppendRequest::new(events, conditions.into_iter().collect())?;
     // However slow the machine is: what ends by itself is for the tests that are about it.
     store.append(request, &CallOptions { timeout: Timeout::Never, cancel: None })
