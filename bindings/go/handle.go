@@ -73,7 +73,7 @@ func openHandle(uri, options string, patience int64) (*handle, error) {
 	defer C.free(unsafe.Pointer(optionsC))
 	var c *C.dcb_store
 	var failure C.dcb_error
-	collect()
+	stressGC()
 	status := C.dcb_open(uriC, optionsC, &c, &failure)
 	if status != 0 {
 		return nil, newError(status, &failure)
@@ -118,12 +118,12 @@ func (h *handle) hold() error {
 		h.mu.RUnlock()
 		return closed()
 	}
-	collect()
+	stressGC()
 	return nil
 }
 
 func (h *handle) release() {
-	collect()
+	stressGC()
 	h.mu.RUnlock()
 }
 

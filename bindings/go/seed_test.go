@@ -29,7 +29,7 @@ func onEach(t *testing.T, test func(t *testing.T, store dcb.EventStore)) {
 	}
 }
 
-// moreStores are those over drivers, which testdata/drivers has.
+// moreStores are the stores over drivers, which internal/drivertest adds.
 var moreStores = map[string]func(*testing.T) dcb.EventStore{}
 
 func openSQLite(t testing.TB, dsn string) *dcb.SQLiteStore {

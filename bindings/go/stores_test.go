@@ -22,7 +22,7 @@ var storeKinds = []storeKind{
 	{"sqlite-memory", false, func(testing.TB) string { return "sqlite::memory:" }},
 }
 
-// openURI opens what uri names. testdata/drivers adds stores over drivers, which the module does not
+// openURI opens what uri names. internal/drivertest adds stores over drivers, which the module does not
 // depend on, to it and to storeKinds.
 var openURI = func(_ testing.TB, uri string, opts ...Option) (*Store, error) { return Open(uri, opts...) }
 

@@ -2,8 +2,8 @@
 //
 // The library calls back in the thread of the call, which has to know whose context that is: it is
 // kept for the thread while the call lasts.
-#ifndef DCB_GO_HOST_H
-#define DCB_GO_HOST_H
+#ifndef DCB_GO_DRIVER_H
+#define DCB_GO_DRIVER_H
 
 #include <dcb.h>
 #include <stdint.h>

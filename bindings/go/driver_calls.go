@@ -1,7 +1,7 @@
 package dcb
 
 // #include <stdlib.h>
-// #include "host.h"
+// #include "driver.h"
 import "C"
 
 import (
@@ -53,7 +53,7 @@ func openHosted(db *sql.DB, options string, patience int64) (*handle, error) {
 	k := newHosted(context.Background())
 	var c *C.dcb_store
 	var failure C.dcb_error
-	collect()
+	stressGC()
 	status := C.dcb_go_open(k.own(), C.uintptr_t(own.self), optionsC, &c, &failure)
 	if status != 0 {
 		own.self.Delete()

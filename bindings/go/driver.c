@@ -1,4 +1,4 @@
-#include "host.h"
+#include "driver.h"
 
 #include "_cgo_export.h"
 
