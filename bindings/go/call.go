@@ -14,57 +14,58 @@ import (
 	"unsafe"
 )
 
-// call carries a context into the library for one call, or for all calls of one cursor.
+// call carries a context into the library, for one call or for all calls of one cursor.
 type call struct {
-	ctx      context.Context
-	patience int64
-	cancel   *cancel // nil where the context never ends
-	stop     func() bool
+	ctx context.Context
+	// timeoutMS bounds the wait for a lock if ctx has no deadline.
+	timeoutMS int64
+	cancel    *cancel // nil if ctx cannot end
+	stop      func() bool
 }
 
-// newCall begins a call that waits for locks until the context's deadline, or for patience
-// (milliseconds; below 0 without end) where it has none. The caller ends it.
-func newCall(ctx context.Context, patience int64) call {
-	k := call{ctx: ctx, patience: patience}
+// newCall begins a call that waits for locks until the context's deadline, or if it has none, for
+// timeoutMS milliseconds; a negative timeoutMS means no limit. The caller ends it with end.
+func newCall(ctx context.Context, timeoutMS int64) call {
+	c := call{ctx: ctx, timeoutMS: timeoutMS}
 	if ctx.Done() != nil {
-		k.cancel = cancels.Get().(*cancel)
-		k.stop = context.AfterFunc(ctx, k.cancel.trigger)
+		c.cancel = cancels.Get().(*cancel)
+		c.stop = context.AfterFunc(ctx, c.cancel.trigger)
 	}
-	return k
+	return c
 }
 
-// end gives the cancel back, unless it was triggered: that is for ever.
-func (k *call) end() {
-	if k.stop != nil && k.stop() {
-		cancels.Put(k.cancel)
+// end returns the cancel to the pool, unless it was triggered: a triggered one stays so.
+func (c *call) end() {
+	if c.stop != nil && c.stop() {
+		cancels.Put(c.cancel)
 	}
 }
 
-// options is what the library's next call is given.
-func (k *call) options() C.dcb_call {
-	options := C.dcb_call{timeout_ms: C.int64_t(k.patience)}
+// options returns the dcb_call for the next call of the library.
+func (c *call) options() C.dcb_call {
+	options := C.dcb_call{timeout_ms: C.int64_t(c.timeoutMS)}
 	options.size = C.size_t(unsafe.Sizeof(options))
-	if deadline, ok := k.ctx.Deadline(); ok {
+	if deadline, ok := c.ctx.Deadline(); ok {
 		options.timeout_ms = C.int64_t(milliseconds(max(0, time.Until(deadline))))
 	}
-	if k.cancel != nil {
-		options.cancel = k.cancel.c
+	if c.cancel != nil {
+		options.cancel = c.cancel.c
 	}
 	return options
 }
 
-// failure is the error that the library reported, nil for none. Where the context is why the call
-// ended, it is the context's error too.
-func (k *call) failure(status C.dcb_status, e *C.dcb_error) error {
+// failure returns the error that the library reported, or nil. If the context ended the call, the
+// error wraps the context's.
+func (c *call) failure(status C.dcb_status, e *C.dcb_error) error {
 	if status == 0 {
 		return nil
 	}
 	failure := newError(status, e)
 	switch failure.Status {
 	case StatusBusy, StatusTimeout, StatusCancelled:
-		failure.cause = k.ctx.Err()
+		failure.cause = c.ctx.Err()
 		// The library's clock may be ahead of the context's timer.
-		if deadline, ok := k.ctx.Deadline(); ok && failure.cause == nil && !time.Now().Before(deadline) {
+		if deadline, ok := c.ctx.Deadline(); ok && failure.cause == nil && !time.Now().Before(deadline) {
 			failure.cause = context.DeadlineExceeded
 		}
 		if failure.cause != nil {
@@ -87,22 +88,22 @@ func newError(status C.dcb_status, e *C.dcb_error) *Error {
 	}
 }
 
-// cancel is a dcb_cancel, freed with the last reference to it. One that was not triggered is used
-// again.
+// cancel is a dcb_cancel, which is freed with the last reference to it. One that was never triggered
+// is used again.
 type cancel struct {
 	c *C.dcb_cancel
-	// trigger is c's, bound once: it keeps c alive while it runs.
+	// trigger triggers c. It is bound once, and keeps c alive while it runs.
 	trigger func()
 }
 
 var cancels = sync.Pool{New: func() any { return newCancel() }}
 
 func newCancel() *cancel {
-	k := &cancel{c: C.dcb_cancel_new()}
-	k.trigger = func() {
-		C.dcb_cancel_trigger(k.c)
-		runtime.KeepAlive(k)
+	made := &cancel{c: C.dcb_cancel_new()}
+	made.trigger = func() {
+		C.dcb_cancel_trigger(made.c)
+		runtime.KeepAlive(made)
 	}
-	runtime.AddCleanup(k, func(c *C.dcb_cancel) { C.dcb_cancel_free(c) }, k.c)
-	return k
+	runtime.AddCleanup(made, func(c *C.dcb_cancel) { C.dcb_cancel_free(c) }, made.c)
+	return made
 }

@@ -171,7 +171,7 @@ func playRead(store *Store, document []byte, isValue bool, expect expectation) e
 }
 
 func readDocument(store *Store, document []byte, max int) (events []RawEvent, position int64, err error) {
-	c, err := store.h.openCursor(context.Background(), document, store.h.patience)
+	c, err := store.h.openCursor(context.Background(), document, store.h.busyTimeoutMS)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -187,11 +187,11 @@ func readDocument(store *Store, document []byte, max int) (events []RawEvent, po
 func playWait(store *Store, s step) error {
 	// A context that is over before the call ends it before it looks: what is to be found at once
 	// gets all the time that a busy machine may take.
-	patience := time.Minute
+	limit := time.Minute
 	if s.Expect.Status != "" {
-		patience = time.Duration(s.Wait.TimeoutMS)*time.Millisecond + time.Millisecond
+		limit = time.Duration(s.Wait.TimeoutMS)*time.Millisecond + time.Millisecond
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	head, err := store.Wait(ctx, s.Wait.After)
 	if errors.Is(err, context.DeadlineExceeded) {

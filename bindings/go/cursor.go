@@ -15,25 +15,25 @@ import (
 	"unsafe"
 )
 
-// batch is how many events one call of the library gives at most.
+// batch is how many events one call of the library returns at most.
 const batch = 256
 
-// cursor is a dcb_cursor: a read under way over one snapshot. One goroutine at a time.
+// cursor is a dcb_cursor, a read of one snapshot. One goroutine uses it at a time.
 type cursor struct {
 	h    *handle
 	c    *C.dcb_cursor
 	call call
-	// names are the types met so far: there are few, and each comes often.
+	// names holds the event types read so far: there are few, and each occurs often.
 	names map[string]string
 }
 
 // openCursor takes the snapshot. The caller closes the cursor.
-func (h *handle) openCursor(ctx context.Context, request []byte, patience int64) (*cursor, error) {
+func (h *handle) openCursor(ctx context.Context, request []byte, timeoutMS int64) (*cursor, error) {
 	if err := h.enter(ctx, reading); err != nil {
 		return nil, err
 	}
 	defer h.leave(reading)
-	c := &cursor{h: h, call: newCall(ctx, patience), names: map[string]string{}}
+	c := &cursor{h: h, call: newCall(ctx, timeoutMS), names: map[string]string{}}
 	if h.host != nil {
 		opened, err := c.openHosted(request)
 		if err != nil {
@@ -47,7 +47,7 @@ func (h *handle) openCursor(ctx context.Context, request []byte, patience int64)
 	var failure C.dcb_error
 	options := c.call.options()
 	status := C.dcb_cursor_open(
-		h.c, characters(request), C.size_t(len(request)), &options, &opened, &failure)
+		h.store, charPointer(request), C.size_t(len(request)), &options, &opened, &failure)
 	if err := c.call.failure(status, &failure); err != nil {
 		c.call.end()
 		return nil, err
@@ -56,8 +56,8 @@ func (h *handle) openCursor(ctx context.Context, request []byte, patience int64)
 	return c, nil
 }
 
-// next appends the next events to dst, copied, max at most. None: the read is at its end, at
-// position.
+// next appends copies of the next events to dst, at most max. If it appends none, the read has come
+// to its end, at position.
 func (c *cursor) next(dst []RawEvent, max int) (events []RawEvent, position int64, err error) {
 	if err := c.call.ctx.Err(); err != nil {
 		return dst, 0, err
@@ -79,7 +79,7 @@ func (c *cursor) next(dst []RawEvent, max int) (events []RawEvent, position int6
 	return dst, 0, nil
 }
 
-// views are the next events in the library's memory, until the next call.
+// views returns the next events in the library's memory, where they stay until the next call.
 func (c *cursor) views(max int) ([]C.dcb_event, error) {
 	if c.h.host != nil {
 		return c.nextHosted(max)
@@ -95,7 +95,7 @@ func (c *cursor) views(max int) ([]C.dcb_event, error) {
 	return unsafe.Slice(first, length), nil
 }
 
-// close may come after the store's own.
+// close may be called after the store was closed.
 func (c *cursor) close() {
 	c.h.mu.RLock()
 	defer c.h.mu.RUnlock()
@@ -103,8 +103,8 @@ func (c *cursor) close() {
 	c.call.end()
 }
 
-// copy takes an event out of the library's memory, with an allocation each for the data, the
-// texts and the tags: who keeps some of an event keeps neither its payload nor its neighbours.
+// copy copies an event out of the library's memory. The data, the texts and the tags are one
+// allocation each, so a caller that keeps a tag keeps neither the payload nor other events alive.
 func (c *cursor) copy(view *C.dcb_event) RawEvent {
 	event := RawEvent{
 		Position:  int64(view.position),
@@ -139,6 +139,7 @@ func (c *cursor) copy(view *C.dcb_event) RawEvent {
 	return event
 }
 
+// name returns text as a string, the same one for all equal texts.
 func (c *cursor) name(text []byte) string {
 	name, ok := c.names[string(text)]
 	if !ok {
@@ -148,7 +149,7 @@ func (c *cursor) name(text []byte) string {
 	return name
 }
 
-// bytesOf is the library's memory, not a copy of it.
+// bytesOf returns the bytes of the view in place, without copying them.
 func bytesOf(view C.dcb_str) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(view.data)), view.len)
 }

@@ -80,12 +80,12 @@ type decision struct {
 
 func (d *decision) run(ctx context.Context, decide func([]SequencedEvent) ([]Event, error)) (err error) {
 	observer := d.observer()
-	observed := observe(ctx, observer, OperationDecide)
-	ctx = observed.ctx
+	op := observe(ctx, observer, OperationDecide)
+	ctx = op.ctx
 	outcome := Operation{}
 	defer func() {
 		outcome.Err = err
-		observed.tell(outcome)
+		op.tell(outcome)
 	}()
 	policy := d.retry.withDefaults()
 	for attempt := 1; ; attempt++ {
@@ -132,8 +132,8 @@ func (d *decision) read(ctx context.Context) ([]SequencedEvent, int64, error) {
 
 // observer is who is told of the store's operations, nil for nobody.
 func (d *decision) observer() Observer {
-	if observed, ok := d.store.(interface{ observing() Observer }); ok {
-		return observed.observing()
+	if store, ok := d.store.(interface{ observing() Observer }); ok {
+		return store.observing()
 	}
 	return nil
 }

@@ -33,58 +33,58 @@ static void release(void *connection, int32_t spoiled) {
     dcbGoRelease((uintptr_t)connection, spoiled);
 }
 
-// A call of a driver's may lead to a call on another store.
-#define DURING(own, call)                                                                          \
+// A driver may make a call on another store, within this one.
+#define DURING(token, call)                                                                          \
     uintptr_t outer = current;                                                                     \
-    current = own;                                                                                 \
+    current = token;                                                                                 \
     dcb_status status = call;                                                                      \
     current = outer;                                                                               \
     return status
 
-dcb_status dcb_go_open(uintptr_t own, uintptr_t host, const char *options, dcb_store **out,
+dcb_status dcb_go_open(uintptr_t token, uintptr_t host, const char *options, dcb_store **out,
                        dcb_error *err) {
     const dcb_host functions = {sizeof functions, (void *)host, acquire, run, query, more,
                                 finish,           release};
-    DURING(own, dcb_open_host(&functions, options, out, err));
+    DURING(token, dcb_open_host(&functions, options, out, err));
 }
 
-dcb_status dcb_go_append(uintptr_t own, dcb_store *store, const char *request, size_t len,
+dcb_status dcb_go_append(uintptr_t token, dcb_store *store, const char *request, size_t len,
                          const dcb_call *call, int64_t *last, dcb_error *err) {
-    DURING(own, dcb_append(store, request, len, call, last, err));
+    DURING(token, dcb_append(store, request, len, call, last, err));
 }
 
-dcb_status dcb_go_append_within(uintptr_t own, dcb_store *store, uintptr_t connection,
+dcb_status dcb_go_append_within(uintptr_t token, dcb_store *store, uintptr_t connection,
                                 const char *request, size_t len, const dcb_call *call,
                                 int64_t *last, dcb_error *err) {
-    DURING(own, dcb_append_within(store, (void *)connection, request, len, call, last, err));
+    DURING(token, dcb_append_within(store, (void *)connection, request, len, call, last, err));
 }
 
-dcb_status dcb_go_head(uintptr_t own, dcb_store *store, const dcb_call *call, int64_t *head,
+dcb_status dcb_go_head(uintptr_t token, dcb_store *store, const dcb_call *call, int64_t *head,
                        dcb_error *err) {
-    DURING(own, dcb_head(store, call, head, err));
+    DURING(token, dcb_head(store, call, head, err));
 }
 
-dcb_status dcb_go_count(uintptr_t own, dcb_store *store, const dcb_call *call, int64_t *count,
+dcb_status dcb_go_count(uintptr_t token, dcb_store *store, const dcb_call *call, int64_t *count,
                         dcb_error *err) {
-    DURING(own, dcb_count(store, call, count, err));
+    DURING(token, dcb_count(store, call, count, err));
 }
 
-dcb_status dcb_go_diagnose(uintptr_t own, dcb_store *store, const dcb_call *call, dcb_buf *result,
+dcb_status dcb_go_diagnose(uintptr_t token, dcb_store *store, const dcb_call *call, dcb_buf *result,
                            dcb_error *err) {
-    DURING(own, dcb_diagnose(store, call, result, err));
+    DURING(token, dcb_diagnose(store, call, result, err));
 }
 
-dcb_status dcb_go_wait(uintptr_t own, dcb_store *store, int64_t after, const dcb_call *call,
+dcb_status dcb_go_wait(uintptr_t token, dcb_store *store, int64_t after, const dcb_call *call,
                        int64_t *head, dcb_error *err) {
-    DURING(own, dcb_wait(store, after, call, head, err));
+    DURING(token, dcb_wait(store, after, call, head, err));
 }
 
-dcb_status dcb_go_cursor_open(uintptr_t own, dcb_store *store, const char *request, size_t len,
+dcb_status dcb_go_cursor_open(uintptr_t token, dcb_store *store, const char *request, size_t len,
                               const dcb_call *call, dcb_cursor **out, dcb_error *err) {
-    DURING(own, dcb_cursor_open(store, request, len, call, out, err));
+    DURING(token, dcb_cursor_open(store, request, len, call, out, err));
 }
 
-dcb_status dcb_go_cursor_next(uintptr_t own, dcb_cursor *cursor, size_t max, const dcb_call *call,
+dcb_status dcb_go_cursor_next(uintptr_t token, dcb_cursor *cursor, size_t max, const dcb_call *call,
                               const dcb_event **events, size_t *len, dcb_error *err) {
-    DURING(own, dcb_cursor_next(cursor, max, call, events, len, err));
+    DURING(token, dcb_cursor_next(cursor, max, call, events, len, err));
 }

@@ -18,51 +18,48 @@ import (
 	"unsafe"
 )
 
-// host lends the connections of a *sql.DB to the library, which runs its statements on them.
+// The functions of a dcb_host, by which the library runs its statements through database/sql.
+
+// host lends the connections of a *sql.DB to the library.
 type host struct {
 	db   *sql.DB
 	self cgo.Handle
 }
 
-// hostCall is one call of the library on a store over a *sql.DB.
-type hostCall struct {
-	ctx context.Context
-	// err is the last failure of the driver's, or of database/sql's.
-	err error
-}
-
 // hostConn is a connection, or a transaction of the caller's, while the library uses it.
 type hostConn struct {
 	call *hostCall
-	// ctx does not end: what has begun is brought to its end.
-	ctx     context.Context
-	queries queries
-	conn    *sql.Conn // nil: a transaction of the caller's
-	// broken: a driver that panicked left the connection in no known state.
+	// ctx is the call's context, but never ends: the library finishes what it has begun.
+	ctx  context.Context
+	on   executor
+	conn *sql.Conn // nil for a transaction of the caller's
+	// broken is set after the driver panicked, which leaves the connection in an unknown state.
 	broken bool
 
-	// open are the queries that are not at their end, each begun amid the rows of the one before.
-	open []*hostRows
-	// packed is what the library was last given; it is pinned until it asks again.
+	// queries holds the queries whose rows are not all read. Each began while the rows of the one
+	// before it were being read.
+	queries []*hostRows
+	// packed holds the rows last given to the library. It is pinned until the next callback.
 	packed []byte
 	pinner runtime.Pinner
 }
 
-// hostRows are the rows of a query.
+// hostRows reads the rows of a query.
 type hostRows struct {
 	rows *sql.Rows
-	// columns take what a row has in each.
+	// columns is what a row is scanned into.
 	columns []any
-	// chunk is how many are packed next.
+	// chunk is how many rows are packed next.
 	chunk int
 }
 
-type queries interface {
+// executor is a *sql.Conn or a *sql.Tx.
+type executor interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// SQLite's result codes that the library knows, and what stands for none.
+// SQLite's result codes that the package returns itself. codeNone stands for an error without one.
 const (
 	codeBusy      = 5
 	codeInterrupt = 9
@@ -70,24 +67,24 @@ const (
 	codeNone      = -1
 )
 
-// Rows that are packed for one call of the library: few at first, which is mostly all.
+// The rows that are packed for one callback: few at first, since most queries have no more.
 const (
 	firstChunk = 16
 	maxChunk   = 256
 	chunkBytes = 256 << 10
 )
 
-func newHostConn(call *hostCall, queries queries, conn *sql.Conn) *hostConn {
-	return &hostConn{call: call, ctx: context.WithoutCancel(call.ctx), queries: queries, conn: conn}
+func newHostConn(call *hostCall, on executor, conn *sql.Conn) *hostConn {
+	return &hostConn{call: call, ctx: context.WithoutCancel(call.ctx), on: on, conn: conn}
 }
 
 //export dcbGoAcquire
-func dcbGoAcquire(h, own C.uintptr_t, timeoutMS C.int64_t, connection *C.uintptr_t, reply *C.dcb_reply) (code C.int32_t) {
-	call := cgo.Handle(own).Value().(*hostCall)
+func dcbGoAcquire(h, token C.uintptr_t, timeoutMS C.int64_t, connection *C.uintptr_t, reply *C.dcb_reply) (code C.int32_t) {
+	call := cgo.Handle(token).Value().(*hostCall)
 	defer contain(call, reply, &code)
 	ctx := call.ctx
 	if timeoutMS >= 0 {
-		// Not at all would be never: the pool does not look for a context that is over.
+		// At least 1 ms: database/sql returns no connection, not even a free one, once the context is over.
 		limit := time.Duration(max(1, min(int64(timeoutMS), int64(24*time.Hour/time.Millisecond)))) * time.Millisecond
 		bounded, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
@@ -101,7 +98,7 @@ func dcbGoAcquire(h, own C.uintptr_t, timeoutMS C.int64_t, connection *C.uintptr
 	case call.ctx.Err() == context.Canceled:
 		return refuse(reply, codeInterrupt, "the call was cancelled")
 	case ctx.Err() != nil:
-		return refuse(reply, codeBusy, "no connection of the pool was free in the time given")
+		return refuse(reply, codeBusy, "timed out waiting for a free connection of the pool")
 	}
 	return fail(call, reply, err)
 }
@@ -111,26 +108,26 @@ func dcbGoRelease(connection C.uintptr_t, spoiled C.int32_t) {
 	handle := cgo.Handle(connection)
 	c := handle.Value().(*hostConn)
 	handle.Delete()
-	c.dropAll()
+	c.closeRowsSafely()
 	if c.broken {
-		// database/sql may wait for ever for a connection in whose driver a query has panicked.
+		// database/sql may wait forever for a connection whose driver panicked in a query.
 		go c.discard()
 		return
 	}
-	defer func() { _ = recover() }() // there is nobody to tell
+	defer func() { _ = recover() }() // there is nobody to report it to
 	if spoiled != 0 {
 		c.discard()
 	}
 	_ = c.conn.Close()
 }
 
-// discard has the pool close the connection: it does with one that is said to be bad.
+// discard makes the pool close the connection, as it does with one that is reported to be bad.
 func (c *hostConn) discard() {
 	defer func() { _ = recover() }()
 	_ = c.conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
-// waitsForLock tells the statements that the library runs again where a lock was not to be had.
+// waitsForLock reports whether the library runs the statement again after it met a lock.
 func waitsForLock(statement string) bool {
 	return statement == "COMMIT" || strings.HasPrefix(statement, "BEGIN") ||
 		strings.HasPrefix(statement, "UPDATE dcb_meta")
@@ -141,14 +138,14 @@ func dcbGoRun(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, lengt
 	c := cgo.Handle(connection).Value().(*hostConn)
 	defer c.contain(reply, &code)
 	statement := stringOf(text)
-	result, err := c.queries.ExecContext(c.ctx, statement, arguments(values, length)...)
+	result, err := c.on.ExecContext(c.ctx, statement, arguments(values, length)...)
 	switch {
 	case err == nil && waitsForLock(statement):
-		// What was in the way of it is no cause of what comes after.
+		// The lock that the statement met before is not the cause of a later failure.
 		c.call.err = nil
 	case err == nil:
 	case c.conn == nil && statement == "BEGIN" && !errors.Is(err, sql.ErrTxDone):
-		// By this the library sees that the caller's transaction is still there.
+		// The library runs a BEGIN that has to fail, to see that the caller's transaction is open.
 		return refuse(reply, codeOf(err), err.Error())
 	default:
 		return fail(c.call, reply, err)
@@ -165,12 +162,12 @@ func dcbGoRun(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, lengt
 func dcbGoQuery(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, length C.size_t, reply *C.dcb_reply) (code C.int32_t) {
 	c := cgo.Handle(connection).Value().(*hostConn)
 	defer c.contain(reply, &code)
-	rows, err := c.queries.QueryContext(c.ctx, stringOf(text), arguments(values, length)...)
+	rows, err := c.on.QueryContext(c.ctx, stringOf(text), arguments(values, length)...)
 	if err != nil {
 		return fail(c.call, reply, err)
 	}
 	query := &hostRows{rows: rows, chunk: firstChunk}
-	c.open = append(c.open, query)
+	c.queries = append(c.queries, query)
 	names, err := rows.Columns()
 	if err != nil {
 		c.finish()
@@ -197,11 +194,11 @@ func dcbGoFinish(connection C.uintptr_t) {
 	c.finish()
 }
 
-// next packs the next rows of the last query.
+// next packs the next rows of the newest query.
 func (c *hostConn) next(reply *C.dcb_reply) C.int32_t {
 	c.pinner.Unpin()
 	c.packed = c.packed[:0]
-	query := c.open[len(c.open)-1]
+	query := c.queries[len(c.queries)-1]
 	for n := 0; n < query.chunk && len(c.packed) < chunkBytes; n++ {
 		if !query.rows.Next() {
 			err := query.rows.Err()
@@ -224,39 +221,40 @@ func (c *hostConn) next(reply *C.dcb_reply) C.int32_t {
 	return 0
 }
 
+// give gives the packed rows to the library.
 func (c *hostConn) give(reply *C.dcb_reply) {
 	if len(c.packed) > 0 {
 		c.pinner.Pin(&c.packed[0])
-		reply.rows = C.dcb_str{data: characters(c.packed), len: C.size_t(len(c.packed))}
+		reply.rows = C.dcb_str{data: charPointer(c.packed), len: C.size_t(len(c.packed))}
 	}
 }
 
-// finish ends the last query.
+// finish ends the newest query.
 func (c *hostConn) finish() {
-	last := len(c.open) - 1
-	query := c.open[last]
-	c.open = c.open[:last]
-	_ = query.rows.Close() // what was wrong with them, Err has said
+	last := len(c.queries) - 1
+	query := c.queries[last]
+	c.queries = c.queries[:last]
+	_ = query.rows.Close() // an error of the rows was reported by Err
 }
 
-// drop ends all queries.
-func (c *hostConn) drop() {
+// closeRows ends all queries.
+func (c *hostConn) closeRows() {
 	c.pinner.Unpin()
-	for len(c.open) > 0 {
+	for len(c.queries) > 0 {
 		c.finish()
 	}
 }
 
-// dropAll is drop where the driver may panic.
-func (c *hostConn) dropAll() {
+// closeRowsSafely is closeRows for a driver that may panic.
+func (c *hostConn) closeRowsSafely() {
 	defer func() { c.broken = recover() != nil || c.broken }()
-	c.drop()
+	c.closeRows()
 }
 
-// packer takes the columns of a row as the driver gives them, one after the other.
+// packer is the [sql.Scanner] of every column: it packs the values as the driver gives them.
 type packer hostConn
 
-// Scan appends a column to what is packed.
+// Scan packs a column.
 func (p *packer) Scan(value any) error {
 	switch v := value.(type) {
 	case nil:
@@ -268,12 +266,12 @@ func (p *packer) Scan(value any) error {
 	case []byte:
 		p.packed = append(binary.LittleEndian.AppendUint32(append(p.packed, C.DCB_VALUE_BLOB), uint32(len(v))), v...)
 	default:
-		return fmt.Errorf("the driver gives a %T, which is no value of SQLite's", value)
+		return fmt.Errorf("the driver returned a %T, which is not a SQLite value", value)
 	}
 	return nil
 }
 
-// arguments copies what is bound: a driver, or what is wrapped around it, may keep it.
+// arguments copies the values that are bound, since a driver, or a wrapper of one, may keep them.
 func arguments(values *C.dcb_value, length C.size_t) []any {
 	arguments := make([]any, length)
 	for i, value := range unsafe.Slice(values, length) {
@@ -293,7 +291,7 @@ func stringOf(view C.dcb_str) string {
 	return string(bytesOf(view))
 }
 
-// contain makes a panic of the driver's a failure: it must not pass through the library.
+// contain turns a panic of the driver into an error: it must not unwind through the library.
 func contain(call *hostCall, reply *C.dcb_reply, code *C.int32_t) {
 	if p := recover(); p != nil {
 		*code = fail(call, reply, fmt.Errorf("the driver panicked: %v", p))
@@ -307,19 +305,20 @@ func (c *hostConn) contain(reply *C.dcb_reply, code *C.int32_t) {
 	}
 }
 
-// fail tells the library of an error, and keeps it for the caller.
+// fail reports an error to the library, and keeps it for the caller.
 func fail(call *hostCall, reply *C.dcb_reply, err error) C.int32_t {
 	call.err = err
 	return refuse(reply, codeOf(err), err.Error())
 }
 
+// refuse reports a failure to the library.
 func refuse(reply *C.dcb_reply, code C.int32_t, message string) C.int32_t {
 	room := unsafe.Slice((*byte)(unsafe.Pointer(&reply.message[0])), len(reply.message)-1)
 	copy(room, message)
 	return code
 }
 
-// codeOf is SQLite's extended result code, of whichever driver the error is.
+// codeOf returns the SQLite extended result code of an error of either driver.
 func codeOf(err error) C.int32_t {
 	if errors.Is(err, sql.ErrTxDone) {
 		return codeMisuse

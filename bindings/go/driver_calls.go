@@ -13,184 +13,178 @@ import (
 	"unsafe"
 )
 
-// The calls of a store over a *sql.DB. They are the others', but that the library calls back: so
-// what they are given is not to be on a stack, which may move meanwhile.
+// The calls of a store over a *sql.DB. The library calls back while they run, and a callback may move
+// the goroutine's stack: so everything that the library is given lies on the heap.
 
-// hosted begins a call on such a store; end ends it.
-type hosted struct {
-	call   hostCall
-	handle cgo.Handle
+// hostCall is one call of the library on a store over a *sql.DB. Callbacks find it by its token.
+type hostCall struct {
+	ctx   context.Context
+	token cgo.Handle
+	// err is the last error of the driver, or of database/sql.
+	err error
 }
 
-func newHosted(ctx context.Context) *hosted {
-	k := &hosted{call: hostCall{ctx: ctx}}
-	k.handle = cgo.NewHandle(&k.call)
-	return k
+func newHostCall(ctx context.Context) *hostCall {
+	c := &hostCall{ctx: ctx}
+	c.token = cgo.NewHandle(c)
+	return c
 }
 
-func (k *hosted) own() C.uintptr_t { return C.uintptr_t(k.handle) }
+// beginHostCall returns nil if the library has the database open itself.
+func (h *handle) beginHostCall(ctx context.Context) *hostCall {
+	if h.host == nil {
+		return nil
+	}
+	return newHostCall(ctx)
+}
 
-// end gives the error its cause, where that is the driver's.
-func (k *hosted) end(err error) error {
-	k.handle.Delete()
+// id returns what the library's callbacks find the call by.
+func (c *hostCall) id() C.uintptr_t {
+	if c == nil {
+		return 0
+	}
+	return C.uintptr_t(c.token)
+}
+
+// end ends the call. If the driver caused err, the error that it returns wraps the driver's.
+func (c *hostCall) end(err error) error {
+	if c == nil {
+		return err
+	}
+	c.token.Delete()
 	failure, ok := err.(*Error)
-	if !ok || failure.cause != nil || k.call.err == nil {
+	if !ok || failure.cause != nil || c.err == nil {
 		return err
 	}
 	switch failure.Status {
 	case StatusConditionFailed, StatusDuplicateID, StatusTooLarge:
 	default:
-		failure.cause = k.call.err
+		failure.cause = c.err
 	}
 	return err
 }
 
-func openHosted(db *sql.DB, options string, patience int64) (*handle, error) {
+func openHosted(db *sql.DB, options string, busyTimeoutMS int64) (*handle, error) {
 	optionsC := C.CString(options)
 	defer C.free(unsafe.Pointer(optionsC))
-	own := &host{db: db}
-	own.self = cgo.NewHandle(own)
-	k := newHosted(context.Background())
-	var c *C.dcb_store
+	lender := &host{db: db}
+	lender.self = cgo.NewHandle(lender)
+	call := newHostCall(context.Background())
+	var store *C.dcb_store
 	var failure C.dcb_error
 	stressGC()
-	status := C.dcb_go_open(k.own(), C.uintptr_t(own.self), optionsC, &c, &failure)
+	status := C.dcb_go_open(call.id(), C.uintptr_t(lender.self), optionsC, &store, &failure)
 	if status != 0 {
-		own.self.Delete()
-		return nil, k.end(newError(status, &failure))
+		lender.self.Delete()
+		return nil, call.end(newError(status, &failure))
 	}
-	k.handle.Delete()
-	return newHandle(c, own, patience), nil
+	call.token.Delete()
+	return newHandle(store, lender, busyTimeoutMS), nil
 }
 
-func (h *handle) appendHosted(ctx context.Context, request []byte) (int64, error) {
-	own, k := newHosted(ctx), newCall(ctx, h.patience)
-	defer k.end()
-	last, failure, options := new(C.int64_t), new(C.dcb_error), k.options()
-	status := C.dcb_go_append(own.own(), h.c, characters(request), C.size_t(len(request)), &options, last, failure)
-	return int64(*last), own.end(k.failure(status, failure))
+func (h *handle) appendHosted(call *call, request []byte) (int64, error) {
+	hostCall := newHostCall(call.ctx)
+	last, failure, options := new(C.int64_t), new(C.dcb_error), call.options()
+	status := C.dcb_go_append(
+		hostCall.id(), h.store, charPointer(request), C.size_t(len(request)), &options, last, failure)
+	return int64(*last), hostCall.end(call.failure(status, failure))
 }
 
-// transactions are those that are being appended in, each by one goroutine at a time: a *sql.Tx is
-// for any number of them, the statements of an append are not to be mixed with another's.
-var transactions struct {
+// txTurns holds the transactions that are being appended in. Any number of goroutines may use a
+// *sql.Tx, but the statements of one append must not mix with those of another.
+var txTurns struct {
 	mu   sync.Mutex
-	used map[*sql.Tx]*turns
+	used map[*sql.Tx]*txTurn
 }
 
-// turns are those of a transaction: how many want one, and whose it is.
-type turns struct {
-	wanted int
-	taken  chan struct{}
+// txTurn lets one append at a time run in a transaction.
+type txTurn struct {
+	wanted int           // appends that run or wait, guarded by txTurns.mu
+	taken  chan struct{} // full while an append runs
 }
 
-// take waits for a turn in the transaction; give ends it.
-func take(ctx context.Context, tx *sql.Tx) (give func(), err error) {
-	transactions.mu.Lock()
-	own := transactions.used[tx]
-	if own == nil {
-		own = &turns{taken: make(chan struct{}, 1)}
-		if transactions.used == nil {
-			transactions.used = make(map[*sql.Tx]*turns)
+// takeTurn waits until no other append runs in the transaction. The caller ends its turn with release.
+func takeTurn(ctx context.Context, tx *sql.Tx) (release func(), err error) {
+	txTurns.mu.Lock()
+	turn := txTurns.used[tx]
+	if turn == nil {
+		turn = &txTurn{taken: make(chan struct{}, 1)}
+		if txTurns.used == nil {
+			txTurns.used = make(map[*sql.Tx]*txTurn)
 		}
-		transactions.used[tx] = own
+		txTurns.used[tx] = turn
 	}
-	own.wanted++
-	transactions.mu.Unlock()
+	turn.wanted++
+	txTurns.mu.Unlock()
 	forget := func() {
-		transactions.mu.Lock()
-		defer transactions.mu.Unlock()
-		if own.wanted--; own.wanted == 0 {
-			delete(transactions.used, tx)
+		txTurns.mu.Lock()
+		defer txTurns.mu.Unlock()
+		if turn.wanted--; turn.wanted == 0 {
+			delete(txTurns.used, tx)
 		}
 	}
 	select {
-	case own.taken <- struct{}{}:
+	case turn.taken <- struct{}{}:
 		return func() {
-			<-own.taken
+			<-turn.taken
 			forget()
 		}, nil
 	case <-ctx.Done():
 		forget()
-		return nil, crowdedOut(ctx.Err())
+		return nil, gaveUpQueueing(ctx.Err())
 	}
 }
 
-// appendTx appends in the caller's transaction. It takes no slot: those who have them may wait for
-// this very transaction.
+// appendTx appends in the caller's transaction. It takes no slot, because the calls that have the
+// slots may wait for this transaction.
 func (h *handle) appendTx(ctx context.Context, tx *sql.Tx, request []byte) (int64, error) {
 	if h == nil {
 		return 0, closed()
 	}
-	give, err := take(ctx, tx)
+	release, err := takeTurn(ctx, tx)
 	if err != nil {
 		return 0, err
 	}
-	defer give()
+	defer release()
 	if err := h.hold(); err != nil {
 		return 0, err
 	}
 	defer h.release()
-	own, k := newHosted(ctx), newCall(ctx, h.patience)
-	defer k.end()
-	connection := newHostConn(&own.call, tx, nil)
-	defer connection.drop()
-	within := cgo.NewHandle(connection)
-	defer within.Delete()
-	last, failure, options := new(C.int64_t), new(C.dcb_error), k.options()
-	status := C.dcb_go_append_within(own.own(), h.c, C.uintptr_t(within), characters(request), C.size_t(len(request)), &options, last, failure)
-	err = own.end(k.failure(status, failure))
+	hostCall, call := newHostCall(ctx), newCall(ctx, h.busyTimeoutMS)
+	defer call.end()
+	conn := newHostConn(hostCall, tx, nil)
+	defer conn.closeRows()
+	connToken := cgo.NewHandle(conn)
+	defer connToken.Delete()
+	last, failure, options := new(C.int64_t), new(C.dcb_error), call.options()
+	status := C.dcb_go_append_within(
+		hostCall.id(), h.store, C.uintptr_t(connToken),
+		charPointer(request), C.size_t(len(request)), &options, last, failure)
+	err = hostCall.end(call.failure(status, failure))
 	if cause := ctx.Err(); cause != nil && errors.Is(err, sql.ErrTxDone) {
-		// The transaction was begun with the same context, and database/sql has ended it first.
-		return 0, &Error{Status: statusOf(cause), Message: "the transaction has ended: " + cause.Error(), cause: cause}
+		// The transaction was begun with the same context, and database/sql has rolled it back.
+		return 0, &Error{
+			Status:  contextStatus(cause),
+			Message: "the transaction was rolled back when its context ended: " + cause.Error(),
+			cause:   cause,
+		}
 	}
 	return int64(*last), err
 }
 
-func (h *handle) headHosted(ctx context.Context) (int64, error) {
-	own, k := newHosted(ctx), newCall(ctx, h.patience)
-	defer k.end()
-	head, failure, options := new(C.int64_t), new(C.dcb_error), k.options()
-	status := C.dcb_go_head(own.own(), h.c, &options, head, failure)
-	return int64(*head), own.end(k.failure(status, failure))
-}
-
-func (h *handle) countHosted(ctx context.Context) (int64, error) {
-	own, k := newHosted(ctx), newCall(ctx, h.patience)
-	defer k.end()
-	count, failure, options := new(C.int64_t), new(C.dcb_error), k.options()
-	status := C.dcb_go_count(own.own(), h.c, &options, count, failure)
-	return int64(*count), own.end(k.failure(status, failure))
-}
-
-func (h *handle) diagnoseHosted(ctx context.Context) ([]byte, error) {
-	own, k := newHosted(ctx), newCall(ctx, h.patience)
-	defer k.end()
-	result, failure, options := new(C.dcb_buf), new(C.dcb_error), k.options()
-	status := C.dcb_go_diagnose(own.own(), h.c, &options, result, failure)
-	defer C.dcb_buf_free(result)
-	return C.GoBytes(unsafe.Pointer(result.data), C.int(result.len)), own.end(k.failure(status, failure))
-}
-
-func (h *handle) waitHosted(after int64, k *call) (int64, error) {
-	own := newHosted(k.ctx)
-	head, failure, options := new(C.int64_t), new(C.dcb_error), k.options()
-	status := C.dcb_go_wait(own.own(), h.c, C.int64_t(after), &options, head, failure)
-	return int64(*head), own.end(k.failure(status, failure))
-}
-
 func (c *cursor) openHosted(request []byte) (*C.dcb_cursor, error) {
-	own := newHosted(c.call.ctx)
+	hostCall := newHostCall(c.call.ctx)
 	opened, failure, options := new(*C.dcb_cursor), new(C.dcb_error), c.call.options()
-	status := C.dcb_go_cursor_open(own.own(), c.h.c, characters(request), C.size_t(len(request)), &options, opened, failure)
-	return *opened, own.end(c.call.failure(status, failure))
+	status := C.dcb_go_cursor_open(
+		hostCall.id(), c.h.store, charPointer(request), C.size_t(len(request)), &options, opened, failure)
+	return *opened, hostCall.end(c.call.failure(status, failure))
 }
 
-// nextHosted gives the next events, in the library's memory.
+// nextHosted returns the next events, in the library's memory.
 func (c *cursor) nextHosted(max int) ([]C.dcb_event, error) {
-	own := newHosted(c.call.ctx)
+	hostCall := newHostCall(c.call.ctx)
 	first, length := new(*C.dcb_event), new(C.size_t)
 	failure, options := new(C.dcb_error), c.call.options()
-	status := C.dcb_go_cursor_next(own.own(), c.c, C.size_t(max), &options, first, length, failure)
-	return unsafe.Slice(*first, *length), own.end(c.call.failure(status, failure))
+	status := C.dcb_go_cursor_next(hostCall.id(), c.c, C.size_t(max), &options, first, length, failure)
+	return unsafe.Slice(*first, *length), hostCall.end(c.call.failure(status, failure))
 }

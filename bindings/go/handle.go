@@ -1,19 +1,11 @@
 package dcb
 
 // #include <stdlib.h>
-// #include <dcb.h>
+// #include "driver.h"
 // #cgo noescape dcb_open
 // #cgo nocallback dcb_open
 // #cgo noescape dcb_append
 // #cgo nocallback dcb_append
-// #cgo noescape dcb_head
-// #cgo nocallback dcb_head
-// #cgo noescape dcb_count
-// #cgo nocallback dcb_count
-// #cgo noescape dcb_diagnose
-// #cgo nocallback dcb_diagnose
-// #cgo noescape dcb_wait
-// #cgo nocallback dcb_wait
 import "C"
 
 import (
@@ -25,63 +17,64 @@ import (
 	"unsafe"
 )
 
-// handle guards a dcb_store: every call holds mu for reading, so that close waits for those that
-// run, and none begins after it.
+// handle guards a dcb_store. Every call holds mu for reading, so close waits for the calls that run,
+// and none begins after it.
 type handle struct {
 	mu      sync.RWMutex
-	c       *C.dcb_store // nil once closed
+	store   *C.dcb_store // nil once closed
 	closing atomic.Bool
 	closed  sync.Once
-	// patience is how long a call waits for a lock by default, in milliseconds.
-	patience int64
-	watch    watch
-	// slots are taken by the calls that run: those that append, which may wait for a lock, and those
-	// that read, which are not to wait for them.
+	// busyTimeoutMS is how long a call waits for a lock if its context has no deadline, in
+	// milliseconds; a negative value means no limit.
+	busyTimeoutMS int64
+	watch         watch
+	// slots limits the calls that run in the library. Appends and reads have slots of their own,
+	// since an append may wait for a lock and a read must not wait for that append.
 	slots [2]chan struct{}
-	// ends is done when the store is closing.
-	ends context.Context
-	end  context.CancelFunc
-	// host is nil where the library has the database open itself.
+	// closingCtx is done once the store begins to close.
+	closingCtx    context.Context
+	beginsClosing context.CancelFunc
+	// host is nil if the library opened the database itself.
 	host *host
 }
 
-// The kinds of calls that take a slot.
+// The kinds of calls, each with slots of its own.
 const (
 	appending = iota
 	reading
 )
 
-// maxCalls is how many calls of a kind run in the library at once; the others wait in Go. Each that
-// waits for a lock or the disk keeps a thread, and Go ends a program that has 10,000 of them.
+// maxCalls is how many calls of a kind run in the library at once; further ones wait in Go. A call
+// that waits for a lock or for the disk occupies a thread, and Go aborts a program with 10,000 threads.
 const maxCalls = 256
 
-func newHandle(c *C.dcb_store, host *host, patience int64) *handle {
-	h := &handle{c: c, host: host, patience: patience}
+func newHandle(store *C.dcb_store, host *host, busyTimeoutMS int64) *handle {
+	h := &handle{store: store, host: host, busyTimeoutMS: busyTimeoutMS}
 	for kind := range h.slots {
 		h.slots[kind] = make(chan struct{}, maxCalls)
 	}
-	h.ends, h.end = context.WithCancel(context.Background())
+	h.closingCtx, h.beginsClosing = context.WithCancel(context.Background())
 	return h
 }
 
-func openHandle(uri, options string, patience int64) (*handle, error) {
+func openHandle(uri, options string, busyTimeoutMS int64) (*handle, error) {
 	if strings.IndexByte(uri, 0) >= 0 {
-		return nil, invalid("uri: must not hold a NUL")
+		return nil, invalid("uri: must not contain a NUL")
 	}
 	uriC, optionsC := C.CString(uri), C.CString(options)
 	defer C.free(unsafe.Pointer(uriC))
 	defer C.free(unsafe.Pointer(optionsC))
-	var c *C.dcb_store
+	var store *C.dcb_store
 	var failure C.dcb_error
 	stressGC()
-	status := C.dcb_open(uriC, optionsC, &c, &failure)
+	status := C.dcb_open(uriC, optionsC, &store, &failure)
 	if status != 0 {
 		return nil, newError(status, &failure)
 	}
-	return newHandle(c, nil, patience), nil
+	return newHandle(store, nil, busyTimeoutMS), nil
 }
 
-// enter begins a call on the store; leave ends it.
+// enter begins a call on the store and takes a slot for it. The caller ends it with leave.
 func (h *handle) enter(ctx context.Context, kind int) error {
 	if h == nil || h.closing.Load() {
 		return closed()
@@ -92,7 +85,7 @@ func (h *handle) enter(ctx context.Context, kind int) error {
 		select {
 		case h.slots[kind] <- struct{}{}:
 		case <-ctx.Done():
-			return crowdedOut(ctx.Err())
+			return gaveUpQueueing(ctx.Err())
 		}
 	}
 	if err := h.hold(); err != nil {
@@ -107,14 +100,14 @@ func (h *handle) leave(kind int) {
 	<-h.slots[kind]
 }
 
-// hold keeps the store from being closed until release.
+// hold keeps the store open until release.
 func (h *handle) hold() error {
 	// Not behind a close that waits for a slow call.
 	if h.closing.Load() {
 		return closed()
 	}
 	h.mu.RLock()
-	if h.c == nil {
+	if h.store == nil {
 		h.mu.RUnlock()
 		return closed()
 	}
@@ -127,18 +120,19 @@ func (h *handle) release() {
 	h.mu.RUnlock()
 }
 
-// statusOf is that of a call which its context has ended.
-func statusOf(cause error) Status {
+// contextStatus returns the status of a call that its context ended.
+func contextStatus(cause error) Status {
 	if cause == context.Canceled {
 		return StatusCancelled
 	}
 	return StatusBusy
 }
 
-func crowdedOut(cause error) error {
+// gaveUpQueueing returns the error of a call whose context ended before it reached the library.
+func gaveUpQueueing(cause error) error {
 	return &Error{
-		Status:  statusOf(cause),
-		Message: "other calls were before this one for longer than the time given (" + cause.Error() + ")",
+		Status:  contextStatus(cause),
+		Message: "stopped waiting for earlier calls to finish (" + cause.Error() + ")",
 		cause:   cause,
 	}
 }
@@ -146,12 +140,12 @@ func crowdedOut(cause error) error {
 func (h *handle) close() {
 	h.closed.Do(func() {
 		h.closing.Store(true)
-		h.end()
+		h.beginsClosing()
 		h.watch.stop()
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		C.dcb_close(h.c)
-		h.c = nil
+		C.dcb_close(h.store)
+		h.store = nil
 		if h.host != nil {
 			h.host.self.Delete()
 		}
@@ -163,91 +157,96 @@ func (h *handle) append(ctx context.Context, request []byte) (int64, error) {
 		return 0, err
 	}
 	defer h.leave(appending)
+	call := newCall(ctx, h.busyTimeoutMS)
+	defer call.end()
 	if h.host != nil {
-		return h.appendHosted(ctx, request)
+		return h.appendHosted(&call, request)
 	}
-	k := newCall(ctx, h.patience)
-	defer k.end()
 	var last C.int64_t
 	var failure C.dcb_error
-	options := k.options()
-	status := C.dcb_append(h.c, characters(request), C.size_t(len(request)), &options, &last, &failure)
-	return int64(last), k.failure(status, &failure)
+	options := call.options()
+	status := C.dcb_append(h.store, charPointer(request), C.size_t(len(request)), &options, &last, &failure)
+	return int64(last), call.failure(status, &failure)
 }
 
-func (h *handle) head(ctx context.Context) (int64, error) {
+// read makes a call of the library that reads one value from the store and takes a slot for it.
+func read[T any](ctx context.Context, h *handle, timeoutMS int64, do doer[T]) (value T, err error) {
 	if err := h.enter(ctx, reading); err != nil {
-		return 0, err
+		return value, err
 	}
 	defer h.leave(reading)
-	if h.host != nil {
-		return h.headHosted(ctx)
-	}
-	k := newCall(ctx, h.patience)
-	defer k.end()
-	var head C.int64_t
-	var failure C.dcb_error
-	options := k.options()
-	status := C.dcb_head(h.c, &options, &head, &failure)
-	return int64(head), k.failure(status, &failure)
+	call := newCall(ctx, timeoutMS)
+	defer call.end()
+	return do.with(h, &call)
+}
+
+// doer is one function of the library, which writes a T to value. The token is that of the hostCall.
+type doer[T any] func(token C.uintptr_t, options *C.dcb_call, value *T, failure *C.dcb_error) C.dcb_status
+
+func (do doer[T]) with(h *handle, call *call) (T, error) {
+	hostCall := h.beginHostCall(call.ctx)
+	value, failure, options := new(T), new(C.dcb_error), call.options()
+	status := do(hostCall.id(), &options, value, failure)
+	return *value, hostCall.end(call.failure(status, failure))
+}
+
+func (h *handle) head(ctx context.Context, timeoutMS int64) (int64, error) {
+	head, err := read(ctx, h, timeoutMS, func(
+		token C.uintptr_t, options *C.dcb_call, head *C.int64_t, failure *C.dcb_error,
+	) C.dcb_status {
+		return C.dcb_go_head(token, h.store, options, head, failure)
+	})
+	return int64(head), err
 }
 
 func (h *handle) count(ctx context.Context) (int64, error) {
-	if err := h.enter(ctx, reading); err != nil {
-		return 0, err
-	}
-	defer h.leave(reading)
-	if h.host != nil {
-		return h.countHosted(ctx)
-	}
-	k := newCall(ctx, h.patience)
-	defer k.end()
-	var count C.int64_t
-	var failure C.dcb_error
-	options := k.options()
-	status := C.dcb_count(h.c, &options, &count, &failure)
-	return int64(count), k.failure(status, &failure)
+	count, err := read(ctx, h, h.defaultTimeoutMS(), func(
+		token C.uintptr_t, options *C.dcb_call, count *C.int64_t, failure *C.dcb_error,
+	) C.dcb_status {
+		return C.dcb_go_count(token, h.store, options, count, failure)
+	})
+	return int64(count), err
 }
 
-// diagnose gives the library's document.
+// diagnose returns the library's JSON document about the store.
 func (h *handle) diagnose(ctx context.Context) ([]byte, error) {
-	if err := h.enter(ctx, reading); err != nil {
-		return nil, err
-	}
-	defer h.leave(reading)
-	if h.host != nil {
-		return h.diagnoseHosted(ctx)
-	}
-	k := newCall(ctx, h.patience)
-	defer k.end()
-	var result C.dcb_buf
-	var failure C.dcb_error
-	options := k.options()
-	status := C.dcb_diagnose(h.c, &options, &result, &failure)
-	defer C.dcb_buf_free(&result)
-	document := C.GoBytes(unsafe.Pointer(result.data), C.int(result.len))
-	return document, k.failure(status, &failure)
+	return read(ctx, h, h.defaultTimeoutMS(), func(
+		token C.uintptr_t, options *C.dcb_call, document *[]byte, failure *C.dcb_error,
+	) C.dcb_status {
+		var result C.dcb_buf
+		status := C.dcb_go_diagnose(token, h.store, options, &result, failure)
+		*document = C.GoBytes(unsafe.Pointer(result.data), C.int(result.len))
+		C.dcb_buf_free(&result)
+		return status
+	})
 }
 
-// wait blocks a thread until the head is above after, or the cancel is triggered.
-func (h *handle) wait(after int64, end *cancel) (int64, error) {
+// wait blocks a thread until the head is above after, or cancel is triggered.
+func (h *handle) wait(after int64, cancel *cancel) (int64, error) {
 	if err := h.hold(); err != nil {
 		return 0, err
 	}
 	defer h.release()
-	k := call{ctx: context.Background(), patience: -1, cancel: end}
-	if h.host != nil {
-		return h.waitHosted(after, &k)
-	}
-	var head C.int64_t
-	var failure C.dcb_error
-	options := k.options()
-	status := C.dcb_wait(h.c, C.int64_t(after), &options, &head, &failure)
-	runtime.KeepAlive(end)
-	return int64(head), k.failure(status, &failure)
+	call := call{ctx: context.Background(), timeoutMS: -1, cancel: cancel}
+	wait := doer[C.int64_t](func(
+		token C.uintptr_t, options *C.dcb_call, head *C.int64_t, failure *C.dcb_error,
+	) C.dcb_status {
+		return C.dcb_go_wait(token, h.store, C.int64_t(after), options, head, failure)
+	})
+	head, err := wait.with(h, &call)
+	runtime.KeepAlive(cancel)
+	return int64(head), err
 }
 
-// characters is the slice's memory, which the library borrows for one call.
-func characters(b []byte) *C.char {
+// defaultTimeoutMS returns how long a call waits for a lock if its context has no deadline.
+func (h *handle) defaultTimeoutMS() int64 {
+	if h == nil {
+		return 0
+	}
+	return h.busyTimeoutMS
+}
+
+// charPointer returns the memory of the slice, which the library borrows for one call.
+func charPointer(b []byte) *C.char {
 	return (*C.char)(unsafe.Pointer(unsafe.SliceData(b)))
 }

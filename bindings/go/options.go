@@ -66,17 +66,17 @@ func newOptions(opts []Option) *options {
 	return o
 }
 
-// document is the options as the library takes them, and the patience that they set.
-func (o *options) document() (document string, patience int64, err error) {
-	patience = milliseconds(o.busyTimeout)
+// document returns the options as the library takes them, and the busy timeout among them.
+func (o *options) document() (document string, busyTimeoutMS int64, err error) {
+	busyTimeoutMS = milliseconds(o.busyTimeout)
 	b, err := json.Marshal(struct {
 		ReadOnly      bool  `json:"read_only"`
 		Immutable     bool  `json:"immutable"`
 		Create        bool  `json:"create"`
 		Adopt         bool  `json:"adopt"`
 		BusyTimeoutMS int64 `json:"busy_timeout_ms"`
-	}{o.readOnly, o.immutable, !o.mustExist, o.adopt, patience})
-	return string(b), patience, err
+	}{o.readOnly, o.immutable, !o.mustExist, o.adopt, busyTimeoutMS})
+	return string(b), busyTimeoutMS, err
 }
 
 // ReadOnly refuses appends, and writes nothing to the database; where the log and its index are

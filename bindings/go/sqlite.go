@@ -58,11 +58,11 @@ func OpenDB(db *sql.DB, opts ...Option) (*SQLiteStore, error) {
 		return nil, invalid("db: must not be nil")
 	}
 	o := newOptions(opts)
-	document, patience, err := o.document()
+	document, busyTimeoutMS, err := o.document()
 	if err != nil {
 		return nil, err
 	}
-	h, err := openHosted(db, document, patience)
+	h, err := openHosted(db, document, busyTimeoutMS)
 	if err != nil {
 		return nil, err
 	}

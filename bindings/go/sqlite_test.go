@@ -178,10 +178,10 @@ func TestCallsThatWaitDoNotKeepAThreadEach(t *testing.T) {
 	before := threads()
 	const calls = 1000
 	ended := make(chan error, calls)
-	patience, cancel := context.WithCancel(ctx)
+	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for range calls {
-		go func() { ended <- store.Append(patience, []dcb.Event{{Type: "A"}}) }()
+		go func() { ended <- store.Append(waiting, []dcb.Event{{Type: "A"}}) }()
 	}
 	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if now := threads(); now > before+300 {

@@ -58,11 +58,11 @@ type Store struct {
 // Close it in the end; the garbage collector closes a store that was forgotten.
 func Open(uri string, opts ...Option) (*Store, error) {
 	o := newOptions(opts)
-	document, patience, err := o.document()
+	document, busyTimeoutMS, err := o.document()
 	if err != nil {
 		return nil, err
 	}
-	h, err := openHandle(uri, document, patience)
+	h, err := openHandle(uri, document, busyTimeoutMS)
 	if err != nil {
 		return nil, err
 	}
@@ -132,14 +132,14 @@ func (s *Store) appendBy(
 	if err != nil {
 		return Appended{}, err
 	}
-	observed := s.observe(ctx, OperationAppend)
-	last, err := append(observed.ctx, request)
+	op := s.observe(ctx, OperationAppend)
+	last, err := append(op.ctx, request)
 	runtime.KeepAlive(s)
 	if err != nil {
-		observed.end(0, 0, err)
+		op.end(0, 0, err)
 		return Appended{}, err
 	}
-	observed.end(len(events), last, nil)
+	op.end(len(events), last, nil)
 	return Appended{First: last - int64(len(events)) + 1, Last: last}, nil
 }
 
@@ -160,7 +160,7 @@ func (s *Store) Read(ctx context.Context, query Query, opts ...ReadOption) ([]Se
 func (s *Store) ReadSnapshot(ctx context.Context, query Query, opts ...ReadOption) ([]SequencedEvent, int64, error) {
 	events := []SequencedEvent{}
 	var failure error
-	position, err := s.read(ctx, query, newReadOptions(opts), s.patience(), func(raw *RawEvent) bool {
+	position, err := s.read(ctx, query, newReadOptions(opts), s.handle().defaultTimeoutMS(), func(raw *RawEvent) bool {
 		var event SequencedEvent
 		if event, failure = s.decode(raw); failure == nil {
 			events = append(events, event)
@@ -179,7 +179,7 @@ func (s *Store) ReadSnapshot(ctx context.Context, query Query, opts ...ReadOptio
 // ReadRaw is ReadSnapshot without decoding.
 func (s *Store) ReadRaw(ctx context.Context, query Query, opts ...ReadOption) ([]RawEvent, int64, error) {
 	events := []RawEvent{}
-	position, err := s.read(ctx, query, newReadOptions(opts), s.patience(), func(raw *RawEvent) bool {
+	position, err := s.read(ctx, query, newReadOptions(opts), s.handle().defaultTimeoutMS(), func(raw *RawEvent) bool {
 		events = append(events, *raw)
 		return true
 	})
@@ -201,7 +201,7 @@ func (s *Store) Events(ctx context.Context, query Query, opts ...ReadOption) ite
 // RawEvents is Events without decoding.
 func (s *Store) RawEvents(ctx context.Context, query Query, opts ...ReadOption) iter.Seq2[RawEvent, error] {
 	return func(yield func(RawEvent, error) bool) {
-		_, err := s.read(ctx, query, newReadOptions(opts), s.patience(), func(raw *RawEvent) bool {
+		_, err := s.read(ctx, query, newReadOptions(opts), s.handle().defaultTimeoutMS(), func(raw *RawEvent) bool {
 			return yield(*raw, nil)
 		})
 		if err != nil {
@@ -212,7 +212,7 @@ func (s *Store) RawEvents(ctx context.Context, query Query, opts ...ReadOption) 
 
 // read gives take each event, until that refuses one, and returns the read's position at its end.
 func (s *Store) read(
-	ctx context.Context, query Query, options readOptions, patience int64, take func(*RawEvent) bool,
+	ctx context.Context, query Query, options readOptions, timeoutMS int64, take func(*RawEvent) bool,
 ) (position int64, err error) {
 	defer runtime.KeepAlive(s)
 	if err := ctx.Err(); err != nil {
@@ -222,10 +222,10 @@ func (s *Store) read(
 	if err != nil {
 		return 0, err
 	}
-	observed := s.observe(ctx, OperationRead)
+	op := s.observe(ctx, OperationRead)
 	taken := 0
-	defer func() { observed.end(taken, position, err) }()
-	c, err := s.handle().openCursor(observed.ctx, request, patience)
+	defer func() { op.end(taken, position, err) }()
+	c, err := s.handle().openCursor(op.ctx, request, timeoutMS)
 	if err != nil {
 		return 0, err
 	}
@@ -265,7 +265,8 @@ func (s *Store) Head(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	defer runtime.KeepAlive(s)
-	return s.handle().head(ctx)
+	h := s.handle()
+	return h.head(ctx, h.defaultTimeoutMS())
 }
 
 // Count returns how many events are stored.
@@ -275,14 +276,6 @@ func (s *Store) Count(ctx context.Context) (int64, error) {
 	}
 	defer runtime.KeepAlive(s)
 	return s.handle().count(ctx)
-}
-
-// patience is how long a call waits for a lock where its context has no deadline.
-func (s *Store) patience() int64 {
-	if h := s.handle(); h != nil {
-		return h.patience
-	}
-	return 0
 }
 
 func (s *Store) decode(raw *RawEvent) (SequencedEvent, error) {

@@ -459,9 +459,9 @@ func TestURIOf(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for _, test := range []struct {
-		options  []Option
-		document string
-		patience int64
+		options   []Option
+		document  string
+		timeoutMS int64
 	}{
 		{nil, `{"read_only":false,"immutable":false,"create":true,"adopt":false,"busy_timeout_ms":5000}`, 5000},
 		{[]Option{ReadOnly(), BusyTimeout(-time.Second)},
@@ -469,9 +469,9 @@ func TestOptions(t *testing.T) {
 		{[]Option{Immutable(), MustExist(), Adopt(), BusyTimeout(time.Microsecond)},
 			`{"read_only":false,"immutable":true,"create":false,"adopt":true,"busy_timeout_ms":1}`, 1},
 	} {
-		document, patience, err := newOptions(test.options).document()
-		if document != test.document || patience != test.patience || err != nil {
-			t.Errorf("%s, %d, %v", document, patience, err)
+		document, timeoutMS, err := newOptions(test.options).document()
+		if document != test.document || timeoutMS != test.timeoutMS || err != nil {
+			t.Errorf("%s, %d, %v", document, timeoutMS, err)
 		}
 	}
 }

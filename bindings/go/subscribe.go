@@ -34,9 +34,9 @@ func ended(ctx context.Context, err error) error {
 // await returns a head above after. The store has been seen open.
 func (s *Store) await(ctx context.Context, after int64) (int64, error) {
 	defer runtime.KeepAlive(s)
-	observed := s.observe(ctx, OperationWait)
-	head, err := s.h.await(observed.ctx, after)
-	observed.end(0, head, err)
+	op := s.observe(ctx, OperationWait)
+	head, err := s.h.await(op.ctx, after)
+	op.end(0, head, err)
 	return head, err
 }
 
@@ -76,7 +76,7 @@ func (s *Store) follow(ctx context.Context, query Query, options readOptions, ta
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if h := s.handle(); h != nil {
-		defer context.AfterFunc(h.ends, cancel)()
+		defer context.AfterFunc(h.closingCtx, cancel)()
 	}
 	for {
 		refused := false

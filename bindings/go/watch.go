@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-// watch lets any number of goroutines wait for events with one thread in the library.
+// watch lets any number of goroutines wait for events while one thread waits in the library.
 type watch struct {
 	mu    sync.Mutex
-	head  int64  // the highest that a wait has found
+	head  int64  // the highest head that a wait has returned
 	round *round // the wait that runs, nil if none does
 }
 
-// round is one wait in the library, and those who wait for its end.
+// round is one wait in the library.
 type round struct {
-	waiting int
+	waiting int // goroutines that wait for its end
 	cancel  *cancel
 	done    chan struct{}
-	err     error // once done
+	err     error // set before done is closed
 }
 
-// linger is how long a wait that nobody waits for any more goes on: those who wait again and
-// again for a short time do not begin and cancel one each time.
+// linger is how long a round goes on after the last goroutine has left it, so that goroutines which
+// wait repeatedly for a short time do not start and cancel a round each time.
 const linger = time.Second
 
 // await returns the head as soon as it is above after.
@@ -30,7 +30,7 @@ func (h *handle) await(ctx context.Context, after int64) (int64, error) {
 	w := &h.watch
 	for {
 		w.mu.Lock()
-		// Under mu: what begins before the store closes is seen by stop.
+		// Under mu, so that stop sees every round that began before the store closes.
 		if h.closing.Load() {
 			w.mu.Unlock()
 			return 0, closed()
@@ -60,6 +60,7 @@ func (h *handle) await(ctx context.Context, after int64) (int64, error) {
 	}
 }
 
+// run waits in the library for the round and ends it.
 func (h *handle) run(r *round, after int64) {
 	head, err := h.wait(after, r.cancel)
 	w := &h.watch
@@ -76,6 +77,7 @@ func (h *handle) run(r *round, after int64) {
 	close(r.done)
 }
 
+// abandon takes one goroutine out of the round.
 func (w *watch) abandon(r *round) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -92,7 +94,7 @@ func (w *watch) abandon(r *round) {
 	})
 }
 
-// stop ends the wait that runs; it is for good where the store is closing.
+// stop ends the round that runs. No other begins if the store is closing.
 func (w *watch) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
