@@ -79,7 +79,7 @@ func TestHandleFillsTheLastSeatOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, store dcb.EventStore) {
 		const capacity, students = 5, 40
 		handler := dcb.CommandHandler[seats, subscribe]{
-			Decider: seatsDecider, Store: store, Retry: dcb.RetryPolicy{Attempts: 1000, MaxPause: time.Millisecond}}
+			Decider: seatsDecider, Store: store, Retry: dcb.RetryPolicy{Attempts: 1000, MaxDelay: time.Millisecond}}
 		appendTo(t, store, dcb.Event{Type: "CourseDefined", Data: capacity, Tags: []dcb.Tag{course("c1")}})
 		outcomes := make(chan error, students)
 		for i := range students {
@@ -137,7 +137,7 @@ func TestHandleTriesAgain(t *testing.T) {
 		store := &rival{EventStore: dcb.NewMemoryStore(), left: test.conflicts}
 		appendTo(t, store.EventStore, dcb.Event{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c1")}})
 		handler := dcb.CommandHandler[seats, subscribe]{Decider: seatsDecider, Store: store,
-			Retry: dcb.RetryPolicy{Attempts: test.attempts, MaxPause: time.Microsecond}}
+			Retry: dcb.RetryPolicy{Attempts: test.attempts, MaxDelay: time.Microsecond}}
 		err := handler.Handle(ctx, subscribe{"c1", "s1"})
 		if errors.Is(err, dcb.ErrAppendConditionFailed) != test.fails || !test.fails && err != nil || store.appends != test.appends {
 			t.Errorf("%d conflicts, %d attempts: %d appends, %v", test.conflicts, test.attempts, store.appends, err)
@@ -159,7 +159,7 @@ func TestHandleStopsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(ctx)
 	store := &rival{EventStore: dcb.NewMemoryStore(), left: 1 << 30, then: cancel}
 	handler := dcb.CommandHandler[seats, subscribe]{Decider: seatsDecider, Store: store,
-		Retry: dcb.RetryPolicy{Attempts: 1 << 30, MinPause: time.Hour, MaxPause: time.Hour}}
+		Retry: dcb.RetryPolicy{Attempts: 1 << 30, MinDelay: time.Hour, MaxDelay: time.Hour}}
 	appendTo(t, store.EventStore, dcb.Event{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c1")}})
 	err := handler.Handle(ctx, subscribe{"c1", "s1"})
 	if !errors.Is(err, context.Canceled) || !errors.Is(err, dcb.ErrAppendConditionFailed) {
@@ -247,7 +247,7 @@ func TestDecideWithProjections(t *testing.T) {
 						return nil, errFull
 					}
 					return []dcb.Event{{Type: "StudentSubscribed", Tags: []dcb.Tag{course(id), student("s1")}}}, nil
-				}, dcb.WithRetry(dcb.RetryPolicy{Attempts: 1000, MaxPause: time.Millisecond}))
+				}, dcb.WithRetry(dcb.RetryPolicy{Attempts: 1000, MaxDelay: time.Millisecond}))
 				if err != nil && err != errFull {
 					t.Error(err)
 				}

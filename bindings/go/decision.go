@@ -8,44 +8,45 @@ import (
 	"time"
 )
 
-// RetryPolicy says how a decision is made again after its condition failed. Before each new attempt
-// there is a pause of a random length up to a bound, which doubles from attempt to attempt.
+// RetryPolicy limits how a decision is retried after its condition failed. Before each retry there is
+// a random delay. Its upper bound starts at MinDelay and doubles with each retry, up to MaxDelay.
 type RetryPolicy struct {
-	// Attempts is how often the decision is made at most: 1 is no retry; 0 is the default, 10.
+	// Attempts is the maximum number of times that the decision is made. 1 means no retry, and 0
+	// means the default, 10.
 	Attempts int
-	// MinPause is the first bound; 0 is the default, 1 millisecond.
-	MinPause time.Duration
-	// MaxPause is the highest bound; 0 is the default, 100 milliseconds.
-	MaxPause time.Duration
+	// MinDelay is the upper bound of the first delay. 0 means the default, 1 millisecond.
+	MinDelay time.Duration
+	// MaxDelay is the upper bound of every delay. 0 means the default, 100 milliseconds.
+	MaxDelay time.Duration
 }
 
 func (p RetryPolicy) withDefaults() RetryPolicy {
 	if p.Attempts <= 0 {
 		p.Attempts = 10
 	}
-	if p.MinPause <= 0 {
-		p.MinPause = time.Millisecond
+	if p.MinDelay <= 0 {
+		p.MinDelay = time.Millisecond
 	}
-	if p.MaxPause <= 0 {
-		p.MaxPause = 100 * time.Millisecond
+	if p.MaxDelay <= 0 {
+		p.MaxDelay = 100 * time.Millisecond
 	}
 	return p
 }
 
-// pause is how long to wait after so many attempts. Two who lost to each other's appends should not
-// meet again: hence any length.
-func (p RetryPolicy) pause(attempts int) time.Duration {
-	bound := p.MinPause
-	for i := 1; i < attempts && bound < p.MaxPause; i++ {
+// delay returns how long to wait after the given number of attempts. It is random, so that two
+// decisions which conflicted do not meet again.
+func (p RetryPolicy) delay(attempts int) time.Duration {
+	bound := p.MinDelay
+	for i := 1; i < attempts && bound < p.MaxDelay; i++ {
 		bound *= 2
 	}
-	return rand.N(min(bound, p.MaxPause)) + 1
+	return rand.N(min(bound, p.MaxDelay)) + 1
 }
 
 // DecideOption is a choice about one decision that [Decide] makes.
 type DecideOption func(*decision)
 
-// WithRetry sets the retry policy.
+// WithRetry makes [Decide] retry by this policy.
 func WithRetry(policy RetryPolicy) DecideOption {
 	return func(d *decision) { d.retry = policy }
 }
@@ -106,16 +107,16 @@ func (d *decision) run(ctx context.Context, decide func([]SequencedEvent) ([]Eve
 		if !errors.Is(err, ErrAppendConditionFailed) || attempt >= policy.Attempts {
 			return err
 		}
-		pause := policy.pause(attempt)
+		delay := policy.delay(attempt)
 		if observer != nil {
 			observer.Observe(ctx, Operation{
-				Kind: OperationRetry, Start: time.Now(), Duration: pause, Attempt: attempt, Err: err,
+				Kind: OperationRetry, Start: time.Now(), Duration: delay, Attempt: attempt, Err: err,
 			})
 		}
 		select {
-		case <-time.After(pause):
+		case <-time.After(delay):
 		case <-ctx.Done():
-			return fmt.Errorf("%w, before it was tried again: %w", err, ctx.Err())
+			return fmt.Errorf("%w, before the retry: %w", err, ctx.Err())
 		}
 	}
 }

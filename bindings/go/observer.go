@@ -45,7 +45,7 @@ const (
 type Operation struct {
 	Kind OperationKind
 	// Start and Duration tell when it ran; of a read, from its start to its last event, the
-	// time in the loop over [Store.Events] included. Of a retry, Duration is the pause before it.
+	// time in the loop over [Store.Events] included. Of a retry, Duration is the delay before it.
 	Start    time.Time
 	Duration time.Duration
 	// Events is how many events were appended or read; of a decision, how many it appended.
