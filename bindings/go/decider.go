@@ -2,61 +2,82 @@ package dcb
 
 import "context"
 
-// Decider is a decision in parts that need no store: which events it rests on, what they mean, and
-// what follows from them. S is its state, C its command. [CommandHandler] runs it.
+// Decider describes a decision without a store: which events it depends on, what they mean, and which
+// events follow from them. S is the type of its state, C that of its command. [CommandHandler] runs it.
+//
+// Query, Decide and Evolve are required.
 type Decider[S any, C any] struct {
-	// Query asks for the events that a decision about the command rests on.
+	// Query returns the query for the events that a decision about the command depends on.
 	Query func(cmd C) Query
 
-	// Decide returns the events to append, none if there is nothing to do, or why the command
-	// is refused. It may be called again, with a newer state.
+	// Decide returns the events to append, none if there is nothing to do, or an error that says
+	// why the command is rejected. It is called again with a newer state if an append conflicts.
 	Decide func(state S, cmd C) ([]Event, error)
 
-	// Evolve is the state after the event.
+	// Evolve returns the state after the event.
 	Evolve func(state S, event SequencedEvent) S
 
-	// InitialState is the state before any event; nil: the zero S.
+	// InitialState returns the state before any event. If it is nil, that is the zero S.
 	InitialState func() S
 }
 
-// Fold is the state after the events, from the initial state.
+// Fold returns the state after the events, starting from the initial state. It panics if it needs
+// Evolve and that is nil.
 func (d Decider[S, C]) Fold(events []SequencedEvent) S {
 	var state S
 	if d.InitialState != nil {
 		state = d.InitialState()
 	}
 	for _, event := range events {
+		if d.Evolve == nil {
+			panic("dcb: Decider.Evolve must not be nil")
+		}
 		state = d.Evolve(state, event)
 	}
 	return state
 }
 
-// CommandHandler runs a [Decider] against a store: it reads, decides, and appends what was decided
-// on condition that nothing was added that the decision would have rested on. Where something was,
-// it begins again.
+// CommandHandler runs a [Decider] against a store. It reads the events that the decision depends on,
+// decides, and appends the resulting events on the condition that no event which the decision depends
+// on was stored in the meantime. If one was, it starts again.
 type CommandHandler[S any, C any] struct {
 	Decider Decider[S, C]
 	Store   EventStore
 
-	// Retry bounds how often, and how fast, it begins again. The zero RetryPolicy is a good one.
+	// Retry limits how often, and how fast, a decision is retried. The zero RetryPolicy is a
+	// reasonable default.
 	Retry RetryPolicy
 
-	// ConditionQuery asks for the events that must not have been added, where that is not the
-	// Decider's Query: a narrower one lets more appends pass that do not harm each other; a
-	// wider one guards against more than was read. nil: the Decider's Query.
+	// ConditionQuery returns the query that guards the append. If it is nil, that is the Decider's
+	// Query. A narrower query lets more appends pass that do not affect each other; a wider one
+	// also rejects the append for events that the decision did not read.
 	ConditionQuery func(cmd C) Query
 }
 
-// Handle decides about the command and appends the events. An error of Decide is returned as it
-// is. Where the retries are used up it is [ErrAppendConditionFailed].
+// Handle decides about the command and appends the events. It returns an error of Decide unchanged,
+// [ErrAppendConditionFailed] once the retries are used up, and [ErrInvalidArgument], naming the field,
+// if the Store or a required field of the Decider is nil.
 func (h CommandHandler[S, C]) Handle(ctx context.Context, cmd C) error {
-	query := h.Decider.Query(cmd)
-	condition := query
-	if h.ConditionQuery != nil {
-		condition = h.ConditionQuery(cmd)
+	switch {
+	case h.Store == nil:
+		return missing("CommandHandler.Store")
+	case h.Decider.Query == nil:
+		return missing("Decider.Query")
+	case h.Decider.Decide == nil:
+		return missing("Decider.Decide")
+	case h.Decider.Evolve == nil:
+		return missing("Decider.Evolve")
 	}
-	d := decision{store: h.Store, query: query, condition: condition, retry: h.Retry}
+	d := decision{store: h.Store, query: h.Decider.Query(cmd), retry: h.Retry}
+	if h.ConditionQuery != nil {
+		WithConditionQuery(h.ConditionQuery(cmd))(&d)
+	}
 	return d.run(ctx, func(events []SequencedEvent) ([]Event, error) {
 		return h.Decider.Decide(h.Decider.Fold(events), cmd)
 	})
+}
+
+// missing returns the error for a required field or argument that is nil.
+func missing(name string) error {
+	return invalid(name + ": must not be nil")
 }

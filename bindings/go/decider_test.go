@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -259,4 +260,78 @@ func TestDecideWithProjections(t *testing.T) {
 			t.Errorf("%d subscriptions, %v", len(events), err)
 		}
 	})
+}
+
+// panicOf returns what run panics with.
+func panicOf(run func()) (panicked any) {
+	defer func() { panicked = recover() }()
+	run()
+	return nil
+}
+
+func TestARequiredFieldThatIsNilIsNamed(t *testing.T) {
+	store := dcb.NewMemoryStore()
+	appendTo(t, store, dcb.Event{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c1")}})
+	whole := dcb.CommandHandler[seats, subscribe]{Decider: seatsDecider, Store: store}
+	model := dcb.Projection[int]{Evolve: func(n int, _ dcb.SequencedEvent) int { return n + 1 }}
+	nothing := func(int) ([]dcb.Event, error) { return nil, nil }
+	for name, test := range map[string]struct {
+		run  func() error
+		want string
+	}{
+		"Store": {func() error {
+			handler := whole
+			handler.Store = nil
+			return handler.Handle(ctx, subscribe{"c1", "s1"})
+		}, "CommandHandler.Store"},
+		"Query": {func() error {
+			handler := whole
+			handler.Decider.Query = nil
+			return handler.Handle(ctx, subscribe{"c1", "s1"})
+		}, "Decider.Query"},
+		"Decide": {func() error {
+			handler := whole
+			handler.Decider.Decide = nil
+			return handler.Handle(ctx, subscribe{"c1", "s1"})
+		}, "Decider.Decide"},
+		"Evolve": {func() error {
+			handler := whole
+			handler.Decider.Evolve = nil
+			return handler.Handle(ctx, subscribe{"c1", "s1"})
+		}, "Decider.Evolve"},
+		"Evolve, and no event yet": {func() error {
+			handler := whole
+			handler.Decider.Evolve = nil
+			return handler.Handle(ctx, subscribe{"c2", "s1"})
+		}, "Decider.Evolve"},
+		"Decide without a store": {func() error { return dcb.Decide(ctx, nil, model, nothing) }, "store"},
+		"Decide without decide":  {func() error { return dcb.Decide(ctx, store, model, nil) }, "decide"},
+		"a model without Evolve": {func() error { return dcb.Decide(ctx, store, dcb.Projection[int]{}, nothing) }, "Projection.Evolve"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var err error
+			if panicked := panicOf(func() { err = test.run() }); panicked != nil {
+				t.Fatalf("it panicked: %v", panicked)
+			}
+			if !errors.Is(err, dcb.ErrInvalidArgument) || !strings.Contains(err.Error(), ": "+test.want+": must not be nil") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	events := []dcb.SequencedEvent{{Type: "A"}}
+	for want, run := range map[string]func(){
+		"Decider.Evolve":    func() { dcb.Decider[int, int]{}.Fold(events) },
+		"Projection.Evolve": func() { dcb.Projection[int]{}.Fold(events) },
+		"PartOf: Projection.Evolve": func() {
+			dcb.PartOf(dcb.Projection[int]{}, func(s *int) *int { return s })
+		},
+		"PartOf: field": func() { dcb.PartOf[int](model, nil) },
+	} {
+		if got := panicOf(run); got != "dcb: "+want+" must not be nil" {
+			t.Errorf("%s: it panicked with %v", want, got)
+		}
+	}
+	if got := (dcb.Decider[int, int]{InitialState: func() int { return 3 }}).Fold(nil); got != 3 {
+		t.Errorf("a Fold of no events needs no Evolve: %d", got)
+	}
 }

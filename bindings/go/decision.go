@@ -43,7 +43,7 @@ func (p RetryPolicy) delay(attempts int) time.Duration {
 	return rand.N(min(bound, p.MaxDelay)) + 1
 }
 
-// DecideOption is a choice about one decision that [Decide] makes.
+// DecideOption configures one call of [Decide].
 type DecideOption func(*decision)
 
 // WithRetry makes [Decide] retry by this policy.
@@ -51,20 +51,29 @@ func WithRetry(policy RetryPolicy) DecideOption {
 	return func(d *decision) { d.retry = policy }
 }
 
-// WithConditionQuery guards the append by this query in place of the model's own; see
-// [CommandHandler].
+// WithConditionQuery guards the append of [Decide] by this query, in place of the model's own. See
+// the ConditionQuery of [CommandHandler].
 func WithConditionQuery(query Query) DecideOption {
-	return func(d *decision) { d.condition = query }
+	return func(d *decision) { d.guard = &query }
 }
 
-// Decide reads what the model asks for, decides with its state, and appends the events on condition
-// that no event came in between which the model asks for. Then it begins again, as [CommandHandler]
-// does: decide may be called several times.
+// Decide reads the events of the model, calls decide with its state, and appends the events that
+// decide returns, on the condition that no event of the model was stored in the meantime. If one was,
+// it starts again: decide may be called several times. It returns the same errors as the Handle of
+// [CommandHandler].
 func Decide[S any](
 	ctx context.Context, store EventStore, model Projection[S],
 	decide func(state S) ([]Event, error), opts ...DecideOption,
 ) error {
-	d := decision{store: store, query: model.Query, condition: model.Query}
+	switch {
+	case store == nil:
+		return missing("store")
+	case model.Evolve == nil:
+		return missing("Projection.Evolve")
+	case decide == nil:
+		return missing("decide")
+	}
+	d := decision{store: store, query: model.Query}
 	for _, opt := range opts {
 		opt(&d)
 	}
@@ -73,10 +82,12 @@ func Decide[S any](
 	})
 }
 
+// decision reads, decides and appends until an append does not conflict.
 type decision struct {
-	store            EventStore
-	query, condition Query
-	retry            RetryPolicy
+	store EventStore
+	query Query
+	guard *Query // the query of the condition; nil: query
+	retry RetryPolicy
 }
 
 func (d *decision) run(ctx context.Context, decide func([]SequencedEvent) ([]Event, error)) (err error) {
@@ -100,7 +111,7 @@ func (d *decision) run(ctx context.Context, decide func([]SequencedEvent) ([]Eve
 			outcome.Refused = err != nil
 			return err
 		}
-		err = d.store.Append(ctx, decided, AppendCondition{FailIfEventsMatch: d.condition, After: position})
+		err = d.store.Append(ctx, decided, AppendCondition{FailIfEventsMatch: d.condition(), After: position})
 		if err == nil {
 			outcome.Events = len(decided)
 		}
@@ -121,9 +132,17 @@ func (d *decision) run(ctx context.Context, decide func([]SequencedEvent) ([]Eve
 	}
 }
 
-// read gives the events and a position that is safe as the After of the condition. What Read of
-// any store returns is safe: all matching events up to it were returned. The snapshot's position
-// is higher, so that the condition has less to look at.
+// condition returns the query that guards the append.
+func (d *decision) condition() Query {
+	if d.guard == nil {
+		return d.query
+	}
+	return *d.guard
+}
+
+// read returns the events of the query, and a position that is safe as the After of the condition.
+// Any position that Read returns is safe, since it has returned all matching events up to there. That
+// of ReadSnapshot is higher, which leaves fewer events for the condition to look at.
 func (d *decision) read(ctx context.Context) ([]SequencedEvent, int64, error) {
 	if store, ok := d.store.(SnapshotReader); ok {
 		return store.ReadSnapshot(ctx, d.query)

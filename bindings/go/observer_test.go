@@ -194,7 +194,8 @@ func TestADecisionThatTheStoreFails(t *testing.T) {
 	var seen recorder
 	var counters Counters
 	store := mustOpen(t, "memory:", WithObserver(Observers(&seen, &counters)))
-	err := Decide(context.Background(), store, Projection[int]{}, func(int) ([]Event, error) {
+	model := Projection[int]{Evolve: func(n int, _ SequencedEvent) int { return n }}
+	err := Decide(context.Background(), store, model, func(int) ([]Event, error) {
 		return []Event{{Type: ""}}, nil
 	})
 	last := seen.operations[len(seen.operations)-1]

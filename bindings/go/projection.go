@@ -1,19 +1,21 @@
 package dcb
 
-// Projection is a state made of the events that a query asks for: a small one answers one question
-// ("how many seats are taken?"), and [Compose] joins several into the model of a decision.
+// Projection is a state that is computed from the events of a query. A small one answers one question,
+// such as "how many seats are taken?"; [Compose] joins several into the model of a decision.
+//
+// Evolve is required.
 type Projection[S any] struct {
-	// Query asks for the events that the state is made of.
+	// Query selects the events that the state is computed from.
 	Query Query
 
-	// InitialState is the state before any event; nil: the zero S.
+	// InitialState returns the state before any event. If it is nil, that is the zero S.
 	InitialState func() S
 
-	// Evolve is the state after the event, which the query matches.
+	// Evolve returns the state after the event, which the query matches.
 	Evolve func(state S, event SequencedEvent) S
 }
 
-// Initial is the state before any event.
+// Initial returns the state before any event.
 func (p Projection[S]) Initial() S {
 	if p.InitialState == nil {
 		var state S
@@ -22,27 +24,37 @@ func (p Projection[S]) Initial() S {
 	return p.InitialState()
 }
 
-// Fold is the state after the events, from the initial state. Events that the query does not match
-// are passed over.
+// Fold returns the state after the events, starting from the initial state. It skips events that the
+// query does not match. It panics if it needs Evolve and that is nil.
 func (p Projection[S]) Fold(events []SequencedEvent) S {
 	state := p.Initial()
 	for _, event := range events {
 		if p.Query.Matches(event) {
+			if p.Evolve == nil {
+				panic("dcb: Projection.Evolve must not be nil")
+			}
 			state = p.Evolve(state, event)
 		}
 	}
 	return state
 }
 
-// Part is a projection's place in a composed one, whose state is S.
+// Part is a projection within a composed one, whose state is S. [PartOf] makes it.
 type Part[S any] struct {
 	query  Query
 	begin  func(*S)
 	evolve func(*S, SequencedEvent)
 }
 
-// PartOf places a projection in a larger state: field points to where its own state is in there.
+// PartOf places a projection in a larger state: field returns the address of the projection's own
+// state in the larger one. It panics if the projection's Evolve, or field, is nil.
 func PartOf[S any, P any](projection Projection[P], field func(*S) *P) Part[S] {
+	if projection.Evolve == nil {
+		panic("dcb: PartOf: Projection.Evolve must not be nil")
+	}
+	if field == nil {
+		panic("dcb: PartOf: field must not be nil")
+	}
 	return Part[S]{
 		query: projection.Query,
 		begin: func(state *S) { *field(state) = projection.Initial() },
@@ -55,15 +67,15 @@ func PartOf[S any, P any](projection Projection[P], field func(*S) *P) Part[S] {
 	}
 }
 
-// Compose joins projections into one, which is read once and guarded by one condition: it asks for
-// all that any of them asks for, and each sees only what it asks for itself. Its state begins as
-// the zero S with the initial states of the parts in it.
+// Compose joins projections into one, which needs one read and one condition. Its query matches every
+// event that the query of a part matches, and each part sees only the events of its own query. Its
+// initial state is the zero S in which each part's state is that part's initial one.
 func Compose[S any](parts ...Part[S]) Projection[S] {
 	queries := make([]Query, len(parts))
 	for i, part := range parts {
 		queries[i] = part.query
 	}
-	union := NewQuery() // an error in use: a model of no parts asks for nothing
+	union := NewQuery() // using it is an error, as a model of no parts has no events
 	if len(queries) > 0 {
 		union = queries[0].Or(queries[1:]...)
 	}
