@@ -335,3 +335,47 @@ func TestARequiredFieldThatIsNilIsNamed(t *testing.T) {
 		t.Errorf("a Fold of no events needs no Evolve: %d", got)
 	}
 }
+
+// A condition wider than the read holds also on a store that knows no position but those of the events
+// that it returns.
+func TestAWiderConditionOnAPlainStore(t *testing.T) {
+	inner := dcb.NewMemoryStore()
+	store := &rival{EventStore: inner}
+	appendTo(t, inner,
+		dcb.Event{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c1")}},
+		dcb.Event{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c2")}})
+	wide := func(subscribe) dcb.Query {
+		return dcb.NewQuery(dcb.QueryItem{Types: []string{"CourseDefined", "StudentSubscribed"}})
+	}
+	folded := 0
+	decider := seatsDecider
+	decider.Evolve = func(state seats, event dcb.SequencedEvent) seats {
+		folded++
+		return seatsDecider.Evolve(state, event)
+	}
+	handler := dcb.CommandHandler[seats, subscribe]{Decider: decider, Store: store, ConditionQuery: wide}
+	if err := handler.Handle(ctx, subscribe{"c1", "s1"}); err != nil || store.appends != 1 || folded != 1 {
+		t.Errorf("%d appends, %d events folded, %v", store.appends, folded, err)
+	}
+	// What comes in between still makes it fail: an event that only the condition's query matches.
+	appendTo(t, inner, dcb.Event{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c3")}})
+	store.left, store.appends = 1, 0
+	if err := handler.Handle(ctx, subscribe{"c2", "s1"}); err != nil || store.appends != 2 {
+		t.Errorf("%d appends, %v", store.appends, err)
+	}
+
+	store.appends = 0
+	model := dcb.Projection[int]{
+		Query:  ofCourse(subscribe{"c1", ""}),
+		Evolve: func(n int, _ dcb.SequencedEvent) int { return n + 1 },
+	}
+	err := dcb.Decide(ctx, store, model, func(n int) ([]dcb.Event, error) {
+		if n != 3 {
+			t.Errorf("%d events are folded", n)
+		}
+		return []dcb.Event{{Type: "B"}}, nil
+	}, dcb.WithConditionQuery(dcb.QueryAll()))
+	if err != nil || store.appends != 1 {
+		t.Errorf("Decide: %d appends, %v", store.appends, err)
+	}
+}

@@ -141,13 +141,27 @@ func (d *decision) condition() Query {
 }
 
 // read returns the events of the query, and a position that is safe as the After of the condition.
-// Any position that Read returns is safe, since it has returned all matching events up to there. That
-// of ReadSnapshot is higher, which leaves fewer events for the condition to look at.
+// That of ReadSnapshot is the head. That of Read is the last event that its query matches: so if the
+// condition has a query of its own, Read has to look for the events of both. Otherwise an event that
+// only the condition's query matches would fail every attempt.
 func (d *decision) read(ctx context.Context) ([]SequencedEvent, int64, error) {
 	if store, ok := d.store.(SnapshotReader); ok {
 		return store.ReadSnapshot(ctx, d.query)
 	}
-	return d.store.Read(ctx, d.query)
+	if d.guard == nil {
+		return d.store.Read(ctx, d.query)
+	}
+	events, position, err := d.store.Read(ctx, d.query.Or(*d.guard))
+	if err != nil {
+		return nil, 0, err
+	}
+	asked := events[:0:0]
+	for _, event := range events {
+		if d.query.Matches(event) {
+			asked = append(asked, event)
+		}
+	}
+	return asked, position, nil
 }
 
 // observer is who is told of the store's operations, nil for nobody.
