@@ -97,9 +97,7 @@ func (c *cursor) views(max int) ([]C.dcb_event, error) {
 
 // close may be called after the store was closed.
 func (c *cursor) close() {
-	c.h.mu.RLock()
-	defer c.h.mu.RUnlock()
-	C.dcb_cursor_close(c.c)
+	c.h.closeCursor(c.c)
 	c.call.end()
 }
 

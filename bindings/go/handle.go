@@ -17,13 +17,21 @@ import (
 	"unsafe"
 )
 
-// handle guards a dcb_store. Every call holds mu for reading, so close waits for the calls that run,
-// and none begins after it.
+// handle guards a dcb_store, which nobody may use while it is closed. It counts the calls that run, so
+// that close can wait for them; only close waits, and nobody waits for close.
 type handle struct {
-	mu      sync.RWMutex
-	store   *C.dcb_store // nil once closed
-	closing atomic.Bool
-	closed  sync.Once
+	store *C.dcb_store
+
+	mu      sync.Mutex
+	running int       // calls that hold the store
+	idle    sync.Cond // on mu: running is 0
+	// freeing is set while dcb_close runs. Cursors that are closed meanwhile become leftovers.
+	freeing   bool
+	leftovers []*C.dcb_cursor
+	// closing is set under mu: no call begins after it.
+	closing   atomic.Bool
+	closeOnce sync.Once
+
 	// busyTimeoutMS is how long a call waits for a lock if its context has no deadline, in
 	// milliseconds; a negative value means no limit.
 	busyTimeoutMS int64
@@ -50,6 +58,7 @@ const maxCalls = 256
 
 func newHandle(store *C.dcb_store, host *host, busyTimeoutMS int64) *handle {
 	h := &handle{store: store, host: host, busyTimeoutMS: busyTimeoutMS}
+	h.idle.L = &h.mu
 	for kind := range h.slots {
 		h.slots[kind] = make(chan struct{}, maxCalls)
 	}
@@ -102,22 +111,38 @@ func (h *handle) leave(kind int) {
 
 // hold keeps the store open until release.
 func (h *handle) hold() error {
-	// Not behind a close that waits for a slow call.
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.closing.Load() {
 		return closed()
 	}
-	h.mu.RLock()
-	if h.store == nil {
-		h.mu.RUnlock()
-		return closed()
-	}
+	h.running++
 	stressGC()
 	return nil
 }
 
 func (h *handle) release() {
 	stressGC()
-	h.mu.RUnlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.running--; h.running == 0 {
+		h.idle.Broadcast()
+	}
+}
+
+// closeCursor closes a cursor of the store, at any time. No call on a cursor may run during dcb_close,
+// so then the cursor is left to close.
+func (h *handle) closeCursor(c *C.dcb_cursor) {
+	h.mu.Lock()
+	if h.freeing {
+		h.leftovers = append(h.leftovers, c)
+		h.mu.Unlock()
+		return
+	}
+	h.running++
+	h.mu.Unlock()
+	C.dcb_cursor_close(c)
+	h.release()
 }
 
 // contextStatus returns the status of a call that its context ended.
@@ -137,15 +162,31 @@ func gaveUpQueueing(cause error) error {
 	}
 }
 
+// close ends the waits, waits for the other calls that run, and closes the store.
 func (h *handle) close() {
-	h.closed.Do(func() {
+	h.closeOnce.Do(func() {
+		h.mu.Lock()
 		h.closing.Store(true)
+		h.mu.Unlock()
 		h.beginsClosing()
 		h.watch.stop()
+
 		h.mu.Lock()
-		defer h.mu.Unlock()
+		for h.running > 0 {
+			h.idle.Wait()
+		}
+		h.freeing = true
+		h.mu.Unlock()
 		C.dcb_close(h.store)
-		h.store = nil
+
+		h.mu.Lock()
+		h.freeing = false
+		leftovers := h.leftovers
+		h.leftovers = nil
+		h.mu.Unlock()
+		for _, c := range leftovers {
+			C.dcb_cursor_close(c)
+		}
 		if h.host != nil {
 			h.host.self.Delete()
 		}

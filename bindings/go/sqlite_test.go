@@ -164,6 +164,43 @@ func TestReadOfALockedFile(t *testing.T) {
 	}
 }
 
+// A loop can be left while Close waits for an append, which waits for the lock that whoever is in the
+// loop has.
+func TestALoopIsLeftWhileCloseWaits(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.db")
+	store, err := dcb.Open("sqlite:"+path, dcb.BusyTimeout(-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	appendTo(t, store, dcb.Event{Type: "A"}, dcb.Event{Type: "A"})
+	unlock := lock(t, path)
+	left, appended, isClosed := make(chan struct{}), make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(left)
+		for range store.Events(ctx, dcb.QueryAll()) {
+			go func() { appended <- store.Append(ctx, []dcb.Event{{Type: "B"}}) }()
+			time.Sleep(100 * time.Millisecond)
+			go func() {
+				store.Close()
+				close(isClosed)
+			}()
+			time.Sleep(100 * time.Millisecond)
+			return
+		}
+	}()
+	select {
+	case <-left:
+	case <-time.After(10 * time.Second):
+		t.Error("the loop waits for Close")
+	}
+	unlock()
+	if err := <-appended; err != nil {
+		t.Error(err)
+	}
+	<-isClosed
+}
+
 func TestCallsThatWaitDoNotKeepAThreadEach(t *testing.T) {
 	threads := func() int {
 		tasks, err := os.ReadDir("/proc/self/task")

@@ -76,9 +76,9 @@ func newStore(h *handle, o *options) *Store {
 	return s
 }
 
-// Close ends all waits and subscriptions, waits for the other calls that run, and closes the
-// store. It may be called again, and from several goroutines: each returns once it is closed.
-// Every later call on the store fails with [ErrClosed].
+// Close ends all waits and subscriptions, waits for the other calls that run, and closes the store. Any
+// number of goroutines may call it, and call it again: each call returns once the store is closed.
+// Every call on the store that begins after Close has begun fails with [ErrClosed].
 func (s *Store) Close() error {
 	if h := s.handle(); h != nil {
 		h.close()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"runtime"
 	"slices"
 	"sync"
@@ -186,6 +187,78 @@ func TestCloseInsideALoop(t *testing.T) {
 		if given != batch || !errors.Is(last, ErrClosed) {
 			t.Errorf("%d events, then %v", given, last)
 		}
+	})
+}
+
+// What only lets go of something does not wait for a Close that waits for a call.
+func TestNothingThatLetsGoWaitsForClose(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		mustAppend(t, store, manyEvents(2)...)
+		next, leave := iter.Pull2(store.Events(context.Background(), QueryAll()))
+		if _, err, ok := next(); err != nil || !ok {
+			t.Fatal(err)
+		}
+		if err := store.h.hold(); err != nil { // a call that runs
+			t.Fatal(err)
+		}
+		isClosed := make(chan struct{})
+		go func() {
+			store.Close()
+			close(isClosed)
+		}()
+		for !store.h.closing.Load() {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(20 * time.Millisecond) // until Close waits
+
+		left := make(chan struct{})
+		go func() {
+			leave()
+			for name, call := range calls {
+				if err := call(context.Background(), store); !errors.Is(err, ErrClosed) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			close(left)
+		}()
+		select {
+		case <-left:
+		case <-time.After(10 * time.Second):
+			t.Error("it waits for Close")
+		}
+		select {
+		case <-isClosed:
+			t.Error("it was closed while a call ran")
+		default:
+		}
+		store.h.release()
+		<-isClosed
+	})
+}
+
+// Cursors may be closed at any moment of a Close, and after it.
+func TestCursorsAreClosedWhileTheStoreIs(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		mustAppend(t, store, manyEvents(2)...)
+		request, err := readRequest(nil, QueryAll(), &readOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var running sync.WaitGroup
+		for i := range 50 {
+			c, err := store.h.openCursor(context.Background(), request, -1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			running.Add(1)
+			go func() {
+				defer running.Done()
+				time.Sleep(time.Duration(i) * 40 * time.Microsecond)
+				c.close()
+			}()
+		}
+		store.Close()
+		running.Wait()
 	})
 }
 
