@@ -7,31 +7,62 @@ import (
 	"runtime"
 )
 
-// Wait returns the head as soon as it is above after, which is -1 or more; -1 is as 0. It sees
-// appends of this process at once and of others within some 25 milliseconds. It ends with the context's error, or [ErrClosed].
+// Wait returns the head as soon as it is above after, which must be -1 or more; -1 means the same as 0.
+// It sees appends of this process at once, and those of other processes within 25 milliseconds. Its
+// only limit is its context: it returns the context's error, or [ErrClosed] once the store is closed.
 //
-// However many goroutines wait and subscribe, the store waits with one thread.
+// However many goroutines wait and subscribe, one thread of the store waits for all of them.
 func (s *Store) Wait(ctx context.Context, after int64) (int64, error) {
 	if after < -1 {
 		return 0, invalid("after: must be -1 or more")
 	}
-	after = max(after, 0)
-	// What is there already is told exactly; the waits of others may have seen an older head.
-	if head, err := s.Head(ctx); err != nil || head > after {
-		return head, ended(ctx, err)
+	if err := ctx.Err(); err != nil {
+		return 0, err
 	}
-	return s.await(ctx, after)
+	after = max(after, 0)
+	defer runtime.KeepAlive(s)
+	look, stop := s.untilClosing(ctx)
+	defer stop()
+	// This look returns the present head; the waits of others may have seen an older one.
+	head, err := s.handle().head(look, -1)
+	if err == nil && head <= after {
+		return s.await(ctx, after)
+	}
+	return head, s.ended(ctx, err)
 }
 
-// ended gives the context's own error where that is what ended a call that waits.
-func ended(ctx context.Context, err error) error {
-	if cause := ctx.Err(); cause != nil && errors.Is(err, cause) {
+// untilClosing returns a context that ends with ctx or when the store begins to close. Calls that may
+// wait without limit run with it.
+func (s *Store) untilClosing(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	h := s.handle()
+	if h == nil {
+		return ctx, cancel
+	}
+	stop := context.AfterFunc(h.closingCtx, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
+// ended returns the error of a call that waits: [ErrClosed] if the store began to close, and the
+// context's own error if ctx ended the call.
+func (s *Store) ended(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	cause := ctx.Err()
+	if h := s.handle(); h != nil && h.closing.Load() && cause == nil {
+		return closed()
+	}
+	if cause != nil && errors.Is(err, cause) {
 		return cause
 	}
 	return err
 }
 
-// await returns a head above after. The store has been seen open.
+// await returns a head above after. The store has been open.
 func (s *Store) await(ctx context.Context, after int64) (int64, error) {
 	defer runtime.KeepAlive(s)
 	op := s.observe(ctx, OperationWait)
@@ -40,54 +71,46 @@ func (s *Store) await(ctx context.Context, after int64) (int64, error) {
 	return head, err
 }
 
-// Subscribe gives the matching events that are stored, and then those that come, as they come: none
-// is missed, none comes twice. It ends with the context's error, with [ErrClosed] when the store is
-// closed, or after as many events as [Limit] says. [FromPosition] takes up where an earlier
-// subscription was left: at the position of the last event that was dealt with.
+// Subscribe returns an iterator over the matching events: first those that are stored, then new ones as
+// they are appended. It skips none and repeats none. It ends with the context's error, with [ErrClosed]
+// once the store is closed, or after as many events as [Limit] says. To resume a subscription, pass
+// [FromPosition] with the position of the last event that was processed.
 //
-// Catching up and following are one loop of reads and waits, so there is no moment between them.
-// There is no end to look backwards from: [Backwards] and [Before] are errors.
+// [Backwards] and [Before] are errors, since a subscription has no end.
 func (s *Store) Subscribe(ctx context.Context, query Query, opts ...ReadOption) iter.Seq2[SequencedEvent, error] {
 	return s.decoded(s.SubscribeRaw(ctx, query, opts...))
 }
 
-// SubscribeRaw is Subscribe without decoding.
+// SubscribeRaw is like [Store.Subscribe] but does not decode the events.
 func (s *Store) SubscribeRaw(ctx context.Context, query Query, opts ...ReadOption) iter.Seq2[RawEvent, error] {
 	return func(yield func(RawEvent, error) bool) {
 		err := s.follow(ctx, query, newReadOptions(opts), func(raw *RawEvent) bool {
 			return yield(*raw, nil)
 		})
-		if err == nil {
-			return
+		if err != nil {
+			yield(RawEvent{}, s.ended(ctx, err))
 		}
-		if h := s.handle(); h != nil && h.closing.Load() && ctx.Err() == nil {
-			err = closed()
-		}
-		yield(RawEvent{}, ended(ctx, err))
 	}
 }
 
-// follow gives take each event, until that refuses one.
+// follow calls take with each event until take returns false. Catching up and following are one loop of
+// reads and waits, so there is no moment between them in which an event could be missed.
 func (s *Store) follow(ctx context.Context, query Query, options readOptions, take func(*RawEvent) bool) error {
 	if options.backwards || options.before != nil {
 		return invalid("a subscription goes forward, without an end")
 	}
-	// Its reads wait without end, but not for a store that is closing.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if h := s.handle(); h != nil {
-		defer context.AfterFunc(h.closingCtx, cancel)()
-	}
+	ctx, stop := s.untilClosing(ctx)
+	defer stop()
 	for {
-		refused := false
+		stopped := false
 		position, err := s.read(ctx, query, options, -1, func(raw *RawEvent) bool {
 			if options.limit != nil {
 				*options.limit--
 			}
-			refused = !take(raw)
-			return !refused
+			stopped = !take(raw)
+			return !stopped
 		})
-		if err != nil || refused || options.limit != nil && *options.limit == 0 {
+		if err != nil || stopped || options.limit != nil && *options.limit == 0 {
 			return err
 		}
 		options.after = position

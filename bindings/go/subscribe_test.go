@@ -175,6 +175,7 @@ func TestAWaitEndsWithTheErrorOfItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cut := &Error{Status: StatusCancelled, cause: context.Canceled}
 	other := errors.New("another")
+	ended := mustOpen(t, "memory:").ended
 	if ended(ctx, cut) != cut || ended(ctx, nil) != nil {
 		t.Error("the context goes on")
 	}

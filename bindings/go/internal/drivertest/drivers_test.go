@@ -585,6 +585,55 @@ func TestDriversCloseEndsASubscriptionThatWaitsToRead(t *testing.T) {
 	})
 }
 
+// A wait has no limit but its context, also where no connection is free for longer than the busy timeout
+// when it begins.
+func TestDriversWaitOutlastsTheBusyTimeout(t *testing.T) {
+	ctx := context.Background()
+	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
+		db := openPool(t, driver, dsn)
+		db.SetMaxOpenConns(1)
+		store := mustOpenDB(t, db, BusyTimeout(10*time.Millisecond))
+		mustAppend(t, store, Event{Type: "A"})
+		tx := mustBegin(t, db)
+		type outcome struct {
+			head int64
+			err  error
+		}
+		waited := make(chan outcome, 1)
+		go func() {
+			head, err := store.Wait(ctx, 0)
+			waited <- outcome{head, err}
+		}()
+		time.Sleep(200 * time.Millisecond)
+		if err := tx.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-waited; got.head != 1 || got.err != nil {
+			t.Errorf("the head is %d, %v", got.head, got.err)
+		}
+
+		// A context and Close end the wait while it looks.
+		tx = mustBegin(t, db)
+		defer tx.Rollback()
+		short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		defer cancel()
+		if _, err := store.Wait(short, 0); err != context.DeadlineExceeded {
+			t.Errorf("got %v", err)
+		}
+		go func() {
+			head, err := store.Wait(ctx, 0)
+			waited <- outcome{head, err}
+		}()
+		for len(store.handle().slots[reading]) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		store.Store.Close()
+		if got := <-waited; !errors.Is(got.err, ErrClosed) {
+			t.Errorf("closed: %v", got.err)
+		}
+	})
+}
+
 // What was in the way of a lock that was had in the end is no cause of what fails later.
 func TestDriversAStaleErrorIsNoCause(t *testing.T) {
 	ctx := context.Background()
