@@ -140,11 +140,7 @@ func appendQuery(b []byte, query Query) ([]byte, error) {
 func appendTags(b []byte, tags []Tag) ([]byte, error) {
 	b = append(b, '[')
 	for i, tag := range tags {
-		if !tag.valid() {
-			problem := "a key must not have a colon"
-			if tag.Key == "" {
-				problem = "a key must not be empty"
-			}
+		if problem := tag.problem(); problem != "" {
 			return nil, invalid("tags[" + strconv.Itoa(i) + "]: " + problem)
 		}
 		if i > 0 {
@@ -152,7 +148,7 @@ func appendTags(b []byte, tags []Tag) ([]byte, error) {
 		}
 		b = append(b, '"')
 		b = appendEscaped(b, tag.Key)
-		if tag.Value != "" {
+		if !tag.IsBare() {
 			b = append(b, ':')
 			b = appendEscaped(b, tag.Value)
 		}

@@ -2,6 +2,7 @@ package dcb
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 )
@@ -28,29 +29,63 @@ type Event struct {
 	Metadata any
 }
 
-// Tag is a label on an event, "key:value" in the store. A tag without a value is the bare key.
+// Tag is a label on an event, which a store holds as "key:value". It may also be a bare key: [BareTag]
+// makes such a tag, and reading one returns an equal Tag.
 //
-// A key is not empty and has no colon; a value may have some.
+// A key must not be empty and must not contain a colon. A value must not be empty: appending or querying
+// such a Tag is an error, so that a value which was left out by mistake does not become a bare tag.
 type Tag struct {
 	Key, Value string
 }
 
-// String returns the tag as the store has it: "key:value", or "key" alone.
+// bareValue is the Value of a bare tag. No store accepts a NUL in a tag, so it is not the value of
+// any other tag.
+const bareValue = "\x00"
+
+// BareTag returns the tag that consists of the key alone.
+func BareTag(key string) Tag {
+	return Tag{Key: key, Value: bareValue}
+}
+
+// IsBare reports whether the tag consists of the key alone. The Value of such a tag means nothing else.
+func (t Tag) IsBare() bool {
+	return t.Value == bareValue
+}
+
+// String returns the tag as a store holds it: "key:value", or "key" if it is bare.
 func (t Tag) String() string {
-	if t.Value == "" {
+	if t.IsBare() {
 		return t.Key
 	}
 	return t.Key + ":" + t.Value
 }
 
-// ParseTag splits text at its first colon, as the store does.
+// ParseTag returns the tag that a store holds as text. It splits text at its first colon; without a
+// colon, the tag is bare.
 func ParseTag(text string) Tag {
-	key, value, _ := strings.Cut(text, ":")
-	return Tag{Key: key, Value: value}
+	key, value, found := strings.Cut(text, ":")
+	switch {
+	case !found:
+		return BareTag(key)
+	case value == bareValue: // no tag, and not the bare key either
+		return Tag{Key: text}
+	default:
+		return Tag{Key: key, Value: value}
+	}
 }
 
-func (t Tag) valid() bool {
-	return t.Key != "" && strings.IndexByte(t.Key, ':') < 0
+// problem returns what is wrong with the tag, or "". The store checks what it does not.
+func (t Tag) problem() string {
+	switch {
+	case t.Key == "":
+		return "a key must not be empty"
+	case strings.IndexByte(t.Key, ':') >= 0:
+		return "a key must not contain a colon"
+	case t.Value == "":
+		return "a value must not be empty (BareTag makes a tag without a value)"
+	default:
+		return ""
+	}
 }
 
 // SequencedEvent is a stored event, at its place in the sequence.
@@ -79,22 +114,20 @@ type SequencedEvent struct {
 	Metadata any
 }
 
-// HasTag reports whether the event has the tag with this key and value; an empty value asks for
-// the bare key. An empty key, or one with a colon, is on no event.
+// HasTag reports whether the event has the tag with this key and value. An empty value means the bare
+// tag. No event has a tag whose key is empty or contains a colon.
 func (e SequencedEvent) HasTag(key, value string) bool {
-	return hasTag(e.Tags, Tag{key, value})
+	return hasTag(e.Tags, key, value)
 }
 
-func hasTag(tags []Tag, wanted Tag) bool {
-	if !wanted.valid() {
-		return false
+func hasTag(tags []Tag, key, value string) bool {
+	if value == "" {
+		bare := BareTag(key)
+		// An event that no store returned, such as one of a test, may have the literal.
+		return bare.problem() == "" && (slices.Contains(tags, bare) || slices.Contains(tags, Tag{Key: key}))
 	}
-	for _, tag := range tags {
-		if tag == wanted {
-			return true
-		}
-	}
-	return false
+	tag := Tag{Key: key, Value: value}
+	return tag.problem() == "" && slices.Contains(tags, tag)
 }
 
 // RawEvent is a stored event with its payload as it was given, byte for byte. Reading raw events
@@ -116,5 +149,5 @@ func (e RawEvent) Unmarshal(v any) error {
 
 // HasTag is [SequencedEvent.HasTag].
 func (e RawEvent) HasTag(key, value string) bool {
-	return hasTag(e.Tags, Tag{key, value})
+	return hasTag(e.Tags, key, value)
 }

@@ -74,7 +74,7 @@ func (qi QueryItem) Matches(event SequencedEvent) bool {
 		return false
 	}
 	for _, tag := range qi.Tags {
-		if !hasTag(event.Tags, tag) {
+		if tag.problem() != "" || !slices.Contains(event.Tags, tag) {
 			return false
 		}
 	}

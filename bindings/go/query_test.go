@@ -1,12 +1,13 @@
 package dcb
 
 import (
+	"context"
 	"reflect"
 	"testing"
 )
 
 func TestHasTag(t *testing.T) {
-	event := SequencedEvent{Tags: []Tag{{"course", "c1"}, {"vip", ""}, {"url", "http://x"}, {"", "e"}, {"a:b", "c"}}}
+	event := SequencedEvent{Tags: []Tag{{"course", "c1"}, BareTag("vip"), {"url", "http://x"}, {"", "e"}, {"a:b", "c"}, {"literal", ""}}}
 	for _, test := range []struct {
 		key, value string
 		want       bool
@@ -16,6 +17,7 @@ func TestHasTag(t *testing.T) {
 		{"course", "", false},
 		{"vip", "", true},
 		{"vip", "x", false},
+		{"literal", "", true}, // of an event that a test made, and no store
 		{"url", "http://x", true},
 		{"url:http", "//x", false},
 		{"", "e", false},
@@ -33,7 +35,8 @@ func TestHasTag(t *testing.T) {
 func TestParseTag(t *testing.T) {
 	for text, want := range map[string]Tag{
 		"course:c1": {"course", "c1"},
-		"bare":      {"bare", ""},
+		"bare":      BareTag("bare"),
+		"k:":        {"k", ""}, // which no store takes
 		"a:b:c":     {"a", "b:c"},
 		"a::":       {"a", ":"},
 	} {
@@ -43,8 +46,35 @@ func TestParseTag(t *testing.T) {
 	}
 }
 
+// A bare tag that was read is appended and queried like one that BareTag has made.
+func TestBareTags(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		ctx := context.Background()
+		mustAppend(t, store, Event{Type: "A", Tags: []Tag{BareTag("vip"), {"k", "v"}}})
+		for range 2 {
+			events, _, err := store.Read(ctx, NewQuery(QueryItem{Tags: []Tag{BareTag("vip")}}))
+			if err != nil || len(events) == 0 {
+				t.Fatalf("%v, %v", events, err)
+			}
+			last := events[len(events)-1]
+			tag := last.Tags[0]
+			if tag != BareTag("vip") || !tag.IsBare() || tag.String() != "vip" || last.Tags[1].IsBare() || !last.HasTag("vip", "") {
+				t.Errorf("got %q, %q", tag, last.Tags)
+			}
+			query := NewQuery(QueryItem{Tags: last.Tags})
+			if again, _, err := store.Read(ctx, query); err != nil || len(again) != len(events) || !query.Matches(last) {
+				t.Errorf("%v, %v", again, err)
+			}
+			mustAppend(t, store, Event{Type: "A", Tags: last.Tags})
+		}
+	})
+	if tag := (Tag{"student", ""}); tag.IsBare() || tag.String() != "student:" {
+		t.Errorf("a tag without its value: %q", tag)
+	}
+}
+
 func TestMatches(t *testing.T) {
-	event := SequencedEvent{Type: "A", Tags: []Tag{{"k", "1"}, {"l", "2"}, {"", "x"}}}
+	event := SequencedEvent{Type: "A", Tags: []Tag{{"k", "1"}, {"l", "2"}, {"", "x"}, BareTag("bare"), {"e", ""}}}
 	k, l, m := Tag{"k", "1"}, Tag{"l", "2"}, Tag{"m", "3"}
 	for _, test := range []struct {
 		name  string
@@ -61,7 +91,10 @@ func TestMatches(t *testing.T) {
 		{"a tag too many", NewQuery(QueryItem{Tags: []Tag{k, m}}), false},
 		{"type without the tag", NewQuery(QueryItem{Types: []string{"A"}, Tags: []Tag{m}}), false},
 		{"one of two items", NewQuery(QueryItem{Tags: []Tag{m}}, QueryItem{Tags: []Tag{k}}), true},
+		{"a bare tag", NewQuery(QueryItem{Tags: []Tag{BareTag("bare")}}), true},
 		{"an empty key", NewQuery(QueryItem{Tags: []Tag{{"", "x"}}}), false},
+		{"an empty value", NewQuery(QueryItem{Tags: []Tag{{"bare", ""}}}), false},
+		{"an empty value in the event", NewQuery(QueryItem{Tags: []Tag{{"e", ""}}}), false},
 	} {
 		if got := test.query.Matches(event); got != test.want {
 			t.Errorf("%s: %v", test.name, got)

@@ -58,7 +58,7 @@ func TestWhatIsAppendedIsRead(t *testing.T) {
 		}
 		appendTo(t, store,
 			dcb.Event{Type: "CourseDefined", Data: payload{Capacity: 20}, Tags: []dcb.Tag{course("c1")}},
-			dcb.Event{Type: "StudentSubscribed", Tags: []dcb.Tag{student("s1"), course("c1"), {Key: "vip"}}},
+			dcb.Event{Type: "StudentSubscribed", Tags: []dcb.Tag{student("s1"), course("c1"), dcb.BareTag("vip")}},
 			dcb.Event{Type: "Empty", Data: []any{1, "x", nil, true}},
 		)
 		events, position, err := store.Read(ctx, dcb.QueryAll())
@@ -73,7 +73,7 @@ func TestWhatIsAppendedIsRead(t *testing.T) {
 		}
 		want := []dcb.SequencedEvent{
 			{Position: 1, Type: "CourseDefined", Data: map[string]any{"capacity": 20.0}, Tags: []dcb.Tag{course("c1")}},
-			{Position: 2, Type: "StudentSubscribed", Tags: []dcb.Tag{student("s1"), course("c1"), {Key: "vip"}}},
+			{Position: 2, Type: "StudentSubscribed", Tags: []dcb.Tag{student("s1"), course("c1"), dcb.BareTag("vip")}},
 			{Position: 3, Type: "Empty", Data: []any{1.0, "x", nil, true}},
 		}
 		if !reflect.DeepEqual(events, want) {

@@ -365,7 +365,7 @@ func TestRawEventsAreTheCallersOwn(t *testing.T) {
 func manyEvents(n int) []Event {
 	events := make([]Event, n)
 	for i := range events {
-		events[i] = Event{Type: "T" + fmt.Sprint(i%7), Data: i, Tags: []Tag{{"n", fmt.Sprint(i)}, {Key: "all"}}}
+		events[i] = Event{Type: "T" + fmt.Sprint(i%7), Data: i, Tags: []Tag{{"n", fmt.Sprint(i)}, BareTag("all")}}
 	}
 	return events
 }

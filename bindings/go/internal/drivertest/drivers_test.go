@@ -1026,7 +1026,7 @@ func TestDriversRowsComeBackByteForByte(t *testing.T) {
 		store := mustOpenDB(t, openPool(t, d.driver, filepath.Join(t.TempDir(), "app.db")))
 		data := `{"a" : 1e400, "z": "\ud800", "t": "2024-01-02T03:04:05Z", "big": 12345678901234567890}`
 		mustAppend(t, store, Event{
-			Type: "2024-01-02 03:04:05", Tags: []Tag{{Key: "k", Value: "0x12"}, {Key: "1.0"}, {Key: "true"}},
+			Type: "2024-01-02 03:04:05", Tags: []Tag{{Key: "k", Value: "0x12"}, BareTag("1.0"), BareTag("true")},
 			Data: json.RawMessage(data), ID: "007", Metadata: json.RawMessage(`{ "m":null}`),
 		})
 		events, _, err := store.ReadRaw(context.Background(), QueryAll())
