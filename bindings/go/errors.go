@@ -3,7 +3,10 @@ package dcb
 // #include <dcb.h>
 import "C"
 
-import "errors"
+import (
+	"errors"
+	"syscall"
+)
 
 // ErrAppendConditionFailed is the outcome of an append whose condition is not met: another append
 // came first. Read again, decide again, append again; [CommandHandler] does.
@@ -115,8 +118,10 @@ func (e *Error) Error() string {
 	return "dcb: " + e.Status.String() + ": " + e.Message
 }
 
-// Unwrap gives [errors.Is] the sentinel of the status, and the error behind this one: the
-// context's where that is why the call ended, the encoder's where Data could not be encoded.
+// Unwrap returns the package's error of the status, and the error that caused this one: the context's
+// if it ended the call, the driver's if a statement failed, the encoder's if Data could not be encoded,
+// or the system's if a file does not exist or permission is denied, so that [errors.Is] finds
+// [io/fs.ErrNotExist] or [io/fs.ErrPermission].
 func (e *Error) Unwrap() []error {
 	var all []error
 	if s := int(e.Status); s > 0 && s < len(sentinels) {
@@ -124,6 +129,12 @@ func (e *Error) Unwrap() []error {
 	}
 	if e.cause != nil {
 		all = append(all, e.cause)
+	}
+	// With this status, SQLite has no code that equals one of these numbers.
+	switch errno := syscall.Errno(e.Detail); {
+	case e.Status != StatusIO:
+	case errno == syscall.ENOENT, errno == syscall.EACCES, errno == syscall.EPERM:
+		all = append(all, errno)
 	}
 	return all
 }

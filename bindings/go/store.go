@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"iter"
 	"runtime"
+	"strings"
 )
 
 // EventStore is a store of events with append conditions. [Store], [MemoryStore] and
@@ -64,10 +65,25 @@ func Open(uri string, opts ...Option) (*Store, error) {
 	}
 	h, err := openHandle(uri, document, busyTimeoutMS)
 	if err != nil {
-		return nil, err
+		return nil, suggestScheme(err, uri)
 	}
 	return newStore(h, o), nil
 }
+
+// suggestScheme adds to the error of a uri that looks like a path which uri was probably meant.
+func suggestScheme(err error, uri string) error {
+	failure, ok := err.(*Error)
+	scheme, _, found := strings.Cut(uri, ":")
+	// A single letter is a drive of Windows.
+	isScheme := found && len(scheme) > 1 && !strings.ContainsAny(scheme, `/\.`) || strings.Contains(uri, "\x00")
+	if ok && failure.Status == StatusInvalidArgument && uri != "" && len(uri) <= maxSuggestion && !isScheme {
+		failure.Message += "; did you mean sqlite:" + uri + "?"
+	}
+	return err
+}
+
+// maxSuggestion is the length up to which a uri is repeated in a message, in bytes.
+const maxSuggestion = 200
 
 func newStore(h *handle, o *options) *Store {
 	s := &Store{h: h, registry: o.registry, useNumber: o.useNumber, observer: o.observer}

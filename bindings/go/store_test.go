@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -507,6 +511,46 @@ func TestOpenFails(t *testing.T) {
 	for _, uri := range []string{"", "memory", "nothing:x", "memory:\x00"} {
 		if store, err := Open(uri); store != nil || !errors.Is(err, ErrInvalidArgument) {
 			t.Errorf("%q: %v", uri, err)
+		}
+	}
+}
+
+func TestOpenWithoutAScheme(t *testing.T) {
+	for uri, want := range map[string]string{
+		"events.db":                "did you mean sqlite:events.db?",
+		"./events.db":              "did you mean sqlite:./events.db?",
+		"/var/lib/a:b.db":          "did you mean sqlite:/var/lib/a:b.db?",
+		"C:\\events.db":            "did you mean sqlite:C:\\events.db?",
+		":memory:":                 "did you mean sqlite::memory:?",
+		"":                         "",
+		"http://events":            "",
+		"sqlite3:events.db":        "",
+		"events\x00.db":            "",
+		strings.Repeat("x", 1<<20): "",
+	} {
+		_, err := Open(uri)
+		if !errors.Is(err, ErrInvalidArgument) || !strings.HasSuffix(err.Error(), want) || want == "" && strings.Contains(err.Error(), "did you mean") {
+			t.Errorf("%.20q: %v", uri, err)
+		}
+	}
+}
+
+func TestAMissingFileDoesNotExist(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "events.db")
+	for _, uri := range []string{"sqlite:" + missing, "file:" + missing} {
+		_, err := Open(uri, MustExist())
+		if !errors.Is(err, fs.ErrNotExist) || !errors.Is(err, ErrIO) || errors.Is(err, fs.ErrPermission) {
+			t.Errorf("%s: %v", uri, err)
+		}
+	}
+	denied := &Error{Status: StatusIO, Detail: int(syscall.EACCES)}
+	if !errors.Is(denied, fs.ErrPermission) || errors.Is(denied, fs.ErrNotExist) {
+		t.Error("EACCES is a lack of permission")
+	}
+	// SQLite's codes are none of the system's.
+	for _, failure := range []*Error{{Status: StatusFull, Detail: 13}, {Status: StatusCorrupt, Detail: 1}, {Status: StatusIO, Detail: 14}} {
+		if errors.Is(failure, fs.ErrPermission) || errors.Is(failure, fs.ErrNotExist) {
+			t.Errorf("%+v", failure)
 		}
 	}
 }
