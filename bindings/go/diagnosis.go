@@ -6,47 +6,59 @@ import (
 	"runtime"
 )
 
-// Diagnosis is what a store tells of itself, for a person who looks for a cause: for a log, or a
-// report of a bug. In a memory store only the first three fields are set.
+// Diagnosis describes a store to a person who looks for the cause of a problem, for a log or for a bug
+// report. For a memory store only the first three fields are set.
 type Diagnosis struct {
-	// Version is the library's.
+	// Version is the version of the library.
 	Version string `json:"version"`
-	// Store is "memory" or "sqlite".
+	// Store is the kind of store: "memory" or "sqlite".
 	Store string `json:"store"`
 	// Head is the position of the newest event.
 	Head int64 `json:"head"`
-	// Path is that of the file, symbolic links followed; empty: in memory.
+	// Path is the path of the file with symbolic links resolved. It is empty for a database in memory.
 	Path string `json:"path"`
-	// ReadOnly tells whether appends are refused.
+	// ReadOnly reports whether the store rejects appends.
 	ReadOnly bool `json:"read_only"`
-	// Format is the version of the file's format.
+	// Format is the version of the file format.
 	Format int `json:"format"`
-	// SQLite is SQLite's version, and BundledSQLite whether that is the library's own copy, and not
-	// the system's or that of the driver ([NewSQLiteStoreFromDB]).
-	SQLite        string `json:"sqlite"`
-	BundledSQLite bool   `json:"bundled_sqlite"`
-	// Locks guard the file: "open-file-description", or "process", with which this process must
-	// not have the file open through another copy of SQLite, as other Go drivers are. Empty:
-	// nothing does (in memory, or [Immutable]).
+	// SQLite is the version of SQLite.
+	SQLite string `json:"sqlite"`
+	// BundledSQLite reports whether SQLite is the library's own copy. It is false for the system's,
+	// and for that of a driver ([NewSQLiteStoreFromDB]).
+	BundledSQLite bool `json:"bundled_sqlite"`
+	// Locks is the kind of lock that guards the file. It is "open-file-description"; or "process",
+	// with which this process must not open the file through another copy of SQLite, such as that of
+	// another Go driver; or empty if nothing guards it (a database in memory, or [Immutable]).
 	Locks string `json:"locks"`
-	// OtherSQLite tells whether another SQLite in this process has the file open; nil: it cannot be
-	// told.
+	// OtherSQLite reports whether another copy of SQLite in this process has the file open. It is nil
+	// if that is unknown.
 	OtherSQLite *bool `json:"other_sqlite"`
-	// Durable is the position up to which events are known to be on the disk.
+	// Durable is the position up to which all events are known to be on the disk.
 	Durable int64 `json:"durable"`
-	// Indexed is the position up to which the index in the file goes, in so many Segments.
-	Indexed  int64 `json:"indexed"`
-	Segments int   `json:"segments"`
-	// LogBytes is the length of the write-ahead log, room ahead included; nil: there is none.
+	// Indexed is the position up to which the index in the file reaches.
+	Indexed int64 `json:"indexed"`
+	// Segments is the number of segments of that index.
+	Segments int `json:"segments"`
+	// LogBytes is the size of the write-ahead log, preallocated space included. It is nil if there is
+	// no log.
 	LogBytes *int64 `json:"log_bytes"`
-	// LogHeld tells whether the log is as long as it may become, because of a reader outside of
-	// this process: appends wait for it.
+	// LogHeld reports whether the log has reached its maximum size because a reader in another process
+	// holds a snapshot. Appends wait for that reader.
 	LogHeld bool `json:"log_held"`
-	// Failure is why nothing more becomes durable, empty if that is not so.
+	// Failure says why new events no longer become durable. It is empty if they do.
 	Failure string `json:"failure"`
 }
 
-// Diagnose describes the store.
+// String returns the diagnosis as one line of JSON.
+func (d Diagnosis) String() string {
+	document, err := json.Marshal(d)
+	if err != nil {
+		return err.Error() // no field can fail
+	}
+	return string(document)
+}
+
+// Diagnose returns a description of the store.
 func (s *Store) Diagnose(ctx context.Context) (Diagnosis, error) {
 	if err := ctx.Err(); err != nil {
 		return Diagnosis{}, err

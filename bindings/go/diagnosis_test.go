@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -68,5 +71,24 @@ func TestDiagnoseAFile(t *testing.T) {
 	}
 	if got.OtherSQLite != nil && *got.OtherSQLite {
 		t.Error("there is no other SQLite")
+	}
+}
+
+// What a person sees of a diagnosis is its values, however it is printed.
+func TestADiagnosisIsPrinted(t *testing.T) {
+	bytes, other := int64(4096), false
+	whole := Diagnosis{Store: "sqlite", Head: 3, Path: "/a b", LogBytes: &bytes, OtherSQLite: &other, Failure: "x"}
+	for _, diagnosis := range []Diagnosis{whole, {}} {
+		for _, text := range []string{
+			diagnosis.String(), fmt.Sprint(diagnosis), fmt.Sprintf("%+v", diagnosis), fmt.Sprintf("%s", &diagnosis),
+		} {
+			var got Diagnosis
+			if err := json.Unmarshal([]byte(text), &got); err != nil || !reflect.DeepEqual(got, diagnosis) || strings.Contains(text, "\n") {
+				t.Errorf("%s: %+v, %v", text, got, err)
+			}
+		}
+	}
+	if text := whole.String(); !strings.Contains(text, `"log_bytes":4096,`) || !strings.Contains(text, `"other_sqlite":false,`) {
+		t.Error(text)
 	}
 }

@@ -74,9 +74,10 @@ func Open(uri string, opts ...Option) (*Store, error) {
 func suggestScheme(err error, uri string) error {
 	failure, ok := err.(*Error)
 	scheme, _, found := strings.Cut(uri, ":")
-	// A single letter is a drive of Windows.
-	isScheme := found && len(scheme) > 1 && !strings.ContainsAny(scheme, `/\.`) || strings.Contains(uri, "\x00")
-	if ok && failure.Status == StatusInvalidArgument && uri != "" && len(uri) <= maxSuggestion && !isScheme {
+	// A single letter before the colon is a drive of Windows.
+	hasScheme := found && len(scheme) > 1 && !strings.ContainsAny(scheme, `/\.`)
+	isPath := !hasScheme && uri != "" && len(uri) <= maxSuggestion && !strings.Contains(uri, "\x00")
+	if ok && failure.Status == StatusInvalidArgument && isPath {
 		failure.Message += "; did you mean sqlite:" + uri + "?"
 	}
 	return err
