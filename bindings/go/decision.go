@@ -164,10 +164,17 @@ func (d *decision) read(ctx context.Context) ([]SequencedEvent, int64, error) {
 	return asked, position, nil
 }
 
-// observer is who is told of the store's operations, nil for nobody.
+// observer returns the observer of the store, or of the store that it wraps, or nil.
 func (d *decision) observer() Observer {
-	if store, ok := d.store.(interface{ observing() Observer }); ok {
-		return store.observing()
+	store := d.store
+	for {
+		switch s := store.(type) {
+		case interface{ observing() Observer }:
+			return s.observing()
+		case interface{ Unwrap() EventStore }:
+			store = s.Unwrap()
+		default:
+			return nil
+		}
 	}
-	return nil
 }

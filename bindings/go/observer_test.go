@@ -207,6 +207,40 @@ func TestADecisionThatTheStoreFails(t *testing.T) {
 	}
 }
 
+// decorated is a store that a program has wrapped.
+type decorated struct{ EventStore }
+
+// unwrapping says what it wraps.
+type unwrapping struct{ EventStore }
+
+func (u unwrapping) Unwrap() EventStore { return u.EventStore }
+
+func TestObserverOfAWrappedStore(t *testing.T) {
+	var counters Counters
+	var seen recorder
+	store := mustOpen(t, "memory:", WithObserver(Observers(&seen, &counters)))
+	model := Projection[int]{Evolve: func(n int, _ SequencedEvent) int { return n }}
+	for i, test := range []struct {
+		store  EventStore
+		isSeen bool
+	}{
+		{store, true},
+		{unwrapping{store}, true},
+		{unwrapping{unwrapping{&MemoryStore{store}}}, true},
+		{decorated{store}, false}, // nothing tells what is in it
+		{unwrapping{decorated{store}}, false},
+	} {
+		seen.operations = nil
+		if err := Decide(context.Background(), test.store, model, func(int) ([]Event, error) { return nil, nil }); err != nil {
+			t.Fatal(err)
+		}
+		last := seen.operations[len(seen.operations)-1]
+		if isSeen := last.Kind == OperationDecide; isSeen != test.isSeen {
+			t.Errorf("store %d: the observer saw %+v", i, seen.operations)
+		}
+	}
+}
+
 // nesting notes within which operations each one is.
 type nesting struct {
 	recorder
