@@ -8,25 +8,41 @@ import (
 	"strings"
 )
 
-// EventStore is a store of events with append conditions. [Store], [MemoryStore] and
-// [SQLiteStore] are; code that decides takes this interface, so that it can be given any.
+// EventStore is a store of events with append conditions. [Store], [MemoryStore] and [SQLiteStore]
+// implement it. Code that makes decisions takes this interface, so that it works with any of them.
+//
+// A type that wraps a store and embeds this interface, to log calls for instance, has the methods Read
+// and Append and no others. [CommandHandler] and [Decide] accept it, but the store's [Observer] is told of
+// the decisions only if the wrapper has a method that returns the store that it wraps:
+//
+//	func (w wrapper) Unwrap() dcb.EventStore { return w.EventStore }
+//
+// They read with ReadSnapshot only if the wrapper itself is a [SnapshotReader].
 type EventStore interface {
-	// Read returns the events that the query matches and the highest position among them; an
-	// empty slice and 0 if there is none.
+	// Read returns the events that the query matches, and the highest position among them. If there
+	// is none, it returns an empty slice and 0.
 	Read(ctx context.Context, query Query, opts ...ReadOption) ([]SequencedEvent, int64, error)
 
-	// Append stores all of the events or none. It fails with ErrAppendConditionFailed if one of
-	// the conditions is not met.
+	// Append stores all of the events or none. It fails with ErrAppendConditionFailed if a condition
+	// does not hold.
 	Append(ctx context.Context, events []Event, condition ...AppendCondition) error
 }
 
-// SnapshotReader is what a store implements that knows, beside the events, up to which position
-// it has looked: the better After of a condition. The stores of this package do.
+// SnapshotReader is implemented by stores that return, with the events of a read, the position up to
+// which the read has looked. The stores of this package implement it.
 type SnapshotReader interface {
-	// ReadSnapshot returns the events that the query matches and a position that is safe as the
-	// After of a condition with the same query: every matching event above FromPosition and at
-	// or below it has been returned. Where no Limit cut the read short it is the head of the
-	// store at the moment of the read.
+	// ReadSnapshot returns the events that the query matches, and a position that is safe as the
+	// After of a condition with the same query.
+	//
+	// A forward read returns the head of the store at the moment of the read, or the position below
+	// Before if that is lower: every matching event above FromPosition and up to that position was
+	// returned. If Limit cut the read short, the position is that of the last event returned.
+	//
+	// A backward read returns the same position whether or not Limit cut it short. With a Limit,
+	// older matching events may be missing from the result, but none that is newer than those
+	// returned.
+	//
+	// With a Limit of 0, the position is that of FromPosition.
 	ReadSnapshot(ctx context.Context, query Query, opts ...ReadOption) ([]SequencedEvent, int64, error)
 }
 
@@ -37,12 +53,12 @@ var (
 	_ SnapshotReader = (*Store)(nil)
 )
 
-// Store is an open event store of any kind. Any number of goroutines may use it at once.
+// Store is an open event store of any kind. Any number of goroutines may use it at the same time.
 //
-// A context that is done before a call makes it return the context's error, and nothing happens.
-// A context's deadline is how long a call waits for a lock; without one, [BusyTimeout] is. At most
-// 256 appends to a store run in the library at once, and as many reads, since each may keep a
-// thread; further ones wait until one has ended, or their context has.
+// If a context is done before a call, the call returns the context's error and does nothing else. A
+// context's deadline limits how long a call waits for a lock; without a deadline, [BusyTimeout] does. At
+// most 256 appends to a store run at the same time, and as many reads, since each may occupy a thread.
+// Further calls wait until one of them has returned, or their context is done.
 type Store struct {
 	h         *handle
 	registry  *Registry
@@ -52,11 +68,12 @@ type Store struct {
 
 // Open opens the store that the uri names:
 //
-//	memory:            in memory, a store of its own each time
-//	sqlite:PATH        a file, which any number of processes may share
-//	sqlite::memory:    a SQLite database in memory
+//	memory:            a new store in memory
+//	sqlite:PATH        a file, which any number of processes may have open
+//	sqlite::memory:    a new SQLite database in memory
 //
-// Close it in the end; the garbage collector closes a store that was forgotten.
+// It creates the file if there is none, unless the option [MustExist] is given. Close the store when it
+// is no longer needed; the garbage collector closes one that is no longer referenced.
 func Open(uri string, opts ...Option) (*Store, error) {
 	o := newOptions(opts)
 	document, busyTimeoutMS, err := o.document()
@@ -88,7 +105,7 @@ const maxSuggestion = 200
 
 func newStore(h *handle, o *options) *Store {
 	s := &Store{h: h, registry: o.registry, useNumber: o.useNumber, observer: o.observer}
-	// Closing waits for running calls: not on the goroutine of all cleanups.
+	// Closing waits for running calls, so it must not run on the goroutine that runs all cleanups.
 	runtime.AddCleanup(s, func(h *handle) { go h.close() }, h)
 	return s
 }
@@ -104,7 +121,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// handle is nil for a Store that was not opened.
+// handle returns nil for a Store that was not opened.
 func (s *Store) handle() *handle {
 	if s == nil {
 		return nil
@@ -112,28 +129,38 @@ func (s *Store) handle() *handle {
 	return s.h
 }
 
-// Append stores all of the events or none. It fails with [ErrAppendConditionFailed] if an event
-// that a condition's query matches has a position greater than that condition's After; several
-// conditions have all to be met. Once it returns nil, the events are durable.
+// Append stores all of the events or none. It fails with [ErrAppendConditionFailed] if an event that the
+// query of a condition matches has a position greater than the After of that condition; of several
+// conditions, all have to hold. A condition does not see the events of its own append.
 //
-// A condition never sees the append's own events. To append no events is an error.
+// Once Append returns nil, the events are durable. Appending no events is an error.
 func (s *Store) Append(ctx context.Context, events []Event, condition ...AppendCondition) error {
 	_, err := s.AppendEvents(ctx, events, condition...)
 	return err
 }
 
-// Appended tells where the events of an append are.
+// Appended is the outcome of an append.
 type Appended struct {
-	// First and Last are the positions of the first and the last event; the others are between.
+	// First and Last are the positions of the first and the last event. The positions of the others
+	// lie between them, without a gap.
 	First, Last int64
 }
 
-// AppendEvents is [Store.Append], and tells the positions of the events.
+// AppendEvents is like [Store.Append] and also returns the positions of the events.
 //
-// Where all events have an ID, and are all stored already, next to each other and equal, it stores
-// nothing and returns the positions that they have: who does not know whether an append came
-// through just appends the same events again. Any other meeting with a stored id is
-// [ErrDuplicateID].
+// If every event has an ID, the append can be repeated safely, for instance after an error that leaves
+// its outcome unknown. If events with all of the IDs are stored already, next to each other and in the
+// same order, and each is equal to the one given, AppendEvents stores nothing and returns their
+// positions; the conditions are not checked again. Two events are equal if these are:
+//
+//   - the type;
+//   - the tags, in the same order, not counting repeated ones;
+//   - the data and the metadata, byte for byte as JSON, so 1.0 differs from 1, and an object whose keys
+//     are in another order is a different one.
+//
+// Any other append that uses a stored ID fails with [ErrDuplicateID]. So a retry must append the same
+// metadata as the first attempt: put nothing into it that differs between them, such as a trace id or
+// the time of the attempt.
 func (s *Store) AppendEvents(ctx context.Context, events []Event, conditions ...AppendCondition) (Appended, error) {
 	return s.appendBy(ctx, s.handle().append, events, conditions)
 }
@@ -160,11 +187,12 @@ func (s *Store) appendBy(
 	return Appended{First: last - int64(len(events)) + 1, Last: last}, nil
 }
 
-// Read returns the events that the query matches, in the order of their positions, and the
-// highest position among them; an empty slice and 0 if there is none. A read sees the store as it
-// is when the read begins.
+// Read returns the events that the query matches, in the order of their positions, and the highest
+// position among them. If there is none, it returns an empty slice and 0. It reads the store as it is when
+// the read begins.
 //
-// For a decision, [Store.ReadSnapshot] gives the better position; [CommandHandler] uses it.
+// For a decision, the position that [Store.ReadSnapshot] returns is the better one; [CommandHandler] uses
+// it.
 func (s *Store) Read(ctx context.Context, query Query, opts ...ReadOption) ([]SequencedEvent, int64, error) {
 	events, _, err := s.ReadSnapshot(ctx, query, opts...)
 	if err != nil || len(events) == 0 {
@@ -173,7 +201,7 @@ func (s *Store) Read(ctx context.Context, query Query, opts ...ReadOption) ([]Se
 	return events, max(events[0].Position, events[len(events)-1].Position), nil
 }
 
-// ReadSnapshot is Read with the position that the documentation of [SnapshotReader] describes.
+// ReadSnapshot is like [Store.Read], but returns the position that [SnapshotReader] describes.
 func (s *Store) ReadSnapshot(ctx context.Context, query Query, opts ...ReadOption) ([]SequencedEvent, int64, error) {
 	events := []SequencedEvent{}
 	var failure error
@@ -193,7 +221,7 @@ func (s *Store) ReadSnapshot(ctx context.Context, query Query, opts ...ReadOptio
 	return events, position, nil
 }
 
-// ReadRaw is ReadSnapshot without decoding.
+// ReadRaw is like [Store.ReadSnapshot], but does not decode the events.
 func (s *Store) ReadRaw(ctx context.Context, query Query, opts ...ReadOption) ([]RawEvent, int64, error) {
 	events := []RawEvent{}
 	position, err := s.read(ctx, query, newReadOptions(opts), s.handle().defaultTimeoutMS(), func(raw *RawEvent) bool {
@@ -206,16 +234,16 @@ func (s *Store) ReadRaw(ctx context.Context, query Query, opts ...ReadOption) ([
 	return events, position, nil
 }
 
-// Events gives what Read returns while it is read, a batch at a time: for what does not fit in
-// memory, or is left before its end. An error is the last that it gives. The events are those of
-// one moment; [Store.Subscribe] goes on.
+// Events returns an iterator over the events that Read would return. It reads them in batches, so it
+// suits a result that does not fit into memory, or a loop that ends early. If the read fails, the error
+// is the last element. All events come from one snapshot; [Store.Subscribe] continues after it.
 //
-// Between two events no lock is held and no transaction is open.
+// Between two events, the iterator holds no lock and no transaction.
 func (s *Store) Events(ctx context.Context, query Query, opts ...ReadOption) iter.Seq2[SequencedEvent, error] {
 	return s.decoded(s.RawEvents(ctx, query, opts...))
 }
 
-// RawEvents is Events without decoding.
+// RawEvents is like [Store.Events], but does not decode the events.
 func (s *Store) RawEvents(ctx context.Context, query Query, opts ...ReadOption) iter.Seq2[RawEvent, error] {
 	return func(yield func(RawEvent, error) bool) {
 		_, err := s.read(ctx, query, newReadOptions(opts), s.handle().defaultTimeoutMS(), func(raw *RawEvent) bool {
@@ -227,7 +255,8 @@ func (s *Store) RawEvents(ctx context.Context, query Query, opts ...ReadOption) 
 	}
 }
 
-// read gives take each event, until that refuses one, and returns the read's position at its end.
+// read calls take with each event until take returns false. It returns the position of the read once
+// that has come to its end.
 func (s *Store) read(
 	ctx context.Context, query Query, options readOptions, timeoutMS int64, take func(*RawEvent) bool,
 ) (position int64, err error) {
@@ -276,7 +305,7 @@ func (s *Store) decoded(events iter.Seq2[RawEvent, error]) iter.Seq2[SequencedEv
 	}
 }
 
-// Head returns the position of the newest event, 0 in an empty store.
+// Head returns the position of the newest event, or 0 if the store is empty.
 func (s *Store) Head(ctx context.Context) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -286,7 +315,7 @@ func (s *Store) Head(ctx context.Context) (int64, error) {
 	return h.head(ctx, h.defaultTimeoutMS())
 }
 
-// Count returns how many events are stored.
+// Count returns the number of stored events.
 func (s *Store) Count(ctx context.Context) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -318,7 +347,7 @@ func (s *Store) decode(raw *RawEvent) (SequencedEvent, error) {
 	return event, nil
 }
 
-// observing is who is told of the store's operations, nil for nobody.
+// observing returns the observer of the store, or nil.
 func (s *Store) observing() Observer {
 	if s == nil {
 		return nil

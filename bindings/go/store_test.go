@@ -305,6 +305,40 @@ func TestAppendedPositions(t *testing.T) {
 	})
 }
 
+// As the documentation of AppendEvents says.
+func TestWhatARepetitionIsComparedBy(t *testing.T) {
+	ctx := context.Background()
+	first := Event{
+		Type: "A", ID: "1", Tags: []Tag{{"a", "1"}, BareTag("b")},
+		Data: json.RawMessage(`{"x": 1, "y": 2}`), Metadata: map[string]any{"by": "s1"},
+	}
+	onEach(t, func(t *testing.T, store *Store) {
+		mustAppend(t, store, first)
+		for name, test := range map[string]struct {
+			change func(*Event)
+			want   error
+		}{
+			"nothing":              {func(*Event) {}, nil},
+			"a tag given twice":    {func(e *Event) { e.Tags = append(slices.Clone(e.Tags), e.Tags[0]) }, nil},
+			"the type":             {func(e *Event) { e.Type = "B" }, ErrDuplicateID},
+			"the order of tags":    {func(e *Event) { e.Tags = []Tag{e.Tags[1], e.Tags[0]} }, ErrDuplicateID},
+			"a tag less":           {func(e *Event) { e.Tags = e.Tags[:1] }, ErrDuplicateID},
+			"a number's spelling":  {func(e *Event) { e.Data = json.RawMessage(`{"x": 1.0, "y": 2}`) }, ErrDuplicateID},
+			"white space":          {func(e *Event) { e.Data = json.RawMessage(`{"x":1,"y":2}`) }, ErrDuplicateID},
+			"the order of keys":    {func(e *Event) { e.Data = json.RawMessage(`{"y": 2, "x": 1}`) }, ErrDuplicateID},
+			"a metadata key more":  {func(e *Event) { e.Metadata = map[string]any{"by": "s1", "trace": "2"} }, ErrDuplicateID},
+			"no metadata any more": {func(e *Event) { e.Metadata = nil }, ErrDuplicateID},
+		} {
+			again := first
+			test.change(&again)
+			appended, err := store.AppendEvents(ctx, []Event{again}, AppendCondition{})
+			if !errors.Is(err, test.want) || err == nil && appended != (Appended{1, 1}) {
+				t.Errorf("%s: %+v, %v", name, appended, err)
+			}
+		}
+	})
+}
+
 func TestPayloadsKeepTheirBytes(t *testing.T) {
 	texts := []string{
 		`null`, ` {"b" : 1, "a":[ ] } `, `"<&>\u0041\ud800"`, `12345678901234567890`, `1e400`, `{"a":1,"a":2}`, `"é"`,
@@ -434,6 +468,39 @@ func TestReadSnapshotTellsTheHead(t *testing.T) {
 		events, position, err = store.ReadSnapshot(context.Background(), QueryAll(), Limit(4))
 		if len(events) != 4 || position != 4 || err != nil {
 			t.Errorf("%d events, position %d, %v", len(events), position, err)
+		}
+	})
+}
+
+// As the documentation of SnapshotReader says. The events of type A are 2, 4 and 6, of 7.
+func TestPositionsOfASnapshot(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		for i := range 7 {
+			mustAppend(t, store, Event{Type: []string{"B", "A"}[i%2]})
+		}
+		query := NewQuery(QueryItem{Types: []string{"A"}})
+		for _, test := range []struct {
+			name     string
+			options  []ReadOption
+			returned int
+			want     int64
+		}{
+			{"all", nil, 3, 7},
+			{"before", []ReadOption{Before(6)}, 2, 5},
+			{"before what is beyond the head", []ReadOption{Before(100)}, 3, 7},
+			{"cut short", []ReadOption{Limit(2)}, 2, 4},
+			{"with room left", []ReadOption{Limit(4)}, 3, 7},
+			{"from, and nothing there", []ReadOption{FromPosition(6)}, 0, 7},
+			{"backwards", []ReadOption{Backwards()}, 3, 7},
+			{"backwards, cut short", []ReadOption{Backwards(), Limit(1)}, 1, 7},
+			{"backwards, before, cut short", []ReadOption{Backwards(), Before(6), Limit(1)}, 1, 5},
+			{"nothing", []ReadOption{FromPosition(3), Limit(0)}, 0, 3},
+			{"nothing, backwards", []ReadOption{FromPosition(3), Limit(0), Backwards()}, 0, 3},
+		} {
+			events, position, err := store.ReadSnapshot(context.Background(), query, test.options...)
+			if err != nil || len(events) != test.returned || position != test.want {
+				t.Errorf("%s: %d events, position %d, %v", test.name, len(events), position, err)
+			}
 		}
 	})
 }
