@@ -26,4 +26,7 @@ agree "DCB_VERSION_MAJOR, _MINOR and _PATCH" \
 agree dcb.pc "$(PKG_CONFIG_PATH=$build pkg-config --modversion dcb)" "$version"
 agree "the library's file name" "$(basename "$(readlink -f "$build/lib/libdcb.so")")" "libdcb.so.$version"
 agree "the library's SONAME" "$soname" "libdcb.so.$(macro DCB_ABI_VERSION)"
+macro() { sed -n "s/^#define $1 \([0-9]*\)\$/\1/p" "$source/bindings/go/library.h"; }
+agree "the Go package's library.h" \
+    "$(macro DCB_GO_NEEDS_MAJOR).$(macro DCB_GO_NEEDS_MINOR).$(macro DCB_GO_NEEDS_PATCH)" "$version"
 exit $failed

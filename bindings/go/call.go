@@ -1,6 +1,6 @@
 package dcb
 
-// #include <dcb.h>
+// #include "library.h"
 // #cgo noescape dcb_cancel_trigger
 // #cgo nocallback dcb_cancel_trigger
 import "C"

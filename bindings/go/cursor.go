@@ -1,6 +1,6 @@
 package dcb
 
-// #include <dcb.h>
+// #include "library.h"
 // #cgo noescape dcb_cursor_open
 // #cgo nocallback dcb_cursor_open
 // #cgo noescape dcb_cursor_next

@@ -107,7 +107,16 @@ metrics of OpenTelemetry of them:
 
 # Linking
 
-The package calls libdcb through cgo, and finds it by pkg-config. With the build tag dcb_static the
-library becomes part of the program.
+The package calls the C library libdcb through cgo and finds it with pkg-config. A build needs cgo
+(CGO_ENABLED=1), a C compiler and an installed libdcb. With the build tag dcb_static the library becomes
+part of the program.
+
+Each release of the package needs the libdcb of the same release or a newer one. With an older header the
+package does not compile, and if an older library, or one with another ABI, is loaded, opening a store
+fails with a message that names both versions. [Version] returns the version that is loaded.
+
+Update both together: install libdcb first, then update this module. After an update of libdcb alone, Go's
+build cache may reuse what was compiled and linked with the old one, since the cache does not look at C
+libraries. The option -a of go build, or go clean -cache, makes it build everything again.
 */
 package dcb

@@ -1,6 +1,6 @@
 package dcb
 
-// #include <dcb.h>
+// #include "library.h"
 import "C"
 
 import (

@@ -5,7 +5,7 @@
 #ifndef DCB_GO_DRIVER_H
 #define DCB_GO_DRIVER_H
 
-#include <dcb.h>
+#include "library.h"
 #include <stdint.h>
 
 // The first argument is the token of a hostCall; 0 for a store that makes no callbacks.

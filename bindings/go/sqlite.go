@@ -54,6 +54,9 @@ func NewSQLiteStoreFromDB(db *sql.DB) (*SQLiteStore, error) {
 // OpenDB is [NewSQLiteStoreFromDB] with options. [ReadOnly] and [Immutable] are not among them;
 // [Adopt] is what it does anyway.
 func OpenDB(db *sql.DB, opts ...Option) (*SQLiteStore, error) {
+	if err := checkLibrary(); err != nil {
+		return nil, err
+	}
 	if db == nil {
 		return nil, invalid("db: must not be nil")
 	}

@@ -75,6 +75,9 @@ type Store struct {
 // It creates the file if there is none, unless the option [MustExist] is given. Close the store when it
 // is no longer needed; the garbage collector closes one that is no longer referenced.
 func Open(uri string, opts ...Option) (*Store, error) {
+	if err := checkLibrary(); err != nil {
+		return nil, err
+	}
 	o := newOptions(opts)
 	document, busyTimeoutMS, err := o.document()
 	if err != nil {
