@@ -2,18 +2,18 @@ package dcb
 
 import "context"
 
-// MemoryStore is a store in memory, for tests and for what need not outlive the process. It obeys
-// the same rules as the others. The methods of [Store] are its own too.
+// MemoryStore is a store in memory, for tests and for events that need not outlive the process. It follows
+// the same rules as the other stores. It also has the methods of [Store].
 type MemoryStore struct {
 	*Store
 }
 
-// NewMemoryStore returns a new, empty store. Closing it is not necessary.
-// To give it options, use [Open].
+// NewMemoryStore returns a new, empty store, which need not be closed. Use [Open] to open a store in memory
+// with options. It panics if [Open] fails, as it does if the loaded libdcb is too old.
 func NewMemoryStore() *MemoryStore {
 	store, err := Open("memory:")
 	if err != nil {
-		panic("dcb: " + err.Error()) // there is nothing in it that can fail but memory
+		panic("dcb: " + err.Error()) // nothing about the request can fail
 	}
 	return &MemoryStore{store}
 }
@@ -29,7 +29,7 @@ func (s *MemoryStore) Read(ctx context.Context, query Query, opts ...ReadOption)
 	return s.Store.Read(ctx, query, opts...)
 }
 
-// EventCount returns the number of events in the store, 0 once it is closed.
+// EventCount returns the number of events in the store, or 0 if it is closed.
 func (s *MemoryStore) EventCount() int {
 	count, err := s.Count(context.Background())
 	if err != nil {

@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// SQLiteStore is a store in a SQLite database file, which any number of goroutines and processes
-// on one machine may use at once. The methods of [Store] are its own too.
+// SQLiteStore is a store in a SQLite database file, which any number of goroutines and processes on one
+// machine may use at the same time. It also has the methods of [Store].
 type SQLiteStore struct {
 	*Store
-	// db is nil where the library has the file open itself.
+	// db is nil if the library has opened the file itself.
 	db *sql.DB
 }
 
-// NewSQLiteStore opens the store that the dsn names, and creates it if there is none: a path,
-// ":memory:", "file:..." with mode as its only parameter, or a uri as [Open] takes.
-// To give it options, use [Open].
+// NewSQLiteStore opens the store that the dsn names and creates it if there is none. The dsn is a path,
+// ":memory:", "file:..." with mode as its only parameter, or a uri as [Open] takes it. Use [Open] to
+// open a store with options.
 func NewSQLiteStore(dsn string) (*SQLiteStore, error) {
 	store, err := Open(uriOf(dsn))
 	if err != nil {
@@ -25,40 +25,38 @@ func NewSQLiteStore(dsn string) (*SQLiteStore, error) {
 	return &SQLiteStore{Store: store}, nil
 }
 
-// NewSQLiteStoreFromDB opens the store in a database that the program has open already, with
-// modernc.org/sqlite or github.com/mattn/go-sqlite3, and creates it if there is none. Other tables
-// in it stay as they are; the store's are named dcb_... To give it options, use [OpenDB].
+// NewSQLiteStoreFromDB opens the store in a database that the program has open, with modernc.org/sqlite or
+// github.com/mattn/go-sqlite3, and creates it if there is none. The names of its tables begin with dcb_;
+// it leaves other tables alone. Use [OpenDB] to open a store with options, and [SQLiteStore.AppendTx] to
+// append in a transaction of the program's own. Close also closes db.
 //
-// It runs its SQL on the pool's connections and never opens the file, so it can be :memory:, and
-// connections are what the program has tuned. Everything else is as with [NewSQLiteStore], which
-// may have the same file open, in this process and in others: the promises, the file, the rules.
+// The store runs its statements on the pool's connections and never opens the file, so the database may be
+// in memory. It keeps the same promises as a store of [NewSQLiteStore], which may have the same file open
+// at the same time, in this process and in others. These points are particular to it:
 //
-//   - With a connection that is given back everything is as it was. While the store writes on it,
-//     its busy_timeout is 0: the store itself waits, as long as the context allows.
-//   - An event is durable before anybody is told of it: the store raises PRAGMA synchronous where
-//     it is OFF, for what it writes. OFF still voids that, for all who use the file, on whatever
-//     connection writes something else: the program's own, in [SQLiteStore.AppendTx] too.
-//   - The pool needs one connection. A database in memory must have no more, and keep it:
-//     db.SetMaxOpenConns(1), db.SetConnMaxLifetime(0), db.SetConnMaxIdleTime(0). A shared one
-//     (cache=shared) may have more; but modernc.org/sqlite then waits for the other connections'
-//     transactions by itself, without end, whatever the context says.
-//   - Who holds the only connection, in a transaction or in rows not yet closed, and calls the
-//     store, waits for himself: that ends with [ErrBusy].
-//   - Nothing works in the background. Now and then an append writes or merges a bit of the index.
-//
-// [SQLiteStore.AppendTx] appends in a transaction of the program's own. Close closes db.
+//   - It returns each connection in the state in which the pool lent it. While it writes on one, the
+//     connection's busy_timeout is 0: the store itself waits for locks, as long as the context allows.
+//   - It commits with PRAGMA synchronous at FULL or above where the connection has it OFF. If any other
+//     connection commits with OFF, in [SQLiteStore.AppendTx] too, no event is safe from a power failure.
+//   - The pool needs at least one connection. A private database in memory needs exactly one, kept
+//     forever: db.SetMaxOpenConns(1), db.SetConnMaxLifetime(0), db.SetConnMaxIdleTime(0). A shared one
+//     (cache=shared) may have more, but then modernc.org/sqlite itself waits without limit for the
+//     transactions of other connections, whatever the context says.
+//   - A goroutine that holds the pool's only connection, through a transaction or open rows, and calls the
+//     store waits for itself. The call ends with [ErrBusy].
+//   - It has no background thread. From time to time an append also writes or merges a part of the index.
 func NewSQLiteStoreFromDB(db *sql.DB) (*SQLiteStore, error) {
 	return OpenDB(db)
 }
 
-// OpenDB is [NewSQLiteStoreFromDB] with options. [ReadOnly] and [Immutable] are not among them;
-// [Adopt] is what it does anyway.
+// OpenDB is like [NewSQLiteStoreFromDB], with options. [ReadOnly] and [Immutable] are errors, and [Adopt]
+// changes nothing, since the program has chosen the database.
 func OpenDB(db *sql.DB, opts ...Option) (*SQLiteStore, error) {
 	if err := checkLibrary(); err != nil {
 		return nil, err
 	}
 	if db == nil {
-		return nil, invalid("db: must not be nil")
+		return nil, missing("db")
 	}
 	o := newOptions(opts)
 	document, busyTimeoutMS, err := o.document()
@@ -86,34 +84,50 @@ func (s *SQLiteStore) Append(ctx context.Context, events []Event, condition ...A
 	return s.Store.Append(ctx, events, condition...)
 }
 
-// AppendTx appends in tx, a transaction of the database that the store was opened with by
-// [NewSQLiteStoreFromDB]: the events and what else the transaction writes are stored together, when
-// it is committed, or not at all. Conditions and ids are judged on everything that is stored, and
-// on what was appended in tx before.
+// AppendTx appends the events in tx, a transaction on the database that the store was opened with by
+// [NewSQLiteStoreFromDB]. The events are stored together with everything else that tx writes once it is
+// committed, and not at all if it is not. Conditions and IDs are checked against all stored events and
+// those appended in tx before.
 //
-// A nil error says that the events are in the transaction. They are stored once tx.Commit returns
-// nil, and only as durable as that is: of the driver's defaults, modernc.org/sqlite's is durable,
-// that of github.com/mattn/go-sqlite3 in WAL mode is not, until PRAGMA synchronous is FULL.
-// Positions are final with the commit.
+// A nil error means that the events are in the transaction. They are stored once tx.Commit returns nil,
+// and as durable as that commit: with the default settings, a commit of modernc.org/sqlite is durable, and
+// one of github.com/mattn/go-sqlite3 in WAL mode is not, unless PRAGMA synchronous is FULL.
 //
-// From AppendTx on, tx is the one that writes: keep it short. Appends outside of it wait, and one
-// on the same goroutine waits in vain. [ErrBusy] says that tx cannot write: another writer did not
-// end in time, or tx has read, and others have written since. Then roll tx back and run all of it
-// again. After any other error nothing of the append is in tx, which may go on, unless the database
-// has ended it, or the store where nothing less would undo the append: then its commit fails. An [ErrAppendConditionFailed] is one such: mostly tx is to be rolled back then.
+// From AppendTx on, tx holds the write lock. Keep it short: other appends wait for it, and an append on the
+// same goroutine outside of tx waits in vain.
+//
+// After an error, none of the events are in the transaction:
+//
+//	error                      the transaction         what to do
+//	ErrAppendConditionFailed   can go on               roll back, and decide again in a new one
+//	ErrDuplicateID             can go on               roll back; the ID belongs to another event
+//	ErrInvalidArgument,        can go on, unless it    correct the call; the message says if tx has
+//	ErrTooLarge                has ended               ended or belongs to another database
+//	ErrCancelled, or that of   can go on, unless it    roll back
+//	ctx                        was begun with ctx
+//	ErrBusy                    cannot write: another   roll back, and run all of it again
+//	                           transaction did not end
+//	                           in time, or has written
+//	                           since tx first read
+//	ErrClosed                  can go on               roll back
+//	any other                  is in doubt             roll back
+//
+// In doubt, roll back: if undoing the append needed the rollback of the whole transaction, its Commit
+// fails.
 func (s *SQLiteStore) AppendTx(ctx context.Context, tx *sql.Tx, events []Event, conditions ...AppendCondition) error {
 	_, err := s.AppendEventsTx(ctx, tx, events, conditions...)
 	return err
 }
 
-// AppendEventsTx is [SQLiteStore.AppendTx], and tells the positions that the events have once tx is
-// committed.
+// AppendEventsTx is like [SQLiteStore.AppendTx] and also returns the positions that the events have once
+// tx is committed. If all of the events are stored already, as [Store.AppendEvents] describes, it succeeds
+// and appends nothing: what else tx writes for these events would then be written a second time.
 func (s *SQLiteStore) AppendEventsTx(ctx context.Context, tx *sql.Tx, events []Event, conditions ...AppendCondition) (Appended, error) {
 	if s.db == nil {
 		return Appended{}, invalid("AppendTx: the store was not opened by NewSQLiteStoreFromDB")
 	}
 	if tx == nil {
-		return Appended{}, invalid("tx: must not be nil")
+		return Appended{}, missing("tx")
 	}
 	h := s.handle()
 	return s.appendBy(ctx, func(ctx context.Context, request []byte) (int64, error) {
@@ -127,7 +141,7 @@ func (s *SQLiteStore) Read(ctx context.Context, query Query, opts ...ReadOption)
 	return s.Store.Read(ctx, query, opts...)
 }
 
-// Close closes the database, as [Store.Close] does; so the *sql.DB that the store was opened with.
+// Close closes the store, as [Store.Close] does, and the *sql.DB that it was opened with, if any.
 func (s *SQLiteStore) Close() error {
 	err := s.Store.Close()
 	if s.db != nil {

@@ -288,6 +288,54 @@ func TestDriversAppendTx(t *testing.T) {
 	})
 }
 
+// As the documentation of AppendTx says: after an error that is one of the append, the transaction goes on
+// without it.
+func TestDriversAppendTxGoesOnAfterAnError(t *testing.T) {
+	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
+		ctx := context.Background()
+		db := openPool(t, driver, dsn)
+		mustExec(t, db, "CREATE TABLE seats (course TEXT)")
+		store := mustOpenDB(t, db)
+		mustAppend(t, store, Event{Type: "A", ID: "1"})
+		cancelled, cancel := context.WithCancel(ctx)
+		cancel()
+		tx := mustBegin(t, db)
+		steps := 0
+		for name, test := range map[string]struct {
+			ctx       context.Context
+			event     Event
+			condition []AppendCondition
+			want      error
+		}{
+			"condition": {ctx, Event{Type: "B"}, []AppendCondition{{}}, ErrAppendConditionFailed},
+			"id":        {ctx, Event{Type: "B", ID: "1"}, nil, ErrDuplicateID},
+			"argument":  {ctx, Event{Type: ""}, nil, ErrInvalidArgument},
+			"limit":     {ctx, Event{Type: strings.Repeat("x", MaxNameBytes+1)}, nil, ErrTooLarge},
+			"context":   {cancelled, Event{Type: "B"}, nil, context.Canceled},
+		} {
+			if err := store.AppendTx(test.ctx, tx, []Event{test.event}, test.condition...); !errors.Is(err, test.want) {
+				t.Errorf("%s: %v", name, err)
+			}
+			mustExec(t, tx, "INSERT INTO seats VALUES ('c1')")
+			if err := store.AppendTx(ctx, tx, []Event{{Type: "C"}}); err != nil {
+				t.Errorf("after %s: %v", name, err)
+			}
+			steps++
+		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		var rows int
+		if err := db.QueryRow("SELECT count(*) FROM seats").Scan(&rows); err != nil || rows != steps {
+			t.Errorf("%d rows, %v", rows, err)
+		}
+		events, _, err := store.ReadRaw(ctx, NewQuery(QueryItem{Types: []string{"C"}}))
+		if count, countErr := store.Count(ctx); len(events) != steps || count != int64(steps)+1 || err != nil || countErr != nil {
+			t.Errorf("%d events of %d, %v, %v", len(events), count, err, countErr)
+		}
+	})
+}
+
 func TestDriversAppendTxThatCannotWriteIsBusy(t *testing.T) {
 	ctx := context.Background()
 	for _, d := range dbDrivers {
