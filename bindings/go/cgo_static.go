@@ -2,8 +2,8 @@
 
 package dcb
 
-// The static library stands before what pkg-config says, which names the shared one as well:
-// with nothing left for that to resolve, the linker drops it.
+// The static library comes before the flags of pkg-config, which name the shared library as well. With no
+// symbol left for that one to resolve, the linker drops it.
 
 // #cgo LDFLAGS: -Wl,--as-needed -l:libdcb.a
 // #cgo pkg-config: --static dcb

@@ -6,27 +6,27 @@ import (
 	"strconv"
 )
 
-// DecodeError is why a stored event could not be given as a [SequencedEvent]: its Data is no value
-// of the type registered for it, or has a number that no float64 holds ([UseNumber] takes it).
+// DecodeError is returned when the data of a stored event cannot be decoded: it does not fit the Go type that
+// is registered for the event type, or it has a number that does not fit a float64 (see [UseNumber]).
 type DecodeError struct {
-	// Event is the event as it is stored.
+	// Event is the stored event.
 	Event RawEvent
-	// Err is encoding/json's error.
+	// Err is the error of encoding/json.
 	Err error
 }
 
-// Error names the event's position and type.
+// Error returns a message that names the position and the type of the event.
 func (e *DecodeError) Error() string {
 	return "dcb: event " + strconv.FormatInt(e.Event.Position, 10) +
 		" of type " + strconv.Quote(e.Event.Type) + ": " + e.Err.Error()
 }
 
-// Unwrap returns encoding/json's error.
+// Unwrap returns the error of encoding/json.
 func (e *DecodeError) Unwrap() error {
 	return e.Err
 }
 
-// unmarshalNumbers is json.Unmarshal with numbers as json.Number.
+// unmarshalNumbers is like json.Unmarshal, but decodes numbers into json.Number.
 func unmarshalNumbers(data []byte, v any) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()

@@ -1,10 +1,9 @@
 /*
 Package dcb is an event store with Dynamic Consistency Boundaries (https://dcb.events).
 
-All events of a bounded context are one sequence. An event has a type, a payload, and tags that say
-what it is about; one event may be about several things. There are no streams: a query asks for the
-events that a decision rests on, whatever they are about, and an append condition guards exactly
-those.
+All events of a bounded context form one sequence. An event has a type, a payload, and tags that say what
+it is about; one event may be about several things. There are no streams. A query selects the events that
+a decision depends on, and an append condition guards exactly those events.
 
 # Events
 
@@ -20,12 +19,13 @@ those.
 		Data: map[string]any{"capacity": 20},
 	}})
 
-Once Append returns nil the events are durable. They get positions, 1 for the first of the store,
-rising by one. [Store.AppendEvents] tells which.
+Once Append returns nil, the events are durable. The first event of a store has position 1, and each
+further event has the next number. [Store.AppendEvents] returns the positions.
 
 # Queries
 
-A query has items, of which an event has to match one: to have one of its types, and all of its tags.
+A query has one or more items. It selects an event that matches at least one of them. An item matches an
+event that has one of its types and all of its tags.
 
 	query := dcb.NewQuery(
 		dcb.QueryItem{
@@ -39,40 +39,22 @@ A query has items, of which an event has to match one: to have one of its types,
 	)
 	events, position, err := store.Read(ctx, query)
 
-[FromPosition], [Before], [Limit] and [Backwards] narrow a read. [Store.Events] reads what is too
-much for a slice, [Store.Subscribe] goes on with what comes.
-
-# Your own database
-
-Events may lie beside other tables, in a database that the program has open with a driver of its
-own: [NewSQLiteStoreFromDB] takes the *sql.DB. [SQLiteStore.AppendTx] then appends in a transaction
-of the program's, so that events and rows are committed together:
-
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	if _, err := tx.ExecContext(ctx, "UPDATE seats SET taken = taken + 1 WHERE course = 'c1'"); err != nil {
-		return err
-	}
-	if err := store.AppendTx(ctx, tx, decided, condition); err != nil {
-		return err // after dcb.ErrBusy and a failed condition: roll back, and run all of it again
-	}
-	return tx.Commit()
+[FromPosition], [Before], [Limit] and [Backwards] restrict a read. [Store.Events] reads results that are
+too large for a slice, and [Store.Subscribe] goes on with new events as they are appended.
 
 # Decisions
 
-A decision reads, decides, and appends on condition that what it read is still all there is:
+A decision reads events, decides, and appends new ones on the condition that no other event which the
+query selects was stored after the read:
 
 	err = store.Append(ctx, decided, dcb.AppendCondition{FailIfEventsMatch: query, After: position})
 	if errors.Is(err, dcb.ErrAppendConditionFailed) {
-		// somebody was faster: read again, decide again
+		// another append came first: read again, decide again
 	}
 
-[CommandHandler] does that for a [Decider], which says what to read, what the events mean, and what
-follows. Where the parts of the model are questions of their own, each is a [Projection]; [Compose]
-joins them, and [Decide] runs the decision:
+[CommandHandler] does this for a [Decider], which says what to read, what the events mean, and which
+events follow. If the decision depends on several questions, each can be a [Projection] of its own.
+[Compose] joins them, and [Decide] runs the decision:
 
 	model := dcb.Compose(
 		dcb.PartOf(courseExists("c1"), func(m *model) *bool { return &m.exists }),
@@ -82,24 +64,43 @@ joins them, and [Decide] runs the decision:
 
 # Payloads
 
-Data goes in as [encoding/json] encodes it, and comes out as [json.Unmarshal] into an any gives it. A
-[Registry] makes it come out as Go types. [Store.ReadRaw], [Store.RawEvents] and [Store.SubscribeRaw]
-give the bytes as they were put in, which is the fastest.
+Data is encoded by [encoding/json] and decoded as [json.Unmarshal] decodes into an any. With a [Registry],
+it is decoded into Go types. [Store.ReadRaw], [Store.RawEvents] and [Store.SubscribeRaw] return the bytes
+as they were stored, which is fastest.
 
 # Errors
 
-Every failure of the library is an [*Error]; [errors.Is] with the Err variables tells the kind. A
-failed condition is an expected outcome, and its error names the position of the event that was in
-the way. Where a context ends a call, the error is the context's too.
+Every failure of the library is an [*Error]; [errors.Is] with the errors of this package tests its kind. A
+failed condition is an expected outcome, and its error has the position of the event that made it fail. If
+a context ended a call, the error also wraps the context's error.
 
-After [ErrIO], [ErrUnavailable] and [ErrInternal] the outcome of an append is unknown. Who gives
-events an ID can append them again: what is stored already is not stored twice.
+After [ErrIO], [ErrUnavailable] and [ErrInternal] the outcome of an append is unknown. Events with an ID
+can be appended again safely: stored events are not stored twice. [Store.AppendEvents] says what a
+repeated append is compared by.
+
+# Your own database
+
+Events may be stored in a database that the program has open with a driver of its own, beside its other
+tables: [NewSQLiteStoreFromDB] takes the *sql.DB. [SQLiteStore.AppendTx] appends in a transaction of the
+program, so that events and rows are committed together:
+
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if err := store.AppendTx(ctx, tx, decided, condition); err != nil {
+		return err // after dcb.ErrBusy, run all of it again
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE seats SET taken = taken + 1 WHERE course = 'c1'"); err != nil {
+		return err
+	}
+	return tx.Commit()
 
 # Observing
 
-[WithObserver] tells an [Observer] of every append, read, wait, decision and retry. [SlogObserver]
-logs them, [Counters] counts them, and the module oteldcb beside this package makes traces and
-metrics of OpenTelemetry of them:
+[WithObserver] reports every append, read, wait, decision and retry to an [Observer]. [SlogObserver] logs
+them, [Counters] counts them, and the module oteldcb makes OpenTelemetry traces and metrics of them:
 
 	go get github.com/libdcb/libdcb/bindings/go/oteldcb
 

@@ -5,10 +5,10 @@ import (
 	"strconv"
 )
 
-// The request documents are put together by hand: their few keys are fixed, and what the caller
-// encodes is passed on as it is.
+// The requests are written by hand: their few keys are fixed, and data that the caller has encoded passes
+// through unchanged.
 
-// appendRequest is the document of an append.
+// appendRequest appends the JSON request of an append to b.
 func appendRequest(b []byte, events []Event, conditions []AppendCondition) ([]byte, error) {
 	var err error
 	b = append(b, `{"events":[`...)
@@ -69,13 +69,13 @@ func appendEvent(b []byte, event *Event, index int) ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// encode is json.Marshal, except that raw JSON keeps every byte.
+// encode is like json.Marshal, but keeps every byte of a json.RawMessage.
 func encode(v any) ([]byte, error) {
 	raw, ok := v.(json.RawMessage)
 	if !ok || raw == nil {
 		return json.Marshal(v)
 	}
-	// Unchecked, it could close the event that it goes into and add keys of its own.
+	// Unchecked, it could end the event around it and add keys of its own.
 	if !json.Valid(raw) {
 		var ignored any
 		if err := json.Unmarshal(raw, &ignored); err != nil {
@@ -85,7 +85,7 @@ func encode(v any) ([]byte, error) {
 	return raw, nil
 }
 
-// readRequest is the document of a read.
+// readRequest appends the JSON request of a read to b.
 func readRequest(b []byte, query Query, options *readOptions) ([]byte, error) {
 	b = append(b, `{"query":`...)
 	b, err := appendQuery(b, query)
@@ -163,8 +163,8 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// appendEscaped leaves bytes that are no UTF-8 as they are: the library refuses them, where
-// encoding/json would make different names equal by replacing what is wrong in them.
+// appendEscaped does not change bytes that are not UTF-8, which the library then rejects. encoding/json would
+// replace them, and so make different names equal.
 func appendEscaped(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	start := 0
@@ -188,7 +188,7 @@ func place(event int, field string) string {
 	return "events[" + strconv.Itoa(event) + "]." + field
 }
 
-// at leads the message of an *Error by the place that it speaks of.
+// at puts the place before the message of an *Error.
 func at(err error, place string) error {
 	if failure, ok := err.(*Error); ok {
 		failure.Message = place + failure.Message

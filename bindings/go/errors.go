@@ -8,50 +8,55 @@ import (
 	"syscall"
 )
 
-// ErrAppendConditionFailed is the outcome of an append whose condition is not met: another append
-// came first. Read again, decide again, append again; [CommandHandler] does.
+// ErrAppendConditionFailed is returned when an event matches the query of an append condition at a position
+// above its After: another append came first. Read again, decide again and append again, as
+// [CommandHandler] does.
 var ErrAppendConditionFailed = errors.New("dcb: append condition failed — conflicting events found")
 
-// The other kinds of failure, for [errors.Is]. Only after [ErrIO], [ErrUnavailable] and
-// [ErrInternal] is the outcome of an append unknown: append again with the same ids. After every
-// other error nothing was stored.
+// These errors are the other kinds of failure, for [errors.Is].
+//
+// The outcome of an append is unknown only after [ErrIO], [ErrUnavailable] and [ErrInternal]: append again
+// with the same IDs. After any other error, nothing was stored.
 var (
-	// ErrDuplicateID: an event id is stored already, and the append is not a repetition of that one.
+	// ErrDuplicateID is returned when an event ID is stored already and the append does not repeat the
+	// one that stored it.
 	ErrDuplicateID = errors.New("dcb: duplicate event id")
-	// ErrInvalidArgument: the request breaks a rule; the message names the place.
+	// ErrInvalidArgument is returned when a request breaks a rule. The message names the place.
 	ErrInvalidArgument = errors.New("dcb: invalid argument")
-	// ErrTooLarge: a documented limit is passed; the message names it and the place.
+	// ErrTooLarge is returned when a request exceeds a documented limit. The message names the limit
+	// and the place.
 	ErrTooLarge = errors.New("dcb: too large")
-	// ErrBusy: a lock was not had in time.
+	// ErrBusy is returned when a lock could not be acquired before the deadline.
 	ErrBusy = errors.New("dcb: busy")
-	// ErrTimeout: the call's time was up.
+	// ErrTimeout is returned when a wait for an event ended before the event came.
 	ErrTimeout = errors.New("dcb: timeout")
-	// ErrCancelled: the call was cancelled.
+	// ErrCancelled is returned when the context of a call was cancelled.
 	ErrCancelled = errors.New("dcb: cancelled")
-	// ErrReadOnly: the store, or its file, is not to be written.
+	// ErrReadOnly is returned when the store was opened read-only, or its file cannot be written.
 	ErrReadOnly = errors.New("dcb: read-only")
-	// ErrFull: the disk, or the quota, is full.
+	// ErrFull is returned when the disk or a quota is full.
 	ErrFull = errors.New("dcb: full")
-	// ErrIO: the system failed to read or write; the store may have to be opened again.
+	// ErrIO is returned when the system failed to read or write. The store may have to be reopened.
 	ErrIO = errors.New("dcb: input/output error")
-	// ErrCorrupt: the file is damaged.
+	// ErrCorrupt is returned when the file is damaged.
 	ErrCorrupt = errors.New("dcb: corrupt")
-	// ErrUnsupportedFormat: the file is no event store, or one of a newer format.
+	// ErrUnsupportedFormat is returned when the file is not an event store, or has a newer format.
 	ErrUnsupportedFormat = errors.New("dcb: unsupported format")
-	// ErrClosed: the store is closed.
+	// ErrClosed is returned when the store is closed.
 	ErrClosed = errors.New("dcb: closed")
-	// ErrUnavailable: the store cannot be reached.
+	// ErrUnavailable is returned when the store cannot be reached.
 	ErrUnavailable = errors.New("dcb: unavailable")
-	// ErrInternal: a defect of the library.
+	// ErrInternal is returned when the library has a defect, or is not the one that the program was
+	// built for.
 	ErrInternal = errors.New("dcb: internal error")
-	// ErrNoMemory: there was not enough memory.
+	// ErrNoMemory is returned when there was not enough memory.
 	ErrNoMemory = errors.New("dcb: no memory")
 )
 
-// Status is the kind of an [Error], as the library numbers them.
+// Status is the kind of an [Error], by the library's number.
 type Status int32
 
-// The statuses of the library. They are only ever added to.
+// These are the statuses of the library. Later versions may add to them, and never change a number.
 const (
 	StatusOK                Status = C.DCB_OK
 	StatusConditionFailed   Status = C.DCB_CONDITION_FAILED
@@ -91,29 +96,30 @@ var sentinels = [...]error{
 	StatusNoMemory:          ErrNoMemory,
 }
 
-// String returns the status's name, such as "condition_failed".
+// String returns the name of the status, such as "condition_failed".
 func (s Status) String() string {
 	return C.GoString(C.dcb_status_name(C.dcb_status(s)))
 }
 
-// Error is a failure that the library reports. Get it with [errors.As]; test its kind with
-// [errors.Is] and the package's Err variables.
+// Error is a failure that the library reports. Obtain it with [errors.As], and test its kind with [errors.Is]
+// and the errors of this package.
 type Error struct {
-	// Status is the kind of failure, never StatusOK.
+	// Status is the kind of failure. It is never StatusOK.
 	Status Status
-	// Detail is SQLite's extended result code or the system's errno, else 0.
+	// Detail is SQLite's extended result code, or the error number of the system, if one of them is the
+	// cause; otherwise 0.
 	Detail int
-	// Position is the one that a failed condition (the lowest that makes it fail) or a
-	// duplicate id names, else 0.
+	// Position is that of a stored event: for a failed condition, the first event that makes it fail; for
+	// a duplicate ID, the event that has the ID. Otherwise it is 0.
 	Position int64
-	// Message says what was wrong, where, and what to do.
+	// Message says what is wrong, where, and what to do about it.
 	Message string
 
-	// cause is the context's error where that ended the call, or an encoder's.
+	// cause is the error that caused this one, or nil.
 	cause error
 }
 
-// Error returns the status's name and the message.
+// Error returns the name of the status and the message.
 func (e *Error) Error() string {
 	return "dcb: " + e.Status.String() + ": " + e.Message
 }
@@ -139,6 +145,7 @@ func (e *Error) Unwrap() []error {
 	return all
 }
 
+// invalid returns an [ErrInvalidArgument] with this message.
 func invalid(message string) error {
 	return &Error{Status: StatusInvalidArgument, Message: message}
 }

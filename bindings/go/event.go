@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// Event is an event that is not stored yet.
+// Event is an event to be appended.
 type Event struct {
-	// Type identifies the kind of event, such as "CourseDefined": 1 to 255 bytes of UTF-8.
+	// Type is the kind of event, such as "CourseDefined": 1 to 255 bytes of UTF-8.
 	Type string
 
-	// Data is the payload, encoded as [encoding/json] does it. A [json.RawMessage] is stored
-	// byte for byte as it is, and nil as null.
+	// Data is the payload. It is encoded by [encoding/json]; a [json.RawMessage] is stored byte for byte,
+	// and nil is stored as null.
 	Data any
 
-	// Tags say what the event is about; queries and append conditions select by them.
-	// They are a set: a tag that is given twice counts once.
+	// Tags say what the event is about. Queries and append conditions select events by them. Tags are a
+	// set: a repeated tag counts once.
 	Tags []Tag
 
-	// ID is optional, and unique in the store. Events with ids can be appended again without
-	// harm where the answer to the first append was lost: see [Store.AppendEvents].
+	// ID is optional and unique in the store. An append whose events have IDs can be repeated safely if
+	// its outcome is unknown: see [Store.AppendEvents].
 	ID string
 
-	// Metadata is optional: a JSON object of what belongs to the event but not to its payload,
-	// such as who caused it. Anything that encodes as an object is taken.
+	// Metadata is optional: a JSON object of what belongs to the event but not to its payload, such as
+	// who caused it. It may be any value that encodes as an object.
 	Metadata any
 }
 
@@ -88,29 +88,30 @@ func (t Tag) problem() string {
 	}
 }
 
-// SequencedEvent is a stored event, at its place in the sequence.
+// SequencedEvent is a stored event.
 type SequencedEvent struct {
-	// Position is the event's place: 1 for the first one, rising by one, never reused.
+	// Position is the place of the event in the store. The first event has position 1, each further event
+	// the next number, and no number is used twice.
 	Position int64
 
-	// Type identifies the kind of event.
+	// Type is the kind of event.
 	Type string
 
-	// Data is the decoded payload: what [json.Unmarshal] into an any gives, unless the store
-	// was opened with a [Registry] that knows the type, or with [UseNumber].
+	// Data is the decoded payload: what [json.Unmarshal] into an any returns, unless the store was opened
+	// with a [Registry] that has the type, or with [UseNumber].
 	Data any
 
-	// Tags are the event's tags in the order they were given.
+	// Tags are the tags of the event, in the order in which they were given.
 	Tags []Tag
 
-	// Timestamp is when the store accepted the event, in UTC and to the microsecond.
-	// It orders nothing: positions do.
+	// Timestamp is when the store accepted the event, in UTC with microseconds. Events are ordered by
+	// Position, not by Timestamp.
 	Timestamp time.Time
 
-	// ID is the event's id, empty if it was given none.
+	// ID is the ID of the event, or empty if it has none.
 	ID string
 
-	// Metadata is the decoded metadata, nil if it was given none.
+	// Metadata is the decoded metadata, or nil if the event has none.
 	Metadata any
 }
 
@@ -130,8 +131,8 @@ func hasTag(tags []Tag, key, value string) bool {
 	return tag.problem() == "" && slices.Contains(tags, tag)
 }
 
-// RawEvent is a stored event with its payload as it was given, byte for byte. Reading raw events
-// is the fast way, and the exact one: nothing is decoded.
+// RawEvent is a stored event with its payload as it was given, byte for byte. Reading raw events decodes
+// nothing, so it is fastest.
 type RawEvent struct {
 	Position  int64
 	Type      string
@@ -139,15 +140,15 @@ type RawEvent struct {
 	Tags      []Tag
 	Timestamp time.Time
 	ID        string
-	Metadata  json.RawMessage // nil if it was given none
+	Metadata  json.RawMessage // nil if the event has none
 }
 
-// Unmarshal decodes the payload into v, as [json.Unmarshal] does.
+// Unmarshal decodes the payload into v by [json.Unmarshal].
 func (e RawEvent) Unmarshal(v any) error {
 	return json.Unmarshal(e.Data, v)
 }
 
-// HasTag is [SequencedEvent.HasTag].
+// HasTag reports whether the event has the tag, as [SequencedEvent.HasTag] does.
 func (e RawEvent) HasTag(key, value string) bool {
 	return hasTag(e.Tags, key, value)
 }

@@ -8,61 +8,65 @@ import (
 	"time"
 )
 
-// Observer is told of every append, read, wait, decision and retry of a store that was opened with
-// [WithObserver], after it ended, on the goroutine that ran it. It has to be quick, and safe for
-// concurrent use. Of what does not come to the library it is not told: a call whose context was
-// done before, a request that cannot be encoded, a wait for what is there already.
+// Observer is called after every append, read, wait, decision and retry of a store that was opened with
+// [WithObserver], on the goroutine that ran it. It must be quick and safe for concurrent use.
+//
+// It is not called for a call that does not reach the library: one whose context was done before, a request
+// that cannot be encoded, or a wait for an event that is stored already. For decisions on a store that a
+// program has wrapped, see [EventStore].
 type Observer interface {
 	Observe(ctx context.Context, operation Operation)
 }
 
-// StartObserver is an [Observer] that is told when an operation begins, too, as tracing needs it.
+// StartObserver is an [Observer] that is also called before an operation, which tracing needs.
 type StartObserver interface {
 	Observer
 
-	// ObserveStart is called before an append, a read, a wait or a decision. The context that it
-	// returns, ctx or one derived from it, is the operation's: Observe gets it, and so do the
-	// operations within this one, which are those of a decision.
+	// ObserveStart is called before an append, a read, a wait or a decision. It returns ctx or a context
+	// derived from it. Observe receives that context, and so do the operations within this one: the
+	// reads and appends of a decision.
 	ObserveStart(ctx context.Context, kind OperationKind) context.Context
 }
 
-// OperationKind says what an [Operation] did.
+// OperationKind is the kind of an [Operation].
 type OperationKind string
 
-// The operations that observers are told of.
+// These are the kinds of operations.
 const (
 	OperationAppend OperationKind = "append"
 	OperationRead   OperationKind = "read"
 	OperationWait   OperationKind = "wait"
-	// OperationDecide is a decision of a [CommandHandler] or of [Decide], its retries included. The
-	// reads and appends within it are told of as well.
+	// OperationDecide is a decision of a [CommandHandler] or of [Decide], with its retries. The reads and
+	// appends within it are operations of their own.
 	OperationDecide OperationKind = "decide"
-	// OperationRetry is a decision that is about to be made again, after a failed condition.
+	// OperationRetry is the delay before a decision is made again because its condition failed.
 	OperationRetry OperationKind = "retry"
 )
 
-// Operation is what an [Observer] is told.
+// Operation describes to an [Observer] what a store did.
 type Operation struct {
 	Kind OperationKind
-	// Start and Duration tell when it ran; of a read, from its start to its last event, the
-	// time in the loop over [Store.Events] included. Of a retry, Duration is the delay before it.
-	Start    time.Time
+	// Start is when the operation began.
+	Start time.Time
+	// Duration is how long it took. A read lasts until its last event, and includes the time that the
+	// body of a loop over [Store.Events] takes. For a retry it is the delay.
 	Duration time.Duration
-	// Events is how many events were appended or read; of a decision, how many it appended.
+	// Events is the number of events that were appended or read. For a decision it is the number of
+	// events appended.
 	Events int
-	// Position is that of the last event appended, the position of a read that came to its
-	// end, or the head that a wait found; 0 where it failed, and of a decision.
+	// Position is the position of the last event appended, the position of a read that came to its end,
+	// or the head that a wait returned. It is 0 if the operation failed, and for a decision.
 	Position int64
-	// Attempt counts, for a retry and a decision, the attempts made so far.
+	// Attempt is the number of attempts so far, for a retry and a decision.
 	Attempt int
-	// Err is why it failed, or nil.
+	// Err is the error of the operation, or nil.
 	Err error
-	// Refused tells that Err is what the caller's own function decided: no failure of the store.
+	// Refused reports whether Err comes from the caller's own decision, and not from the store.
 	Refused bool
 }
 
-// Failed tells whether the store failed: not by a failed condition, which is an expected outcome,
-// nor by the end of ctx, the operation's context, nor where the decision was a refusal.
+// Failed reports whether the store failed. A failed condition is an expected outcome and no failure, nor is the
+// end of ctx, the context of the operation, or a command that the decision rejected.
 func (o Operation) Failed(ctx context.Context) bool {
 	if o.Err == nil || o.Refused || errors.Is(o.Err, ErrAppendConditionFailed) {
 		return false
@@ -71,7 +75,7 @@ func (o Operation) Failed(ctx context.Context) bool {
 	return ended == nil || !errors.Is(o.Err, ended)
 }
 
-// Observers is an observer that tells each of several.
+// Observers returns an observer that calls each of several.
 func Observers(observers ...Observer) Observer {
 	return observerList(observers)
 }
@@ -91,7 +95,7 @@ func (l observerList) Observe(ctx context.Context, operation Operation) {
 	}
 }
 
-// observeStart is the operation's context.
+// observeStart returns the context of the operation.
 func observeStart(ctx context.Context, observer Observer, kind OperationKind) context.Context {
 	if observer, ok := observer.(StartObserver); ok {
 		return observer.ObserveStart(ctx, kind)
@@ -99,14 +103,15 @@ func observeStart(ctx context.Context, observer Observer, kind OperationKind) co
 	return ctx
 }
 
-// observation is an operation under way, in the context that it has.
+// observation is an operation that runs.
 type observation struct {
 	ctx      context.Context
-	observer Observer // nil: nobody is told
+	observer Observer // may be nil
 	kind     OperationKind
 	start    time.Time
 }
 
+// observe begins an operation.
 func observe(ctx context.Context, observer Observer, kind OperationKind) observation {
 	if observer == nil {
 		return observation{ctx: ctx}
@@ -115,11 +120,12 @@ func observe(ctx context.Context, observer Observer, kind OperationKind) observa
 	return observation{observeStart(ctx, observer, kind), observer, kind, start}
 }
 
+// end reports the end of an operation.
 func (o observation) end(events int, position int64, err error) {
 	o.tell(Operation{Events: events, Position: position, Err: err})
 }
 
-// tell tells the observer how the operation ended, and completes what it is told by the rest.
+// tell reports the end of an operation, with the fields that it is given and the times.
 func (o observation) tell(operation Operation) {
 	if o.observer == nil {
 		return
@@ -128,8 +134,8 @@ func (o observation) tell(operation Operation) {
 	o.observer.Observe(o.ctx, operation)
 }
 
-// SlogObserver logs operations: what succeeds, failed conditions, refusals and retries at debug
-// level, what fails otherwise at error level.
+// SlogObserver returns an observer that logs operations. It logs failures at level error, and everything else,
+// including failed conditions, rejected commands and retries, at level debug.
 func SlogObserver(logger *slog.Logger) Observer {
 	return slogObserver{logger}
 }
@@ -160,17 +166,17 @@ func (o slogObserver) Observe(ctx context.Context, operation Operation) {
 	o.logger.LogAttrs(ctx, level, "dcb "+string(operation.Kind), attributes...)
 }
 
-// Counters is an observer that counts. The zero Counters is ready.
+// Counters is an [Observer] that counts operations. The zero Counters is ready to use.
 type Counters struct {
-	// Appends that succeeded, and the events in them.
+	// Appends counts successful appends, and EventsAppended the events in them.
 	Appends, EventsAppended atomic.Int64
-	// Conflicts are appends whose condition failed; Retries the decisions made again for it.
+	// Conflicts counts appends whose condition failed, and Retries the decisions that were made again.
 	Conflicts, Retries atomic.Int64
-	// Reads that came to their end or were left by the caller, and the events they gave.
+	// Reads counts reads that came to their end or that the caller left, and EventsRead their events.
 	Reads, EventsRead atomic.Int64
-	// Waits for an event, and the nanoseconds spent in them.
+	// Waits counts waits for an event, and WaitNanoseconds is the time spent in them.
 	Waits, WaitNanoseconds atomic.Int64
-	// Failures are the operations that failed otherwise, cancelled ones left out.
+	// Failures counts operations that failed otherwise, except those that their context ended.
 	Failures atomic.Int64
 }
 
@@ -180,7 +186,7 @@ func (c *Counters) Observe(ctx context.Context, operation Operation) {
 	case OperationRetry:
 		c.Retries.Add(1)
 		return
-	case OperationDecide: // the appends and reads in it are counted
+	case OperationDecide: // its appends and reads count
 		return
 	}
 	if operation.Kind == OperationWait {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// ReadOption says which part of the matching events a read is to give, and in which order.
+// ReadOption selects which of the matching events a read returns, and in which order.
 type ReadOption func(*readOptions)
 
 type readOptions struct {
@@ -23,30 +23,30 @@ func newReadOptions(opts []ReadOption) readOptions {
 	return options
 }
 
-// FromPosition gives only events above this position (exclusive). 0 and -1 are the start.
+// FromPosition restricts a read to events above this position. 0 and -1 mean the start.
 func FromPosition(pos int64) ReadOption {
 	return func(o *readOptions) { o.after = pos }
 }
 
-// Before gives only events below this position (exclusive).
+// Before restricts a read to events below this position.
 func Before(pos int64) ReadOption {
 	return func(o *readOptions) { o.before = &pos }
 }
 
-// Limit gives at most n events.
+// Limit restricts a read to n events.
 func Limit(n int) ReadOption {
 	return func(o *readOptions) {
-		limit := int64(n) // one for each read, which may count it down
+		limit := int64(n) // each read has its own, since it may count down
 		o.limit = &limit
 	}
 }
 
-// Backwards gives the newest events first.
+// Backwards makes a read return the newest events first.
 func Backwards() ReadOption {
 	return func(o *readOptions) { o.backwards = true }
 }
 
-// Option is a choice about a store that [Open] opens.
+// Option configures a store that [Open] or [OpenDB] opens.
 type Option func(*options)
 
 type options struct {
@@ -79,53 +79,55 @@ func (o *options) document() (document string, busyTimeoutMS int64, err error) {
 	return string(b), busyTimeoutMS, err
 }
 
-// ReadOnly refuses appends, and writes nothing to the database; where the log and its index are
-// missing beside it, they are made. It is for files: a store in memory would stay empty, and is
-// refused.
+// ReadOnly opens a store that rejects appends and writes nothing to the database. If the write-ahead log and
+// its index are missing beside the file, SQLite creates them. ReadOnly is an error for a store in memory,
+// which would stay empty.
 func ReadOnly() Option {
 	return func(o *options) { o.readOnly = true }
 }
 
-// Immutable is ReadOnly where the caller vouches that nobody writes the file while it is open.
-// A file in a place where nothing can be written needs it. It is refused where there is a log (-wal)
-// that is not empty, or a journal, beside the file: it would be passed over.
+// Immutable is like [ReadOnly]; with it the caller also guarantees that nobody writes the file while it is
+// open. It is needed where nothing can be written beside the file. It is an error if a write-ahead log
+// (-wal) that is not empty, or a rollback journal, lies beside the file, since what is in there would not
+// be read.
 func Immutable() Option {
 	return func(o *options) { o.immutable = true }
 }
 
-// MustExist refuses to create the file.
+// MustExist makes it an error if the file does not exist. [errors.Is] then finds [io/fs.ErrNotExist].
 func MustExist() Option {
 	return func(o *options) { o.mustExist = true }
 }
 
-// Adopt takes a store into a database that holds other tables already.
+// Adopt creates the store even in a database that has other tables.
 func Adopt() Option {
 	return func(o *options) { o.adopt = true }
 }
 
-// BusyTimeout is how long a call waits for a lock where its context has no deadline: 5 seconds by
-// default, without end below 0.
+// BusyTimeout sets how long a call waits for a lock if its context has no deadline. The default is 5 seconds,
+// and a negative duration means no limit.
 func BusyTimeout(d time.Duration) Option {
 	return func(o *options) { o.busyTimeout = d }
 }
 
-// WithRegistry decodes the events whose types the registry knows into their Go types.
+// WithRegistry decodes the data of the event types in the registry into their Go types.
 func WithRegistry(registry *Registry) Option {
 	return func(o *options) { o.registry = registry }
 }
 
-// UseNumber decodes the numbers in generic Data and Metadata as [json.Number], which keeps the
-// digits that a float64 would lose.
+// UseNumber decodes numbers as [json.Number] where Data and Metadata have no Go type of a [Registry]. It
+// keeps digits that a float64 would lose.
 func UseNumber() Option {
 	return func(o *options) { o.useNumber = true }
 }
 
-// WithObserver tells the observer what the store does.
+// WithObserver reports the operations of the store to the observer.
 func WithObserver(observer Observer) Option {
 	return func(o *options) { o.observer = observer }
 }
 
-// milliseconds rounds up, so that a short wait does not become no wait. Below 0: without end.
+// milliseconds rounds up, so that a short wait does not become none. It returns -1, no limit, for a negative
+// duration.
 func milliseconds(d time.Duration) int64 {
 	if d < 0 {
 		return -1

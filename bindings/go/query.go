@@ -2,37 +2,37 @@ package dcb
 
 import "slices"
 
-// Query says which events are asked for: those that any of its items matches.
-// The zero Query is every event, as [QueryAll] is.
+// Query selects events: those that at least one of its items matches. The zero Query selects every event, as
+// [QueryAll] does.
 type Query struct {
-	// nil: every event; empty and not nil: an error in use.
+	// items is nil if the query selects every event. If it is empty and not nil, using the query is an error.
 	items []QueryItem
 }
 
-// QueryItem asks for the events whose type is one of Types (none: any type) and that have all of
-// Tags. The zero QueryItem matches everything.
+// QueryItem matches the events whose type is one of Types and that have all of Tags. Without Types it matches
+// events of any type, and without Tags events with any tags; the zero QueryItem matches every event.
 type QueryItem struct {
 	Types []string
 	Tags  []Tag
 }
 
-// QueryAll asks for every event.
+// QueryAll returns the query for every event.
 func QueryAll() Query {
 	return Query{}
 }
 
-// NewQuery asks for the events that any of the items matches. Without items there is nothing to
-// ask for: using such a query is an error, [ErrInvalidArgument].
+// NewQuery returns the query for the events that at least one of the items matches. Using a query without
+// items fails with [ErrInvalidArgument].
 func NewQuery(items ...QueryItem) Query {
 	return Query{items: append([]QueryItem{}, items...)}
 }
 
-// Items returns a copy of the query's items; nil where it asks for every event.
+// Items returns a copy of the query's items, or nil if it selects every event.
 func (q Query) Items() []QueryItem {
 	return slices.Clone(q.items)
 }
 
-// Or asks for what q asks for, and for what the others do.
+// Or returns the query for the events that q or one of the others selects.
 func (q Query) Or(others ...Query) Query {
 	items := q.items
 	all, none := q.items == nil, q.isEmpty()
@@ -42,7 +42,7 @@ func (q Query) Or(others ...Query) Query {
 		items = slices.Concat(items, other.items)
 	}
 	switch {
-	case none: // a mistake in one of them stays a mistake
+	case none: // using one of them is an error, and stays one
 		return NewQuery()
 	case all:
 		return QueryAll()
@@ -55,7 +55,7 @@ func (q Query) isEmpty() bool {
 	return q.items != nil && len(q.items) == 0
 }
 
-// Matches reports whether the query asks for the event.
+// Matches reports whether the query selects the event.
 func (q Query) Matches(event SequencedEvent) bool {
 	if q.items == nil {
 		return true
@@ -68,7 +68,7 @@ func (q Query) Matches(event SequencedEvent) bool {
 	return false
 }
 
-// Matches reports whether the item asks for the event.
+// Matches reports whether the item matches the event.
 func (qi QueryItem) Matches(event SequencedEvent) bool {
 	if len(qi.Types) > 0 && !slices.Contains(qi.Types, event.Type) {
 		return false
@@ -81,14 +81,14 @@ func (qi QueryItem) Matches(event SequencedEvent) bool {
 	return true
 }
 
-// AppendCondition guards an append: it fails with [ErrAppendConditionFailed] if an event that
-// the query matches has a position greater than After.
+// AppendCondition guards an append. The append fails with [ErrAppendConditionFailed] if an event that the
+// query matches has a position greater than After.
 type AppendCondition struct {
-	// FailIfEventsMatch asks for the events that must not have been added. The zero Query is
-	// every event.
+	// FailIfEventsMatch selects the events that must not have been stored. The zero Query selects every
+	// event.
 	FailIfEventsMatch Query
 
-	// After is the position up to which the caller knows the events: they are not looked at.
-	// With 0 or -1 every event counts.
+	// After is the position up to which the caller has seen the events, which the condition then
+	// ignores. With 0 or -1, every event counts.
 	After int64
 }

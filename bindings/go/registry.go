@@ -5,10 +5,10 @@ import (
 	"sync"
 )
 
-// Registry knows the Go types of events. Given to [Open] by [WithRegistry], it makes the Data of a
-// [SequencedEvent] a value of the registered type; events of other types stay generic.
+// Registry holds the Go types of event types. A store that is opened with [WithRegistry] decodes the Data of
+// these events into values of their Go types; the Data of other events is generic.
 //
-// The zero Registry is empty and ready. It may be added to while stores use it.
+// The zero Registry is empty and ready to use. Types may be added while stores use it.
 type Registry struct {
 	decoders sync.Map // string -> decoder
 }
@@ -26,13 +26,13 @@ func (r *Registry) decoder(name string) decoder {
 	return found.(decoder)
 }
 
-// EventType ties the name of an event type to the Go type of its data.
+// EventType is an event type whose data is a T. [Register] makes it.
 type EventType[T any] struct {
 	name string
 }
 
-// Register makes events of this type come back with Data as a T. A name has one type: to register
-// it twice panics.
+// Register adds an event type to the registry: its events are read with a T as Data. It panics if the
+// registry has a type of this name already.
 func Register[T any](r *Registry, name string) EventType[T] {
 	decode := decoder(func(data []byte) (any, error) {
 		var value T
@@ -45,23 +45,23 @@ func Register[T any](r *Registry, name string) EventType[T] {
 	return EventType[T]{name}
 }
 
-// Name is the name of the type.
+// Name returns the name of the type.
 func (t EventType[T]) Name() string {
 	return t.name
 }
 
-// New is an event of this type, to be appended.
+// New returns an event of this type, to be appended.
 func (t EventType[T]) New(data T, tags ...Tag) Event {
 	return Event{Type: t.name, Data: data, Tags: tags}
 }
 
-// Of returns the event's data, and whether the event is of this type.
+// Of returns the data of the event, and whether the event is of this type.
 func (t EventType[T]) Of(event SequencedEvent) (T, bool) {
 	data, ok := event.Data.(T)
 	return data, ok && event.Type == t.name
 }
 
-// Decode returns the raw event's data, which needs no registry.
+// Decode returns the data of the raw event as a T. It needs no registry. Its error is a [DecodeError].
 func Decode[T any](event RawEvent) (T, error) {
 	var value T
 	if err := event.Unmarshal(&value); err != nil {

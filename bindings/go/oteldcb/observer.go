@@ -14,14 +14,14 @@ import (
 	dcb "github.com/libdcb/libdcb/bindings/go"
 )
 
-// scope is the name by which OpenTelemetry knows who tells.
+// scope is the name of the instrumentation.
 const scope = "github.com/libdcb/libdcb/bindings/go/oteldcb"
 
-// Observer makes spans and metrics of what the stores do that are opened with it. It may be given
-// to several, but then it cannot tell them apart: an observer for each can, by [WithNamespace].
+// Observer makes spans and metrics of the operations of the stores that are opened with it. To tell several
+// stores apart, give each an observer of its own, with [WithNamespace].
 type Observer struct {
 	tracer     trace.Tracer
-	name       string // behind an operation's in the name of a span
+	name       string // follows the kind of operation in the name of a span
 	attributes []attribute.KeyValue
 
 	duration  metric.Float64Histogram
@@ -33,7 +33,7 @@ type Observer struct {
 
 var _ dcb.StartObserver = (*Observer)(nil)
 
-// Option is a choice about an [Observer].
+// Option configures an [Observer].
 type Option func(*options)
 
 type options struct {
@@ -43,18 +43,18 @@ type options struct {
 	attributes []attribute.KeyValue
 }
 
-// WithTracerProvider takes the tracer from this provider in place of the global one.
+// WithTracerProvider uses the tracer of this provider instead of the global one.
 func WithTracerProvider(provider trace.TracerProvider) Option {
 	return func(o *options) { o.tracers = provider }
 }
 
-// WithMeterProvider takes the meter from this provider in place of the global one.
+// WithMeterProvider uses the meter of this provider instead of the global one.
 func WithMeterProvider(provider metric.MeterProvider) Option {
 	return func(o *options) { o.meters = provider }
 }
 
-// WithNamespace names the store, as db.namespace: the file's name, say, or what it is for. There
-// should be few such names.
+// WithNamespace sets db.namespace to the name of the store, such as its file name or its purpose. There should
+// be few such names.
 func WithNamespace(name string) Option {
 	return func(o *options) { o.namespace = name }
 }
@@ -64,8 +64,8 @@ func WithAttributes(attributes ...attribute.KeyValue) Option {
 	return func(o *options) { o.attributes = append(o.attributes, attributes...) }
 }
 
-// NewObserver returns an observer for [dcb.WithObserver]. Whatever OpenTelemetry refuses of it is
-// told to OpenTelemetry's own error handler.
+// NewObserver returns an observer for [dcb.WithObserver]. It reports an instrument that OpenTelemetry rejects to
+// OpenTelemetry's error handler.
 func NewObserver(opts ...Option) *Observer {
 	o := options{tracers: otel.GetTracerProvider(), meters: otel.GetMeterProvider()}
 	for _, opt := range opts {
@@ -82,32 +82,32 @@ func NewObserver(opts ...Option) *Observer {
 	meter := o.meters.Meter(scope, metric.WithInstrumentationVersion(dcb.Version()))
 	var failures [5]error
 	observer.duration, failures[0] = meter.Float64Histogram("db.client.operation.duration",
-		metric.WithUnit("s"), metric.WithDescription("How long appends, reads, waits and decisions took."),
-		// Those of the semantic conventions, and below them what a store in the same process takes.
+		metric.WithUnit("s"), metric.WithDescription("Duration of appends, reads, waits and decisions."),
+		// The buckets of the semantic conventions, and shorter ones for a store in the same process.
 		metric.WithExplicitBucketBoundaries(
 			0.00001, 0.00005, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10))
 	observer.rows, failures[1] = meter.Int64Histogram("db.client.response.returned_rows",
-		metric.WithUnit("{row}"), metric.WithDescription("How many events a read gave."),
+		metric.WithUnit("{row}"), metric.WithDescription("Number of events that a read returned."),
 		metric.WithExplicitBucketBoundaries(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000))
 	observer.appended, failures[2] = meter.Int64Counter("dcb.append.events",
-		metric.WithUnit("{event}"), metric.WithDescription("Events that were appended."))
+		metric.WithUnit("{event}"), metric.WithDescription("Number of events appended."))
 	observer.conflicts, failures[3] = meter.Int64Counter("dcb.append.conflicts",
-		metric.WithUnit("{append}"), metric.WithDescription("Appends whose condition failed."))
+		metric.WithUnit("{append}"), metric.WithDescription("Number of appends whose condition failed."))
 	observer.retries, failures[4] = meter.Int64Counter("dcb.decide.retries",
-		metric.WithUnit("{retry}"), metric.WithDescription("Decisions made again after a failed condition."))
+		metric.WithUnit("{retry}"), metric.WithDescription("Number of decisions made again after a failed condition."))
 	if err := errors.Join(failures[:]...); err != nil {
 		otel.Handle(err)
 	}
 	return observer
 }
 
-// spanKey is where the span of an operation is in its context. That of a context may also be
-// another observer's, or one that the caller has begun in the meantime.
+// spanKey is the key of an operation's span in its context. The context's current span may be one of another
+// observer, or one that the caller has begun since.
 type spanKey struct {
 	observer *Observer
 }
 
-// ObserveStart begins a span.
+// ObserveStart begins a span, unless the operation is a wait.
 func (o *Observer) ObserveStart(ctx context.Context, kind dcb.OperationKind) context.Context {
 	spanKind := trace.SpanKindClient
 	switch kind {
@@ -124,7 +124,7 @@ func (o *Observer) ObserveStart(ctx context.Context, kind dcb.OperationKind) con
 	return context.WithValue(ctx, spanKey{o}, span)
 }
 
-// Observe ends the span, and measures.
+// Observe ends the span of the operation and records the metrics.
 func (o *Observer) Observe(ctx context.Context, operation dcb.Operation) {
 	if span, ok := ctx.Value(spanKey{o}).(trace.Span); ok {
 		o.trace(ctx, span, operation)
@@ -135,13 +135,13 @@ func (o *Observer) Observe(ctx context.Context, operation dcb.Operation) {
 func (o *Observer) trace(ctx context.Context, span trace.Span, operation dcb.Operation) {
 	switch operation.Kind {
 	case dcb.OperationRetry:
-		// The context is that of the decision.
+		// The span is that of the decision.
 		span.AddEvent("dcb.retry", trace.WithTimestamp(operation.Start), trace.WithAttributes(
 			attribute.Int("dcb.attempts", operation.Attempt),
-			attribute.Float64("dcb.pause", operation.Duration.Seconds())))
+			attribute.Float64("dcb.delay", operation.Duration.Seconds())))
 		return
 	case dcb.OperationWait:
-		// That of whatever it is within.
+		// The span is that of an operation around it.
 		return
 	}
 	defer span.End(trace.WithTimestamp(operation.Start.Add(operation.Duration)))
@@ -150,7 +150,7 @@ func (o *Observer) trace(ctx context.Context, span trace.Span, operation dcb.Ope
 	}
 	switch operation.Kind {
 	case dcb.OperationAppend:
-		// The conventions leave out a batch of one.
+		// The conventions omit the size of a batch of one.
 		if operation.Events > 1 {
 			span.SetAttributes(attribute.Int("db.operation.batch.size", operation.Events))
 		}
@@ -190,7 +190,7 @@ func (o *Observer) measure(ctx context.Context, operation dcb.Operation) {
 	o.duration.Record(ctx, operation.Duration.Seconds(), plain, metric.WithAttributes(outcome(ctx, operation)...))
 }
 
-// outcome is how it failed, nothing if it did not: of few kinds, so that metrics may have it.
+// outcome returns the attributes of a failure. There are few values of them, so metrics have them too.
 func outcome(ctx context.Context, operation dcb.Operation) []attribute.KeyValue {
 	if operation.Err == nil {
 		return nil
@@ -203,6 +203,7 @@ func outcome(ctx context.Context, operation dcb.Operation) []attribute.KeyValue 
 	return attributes
 }
 
+// codeOf returns the status of a failure.
 func codeOf(operation dcb.Operation) string {
 	if operation.Refused {
 		return "refused"
