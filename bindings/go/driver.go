@@ -24,6 +24,8 @@ import (
 type host struct {
 	db   *sql.DB
 	self cgo.Handle
+	// restores are pending for connections of db.
+	restores restores
 }
 
 // hostConn is a connection, or a transaction of the caller's, while the library uses it.
@@ -33,6 +35,8 @@ type hostConn struct {
 	ctx  context.Context
 	on   executor
 	conn *sql.Conn // nil for a transaction of the caller's
+	// timeout is that of the connection, for a transaction of the caller's.
+	timeout txTimeout
 	// broken is set after the driver panicked, which leaves the connection in an unknown state.
 	broken bool
 
@@ -90,9 +94,11 @@ func dcbGoAcquire(h, token C.uintptr_t, timeoutMS C.int64_t, connection *C.uintp
 		defer cancel()
 		ctx = bounded
 	}
-	conn, err := cgo.Handle(h).Value().(*host).db.Conn(ctx)
+	host := cgo.Handle(h).Value().(*host)
+	conn, err := host.db.Conn(ctx)
 	switch {
 	case err == nil:
+		host.restores.apply(conn)
 		*connection = C.uintptr_t(cgo.NewHandle(newHostConn(call, conn, conn)))
 		return 0
 	case call.ctx.Err() == context.Canceled:
@@ -139,6 +145,9 @@ func dcbGoRun(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, lengt
 	defer c.contain(reply, &code)
 	statement := stringOf(text)
 	result, err := c.on.ExecContext(c.ctx, statement, arguments(values, length)...)
+	if c.conn == nil {
+		c.timeout.follow(statement, err)
+	}
 	switch {
 	case err == nil && waitsForLock(statement):
 		// The lock that the statement met before is not the cause of a later failure.

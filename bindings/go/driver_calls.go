@@ -10,6 +10,7 @@ import (
 	"errors"
 	"runtime/cgo"
 	"sync"
+	"time"
 	"unsafe"
 )
 
@@ -161,6 +162,10 @@ func (h *handle) appendTx(ctx context.Context, tx *sql.Tx, request []byte) (int6
 		hostCall.id(), h.store, C.uintptr_t(connToken),
 		charPointer(request), C.size_t(len(request)), &options, last, failure)
 	err = hostCall.end(call.failure(status, failure))
+	if conn.timeout.unrestored != "" {
+		h.host.restores.add(restore{conn.timeout.unrestored, time.Now()})
+		h.host.restorePool()
+	}
 	if cause := ctx.Err(); cause != nil && errors.Is(err, sql.ErrTxDone) {
 		// The transaction was begun with the same context, and database/sql has rolled it back.
 		return 0, &Error{

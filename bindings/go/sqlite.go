@@ -35,7 +35,8 @@ func NewSQLiteStore(dsn string) (*SQLiteStore, error) {
 // at the same time, in this process and in others. These points are particular to it:
 //
 //   - It returns each connection in the state in which the pool lent it. While it writes on one, the
-//     connection's busy_timeout is 0: the store itself waits for locks, as long as the context allows.
+//     connection's busy_timeout is 0: the store itself waits for locks, as long as the context allows. If
+//     a transaction ends while AppendTx runs in it, the store restores the connection in the pool.
 //   - It commits with PRAGMA synchronous at FULL or above where the connection has it OFF. If any other
 //     connection commits with OFF, in [SQLiteStore.AppendTx] too, no event is safe from a power failure.
 //   - The pool needs at least one connection. A private database in memory needs exactly one, kept

@@ -981,6 +981,102 @@ type namedDriver struct {
 
 func (d namedDriver) Open(string) (driver.Conn, error) { return d.Driver.Open(d.dsn) }
 
+// resettingConn is a tamperedConn of a driver whose connections database/sql keeps after a rollback that the
+// end of a context has brought about, as it does those of modernc.org/sqlite.
+type resettingConn struct{ tamperedConn }
+
+func (c *resettingConn) ResetSession(context.Context) error { return nil }
+func (c *resettingConn) IsValid() bool                      { return true }
+
+// Whatever ends the transaction while AppendTx runs in it, the pool's connection waits for locks afterwards as
+// it did before.
+func TestDriversATransactionThatEndsAmidAnAppend(t *testing.T) {
+	inner := map[string]driver.Driver{"sqlite3": &sqlite3.SQLiteDriver{}, "sqlite": &sqlite.Driver{}}
+	onDrivers(t, func(t *testing.T, name, _, dsn string) {
+		if name == "sqlite" {
+			if !strings.Contains(dsn, "?") {
+				dsn += "?_txlock=deferred"
+			}
+			dsn += "&_pragma=busy_timeout(2000)"
+		}
+		for _, how := range []string{"rollback", "context"} {
+			refused := 0
+			for _, connections := range []int{1, 3} {
+				for _, place := range []string{
+					"PRAGMA busy_timeout = 0", "UPDATE dcb_meta", "SAVEPOINT", "SELECT", "INSERT INTO dcb_events", "RELEASE",
+				} {
+					var end func()
+					tampered := &tamperedDriver{namedDriver{inner[name], dsn}, func(query string) error {
+						if end != nil && strings.HasPrefix(query, place) {
+							go end()
+							end = nil
+							time.Sleep(10 * time.Millisecond) // until database/sql waits for this statement
+						}
+						return nil
+					}}
+					db := sql.OpenDB(keepingDriver{tampered})
+					db.SetMaxOpenConns(connections)
+					db.SetMaxIdleConns(connections)
+					store := mustOpenDB(t, db)
+					timeouts := func() (found []string) {
+						var conns []*sql.Conn
+						for range connections {
+							conn, err := db.Conn(context.Background())
+							if err != nil {
+								t.Fatal(err)
+							}
+							conns = append(conns, conn)
+							found = append(found, settings(t, conn)["busy_timeout"])
+						}
+						for _, conn := range conns {
+							conn.Close()
+						}
+						return found
+					}
+					before := timeouts()
+					ctx, cancel := context.WithCancel(context.Background())
+					tx, err := db.BeginTx(ctx, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					end = cancel
+					if how == "rollback" {
+						end = func() { _ = tx.Rollback() }
+					}
+					if err := store.AppendTx(ctx, tx, []Event{{Type: "A"}}); err != nil {
+						refused++
+					}
+					cancel()
+					_ = tx.Rollback()
+					if after := timeouts(); !slices.Equal(before, after) {
+						t.Errorf("%s at %s, %d connections: the timeouts were %v, and are %v", how, place, connections, before, after)
+					}
+					if head, err := store.Head(context.Background()); err != nil {
+						t.Errorf("%s at %s: the head is %d, %v", how, place, head, err)
+					} else if err := store.Append(context.Background(), []Event{{Type: "B"}}); err != nil {
+						t.Errorf("%s at %s: %v", how, place, err)
+					}
+					store.Close()
+				}
+			}
+			if refused < 6 {
+				t.Errorf("%s: only %d appends met the end of their transaction", how, refused)
+			}
+		}
+	})
+}
+
+// keepingDriver opens resettingConns.
+type keepingDriver struct{ *tamperedDriver }
+
+func (d keepingDriver) Connect(context.Context) (driver.Conn, error) {
+	conn, err := d.Open("")
+	if err != nil {
+		return nil, err
+	}
+	return &resettingConn{*conn.(*tamperedConn)}, nil
+}
+
 func TestDriversFailuresLeaveNothingBehind(t *testing.T) {
 	ctx := context.Background()
 	inner := map[string]driver.Driver{"sqlite3": &sqlite3.SQLiteDriver{}, "sqlite": &sqlite.Driver{}}
