@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The event of the benchmarks: 256 bytes of data and two tags.
+// benchEvent returns the event of the benchmarks: 256 bytes of data and two tags.
 func benchEvent() Event {
 	data := append([]byte(`"`), make([]byte, 254)...)
 	for i := range data[1:] {
@@ -73,8 +73,8 @@ func BenchmarkReadOne(b *testing.B) {
 	})
 }
 
-// BenchmarkAppend is one small event an append; BenchmarkAppendCall is the library's part of it,
-// the request being there. The difference is what this package adds.
+// BenchmarkAppend appends one small event at a time. BenchmarkAppendCall measures the library's part of that, with
+// a request that is encoded already. The difference is the cost of this package.
 func BenchmarkAppend(b *testing.B) {
 	event := benchEvent()
 	contexts := map[string]context.Context{"background": context.Background()}

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// The corpus that every store and every binding plays; its README defines the format. It is part
-// of the repository, not of this module.
+// The corpus of tests that run on every store in every language. Its README defines the format. It is part of
+// the repository, not of this module.
 const corpus = "../../tests/conformance"
 
 type conformanceCase struct {
@@ -129,7 +129,7 @@ func play(t *testing.T, kind storeKind, steps []step) {
 	}
 }
 
-// playAppend goes through the package's own types where the request is one that they can express.
+// playAppend uses the types of the package if they can express the request.
 func playAppend(store *Store, document []byte, expect expectation) error {
 	var last int64
 	var err error
@@ -185,8 +185,8 @@ func readDocument(store *Store, document []byte, max int) (events []RawEvent, po
 }
 
 func playWait(store *Store, s step) error {
-	// A context that is over before the call ends it before it looks: what is to be found at once
-	// gets all the time that a busy machine may take.
+	// A context that is done before the call ends it before it looks. If the wait is to succeed, it may
+	// take as long as a busy machine needs.
 	limit := time.Minute
 	if s.Expect.Status != "" {
 		limit = time.Duration(s.Wait.TimeoutMS)*time.Millisecond + time.Millisecond
@@ -200,8 +200,8 @@ func playWait(store *Store, s step) error {
 	return errors.Join(s.Expect.outcome(err), differs("head", s.Expect.Head, head))
 }
 
-// inGo says whether the outcome is one that a request in Go's types has as well: what is wrong with
-// a document's form cannot be said in them.
+// inGo reports whether the expected outcome also applies to a request in Go's types, which cannot express an
+// error in the form of a document.
 func (e *expectation) inGo() bool {
 	return slices.Contains([]string{"", "ok", "condition_failed", "duplicate_id"}, e.Status)
 }
@@ -299,7 +299,7 @@ func differs(what string, expected *int64, got int64) error {
 	return nil
 }
 
-// The requests as Go's types have them. What those cannot express is not ok.
+// These functions convert requests to Go's types. They report false for what the types cannot express.
 
 type queryDocument struct {
 	Items []struct {

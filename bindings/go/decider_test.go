@@ -96,8 +96,8 @@ func TestHandleFillsTheLastSeatOnce(t *testing.T) {
 	})
 }
 
-// rival is a store on which somebody is always faster: before an append, it appends an event that
-// makes the condition fail, so many times.
+// rival is a store with a competitor: before each of the next appends, it appends an event that makes the
+// condition fail.
 type rival struct {
 	dcb.EventStore
 	left         int
@@ -177,13 +177,13 @@ func TestHandleUsesThePositionOfTheSnapshot(t *testing.T) {
 		dcb.Event{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c1")}},
 		dcb.Event{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c2")}})
 
-	// An EventStore and no more: the position is that of the last event read.
+	// With a plain EventStore, the position is that of the last event read.
 	plain := &rival{EventStore: inner}
 	handler := dcb.CommandHandler[seats, subscribe]{Decider: seatsDecider, Store: plain}
 	if err := handler.Handle(ctx, subscribe{"c1", "s1"}); err != nil || plain.lastPosition != 1 {
 		t.Errorf("position %d, %v", plain.lastPosition, err)
 	}
-	// A SnapshotReader: the head.
+	// With a SnapshotReader, it is the head.
 	full := &snapshotRival{rival{EventStore: inner}, inner}
 	handler.Store = full
 	if err := handler.Handle(ctx, subscribe{"c1", "s2"}); err != nil || full.lastPosition != 3 {
@@ -197,7 +197,7 @@ type snapshotRival struct {
 }
 
 func TestConditionQuery(t *testing.T) {
-	// What the rival adds matches what was read, but not what the append is guarded by.
+	// The events of the rival match the query that was read, but not the one of the condition.
 	narrow := func(cmd subscribe) dcb.Query {
 		return dcb.NewQuery(dcb.QueryItem{Types: []string{"StudentSubscribed"}, Tags: []dcb.Tag{course(cmd.course)}})
 	}
@@ -336,8 +336,8 @@ func TestARequiredFieldThatIsNilIsNamed(t *testing.T) {
 	}
 }
 
-// A condition wider than the read holds also on a store that knows no position but those of the events
-// that it returns.
+// A condition may be wider than the read, also on a store whose reads return no position but that of the last
+// event.
 func TestAWiderConditionOnAPlainStore(t *testing.T) {
 	inner := dcb.NewMemoryStore()
 	store := &rival{EventStore: inner}
@@ -357,7 +357,7 @@ func TestAWiderConditionOnAPlainStore(t *testing.T) {
 	if err := handler.Handle(ctx, subscribe{"c1", "s1"}); err != nil || store.appends != 1 || folded != 1 {
 		t.Errorf("%d appends, %d events folded, %v", store.appends, folded, err)
 	}
-	// What comes in between still makes it fail: an event that only the condition's query matches.
+	// An event that only the query of the condition matches still makes the append fail once.
 	appendTo(t, inner, dcb.Event{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c3")}})
 	store.left, store.appends = 1, 0
 	if err := handler.Handle(ctx, subscribe{"c2", "s1"}); err != nil || store.appends != 2 {

@@ -30,7 +30,7 @@ func TestDiagnose(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 
-		// Every key has a field.
+		// Diagnosis has a field for every key.
 		document, err := store.h.diagnose(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -74,7 +74,7 @@ func TestDiagnoseAFile(t *testing.T) {
 	}
 }
 
-// What a person sees of a diagnosis is its values, however it is printed.
+// However a Diagnosis is printed, it shows values and no addresses.
 func TestADiagnosisIsPrinted(t *testing.T) {
 	bytes, other := int64(4096), false
 	whole := Diagnosis{Store: "sqlite", Head: 3, Path: "/a b", LogBytes: &bytes, OtherSQLite: &other, Failure: "x"}

@@ -11,7 +11,7 @@ import (
 	dcb "github.com/libdcb/libdcb/bindings/go"
 )
 
-// The examples check no errors that cannot come, to stay short; a program does.
+// To stay short, the examples do not check errors that cannot occur. A program should check them.
 
 func Example() {
 	ctx := context.Background()
@@ -27,7 +27,7 @@ func Example() {
 		fmt.Println(err)
 	}
 
-	// What a decision about the course rests on:
+	// Read what a decision about the course depends on:
 	query := dcb.NewQuery(dcb.QueryItem{Tags: []dcb.Tag{course}})
 	events, position, err := store.Read(ctx, query)
 	if err != nil {
@@ -37,7 +37,7 @@ func Example() {
 		fmt.Println(event.Position, event.Type, event.Tags, event.Data)
 	}
 
-	// The decision holds as long as nothing was added to that.
+	// The append succeeds unless another event of the course was stored after position.
 	subscribed := []dcb.Event{{Type: "StudentSubscribed", Tags: []dcb.Tag{course, student}}}
 	condition := dcb.AppendCondition{FailIfEventsMatch: query, After: position}
 	fmt.Println(store.Append(ctx, subscribed, condition))

@@ -59,7 +59,7 @@ func TestOpenWithTheLoadedLibrary(t *testing.T) {
 	fmt.Println("OpenDB:", err)
 }
 
-// A library that is loaded in place of the one that the program was built for is refused if it is older.
+// An older library that is loaded instead of the one that the program was built for is rejected.
 func TestAnOlderLibraryIsNotUsed(t *testing.T) {
 	folder := t.TempDir()
 	source := filepath.Join(folder, "old.c")
@@ -94,7 +94,7 @@ func TestAnOlderLibraryIsNotUsed(t *testing.T) {
 	}
 }
 
-// The header of an older library is refused, and the compiler's output says why.
+// The header of an older library does not compile, and the compiler's output says why.
 func TestAnOlderHeaderIsRefused(t *testing.T) {
 	header, err := os.ReadFile("../../include/dcb.h")
 	if err != nil {
@@ -115,7 +115,7 @@ func TestAnOlderHeaderIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// Other flags, since Go's cache does not see that the header is another one.
+		// The flags differ from those of other builds, since Go's cache does not see that the header does.
 		environment := []string{"PKG_CONFIG_PATH=" + folder, fmt.Sprintf("CGO_CFLAGS=-DDCB_TEST_HEADER=%d%d", os.Getpid(), i)}
 		output, ok := run(t, environment, "go", "build", ".")
 		if ok || !strings.Contains(output, test.want) {
@@ -124,7 +124,7 @@ func TestAnOlderHeaderIsRefused(t *testing.T) {
 	}
 }
 
-// A build without cgo, or for a system that libdcb does not run on, says what is missing.
+// A build without cgo, or for a system that libdcb does not support, says what it needs.
 func TestABuildWithoutCgoSaysWhatItNeeds(t *testing.T) {
 	output, ok := run(t, []string{"CGO_ENABLED=0"}, "go", "build", ".")
 	_, errors, _ := strings.Cut(output, "\n") // after the name of the package

@@ -39,7 +39,7 @@ func TestObserver(t *testing.T) {
 	for range store.Events(ctx, QueryAll()) {
 		break
 	}
-	if _, err := store.Wait(ctx, 1); err != nil { // which need not wait
+	if _, err := store.Wait(ctx, 1); err != nil { // returns at once
 		t.Fatal(err)
 	}
 	ended, cancel := context.WithCancel(ctx)
@@ -101,12 +101,12 @@ func TestObserver(t *testing.T) {
 func TestObserverIsToldOfDecisions(t *testing.T) {
 	refusal := errors.New("refused")
 	for name, test := range map[string]struct {
-		rivals  int // appends of others that come in between
+		rivals  int // conflicting appends in between
 		decided []Event
 		refusal error
 		policy  RetryPolicy
 		want    Operation
-		kinds   []OperationKind // in the order of their ends
+		kinds   []OperationKind // in the order in which they end
 	}{
 		"appended": {
 			decided: []Event{{Type: "A"}, {Type: "A"}},
@@ -210,7 +210,7 @@ func TestADecisionThatTheStoreFails(t *testing.T) {
 // decorated is a store that a program has wrapped.
 type decorated struct{ EventStore }
 
-// unwrapping says what it wraps.
+// unwrapping is one that returns what it wraps.
 type unwrapping struct{ EventStore }
 
 func (u unwrapping) Unwrap() EventStore { return u.EventStore }
@@ -227,7 +227,7 @@ func TestObserverOfAWrappedStore(t *testing.T) {
 		{store, true},
 		{unwrapping{store}, true},
 		{unwrapping{unwrapping{&MemoryStore{store}}}, true},
-		{decorated{store}, false}, // nothing tells what is in it
+		{decorated{store}, false}, // has no method Unwrap
 		{unwrapping{decorated{store}}, false},
 	} {
 		seen.operations = nil
@@ -241,7 +241,7 @@ func TestObserverOfAWrappedStore(t *testing.T) {
 	}
 }
 
-// nesting notes within which operations each one is.
+// nesting records which operations contain each operation.
 type nesting struct {
 	recorder
 	within  []string

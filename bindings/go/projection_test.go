@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// random is a source of small queries and events, of few names, so that they often meet.
+// random makes small queries and events from few names, so that they often match.
 type random struct{ *rand.Rand }
 
 func (r random) names(names ...string) (some []string) {
@@ -44,7 +44,7 @@ func (r random) events(n int) (events []Event) {
 	return events
 }
 
-// positions is a projection that remembers which events it was given.
+// positions returns a projection whose state is the positions of the events it was given.
 func positions(query Query) Projection[[]int64] {
 	return Projection[[]int64]{
 		Query:        query,
@@ -97,8 +97,8 @@ func TestComposeIsTheUnionOfItsParts(t *testing.T) {
 				t.Fatalf("seed %d: part %d was given %v of %v", seed, i, part, want)
 			}
 		}
-		// What fails a part's condition fails the model's. A second condition, which the last
-		// event fails, keeps the store as it is.
+		// An event that fails the condition of a part fails that of the model. A second condition, which
+		// always fails, leaves the store unchanged.
 		head := AppendCondition{After: int64(len(all)) - 1}
 		for i, query := range queries {
 			after := r.Int64N(int64(len(all)))

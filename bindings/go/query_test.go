@@ -17,7 +17,7 @@ func TestHasTag(t *testing.T) {
 		{"course", "", false},
 		{"vip", "", true},
 		{"vip", "x", false},
-		{"literal", "", true}, // of an event that a test made, and no store
+		{"literal", "", true}, // of an event that was not read from a store
 		{"url", "http://x", true},
 		{"url:http", "//x", false},
 		{"", "e", false},
@@ -36,7 +36,7 @@ func TestParseTag(t *testing.T) {
 	for text, want := range map[string]Tag{
 		"course:c1": {"course", "c1"},
 		"bare":      BareTag("bare"),
-		"k:":        {"k", ""}, // which no store takes
+		"k:":        {"k", ""}, // which every store rejects
 		"a:b:c":     {"a", "b:c"},
 		"a::":       {"a", ":"},
 	} {
@@ -46,7 +46,7 @@ func TestParseTag(t *testing.T) {
 	}
 }
 
-// A bare tag that was read is appended and queried like one that BareTag has made.
+// A bare tag that was read can be appended and queried, like one of BareTag.
 func TestBareTags(t *testing.T) {
 	onEach(t, func(t *testing.T, store *Store) {
 		ctx := context.Background()

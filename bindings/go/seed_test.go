@@ -11,7 +11,7 @@ import (
 	dcb "github.com/libdcb/libdcb/bindings/go"
 )
 
-// What the documentation of the package promises about its first API, through that alone.
+// These tests use only the first API of the package, and check what its documentation promises.
 
 var ctx = context.Background()
 

@@ -84,7 +84,7 @@ func TestWhatIsNoStoreIsLeftAlone(t *testing.T) {
 	}
 }
 
-// lock takes the write lock of the file in a process of its own, and returns how to let it go.
+// lock acquires the write lock of the file in another process. unlock releases it.
 func lock(t *testing.T, path string) (unlock func()) {
 	t.Helper()
 	shell, err := exec.LookPath("sqlite3")
@@ -142,7 +142,7 @@ func TestAppendToALockedFile(t *testing.T) {
 	if err := hasty.Append(ctx, events); !errors.Is(err, dcb.ErrBusy) || errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("with a time-out of its own: %v", err)
 	}
-	// A deadline says more than the store's own time-out.
+	// A deadline takes precedence over the busy timeout of the store.
 	time.AfterFunc(100*time.Millisecond, unlock)
 	long, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -164,8 +164,8 @@ func TestReadOfALockedFile(t *testing.T) {
 	}
 }
 
-// A loop can be left while Close waits for an append, which waits for the lock that whoever is in the
-// loop has.
+// A loop can be left while Close waits for an append that waits for a lock, which the goroutine of the loop may
+// hold.
 func TestALoopIsLeftWhileCloseWaits(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events.db")
 	store, err := dcb.Open("sqlite:"+path, dcb.BusyTimeout(-1))

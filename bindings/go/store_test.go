@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// calls are all the ways into a store.
+// calls holds every kind of call on a store.
 var calls = map[string]func(ctx context.Context, store *Store) error{
 	"Append": func(ctx context.Context, store *Store) error {
 		return store.Append(ctx, []Event{{Type: "A"}})
@@ -194,7 +194,7 @@ func TestCloseInsideALoop(t *testing.T) {
 	})
 }
 
-// What only lets go of something does not wait for a Close that waits for a call.
+// Releasing a resource does not wait for a Close that waits for a call.
 func TestNothingThatLetsGoWaitsForClose(t *testing.T) {
 	onEach(t, func(t *testing.T, store *Store) {
 		mustAppend(t, store, manyEvents(2)...)
@@ -240,7 +240,7 @@ func TestNothingThatLetsGoWaitsForClose(t *testing.T) {
 	})
 }
 
-// Cursors may be closed at any moment of a Close, and after it.
+// Cursors may be closed at any time during a Close, and after it.
 func TestCursorsAreClosedWhileTheStoreIs(t *testing.T) {
 	onEach(t, func(t *testing.T, store *Store) {
 		mustAppend(t, store, manyEvents(2)...)
@@ -305,7 +305,7 @@ func TestAppendedPositions(t *testing.T) {
 	})
 }
 
-// As the documentation of AppendEvents says.
+// TestWhatARepetitionIsComparedBy checks what the documentation of AppendEvents says.
 func TestWhatARepetitionIsComparedBy(t *testing.T) {
 	ctx := context.Background()
 	first := Event{
@@ -399,7 +399,7 @@ func TestRawEventsAreTheCallersOwn(t *testing.T) {
 	})
 }
 
-// manyEvents are numbered from 0 in their data and a tag.
+// manyEvents returns n events, numbered from 0 in their data and in a tag.
 func manyEvents(n int) []Event {
 	events := make([]Event, n)
 	for i := range events {
@@ -472,7 +472,8 @@ func TestReadSnapshotTellsTheHead(t *testing.T) {
 	})
 }
 
-// As the documentation of SnapshotReader says. The events of type A are 2, 4 and 6, of 7.
+// TestPositionsOfASnapshot checks what the documentation of SnapshotReader says. Of 7 events, those of type A are
+// 2, 4 and 6.
 func TestPositionsOfASnapshot(t *testing.T) {
 	onEach(t, func(t *testing.T, store *Store) {
 		for i := range 7 {
@@ -614,7 +615,7 @@ func TestAMissingFileDoesNotExist(t *testing.T) {
 	if !errors.Is(denied, fs.ErrPermission) || errors.Is(denied, fs.ErrNotExist) {
 		t.Error("EACCES is a lack of permission")
 	}
-	// SQLite's codes are none of the system's.
+	// These are codes of SQLite, not of the system.
 	for _, failure := range []*Error{{Status: StatusFull, Detail: 13}, {Status: StatusCorrupt, Detail: 1}, {Status: StatusIO, Detail: 14}} {
 		if errors.Is(failure, fs.ErrPermission) || errors.Is(failure, fs.ErrNotExist) {
 			t.Errorf("%+v", failure)

@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-// storeKind is a store that the tests run on.
+// storeKind is a kind of store that the tests run on.
 type storeKind struct {
 	name     string
 	persists bool
-	// uri names a new store of the kind.
+	// uri returns the uri of a new store of the kind.
 	uri func(testing.TB) string
 }
 
@@ -22,8 +22,8 @@ var storeKinds = []storeKind{
 	{"sqlite-memory", false, func(testing.TB) string { return "sqlite::memory:" }},
 }
 
-// openURI opens what uri names. internal/drivertest adds stores over drivers, which the module does not
-// depend on, to it and to storeKinds.
+// openURI opens the store that uri names. internal/drivertest adds stores over drivers to it and to storeKinds;
+// this module does not depend on the drivers.
 var openURI = func(_ testing.TB, uri string, opts ...Option) (*Store, error) { return Open(uri, opts...) }
 
 func mustOpen(t testing.TB, uri string, opts ...Option) *Store {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// untilWaiting returns once so many goroutines wait in the store.
+// untilWaiting returns once n goroutines wait in the store.
 func untilWaiting(store *Store, n int) {
 	for {
 		store.h.watch.mu.Lock()
@@ -146,7 +146,7 @@ func TestWait(t *testing.T) {
 		if head, err := store.Wait(short, 5); head != 0 || err != context.DeadlineExceeded {
 			t.Errorf("head %d, %v", head, err)
 		}
-		// Who waits for less is woken by less, whatever others wait for.
+		// A wait for a lower position returns first, whatever other waits are for.
 		far, near := make(chan int64), make(chan int64)
 		wait := func(after int64, head chan<- int64) {
 			found, err := store.Wait(ctx, after)
@@ -170,7 +170,7 @@ func TestWait(t *testing.T) {
 	})
 }
 
-// A call that the context has cut short says so in an error of its own; a wait gives the context's.
+// A call that its context ended returns an error that wraps the context's; a wait returns the context's own.
 func TestAWaitEndsWithTheErrorOfItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cut := &Error{Status: StatusCancelled, cause: context.Canceled}
@@ -204,7 +204,7 @@ func TestOneWaitServesAll(t *testing.T) {
 			}
 		}()
 	}
-	untilWaiting(store, 100) // all in the one round that there is
+	untilWaiting(store, 100) // all in one round
 	cancel()
 	running.Wait()
 }
@@ -225,9 +225,9 @@ func TestAbandonedWaitEnds(t *testing.T) {
 	select {
 	case <-abandoned.done:
 	case <-time.After(20 * time.Second):
-		t.Fatal("the wait goes on with nobody waiting")
+		t.Fatal("the wait goes on although no goroutine waits")
 	}
-	// The next one is not disturbed by it.
+	// It does not disturb the next wait.
 	go func() {
 		untilWaiting(store, 1)
 		if err := store.Append(context.Background(), []Event{{Type: "A"}}); err != nil {

@@ -1,10 +1,10 @@
-// Package compare measures the library's SQLite store against stores written in the plain way over
-// the Go drivers of SQLite. It is a module of its own, so that the package needs no driver.
+// Package compare compares the library's SQLite store with plain event stores over the SQLite drivers for Go. It is
+// a module of its own, so that package dcb needs no driver.
 //
 //	go test -bench .
 //
-// Each benchmark does the same work on both stores by turns, and reports the ratio of their times:
-// "x-native" is how many times as long the plain store takes.
+// Each benchmark does the same work on both stores in turn and reports the ratio of their times: "x-native" is how
+// many times as long the plain store takes.
 package compare
 
 import (
@@ -29,8 +29,8 @@ type store interface {
 	Close() error
 }
 
-// rivals are the drivers, each with what a dsn needs for the durability of the library: the log
-// synced by every commit.
+// rivals holds the drivers and, for each, the parameters that make it as durable as the library: every commit
+// syncs the log.
 var rivals = []struct{ name, driver, dsn string }{
 	{"mattn", "sqlite3", "file:%s?_txlock=immediate&_journal_mode=WAL&_synchronous=FULL&_busy_timeout=60000"},
 	{"modernc", "sqlite", "file:%s?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(60000)"},
@@ -38,7 +38,7 @@ var rivals = []struct{ name, driver, dsn string }{
 
 var ctx = context.Background()
 
-// open gives a new native store and a new plain one, each filled with so many events.
+// open returns a new native store and a new plain one, each with the given number of events.
 func open(tb testing.TB, driver, dsn string, events int) (native, rival store) {
 	tb.Helper()
 	dir := tb.TempDir()
@@ -62,7 +62,7 @@ func open(tb testing.TB, driver, dsn string, events int) (native, rival store) {
 	return native, rival
 }
 
-// numbered are n events of 256 bytes of data and two tags, one of them unique.
+// numbered returns n events with 256 bytes of data and two tags, one of them unique.
 func numbered(first, n int) []dcb.Event {
 	data := json.RawMessage(`"` + strings.Repeat("x", 254) + `"`)
 	events := make([]dcb.Event, n)
@@ -114,7 +114,7 @@ func TestBothDoTheSame(t *testing.T) {
 	}
 }
 
-// byTurns runs the work on both stores, and reports their times and the ratio.
+// byTurns runs the work on both stores and reports their times and the ratio.
 func byTurns(b *testing.B, native, rival store, work func(s store, round int) error) {
 	var times [2]time.Duration
 	round := 0
@@ -161,7 +161,7 @@ func BenchmarkReadTenOf10000(b *testing.B) {
 	})
 }
 
-// appendUnique appends one event on condition that there is none like it.
+// appendUnique appends one event on the condition that no other has its tag.
 func appendUnique(s store, number int) error {
 	return s.Append(ctx, numbered(number, 1), dcb.AppendCondition{FailIfEventsMatch: ofTag("event", number)})
 }

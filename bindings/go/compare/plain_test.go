@@ -10,8 +10,8 @@ import (
 	dcb "github.com/libdcb/libdcb/bindings/go"
 )
 
-// plain is an event store as one writes it over database/sql in an afternoon: a table of events,
-// a table of their tags, one transaction an append.
+// plain is an event store as one might write it over database/sql in an afternoon: a table of events, a table of
+// tags, and one transaction for each append.
 type plain struct {
 	db *sql.DB
 }
@@ -31,8 +31,8 @@ CREATE TABLE tags (
 	PRIMARY KEY (tag, position)
 ) WITHOUT ROWID;`
 
-// openPlain opens a new store by the driver; dsn makes its transactions immediate, and the log as
-// durable as the library's.
+// openPlain opens a new store with the driver. The dsn makes transactions immediate and as durable as the
+// library's.
 func openPlain(driver, dsn string) (*plain, error) {
 	db, err := sql.Open(driver, dsn)
 	if err != nil {
@@ -94,7 +94,7 @@ func (p *plain) Append(ctx context.Context, events []dcb.Event, conditions ...dc
 	return tx.Commit()
 }
 
-// ReadRaw reads as the library's does: the payload stays as it is.
+// ReadRaw reads like that of the library and does not decode the payload.
 func (p *plain) ReadRaw(ctx context.Context, query dcb.Query, _ ...dcb.ReadOption) ([]dcb.RawEvent, int64, error) {
 	where, args := clause(query)
 	rows, err := p.db.QueryContext(ctx,
@@ -132,7 +132,7 @@ func (p *plain) Close() error {
 	return p.db.Close()
 }
 
-// clause is the query as SQL over the events e.
+// clause returns the query as an SQL condition on the events e.
 func clause(query dcb.Query) (where string, args []any) {
 	items := query.Items()
 	if items == nil {

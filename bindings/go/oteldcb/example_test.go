@@ -12,8 +12,8 @@ import (
 )
 
 func Example() {
-	// A program sets this up once, with an exporter of its own, and makes it the global one:
-	// then NewObserver needs no option.
+	// A program sets this up once, with an exporter of its own. If it makes the provider the global one,
+	// NewObserver needs no option.
 	exporter := tracetest.NewInMemoryExporter()
 	provider := trace.NewTracerProvider(trace.WithSyncer(exporter))
 

@@ -19,7 +19,7 @@ import (
 	"github.com/libdcb/libdcb/bindings/go/oteldcb"
 )
 
-// telemetry is an SDK that keeps what it is told.
+// telemetry is an SDK that records everything.
 type telemetry struct {
 	spans  *tracetest.InMemoryExporter
 	tracer apitrace.Tracer
@@ -53,7 +53,7 @@ func (t *telemetry) open(test *testing.T) *dcb.Store {
 	return store
 }
 
-// wanted is what a span has to be; attributes that are nil must not be there.
+// wanted describes a span. An attribute that is nil must be absent.
 type wanted struct {
 	name       string
 	parent     string
@@ -188,7 +188,7 @@ func TestTracesOfDecisions(t *testing.T) {
 	)
 }
 
-// Whom its context has ended has not failed; and a wait in a decision's span is not its end.
+// An operation that its context ended is no failure, and a wait does not end the span of the decision around it.
 func TestTracesOfEndedContexts(t *testing.T) {
 	telemetry := newTelemetry(t)
 	store := telemetry.open(t)
@@ -218,7 +218,7 @@ func TestTracesOfEndedContexts(t *testing.T) {
 	)
 }
 
-// Each of two observers ends its own spans.
+// Each of two observers ends its own spans only.
 func TestTwoObservers(t *testing.T) {
 	first, second := newTelemetry(t), newTelemetry(t)
 	store, err := dcb.Open("memory:", dcb.WithObserver(dcb.Observers(
@@ -237,8 +237,8 @@ func TestTwoObservers(t *testing.T) {
 	}
 }
 
-// measured finds the points of a metric, by the values of db.operation.name and
-// db.response.status_code: a sum's value, a histogram's count.
+// measured returns the points of the metrics by their values of db.operation.name and db.response.status_code: the
+// value of a sum, or the count of a histogram.
 func (t *telemetry) measured(test *testing.T) map[string]int64 {
 	test.Helper()
 	var data metricdata.ResourceMetrics
@@ -338,7 +338,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// Without an SDK nothing is told to anybody, and nothing fails.
+// Without an SDK, the observer reports nothing and does not fail.
 func TestNoSDK(t *testing.T) {
 	store, err := dcb.Open("memory:", dcb.WithObserver(oteldcb.NewObserver()))
 	if err != nil {

@@ -42,7 +42,7 @@ func fromDB(t *testing.T, driver, dsn string) dcb.EventStore {
 	return store
 }
 
-// The example of AppendTx is compiled with the package, which depends on no driver, and run here.
+// The example of AppendTx is compiled with the package, which depends on no driver. It runs here.
 func TestDriversExampleOfAppendTx(t *testing.T) {
 	read, write, err := os.Pipe()
 	if err != nil {

@@ -23,9 +23,9 @@ import (
 	"modernc.org/sqlite"
 )
 
-// The store over a *sql.DB, with both drivers. The tests of the package run on it too.
+// Tests of stores over a *sql.DB with both drivers. The other tests of the package run on these stores too.
 
-// dbDrivers are the drivers, and what makes a new file one in WAL mode.
+// dbDrivers holds the drivers and, for each, the parameters that put a new file into WAL mode.
 var dbDrivers = []struct{ name, driver, wal string }{
 	{"mattn", "sqlite3", "?_journal_mode=WAL"},
 	{"modernc", "sqlite", "?_pragma=journal_mode(WAL)"},
@@ -94,7 +94,7 @@ func mustExec(t testing.TB, db interface {
 	}
 }
 
-// onDrivers runs the test with a new file in WAL mode, and again in the mode that SQLite begins with.
+// onDrivers runs the test with each driver, on a new file in WAL mode and on one in rollback mode.
 func onDrivers(t *testing.T, test func(t *testing.T, driver, path, dsn string)) {
 	for _, d := range dbDrivers {
 		for _, mode := range []string{"wal", "journal"} {
@@ -116,7 +116,7 @@ func claim(n int) (Event, AppendCondition) {
 		AppendCondition{FailIfEventsMatch: NewQuery(QueryItem{Types: []string{"Claimed"}, Tags: []Tag{tag}})}
 }
 
-// claimAll tries to claim the numbers below n, and returns how many it had first.
+// claimAll tries to claim each number below n, and returns how many of them it won.
 func claimAll(t testing.TB, store EventStore, n int) (won int64) {
 	for i := range n {
 		event, condition := claim(i)
@@ -132,7 +132,7 @@ func claimAll(t testing.TB, store EventStore, n int) (won int64) {
 	return won
 }
 
-// checkClaims holds that each number below n was claimed once, and that the index knows it.
+// checkClaims checks that each number below n was claimed exactly once, and that the index finds it.
 func checkClaims(t *testing.T, store *Store, n int) {
 	t.Helper()
 	events, _, err := store.ReadRaw(context.Background(), QueryAll())
@@ -243,7 +243,7 @@ func TestDriversAppendTx(t *testing.T) {
 			return AppendCondition{FailIfEventsMatch: NewQuery(QueryItem{Tags: []Tag{ParseTag(tag)}})}
 		}
 
-		// Committed together.
+		// Events and rows are committed together.
 		tx := begin()
 		at, err := store.AppendEventsTx(ctx, tx, []Event{tagged("x:1"), tagged("x:2")}, guard("x:1"))
 		if err != nil || at != (Appended{2, 3}) {
@@ -264,7 +264,7 @@ func TestDriversAppendTx(t *testing.T) {
 			t.Errorf("in a transaction that is over: %v", err)
 		}
 
-		// Rolled back, and the positions used again.
+		// After a rollback, the positions are used again.
 		tx = begin()
 		if at, err := store.AppendEventsTx(ctx, tx, []Event{tagged("lost:1"), tagged("lost:2")}); err != nil || at.Last != 6 {
 			t.Fatalf("%+v, %v", at, err)
@@ -288,8 +288,7 @@ func TestDriversAppendTx(t *testing.T) {
 	})
 }
 
-// As the documentation of AppendTx says: after an error that is one of the append, the transaction goes on
-// without it.
+// The documentation of AppendTx says which errors leave the transaction usable.
 func TestDriversAppendTxGoesOnAfterAnError(t *testing.T) {
 	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
 		ctx := context.Background()
@@ -371,7 +370,7 @@ func TestDriversAppendTxThatCannotWriteIsBusy(t *testing.T) {
 	}
 }
 
-// Where the database has ended the transaction, each statement would be one of its own.
+// If the database has ended the transaction, each statement would run in a transaction of its own.
 func TestDriversAppendTxAfterTheEndOfTheTransaction(t *testing.T) {
 	ctx := context.Background()
 	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
@@ -418,7 +417,7 @@ func TestDriversAppendTxByManyGoroutines(t *testing.T) {
 	})
 }
 
-// Those who wait for a transaction do not keep it from its end.
+// Appends that wait for a transaction do not keep it from appending and committing.
 func TestDriversAppendTxWhileAllOthersWaitForIt(t *testing.T) {
 	ctx := context.Background()
 	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
@@ -444,7 +443,7 @@ func TestDriversAppendTxWhileAllOthersWaitForIt(t *testing.T) {
 		if err := store.AppendTx(short, tx, []Event{{Type: "A"}}); err != nil {
 			t.Error(err)
 		}
-		// Nor do those keep anybody from reading, who does not wait for a lock.
+		// Nor do they block reads that need no lock.
 		if driver == "sqlite" && strings.Contains(dsn, "WAL") {
 			if _, _, err := store.Read(short, QueryAll()); err != nil {
 				t.Error(err)
@@ -464,8 +463,7 @@ func TestDriversAppendTxWhileAllOthersWaitForIt(t *testing.T) {
 	})
 }
 
-// Where the context ends that the transaction was begun with, database/sql ends the transaction, often
-// before the library sees it.
+// If the context of BeginTx ends, database/sql ends the transaction, often before the library notices.
 func TestDriversAppendTxWhoseContextEnds(t *testing.T) {
 	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
 		db := openPool(t, driver, dsn)
@@ -497,8 +495,8 @@ func TestDriversAppendTxWhoseContextEnds(t *testing.T) {
 	})
 }
 
-// A commit that fails leaves modernc.org/sqlite's transaction open, and database/sql gives the
-// connection to the next who asks.
+// A failed commit leaves the transaction of modernc.org/sqlite open, and database/sql lends the connection
+// again.
 func TestDriversConnectionsAmidATransactionAreNotBelieved(t *testing.T) {
 	ctx := context.Background()
 	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
@@ -549,7 +547,7 @@ func TestDriversConnectionsAmidATransactionAreNotBelieved(t *testing.T) {
 	})
 }
 
-// Who shares pages with others, and reads what they have not committed, would keep it in mind.
+// With a shared cache and read_uncommitted, a store must not remember what it read of an open transaction.
 func TestDriversReadNothingUncommitted(t *testing.T) {
 	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -569,7 +567,7 @@ func TestDriversReadNothingUncommitted(t *testing.T) {
 		}
 		read := make(chan error, 1)
 		go func() {
-			// It may wait for the transaction's end, but not see what is in it.
+			// The read may wait for the end of the transaction, but must not see its events.
 			events, _, err := store.Read(ctx, QueryAll())
 			if len(events) > 1 {
 				t.Errorf("%d events are read", len(events))
@@ -633,8 +631,7 @@ func TestDriversCloseEndsASubscriptionThatWaitsToRead(t *testing.T) {
 	})
 }
 
-// A wait has no limit but its context, also where no connection is free for longer than the busy timeout
-// when it begins.
+// The only limit of a wait is its context, even if no connection is free for longer than the busy timeout.
 func TestDriversWaitOutlastsTheBusyTimeout(t *testing.T) {
 	ctx := context.Background()
 	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
@@ -660,7 +657,7 @@ func TestDriversWaitOutlastsTheBusyTimeout(t *testing.T) {
 			t.Errorf("the head is %d, %v", got.head, got.err)
 		}
 
-		// A context and Close end the wait while it looks.
+		// The context and Close end a wait that waits for a connection.
 		tx = mustBegin(t, db)
 		defer tx.Rollback()
 		short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
@@ -682,7 +679,7 @@ func TestDriversWaitOutlastsTheBusyTimeout(t *testing.T) {
 	})
 }
 
-// What was in the way of a lock that was had in the end is no cause of what fails later.
+// A lock that was acquired in the end is not reported as the cause of a later failure.
 func TestDriversAStaleErrorIsNoCause(t *testing.T) {
 	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -698,7 +695,7 @@ func TestDriversAStaleErrorIsNoCause(t *testing.T) {
 	t.Cleanup(func() { db.Close() })
 	store := mustOpenDB(t, db)
 	mustAppend(t, store, Event{Type: "A"})
-	// So that the log can be written, but not be made durable.
+	// Now the log can be written, but not be made durable.
 	if err := os.Rename(path, path+".moved"); err != nil {
 		t.Fatal(err)
 	}
@@ -762,7 +759,7 @@ func TestDriversPoolOfOne(t *testing.T) {
 			}()
 		}
 		group.Wait()
-		// Whoever has the connection waits for himself, for as long as he says.
+		// A goroutine that holds the connection waits for itself, until its context ends.
 		tx, err := db.Begin()
 		if err != nil {
 			t.Fatal(err)
@@ -801,7 +798,7 @@ func TestDriversContextBoundsTheWaitForAWriter(t *testing.T) {
 		defer cancel()
 		start := time.Now()
 		err = store.Append(ctx, []Event{{Type: "A"}})
-		// The drivers' own busy_timeout is 5 seconds, or what the program has set.
+		// The busy timeout of the drivers is 5 seconds, unless the program sets another.
 		if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > 2*time.Second {
 			t.Errorf("after %v: %v", took, err)
 		}
@@ -861,7 +858,7 @@ func TestDriversTheIndexIsWrittenByAppends(t *testing.T) {
 	}
 }
 
-// settings are all that can be set of a connection.
+// settings returns the settings of a connection.
 func settings(t testing.TB, conn *sql.Conn) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -929,7 +926,7 @@ func TestDriversConnectionsAreLeftAsTheyWere(t *testing.T) {
 			}
 			with(func(conn *sql.Conn) {
 				after = settings(t, conn)
-				mustExec(t, conn, "BEGIN IMMEDIATE") // so none is open
+				mustExec(t, conn, "BEGIN IMMEDIATE") // fails if a transaction is open
 				mustExec(t, conn, "ROLLBACK")
 			})
 			if !maps.Equal(before, after) {
@@ -940,7 +937,7 @@ func TestDriversConnectionsAreLeftAsTheyWere(t *testing.T) {
 	})
 }
 
-// A driver around another, whose statements go through before.
+// tamperedDriver wraps a driver and calls before ahead of each statement.
 type tamperedDriver struct {
 	inner  driver.Driver
 	before func(query string) error
@@ -973,7 +970,7 @@ func (c *tamperedConn) QueryContext(ctx context.Context, query string, args []dr
 	return c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
 }
 
-// named opens the same file again and again.
+// namedDriver opens the same database for every connection.
 type namedDriver struct {
 	driver.Driver
 	dsn string
@@ -981,15 +978,15 @@ type namedDriver struct {
 
 func (d namedDriver) Open(string) (driver.Conn, error) { return d.Driver.Open(d.dsn) }
 
-// resettingConn is a tamperedConn of a driver whose connections database/sql keeps after a rollback that the
-// end of a context has brought about, as it does those of modernc.org/sqlite.
+// resettingConn is a tamperedConn that database/sql keeps after the end of a context has rolled a transaction
+// back, as it keeps connections of modernc.org/sqlite.
 type resettingConn struct{ tamperedConn }
 
 func (c *resettingConn) ResetSession(context.Context) error { return nil }
 func (c *resettingConn) IsValid() bool                      { return true }
 
-// Whatever ends the transaction while AppendTx runs in it, the pool's connection waits for locks afterwards as
-// it did before.
+// Whatever ends a transaction while AppendTx runs in it, the connection in the pool has the busy timeout that it
+// had before.
 func TestDriversATransactionThatEndsAmidAnAppend(t *testing.T) {
 	inner := map[string]driver.Driver{"sqlite3": &sqlite3.SQLiteDriver{}, "sqlite": &sqlite.Driver{}}
 	onDrivers(t, func(t *testing.T, name, _, dsn string) {
@@ -1010,7 +1007,7 @@ func TestDriversATransactionThatEndsAmidAnAppend(t *testing.T) {
 						if end != nil && strings.HasPrefix(query, place) {
 							go end()
 							end = nil
-							time.Sleep(10 * time.Millisecond) // until database/sql waits for this statement
+							time.Sleep(10 * time.Millisecond) // until database/sql waits for the statement to end
 						}
 						return nil
 					}}
@@ -1103,7 +1100,7 @@ func TestDriversFailuresLeaveNothingBehind(t *testing.T) {
 		} {
 			for _, how := range []string{"broken", "panic"} {
 				if how == "panic" && (strings.HasPrefix(place, "SELECT") || place == "PRAGMA main.synchronous") {
-					// database/sql itself never gets such a connection back.
+					// database/sql itself never gets back a connection that panics here.
 					continue
 				}
 				where, what = place, how
@@ -1120,7 +1117,7 @@ func TestDriversFailuresLeaveNothingBehind(t *testing.T) {
 				if err == nil {
 					want++
 				}
-				// The connection is in no transaction, and as it was.
+				// The connection is in no transaction, and has its settings.
 				conn, connErr := db.Conn(ctx)
 				if connErr != nil {
 					t.Fatal(connErr)
@@ -1140,8 +1137,8 @@ func TestDriversFailuresLeaveNothingBehind(t *testing.T) {
 }
 
 func TestDriversEventsAreDurableWhateverTheConnectionSays(t *testing.T) {
-	// What is synced beside the database is counted by the core's own tests. Here: no commit of ours
-	// is made by a connection that syncs nothing.
+	// The tests of the library count the syncs of the files beside the database. Here, no commit of the
+	// store may run on a connection that does not sync.
 	onDrivers(t, func(t *testing.T, name, _, dsn string) {
 		inner := map[string]driver.Driver{"sqlite3": &sqlite3.SQLiteDriver{}, "sqlite": &sqlite.Driver{}}
 		var statements []string
@@ -1181,7 +1178,7 @@ func TestDriversRowsComeBackByteForByte(t *testing.T) {
 	}
 }
 
-// What a store over a driver costs beside the native one, on the same disk: "x-native" is the ratio.
+// BenchmarkDrivers compares a store over a driver with a native one on the same disk. "x-native" is the ratio.
 func BenchmarkDrivers(b *testing.B) {
 	ctx := context.Background()
 	for _, d := range dbDrivers {
