@@ -26,9 +26,11 @@ var (
 	// ErrTooLarge is returned when a request exceeds a documented limit. The message names the limit
 	// and the place.
 	ErrTooLarge = errors.New("dcb: too large")
-	// ErrBusy is returned when a lock could not be acquired before the deadline.
+	// ErrBusy is returned when a lock could not be acquired, or no connection of a pool was free, before
+	// the deadline.
 	ErrBusy = errors.New("dcb: busy")
-	// ErrTimeout is returned when a wait for an event ended before the event came.
+	// ErrTimeout is the error of a wait of the library that ended before an event came. [Store.Wait]
+	// returns the context's error instead.
 	ErrTimeout = errors.New("dcb: timeout")
 	// ErrCancelled is returned when the context of a call was cancelled.
 	ErrCancelled = errors.New("dcb: cancelled")

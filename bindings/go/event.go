@@ -47,7 +47,8 @@ func BareTag(key string) Tag {
 	return Tag{Key: key, Value: bareValue}
 }
 
-// IsBare reports whether the tag consists of the key alone. The Value of such a tag means nothing else.
+// IsBare reports whether the tag consists of the key alone. The Value of such a tag is a marker that is not the
+// value of any other tag.
 func (t Tag) IsBare() bool {
 	return t.Value == bareValue
 }

@@ -211,23 +211,24 @@ func (h *handle) append(ctx context.Context, request []byte) (int64, error) {
 }
 
 // read makes a call of the library that reads one value from the store and takes a slot for it.
-func read[T any](ctx context.Context, h *handle, timeoutMS int64, do doer[T]) (value T, err error) {
+func read[T any](ctx context.Context, h *handle, timeoutMS int64, function libraryFunc[T]) (value T, err error) {
 	if err := h.enter(ctx, reading); err != nil {
 		return value, err
 	}
 	defer h.leave(reading)
 	call := newCall(ctx, timeoutMS)
 	defer call.end()
-	return do.with(h, &call)
+	return function.call(h, &call)
 }
 
-// doer is one function of the library, which writes a T to value. The token is that of the hostCall.
-type doer[T any] func(token C.uintptr_t, options *C.dcb_call, value *T, failure *C.dcb_error) C.dcb_status
+// libraryFunc calls a function of the library that writes a T to value. The token is that of the hostCall.
+type libraryFunc[T any] func(token C.uintptr_t, options *C.dcb_call, value *T, failure *C.dcb_error) C.dcb_status
 
-func (do doer[T]) with(h *handle, call *call) (T, error) {
+// call calls the function, on the stores of both kinds.
+func (f libraryFunc[T]) call(h *handle, call *call) (T, error) {
 	hostCall := h.beginHostCall(call.ctx)
 	value, failure, options := new(T), new(C.dcb_error), call.options()
-	status := do(hostCall.id(), &options, value, failure)
+	status := f(hostCall.id(), &options, value, failure)
 	return *value, hostCall.end(call.failure(status, failure))
 }
 
@@ -269,12 +270,12 @@ func (h *handle) wait(after int64, cancel *cancel) (int64, error) {
 	}
 	defer h.release()
 	call := call{ctx: context.Background(), timeoutMS: -1, cancel: cancel}
-	wait := doer[C.int64_t](func(
+	wait := libraryFunc[C.int64_t](func(
 		token C.uintptr_t, options *C.dcb_call, head *C.int64_t, failure *C.dcb_error,
 	) C.dcb_status {
 		return C.dcb_go_wait(token, h.store, C.int64_t(after), options, head, failure)
 	})
-	head, err := wait.with(h, &call)
+	head, err := wait.call(h, &call)
 	runtime.KeepAlive(cancel)
 	return int64(head), err
 }

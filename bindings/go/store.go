@@ -36,13 +36,14 @@ type SnapshotReader interface {
 	//
 	// A forward read returns the head of the store at the moment of the read, or the position below
 	// Before if that is lower: every matching event above FromPosition and up to that position was
-	// returned. If Limit cut the read short, the position is that of the last event returned.
+	// returned. If the read returned as many events as Limit allows, the position is that of the last
+	// one.
 	//
 	// A backward read returns the same position whether or not Limit cut it short. With a Limit,
 	// older matching events may be missing from the result, but none that is newer than those
 	// returned.
 	//
-	// With a Limit of 0, the position is that of FromPosition.
+	// The position is never below that of FromPosition. With a Limit of 0, it is that position.
 	ReadSnapshot(ctx context.Context, query Query, opts ...ReadOption) ([]SequencedEvent, int64, error)
 }
 
