@@ -10,7 +10,6 @@ import (
 	"errors"
 	"runtime/cgo"
 	"sync"
-	"time"
 	"unsafe"
 )
 
@@ -162,9 +161,8 @@ func (h *handle) appendTx(ctx context.Context, tx *sql.Tx, request []byte) (int6
 		hostCall.id(), h.store, C.uintptr_t(connToken),
 		charPointer(request), C.size_t(len(request)), &options, last, failure)
 	err = hostCall.end(call.failure(status, failure))
-	if conn.timeout.unrestored != "" {
-		h.host.restores.add(restore{conn.timeout.unrestored, time.Now()})
-		h.host.restorePool()
+	if statement := conn.timeout.unrestored; statement != "" && !conn.broken {
+		h.host.restoreLater(tx, statement)
 	}
 	if cause := ctx.Err(); cause != nil && errors.Is(err, sql.ErrTxDone) {
 		// The transaction was begun with the same context, and database/sql has rolled it back.

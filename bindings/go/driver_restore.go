@@ -12,7 +12,8 @@ import (
 // While the library appends in a transaction of the caller's, it sets the connection's busy timeout to 0. If
 // the transaction ends meanwhile, because its context does or another goroutine rolls it back, database/sql
 // puts the connection back into the pool as it is, and the library can no longer reach it through the
-// transaction. The package then finds the connection in the pool and restores the timeout there.
+// transaction. The package then finds the connection in the pool and restores the timeout there. It does the
+// same if the driver fails to restore it.
 
 const (
 	clearsBusyTimeout = "PRAGMA busy_timeout = 0"
@@ -22,7 +23,7 @@ const (
 // txTimeout follows the busy timeout of the connection while the library uses a transaction of the caller's.
 type txTimeout struct {
 	isCleared bool
-	// unrestored is the statement that should have restored it, if the transaction had ended before.
+	// unrestored is the statement that should have restored it, and failed.
 	unrestored string
 }
 
@@ -33,8 +34,8 @@ func (t *txTimeout) follow(statement string, err error) {
 		t.isCleared = t.isCleared || !errors.Is(err, sql.ErrTxDone)
 	case !t.isCleared || !strings.HasPrefix(statement, setsBusyTimeout):
 	case err == nil:
-		t.isCleared = false
-	case errors.Is(err, sql.ErrTxDone):
+		t.isCleared, t.unrestored = false, ""
+	default:
 		t.unrestored = statement
 	}
 }
@@ -78,6 +79,7 @@ func (r *restores) apply(conn *sql.Conn) (areDone bool) {
 	if !ok {
 		return true
 	}
+	defer func() { _ = recover() }() // a driver that panics here does so again in the call, which reports it
 	ctx := context.Background()
 	timeout := -1
 	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err == nil && timeout == 0 {
@@ -89,6 +91,18 @@ func (r *restores) apply(conn *sql.Conn) (areDone bool) {
 	}
 	r.add(one)
 	return false
+}
+
+// restoreLater sees to it that the statement is run on the connection of tx.
+func (h *host) restoreLater(tx *sql.Tx, statement string) {
+	_, err := tx.ExecContext(context.Background(), statement) // an error of the driver may have passed
+	if err == nil {
+		return
+	}
+	h.restores.add(restore{statement, time.Now()})
+	if errors.Is(err, sql.ErrTxDone) {
+		h.restorePool()
+	}
 }
 
 // restorePool applies the pending restores to the idle connections of the pool. It tries for a moment, since

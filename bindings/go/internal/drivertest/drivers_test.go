@@ -1063,6 +1063,52 @@ func TestDriversATransactionThatEndsAmidAnAppend(t *testing.T) {
 	})
 }
 
+// A driver that fails to restore the busy timeout leaves it to a later try.
+func TestDriversARestoreThatFailsIsMadeLater(t *testing.T) {
+	ctx := context.Background()
+	inner := map[string]driver.Driver{"sqlite3": &sqlite3.SQLiteDriver{}, "sqlite": &sqlite.Driver{}}
+	for _, d := range dbDrivers {
+		for _, times := range []int{1, 1000} {
+			path := filepath.Join(t.TempDir(), "app.db")
+			failures := 0
+			tampered := &tamperedDriver{namedDriver{inner[d.driver], "file:" + path + d.wal}, func(query string) error {
+				if query == "PRAGMA busy_timeout = 1234" && failures > 0 {
+					failures--
+					return errors.New("as the test asked")
+				}
+				return nil
+			}}
+			db := sql.OpenDB(tampered)
+			t.Cleanup(func() { db.Close() })
+			db.SetMaxOpenConns(1)
+			store := mustOpenDB(t, db)
+			mustExec(t, db, "PRAGMA busy_timeout = 1234")
+			tx := mustBegin(t, db)
+			failures = times
+			if err := store.AppendTx(ctx, tx, []Event{{Type: "A"}}); err != nil {
+				t.Errorf("%s: %v", d.name, err)
+			}
+			failures = 0
+			if err := tx.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			if times > 1 { // the next call of the store makes up for it
+				if _, err := store.Head(ctx); err != nil {
+					t.Error(err)
+				}
+			}
+			conn, err := db.Conn(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if timeout := settings(t, conn)["busy_timeout"]; timeout != "1234" {
+				t.Errorf("%s, %d failures: busy_timeout is %s", d.name, times, timeout)
+			}
+			conn.Close()
+		}
+	}
+}
+
 // keepingDriver opens resettingConns.
 type keepingDriver struct{ *tamperedDriver }
 
