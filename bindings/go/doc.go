@@ -40,7 +40,8 @@ event that has one of its types and all of its tags.
 	events, position, err := store.Read(ctx, query)
 
 [FromPosition], [Before], [Limit] and [Backwards] restrict a read. [Store.Events] reads results that are
-too large for a slice, and [Store.Subscribe] goes on with new events as they are appended.
+too large for a slice, and [Store.Subscribe] goes on with new events as they are appended. To resume a
+subscription after a restart, store the position of the last event that was processed.
 
 # Decisions
 

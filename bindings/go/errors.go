@@ -42,6 +42,11 @@ var (
 	ErrIO = errors.New("dcb: input/output error")
 	// ErrCorrupt is returned when the file is damaged.
 	ErrCorrupt = errors.New("dcb: corrupt")
+	// ErrHistoryRewound is returned by a subscription that has seen a position which the store does not
+	// have: its head is lower. This happens when the store was restored from an older backup, or
+	// replaced. The events at lower positions may differ from those that were seen. It is also an
+	// [ErrCorrupt], and the Position of the [Error] is the head.
+	ErrHistoryRewound = errors.New("dcb: history rewound")
 	// ErrUnsupportedFormat is returned when the file is not an event store, or has a newer format.
 	ErrUnsupportedFormat = errors.New("dcb: unsupported format")
 	// ErrClosed is returned when the store is closed.

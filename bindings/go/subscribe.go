@@ -3,8 +3,10 @@ package dcb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"runtime"
+	"time"
 )
 
 // Wait returns the head as soon as it is above after, which must be -1 or more; -1 means the same as 0.
@@ -77,6 +79,10 @@ func (s *Store) await(ctx context.Context, after int64) (int64, error) {
 // [FromPosition] with the position of the last event that was processed.
 //
 // [Backwards] and [Before] are errors, since a subscription has no end.
+//
+// It ends with [ErrHistoryRewound] if the head of the store is lower than the position from which it goes on,
+// since it would miss the events up to that position. It looks when it begins, and once a second while it
+// waits. It does not notice a history that was rewound and has grown beyond the position before it looks.
 func (s *Store) Subscribe(ctx context.Context, query Query, opts ...ReadOption) iter.Seq2[SequencedEvent, error] {
 	return s.decoded(s.SubscribeRaw(ctx, query, opts...))
 }
@@ -101,6 +107,16 @@ func (s *Store) follow(ctx context.Context, query Query, options readOptions, ta
 	}
 	ctx, stop := s.untilClosing(ctx)
 	defer stop()
+	if options.after > 0 && ctx.Err() == nil {
+		head, err := s.handle().head(ctx, -1)
+		if err != nil {
+			return err
+		}
+		if head < options.after {
+			return rewound(options.after, head)
+		}
+	}
+	announced := int64(0) // the head that the last wait returned
 	for {
 		stopped := false
 		position, err := s.read(ctx, query, options, -1, func(raw *RawEvent) bool {
@@ -113,9 +129,63 @@ func (s *Store) follow(ctx context.Context, query Query, options readOptions, ta
 		if err != nil || stopped || options.limit != nil && *options.limit == 0 {
 			return err
 		}
+		if position < announced {
+			// A read to the end reaches every head that a wait has returned before it.
+			return rewound(announced, position)
+		}
 		options.after = position
-		if _, err := s.await(ctx, position); err != nil {
+		if announced, err = s.awaitInHistory(ctx, position); err != nil {
 			return err
 		}
+	}
+}
+
+// lookInterval is how often a subscription that waits looks whether the history was rewound.
+const lookInterval = time.Second
+
+// awaitInHistory is like await, and fails if the head becomes lower than after meanwhile.
+func (s *Store) awaitInHistory(ctx context.Context, after int64) (head int64, err error) {
+	defer runtime.KeepAlive(s)
+	op := s.observe(ctx, OperationWait)
+	defer func() { op.end(0, head, err) }()
+	for {
+		interval, cancel := context.WithTimeout(op.ctx, lookInterval)
+		head, err := s.h.await(interval, after)
+		cancel()
+		if op.ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return head, err
+		}
+		// It looks only if it need not wait: while a lock is held or no connection is free, the next
+		// look is soon enough.
+		look, stop := withoutDeadline(op.ctx)
+		head, err = s.h.head(look, 0)
+		stop()
+		switch {
+		case err == nil && head < after:
+			return 0, rewound(after, head)
+		case err != nil && !errors.Is(err, ErrBusy):
+			return 0, err
+		}
+	}
+}
+
+// withoutDeadline returns a context that ends with ctx but has no deadline, so that a call may be told not to wait.
+func withoutDeadline(ctx context.Context) (context.Context, func()) {
+	without, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, cancel)
+	return without, func() {
+		stop()
+		cancel()
+	}
+}
+
+// rewound returns the error of a subscription that has seen the position after.
+func rewound(after, head int64) error {
+	return &Error{
+		Status:   StatusCorrupt,
+		Position: head,
+		Message: fmt.Sprintf("the history was rewound: the subscription has seen position %d, and the head is %d; "+
+			"read the store again from the start", after, head),
+		cause: ErrHistoryRewound,
 	}
 }

@@ -3,6 +3,8 @@ package dcb
 import (
 	"context"
 	"errors"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -115,6 +117,79 @@ func TestSubscribeEndsWithItsContext(t *testing.T) {
 			t.Errorf("got %v", given)
 		}
 	})
+}
+
+func checkRewound(t *testing.T, err error, head int64) {
+	t.Helper()
+	var failure *Error
+	if !errors.Is(err, ErrHistoryRewound) || !errors.Is(err, ErrCorrupt) || !errors.As(err, &failure) || failure.Position != head {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSubscribeAboveTheHead(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		mustAppend(t, store, manyEvents(2)...)
+		given := 0
+		for _, err := range store.Subscribe(context.Background(), QueryAll(), FromPosition(3)) {
+			given++
+			checkRewound(t, err, 2)
+		}
+		if given != 1 {
+			t.Errorf("%d elements", given)
+		}
+		// At the head it waits, and other calls may go beyond it.
+		short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		defer cancel()
+		for _, err := range store.Subscribe(short, QueryAll(), FromPosition(2)) {
+			if err != context.DeadlineExceeded {
+				t.Errorf("at the head: %v", err)
+			}
+		}
+		if _, _, err := store.Read(context.Background(), QueryAll(), FromPosition(3)); err != nil {
+			t.Errorf("Read: %v", err)
+		}
+	})
+}
+
+// A waiting subscription notices that another program has restored an older backup.
+func TestSubscribeNoticesARestore(t *testing.T) {
+	shell, err := exec.LookPath("sqlite3")
+	if err != nil {
+		t.Skip("the sqlite3 shell is not installed")
+	}
+	path := filepath.Join(t.TempDir(), "events.db")
+	run := func(command string) {
+		t.Helper()
+		if output, err := exec.Command(shell, path, command+" '"+path+".backup'").CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, output)
+		}
+	}
+	store := mustOpen(t, "sqlite:"+path)
+	mustAppend(t, store, Event{Type: "A"})
+	run(".backup")
+	mustAppend(t, store, manyEvents(2)...)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var last error
+	for event, err := range store.Subscribe(ctx, QueryAll()) {
+		if last = err; event.Position == 3 {
+			go func() {
+				untilWaiting(store, 1)
+				run(".restore")
+			}()
+		}
+	}
+	checkRewound(t, last, 1)
+	// The store may still announce the head that it had. A subscription that found nothing there and tried
+	// again would never end.
+	short, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for _, err := range store.Subscribe(short, QueryAll(), FromPosition(1)) {
+		if err != context.DeadlineExceeded {
+			checkRewound(t, err, 1)
+		}
+	}
 }
 
 func TestSubscribeGoesForwardOnly(t *testing.T) {
