@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The limits that docs/operations.md lists are those of the header.
 #
-#   tests/limits.sh SOURCE_FOLDER
+#   tests/docs/limits.sh SOURCE_FOLDER
 set -euo pipefail
 cd "$1"
 

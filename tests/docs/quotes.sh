@@ -2,7 +2,7 @@
 # A code block that says `<!-- quoted from FILE -->` is FILE, to the letter; so what the pages
 # show is what is compiled and run. Prints how many there are.
 #
-#   tests/quotes.sh SOURCE_FOLDER
+#   tests/docs/quotes.sh SOURCE_FOLDER
 set -euo pipefail
 cd "$1"
 

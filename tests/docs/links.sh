@@ -2,7 +2,7 @@
 # Every link of the documentation that leads to a file of the repository finds it, and the heading
 # in it that the link names.
 #
-#   tests/links.sh SOURCE_FOLDER
+#   tests/docs/links.sh SOURCE_FOLDER
 set -euo pipefail
 cd "$1"
 

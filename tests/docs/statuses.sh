@@ -2,7 +2,7 @@
 # Every status of the header is in the table of docs/reliability.md, and the test that the table
 # names produces it.
 #
-#   tests/statuses.sh SOURCE_FOLDER
+#   tests/docs/statuses.sh SOURCE_FOLDER
 set -euo pipefail
 cd "$1"
 

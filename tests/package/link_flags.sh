@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # dcb.pc names the system libraries that Rust's standard library needs, as rustc reports them.
 #
-#   tests/link_flags.sh BUILD_FOLDER
+#   tests/package/link_flags.sh BUILD_FOLDER
 set -euo pipefail
 
 work=$(mktemp -d)

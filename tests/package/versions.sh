@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every place that states a version number states the same one: that of Cargo.toml.
 #
-#   tests/versions.sh BUILD_FOLDER SOURCE_FOLDER
+#   tests/package/versions.sh BUILD_FOLDER SOURCE_FOLDER
 set -euo pipefail
 
 build=$1

@@ -3,7 +3,7 @@
 # names, and none in two versions. `make deny` looks at more (deny.toml), and has to be installed;
 # this needs nothing but what the build has, and no network.
 #
-#   tests/dependencies.sh SOURCE_FOLDER
+#   tests/package/dependencies.sh SOURCE_FOLDER
 set -euo pipefail
 cd "$1"
 

@@ -3,7 +3,7 @@
 # commands, from its own text. The Rust program is an example of the crate, which quotes.sh compares
 # with the README.
 #
-#   tests/readme.sh BUILD_FOLDER SOURCE_FOLDER
+#   tests/docs/readme.sh BUILD_FOLDER SOURCE_FOLDER
 set -euo pipefail
 
 build=$1
