@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,8 +8,7 @@
 #include <unistd.h>
 
 const char *store_kind = "memory:", *program;
-static char folder[] = "/tmp/dcb-c-XXXXXX";
-static int paths;
+static const char *folder;
 
 void fail(const char *file, int line, const char *format, ...) {
     va_list arguments;
@@ -57,16 +57,31 @@ bool is_file_store(void) {
     return strcmp(store_kind, "sqlite:") == 0;
 }
 
+const char *make_folder(const char *name) {
+    static char made[PATH_MAX];
+    char wanted[PATH_MAX];
+    const char *parent = getenv("TMPDIR");
+    if (parent == NULL || parent[0] == '\0')
+        parent = "/tmp";
+    snprintf(wanted, sizeof wanted, "%s/%s-XXXXXX", parent, name);
+    CHECK(mkdtemp(wanted) != NULL);
+    /* As the system names it: links are followed. */
+    CHECK(realpath(wanted, made) != NULL);
+    CHECK(strlen(made) < MAX_FOLDER);
+    return made;
+}
+
 static void remove_folder(void) {
-    char command[64];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
+    char command[MAX_PATH + 16];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
     CHECK_INT(system(command), 0);
 }
 
 const char *fresh_path(void) {
-    static char path[64];
-    if (paths == 0) {
-        CHECK(mkdtemp(folder) != NULL);
+    static char path[MAX_PATH];
+    static int paths;
+    if (folder == NULL) {
+        folder = make_folder("dcb-c");
         atexit(remove_folder);
     }
     snprintf(path, sizeof path, "%s/%d.db", folder, ++paths);
@@ -74,7 +89,7 @@ const char *fresh_path(void) {
 }
 
 const char *fresh_uri(void) {
-    static char uri[80];
+    static char uri[MAX_URI];
     snprintf(uri, sizeof uri, "%s%s", store_kind, is_file_store() ? fresh_path() : "");
     return uri;
 }

@@ -74,6 +74,10 @@ _Noreturn void exit_with_everything_open(const char *uri, int ms);
 /* The kind of store under test: `memory:`, `sqlite::memory:` or `sqlite:` (a file). */
 extern const char *store_kind;
 bool is_file_store(void);
+/* Bytes of the name of a folder, of a path in it, and of its uri. */
+enum { MAX_FOLDER = 256, MAX_PATH = MAX_FOLDER + 32, MAX_URI = MAX_PATH + 16 };
+/* Makes a folder for temporary files; its name ends in six random characters. */
+const char *make_folder(const char *name);
 /* The uri of a store that does not exist yet; valid until the next call. */
 const char *fresh_uri(void);
 /* A path in the folder of this run; valid until the next call. */

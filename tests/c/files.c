@@ -14,7 +14,7 @@
     if (!is_file_store())                                                                          \
     SKIP("for stores in files")
 
-static char path[64], uri[80];
+static char path[MAX_PATH], uri[MAX_URI];
 
 /* A path that nothing is at yet, and its uri. */
 static void new_place(void) {
@@ -43,8 +43,8 @@ static bool has_shell(void) {
 
 /* Runs SQL by the sqlite3 program: another process, another copy of SQLite. */
 static void shell(const char *sql) {
-    char command[512];
-    snprintf(command, sizeof command, "sqlite3 %s \"%s\" >/dev/null", path, sql);
+    char command[MAX_PATH + 256];
+    snprintf(command, sizeof command, "sqlite3 '%s' \"%s\" >/dev/null", path, sql);
     CHECK_INT(system(command), 0);
 }
 
@@ -79,7 +79,7 @@ static void expect_unsupported(void) {
 static void expect_nothing_beside(void) {
     const char *suffixes[] = {"-wal", "-shm", "-journal"};
     for (int i = 0; i < 3; i++) {
-        char beside[80];
+        char beside[MAX_PATH + 16];
         snprintf(beside, sizeof beside, "%s%s", path, suffixes[i]);
         CHECK(access(beside, F_OK) != 0);
     }
@@ -150,7 +150,7 @@ static void a_missing_file_is_made_only_where_that_is_wanted(void) {
     expect_open("{\"create\": false}", DCB_IO);
     expect_open("{\"read_only\": true}", DCB_IO);
     CHECK(access(path, F_OK) != 0);
-    char in_no_folder[120];
+    char in_no_folder[MAX_URI + 16];
     snprintf(in_no_folder, sizeof in_no_folder, "sqlite:%s/none/x.db", path);
     dcb_store *store;
     dcb_error err;
@@ -192,8 +192,8 @@ static void a_lock_that_is_not_had_in_time_is_busy(void) {
     new_place();
     dcb_store *store = open_store(uri);
     append_many(store, 1);
-    char command[128];
-    snprintf(command, sizeof command, "sqlite3 %s", path);
+    char command[MAX_PATH + 16];
+    snprintf(command, sizeof command, "sqlite3 '%s'", path);
     FILE *other = popen(command, "w");
     CHECK(other != NULL);
     /* Without patience of its own it gives up where one of the appends below is faster. */
@@ -251,7 +251,7 @@ static void a_full_disk_is_full(void) {
     CHECK_INT(mkdir(path, 0700), 0);
     if (mount("none", path, "tmpfs", 0, "size=2m") != 0)
         SKIP("a small file system cannot be mounted here");
-    char mounted[64];
+    char mounted[MAX_PATH];
     strcpy(mounted, path);
     snprintf(uri, sizeof uri, "sqlite:%s/f.db", mounted);
     dcb_store *store = open_store(uri);
@@ -292,7 +292,7 @@ static void every_descriptor_is_closed_by_exec(void) {
     CHECK(folder != NULL);
     int checked = 0;
     for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
-        char link[300], target[256];
+        char link[300], target[MAX_PATH];
         snprintf(link, sizeof link, "/proc/self/fd/%s", entry->d_name);
         ssize_t len = readlink(link, target, sizeof target);
         if (len < (ssize_t)strlen(path) || memcmp(target, path, strlen(path)) != 0)

@@ -23,7 +23,7 @@ static void every_call_is_closed(dcb_store *store) {
 }
 
 static void a_child_can_only_close(void) {
-    char uri[80];
+    char uri[MAX_URI];
     strcpy(uri, fresh_uri());
     dcb_store *store = open_store(uri);
     dcb_error err;
@@ -97,7 +97,7 @@ static void a_child_may_open_a_memory_store_and_its_child_may_not_use_it(void) {
 }
 
 static void a_child_may_open_a_file_only_after_exec(void) {
-    char uri[80];
+    char uri[MAX_URI];
     strcpy(uri, fresh_uri());
     dcb_store *store = open_store(uri);
     pid_t child = begin_child();

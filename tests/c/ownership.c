@@ -128,7 +128,7 @@ static void stores_are_their_own(void) {
 static void what_was_stored_is_there_after_a_reopening(void) {
     if (!is_file_store())
         SKIP("nothing persists in this store");
-    char uri[80];
+    char uri[MAX_URI];
     strcpy(uri, fresh_uri());
     dcb_store *store = open_store(uri);
     append_many(store, 3);

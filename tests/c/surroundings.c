@@ -19,7 +19,8 @@
 
 static atomic_bool watched;
 static atomic_int files_opened;
-static char folder[] = "/tmp/dcb s\xc3\xbcrroundings XXXXXX", path[128];
+static const char *folder;
+static char path[MAX_PATH];
 static const char *const suffixes[] = {"", "-wal", "-shm"};
 
 /* Calls that the library has no business with. */
@@ -65,7 +66,7 @@ static void look_at(const char *name, int flags) {
         return;
     files_opened++;
     if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_CREAT) != 0) {
-        char target[256] = "";
+        char target[MAX_PATH] = "";
         /* The lock hooks open a file of theirs once more by its descriptor. */
         if (strncmp(name, "/proc/self/fd/", 14) != 0 ||
             readlink(name, target, sizeof target - 1) < 0)
@@ -92,7 +93,7 @@ DEFINE_OPEN(open64)
 
 /* Everything that the library can do, in a file at `path`, with enough events for an index. */
 static void use(void) {
-    char uri[160];
+    char uri[MAX_URI];
     snprintf(uri, sizeof uri, "sqlite:%s", path);
     for (int round = 0; round < 2; round++) {
         dcb_store *store = open_store(uri);
@@ -141,7 +142,7 @@ static int entries(void) {
 
 static void has_rights(mode_t mode) {
     for (int i = 0; i < 3; i++) {
-        char name[160];
+        char name[MAX_PATH + 8];
         struct stat found;
         snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
         CHECK_INT(stat(name, &found), 0);
@@ -151,7 +152,7 @@ static void has_rights(mode_t mode) {
 
 static void remove_files(void) {
     for (int i = 0; i < 3; i++) {
-        char name[160];
+        char name[MAX_PATH + 8];
         snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
         unlink(name);
     }
@@ -162,7 +163,7 @@ static void rights_follow_the_umask(void) {
     const mode_t masks[] = {022, 077, 027, 0};
     for (int i = 0; i < 4; i++) {
         mode_t before = umask(masks[i]);
-        char uri[160];
+        char uri[MAX_URI];
         snprintf(uri, sizeof uri, "sqlite:%s", path);
         dcb_store *store = open_store(uri);
         append_many(store, 1);
@@ -177,7 +178,7 @@ static void rights_follow_the_umask(void) {
 int main(int argc, char **argv) {
     (void)argc;
     program = argv[0];
-    CHECK(mkdtemp(folder) != NULL);
+    folder = make_folder("dcb s\xc3\xbcrroundings");
     snprintf(path, sizeof path, "%s/events.db", folder);
 
     watched = true;

@@ -221,7 +221,7 @@ static void a_process_may_exit_with_everything_open(void) {
     if (is_instrumented())
         SKIP("the instrumentation takes what is open for leaks");
     for (int ms = 0; ms < 200; ms += 40) {
-        char uri[80], time[8];
+        char uri[MAX_URI], time[16];
         snprintf(uri, sizeof uri, "%s", fresh_uri());
         snprintf(time, sizeof time, "%d", ms);
         pid_t child = begin_child();
