@@ -42,20 +42,20 @@ provide() { # provide FILE...: copies of this system's files
         cp -L -n "$file" "$root$file"
     done
 }
-needed() { # needed PROGRAM: the system's libraries that it is linked with
-    ldd "$1" 2>/dev/null | grep -o '/[^ ]*' | grep -v libdcb || true
+needed() { # needed PROGRAM: the system's libraries that it is linked with, and the loader
+    ldd "$1" 2>/dev/null | sed -nE '/^[[:space:]]*libdcb\.so/d; s/^([^/]* => |[[:space:]]*)(\/.*) \(0x[0-9a-f]+\)$/\2/p'
 }
 # shellcheck disable=SC2046
 provide /bin/sh $(needed /bin/sh) /sbin/ldconfig $(needed /sbin/ldconfig)
 
-dpkg="dpkg --root=$root --force-depends"
-$dpkg --install "$work"/build/*.deb
+in_root() { dpkg --root="$root" --force-depends "$@"; }
+in_root --install "$work"/build/*.deb
 pc=$(find "$root/usr" -name dcb.pc)
 export PKG_CONFIG_PATH=${pc%/*}
-# shellcheck disable=SC2046
-cc -o "$root/usr/bin/program-c" "$here/program.c" $(pkg-config --cflags --libs dcb)
-# shellcheck disable=SC2046
-c++ -std=c++17 -o "$root/usr/bin/program-cpp" "$here/program.cpp" $(pkg-config --cflags --libs dcb)
+# pkg-config quotes for a shell.
+eval "flags=($(pkg-config --cflags --libs dcb))"
+cc -o "$root/usr/bin/program-c" "$here/program.c" "${flags[@]}"
+c++ -std=c++17 -o "$root/usr/bin/program-cpp" "$here/program.cpp" "${flags[@]}"
 library=$(find "$root/usr" -name 'libdcb.so.?')
 if readelf --section-headers "$library" | grep -F .debug_; then
     echo "the package's library is not stripped"
@@ -67,9 +67,9 @@ for program in program-c program-cpp; do
     chroot "$root" "/usr/bin/$program"
 done
 
-$dpkg --remove libdcb-dev
+in_root --remove libdcb-dev
 chroot "$root" /usr/bin/program-cpp
-$dpkg --remove "$(cd "$work/build" && ls libdcb[0-9]*.deb | sed 's/_.*//')"
+in_root --remove "$(cd "$work/build" && ls libdcb[0-9]*.deb | sed 's/_.*//')"
 left=$(find "$root/usr" "$root/etc" -name '*dcb*')
 if [ -n "$left" ]; then
     echo "what the packages have left behind:" "$left"
