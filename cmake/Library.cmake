@@ -88,10 +88,12 @@ endif()
 # library with nothing installed. The run path is the build tree's only.
 list(TRANSFORM DCB_STATIC_LINK_LIBRARIES PREPEND "-l" OUTPUT_VARIABLE dcb_pc_libs_private)
 list(JOIN dcb_pc_libs_private " " dcb_pc_libs_private)
+# It splits what it prints where a blank is not escaped.
 list(TRANSFORM dcb_include_dirs PREPEND "-I" OUTPUT_VARIABLE dcb_pc_cflags)
+string(REPLACE " " "\\ " dcb_pc_cflags "${dcb_pc_cflags}")
 list(JOIN dcb_pc_cflags " " dcb_pc_cflags)
-set(dcb_pc_prefix "${PROJECT_BINARY_DIR}")
-set(dcb_pc_libdir "${dcb_lib_dir}")
+string(REPLACE " " "\\ " dcb_pc_prefix "${PROJECT_BINARY_DIR}")
+string(REPLACE " " "\\ " dcb_pc_libdir "${dcb_lib_dir}")
 set(dcb_pc_libs "-L\${libdir} -Wl,-rpath,\${libdir} -ldcb")
 configure_file("${CMAKE_CURRENT_LIST_DIR}/dcb.pc.in" "${PROJECT_BINARY_DIR}/dcb.pc" @ONLY)
 
@@ -103,4 +105,4 @@ set(DCB_GO_ENVIRONMENT
     CGO_ENABLED=1
     "PKG_CONFIG_PATH=${PROJECT_BINARY_DIR}"
     "CGO_CFLAGS=-g -O2 -DDCB_HEADER=0x${dcb_header_hash}"
-    "CGO_LDFLAGS=-g -O2 -Wl,-rpath,${dcb_lib_dir}")
+    "CGO_LDFLAGS=-g -O2 '-Wl,-rpath,${dcb_lib_dir}'")

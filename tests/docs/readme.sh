@@ -9,9 +9,21 @@ set -euo pipefail
 build=$1
 source=$2
 readme=$source/README.md
-work=$(mktemp -d "$build/readme.XXXXXX")
+
+# A shell splits what `$(pkg-config ...)` prints at blanks. So that the README's commands work
+# where a folder has one in its name, the compilers reach the folders by links that have none.
+temporary=${TMPDIR:-/tmp}
+[[ $temporary != *[[:space:]]* ]] || temporary=/tmp
+work=$(mktemp -d -p "$temporary")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
+ln -s "$build" build
+ln -s "$source" libdcb
+mkdir linked
+pc=$(<"$build/dcb.pc")
+pc=${pc//"${build// /\\ }"/"$work/build"}
+pc=${pc//"${source// /\\ }"/"$work/libdcb"}
+printf '%s\n' "$pc" >linked/dcb.pc
 
 # block LANGUAGE: the README's first code block in that language.
 block() { awk -v open="\`\`\`$1" '$0 == open { on = 1; next } on && /^```$/ { exit } on' "$readme"; }
@@ -26,10 +38,15 @@ fail() {
 
 for language in c cpp go; do block $language >claim.$language; done
 
-export PKG_CONFIG_PATH=$build
 for command in "go mod init" "go mod edit -require" "go mod edit -replace" "cc claim" "c++ " "go build"; do
     line=$(command_of "$command") || fail "has no command '$command'"
-    bash -ec "${line//\/path\/to\/libdcb/$source}" 2>log || { cat log; fail "its command fails: $line"; }
+    case $command in
+    # Go keeps what pkg-config says in its cache, so that it has to stay true.
+    go*) pkgconfig=$build ;;
+    *) pkgconfig=$work/linked ;;
+    esac
+    here=${line//\/path\/to\/libdcb/"$(printf %q "$source")"}
+    PKG_CONFIG_PATH=$pkgconfig bash -ec "$here" 2>log || { cat log; fail "its command fails: $line"; }
 done
 
 line=$(command_of "cargo run") || fail "has no command 'cargo run'"
