@@ -57,11 +57,12 @@ install:
 	cmake --build --preset release --target dcb_library
 	cmake --install build/release --prefix $(PREFIX)
 
+# Ends with what took longest.
 test:
 	./bootstrap test
 	cmake --preset debug
 	cmake --build --preset debug
-	ctest --preset debug
+	ctest --preset debug; status=$$?; tests/slowest.sh build/debug/Testing/Temporary/LastTest.log; exit $$status
 
 # The same tests with full counts, as long as they take: hours. The Rust tests run what the compiler
 # has optimised a little, with the same checks; in the end stands how much of each there was.
