@@ -25,15 +25,35 @@ fn a_file_that_may_not_be_written_is_read_only() {
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     fixture.store.close();
     std::fs::set_permissions(fixture.path(), PermissionsExt::from_mode(0o444)).unwrap();
-    if std::fs::File::options().write(true).open(fixture.path()).is_ok() {
-        eprintln!("skipped: this user may write every file");
-        return;
-    }
-    let error = SqliteStore::open(Location::File(fixture.path()), &Options::default()).unwrap_err();
-    assert_eq!(error.status, Status::ReadOnly);
-    let read_only = Options { read_only: true, ..Options::default() };
-    let store = SqliteStore::open(Location::File(fixture.path()), &read_only).unwrap();
-    assert_eq!(all(&store, Query::all()), [1]);
+    bound_by_permissions(|| {
+        assert!(std::fs::File::options().write(true).open(fixture.path()).is_err());
+        let open = |options: Options| SqliteStore::open(Location::File(fixture.path()), &options);
+        assert_eq!(open(Options::default()).unwrap_err().status, Status::ReadOnly);
+        let store = open(Options { read_only: true, ..Options::default() }).unwrap();
+        assert_eq!(all(&store, Query::all()), [1]);
+    });
+}
+
+/// Runs this on a thread of its own without what lets root open every file, so that permissions
+/// bind it as they do any owner of a file.
+fn bound_by_permissions(run: impl FnOnce() + Send) {
+    const VERSION: u32 = 0x2008_0522;
+    const DAC_OVERRIDE: u32 = 1 << 1;
+    const DAC_READ_SEARCH: u32 = 1 << 2;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let header = [VERSION, 0];
+            // Effective, permitted and inheritable: the low words of the three, then the high.
+            let mut sets = [[0_u32; 3]; 2];
+            // SAFETY: the arguments are laid out as in linux/capability.h and outlive the calls.
+            unsafe {
+                assert_eq!(libc::syscall(libc::SYS_capget, &raw const header, &raw mut sets), 0);
+                sets[0][0] &= !(DAC_OVERRIDE | DAC_READ_SEARCH);
+                assert_eq!(libc::syscall(libc::SYS_capset, &raw const header, &raw const sets), 0);
+            }
+            run();
+        });
+    });
 }
 
 #[test]
