@@ -46,7 +46,8 @@ for command in "go mod init" "go mod edit -require" "go mod edit -replace" "cc c
     *) pkgconfig=$work/linked ;;
     esac
     here=${line//\/path\/to\/libdcb/"$(printf %q "$source")"}
-    PKG_CONFIG_PATH=$pkgconfig bash -ec "$here" 2>log || { cat log; fail "its command fails: $line"; }
+    PKG_CONFIG_PATH=$pkgconfig GOFLAGS="-overlay=$work/build/go/overlay.json" \
+        bash -ec "$here" 2>log || { cat log; fail "its command fails: $line"; }
 done
 
 line=$(command_of "cargo run") || fail "has no command 'cargo run'"
