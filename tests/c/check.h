@@ -68,8 +68,8 @@ _Noreturn void leave_child(void);
 /* Waits for the child, which has to have found nothing wrong. */
 void end_child(pid_t child);
 
-/* Appends to the store until the disk is full. */
-void fill_the_disk(const char *store_uri);
+/* Appends to the store until that is refused; the status of the refusal. */
+dcb_status fill_the_disk(const char *store_uri);
 /* Has threads append and wait, and ends the program after so many milliseconds. */
 _Noreturn void exit_with_everything_open(const char *uri, int ms);
 

@@ -17,10 +17,8 @@ int main(int argc, char **argv) {
     program = argv[0];
     if (argc == 4 && strcmp(argv[1], "--exit") == 0)
         exit_with_everything_open(argv[2], atoi(argv[3]));
-    if (argc == 3 && strcmp(argv[1], "--fill") == 0) {
-        fill_the_disk(argv[2]);
-        return EXIT_SUCCESS;
-    }
+    if (argc == 3 && strcmp(argv[1], "--fill") == 0)
+        return fill_the_disk(argv[2]);
     if (argc == 3 && (strcmp(argv[1], "--open") == 0 || strcmp(argv[1], "--append") == 0)) {
         /* What the tests execute to have another process open the file. */
         dcb_store *store = open_store(argv[2]);
