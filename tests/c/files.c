@@ -269,7 +269,7 @@ static bool unshare_mounts(void) {
     snprintf(users, sizeof users, "0 %u 1", (unsigned)geteuid());
     snprintf(groups, sizeof groups, "0 %u 1", (unsigned)getegid());
     if (unshare(CLONE_NEWNS) == 0)
-        return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+        return mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0;
     return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 &&
            write_file("/proc/self/setgroups", "deny") && write_file("/proc/self/uid_map", users) &&
            write_file("/proc/self/gid_map", groups);
