@@ -57,8 +57,10 @@ add_custom_target(
     USES_TERMINAL VERBATIM COMMAND_EXPAND_LISTS)
 
 # The system's libraries that Rust's standard library calls, as rustc reports them
-# (--print native-static-libs): what a program that links libdcb.a has to name.
-set(DCB_STATIC_LINK_LIBRARIES gcc_s util rt pthread m dl c)
+# (--print native-static-libs): what a program that links libdcb.a has to name. Where rustc names
+# gcc_s, the unwinder as a shared library, the static one stands here: so the program needs no
+# libgcc_s.so, and can be linked with -static.
+set(DCB_STATIC_LINK_LIBRARIES gcc_eh gcc util rt pthread m dl c)
 set(dcb_static_needs ${dcb_sqlite_target} ${DCB_STATIC_LINK_LIBRARIES})
 
 add_library(dcb::shared SHARED IMPORTED GLOBAL)

@@ -11,6 +11,8 @@ reported=$(rustc --crate-type staticlib --crate-name flags --print native-static
 named=$(sed -n 's/^Libs.private: //p' "$1/dcb.pc")
 [ -n "$reported" ]
 for flag in $reported; do
+    # The unwinder as a static library (cmake/Library.cmake).
+    [ "$flag" = -lgcc_s ] && flag=-lgcc_eh
     case " $named " in
     *" $flag "*) ;;
     *)
