@@ -23,9 +23,7 @@ foreach(file "runtime --strip-unneeded libdcb.so.${PROJECT_VERSION}" "developmen
 endif()"
         COMPONENT ${component})
 endforeach()
-install(FILES "${PROJECT_SOURCE_DIR}/include/dcb.h" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
-        COMPONENT development)
-install(DIRECTORY "${PROJECT_SOURCE_DIR}/bindings/cpp/include/"
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/" "${PROJECT_SOURCE_DIR}/bindings/cpp/include/"
         DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT development)
 
 # From lib/pkgconfig to the prefix, however deep CMAKE_INSTALL_LIBDIR is.

@@ -102,8 +102,11 @@ configure_file("${CMAKE_CURRENT_LIST_DIR}/dcb.pc.in" "${PROJECT_BINARY_DIR}/dcb.
 # What go needs to find this build. Its cache knows neither what pkg-config says nor what the header
 # holds. A file that the package has only here, by an overlay, names both: so the package is
 # compiled anew for another build, and nothing else is, least of all a driver's whole SQLite.
-set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS include/dcb.h)
+set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS include/dcb.h
+                                                               include/dcb_host.h)
 file(SHA256 "${PROJECT_SOURCE_DIR}/include/dcb.h" dcb_header_hash)
+file(SHA256 "${PROJECT_SOURCE_DIR}/include/dcb_host.h" dcb_host_header_hash)
+string(SHA256 dcb_header_hash "${dcb_header_hash}${dcb_host_header_hash}")
 set(dcb_go_build "${PROJECT_BINARY_DIR}/go/build.go")
 set(DCB_GO_OVERLAY "${PROJECT_BINARY_DIR}/go/overlay.json")
 set(dcb_go_added "${PROJECT_SOURCE_DIR}/bindings/go/build.go")

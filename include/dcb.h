@@ -1,18 +1,18 @@
-/* Generated from src/capi by cbindgen; do not edit. To renew it: DCB_UPDATE_HEADER=1 cargo test */
+/* Generated from src/capi; do not edit. To update it: DCB_UPDATE_HEADER=1 cargo test --test header */
 /* clang-format off */
 /*
- * libdcb: an event store with Dynamic Consistency Boundaries (https://dcb.events), to embed.
+ * libdcb: an embeddable event store with Dynamic Consistency Boundaries (https://dcb.events).
  *
- * A store is one sequence of events. An event has a type, tags, and data. A query picks events
- * by type and tags; an append may be guarded by a condition: that no event which matches a query
- * has been stored after a position. A decision is made in three steps:
+ * A store is one sequence of events. An event has a type, tags and data. A query selects events by
+ * type and tags. An append can carry a condition: it fails if an event that matches a query was
+ * stored after a given position. A decision takes three steps:
  *
- *     1. read the events that the decision rests on, with a query; note the result's position
- *     2. decide
- *     3. append new events, on condition that no event matching that query came after that
- *        position; after DCB_CONDITION_FAILED begin again at step 1
+ *     1. Read the events that the decision depends on, and keep the position of the result.
+ *     2. Decide.
+ *     3. Append the new events, on the condition that no event matching the same query was stored
+ *        after that position. If the append fails with DCB_CONDITION_FAILED, repeat from step 1.
  *
- * A whole program:
+ * A complete program:
  *
  *     #include <dcb.h>
  *     #include <stdio.h>
@@ -35,97 +35,105 @@
  *         return 0;
  *     }
  *
- * THE DOCUMENTS
+ * DOCUMENTS
  *
- * Requests and results are JSON (RFC 8259, UTF-8), given with a length; no terminating NUL is
- * needed. They are borrowed for the call.
+ * Requests and results are JSON documents (RFC 8259) in UTF-8. A request is passed with its length
+ * in bytes and needs no terminating NUL.
  *
- *     event, going in   {"type": "CourseDefined", "tags": ["course:c1"], "data": any JSON,
+ *     event to append   {"type": "CourseDefined", "tags": ["course:c1"], "data": any JSON value,
  *                        "id": optional string, "metadata": optional object}
- *     event, coming out keys in this order: position, type, tags, data, id and metadata (these
- *                       two only if given), timestamp ("2026-11-23T04:12:17.123456Z")
- *     query             {"items": [{"types": [...], "tags": [...]}, ...]}; null: every event
+ *     stored event      the keys position, type, tags, data, id, metadata and timestamp
+ *                       ("2026-11-23T04:12:17.123456Z"), in this order; id and metadata are
+ *                       present only if they were given
+ *     query             {"items": [{"types": [...], "tags": [...]}, ...]}; null is every event
  *     append request    {"events": [...], "condition": one condition or a list of them}
  *     append condition  {"failIfEventsMatch": query, "after": 12}
  *     read request      {"query": query, "after": 0, "before": null, "limit": null,
- *                        "backwards": false}; every key may be left out
+ *                        "backwards": false}; every key is optional
  *     read result       {"events": [...], "position": 42}
  *
- * - A type is a string of 1 to 255 bytes without a NUL. So is a tag; where it has a colon, there
- *   is something before and after the first one ("key:value"). They are compared byte by byte.
- *   An event's tags are a set: a repeated one counts once.
- * - Data is any JSON value, null if left out. It comes back byte for byte as it was given, and
- *   so does metadata.
- * - A position is a 64-bit integer. The first event has 1, and there are no gaps. One append's
- *   events are neighbours.
- * - An item of a query matches an event whose type is one of its types and that has all of its
- *   tags. Without types (left out, null or []) any type will do, without tags any tags. A query
- *   matches what any of its items matches.
- * - A condition fails if an event that matches has a position above `after` (0 if left out:
- *   every event counts). An append may have several conditions, each with its own `after`.
- * - A read's `after` and `before` are exclusive bounds, in both directions. An `after` of -1 is
- *   as 0, here and in a condition; below -1, and below 0 in `before` and `limit`, is an error.
- *   Before 0 or 1 there is nothing, and a limit of 0 gives nothing. `backwards` gives the newest
- *   first. The result's `position` is safe as the `after` of a condition with the
- *   same query: every matching event up to it has been returned. With a limit and backwards it
- *   says so only of those newer than the ones returned.
- * - An `id` makes an append repeatable. Either all of an append's events have one, or none has.
- *   If all are stored already, in this order, next to each other and equal, the append succeeds
- *   with the position that they have; anything else that meets a stored id is DCB_DUPLICATE_ID.
- * - An unknown key, a repeated key, a number in place of a string: an error, never a guess.
- * - The DCB_MAX_ constants limit a request. Past one: DCB_TOO_LARGE; nothing is cut short.
+ * - A type is a string of 1 to 255 bytes without a NUL. So is a tag; if it contains a colon
+ *   ("key:value"), the text on each side of the first colon must not be empty. Types and tags are
+ *   compared byte by byte. An event's tags are a set: a repeated tag counts once.
+ * - `data` may be any JSON value; the default is null. `data` and `metadata` are returned byte for
+ *   byte as they were given.
+ * - A position is a 64-bit integer. The first event has position 1, and there are no gaps. The
+ *   events of one append have consecutive positions.
+ * - An item of a query matches an event that has one of the item's types and all of its tags. An
+ *   item whose `types` is left out, null or [] matches any type; one whose `tags` is left out, null
+ *   or [] requires no tags. A query matches an event if any of its items does.
+ * - A condition fails if a matching event has a position greater than `after`. The default is 0:
+ *   every event counts. An append may have several conditions, each with its own `after`; it is
+ *   refused if any of them fails.
+ * - `after` and `before` of a read are exclusive bounds, in both directions. An `after` of -1 means
+ *   0, in a condition too. A lower `after`, a negative `before` and a negative `limit` are errors.
+ *   A `before` of 0 or 1 and a `limit` of 0 return no events. `backwards` returns the newest event
+ *   first.
+ * - The `position` of a read result is safe to use as the `after` of a condition with the same
+ *   query: every matching event up to it was returned. If the read was backwards and had a `limit`,
+ *   that holds only for matching events newer than those returned.
+ * - An `id` makes an append repeatable. Either all events of an append have one, or none has. If
+ *   all of them are already stored, in this order, at consecutive positions, and with the same
+ *   type, tags, data and metadata, the append succeeds with the position that they have and stores
+ *   nothing. Any other append that contains a stored id fails with DCB_DUPLICATE_ID.
+ * - Unknown keys, repeated keys and values of another type than documented are errors.
+ * - The DCB_MAX_ constants limit a request. A request that exceeds a limit fails with
+ *   DCB_TOO_LARGE; nothing is truncated.
  *
  * ERRORS
  *
- * Every function that can fail returns a dcb_status and fills a dcb_error that the caller holds.
- * There is nothing to free, and no state of the thread or the process behind it. Outputs are
- * zeroed first and written only with DCB_OK. Each function's comment lists the statuses to
- * expect; DCB_INTERNAL may come from any. After DCB_IO, DCB_UNAVAILABLE or DCB_INTERNAL of an
- * append its outcome is unknown; after every other error nothing was stored.
+ * Every function that can fail returns a dcb_status and fills a dcb_error that the caller owns.
+ * There is nothing to free, and there is no error state of the thread or the process. Outputs are
+ * zeroed on entry and written only on DCB_OK. The comment of a function lists the statuses to
+ * expect; any function may also return DCB_INTERNAL. If an append fails with DCB_IO,
+ * DCB_UNAVAILABLE or DCB_INTERNAL, its outcome is unknown. After any other error nothing is stored.
  *
  * POINTERS
  *
- * - NULL is checked for: it is DCB_INVALID_ARGUMENT where a store, a cursor or an output is
- *   needed; it is allowed for a dcb_error, a dcb_call and options, as a document of length 0,
- *   and in every function that closes or frees.
- * - Inputs are borrowed for the call only. What a call gives belongs to the caller (a store, a
- *   cursor, a dcb_buf) and has one function that ends it, or it belongs to the cursor (events).
- * - What stays undefined: a pointer that leads nowhere; a length beyond what is there; a handle
- *   used after it was closed or freed, closed while another call uses it, or passed as another
- *   type; a cursor in two threads at once; a dcb_buf freed through a copy of it; memory that
- *   another thread writes while a call reads it.
+ * - NULL is allowed for a dcb_error, for a dcb_call, for options, for a document of length 0, and
+ *   in every function that closes or frees. Anywhere else NULL is DCB_INVALID_ARGUMENT.
+ * - Inputs are borrowed for the duration of the call. A store, a cursor, a dcb_cancel or a dcb_buf
+ *   that a call returns belongs to the caller, who releases it with the function made for it.
+ *   Events that a cursor returns belong to the cursor.
+ * - Undefined behaviour: an invalid pointer; a length greater than the buffer; a handle that is
+ *   used after it was closed or freed, or is passed as another type; a store or a cursor that is
+ *   closed while a call uses it; a cursor that two threads use at once; a dcb_buf that is freed
+ *   through a copy of it; memory that another thread writes while a call reads it.
  *
  * THREADS
  *
- * A store may be used from any thread, by any number at once. A cursor by one at a time. A
- * cancel from any. Readers do not wait for writers, but for moments in which SQLite's log begins
- * anew; where there is one connection for all (sqlite::memory:), or a host's database keeps no
- * log, they do. Writers wait for a reader of another process only where that one has kept its
- * snapshot open until the log has reached 1 GiB. A call that waits ends with its time-out or its
- * dcb_cancel; while the disk syncs, when it has. No call is to be made from a signal handler.
+ * Any thread may call any function, and any number of threads may use a store or a dcb_cancel at
+ * once. Only one thread at a time may use a cursor or a dcb_buf. No function may be called from a
+ * signal handler.
+ *
+ * Readers do not wait for writers, except for the moments in which SQLite's write-ahead log (WAL)
+ * is reset. They do wait if all share one connection (sqlite::memory:) or if a host's database has
+ * no WAL (dcb_host.h). Writers wait for a reader of another process only if that reader has kept its
+ * snapshot open until the WAL has grown to 1 GiB. A call that waits returns when its timeout expires
+ * or its dcb_cancel is triggered; during a disk sync, it returns when the sync completes.
  *
  * PROCESSES AND FORK
  *
- * A SQLite store may be open in any number of processes of one machine, and several times in
- * one. After a fork the child cannot use what its parent opened: every call answers DCB_CLOSED,
- * and so does dcb_open of a SQLite store, until it calls exec. A memory store may be opened in
- * the child. Closing and freeing work in the child: they touch no file, and leave what a store
- * holds in memory as it is. Every file descriptor is closed by exec.
+ * Any number of processes of one machine may have a SQLite store open, and one process may open it
+ * several times. A child of fork cannot use what its parent opened: every call returns DCB_CLOSED.
+ * Until it calls exec, dcb_open of a SQLite store returns DCB_CLOSED too; a memory store can be
+ * opened. Closing and freeing the parent's handles is allowed in the child: that touches no file,
+ * and memory that a store holds is not freed. All file descriptors are close-on-exec.
  *
  * DURABILITY
  *
- * An append to a SQLite store is on the disk before it returns, and every answer that rests on
- * an event waits until that event is. This holds while every connection to the file, of other
- * programs too, runs at `PRAGMA synchronous` NORMAL or above: OFF anywhere voids it for all.
+ * An append to a SQLite store is on the disk before it returns, and every result that depends on an
+ * event waits until that event is on the disk. This holds while every connection to the file, those
+ * of other programs included, runs at `PRAGMA synchronous` NORMAL or above. A single connection at
+ * OFF voids it for all.
  *
  * MEMORY
  *
- * What grows with an input, a result or a file is allocated so that a refusal becomes
- * DCB_NO_MEMORY. A small allocation that the system refuses ends the process, as in any Rust
- * library. The library reads no environment, installs no signal handler, and writes nothing to
- * stdout or stderr.
+ * If memory for an input, a result or a part of a file cannot be allocated, the call fails with
+ * DCB_NO_MEMORY. If a small allocation fails, the process ends, as in any Rust library. The library
+ * reads no environment variables, installs no signal handlers, and writes nothing to stdout or
+ * stderr.
  */
-
 
 #ifndef DCB_H
 #define DCB_H
@@ -138,67 +146,40 @@
 #define DCB_VERSION_MAJOR 0
 #define DCB_VERSION_MINOR 1
 #define DCB_VERSION_PATCH 0
-
-/**
- * The version of the ABI that this header describes. Within one version, functions and statuses
- * are only added. It is the number in the shared library's name, libdcb.so.0.
- */
+/** The version of the ABI that this header describes, which is also the number in the name of the
+ * shared library, libdcb.so.0. Within one version functions and statuses are only ever added. */
 #define DCB_ABI_VERSION 0
-
-/** Bytes of UTF-8 in a type, a tag or an event id. */
+/** The maximum number of bytes (of UTF-8) in a type, a tag or an event id. */
 #define DCB_MAX_NAME_BYTES 255
-
-/** Events in one append. */
+/** The maximum number of events in an append. */
 #define DCB_MAX_EVENTS_PER_APPEND 100000
-
-/** Tags on one event, as given (repeated ones counted). */
+/** The maximum number of tags of an event. Repeated tags are counted. */
 #define DCB_MAX_TAGS_PER_EVENT 256
-
-/** Items in one query. */
+/** The maximum number of items in a query. */
 #define DCB_MAX_ITEMS_PER_QUERY 10000
-
-/** Types and tags in one query, of all its items together (repeated ones counted). */
+/** The maximum number of types and tags in all items of a query. Repeated ones are counted. */
 #define DCB_MAX_NAMES_PER_QUERY 100000
-
-/** Conditions in one append. */
+/** The maximum number of conditions in an append. */
 #define DCB_MAX_CONDITIONS_PER_APPEND 1000
-
-/** Bytes of one event's `data`; the same for its `metadata`. */
+/** The maximum number of bytes in an event's `data`, and in its `metadata`. */
 #define DCB_MAX_DATA_BYTES 16777216
-
-/** Bytes of one request document. */
+/** The maximum number of bytes in a request document. */
 #define DCB_MAX_REQUEST_BYTES 268435456
-
-/** Nested arrays and objects in a request, those in `data` and `metadata` included. */
+/** The maximum depth of nested arrays and objects in a request, `data` and `metadata` included. */
 #define DCB_MAX_JSON_DEPTH 512
 
-/** A value is NULL, */
-#define DCB_VALUE_NULL 0
-
-/** a 64-bit integer, */
-#define DCB_VALUE_INTEGER 1
-
-/** UTF-8 text, */
-#define DCB_VALUE_TEXT 2
-
-/** or bytes. */
-#define DCB_VALUE_BLOB 3
-
-/**
- * A switch that ends calls early, from another thread. A call that holds it (dcb_call) ends
- * with DCB_CANCELLED within 50 milliseconds of dcb_cancel_trigger; where it makes events of other
- * processes durable, when the disk has. An append that is in a transaction already is not ended:
- * its true outcome is reported.
+/** Ends calls early, from another thread. A call that was given it in a dcb_call returns
+ * DCB_CANCELLED within 50 milliseconds of dcb_cancel_trigger or, if it is syncing events of another
+ * process to the disk, when that completes. An append that is already in a transaction is not
+ * ended: it returns its true outcome.
  *
- * Any thread, any number of calls at once. Sticky: once triggered it stays so, and every later
- * call that is given it ends at once. Make a new one for what comes next.
- */
+ * Any number of threads and calls may use one at the same time. Once triggered it stays triggered,
+ * and every later call that is given it ends at once. */
 typedef struct dcb_cancel dcb_cancel;
 
-/**
- * A read under way: a snapshot of the store, read in batches without any JSON. One thread at a
- * time; a store may have any number. From dcb_cursor_open to dcb_cursor_close. Between calls
- * it holds no lock and no transaction, so a forgotten one blocks nobody.
+/** A cursor reads a snapshot of the store in batches of structs, without JSON. It lives from
+ * dcb_cursor_open to dcb_cursor_close. One thread may use it at a time; a store may have any number
+ * of cursors. Between calls it holds no lock and no transaction, so it blocks nobody.
  *
  *     const dcb_event *events;
  *     size_t len;
@@ -208,347 +189,202 @@ typedef struct dcb_cancel dcb_cancel;
  */
 typedef struct dcb_cursor dcb_cursor;
 
-/**
- * An open store. Any thread may use it, any number of threads at once, without a lock of the
- * caller's; open a file once and share the store. From dcb_open to dcb_close.
- */
+/** An open store. It lives from dcb_open to dcb_close. Any number of threads may use it at once
+ * without locking, so open a file once and share the store. */
 typedef struct dcb_store dcb_store;
 
-/**
- * The outcome of a call: one of the DCB_ constants from DCB_OK to DCB_NO_MEMORY. The numbers
- * never change; a later version of the library may add to them, so treat one that you do not
- * know as a failure.
- */
+/** The outcome of a call: one of the constants from DCB_OK to DCB_NO_MEMORY. Their numbers never
+ * change. A later version may add statuses, so treat an unknown one as a failure. */
 typedef int32_t dcb_status;
 
-/**
- * Why a call failed. The caller's own struct, on the stack for instance: there is nothing to
- * free, and the library keeps nothing of it. Every function that takes one takes NULL too. A
- * call zeroes it on entry and fills it only if it fails. 256 bytes, frozen.
- */
+/** Says why a call failed. The caller owns it, usually on the stack; there is nothing to free. A
+ * call zeroes it on entry and fills it if it fails. Its size, 256 bytes, never changes. */
 typedef struct {
-    /** What the call returned. */
+    /** The status that the call returned. */
     dcb_status status;
-    /** SQLite's extended result code or the system's errno, where one is the cause; else 0. */
+    /** With DCB_CONDITION_FAILED, the index (from 0) of the first condition of the request that
+     * fails. After an append that returned DCB_OK, 1 if it repeated a stored append and 0 if it
+     * stored its events. With another error, SQLite's extended result code or the system's errno if
+     * one of them is the cause. Otherwise 0. */
     int32_t detail;
-    /**
-     * With DCB_CONDITION_FAILED and DCB_DUPLICATE_ID the position that the caller was refused
-     * for; else 0.
-     */
+    /** With DCB_CONDITION_FAILED and DCB_DUPLICATE_ID, the position of the event that the append
+     * was refused for. Otherwise 0. */
     int64_t position;
-    /**
-     * One sentence for the person who reads it: UTF-8, always terminated, cut between
-     * characters where it is too long.
-     */
+    /** One sentence for a person to read, in UTF-8. It is always terminated; if it is too long, it
+     * is truncated between two characters. */
     char message[240];
 } dcb_error;
 
-/**
- * How long one call may wait, and who may end it early. The caller's own struct, borrowed for
- * the call; pass NULL for the defaults. Set `size` to sizeof(dcb_call): a later version may add
- * fields at the end, and a library never reads past the size that it is given. The struct is
- * the only one here that may grow.
+/** Says how long a call may wait, and lets another thread end it early. The caller owns it; NULL
+ * stands for the defaults. This is the only struct of this header that may grow: a later version
+ * may add fields at its end, and the library never reads past `size`.
  *
  *     dcb_call call = {sizeof call, 250, NULL};
  */
 typedef struct {
-    /** sizeof(dcb_call). Smaller than that of the first version: DCB_INVALID_ARGUMENT. */
+    /** Set this to sizeof(dcb_call). A smaller size than the first version's is
+     * DCB_INVALID_ARGUMENT. */
     size_t size;
-    /**
-     * How long the call may wait for a lock (then DCB_BUSY), or dcb_wait for an event (then
-     * DCB_TIMEOUT), in milliseconds. Below 0: without end. 0: not at all. Without a dcb_call:
-     * the store's option `busy_timeout_ms` for locks, without end for dcb_wait.
-     */
+    /** The timeout in milliseconds: for locks (it then returns DCB_BUSY), and in dcb_wait for an
+     * event (it then returns DCB_TIMEOUT). 0 does not wait, and a negative number waits forever.
+     * A call without a dcb_call waits for locks as long as the store's option `busy_timeout_ms`
+     * says, and in dcb_wait forever. */
     int64_t timeout_ms;
-    /** Ends the call when triggered; NULL: nobody does. */
+    /** The call ends when this is triggered. It may be NULL. */
     dcb_cancel *cancel;
 } dcb_call;
 
-/**
- * Bytes that the library has allocated and the caller owns, until dcb_buf_free. Not terminated:
- * use `len`. Pass in an empty one ({0}) or one that was freed: a call overwrites what is there.
- * Do not change `data` or `cap`.
- */
+/** A buffer that the library allocated and the caller owns until dcb_buf_free. It is not
+ * NUL-terminated. Pass in an empty buffer ({0}) or a freed one, for a call overwrites it. Do not
+ * change `data` or `cap`. */
 typedef struct {
-    /** The bytes; NULL in an empty buffer. */
+    /** The first byte. It is NULL in an empty buffer. */
     char *data;
-    /** How many there are. */
+    /** The number of bytes. */
     size_t len;
-    /** How many were allocated. */
+    /** The number of bytes that were allocated. */
     size_t cap;
 } dcb_buf;
 
-/**
- * A view of bytes that somebody else owns. Not terminated: use `len`. UTF-8. What is absent has
- * `data` NULL and `len` 0.
- */
+/** A view of UTF-8 text that somebody else owns. It is not NUL-terminated. An absent text has `data`
+ * NULL and `len` 0. */
 typedef struct {
-    /** The first byte; NULL: absent. */
+    /** The first byte. It is NULL if the text is absent. */
     const char *data;
-    /** How many bytes. */
+    /** The number of bytes. */
     size_t len;
 } dcb_str;
 
-/**
- * A stored event, as a cursor gives it. It and all that it points to live until the next call
- * on its cursor, dcb_cursor_close included; dcb_cursor_position ends nothing. Any thread may
- * read it meanwhile.
- */
+/** A stored event that a cursor returned. The event and everything that it points to stay valid
+ * until the next dcb_cursor_next or dcb_cursor_close of that cursor. Any thread may read them. */
 typedef struct {
-    /** Where it is in the sequence; the first event is 1, and there are no gaps. */
+    /** The position in the sequence of events. The first event has position 1; there are no gaps. */
     int64_t position;
-    /** When the store accepted it: microseconds since 1970, UTC. It orders nothing. */
+    /** The time at which the store accepted the event, in microseconds since 1970 (UTC). It does
+     * not order events. */
     int64_t timestamp_us;
-    /** Its type. */
+    /** The event's type. */
     dcb_str type;
-    /**
-     * Its data: the text of one JSON value, byte for byte as it was given; "null" if it was
-     * left out.
-     */
+    /** The event's data: a JSON value, byte for byte as it was given, or "null" if it was left out. */
     dcb_str data;
-    /**
-     * Its metadata: the text of one JSON object, byte for byte as it was given; absent if it
-     * was left out.
-     */
+    /** The event's metadata: a JSON object, byte for byte as it was given, or absent. */
     dcb_str metadata;
-    /** Its id; absent if it was left out. */
+    /** The event's id, or absent. */
     dcb_str id;
-    /** Its tags, each once, in the order given; NULL if there are none. */
+    /** The event's tags, without repetitions, in the order in which they were given. It is NULL if
+     * there are none. */
     const dcb_str *tags;
-    /** How many tags. */
+    /** The number of tags. */
     size_t tags_len;
 } dcb_event;
 
-/** What a function of a dcb_host answers with. The library's own struct, zeroed. */
-typedef struct {
-    /**
-     * The next rows, one after the other, none cut off; the host's memory, which stays until the
-     * next call on the connection. A row is the number of its columns in 2 bytes, and the columns;
-     * a column is a byte, its DCB_VALUE_ kind, and then: an integer in 8 bytes, or the length of a
-     * text or blob in 4 bytes and its bytes. Numbers are little-endian.
-     */
-    dcb_str rows;
-    /** How many rows the statement has changed. */
-    int64_t changes;
-    /** Not 0: there may be more rows, which `more` gives. */
-    int32_t is_more;
-    /** Why it failed, terminated. */
-    char message[240];
-} dcb_reply;
-
-/** A value that a statement of the library is given, for the parameter of its place in the list. */
-typedef struct {
-    /** DCB_VALUE_NULL, DCB_VALUE_INTEGER, DCB_VALUE_TEXT or DCB_VALUE_BLOB. */
-    int32_t kind;
-    /** The integer. */
-    int64_t integer;
-    /** The text or the bytes. */
-    dcb_str bytes;
-} dcb_value;
-
-/**
- * The connections of a program that has the database open itself, with a SQLite of its own: its
- * pool, as functions that the library calls. They are called in the thread of the call on the
- * store that needs them, before that call returns, and from several threads at once where the
- * store is used so; a connection by one thread at a time. None may be NULL, unwind, or call the
- * library on this store. They return 0, or the extended result code of SQLite; below 0 where there
- * is no such code.
- */
-typedef struct {
-    /** sizeof(dcb_host). */
-    size_t size;
-    /** The host's own, given back to `acquire`. */
-    void *context;
-    /**
-     * Lends a connection that is in no transaction, having waited for one as long as `timeout_ms`
-     * says (as that of a dcb_call); SQLITE_BUSY where none was free in time, SQLITE_INTERRUPT
-     * where the caller has given up.
-     */
-    int32_t (*acquire)(void *context, int64_t timeout_ms, void **connection, dcb_reply *reply);
-    /** Runs a statement that gives no rows. */
-    int32_t (*run)(void *connection,
-                   dcb_str sql,
-                   const dcb_value *values,
-                   size_t len,
-                   dcb_reply *reply);
-    /** Runs a statement and gives its first rows, as many as are worth a call. */
-    int32_t (*query)(void *connection,
-                     dcb_str sql,
-                     const dcb_value *values,
-                     size_t len,
-                     dcb_reply *reply);
-    /**
-     * Gives the next rows of the last query that said that there may be more: one that was begun
-     * amid the rows of another ends before that one goes on.
-     */
-    int32_t (*more)(void *connection, dcb_reply *reply);
-    /** Ends that query, whatever rows it has left. */
-    void (*finish)(void *connection);
-    /**
-     * Takes back a connection that was acquired. `spoiled` not 0: it could not be left as it was
-     * found, and has to be closed.
-     */
-    void (*release)(void *connection, int32_t spoiled);
-} dcb_host;
-
-/** "ok": the call did what it was asked. */
+/** "ok": the call succeeded. */
 #define DCB_OK 0
-
-/**
- * "condition_failed": an append condition does not hold, and nothing was stored. An expected
- * outcome: read again, decide again, append again. The error's `position` is the lowest one
- * that makes any of the conditions fail; the next read sees that event.
- */
+/** "condition_failed": an append condition failed, and nothing was stored. This is an expected
+ * outcome: read, decide and append again. The error's `position` is the lowest position that makes
+ * any of the conditions fail, and the next read sees that event. The error's `detail` is the index
+ * of the first condition that fails, in the order of the request. */
 #define DCB_CONDITION_FAILED 1
-
-/**
- * "duplicate_id": an event id of the append is stored already, and the append is not a
- * repetition of the one that stored it. The error's `position` is that of the stored event.
- * Nothing was stored.
- */
+/** "duplicate_id": an event id of the append is already stored, and the append does not repeat the
+ * one that stored it. Nothing was stored. The error's `position` is that of the stored event. */
 #define DCB_DUPLICATE_ID 2
-
-/**
- * "invalid_argument": the request breaks a rule, or a pointer is NULL where it must not be. The
- * message names the place: "events[2].tags[0]: a tag must not be empty". Nothing was done.
- */
+/** "invalid_argument": the request is invalid, or a pointer is NULL that must not be. The message
+ * names the place: "events[2].tags[0]: a tag must not be empty". Nothing was done. */
 #define DCB_INVALID_ARGUMENT 3
-
-/**
- * "too_large": a DCB_MAX_ limit is passed; the message says which one and where. Nothing was
- * done.
- */
+/** "too_large": the request exceeds a DCB_MAX_ limit. The message says which one and where. Nothing
+ * was done. */
 #define DCB_TOO_LARGE 4
-
-/** "busy": a lock was not to be had in time. Nothing was stored; trying again is fine. */
+/** "busy": a lock could not be acquired in time. Nothing was stored, and the call may be repeated. */
 #define DCB_BUSY 5
-
-/** "timeout": the time of a dcb_wait ran out. */
+/** "timeout": the timeout of a dcb_wait expired. */
 #define DCB_TIMEOUT 6
-
 /** "cancelled": the call's dcb_cancel was triggered. Nothing was stored. */
 #define DCB_CANCELLED 7
-
-/** "read_only": an append to a store that was opened read-only, or whose file cannot be written. */
+/** "read_only": the store was opened read-only, or its file cannot be written. Nothing was stored. */
 #define DCB_READ_ONLY 8
-
-/** "full": the disk or a quota is used up. Nothing was stored. */
+/** "full": the disk is full or a quota is used up. Nothing was stored. */
 #define DCB_FULL 9
-
-/**
- * "io": the system failed to read, write, sync, lock or open; the error's `detail` is its code.
- * After an append the outcome is unknown: append again with the same ids.
- */
+/** "io": the system could not read, write, sync, lock or open a file. The error's `detail` is its
+ * code. The outcome of an append is unknown: append the events again, with the same ids. */
 #define DCB_IO 10
-
-/** "corrupt": the file contradicts itself. Restore it from a backup. */
+/** "corrupt": the contents of the file are inconsistent. Restore it from a backup. */
 #define DCB_CORRUPT 11
-
-/**
- * "unsupported_format": not a database, not a store, or a store of a newer version of the
- * library. Not a byte of the file was changed.
- */
+/** "unsupported_format": the file is not a database, not a store, or was written by a newer version
+ * of the library. Not a byte of it was changed. */
 #define DCB_UNSUPPORTED_FORMAT 12
-
-/**
- * "closed": the store was closed, or this process is the child of a fork and the handle is its
- * parent's.
- */
+/** "closed": the store was closed, or the handle belongs to the parent of this forked process. */
 #define DCB_CLOSED 13
-
-/**
- * "unavailable": the store cannot be reached at present. After an append the outcome is
- * unknown, as with DCB_IO.
- */
+/** "unavailable": the store cannot be reached at present. The outcome of an append is unknown, as
+ * with DCB_IO. */
 #define DCB_UNAVAILABLE 14
-
-/**
- * "internal": a bug in the library; please report its message. After an append the outcome is
- * unknown, as with DCB_IO.
- */
+/** "internal": the library has a bug. Please report the message. The outcome of an append is
+ * unknown, as with DCB_IO. */
 #define DCB_INTERNAL 15
-
-/**
- * "no_memory": the memory for an input, a result or a part of the file was refused. Nothing was
- * stored.
- */
+/** "no_memory": memory for an input, a result or a part of the file could not be allocated. Nothing
+ * was stored. */
 #define DCB_NO_MEMORY 16
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
-/** The DCB_ABI_VERSION that the library was built with. Any thread. */
+/** Returns the DCB_ABI_VERSION that the library was built with. */
 uint32_t dcb_abi_version(void);
 
-/**
- * The library's version: "0.1.0". Compare it with DCB_VERSION to see whether header and library
- * belong together. The text is static. Any thread.
- */
+/** Returns the version of the library as a static string: "0.1.0". Compare it with DCB_VERSION to
+ * check that header and library belong together. */
 const char *dcb_version(void);
 
-/**
- * The name of a status, as the documentation gives it: "condition_failed". For a number that
- * this version does not know, "unknown". Never NULL; the text is static. Any thread.
- */
+/** Returns the name of a status as a static string: "condition_failed". The name of an unknown
+ * status is "unknown". */
 const char *dcb_status_name(dcb_status status);
 
-/** A switch that nobody has triggered. The caller frees it with dcb_cancel_free. Any thread. */
+/** Creates a dcb_cancel that is not triggered. The caller frees it with dcb_cancel_free. */
 dcb_cancel *dcb_cancel_new(void);
 
-/**
- * Ends the calls that hold the switch, now and later. Returns at once. NULL is ignored. Any
- * thread.
- */
+/** Ends the calls that use `cancel`, running and future ones. It returns at once. NULL is ignored. */
 void dcb_cancel_trigger(dcb_cancel *cancel);
 
-/**
- * Frees the switch. Calls that have begun with it go on and no longer need it: whether it was
- * triggered before, they still see. NULL is ignored. Any thread.
- */
+/** Frees `cancel`. Calls that are running with it continue, and still end if it was triggered
+ * before it was freed. NULL is ignored. */
 void dcb_cancel_free(dcb_cancel *cancel);
 
-/**
- * Opens the store that `uri` names:
+/** Opens the store that `uri`, a terminated string in UTF-8, names:
  *
- *     memory:            a store of its own each time; gone when it is closed
- *     sqlite:PATH        one file, for any number of threads and processes of one machine; PATH
- *                        is taken as it is, nothing in it is decoded
- *     file:PATH?mode=M   the same, as a URI that SQLite would take: mode (ro, rw, rwc or memory)
- *                        is the only parameter, and may be left out
- *     sqlite::memory:    a SQLite database of its own; one connection, nothing durable
+ *     memory:            a new, empty store in memory, which is gone when it is closed
+ *     sqlite:PATH        a store in a file, for any number of threads and processes of one
+ *                        machine; PATH is taken as it is and not decoded
+ *     file:PATH?mode=M   the same file as a URI, as SQLite reads it; `mode` (ro, rw, rwc or
+ *                        memory) is the only parameter, and optional
+ *     sqlite::memory:    a new SQLite database in memory, with a single connection; like
+ *                        memory:, it is gone when it is closed
  *
- * `uri` is UTF-8. `options_json` is NULL for the defaults, or a JSON object with any of
+ * `options_json` is NULL for the defaults, or a terminated JSON object with any of these keys:
  *
- *     "read_only": false        refuse appends, and write nothing to the database (the log and
- *                               its index are made where they are missing); of a file only
- *     "immutable": false        the caller vouches that nobody writes the file; implies
- *                               read_only, and needs no write access to the folder; refused
- *                               where there is a log (-wal) that is not empty, or a journal
- *     "create": true            create the file if there is none
- *     "adopt": false            take a store into a database that has other tables already
- *     "busy_timeout_ms": 5000   how long a call without a dcb_call waits for a lock; below 0:
- *                               without end
+ *     "read_only": false        refuse appends and write nothing to the database; the WAL and its
+ *                               index are created if they are missing; only for a file
+ *     "immutable": false        the caller guarantees that nobody writes the file; implies
+ *                               read_only and needs no write access to the folder; refused if
+ *                               there is a journal, or a WAL that is not empty
+ *     "create": true            create the file if it does not exist
+ *     "adopt": false            create the store in a database that already has other tables
+ *     "busy_timeout_ms": 5000   how long a call without a dcb_call waits for a lock; a negative
+ *                               number waits forever
  *
- * The store is written to `*out`, which the caller closes with dcb_close; NULL if the call
- * fails. Any thread.
+ * The store is written to `*out`, and the caller closes it with dcb_close.
  *
- * DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_READ_ONLY, DCB_FULL, DCB_IO, DCB_CORRUPT,
- * DCB_UNSUPPORTED_FORMAT (the file is not a database, not a store, or newer than this library;
- * not a byte of it changes), DCB_CLOSED (a SQLite store in the child of a fork), DCB_NO_MEMORY.
- */
+ * It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_READ_ONLY, DCB_FULL, DCB_IO,
+ * DCB_CORRUPT, DCB_UNSUPPORTED_FORMAT, DCB_CLOSED (for a SQLite store, in the child of a fork) or
+ * DCB_NO_MEMORY. */
 dcb_status dcb_open(const char *uri, const char *options_json, dcb_store **out, dcb_error *err);
 
-/**
- * Closes the store and frees it. No other call on it, or on one of its cursors, may run, and none
- * on it may begin; end waiting ones with a dcb_cancel first. Its cursors may outlive it: they
- * answer DCB_CLOSED and are still to be closed. NULL is ignored. What was appended is durable
- * already; closing adds nothing to that.
- */
+/** Closes the store and frees it. No call on the store or on one of its cursors may be running (end
+ * waiting calls with a dcb_cancel first), and none on the store may start. Its cursors may outlive
+ * it: they return DCB_CLOSED and must still be closed. Appended events are already durable; closing
+ * adds nothing to that. NULL is ignored. */
 void dcb_close(dcb_store *store);
 
-/**
- * Appends the events of `request`, a JSON document of `len` bytes: all of them or none. The
+/** Appends the events of `request`, a JSON document of `len` bytes: all of them or none. The
  * position of the last one is written to `*last`.
  *
  *     {"events": [{"type": "StudentSubscribed",
@@ -556,232 +392,119 @@ void dcb_close(dcb_store *store);
  *                  "data": {"seat": 7}}],
  *      "condition": {"failIfEventsMatch": {"items": [{"tags": ["course:c1"]}]}, "after": 12}}
  *
- * With DCB_OK the events are durable (but in the memory stores). With DCB_CONDITION_FAILED and
- * DCB_DUPLICATE_ID the error's `position` says for which event, and nothing was stored. After
- * DCB_IO, DCB_UNAVAILABLE and DCB_INTERNAL the outcome is unknown: events that carry an `id`
- * may be appended again as they are, and if they are stored already, that succeeds with the
- * positions that they have. Every other status means that nothing was stored.
+ * On DCB_OK the events are durable, unless the store is in memory, and the `detail` of `err` is 1
+ * if an earlier append with the same ids had stored them, 0 if this one did. After DCB_IO,
+ * DCB_UNAVAILABLE and DCB_INTERNAL the outcome is unknown: if the events have ids, append them
+ * again unchanged; they are not stored twice. After any other error nothing was stored.
  *
- * `request` is borrowed for the call. Any thread.
- *
- * DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_CONDITION_FAILED, DCB_DUPLICATE_ID, DCB_BUSY,
- * DCB_CANCELLED, DCB_READ_ONLY, DCB_FULL, DCB_IO, DCB_CORRUPT, DCB_CLOSED, DCB_NO_MEMORY.
- */
-dcb_status dcb_append(dcb_store *store,
-                      const char *request,
-                      size_t len,
-                      const dcb_call *call,
-                      int64_t *last,
-                      dcb_error *err);
+ * It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_CONDITION_FAILED, DCB_DUPLICATE_ID, DCB_BUSY,
+ * DCB_CANCELLED, DCB_READ_ONLY, DCB_FULL, DCB_IO, DCB_CORRUPT, DCB_CLOSED or DCB_NO_MEMORY. */
+dcb_status dcb_append(dcb_store *store, const char *request, size_t len, const dcb_call *call,
+                      int64_t *last, dcb_error *err);
 
-/**
- * Reads what matches `request`, a JSON document of `len` bytes, into one JSON document. With
- * `len` 0 it is the request for every event.
+/** Reads the events that `request`, a JSON document of `len` bytes, asks for into one JSON document.
+ * With a `len` of 0 it reads every event. For example,
  *
  *     {"query": {"items": [{"types": ["StudentSubscribed"], "tags": ["course:c1"]}]},
  *      "after": 0, "before": null, "limit": null, "backwards": false}
  *
- * gives
+ * returns
  *
  *     {"events": [{"position": 3, "type": "StudentSubscribed", "tags": [...], "data": {...},
  *                  "timestamp": "2026-11-23T04:12:17.123456Z"}], "position": 42}
  *
- * `position` is safe as the `after` of an append condition with the same query. The document
- * is written to `*result`, which the caller frees with dcb_buf_free; empty if the call fails.
- * It is whole in memory: for reads without a bound use a cursor.
+ * The document is written to `*result`, and the caller frees it with dcb_buf_free. All of it is in
+ * memory: use a cursor for a read without a limit.
  *
- * `request` is borrowed for the call. Any thread.
- *
- * DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT,
- * DCB_CLOSED, DCB_NO_MEMORY.
- */
-dcb_status dcb_read(dcb_store *store,
-                    const char *request,
-                    size_t len,
-                    const dcb_call *call,
-                    dcb_buf *result,
-                    dcb_error *err);
+ * It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT,
+ * DCB_CLOSED or DCB_NO_MEMORY. */
+dcb_status dcb_read(dcb_store *store, const char *request, size_t len, const dcb_call *call,
+                    dcb_buf *result, dcb_error *err);
 
-/**
- * Writes the position of the newest event to `*head`; 0 in an empty store. That event is
- * durable. Any thread.
+/** Writes the position of the newest event, which is durable, to `*head`, or 0 if the store is
+ * empty.
  *
- * DCB_INVALID_ARGUMENT, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT, DCB_CLOSED, DCB_NO_MEMORY.
- */
+ * It returns DCB_INVALID_ARGUMENT, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT, DCB_CLOSED or
+ * DCB_NO_MEMORY. */
 dcb_status dcb_head(dcb_store *store, const dcb_call *call, int64_t *head, dcb_error *err);
 
-/**
- * Writes the number of events to `*events`. Positions have no gaps, so it is that of dcb_head.
- * Any thread.
- *
- * The statuses of dcb_head.
- */
+/** Writes the number of events to `*events`. Since positions have no gaps, it is the position that
+ * dcb_head returns. It returns the statuses of dcb_head. */
 dcb_status dcb_count(dcb_store *store, const dcb_call *call, int64_t *events, dcb_error *err);
 
-/**
- * Describes the store for a person who looks for a cause: in a log, or in a report of a bug. One
- * JSON object is written to `*result`, which the caller frees with dcb_buf_free; empty if the call
- * fails. Of a memory store it has the first three keys.
+/** Describes the store for a person who looks for the cause of a problem, for a log or a bug report.
+ * A JSON object is written to `*result`, and the caller frees it with dcb_buf_free. For a memory
+ * store it has the first three keys only. A later version may add keys.
  *
- *     "version": "0.1.0"     the library's
- *     "store": "sqlite"      or "memory"
- *     "head": 42             the position of the newest event
- *     "path": "/x/events.db" of the file, symbolic links followed; null: in memory
- *     "read_only": false     whether appends are refused
- *     "format": 1            the version of the file's format
- *     "sqlite": "3.53.2"     SQLite's version
- *     "bundled_sqlite": true whether that is the library's own copy, and not the system's or
- *                            the host's (dcb_open_host)
- *     "locks": "open-file-description"  what guards the file against other users of it. With
- *                            "process" this process must not have it open through another
- *                            copy of SQLite. null: nothing (in memory, or immutable)
- *     "other_sqlite": false  whether another SQLite in this process has the file open; null:
- *                            it cannot be told
- *     "durable": 42          the position up to which events are known to be on the disk; null:
- *                            in memory
- *     "indexed": 40          the position up to which the index in the file goes
- *     "segments": 3          in how many parts
- *     "log_bytes": 1048576   the length of the write-ahead log, room ahead included; null:
- *                            there is none
- *     "log_held": false      whether the log is as long as it may become, because of a reader
- *                            outside of this process: appends wait for it
- *     "failure": null        why nothing more becomes durable, if that is so: a sentence
+ *     "version": "0.1.0"      the version of the library
+ *     "store": "sqlite"       the kind of store, "sqlite" or "memory"
+ *     "head": 42              the position of the newest event
+ *     "path": "/x/events.db"  the file, with symbolic links resolved; null if in memory
+ *     "read_only": false      whether appends are refused
+ *     "format": 1             the version of the file format
+ *     "sqlite": "3.53.2"      the version of SQLite
+ *     "bundled_sqlite": true  whether SQLite is the library's copy, not the system's or a host's
+ *     "locks": "open-file-description"  the kind of locks that protect the file; with "process",
+ *                             this process must not open the file through another copy of
+ *                             SQLite; null if there are none (in memory, or immutable)
+ *     "other_sqlite": false   whether another SQLite in this process has it open; null: unknown
+ *     "durable": 42           the highest position known to be on the disk; null if in memory
+ *     "indexed": 40           the highest position that the index in the file covers
+ *     "segments": 3           the number of segments of that index
+ *     "log_bytes": 1048576    the length of the WAL, with preallocated space; null if none
+ *     "log_held": false       whether the WAL is at its maximum length because of a reader
+ *                             outside this process, so that appends wait for that reader
+ *     "failure": null         why no more events become durable, as a sentence; null if they do
  *
- * A later version may add keys. Any thread.
- *
- * The statuses of dcb_head.
- */
+ * It returns the statuses of dcb_head. */
 dcb_status dcb_diagnose(dcb_store *store, const dcb_call *call, dcb_buf *result, dcb_error *err);
 
-/**
- * Waits until there is an event above the position `after`, and writes the head to `*head`. It
- * returns at once if there is one already. `after` is -1 or more; -1 is as 0. It sees appends of
- * this process within a millisecond and those of other processes within 25. The default is to
- * wait without end; `timeout_ms` and `cancel` of the dcb_call end it earlier. Following a store
- * is a loop of reading what is above the last position seen, and waiting for more. Any thread;
- * other calls go on meanwhile.
+/** Waits until there is an event above the position `after`, and writes the head to `*head`. It
+ * returns at once if there is one. `after` must be -1 or more; -1 means 0. Appends of this process
+ * are seen within a millisecond and those of other processes within 25. It waits forever unless
+ * the dcb_call has a timeout or a dcb_cancel. To follow a store, read the events above the last
+ * position seen, wait for more, and repeat. Other calls on the store run meanwhile.
  *
- * DCB_INVALID_ARGUMENT, DCB_TIMEOUT, DCB_CANCELLED, DCB_BUSY, DCB_IO, DCB_CORRUPT, DCB_CLOSED,
- * DCB_NO_MEMORY.
- */
-dcb_status dcb_wait(dcb_store *store,
-                    int64_t after,
-                    const dcb_call *call,
-                    int64_t *head,
+ * It returns DCB_INVALID_ARGUMENT, DCB_TIMEOUT, DCB_CANCELLED, DCB_BUSY, DCB_IO, DCB_CORRUPT,
+ * DCB_CLOSED or DCB_NO_MEMORY. */
+dcb_status dcb_wait(dcb_store *store, int64_t after, const dcb_call *call, int64_t *head,
                     dcb_error *err);
 
-/**
- * Frees what the buffer holds and zeroes it, so that freeing it again is harmless. NULL and
- * empty buffers are ignored. Any thread; not while another one reads the buffer.
- */
+/** Frees the contents of `buf` and zeroes it, so that freeing it again is harmless. NULL and empty
+ * buffers are ignored. */
 void dcb_buf_free(dcb_buf *buf);
 
-/**
- * Begins a read: `request` is a read request as dcb_read takes it, `len` 0 for every event. The
- * snapshot is taken here, and the first events are looked up: events appended later are not in
- * it. The cursor is written to `*out`, which the caller closes with dcb_cursor_close; NULL if
- * the call fails.
+/** Starts a read. `request` is a read request as for dcb_read; a `len` of 0 reads every event. It
+ * takes the snapshot and looks up the first events: the cursor does not return events that are
+ * appended later. The cursor is written to `*out`, and the caller closes it with dcb_cursor_close.
  *
- * `request` is borrowed for the call. Any thread.
- *
- * The statuses of dcb_read.
- */
-dcb_status dcb_cursor_open(dcb_store *store,
-                           const char *request,
-                           size_t len,
-                           const dcb_call *call,
-                           dcb_cursor **out,
-                           dcb_error *err);
+ * It returns the statuses of dcb_read. */
+dcb_status dcb_cursor_open(dcb_store *store, const char *request, size_t len, const dcb_call *call,
+                           dcb_cursor **out, dcb_error *err);
 
-/**
- * Gives the next events, `max` at most: their array is written to `*events`, their number to
- * `*len`. A batch may be shorter than `max` before the end is reached, for its memory is
- * bounded; only `len` 0 is the end. Events and all that they point to belong to the cursor and
- * live until the next call on it, successful or not.
+/** Returns the next events, at most `max`. A pointer to the first one is written to `*events` and
+ * their number to `*len`. A `len` of 0 means the end of the read; a batch may be shorter than `max`
+ * before that, since its memory is bounded. The events belong to the cursor and stay valid until
+ * the next call of dcb_cursor_next, whether that succeeds or not, or dcb_cursor_close.
  *
- * After DCB_BUSY, DCB_TIMEOUT, DCB_CANCELLED and a wrong argument the next call goes on where
- * the cursor stood; nothing is lost. Any other failure stays: every further call answers with
- * it.
+ * After DCB_BUSY, DCB_TIMEOUT, DCB_CANCELLED or an invalid argument no event is lost: the next call
+ * continues at the same place. Any other error is permanent: every later call returns it again.
  *
- * DCB_INVALID_ARGUMENT (`max` is 0), DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT, DCB_CLOSED,
- * DCB_NO_MEMORY.
- */
-dcb_status dcb_cursor_next(dcb_cursor *cursor,
-                           size_t max,
-                           const dcb_call *call,
-                           const dcb_event **events,
-                           size_t *len,
-                           dcb_error *err);
+ * It returns DCB_INVALID_ARGUMENT (for a `max` of 0, too), DCB_BUSY, DCB_CANCELLED, DCB_IO,
+ * DCB_CORRUPT, DCB_CLOSED or DCB_NO_MEMORY. */
+dcb_status dcb_cursor_next(dcb_cursor *cursor, size_t max, const dcb_call *call,
+                           const dcb_event **events, size_t *len, dcb_error *err);
 
-/**
- * How far the read has come. At its end (`len` was 0), and in a backward read at any time, the
- * position that is safe as the `after` of an append condition with the same query, as in
- * dcb_read. Before the end of a forward read, the position of the last event given; before the
- * first one, the request's `after`. NULL: 0. It ends no event's life. As every call on a
- * cursor, not while another thread is in one.
- */
+/** Returns how far the read has come. At the end of a read, when `len` was 0, and at any time of a
+ * backward read, that is the `position` that dcb_read returns, which is safe to use as the `after`
+ * of an append condition with the same query. Before the end of a forward read it is the position
+ * of the last event returned or, before the first one, the request's `after`. For NULL it is 0. The
+ * cursor's events stay valid. */
 int64_t dcb_cursor_position(const dcb_cursor *cursor);
 
-/**
- * Closes the cursor and frees it, with the events that it gave. NULL is ignored. It may come
- * after the store's dcb_close.
- */
+/** Closes the cursor and frees it and its events. It may be called after dcb_close of the store.
+ * NULL is ignored. */
 void dcb_cursor_close(dcb_cursor *cursor);
-
-/**
- * Opens the store in a database that the caller has open with a SQLite of its own, and makes it
- * if there is none. The library runs its statements on the caller's connections and never opens
- * the database file; it opens the log or the journal beside it, to sync them. It needs nothing of
- * the database but tables named dcb_..., and shares the format, and the file, with stores that
- * dcb_open opens. That there are other tables is no hindrance.
- *
- * All of the header's promises hold, where every connection to the file runs at
- * `PRAGMA synchronous` NORMAL or above. There is no thread behind the store: an append now and
- * then writes, or merges, a bit of the index. A connection is given back as it was found; in
- * between it is in a transaction, with a `PRAGMA busy_timeout` of 0 where that writes or there is
- * no log, and without `read_uncommitted`. A database in memory has to have one connection only,
- * or be shared.
- *
- * `host` is copied. Its functions are called until dcb_close returns, and no longer. Of the
- * options, `read_only` and `immutable` are not to be had, and `adopt` changes nothing. The store
- * is written to `*out`, which the caller closes with dcb_close; NULL if the call fails. A call
- * that waits in `acquire` ends with its time-out; its dcb_cancel is looked at before and after.
- *
- * The statuses of dcb_open, DCB_CANCELLED where `acquire` says so, and DCB_UNAVAILABLE where the
- * host fails without a code of SQLite's,
- * as every call on the store and its cursors then answers.
- */
-dcb_status dcb_open_host(const dcb_host *host,
-                         const char *options_json,
-                         dcb_store **out,
-                         dcb_error *err);
-
-/**
- * Appends as dcb_append does, in a transaction that the caller has open on `connection`, one of
- * its own that the functions of the store's dcb_host take. The events are stored when the caller
- * commits, as durable as that commit is, and not at all if it does not. What they are told by is
- * the transaction's own: they are among the events that conditions of later appends in it see.
- *
- * Other writers wait from here on until the transaction ends; another append of this thread, on
- * the store itself, would wait for nothing. With DCB_BUSY another writer had the database for too
- * long, or the transaction has read and others have written since: then roll all of it back and
- * run it again. After any other failure what the append has written is undone, and the
- * transaction may go on, unless the database has ended it, or the library where nothing less would
- * undo the append: then its commit fails. After DCB_IO roll it back.
- *
- * `request` is borrowed for the call, `connection` is not NULL. Any thread.
- *
- * DCB_INVALID_ARGUMENT (also: the store is not one of a host's, or the transaction is one of
- * another database, or over: to see that, the library runs a BEGIN, which has to fail) and the
- * other statuses of dcb_append.
- */
-dcb_status dcb_append_within(dcb_store *store,
-                             void *connection,
-                             const char *request,
-                             size_t len,
-                             const dcb_call *call,
-                             int64_t *last,
-                             dcb_error *err);
 
 #ifdef __cplusplus
 }  // extern "C"

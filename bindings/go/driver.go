@@ -1,6 +1,7 @@
 package dcb
 
 // #include "library.h"
+// #include <dcb_host.h>
 import "C"
 
 import (

@@ -6,6 +6,7 @@
 #define DCB_GO_DRIVER_H
 
 #include "library.h"
+#include <dcb_host.h>
 #include <stdint.h>
 
 // The first argument is the token of a hostCall; 0 for a store that makes no callbacks.

@@ -7,16 +7,16 @@ use std::ptr;
 use crate::capi::boundary::Zeroable;
 use crate::capi::panic::contain;
 
-/// Bytes that the library has allocated and the caller owns, until dcb_buf_free. Not terminated:
-/// use `len`. Pass in an empty one ({0}) or one that was freed: a call overwrites what is there.
-/// Do not change `data` or `cap`.
+/// A buffer that the library allocated and the caller owns until dcb_buf_free. It is not
+/// NUL-terminated. Pass in an empty buffer ({0}) or a freed one, for a call overwrites it. Do not
+/// change `data` or `cap`.
 #[repr(C)]
 pub struct dcb_buf {
-    /// The bytes; NULL in an empty buffer.
+    /// The first byte. It is NULL in an empty buffer.
     pub data: *mut c_char,
-    /// How many there are.
+    /// The number of bytes.
     pub len: usize,
-    /// How many were allocated.
+    /// The number of bytes that were allocated.
     pub cap: usize,
 }
 
@@ -31,8 +31,8 @@ impl From<Vec<u8>> for dcb_buf {
     }
 }
 
-/// Frees what the buffer holds and zeroes it, so that freeing it again is harmless. NULL and
-/// empty buffers are ignored. Any thread; not while another one reads the buffer.
+/// Frees the contents of `buf` and zeroes it, so that freeing it again is harmless. NULL and empty
+/// buffers are ignored.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_buf_free(buf: *mut dcb_buf) {
     // SAFETY: NULL or a buffer that is the caller's, as the header demands.

@@ -6,21 +6,22 @@ use crate::capi::cancel::dcb_cancel;
 use crate::commit::deadline::{CallOptions, Timeout};
 use crate::error::{Error, Result};
 
-/// How long one call may wait, and who may end it early. The caller's own struct, borrowed for
-/// the call; pass NULL for the defaults. Set `size` to sizeof(dcb_call): a later version may add
-/// fields at the end, and a library never reads past the size that it is given. The struct is
-/// the only one here that may grow.
+/// Says how long a call may wait, and lets another thread end it early. The caller owns it; NULL
+/// stands for the defaults. This is the only struct of this header that may grow: a later version
+/// may add fields at its end, and the library never reads past `size`.
 ///
 ///     dcb_call call = {sizeof call, 250, NULL};
 #[repr(C)]
 pub struct dcb_call {
-    /// sizeof(dcb_call). Smaller than that of the first version: DCB_INVALID_ARGUMENT.
+    /// Set this to sizeof(dcb_call). A smaller size than the first version's is
+    /// DCB_INVALID_ARGUMENT.
     pub size: usize,
-    /// How long the call may wait for a lock (then DCB_BUSY), or dcb_wait for an event (then
-    /// DCB_TIMEOUT), in milliseconds. Below 0: without end. 0: not at all. Without a dcb_call:
-    /// the store's option `busy_timeout_ms` for locks, without end for dcb_wait.
+    /// The timeout in milliseconds: for locks (it then returns DCB_BUSY), and in dcb_wait for an
+    /// event (it then returns DCB_TIMEOUT). 0 does not wait, and a negative number waits forever.
+    /// A call without a dcb_call waits for locks as long as the store's option `busy_timeout_ms`
+    /// says, and in dcb_wait forever.
     pub timeout_ms: i64,
-    /// Ends the call when triggered; NULL: nobody does.
+    /// The call ends when this is triggered. It may be NULL.
     pub cancel: *mut dcb_cancel,
 }
 

@@ -3,23 +3,22 @@
 use crate::capi::panic::contain;
 use crate::commit::deadline::CancelToken;
 
-/// A switch that ends calls early, from another thread. A call that holds it (dcb_call) ends
-/// with DCB_CANCELLED within 50 milliseconds of dcb_cancel_trigger; where it makes events of other
-/// processes durable, when the disk has. An append that is in a transaction already is not ended:
-/// its true outcome is reported.
+/// Ends calls early, from another thread. A call that was given it in a dcb_call returns
+/// DCB_CANCELLED within 50 milliseconds of dcb_cancel_trigger or, if it is syncing events of another
+/// process to the disk, when that completes. An append that is already in a transaction is not
+/// ended: it returns its true outcome.
 ///
-/// Any thread, any number of calls at once. Sticky: once triggered it stays so, and every later
-/// call that is given it ends at once. Make a new one for what comes next.
+/// Any number of threads and calls may use one at the same time. Once triggered it stays triggered,
+/// and every later call that is given it ends at once.
 pub struct dcb_cancel(pub(super) CancelToken);
 
-/// A switch that nobody has triggered. The caller frees it with dcb_cancel_free. Any thread.
+/// Creates a dcb_cancel that is not triggered. The caller frees it with dcb_cancel_free.
 #[unsafe(no_mangle)]
 pub extern "C" fn dcb_cancel_new() -> *mut dcb_cancel {
     Box::into_raw(Box::new(dcb_cancel(CancelToken::new())))
 }
 
-/// Ends the calls that hold the switch, now and later. Returns at once. NULL is ignored. Any
-/// thread.
+/// Ends the calls that use `cancel`, running and future ones. It returns at once. NULL is ignored.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_cancel_trigger(cancel: *mut dcb_cancel) {
     // SAFETY: NULL or from dcb_cancel_new, and not yet freed, as the header demands.
@@ -28,8 +27,8 @@ pub unsafe extern "C" fn dcb_cancel_trigger(cancel: *mut dcb_cancel) {
     }
 }
 
-/// Frees the switch. Calls that have begun with it go on and no longer need it: whether it was
-/// triggered before, they still see. NULL is ignored. Any thread.
+/// Frees `cancel`. Calls that are running with it continue, and still end if it was triggered
+/// before it was freed. NULL is ignored.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_cancel_free(cancel: *mut dcb_cancel) {
     if !cancel.is_null() {

@@ -19,9 +19,9 @@ use crate::error::{Error, Result, Status};
 use crate::json;
 use crate::store::{BatchLimits, Store};
 
-/// A read under way: a snapshot of the store, read in batches without any JSON. One thread at a
-/// time; a store may have any number. From dcb_cursor_open to dcb_cursor_close. Between calls
-/// it holds no lock and no transaction, so a forgotten one blocks nobody.
+/// A cursor reads a snapshot of the store in batches of structs, without JSON. It lives from
+/// dcb_cursor_open to dcb_cursor_close. One thread may use it at a time; a store may have any number
+/// of cursors. Between calls it holds no lock and no transaction, so it blocks nobody.
 ///
 ///     const dcb_event *events;
 ///     size_t len;
@@ -110,14 +110,11 @@ fn is_passing(error: &Error) -> bool {
     matches!(error.status, Status::Busy | Status::Timeout | Status::Cancelled)
 }
 
-/// Begins a read: `request` is a read request as dcb_read takes it, `len` 0 for every event. The
-/// snapshot is taken here, and the first events are looked up: events appended later are not in
-/// it. The cursor is written to `*out`, which the caller closes with dcb_cursor_close; NULL if
-/// the call fails.
+/// Starts a read. `request` is a read request as for dcb_read; a `len` of 0 reads every event. It
+/// takes the snapshot and looks up the first events: the cursor does not return events that are
+/// appended later. The cursor is written to `*out`, and the caller closes it with dcb_cursor_close.
 ///
-/// `request` is borrowed for the call. Any thread.
-///
-/// The statuses of dcb_read.
+/// It returns the statuses of dcb_read.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_cursor_open(
     store: *mut dcb_store,
@@ -156,17 +153,16 @@ pub unsafe extern "C" fn dcb_cursor_open(
     }
 }
 
-/// Gives the next events, `max` at most: their array is written to `*events`, their number to
-/// `*len`. A batch may be shorter than `max` before the end is reached, for its memory is
-/// bounded; only `len` 0 is the end. Events and all that they point to belong to the cursor and
-/// live until the next call on it, successful or not.
+/// Returns the next events, at most `max`. A pointer to the first one is written to `*events` and
+/// their number to `*len`. A `len` of 0 means the end of the read; a batch may be shorter than `max`
+/// before that, since its memory is bounded. The events belong to the cursor and stay valid until
+/// the next call of dcb_cursor_next, whether that succeeds or not, or dcb_cursor_close.
 ///
-/// After DCB_BUSY, DCB_TIMEOUT, DCB_CANCELLED and a wrong argument the next call goes on where
-/// the cursor stood; nothing is lost. Any other failure stays: every further call answers with
-/// it.
+/// After DCB_BUSY, DCB_TIMEOUT, DCB_CANCELLED or an invalid argument no event is lost: the next call
+/// continues at the same place. Any other error is permanent: every later call returns it again.
 ///
-/// DCB_INVALID_ARGUMENT (`max` is 0), DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT, DCB_CLOSED,
-/// DCB_NO_MEMORY.
+/// It returns DCB_INVALID_ARGUMENT (for a `max` of 0, too), DCB_BUSY, DCB_CANCELLED, DCB_IO,
+/// DCB_CORRUPT, DCB_CLOSED or DCB_NO_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_cursor_next(
     cursor: *mut dcb_cursor,
@@ -187,19 +183,19 @@ pub unsafe extern "C" fn dcb_cursor_next(
     }
 }
 
-/// How far the read has come. At its end (`len` was 0), and in a backward read at any time, the
-/// position that is safe as the `after` of an append condition with the same query, as in
-/// dcb_read. Before the end of a forward read, the position of the last event given; before the
-/// first one, the request's `after`. NULL: 0. It ends no event's life. As every call on a
-/// cursor, not while another thread is in one.
+/// Returns how far the read has come. At the end of a read, when `len` was 0, and at any time of a
+/// backward read, that is the `position` that dcb_read returns, which is safe to use as the `after`
+/// of an append condition with the same query. Before the end of a forward read it is the position
+/// of the last event returned or, before the first one, the request's `after`. For NULL it is 0. The
+/// cursor's events stay valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_cursor_position(cursor: *const dcb_cursor) -> i64 {
     // SAFETY: the pointer is what the header demands.
     unsafe { cursor.as_ref() }.map_or(0, |cursor| cursor.position)
 }
 
-/// Closes the cursor and frees it, with the events that it gave. NULL is ignored. It may come
-/// after the store's dcb_close.
+/// Closes the cursor and frees it and its events. It may be called after dcb_close of the store.
+/// NULL is ignored.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_cursor_close(cursor: *mut dcb_cursor) {
     // SAFETY: the pointer is what the header demands.

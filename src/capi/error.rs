@@ -5,20 +5,22 @@ use std::ffi::c_char;
 use crate::capi::status::{DCB_OK, dcb_status};
 use crate::error::Error;
 
-/// Why a call failed. The caller's own struct, on the stack for instance: there is nothing to
-/// free, and the library keeps nothing of it. Every function that takes one takes NULL too. A
-/// call zeroes it on entry and fills it only if it fails. 256 bytes, frozen.
+/// Says why a call failed. The caller owns it, usually on the stack; there is nothing to free. A
+/// call zeroes it on entry and fills it if it fails. Its size, 256 bytes, never changes.
 #[repr(C)]
 pub struct dcb_error {
-    /// What the call returned.
+    /// The status that the call returned.
     pub status: dcb_status,
-    /// SQLite's extended result code or the system's errno, where one is the cause; else 0.
+    /// With DCB_CONDITION_FAILED, the index (from 0) of the first condition of the request that
+    /// fails. After an append that returned DCB_OK, 1 if it repeated a stored append and 0 if it
+    /// stored its events. With another error, SQLite's extended result code or the system's errno if
+    /// one of them is the cause. Otherwise 0.
     pub detail: i32,
-    /// With DCB_CONDITION_FAILED and DCB_DUPLICATE_ID the position that the caller was refused
-    /// for; else 0.
+    /// With DCB_CONDITION_FAILED and DCB_DUPLICATE_ID, the position of the event that the append
+    /// was refused for. Otherwise 0.
     pub position: i64,
-    /// One sentence for the person who reads it: UTF-8, always terminated, cut between
-    /// characters where it is too long.
+    /// One sentence for a person to read, in UTF-8. It is always terminated; if it is too long, it
+    /// is truncated between two characters.
     pub message: [c_char; 240],
 }
 

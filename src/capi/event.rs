@@ -2,38 +2,37 @@
 
 use std::ffi::c_char;
 
-/// A view of bytes that somebody else owns. Not terminated: use `len`. UTF-8. What is absent has
-/// `data` NULL and `len` 0.
+/// A view of UTF-8 text that somebody else owns. It is not NUL-terminated. An absent text has `data`
+/// NULL and `len` 0.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct dcb_str {
-    /// The first byte; NULL: absent.
+    /// The first byte. It is NULL if the text is absent.
     pub data: *const c_char,
-    /// How many bytes.
+    /// The number of bytes.
     pub len: usize,
 }
 
-/// A stored event, as a cursor gives it. It and all that it points to live until the next call
-/// on its cursor, dcb_cursor_close included; dcb_cursor_position ends nothing. Any thread may
-/// read it meanwhile.
+/// A stored event that a cursor returned. The event and everything that it points to stay valid
+/// until the next dcb_cursor_next or dcb_cursor_close of that cursor. Any thread may read them.
 #[repr(C)]
 pub struct dcb_event {
-    /// Where it is in the sequence; the first event is 1, and there are no gaps.
+    /// The position in the sequence of events. The first event has position 1; there are no gaps.
     pub position: i64,
-    /// When the store accepted it: microseconds since 1970, UTC. It orders nothing.
+    /// The time at which the store accepted the event, in microseconds since 1970 (UTC). It does
+    /// not order events.
     pub timestamp_us: i64,
-    /// Its type.
+    /// The event's type.
     pub r#type: dcb_str,
-    /// Its data: the text of one JSON value, byte for byte as it was given; "null" if it was
-    /// left out.
+    /// The event's data: a JSON value, byte for byte as it was given, or "null" if it was left out.
     pub data: dcb_str,
-    /// Its metadata: the text of one JSON object, byte for byte as it was given; absent if it
-    /// was left out.
+    /// The event's metadata: a JSON object, byte for byte as it was given, or absent.
     pub metadata: dcb_str,
-    /// Its id; absent if it was left out.
+    /// The event's id, or absent.
     pub id: dcb_str,
-    /// Its tags, each once, in the order given; NULL if there are none.
+    /// The event's tags, without repetitions, in the order in which they were given. It is NULL if
+    /// there are none.
     pub tags: *const dcb_str,
-    /// How many tags.
+    /// The number of tags.
     pub tags_len: usize,
 }

@@ -17,60 +17,62 @@ use crate::commit::deadline::CallOptions;
 use crate::error::{Error, Result};
 use crate::json;
 use crate::sql::Value;
-use crate::sql::host::{BorrowedConnection, Failure, Host, Reply};
+use crate::sql::host::{BorrowedConnection, ConnectionHandle, Failure, Host, Reply};
 use crate::sqlite::host::HostStore;
 
-/// A value is NULL,
+/// The kind of a value that is NULL.
 pub const DCB_VALUE_NULL: i32 = 0;
-/// a 64-bit integer,
+/// The kind of a value that is a 64-bit integer.
 pub const DCB_VALUE_INTEGER: i32 = 1;
-/// UTF-8 text,
+/// The kind of a value that is UTF-8 text.
 pub const DCB_VALUE_TEXT: i32 = 2;
-/// or bytes.
+/// The kind of a value that is a string of bytes.
 pub const DCB_VALUE_BLOB: i32 = 3;
 
-/// A value that a statement of the library is given, for the parameter of its place in the list.
+/// The value of one parameter of a statement. The first value in a list belongs to parameter 1.
 #[repr(C)]
 pub struct dcb_value {
-    /// DCB_VALUE_NULL, DCB_VALUE_INTEGER, DCB_VALUE_TEXT or DCB_VALUE_BLOB.
+    /// One of DCB_VALUE_NULL, DCB_VALUE_INTEGER, DCB_VALUE_TEXT and DCB_VALUE_BLOB.
     pub kind: i32,
-    /// The integer.
+    /// The integer, or 0 for another kind.
     pub integer: i64,
-    /// The text or the bytes.
+    /// The text or the bytes, or absent for another kind.
     pub bytes: dcb_str,
 }
 
-/// What a function of a dcb_host answers with. The library's own struct, zeroed.
+/// The result of a function of a dcb_host. The library owns it and zeroes it before the call.
 #[repr(C)]
 pub struct dcb_reply {
-    /// The next rows, one after the other, none cut off; the host's memory, which stays until the
-    /// next call on the connection. A row is the number of its columns in 2 bytes, and the columns;
-    /// a column is a byte, its DCB_VALUE_ kind, and then: an integer in 8 bytes, or the length of a
-    /// text or blob in 4 bytes and its bytes. Numbers are little-endian.
+    /// The next rows, one after another, each of them complete. The memory belongs to the host and
+    /// must stay valid until the next call on the connection. A row is the number of its columns (2
+    /// bytes) followed by the columns. A column is its DCB_VALUE_ kind (1 byte) followed by nothing
+    /// for NULL, the integer (8 bytes), or the length of the text or blob (4 bytes) and its bytes.
+    /// Numbers are little-endian.
     pub rows: dcb_str,
-    /// How many rows the statement has changed.
+    /// The number of rows that the statement changed.
     pub changes: i64,
-    /// Not 0: there may be more rows, which `more` gives.
+    /// This is not 0 if there may be more rows, which `more` returns.
     pub is_more: i32,
-    /// Why it failed, terminated.
+    /// A terminated text that says why the function failed.
     pub message: [c_char; 240],
 }
 
-/// The connections of a program that has the database open itself, with a SQLite of its own: its
-/// pool, as functions that the library calls. They are called in the thread of the call on the
-/// store that needs them, before that call returns, and from several threads at once where the
-/// store is used so; a connection by one thread at a time. None may be NULL, unwind, or call the
-/// library on this store. They return 0, or the extended result code of SQLite; below 0 where there
-/// is no such code.
+/// The connection pool of a program that has opened the database with its own SQLite, as functions
+/// that the library calls.
+///
+/// A function is called by the thread that called the library, before that call returns. If several
+/// threads use the store, several may call the functions at once, but only one at a time uses a
+/// connection. A function must not be NULL, unwind, or use this store. It returns 0, the extended
+/// result code of SQLite, or a negative number if it fails without such a code.
 #[repr(C)]
 pub struct dcb_host {
-    /// sizeof(dcb_host).
+    /// Set this to sizeof(dcb_host).
     pub size: usize,
-    /// The host's own, given back to `acquire`.
+    /// A pointer of the host's, which is passed to `acquire`.
     pub context: *mut c_void,
-    /// Lends a connection that is in no transaction, having waited for one as long as `timeout_ms`
-    /// says (as that of a dcb_call); SQLITE_BUSY where none was free in time, SQLITE_INTERRUPT
-    /// where the caller has given up.
+    /// Lends a connection that is in no transaction. It waits for one as long as `timeout_ms` says,
+    /// which is as in a dcb_call, and returns SQLITE_BUSY if none was free in time and
+    /// SQLITE_INTERRUPT if the caller has given up.
     pub acquire: Option<
         unsafe extern "C" fn(
             context: *mut c_void,
@@ -79,7 +81,7 @@ pub struct dcb_host {
             reply: *mut dcb_reply,
         ) -> i32,
     >,
-    /// Runs a statement that gives no rows.
+    /// Runs a statement that returns no rows.
     pub run: Option<
         unsafe extern "C" fn(
             connection: *mut c_void,
@@ -89,7 +91,7 @@ pub struct dcb_host {
             reply: *mut dcb_reply,
         ) -> i32,
     >,
-    /// Runs a statement and gives its first rows, as many as are worth a call.
+    /// Runs a statement and returns its first rows, as many as the host chooses.
     pub query: Option<
         unsafe extern "C" fn(
             connection: *mut c_void,
@@ -99,19 +101,19 @@ pub struct dcb_host {
             reply: *mut dcb_reply,
         ) -> i32,
     >,
-    /// Gives the next rows of the last query that said that there may be more: one that was begun
-    /// amid the rows of another ends before that one goes on.
+    /// Returns the next rows of the last query that has not ended. Queries may be nested: a query
+    /// that was started between the rows of another one ends before that one continues.
     pub more: Option<unsafe extern "C" fn(connection: *mut c_void, reply: *mut dcb_reply) -> i32>,
-    /// Ends that query, whatever rows it has left.
+    /// Ends that query, even if it has more rows.
     pub finish: Option<unsafe extern "C" fn(connection: *mut c_void)>,
-    /// Takes back a connection that was acquired. `spoiled` not 0: it could not be left as it was
-    /// found, and has to be closed.
+    /// Takes back a connection that was acquired. If `spoiled` is not 0, it could not be restored to
+    /// the state in which it was lent, and the host must close it.
     pub release: Option<unsafe extern "C" fn(connection: *mut c_void, spoiled: i32)>,
 }
 
 /// The functions of a host, none missing.
 #[derive(Clone, Copy)]
-pub(super) struct Functions {
+struct Functions {
     context: *mut c_void,
     acquire: unsafe extern "C" fn(*mut c_void, i64, *mut *mut c_void, *mut dcb_reply) -> i32,
     run: Statement,
@@ -181,6 +183,11 @@ impl Host for Functions {
         // SAFETY: the host's function, called as the header says.
         ask(|reply| unsafe { (self.acquire)(self.context, timeout_ms, &mut handle, reply) })?;
         Ok(Box::new(Connection { functions: *self, handle, is_spoiled: false, is_callers: false }))
+    }
+
+    fn transaction(&self, connection: ConnectionHandle) -> Box<dyn BorrowedConnection> {
+        let handle = connection.as_ptr();
+        Box::new(Connection { functions: *self, handle, is_spoiled: false, is_callers: true })
     }
 }
 
@@ -269,27 +276,27 @@ unsafe fn functions(host: *const dcb_host) -> Result<Functions> {
     })
 }
 
-/// Opens the store in a database that the caller has open with a SQLite of its own, and makes it
-/// if there is none. The library runs its statements on the caller's connections and never opens
-/// the database file; it opens the log or the journal beside it, to sync them. It needs nothing of
-/// the database but tables named dcb_..., and shares the format, and the file, with stores that
-/// dcb_open opens. That there are other tables is no hindrance.
+/// Opens the store in a SQLite database that the caller has opened with its own SQLite, and creates
+/// it if it does not exist. The library runs its statements on the caller's connections and never
+/// opens the database file; it opens only the WAL or the journal beside it, to sync them. It uses no
+/// tables but those named dcb_...; the database may have others. The format is the one of dcb_open,
+/// and stores opened with dcb_open may use the file at the same time.
 ///
-/// All of the header's promises hold, where every connection to the file runs at
-/// `PRAGMA synchronous` NORMAL or above. There is no thread behind the store: an append now and
-/// then writes, or merges, a bit of the index. A connection is given back as it was found; in
-/// between it is in a transaction, with a `PRAGMA busy_timeout` of 0 where that writes or there is
-/// no log, and without `read_uncommitted`. A database in memory has to have one connection only,
-/// or be shared.
+/// Everything that dcb.h promises holds if every connection to the file runs at
+/// `PRAGMA synchronous` NORMAL or above. The store has no thread: from time to time an append writes
+/// or merges a part of the index. A connection is returned as it was found. While the library uses
+/// it, it is in a transaction, `read_uncommitted` is off and, if the library writes or the database
+/// has no WAL, `PRAGMA busy_timeout` is 0. A database in memory must have a single connection or a
+/// shared cache.
 ///
-/// `host` is copied. Its functions are called until dcb_close returns, and no longer. Of the
-/// options, `read_only` and `immutable` are not to be had, and `adopt` changes nothing. The store
-/// is written to `*out`, which the caller closes with dcb_close; NULL if the call fails. A call
-/// that waits in `acquire` ends with its time-out; its dcb_cancel is looked at before and after.
+/// `host` is copied. Its functions are not called after dcb_close has returned. The options are
+/// those of dcb_open, but `read_only` and `immutable` are refused, and `adopt` has no effect. The
+/// store is written to `*out`, and the caller closes it with dcb_close. A call that waits in
+/// `acquire` ends when its timeout expires; its dcb_cancel is checked before and after `acquire`.
 ///
-/// The statuses of dcb_open, DCB_CANCELLED where `acquire` says so, and DCB_UNAVAILABLE where the
-/// host fails without a code of SQLite's,
-/// as every call on the store and its cursors then answers.
+/// It returns the statuses of dcb_open. Like every call on the store and its cursors, it also
+/// returns DCB_CANCELLED if `acquire` returns SQLITE_INTERRUPT, and DCB_UNAVAILABLE if a function of
+/// the host fails without a SQLite code.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_open_host(
     host: *const dcb_host,
@@ -307,29 +314,38 @@ pub unsafe extern "C" fn dcb_open_host(
             }
             let options = c_string(options_json).map_or(&b""[..], std::ffi::CStr::to_bytes);
             let options = json::parse_options(options)?;
-            let store = Arc::new(HostStore::open(Box::new(functions), &options)?);
-            Ok(boundary::give(dcb_store::of_host(store, functions)))
+            let store = HostStore::open(Box::new(functions), &options)?;
+            Ok(boundary::give(dcb_store::on_host(Arc::new(store))))
         })
     }
 }
 
-/// Appends as dcb_append does, in a transaction that the caller has open on `connection`, one of
-/// its own that the functions of the store's dcb_host take. The events are stored when the caller
-/// commits, as durable as that commit is, and not at all if it does not. What they are told by is
-/// the transaction's own: they are among the events that conditions of later appends in it see.
+/// Appends like dcb_append, within a transaction that the caller has open on `connection`. That is a
+/// connection of the caller's which the functions of the store's dcb_host accept; it must not be
+/// NULL. The events are stored when the caller commits, and are as durable as that commit; if the
+/// caller rolls back, they are not stored. Conditions of later appends in the same transaction see
+/// them.
 ///
-/// Other writers wait from here on until the transaction ends; another append of this thread, on
-/// the store itself, would wait for nothing. With DCB_BUSY another writer had the database for too
-/// long, or the transaction has read and others have written since: then roll all of it back and
-/// run it again. After any other failure what the append has written is undone, and the
-/// transaction may go on, unless the database has ended it, or the library where nothing less would
-/// undo the append: then its commit fails. After DCB_IO roll it back.
+/// WARNING: On DCB_OK, the `detail` of `err` is 1 if the append repeats one that is stored already.
+/// The statements that the program ran beside that one were committed with it, so do not run them
+/// again. Append first, and then run them only for a new append:
 ///
-/// `request` is borrowed for the call, `connection` is not NULL. Any thread.
+///     if (dcb_append_within(store, connection, request, len, NULL, &last, &err) != DCB_OK)
+///         return roll_back(connection);
+///     if (err.detail == 0)
+///         take_a_seat(connection);
+///     return commit(connection);
 ///
-/// DCB_INVALID_ARGUMENT (also: the store is not one of a host's, or the transaction is one of
-/// another database, or over: to see that, the library runs a BEGIN, which has to fail) and the
-/// other statuses of dcb_append.
+/// From this call until the transaction ends, other writers wait. Do not call dcb_append on this
+/// store in the same thread during that time: it could not succeed. On DCB_BUSY, another writer held
+/// the database for too long, or the transaction has read and others have written since: roll it
+/// back and run all of it again. After another error the append is undone and the transaction may
+/// continue, unless the database has ended it, or the library has rolled all of it back because it
+/// could not undo the append alone: then the commit fails. After DCB_IO, roll the transaction back.
+///
+/// It returns the statuses of dcb_append. DCB_INVALID_ARGUMENT also means that dcb_open_host did
+/// not open the store, or that the transaction is one of another database or has ended: to detect
+/// that, the library runs a BEGIN, which must fail.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_append_within(
     store: *mut dcb_store,
@@ -349,16 +365,14 @@ pub unsafe extern "C" fn dcb_append_within(
             if connection.is_null() {
                 return Err(Error::invalid("connection: must not be NULL"));
             }
-            let Some((store, functions)) = &store.host else {
-                return Err(Error::invalid("store: is not one of a host's"));
+            let Some(store) = &store.host else {
+                return Err(Error::invalid("store: was not opened with dcb_open_host"));
             };
-            let lent = Connection {
-                functions: *functions,
-                handle: connection,
-                is_spoiled: false,
-                is_callers: true,
-            };
-            store.append_within(Box::new(lent), request, &call)
+            store.append_within(
+                store.transaction(ConnectionHandle::new(connection)),
+                request,
+                &call,
+            )
         })
     }
 }

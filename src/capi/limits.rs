@@ -2,26 +2,26 @@
 
 use crate::limits;
 
-/// Bytes of UTF-8 in a type, a tag or an event id.
+/// The maximum number of bytes (of UTF-8) in a type, a tag or an event id.
 pub const DCB_MAX_NAME_BYTES: usize = 255;
-/// Events in one append.
+/// The maximum number of events in an append.
 pub const DCB_MAX_EVENTS_PER_APPEND: usize = 100000;
-/// Tags on one event, as given (repeated ones counted).
+/// The maximum number of tags of an event. Repeated tags are counted.
 pub const DCB_MAX_TAGS_PER_EVENT: usize = 256;
-/// Items in one query.
+/// The maximum number of items in a query.
 pub const DCB_MAX_ITEMS_PER_QUERY: usize = 10000;
-/// Types and tags in one query, of all its items together (repeated ones counted).
+/// The maximum number of types and tags in all items of a query. Repeated ones are counted.
 pub const DCB_MAX_NAMES_PER_QUERY: usize = 100000;
-/// Conditions in one append.
+/// The maximum number of conditions in an append.
 pub const DCB_MAX_CONDITIONS_PER_APPEND: usize = 1000;
-/// Bytes of one event's `data`; the same for its `metadata`.
+/// The maximum number of bytes in an event's `data`, and in its `metadata`.
 pub const DCB_MAX_DATA_BYTES: usize = 16777216;
-/// Bytes of one request document.
+/// The maximum number of bytes in a request document.
 pub const DCB_MAX_REQUEST_BYTES: usize = 268435456;
-/// Nested arrays and objects in a request, those in `data` and `metadata` included.
+/// The maximum depth of nested arrays and objects in a request, `data` and `metadata` included.
 pub const DCB_MAX_JSON_DEPTH: usize = 512;
 
-// The generator of the header copies literals, so they are held against the core here.
+// cbindgen can only copy literals, so these are checked against the core here.
 const _: () = {
     assert!(DCB_MAX_NAME_BYTES == limits::MAX_NAME_BYTES);
     assert!(DCB_MAX_EVENTS_PER_APPEND == limits::MAX_EVENTS_PER_APPEND);

@@ -1,8 +1,8 @@
 //! The C surface: one file for each C type, and `boundary`, which every call goes through.
 //!
-//! The doc comments of what is exported here are the text of `include/dcb.h`, so they speak to
-//! a C programmer. What a valid pointer is, the header's preamble says once for all functions
-//! (`cbindgen.toml`).
+//! The doc comments of what is exported here are the text of `include/dcb.h` and, in `host`, of
+//! `include/dcb_host.h`, so they address a C programmer. The preamble of `dcb.h` (`cbindgen.toml`)
+//! says once for all functions what a valid pointer is.
 
 // The names are those of C.
 #![allow(non_camel_case_types)]

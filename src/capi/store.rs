@@ -9,7 +9,6 @@ use crate::capi::buf::dcb_buf;
 use crate::capi::call::dcb_call;
 use crate::capi::error::dcb_error;
 use crate::capi::fork::Generation;
-use crate::capi::host::Functions;
 use crate::capi::status::dcb_status;
 use crate::commit::deadline::CallOptions;
 use crate::domain::{EventView, ReadState};
@@ -19,12 +18,12 @@ use crate::json::ReadResult;
 use crate::sqlite::host::HostStore;
 use crate::store::{BatchLimits, Store};
 
-/// An open store. Any thread may use it, any number of threads at once, without a lock of the
-/// caller's; open a file once and share the store. From dcb_open to dcb_close.
+/// An open store. It lives from dcb_open to dcb_close. Any number of threads may use it at once
+/// without locking, so open a file once and share the store.
 pub struct dcb_store {
     pub(super) store: Arc<dyn Store>,
     /// The same store, where it runs on the connections of a host.
-    pub(super) host: Option<(Arc<HostStore>, Functions)>,
+    pub(super) host: Option<Arc<HostStore>>,
     generation: Generation,
 }
 
@@ -35,8 +34,8 @@ impl dcb_store {
     }
 
     /// A handle of a store on a host's connections.
-    pub(super) fn of_host(store: Arc<HostStore>, functions: Functions) -> Self {
-        let host = Some((Arc::clone(&store), functions));
+    pub(super) fn on_host(store: Arc<HostStore>) -> Self {
+        let host = Some(Arc::clone(&store));
         dcb_store { host, ..dcb_store::new(store) }
     }
 }
@@ -49,33 +48,33 @@ impl Handle for dcb_store {
     }
 }
 
-/// Opens the store that `uri` names:
+/// Opens the store that `uri`, a terminated string in UTF-8, names:
 ///
-///     memory:            a store of its own each time; gone when it is closed
-///     sqlite:PATH        one file, for any number of threads and processes of one machine; PATH
-///                        is taken as it is, nothing in it is decoded
-///     file:PATH?mode=M   the same, as a URI that SQLite would take: mode (ro, rw, rwc or memory)
-///                        is the only parameter, and may be left out
-///     sqlite::memory:    a SQLite database of its own; one connection, nothing durable
+///     memory:            a new, empty store in memory, which is gone when it is closed
+///     sqlite:PATH        a store in a file, for any number of threads and processes of one
+///                        machine; PATH is taken as it is and not decoded
+///     file:PATH?mode=M   the same file as a URI, as SQLite reads it; `mode` (ro, rw, rwc or
+///                        memory) is the only parameter, and optional
+///     sqlite::memory:    a new SQLite database in memory, with a single connection; like
+///                        memory:, it is gone when it is closed
 ///
-/// `uri` is UTF-8. `options_json` is NULL for the defaults, or a JSON object with any of
+/// `options_json` is NULL for the defaults, or a terminated JSON object with any of these keys:
 ///
-///     "read_only": false        refuse appends, and write nothing to the database (the log and
-///                               its index are made where they are missing); of a file only
-///     "immutable": false        the caller vouches that nobody writes the file; implies
-///                               read_only, and needs no write access to the folder; refused
-///                               where there is a log (-wal) that is not empty, or a journal
-///     "create": true            create the file if there is none
-///     "adopt": false            take a store into a database that has other tables already
-///     "busy_timeout_ms": 5000   how long a call without a dcb_call waits for a lock; below 0:
-///                               without end
+///     "read_only": false        refuse appends and write nothing to the database; the WAL and its
+///                               index are created if they are missing; only for a file
+///     "immutable": false        the caller guarantees that nobody writes the file; implies
+///                               read_only and needs no write access to the folder; refused if
+///                               there is a journal, or a WAL that is not empty
+///     "create": true            create the file if it does not exist
+///     "adopt": false            create the store in a database that already has other tables
+///     "busy_timeout_ms": 5000   how long a call without a dcb_call waits for a lock; a negative
+///                               number waits forever
 ///
-/// The store is written to `*out`, which the caller closes with dcb_close; NULL if the call
-/// fails. Any thread.
+/// The store is written to `*out`, and the caller closes it with dcb_close.
 ///
-/// DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_READ_ONLY, DCB_FULL, DCB_IO, DCB_CORRUPT,
-/// DCB_UNSUPPORTED_FORMAT (the file is not a database, not a store, or newer than this library;
-/// not a byte of it changes), DCB_CLOSED (a SQLite store in the child of a fork), DCB_NO_MEMORY.
+/// It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_READ_ONLY, DCB_FULL, DCB_IO,
+/// DCB_CORRUPT, DCB_UNSUPPORTED_FORMAT, DCB_CLOSED (for a SQLite store, in the child of a fork) or
+/// DCB_NO_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_open(
     uri: *const c_char,
@@ -98,10 +97,10 @@ pub unsafe extern "C" fn dcb_open(
     }
 }
 
-/// Closes the store and frees it. No other call on it, or on one of its cursors, may run, and none
-/// on it may begin; end waiting ones with a dcb_cancel first. Its cursors may outlive it: they
-/// answer DCB_CLOSED and are still to be closed. NULL is ignored. What was appended is durable
-/// already; closing adds nothing to that.
+/// Closes the store and frees it. No call on the store or on one of its cursors may be running (end
+/// waiting calls with a dcb_cancel first), and none on the store may start. Its cursors may outlive
+/// it: they return DCB_CLOSED and must still be closed. Appended events are already durable; closing
+/// adds nothing to that. NULL is ignored.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_close(store: *mut dcb_store) {
     // SAFETY: the pointer is what the header demands.
@@ -118,16 +117,13 @@ pub unsafe extern "C" fn dcb_close(store: *mut dcb_store) {
 ///                  "data": {"seat": 7}}],
 ///      "condition": {"failIfEventsMatch": {"items": [{"tags": ["course:c1"]}]}, "after": 12}}
 ///
-/// With DCB_OK the events are durable (but in the memory stores). With DCB_CONDITION_FAILED and
-/// DCB_DUPLICATE_ID the error's `position` says for which event, and nothing was stored. After
-/// DCB_IO, DCB_UNAVAILABLE and DCB_INTERNAL the outcome is unknown: events that carry an `id`
-/// may be appended again as they are, and if they are stored already, that succeeds with the
-/// positions that they have. Every other status means that nothing was stored.
+/// On DCB_OK the events are durable, unless the store is in memory, and the `detail` of `err` is 1
+/// if an earlier append with the same ids had stored them, 0 if this one did. After DCB_IO,
+/// DCB_UNAVAILABLE and DCB_INTERNAL the outcome is unknown: if the events have ids, append them
+/// again unchanged; they are not stored twice. After any other error nothing was stored.
 ///
-/// `request` is borrowed for the call. Any thread.
-///
-/// DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_CONDITION_FAILED, DCB_DUPLICATE_ID, DCB_BUSY,
-/// DCB_CANCELLED, DCB_READ_ONLY, DCB_FULL, DCB_IO, DCB_CORRUPT, DCB_CLOSED, DCB_NO_MEMORY.
+/// It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_CONDITION_FAILED, DCB_DUPLICATE_ID, DCB_BUSY,
+/// DCB_CANCELLED, DCB_READ_ONLY, DCB_FULL, DCB_IO, DCB_CORRUPT, DCB_CLOSED or DCB_NO_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_append(
     store: *mut dcb_store,
@@ -147,25 +143,22 @@ pub unsafe extern "C" fn dcb_append(
     }
 }
 
-/// Reads what matches `request`, a JSON document of `len` bytes, into one JSON document. With
-/// `len` 0 it is the request for every event.
+/// Reads the events that `request`, a JSON document of `len` bytes, asks for into one JSON document.
+/// With a `len` of 0 it reads every event. For example,
 ///
 ///     {"query": {"items": [{"types": ["StudentSubscribed"], "tags": ["course:c1"]}]},
 ///      "after": 0, "before": null, "limit": null, "backwards": false}
 ///
-/// gives
+/// returns
 ///
 ///     {"events": [{"position": 3, "type": "StudentSubscribed", "tags": [...], "data": {...},
 ///                  "timestamp": "2026-11-23T04:12:17.123456Z"}], "position": 42}
 ///
-/// `position` is safe as the `after` of an append condition with the same query. The document
-/// is written to `*result`, which the caller frees with dcb_buf_free; empty if the call fails.
-/// It is whole in memory: for reads without a bound use a cursor.
+/// The document is written to `*result`, and the caller frees it with dcb_buf_free. All of it is in
+/// memory: use a cursor for a read without a limit.
 ///
-/// `request` is borrowed for the call. Any thread.
-///
-/// DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT,
-/// DCB_CLOSED, DCB_NO_MEMORY.
+/// It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT,
+/// DCB_CLOSED or DCB_NO_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_read(
     store: *mut dcb_store,
@@ -202,10 +195,11 @@ fn read_all(store: &dyn Store, mut reading: ReadState, call: &CallOptions) -> Re
     }
 }
 
-/// Writes the position of the newest event to `*head`; 0 in an empty store. That event is
-/// durable. Any thread.
+/// Writes the position of the newest event, which is durable, to `*head`, or 0 if the store is
+/// empty.
 ///
-/// DCB_INVALID_ARGUMENT, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT, DCB_CLOSED, DCB_NO_MEMORY.
+/// It returns DCB_INVALID_ARGUMENT, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT, DCB_CLOSED or
+/// DCB_NO_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_head(
     store: *mut dcb_store,
@@ -222,10 +216,8 @@ pub unsafe extern "C" fn dcb_head(
     }
 }
 
-/// Writes the number of events to `*events`. Positions have no gaps, so it is that of dcb_head.
-/// Any thread.
-///
-/// The statuses of dcb_head.
+/// Writes the number of events to `*events`. Since positions have no gaps, it is the position that
+/// dcb_head returns. It returns the statuses of dcb_head.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_count(
     store: *mut dcb_store,
@@ -242,37 +234,31 @@ pub unsafe extern "C" fn dcb_count(
     }
 }
 
-/// Describes the store for a person who looks for a cause: in a log, or in a report of a bug. One
-/// JSON object is written to `*result`, which the caller frees with dcb_buf_free; empty if the call
-/// fails. Of a memory store it has the first three keys.
+/// Describes the store for a person who looks for the cause of a problem, for a log or a bug report.
+/// A JSON object is written to `*result`, and the caller frees it with dcb_buf_free. For a memory
+/// store it has the first three keys only. A later version may add keys.
 ///
-///     "version": "0.1.0"     the library's
-///     "store": "sqlite"      or "memory"
-///     "head": 42             the position of the newest event
-///     "path": "/x/events.db" of the file, symbolic links followed; null: in memory
-///     "read_only": false     whether appends are refused
-///     "format": 1            the version of the file's format
-///     "sqlite": "3.53.2"     SQLite's version
-///     "bundled_sqlite": true whether that is the library's own copy, and not the system's or
-///                            the host's (dcb_open_host)
-///     "locks": "open-file-description"  what guards the file against other users of it. With
-///                            "process" this process must not have it open through another
-///                            copy of SQLite. null: nothing (in memory, or immutable)
-///     "other_sqlite": false  whether another SQLite in this process has the file open; null:
-///                            it cannot be told
-///     "durable": 42          the position up to which events are known to be on the disk; null:
-///                            in memory
-///     "indexed": 40          the position up to which the index in the file goes
-///     "segments": 3          in how many parts
-///     "log_bytes": 1048576   the length of the write-ahead log, room ahead included; null:
-///                            there is none
-///     "log_held": false      whether the log is as long as it may become, because of a reader
-///                            outside of this process: appends wait for it
-///     "failure": null        why nothing more becomes durable, if that is so: a sentence
+///     "version": "0.1.0"      the version of the library
+///     "store": "sqlite"       the kind of store, "sqlite" or "memory"
+///     "head": 42              the position of the newest event
+///     "path": "/x/events.db"  the file, with symbolic links resolved; null if in memory
+///     "read_only": false      whether appends are refused
+///     "format": 1             the version of the file format
+///     "sqlite": "3.53.2"      the version of SQLite
+///     "bundled_sqlite": true  whether SQLite is the library's copy, not the system's or a host's
+///     "locks": "open-file-description"  the kind of locks that protect the file; with "process",
+///                             this process must not open the file through another copy of
+///                             SQLite; null if there are none (in memory, or immutable)
+///     "other_sqlite": false   whether another SQLite in this process has it open; null: unknown
+///     "durable": 42           the highest position known to be on the disk; null if in memory
+///     "indexed": 40           the highest position that the index in the file covers
+///     "segments": 3           the number of segments of that index
+///     "log_bytes": 1048576    the length of the WAL, with preallocated space; null if none
+///     "log_held": false       whether the WAL is at its maximum length because of a reader
+///                             outside this process, so that appends wait for that reader
+///     "failure": null         why no more events become durable, as a sentence; null if they do
 ///
-/// A later version may add keys. Any thread.
-///
-/// The statuses of dcb_head.
+/// It returns the statuses of dcb_head.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_diagnose(
     store: *mut dcb_store,
@@ -291,14 +277,13 @@ pub unsafe extern "C" fn dcb_diagnose(
 }
 
 /// Waits until there is an event above the position `after`, and writes the head to `*head`. It
-/// returns at once if there is one already. `after` is -1 or more; -1 is as 0. It sees appends of
-/// this process within a millisecond and those of other processes within 25. The default is to
-/// wait without end; `timeout_ms` and `cancel` of the dcb_call end it earlier. Following a store
-/// is a loop of reading what is above the last position seen, and waiting for more. Any thread;
-/// other calls go on meanwhile.
+/// returns at once if there is one. `after` must be -1 or more; -1 means 0. Appends of this process
+/// are seen within a millisecond and those of other processes within 25. It waits forever unless
+/// the dcb_call has a timeout or a dcb_cancel. To follow a store, read the events above the last
+/// position seen, wait for more, and repeat. Other calls on the store run meanwhile.
 ///
-/// DCB_INVALID_ARGUMENT, DCB_TIMEOUT, DCB_CANCELLED, DCB_BUSY, DCB_IO, DCB_CORRUPT, DCB_CLOSED,
-/// DCB_NO_MEMORY.
+/// It returns DCB_INVALID_ARGUMENT, DCB_TIMEOUT, DCB_CANCELLED, DCB_BUSY, DCB_IO, DCB_CORRUPT,
+/// DCB_CLOSED or DCB_NO_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_wait(
     store: *mut dcb_store,

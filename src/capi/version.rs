@@ -2,18 +2,18 @@
 
 use std::ffi::{CStr, c_char};
 
-/// The version of the ABI that this header describes. Within one version, functions and statuses
-/// are only added. It is the number in the shared library's name, libdcb.so.0.
+/// The version of the ABI that this header describes, which is also the number in the name of the
+/// shared library, libdcb.so.0. Within one version functions and statuses are only ever added.
 pub const DCB_ABI_VERSION: u32 = 0;
 
-/// The DCB_ABI_VERSION that the library was built with. Any thread.
+/// Returns the DCB_ABI_VERSION that the library was built with.
 #[unsafe(no_mangle)]
 pub extern "C" fn dcb_abi_version() -> u32 {
     DCB_ABI_VERSION
 }
 
-/// The library's version: "0.1.0". Compare it with DCB_VERSION to see whether header and library
-/// belong together. The text is static. Any thread.
+/// Returns the version of the library as a static string: "0.1.0". Compare it with DCB_VERSION to
+/// check that header and library belong together.
 #[unsafe(no_mangle)]
 pub extern "C" fn dcb_version() -> *const c_char {
     const VERSION: &CStr =

@@ -1,5 +1,6 @@
 //! Connections that the host lends, and what runs on them.
 
+use std::ffi::c_void;
 use std::time::Duration;
 
 use crate::sql::Value;
@@ -24,10 +25,34 @@ pub struct Reply {
     pub changes: u64,
 }
 
+/// The host's name for one of its connections, on which its caller has a transaction open.
+#[derive(Debug)]
+pub struct ConnectionHandle(*mut c_void);
+
+impl ConnectionHandle {
+    /// A handle that the caller of the library passed in.
+    ///
+    /// # Safety
+    /// The host takes `connection` for one of its own, and nobody else uses it while the handle, or
+    /// what [`Host::transaction`] made of it, is alive.
+    pub unsafe fn new(connection: *mut c_void) -> Self {
+        ConnectionHandle(connection)
+    }
+
+    /// The pointer, for the host that it belongs to.
+    pub fn as_ptr(&self) -> *mut c_void {
+        self.0
+    }
+}
+
 /// The connections of a host. Called by the thread that made the call, in which it returns.
 pub trait Host: Send + Sync {
     /// Lends a connection that is in no transaction, as soon as there is one; `None`: without end.
     fn acquire(&self, timeout: Option<Duration>) -> Result<Box<dyn BorrowedConnection>, Failure>;
+
+    /// The connection of a transaction that the caller of the library has open. It was not acquired,
+    /// and is not released.
+    fn transaction(&self, connection: ConnectionHandle) -> Box<dyn BorrowedConnection>;
 }
 
 /// A connection that the host lends. It is given back by its drop.

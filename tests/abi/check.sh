@@ -4,14 +4,14 @@
 #
 #   tests/abi/check.sh LIBRARY        DCB_UPDATE_ABI=1 writes the description anew
 #
-# What is described is what C callers are compiled against: the header's functions, given bodies and
+# What is described is what C callers are compiled against: the headers' functions, given bodies and
 # compiled. (abidw does not read what rustc writes.) That the library exports these and no others
 # is held against its symbols. Ends with 77 where abidw and abidiff are not installed.
 set -euo pipefail
 
 library=$1
 here=$(cd "$(dirname "$0")" && pwd)
-header=$here/../../include/dcb.h
+headers=$here/../../include
 description=$here/libdcb.abi
 
 for tool in abidw abidiff; do
@@ -24,6 +24,8 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
+header=$work/all.h
+sed '/^#include "dcb.h"$/d' "$headers/dcb.h" "$headers/dcb_host.h" >"$header"
 
 compile() { # compile HEADER NAME
     # A function in a struct is a pointer, which has no body.
@@ -36,7 +38,7 @@ exported() { nm --dynamic --defined-only "$1" | awk 'NF == 3 { print $3 }' | sor
 
 compile "$header" described
 diff <(exported described.so) <(exported "$library") || {
-    echo "the library does not export what the header declares"
+    echo "the library does not export what the headers declare"
     exit 1
 }
 

@@ -1,6 +1,8 @@
 /* NULL, empty and senseless arguments to every function. */
 #include "check.h"
 
+#include <dcb_host.h>
+
 #include <stdlib.h>
 
 #define EVERYTHING "{'query': null}"
@@ -127,7 +129,7 @@ static void a_host_has_to_be_complete(void) {
     CHECK(strstr(err.message, "connection: must not be NULL") != NULL);
     CHECK_STATUS(dcb_append_within(store, &last, request, 27, NULL, &last, &err),
                  DCB_INVALID_ARGUMENT);
-    CHECK(strstr(err.message, "is not one of a host's") != NULL);
+    CHECK(strstr(err.message, "was not opened with dcb_open_host") != NULL);
     CHECK_INT(last, 0);
     dcb_close(store);
 }

@@ -1,6 +1,8 @@
 /* Structs, constants and versions: what a binding in another language has built on. */
 #include "check.h"
 
+#include <dcb_host.h>
+
 #include <stddef.h>
 #include <stdio.h>
 

@@ -56,6 +56,7 @@ export PKG_CONFIG_PATH=${pc%/*}
 eval "flags=($(pkg-config --cflags --libs dcb))"
 cc -o "$root/usr/bin/program-c" "$here/program.c" "${flags[@]}"
 c++ -std=c++17 -o "$root/usr/bin/program-cpp" "$here/program.cpp" "${flags[@]}"
+echo '#include <dcb_host.h>' | cc -fsyntax-only -x c "${flags[@]}" -
 library=$(find "$root/usr" -name 'libdcb.so.?')
 if readelf --section-headers "$library" | grep -F .debug_; then
     echo "the package's library is not stripped"

@@ -3,6 +3,7 @@
 #include "check.hpp"
 
 #include <dcb.hpp>
+#include <dcb_host.h>
 
 #include <cstddef>
 #include <type_traits>

@@ -13,7 +13,7 @@ use crate::commit::group_commit::Outcome;
 use crate::commit::head_watch::HeadWatch;
 use crate::domain::{AppendRequest, ReadState, Verdict};
 use crate::error::{Error, Result, Status};
-use crate::sql::host::{BorrowedConnection, Host};
+use crate::sql::host::{BorrowedConnection, ConnectionHandle, Host};
 use crate::sql::{SqlConnection, Value};
 use crate::sqlite::append::group::{PreparedAppend, Staged, attempt, check_tail};
 use crate::sqlite::append::turns::Turns;
@@ -208,6 +208,12 @@ impl HostStore {
             maintenance_signal.help(&self.shared, &connection, decoder, stored);
         }
         Ok(outcome)
+    }
+
+    /// The connection of a transaction that the caller has open, for
+    /// [`append_within`](HostStore::append_within).
+    pub fn transaction(&self, connection: ConnectionHandle) -> Box<dyn BorrowedConnection> {
+        self.host.transaction(connection)
     }
 
     /// Appends in a transaction of the caller's, which is open on the connection. The events are as

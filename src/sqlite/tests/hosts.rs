@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::domain::{EventId, PositionRange, SequencedEvent};
-use crate::sql::host::{BorrowedConnection, Failure, Host, Reply};
+use crate::sql::host::{BorrowedConnection, ConnectionHandle, Failure, Host, Reply};
 use crate::sql::{Columns, Value};
 use crate::sqlite::connection::native::bound;
 use crate::sqlite::events::checksum::checksums;
@@ -106,6 +106,11 @@ impl Host for Arc<Pool> {
             rest: Vec::new(),
             is_spoiled: false,
         }))
+    }
+
+    fn transaction(&self, connection: ConnectionHandle) -> Box<dyn BorrowedConnection> {
+        // SAFETY: of `Hosted::within`, whose transaction outlives the append.
+        Box::new(unsafe { &mut *connection.as_ptr().cast::<Borrowed>() })
     }
 }
 
@@ -286,7 +291,9 @@ impl Hosted {
     /// Appends in a transaction of the caller's.
     fn within(&self, transaction: &mut Borrowed, events: Vec<Event>) -> Result<i64> {
         let request = AppendRequest::new(events, vec![])?;
-        self.store.append_within(Box::new(transaction), request, &brief())
+        // SAFETY: the pool takes it for one of its own, and it is borrowed until the append returns.
+        let handle = unsafe { ConnectionHandle::new(std::ptr::from_mut(transaction).cast()) };
+        self.store.append_within(self.store.transaction(handle), request, &brief())
     }
 }
 
