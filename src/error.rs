@@ -82,7 +82,8 @@ impl Status {
 pub struct Error {
     /// The kind of failure; never [`Status::Ok`].
     pub status: Status,
-    /// SQLite's extended result code, or the system's `errno`; else 0.
+    /// With `condition_failed` the index of the first condition that fails, in the order of the
+    /// request; else SQLite's extended result code or the system's `errno`, where one is the cause.
     pub detail: i32,
     /// The position that a failed condition or a duplicate id names; else 0.
     pub position: i64,
@@ -111,7 +112,8 @@ impl Error {
         Self::new(Status::TooLarge, message)
     }
 
-    /// An append condition is not met: `position` is the lowest that makes any of them fail.
+    /// An append condition is not met: `position` is the lowest that makes any of them fail. The
+    /// first that fails is the first of all, unless [`of_condition`](Error::of_condition) says so.
     pub fn condition_failed(position: i64) -> Self {
         Error {
             position,
@@ -120,6 +122,12 @@ impl Error {
                 format!("the append condition failed: the event at position {position} matches"),
             )
         }
+    }
+
+    /// The same `condition_failed`, where the first condition that fails is the one at `index`.
+    pub fn of_condition(self, index: usize) -> Self {
+        // A request has no more than MAX_CONDITIONS_PER_APPEND.
+        self.with_detail(i32::try_from(index).unwrap_or(i32::MAX))
     }
 
     /// An event id is stored already, and the append is not a repetition of that one.

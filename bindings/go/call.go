@@ -80,12 +80,16 @@ func newError(status C.dcb_status, e *C.dcb_error) *Error {
 	if end := bytes.IndexByte(message, 0); end >= 0 {
 		message = message[:end]
 	}
-	return &Error{
+	failure := &Error{
 		Status:   Status(status),
 		Detail:   int(e.detail),
 		Position: int64(e.position),
 		Message:  string(message),
 	}
+	if failure.Status == StatusConditionFailed {
+		failure.Condition, failure.Detail = failure.Detail, 0
+	}
+	return failure
 }
 
 // cancel is a dcb_cancel, which is freed with the last reference to it. One that was never triggered

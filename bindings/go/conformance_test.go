@@ -43,9 +43,11 @@ type expectation struct {
 	Status          string           `json:"status"`
 	MessageContains string           `json:"message_contains"`
 	Last            *int64           `json:"last"`
+	Repeated        *bool            `json:"repeated"`
 	Positions       *[]int64         `json:"positions"`
 	Events          *[]expectedEvent `json:"events"`
 	Position        *int64           `json:"position"`
+	Condition       *int64           `json:"condition"`
 	Head            *int64           `json:"head"`
 	Count           *int64           `json:"count"`
 }
@@ -101,8 +103,8 @@ func play(t *testing.T, kind storeKind, steps []step) {
 		case s.Append != nil:
 			problem = playAppend(store, s.Append, s.Expect)
 		case s.AppendText != nil:
-			last, err := store.h.append(context.Background(), []byte(*s.AppendText))
-			problem = errors.Join(s.Expect.outcome(err), differs("last", s.Expect.Last, last))
+			appended, err := store.h.append(context.Background(), []byte(*s.AppendText))
+			problem = s.Expect.append(appended, err)
 		case s.Read != nil:
 			problem = playRead(store, s.Read, true, s.Expect)
 		case s.ReadText != nil:
@@ -131,16 +133,14 @@ func play(t *testing.T, kind storeKind, steps []step) {
 
 // playAppend uses the types of the package if they can express the request.
 func playAppend(store *Store, document []byte, expect expectation) error {
-	var last int64
+	var appended Appended
 	var err error
 	if events, conditions, ok := parseAppend(document); ok && expect.inGo() {
-		var appended Appended
 		appended, err = store.AppendEvents(context.Background(), events, conditions...)
-		last = appended.Last
 	} else {
-		last, err = store.h.append(context.Background(), document)
+		appended, err = store.h.append(context.Background(), document)
 	}
-	return errors.Join(expect.outcome(err), differs("last", expect.Last, last))
+	return expect.append(appended, err)
 }
 
 func playRead(store *Store, document []byte, isValue bool, expect expectation) error {
@@ -225,9 +225,19 @@ func (e *expectation) outcome(err error) error {
 		return fmt.Errorf("expected %q in the message %q", e.MessageContains, failure.Message)
 	}
 	if wanted != "ok" {
-		return differs("position", e.Position, failure.Position)
+		return errors.Join(
+			differs("position", e.Position, failure.Position),
+			differs("condition", e.Condition, int64(failure.Condition)))
 	}
 	return nil
+}
+
+func (e *expectation) append(appended Appended, err error) error {
+	problem := errors.Join(e.outcome(err), differs("last", e.Last, appended.Last))
+	if e.Repeated != nil && *e.Repeated != appended.Repeated {
+		problem = errors.Join(problem, fmt.Errorf("expected repeated %t, got %t", *e.Repeated, appended.Repeated))
+	}
+	return problem
 }
 
 func (e *expectation) read(events []RawEvent, position int64, err error) error {

@@ -82,12 +82,13 @@ func openHosted(db *sql.DB, options string, busyTimeoutMS int64) (*handle, error
 	return newHandle(store, lender, busyTimeoutMS), nil
 }
 
-func (h *handle) appendHosted(call *call, request []byte) (int64, error) {
+func (h *handle) appendHosted(call *call, request []byte) (Appended, error) {
 	hostCall := newHostCall(call.ctx)
 	last, failure, options := new(C.int64_t), new(C.dcb_error), call.options()
 	status := C.dcb_go_append(
 		hostCall.id(), h.store, charPointer(request), C.size_t(len(request)), &options, last, failure)
-	return int64(*last), hostCall.end(call.failure(status, failure))
+	appended := Appended{Last: int64(*last), Repeated: status == 0 && failure.detail != 0}
+	return appended, hostCall.end(call.failure(status, failure))
 }
 
 // txTurns holds the transactions that are being appended in. Any number of goroutines may use a
@@ -137,17 +138,17 @@ func takeTurn(ctx context.Context, tx *sql.Tx) (release func(), err error) {
 
 // appendTx appends in the caller's transaction. It takes no slot, because the calls that have the
 // slots may wait for this transaction.
-func (h *handle) appendTx(ctx context.Context, tx *sql.Tx, request []byte) (int64, error) {
+func (h *handle) appendTx(ctx context.Context, tx *sql.Tx, request []byte) (Appended, error) {
 	if h == nil {
-		return 0, closed()
+		return Appended{}, closed()
 	}
 	release, err := takeTurn(ctx, tx)
 	if err != nil {
-		return 0, err
+		return Appended{}, err
 	}
 	defer release()
 	if err := h.hold(); err != nil {
-		return 0, err
+		return Appended{}, err
 	}
 	defer h.release()
 	hostCall, call := newHostCall(ctx), newCall(ctx, h.busyTimeoutMS)
@@ -166,13 +167,13 @@ func (h *handle) appendTx(ctx context.Context, tx *sql.Tx, request []byte) (int6
 	}
 	if cause := ctx.Err(); cause != nil && errors.Is(err, sql.ErrTxDone) {
 		// The transaction was begun with the same context, and database/sql has rolled it back.
-		return 0, &Error{
+		return Appended{}, &Error{
 			Status:  contextStatus(cause),
 			Message: "the transaction was rolled back when its context ended: " + cause.Error(),
 			cause:   cause,
 		}
 	}
-	return int64(*last), err
+	return Appended{Last: int64(*last), Repeated: status == 0 && failure.detail != 0}, err
 }
 
 func (c *cursor) openHosted(request []byte) (*C.dcb_cursor, error) {

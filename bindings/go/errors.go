@@ -119,6 +119,9 @@ type Error struct {
 	// Position is that of a stored event: for a failed condition, the first event that makes it fail; for
 	// a duplicate ID, the event that has the ID. Otherwise it is 0.
 	Position int64
+	// Condition is the index of the first condition of the append that fails, if Status is
+	// StatusConditionFailed; otherwise it is 0.
+	Condition int
 	// Message says what is wrong, where, and what to do about it.
 	Message string
 

@@ -193,9 +193,10 @@ func (h *handle) close() {
 	})
 }
 
-func (h *handle) append(ctx context.Context, request []byte) (int64, error) {
+// append leaves First to the caller, who knows how many events there are.
+func (h *handle) append(ctx context.Context, request []byte) (Appended, error) {
 	if err := h.enter(ctx, appending); err != nil {
-		return 0, err
+		return Appended{}, err
 	}
 	defer h.leave(appending)
 	call := newCall(ctx, h.busyTimeoutMS)
@@ -207,7 +208,7 @@ func (h *handle) append(ctx context.Context, request []byte) (int64, error) {
 	var failure C.dcb_error
 	options := call.options()
 	status := C.dcb_append(h.store, charPointer(request), C.size_t(len(request)), &options, &last, &failure)
-	return int64(last), call.failure(status, &failure)
+	return Appended{Last: int64(last), Repeated: status == 0 && failure.detail != 0}, call.failure(status, &failure)
 }
 
 // read makes a call of the library that reads one value from the store and takes a slot for it.

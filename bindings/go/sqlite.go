@@ -121,8 +121,16 @@ func (s *SQLiteStore) AppendTx(ctx context.Context, tx *sql.Tx, events []Event, 
 }
 
 // AppendEventsTx is like [SQLiteStore.AppendTx] and also returns the positions that the events have once
-// tx is committed. If all of the events are stored already, as [Store.AppendEvents] describes, it succeeds
-// and appends nothing: what else tx writes for these events would then be written a second time.
+// tx is committed.
+//
+// If Repeated is set, an earlier append with the same IDs has stored the events, and what its transaction
+// wrote besides was committed with them: do not run your own statements again. Append first, and run them
+// only for a new append:
+//
+//	appended, err := store.AppendEventsTx(ctx, tx, events)
+//	if err == nil && !appended.Repeated {
+//		_, err = tx.ExecContext(ctx, "UPDATE seats SET taken = taken + 1")
+//	}
 func (s *SQLiteStore) AppendEventsTx(ctx context.Context, tx *sql.Tx, events []Event, conditions ...AppendCondition) (Appended, error) {
 	if s.db == nil {
 		return Appended{}, invalid("AppendTx: the store was not opened by NewSQLiteStoreFromDB")
@@ -131,7 +139,7 @@ func (s *SQLiteStore) AppendEventsTx(ctx context.Context, tx *sql.Tx, events []E
 		return Appended{}, missing("tx")
 	}
 	h := s.handle()
-	return s.appendBy(ctx, func(ctx context.Context, request []byte) (int64, error) {
+	return s.appendBy(ctx, func(ctx context.Context, request []byte) (Appended, error) {
 		return h.appendTx(ctx, tx, request)
 	}, events, conditions)
 }

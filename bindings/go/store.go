@@ -148,6 +148,9 @@ type Appended struct {
 	// First and Last are the positions of the first and the last event. The positions of the others
 	// lie between them, without a gap.
 	First, Last int64
+	// Repeated reports that the events were stored already, by an earlier append with the same
+	// ids: this append has stored nothing.
+	Repeated bool
 }
 
 // AppendEvents is like [Store.Append] and also returns the positions of the events.
@@ -170,7 +173,7 @@ func (s *Store) AppendEvents(ctx context.Context, events []Event, conditions ...
 }
 
 func (s *Store) appendBy(
-	ctx context.Context, append func(context.Context, []byte) (int64, error),
+	ctx context.Context, append func(context.Context, []byte) (Appended, error),
 	events []Event, conditions []AppendCondition,
 ) (Appended, error) {
 	if err := ctx.Err(); err != nil {
@@ -181,14 +184,13 @@ func (s *Store) appendBy(
 		return Appended{}, err
 	}
 	op := s.observe(ctx, OperationAppend)
-	last, err := append(op.ctx, request)
+	appended, err := append(op.ctx, request)
 	runtime.KeepAlive(s)
 	if err != nil {
 		op.end(0, 0, err)
 		return Appended{}, err
 	}
-	op.end(len(events), last, nil)
-	return Appended{First: last - int64(len(events)) + 1, Last: last}, nil
+	op.end(len(events), appended.Last, nil)
 }
 
 // Read returns the events that the query matches, in the order of their positions, and the highest

@@ -17,7 +17,7 @@ use dcb::capi::store::{
 };
 
 use super::json::{Json, Kind, parse};
-use super::model::{Event, Found};
+use super::model::{Event, Found, Stored};
 
 /// What a call gives instead of its value: the status, and the position that the error names.
 pub type Answer<T> = Result<T, (dcb_status, i64)>;
@@ -26,6 +26,11 @@ pub type Answer<T> = Result<T, (dcb_status, i64)>;
 const UNTOUCHED: i64 = 0x5a5a_5a5a_5a5a_5a5a;
 
 fn call(run: impl FnOnce(*mut dcb_error) -> dcb_status) -> Answer<()> {
+    call_with_detail(run).map(|detail| assert_eq!(detail, 0))
+}
+
+/// The same; gives what the error's detail says of a call that succeeded.
+fn call_with_detail(run: impl FnOnce(*mut dcb_error) -> dcb_status) -> Answer<i32> {
     let mut err = dcb_error { status: 77, detail: 77, position: UNTOUCHED, message: [0x5a; 240] };
     let status = run(&raw mut err);
     assert_eq!(err.status, status, "the error and the call disagree");
@@ -37,8 +42,8 @@ fn call(run: impl FnOnce(*mut dcb_error) -> dcb_status) -> Answer<()> {
     assert!((DCB_OK..=DCB_NO_MEMORY).contains(&status), "{status}: {message}");
     match status {
         DCB_OK => {
-            assert_eq!((err.detail, err.position), (0, 0));
-            Ok(())
+            assert_eq!(err.position, 0);
+            Ok(err.detail)
         }
         status => Err((status, err.position)),
     }
@@ -116,10 +121,17 @@ impl Store {
         answer.map(|()| Store(store))
     }
 
-    pub fn append(&self, request: &[u8], deadline: Option<&Patience>) -> Answer<i64> {
+    pub fn append(&self, request: &[u8], deadline: Option<&Patience>) -> Answer<Stored> {
         let (data, len) = parts(request);
+        let mut last = UNTOUCHED;
         // SAFETY: a store that is open, and buffers of our own.
-        value(|last, err| unsafe { dcb_append(self.0, data, len, raw(deadline), last, err) })
+        let answer = call_with_detail(|err| unsafe {
+            dcb_append(self.0, data, len, raw(deadline), &raw mut last, err)
+        });
+        assert!(answer.is_ok() || last == 0, "an output after a failure: {last}");
+        let is_repeated = answer?;
+        assert!((0..2).contains(&is_repeated), "{is_repeated}");
+        Ok(Stored { last, is_repeated: is_repeated == 1 })
     }
 
     /// Reads, and takes the document apart.

@@ -149,7 +149,7 @@ pub fn uri(input: &[u8]) {
     match (&opened, &place) {
         (Ok(store), Some(_)) => {
             let request = br#"{"events":[{"type":"A"}]}"#;
-            assert_eq!(store.append(request, None), Ok(1));
+            assert_eq!(store.append(request, None).map(|stored| stored.last), Ok(1));
             assert_eq!(store.read(b"", None).map(|found| found.1), Ok(1));
         }
         (Err((DCB_INVALID_ARGUMENT, 0)), None) => {}

@@ -59,6 +59,15 @@ impl Query {
 /// What a read gives: the events, each with its position, and the read's own position.
 pub type Found = (Vec<(i64, Event)>, i64);
 
+/// An append that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// The position of its last event.
+    pub last: i64,
+    /// Whether its events were stored already.
+    pub is_repeated: bool,
+}
+
 /// The list of events; the first is at position 1.
 #[derive(Debug, Default)]
 pub struct Model {
@@ -70,8 +79,8 @@ impl Model {
         self.events.len() as i64
     }
 
-    /// The position of the last event; or a status, and the position that it names.
-    pub fn append(&mut self, append: &Append) -> Result<i64, (dcb_status, i64)> {
+    /// Where the events are; or a status, and the position that it names.
+    pub fn append(&mut self, append: &Append) -> Result<Stored, (dcb_status, i64)> {
         let Append { events, conditions } = append;
         let at = |id: &Option<String>| self.events.iter().position(|own| own.id == *id);
         let ids: Vec<_> = events.iter().filter(|event| event.id.is_some()).collect();
@@ -79,7 +88,11 @@ impl Model {
         if let Some(first) = first {
             let repeated = self.events[first..].starts_with(events);
             let last = (first + events.len()) as i64;
-            return if repeated { Ok(last) } else { Err((DCB_DUPLICATE_ID, first as i64 + 1)) };
+            return if repeated {
+                Ok(Stored { last, is_repeated: true })
+            } else {
+                Err((DCB_DUPLICATE_ID, first as i64 + 1))
+            };
         }
         let fails = |(position, event): &(i64, &Event)| {
             let hit = |own: &AppendCondition| own.after < *position && own.query.matches(event);
@@ -89,7 +102,7 @@ impl Model {
             return Err((DCB_CONDITION_FAILED, position));
         }
         self.events.extend_from_slice(events);
-        Ok(self.head())
+        Ok(Stored { last: self.head(), is_repeated: false })
     }
 
     /// What a read gives.

@@ -58,6 +58,17 @@ pub(super) unsafe fn report(err: *mut dcb_error, error: &Error) -> dcb_status {
     status
 }
 
+/// Says of an append that succeeded whether it is a repetition.
+///
+/// # Safety
+/// `err` is NULL or was cleared by [`clear`].
+pub(super) unsafe fn note_repetition(err: *mut dcb_error, is_repeated: bool) {
+    // SAFETY: NULL or, being cleared, an initialised dcb_error.
+    if let Some(err) = unsafe { err.as_mut() } {
+        err.detail = i32::from(is_repeated);
+    }
+}
+
 /// As many whole characters of `text` as fit into `room` bytes.
 fn cut(text: &str, room: usize) -> &str {
     let mut end = text.len().min(room);

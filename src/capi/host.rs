@@ -12,7 +12,7 @@ use crate::capi::error::dcb_error;
 use crate::capi::event::dcb_str;
 use crate::capi::fork::Generation;
 use crate::capi::status::dcb_status;
-use crate::capi::store::dcb_store;
+use crate::capi::store::{AppendOut, dcb_store};
 use crate::commit::deadline::CallOptions;
 use crate::error::{Error, Result};
 use crate::json;
@@ -358,7 +358,7 @@ pub unsafe extern "C" fn dcb_append_within(
 ) -> dcb_status {
     // SAFETY: the pointers are what the header demands.
     unsafe {
-        boundary::call(err, Out("last", last), || {
+        boundary::call(err, AppendOut { last: Out("last", last), err }, || {
             let store = boundary::shared(store)?;
             let call = CallOptions::from_c(call)?;
             let request = json::parse_append(document(request, len)?)?;

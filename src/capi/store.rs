@@ -4,9 +4,10 @@ use std::ffi::{CStr, c_char};
 use std::sync::Arc;
 
 use crate::capi::boundary;
-use crate::capi::boundary::{Handle, Out, c_string, document, utf8};
+use crate::capi::boundary::{Handle, Out, Outputs, c_string, document, utf8};
 use crate::capi::buf::dcb_buf;
 use crate::capi::call::dcb_call;
+use crate::capi::error;
 use crate::capi::error::dcb_error;
 use crate::capi::fork::Generation;
 use crate::capi::status::dcb_status;
@@ -16,7 +17,7 @@ use crate::error::Result;
 use crate::json;
 use crate::json::ReadResult;
 use crate::sqlite::host::HostStore;
-use crate::store::{BatchLimits, Store};
+use crate::store::{Appended, BatchLimits, Store};
 
 /// An open store. It lives from dcb_open to dcb_close. Any number of threads may use it at once
 /// without locking, so open a file once and share the store.
@@ -109,6 +110,29 @@ pub unsafe extern "C" fn dcb_close(store: *mut dcb_store) {
     }
 }
 
+/// What an append gives: a position, and in the error whether it is a repetition.
+pub(super) struct AppendOut {
+    pub(super) last: Out<i64>,
+    pub(super) err: *mut dcb_error,
+}
+
+impl Outputs for AppendOut {
+    type Value = Appended;
+
+    unsafe fn clear(&self) -> Result<()> {
+        // SAFETY: as this function's own.
+        unsafe { self.last.clear() }
+    }
+
+    unsafe fn put(self, appended: Appended) {
+        // SAFETY: as this function's own; `err` is NULL or was cleared by `boundary::call`.
+        unsafe {
+            self.last.put(appended.last);
+            error::note_repetition(self.err, appended.is_repeated);
+        }
+    }
+}
+
 /// Appends the events of `request`, a JSON document of `len` bytes: all of them or none. The
 /// position of the last one is written to `*last`.
 ///
@@ -135,7 +159,7 @@ pub unsafe extern "C" fn dcb_append(
 ) -> dcb_status {
     // SAFETY: the pointers are what the header demands.
     unsafe {
-        boundary::call(err, Out("last", last), || {
+        boundary::call(err, AppendOut { last: Out("last", last), err }, || {
             let store = boundary::shared(store)?;
             let call = CallOptions::from_c(call)?;
             store.store.append(json::parse_append(document(request, len)?)?, &call)

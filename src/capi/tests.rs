@@ -14,7 +14,7 @@ use crate::capi::store::{dcb_close, dcb_head, dcb_store};
 use crate::commit::deadline::CallOptions;
 use crate::domain::{AppendRequest, EventView, ReadState, Tags};
 use crate::error::{Error, Result, Status};
-use crate::store::{BatchLimits, Sink, Store};
+use crate::store::{Appended, BatchLimits, Sink, Store};
 
 /// Ten events, of which a read gives three at a time; the read that comes to the one at `at`
 /// fails before it, once.
@@ -31,7 +31,7 @@ impl Faulty {
 }
 
 impl Store for Faulty {
-    fn append(&self, _: AppendRequest, _: &CallOptions) -> Result<i64> {
+    fn append(&self, _: AppendRequest, _: &CallOptions) -> Result<Appended> {
         unreachable!("nobody appends")
     }
 
@@ -138,7 +138,7 @@ fn a_failure_that_stays_comes_after_the_events_before_it() {
 struct Broken;
 
 impl Store for Broken {
-    fn append(&self, _: AppendRequest, _: &CallOptions) -> Result<i64> {
+    fn append(&self, _: AppendRequest, _: &CallOptions) -> Result<Appended> {
         panic!("append")
     }
 

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::commit::Appended;
 use crate::commit::deadline::Deadline;
 use crate::commit::head_watch::HeadWatch;
 use crate::error::{Error, Result, Status};
@@ -56,17 +57,17 @@ pub trait Committer {
 /// is told.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// The position of its last event, or why it has none.
-    pub answer: Result<i64>,
+    /// Where its events are, or why they are not stored.
+    pub answer: Result<Appended>,
     /// What the answer tells of is at or below this position.
     pub rests_on: i64,
 }
 
 impl Outcome {
     /// An outcome that rests on the position that it names, if any.
-    pub fn new(answer: Result<i64>) -> Self {
+    pub fn new(answer: Result<Appended>) -> Self {
         let rests_on = match &answer {
-            Ok(position) => *position,
+            Ok(appended) => appended.last,
             // The positions that a failed condition and a duplicate id name; else 0.
             Err(error) => error.position,
         };
@@ -84,7 +85,7 @@ enum GroupState {
     /// A leader has it: nothing takes a request out any more.
     Taken,
     /// What came of each request, by its place.
-    Answered(Vec<Result<i64>>),
+    Answered(Vec<Result<Appended>>),
 }
 
 /// Appends that are run, made durable and answered together. Their callers sleep on one thing, so
@@ -105,7 +106,7 @@ impl Group {
         self.set(GroupState::LeadIsFree, Condvar::notify_one);
     }
 
-    fn answer(&self, answers: Vec<Result<i64>>) {
+    fn answer(&self, answers: Vec<Result<Appended>>) {
         let one_alone = has(SeededBug::AnswerOneOfAll);
         let notify = if one_alone { Condvar::notify_one } else { Condvar::notify_all };
         self.set(GroupState::Answered(answers), notify);
@@ -236,7 +237,7 @@ impl<R> GroupCommit<R> {
         request: R,
         events: usize,
         deadline: &Deadline,
-    ) -> Result<i64> {
+    ) -> Result<Appended> {
         let (place, leads) = self.state().join(request, events);
         if leads {
             return self.lead(work, &place, deadline);
@@ -277,7 +278,7 @@ impl<R> GroupCommit<R> {
         work: &impl Committer<Request = R>,
         place: &Slot,
         deadline: &Deadline,
-    ) -> Result<i64> {
+    ) -> Result<Appended> {
         // Of each of the group whether it is still there; none before it was taken.
         let mut there = Vec::new();
         let ran = catch_unwind(AssertUnwindSafe(|| {

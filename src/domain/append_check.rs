@@ -67,29 +67,36 @@ pub fn check_ids<'a>(
 }
 
 /// Judges the conditions of an append. `first_match` gives the lowest position in a span that a
-/// query matches. `condition_failed` names the lowest one that makes any of them fail.
+/// query matches. `condition_failed` names the lowest position that makes any of them fail, and the
+/// first of them that fails.
 pub fn check_conditions(
     conditions: &[AppendCondition],
     mut first_match: impl FnMut(&Query, PositionRange) -> Result<Option<i64>>,
 ) -> Result<()> {
-    let mut lowest = None;
-    for condition in conditions {
-        // What is above a failure that is known already does not matter.
-        let high = lowest.map_or(i64::MAX, |lowest: i64| lowest - 1);
+    let mut failure: Option<(usize, i64)> = None;
+    for (index, condition) in conditions.iter().enumerate() {
+        // Above a failure that is known already no other one matters. Up to the first failure there
+        // is no such bound, so the first condition that is found to fail is the first that does.
+        let high = failure.map_or(i64::MAX, |(_, lowest)| lowest - 1);
         let low = condition.after();
-        if low < high {
-            lowest = first_match(condition.query(), PositionRange { after: low, through: high })?
-                .or(lowest);
+        if low < high
+            && let Some(lowest) =
+                first_match(condition.query(), PositionRange { after: low, through: high })?
+        {
+            failure = Some((failure.map_or(index, |(first, _)| first), lowest));
         }
     }
-    lowest.map_or(Ok(()), |position| Err(Error::condition_failed(position)))
+    failure
+        .map_or(Ok(()), |(first, lowest)| Err(Error::condition_failed(lowest).of_condition(first)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Status;
-    use crate::domain::{EventBuilder, EventId, EventType};
+    use crate::domain::{EventBuilder, EventId, EventType, QueryItem};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     fn event(id: &str, data: &str) -> Event {
         let mut event = EventBuilder::new(EventType::new("A").unwrap());
@@ -151,6 +158,47 @@ mod tests {
         }
         // Just above a failure that is known, too.
         assert_eq!(judge(&[7, 8]), Err(Error::condition_failed(8)));
+        // The first that fails is named, also where another one fails lower.
+        assert_eq!(judge(&[9, 7, 3]), Err(Error::condition_failed(4).of_condition(1)));
+    }
+
+    proptest! {
+        /// The rule as it is written: each condition against each event.
+        #[test]
+        fn the_failure_is_that_of_the_plain_rule(
+            // Of each event, which of four queries match it; of each condition, its query and after.
+            matched in vec(0..16_u8, 0..12),
+            asked in vec((0..4_usize, 0..14_i64), 0..6),
+        ) {
+            let queries: Vec<_> = ["A", "B", "C", "D"].map(|name| {
+                let mut item = QueryItem::new();
+                item.or_type(EventType::new(name).unwrap()).unwrap();
+                Query::of(vec![item]).unwrap()
+            }).into();
+            let matches = |query: usize, position: i64| {
+                matched.get(position as usize - 1).is_some_and(|set| set >> query & 1 == 1)
+            };
+            let head = matched.len() as i64;
+            let lowest_of = |&(query, after): &(usize, i64)| {
+                (after + 1..=head).find(|&position| matches(query, position))
+            };
+            let lowest: Vec<_> = asked.iter().map(lowest_of).collect();
+            let expected = lowest.iter().flatten().min().map_or(Ok(()), |&position| {
+                let first = lowest.iter().position(Option::is_some).unwrap();
+                Err(Error::condition_failed(position).of_condition(first))
+            });
+
+            let conditions: Vec<_> = asked
+                .iter()
+                .map(|&(query, after)| AppendCondition::new(queries[query].clone(), after).unwrap())
+                .collect();
+            let judged = check_conditions(&conditions, |query, span| {
+                let query = queries.iter().position(|own| own == query).unwrap();
+                let mut within = span.low + 1..=span.high.min(head);
+                Ok(within.find(|&position| matches(query, position)))
+            });
+            prop_assert_eq!(judged, expected);
+        }
     }
 
     #[test]

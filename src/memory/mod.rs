@@ -11,7 +11,7 @@ use crate::commit::head_watch::HeadWatch;
 use crate::domain::{AppendRequest, ReadState, Verdict, check_conditions, check_ids};
 use crate::error::{Error, Result, Status};
 use crate::index::{Index, PreparedEvents, Progress};
-use crate::store::{BatchLimits, Sink, Store};
+use crate::store::{Appended, BatchLimits, Sink, Store};
 
 /// A store of this process alone, gone when it is closed.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ fn now_us() -> i64 {
 }
 
 impl Store for MemoryStore {
-    fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<i64> {
+    fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended> {
         self.check(call)?;
         let (events, conditions) = request.into_parts();
         let mut filed = PreparedEvents::new(events)?;
@@ -82,7 +82,7 @@ impl Store for MemoryStore {
             |position, event| Ok(index.get(position).is_some_and(|stored| stored.event == *event)),
         )?;
         if let Verdict::Repeated(last) = verdict {
-            return Ok(last);
+            return Ok(Appended::repeated(last));
         }
         check_conditions(&conditions, |query, span| Ok(index.first_match(query, span)))?;
         filed.place(index.head(), now_us());
@@ -90,7 +90,7 @@ impl Store for MemoryStore {
         let head = index.head();
         drop(index);
         self.watch.publish(head);
-        Ok(head)
+        Ok(Appended::new(head))
     }
 
     fn read(

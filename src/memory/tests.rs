@@ -33,7 +33,8 @@ fn append(store: &MemoryStore, events: Vec<Event>, conditions: &[(Query, i64)]) 
         .iter()
         .map(|(query, after)| AppendCondition::new(query.clone(), *after).unwrap())
         .collect();
-    store.append(AppendRequest::new(events, conditions)?, &CallOptions::default())
+    let request = AppendRequest::new(events, conditions)?;
+    store.append(request, &CallOptions::default()).map(|appended| appended.last)
 }
 
 fn reading(query: Query) -> ReadState {
@@ -195,7 +196,7 @@ fn a_triggered_cancel_ends_every_call_that_holds_it() {
     assert_eq!(store.head(&call).unwrap_err().status, Status::Cancelled);
     let read = store.read(&mut reading(Query::all()), ALL, &call, &mut |_: &EventView<'_>| Ok(()));
     assert_eq!(read.unwrap_err().status, Status::Cancelled);
-    assert_eq!(store.append(request(), &CallOptions::default()), Ok(2));
+    assert_eq!(store.append(request(), &CallOptions::default()), Ok(Appended::new(2)));
 }
 
 #[test]

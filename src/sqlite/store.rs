@@ -14,7 +14,7 @@ use crate::sqlite::maintenance::segments::write_segment;
 use crate::sqlite::read::pool::{ReaderPool, lend};
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 use crate::store::diagnosis::Diagnosis;
-use crate::store::{BatchLimits, Sink, Store};
+use crate::store::{Appended, BatchLimits, Sink, Store};
 
 /// A store in a SQLite database.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<i64> {
+    fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
         let Some(writer) = &self.writer else {
             return Err(Error::new(Status::ReadOnly, "the store was opened read-only"));
@@ -86,12 +86,12 @@ impl Store for SqliteStore {
         if let Some(failure) = self.shared.durability.failure() {
             return Err(failure);
         }
-        let last = writer.append(&self.shared, request, &deadline)?;
+        let appended = writer.append(&self.shared, request, &deadline)?;
         if self.shared.is_tail_too_long() {
             // Whether it works or not, the append is done: maintenance meets the cause again.
             let _ = write_segment(&self.shared, writer, SEGMENT_EVENTS);
         }
-        Ok(last)
+        Ok(appended)
     }
 
     fn read(

@@ -3,6 +3,7 @@
 pub mod diagnosis;
 pub mod options;
 
+pub use crate::commit::Appended;
 use crate::commit::deadline::CallOptions;
 use crate::domain::{AppendRequest, EventView, ReadRequest, ReadState, SequencedEvent};
 use crate::error::Result;
@@ -36,8 +37,8 @@ impl<F: FnMut(&EventView<'_>) -> Result<()>> Sink for F {
 
 /// A sequence of events with conditional appends. Any thread, any number at once.
 pub trait Store: Send + Sync {
-    /// Stores all of the request's events or none; gives the position of the last one.
-    fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<i64>;
+    /// Stores all of the request's events or none, unless they are stored already.
+    fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended>;
 
     /// Gives `sink` the next events of `reading`, `batch` at most, taking its snapshot if it has
     /// none yet. A batch that gave nothing has brought the reading to its end; one of no events

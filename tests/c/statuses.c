@@ -15,8 +15,15 @@ static void condition_failed_names_the_lowest_position(void) {
                           " {'items': [{'types': ['T']}]}, 'after': 1}]}";
     CHECK_STATUS(try_append(store, guarded, NULL, &last, &err), DCB_CONDITION_FAILED);
     CHECK_INT(err.position, 2);
+    /* Of both conditions, which fail, the first. */
     CHECK_INT(err.detail, 0);
     CHECK_INT(last, 0);
+    const char *second = "{'events': [{'type': 'B'}], 'condition': [{'failIfEventsMatch':"
+                         " {'items': [{'tags': ['n:4']}]}, 'after': 4}, {'failIfEventsMatch':"
+                         " {'items': [{'types': ['T']}]}, 'after': 2}]}";
+    CHECK_STATUS(try_append(store, second, NULL, &last, &err), DCB_CONDITION_FAILED);
+    CHECK_INT(err.position, 3);
+    CHECK_INT(err.detail, 1);
     CHECK_INT(try_append(store, guarded, NULL, &last, NULL), DCB_CONDITION_FAILED);
     CHECK_INT(head_of(store), 4);
     dcb_close(store);
@@ -27,9 +34,18 @@ static void duplicate_id_names_the_stored_event(void) {
     dcb_error err;
     int64_t last;
     append_many(store, 1);
-    CHECK_INT(append(store, "{'events': [{'type': 'A', 'id': 'x'}, {'type': 'A', 'id': 'y'}]}"), 3);
-    /* The same again succeeds, with the positions that it had. */
-    CHECK_INT(append(store, "{'events': [{'type': 'A', 'id': 'x'}, {'type': 'A', 'id': 'y'}]}"), 3);
+    const char *both = "{'events': [{'type': 'A', 'id': 'x'}, {'type': 'A', 'id': 'y'}]}";
+    /* The same again succeeds, with the positions that it had, and the error says so. */
+    for (int detail = 0; detail < 2; detail++) {
+        CHECK_STATUS(try_append(store, both, NULL, &last, &err), DCB_OK);
+        CHECK_INT(last, 3);
+        CHECK_INT(err.status, DCB_OK);
+        CHECK_INT(err.detail, detail);
+        CHECK_INT(err.position, 0);
+        CHECK(err.message[0] == '\0');
+    }
+    CHECK_STATUS(try_append(store, both, NULL, &last, NULL), DCB_OK);
+    CHECK_INT(last, 3);
     CHECK_STATUS(try_append(store, "{'events': [{'type': 'B', 'id': 'y'}]}", NULL, &last, &err),
                  DCB_DUPLICATE_ID);
     CHECK_INT(err.position, 3);

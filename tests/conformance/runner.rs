@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use dcb::domain::{EventView, ReadState};
 use dcb::json::{ReadResult, parse_append, parse_read};
-use dcb::store::BatchLimits;
 use dcb::store::options::Options;
+use dcb::store::{Appended, BatchLimits};
 use dcb::{CallOptions, Error, Store, Timeout};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -29,7 +29,7 @@ type Outcome = Result<Answer, Error>;
 
 #[derive(Debug)]
 enum Answer {
-    Last(i64),
+    Appended(Appended),
     Head(i64),
     Count(i64),
     Read { events: Vec<Event>, position: i64 },
@@ -92,7 +92,7 @@ fn act(store: &dyn Store, step: &Step) -> Result<Outcome, String> {
     let append = |request: &str| {
         parse_append(request.as_bytes())
             .and_then(|request| store.append(request, &CallOptions::default()))
-            .map(Answer::Last)
+            .map(Answer::Appended)
     };
     Ok(match step.kind.as_str() {
         "append" => append(argument),
@@ -260,6 +260,7 @@ fn compare(expect: &Map<String, Value>, outcome: Outcome) -> Result<(), String> 
             return each(expect, |key, value| match (key, value) {
                 ("status", _) => Some(Ok(())),
                 ("position", _) => Some(same(key, value.clone(), json!(error.position))),
+                ("condition", _) => Some(same(key, value.clone(), json!(error.detail))),
                 ("message_contains", Value::String(piece)) => {
                     Some(if error.message.contains(piece.as_str()) {
                         Ok(())
@@ -276,8 +277,9 @@ fn compare(expect: &Map<String, Value>, outcome: Outcome) -> Result<(), String> 
     each(expect, |key, value| {
         Some(match (key, &answer) {
             ("status", _) => Ok(()),
-            ("last", Answer::Last(got))
-            | ("head", Answer::Head(got))
+            ("last", Answer::Appended(got)) => same(key, value.clone(), json!(got.last)),
+            ("repeated", Answer::Appended(got)) => same(key, value.clone(), json!(got.is_repeated)),
+            ("head", Answer::Head(got))
             | ("count", Answer::Count(got))
             | ("position", Answer::Read { position: got, .. }) => {
                 same(key, value.clone(), json!(got))

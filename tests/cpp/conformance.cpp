@@ -164,6 +164,11 @@ template <class Step> void check_outcome(const json &expected, Step step) {
         if (expected.contains("position")) {
             expect_equal("the error's position", e.position(), expected["position"]);
         }
+        if (expected.contains("condition")) {
+            const auto *failed = dynamic_cast<const dcb::condition_failed *>(&e);
+            expect_equal("the condition", failed == nullptr ? json() : json(failed->condition()),
+                         expected["condition"]);
+        }
         if (expected.contains("message_contains")) {
             const std::string piece = expected["message_contains"];
             if (std::string_view(e.what()).find(piece) == std::string_view::npos) {
@@ -184,8 +189,8 @@ class player {
         know_keys(step, {"append", "append_text", "read", "read_text", "head", "count", "wait",
                          "reopen", "expect"});
         const json expect = step.value("expect", json::object());
-        know_keys(expect, {"status", "last", "positions", "events", "position", "message_contains",
-                           "head", "count"});
+        know_keys(expect, {"status", "last", "repeated", "positions", "events", "position",
+                           "condition", "message_contains", "head", "count"});
         if (step.size() != (step.contains("expect") ? 2u : 1u)) {
             throw mismatch("a step does one thing");
         }
@@ -228,9 +233,13 @@ class player {
         check_outcome(expect, [&] {
             const dcb::append_result result = store_->try_append_json(document);
             if (!result) {
-                throw dcb::condition_failed("the append condition failed", result.position());
+                throw dcb::condition_failed("the append condition failed", result.position(),
+                                            result.condition());
             }
             compare("last", result.position(), expect);
+            if (expect.contains("repeated")) {
+                expect_equal("repeated", result.is_repeated(), expect["repeated"]);
+            }
         });
         // The same append fails in the same way when it throws.
         if (expect.value("status", "ok") != "ok") {

@@ -17,7 +17,7 @@ const QUESTIONS: u64 = 200;
 fn append(subject: &Subject, model: &mut Model, events: &[Event], conditions: &[AppendCondition]) {
     let request = AppendRequest::new(events.to_vec(), conditions.to_vec()).expect("a request");
     let outcome = subject.store(model.head() as u64).append(request, &CallOptions::default());
-    let outcome = outcome.map_err(|error| (error.status, error.position));
+    let outcome = outcome.map_err(|error| (error.status, error.position, error.detail));
     let expected = model.append(events, conditions);
     assert_eq!(outcome, expected, "{}: {conditions:?}", subject.uri);
 }

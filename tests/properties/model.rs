@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use dcb::Status;
 use dcb::domain::{AppendCondition, Event, Query};
+use dcb::store::Appended;
 
 use super::Stored;
 
@@ -29,12 +30,12 @@ impl Model {
         self.events.len() as i64
     }
 
-    /// The last position, or the status and the position that it names.
+    /// Where the events are, or the status, and the position and the condition that it names.
     pub fn append(
         &mut self,
         events: &[Event],
         conditions: &[AppendCondition],
-    ) -> Result<i64, (Status, i64)> {
+    ) -> Result<Appended, (Status, i64, i32)> {
         let stored: Vec<_> = events.iter().map(|event| self.position_of_id(event.id())).collect();
         if let Some(first) = stored.iter().flatten().next() {
             let repeated =
@@ -42,10 +43,14 @@ impl Model {
                     *stored == Some(next) && self.events[next as usize - 1].event == *event
                 });
             let last = first + events.len() as i64 - 1;
-            return if repeated { Ok(last) } else { Err((Status::DuplicateId, *first)) };
+            return if repeated {
+                Ok(Appended::repeated(last))
+            } else {
+                Err((Status::DuplicateId, *first, 0))
+            };
         }
-        if let Some(position) = self.first_failure(conditions) {
-            return Err((Status::ConditionFailed, position));
+        if let Some((position, index)) = self.first_failure(conditions) {
+            return Err((Status::ConditionFailed, position, index));
         }
         for event in events {
             self.events.push(Stored { position: self.head() + 1, event: event.clone() });
@@ -53,16 +58,19 @@ impl Model {
                 self.ids.insert(id.to_owned(), self.head());
             }
         }
-        Ok(self.head())
+        Ok(Appended::new(self.head()))
     }
 
-    /// The lowest position that makes one of the conditions fail.
-    pub fn first_failure(&self, conditions: &[AppendCondition]) -> Option<i64> {
-        let fails = |stored: &&Stored| {
-            let view = stored.event.view(stored.position, 0);
-            conditions.iter().any(|condition| condition.fails_on(&view))
+    /// The lowest position that makes one of the conditions fail, and the first that fails.
+    pub fn first_failure(&self, conditions: &[AppendCondition]) -> Option<(i64, i32)> {
+        let fails = |condition: &AppendCondition, stored: &Stored| {
+            condition.fails_on(&stored.event.view(stored.position, 0))
         };
-        self.events.iter().find(fails).map(|stored| stored.position)
+        let of_any = |stored: &&Stored| conditions.iter().any(|own| fails(own, stored));
+        let position = self.events.iter().find(of_any)?.position;
+        let of_all = |own| self.events.iter().any(|stored| fails(own, stored));
+        let index = conditions.iter().position(of_all)?;
+        Some((position, index as i32))
     }
 
     /// The events above `low`, up to and with `high`, that match.

@@ -115,7 +115,7 @@ fn append(
 ) -> Result<(), TestCaseError> {
     let request = AppendRequest::new(events.to_vec(), conditions.to_vec()).expect("a request");
     let outcome = subject.store(turn).append(request, &CallOptions::default());
-    let outcome = outcome.map_err(|error| (error.status, error.position));
+    let outcome = outcome.map_err(|error| (error.status, error.position, error.detail));
     let expected = model.append(events, conditions);
     prop_assert_eq!(outcome, expected, "{} {:?} {:?}", subject.uri, events, conditions);
     Ok(())

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::clock::now_us;
+use crate::commit::Appended;
 use crate::commit::group_commit::Outcome;
 use crate::domain::{
     AppendCondition, AppendRequest, PositionRange, Query, Verdict, check_conditions, check_ids,
@@ -106,11 +107,11 @@ pub fn attempt<'s>(
             staged.add(last);
         }
         let answer = match staged.check(request) {
-            Ok(Verdict::Repeated(last)) => Ok(last),
+            Ok(Verdict::Repeated(last)) => Ok(Appended::repeated(last)),
             Ok(Verdict::New) => {
                 let last = staged.store(request)?;
                 stored.push(&request.filed);
-                Ok(last)
+                Ok(Appended::new(last))
             }
             Err(error) => Err(error),
         };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use crate::commit::Appended;
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::fair_mutex::{FairMutex, Guard};
 use crate::commit::group_commit::{Committer, GroupCommit, Outcome};
@@ -67,7 +68,7 @@ impl Writer {
         shared: &StoreState,
         request: AppendRequest,
         deadline: &Deadline,
-    ) -> Result<i64> {
+    ) -> Result<Appended> {
         let prepared = PreparedAppend::new(request)?;
         let events = prepared.len();
         self.queue.append(&GroupRunner { writer: self, shared }, prepared, events, deadline)

@@ -34,7 +34,7 @@ use crate::sqlite::wal::host_wal::HostWal;
 use crate::sqlite::wal::wal_file::Wal;
 use crate::store::diagnosis::Diagnosis;
 use crate::store::options::Options;
-use crate::store::{BatchLimits, Sink, Store};
+use crate::store::{Appended, BatchLimits, Sink, Store};
 
 /// A store on connections that the host lends.
 pub struct HostStore {
@@ -223,7 +223,7 @@ impl HostStore {
         lent: Box<dyn BorrowedConnection + '_>,
         request: AppendRequest,
         call: &CallOptions,
-    ) -> Result<i64> {
+    ) -> Result<Appended> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
         if let Some(failure) = self.shared.durability.failure() {
             return Err(failure);
@@ -263,7 +263,7 @@ impl HostStore {
         &self,
         connection: &HostConnection<'_>,
         request: &mut PreparedAppend,
-    ) -> Result<(Result<i64>, i64)> {
+    ) -> Result<(Result<Appended>, i64)> {
         let snapshot = Snapshot::take(connection)?;
         let known = self.shared.segments.newest();
         let segments = Segments::load(connection, snapshot.version, &known)?;
@@ -278,11 +278,11 @@ impl HostStore {
         let mut staged = Staged::new(view, &mut decoder, snapshot.head);
         let verdict = staged.check(request);
         let answer = match verdict {
-            Ok(Verdict::Repeated(last)) => Ok(last),
+            Ok(Verdict::Repeated(last)) => Ok(Appended::repeated(last)),
             Ok(Verdict::New) => {
                 let last = staged.store(request)?;
                 index_within(&self.shared, connection, &mut decoder, last, &segments)?;
-                return Ok((Ok(last), 0));
+                return Ok((Ok(Appended::new(last)), 0));
             }
             Err(error) => Err(error),
         };
@@ -439,7 +439,7 @@ fn lock_within(connection: &HostConnection<'_>, deadline: &Deadline) -> Result<(
 }
 
 impl Store for HostStore {
-    fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<i64> {
+    fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
         if let Some(failure) = self.shared.durability.failure() {
             return Err(failure);

@@ -155,7 +155,7 @@ fn a_request_leaves_the_queue_when_its_time_is_over_or_it_is_cancelled() {
     assert_eq!(cancelled.join().unwrap().unwrap_err().status, Status::Cancelled);
     assert_eq!(writer.queued(), 1);
     drop(core);
-    assert_eq!(leader.join().unwrap(), Ok(1));
+    assert_eq!(leader.join().unwrap(), Ok(Appended::new(1)));
     assert_eq!(append(&fixture.store, vec![event("A", &[])], None), Ok(2));
 }
 

@@ -290,6 +290,11 @@ impl Hosted {
 
     /// Appends in a transaction of the caller's.
     fn within(&self, transaction: &mut Borrowed, events: Vec<Event>) -> Result<i64> {
+        self.appended_within(transaction, events).map(|appended| appended.last)
+    }
+
+    /// The same, and says whether it was a repetition.
+    fn appended_within(&self, transaction: &mut Borrowed, events: Vec<Event>) -> Result<Appended> {
         let request = AppendRequest::new(events, vec![])?;
         // SAFETY: the pool takes it for one of its own, and it is borrowed until the append returns.
         let handle = unsafe { ConnectionHandle::new(std::ptr::from_mut(transaction).cast()) };
@@ -305,7 +310,7 @@ fn brief() -> CallOptions {
 fn append_to(store: &dyn Store, events: Vec<Event>, guard: Option<Query>) -> Result<i64> {
     let conditions = guard.map(|query| AppendCondition::new(query, 0).unwrap());
     let request = AppendRequest::new(events, conditions.into_iter().collect())?;
-    store.append(request, &CallOptions::default())
+    store.append(request, &CallOptions::default()).map(|appended| appended.last)
 }
 
 fn found(store: &dyn Store, query: Query) -> Vec<i64> {
@@ -536,7 +541,10 @@ fn a_connection_is_as_it_was_while_its_transaction_waits_for_the_lock() {
     let tampered = Tampered { of: &mut transaction, fails: vec![busy, busy], said: &mut said };
     let request = AppendRequest::new(vec![with_id()], vec![]).unwrap();
     // It knows that the transaction is still there: the answer is what it found in it.
-    assert_eq!(hosted.store.append_within(Box::new(tampered), request, &brief()), Ok(1));
+    assert_eq!(
+        hosted.store.append_within(Box::new(tampered), request, &brief()),
+        Ok(Appended::repeated(1))
+    );
     let turn = ["PRAGMA busy_timeout = 0", "UPDATE", "PRAGMA busy_timeout = 321"];
     let expected = [&["BEGIN"][..], &turn, &turn, &turn[..2], &["BEGIN", "SAVEPOINT"]].concat();
     let is_as_expected = said.iter().zip(&expected).all(|(said, start)| said.starts_with(start));
@@ -592,9 +600,12 @@ fn a_repeated_append_and_a_duplicate_id_are_told_within_a_transaction() {
     append_to(&hosted.store, vec![with_id("a", 1)], None).unwrap();
     let mut transaction = Borrowed::callers(hosted.pool.take());
     transaction.connection().execute_batch("BEGIN IMMEDIATE").unwrap();
-    assert_eq!(hosted.within(&mut transaction, vec![with_id("b", 1)]), Ok(2));
-    assert_eq!(hosted.within(&mut transaction, vec![with_id("a", 1)]), Ok(1));
-    assert_eq!(hosted.within(&mut transaction, vec![with_id("b", 1)]), Ok(2));
+    for (id, appended) in
+        [("b", Appended::new(2)), ("a", Appended::repeated(1)), ("b", Appended::repeated(2))]
+    {
+        let answer = hosted.appended_within(&mut transaction, vec![with_id(id, 1)]);
+        assert_eq!(answer, Ok(appended));
+    }
     let error = hosted.within(&mut transaction, vec![with_id("b", 2)]).unwrap_err();
     assert_eq!((error.status, error.position), (Status::DuplicateId, 2));
     transaction.connection().execute_batch("ROLLBACK").unwrap();
@@ -656,7 +667,8 @@ fn a_transaction_of_another_database_in_memory_is_refused() {
         let mut transaction = Borrowed::callers(pool.take());
         transaction.connection().execute_batch("BEGIN").unwrap();
         let answer = store.append_within(Box::new(&mut transaction), request(), &brief());
-        assert_eq!(answer.map_err(|error| error.status), expected);
+        let answer = answer.map(|appended| appended.last).map_err(|error| error.status);
+        assert_eq!(answer, expected);
         transaction.connection().execute_batch("ROLLBACK").unwrap();
     }
 }

@@ -60,7 +60,8 @@ fn neither_an_append_nor_a_read_waits_for_maintenance_longer_than_it_may() {
 
 fn append_within(store: &SqliteStore, events: Vec<Event>, limit: Duration) -> Result<i64> {
     let request = AppendRequest::new(events, Vec::new())?;
-    store.append(request, &CallOptions { timeout: Timeout::After(limit), cancel: None })
+    let call = CallOptions { timeout: Timeout::After(limit), cancel: None };
+    store.append(request, &call).map(|appended| appended.last)
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::domain::{
 use crate::sql::{Row, SqlConnection, Value};
 use crate::sqlite::{Location, SqliteStore};
 use crate::store::options::Options;
-use crate::store::{BatchLimits, Store};
+use crate::store::{Appended, BatchLimits, Store};
 use crate::{CallOptions, Error, Result, Timeout};
 
 /// A store in a folder of its own.
@@ -80,7 +80,8 @@ fn append(store: &SqliteStore, events: Vec<Event>, guard: Option<Query>) -> Resu
     let conditions = guard.map(|query| AppendCondition::new(query, 0).unwrap());
     let request = AppendRequest::new(events, conditions.into_iter().collect())?;
     // However slow the machine is: what ends by itself is for the tests that are about it.
-    store.append(request, &CallOptions { timeout: Timeout::Never, cancel: None })
+    let call = CallOptions { timeout: Timeout::Never, cancel: None };
+    store.append(request, &call).map(|appended| appended.last)
 }
 
 fn positions(store: &SqliteStore, request: ReadRequest) -> std::result::Result<Vec<i64>, Error> {

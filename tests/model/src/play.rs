@@ -8,6 +8,7 @@ use std::time::Duration;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
+use crate::commit::Appended;
 use crate::commit::deadline::{CallOptions, CancelToken, Deadline, Timeout};
 use crate::commit::durability::Durability;
 use crate::commit::group_commit::{Committer, GroupCommit, Outcome};
@@ -205,7 +206,7 @@ impl Committer for Store {
             } else {
                 stored.push((request.number, head + 1, head + request.events));
                 head += request.events;
-                Ok(head)
+                Ok(Appended::new(head))
             };
             outcomes.push(Outcome::new(answer));
         }
@@ -309,7 +310,7 @@ impl Store {
         self.under_way.fetch_sub(runs, Now);
         let tally = &self.tally;
         match answer {
-            Ok(position) => {
+            Ok(Appended { last: position, .. }) => {
                 add(&tally.stored);
                 self.assert_kept(position, "an append");
                 assert_eq!(self.file.find(number), [position], "where an append is stored");

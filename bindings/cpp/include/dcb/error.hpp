@@ -6,6 +6,7 @@
 
 #include <dcb.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -53,7 +54,8 @@ class error : public std::runtime_error {
     /// The kind of failure. It is never `ok`.
     [[nodiscard]] dcb::status status() const noexcept { return status_; }
 
-    /// SQLite's extended result code or the system's `errno`, if one is the cause; otherwise 0.
+    /// The index of the first condition that fails, if the status is `condition_failed`. Otherwise
+    /// SQLite's extended result code or the system's `errno`, if one is the cause, or 0.
     [[nodiscard]] std::int32_t detail() const noexcept { return detail_; }
 
     /// The position of the event because of which a condition failed or an id is a duplicate;
@@ -70,8 +72,14 @@ class error : public std::runtime_error {
 /// of the conditions fails; a read sees the event there. Nothing was stored.
 class condition_failed : public error {
   public:
-    condition_failed(const std::string &message, std::int64_t position)
-        : error(dcb::status::condition_failed, message, 0, position) {}
+    condition_failed(const std::string &message, std::int64_t position, std::size_t condition = 0)
+        : error(dcb::status::condition_failed, message, static_cast<std::int32_t>(condition),
+                position) {}
+
+    /// The index of the first condition that fails, in the order in which they were given.
+    [[nodiscard]] std::size_t condition() const noexcept {
+        return static_cast<std::size_t>(detail());
+    }
 };
 
 /// Thrown by a dcb::subscription that has seen a position which the store does not have: its head
@@ -99,7 +107,8 @@ namespace detail {
 [[noreturn]] inline void raise(dcb_status code, const dcb_error &failure) {
     const auto status = static_cast<dcb::status>(code);
     if (status == dcb::status::condition_failed) {
-        throw condition_failed(failure.message, failure.position);
+        throw condition_failed(failure.message, failure.position,
+                               static_cast<std::size_t>(failure.detail));
     }
     throw error(status, failure.message, failure.detail, failure.position);
 }

@@ -71,6 +71,14 @@ class append_result {
     /// returns the lowest position because of which any of the conditions fails.
     [[nodiscard]] std::int64_t position() const noexcept { return position_; }
 
+    /// Stored: whether an earlier append with the same ids had stored the events already.
+    [[nodiscard]] bool is_repeated() const noexcept { return stored_ && detail_ != 0; }
+
+    /// Refused: the index of the first condition that fails, in the order in which they were given.
+    [[nodiscard]] std::size_t condition() const noexcept {
+        return stored_ ? 0 : static_cast<std::size_t>(detail_);
+    }
+
 #if defined(__cpp_lib_expected)
     /// Returns position(), as a value if the events are stored, and as an error if not.
     [[nodiscard]] std::expected<std::int64_t, std::int64_t> expected() const {
@@ -83,9 +91,10 @@ class append_result {
 
   private:
     friend class store;
-    append_result(bool stored, std::int64_t position) noexcept
-        : position_(position), stored_(stored) {}
+    append_result(bool stored, std::int64_t position, std::int32_t detail) noexcept
+        : position_(position), detail_(detail), stored_(stored) {}
     std::int64_t position_;
+    std::int32_t detail_;
     bool stored_;
 };
 
@@ -154,7 +163,8 @@ class store {
     ///
     /// If all events have ids and are already stored, in the same order and without a difference,
     /// they are not stored again, and their position is returned. So after `io`, `unavailable` or
-    /// `internal`, which leave the outcome unknown, append the same events again.
+    /// `internal`, which leave the outcome unknown, append the same events again. try_append reports
+    /// such a repetition.
     std::int64_t append(event_list events, const std::vector<append_condition> &conditions = {},
                         const call_options &options = {}) {
         return append_events(events, conditions, options, false).position();
@@ -193,10 +203,10 @@ class store {
         std::int64_t last = 0;
         const dcb_status code = append_native(request, options, last, failure);
         if (static_cast<status>(code) == status::condition_failed) {
-            return {false, failure.position};
+            return {false, failure.position, failure.detail};
         }
         detail::check(code, failure);
-        return {true, last};
+        return {true, last, failure.detail};
     }
 
     /// Returns the matching events as a range, which fetches them while it is iterated over.

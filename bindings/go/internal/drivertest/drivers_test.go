@@ -246,7 +246,7 @@ func TestDriversAppendTx(t *testing.T) {
 		// Events and rows are committed together.
 		tx := begin()
 		at, err := store.AppendEventsTx(ctx, tx, []Event{tagged("x:1"), tagged("x:2")}, guard("x:1"))
-		if err != nil || at != (Appended{2, 3}) {
+		if err != nil || at != (Appended{First: 2, Last: 3}) {
 			t.Fatalf("%+v, %v", at, err)
 		}
 		err = store.AppendTx(ctx, tx, []Event{tagged("x:3")}, guard("x:2"))
@@ -333,6 +333,40 @@ func TestDriversAppendTxGoesOnAfterAnError(t *testing.T) {
 			t.Errorf("%d events of %d, %v, %v", len(events), count, err, countErr)
 		}
 	})
+}
+
+// A program that lost the answer to its commit runs all of the transaction again.
+func TestDriversAppendTxReportsARepetition(t *testing.T) {
+	ctx := context.Background()
+	for _, d := range dbDrivers {
+		t.Run(d.name, func(t *testing.T) {
+			db := openPool(t, d.driver, "file:"+filepath.Join(t.TempDir(), "app.db")+d.wal)
+			store := mustOpenDB(t, db)
+			if _, err := db.Exec("CREATE TABLE seats (taken INTEGER); INSERT INTO seats VALUES (0)"); err != nil {
+				t.Fatal(err)
+			}
+			for _, repeated := range []bool{false, true} {
+				tx := mustBegin(t, db)
+				at, err := store.AppendEventsTx(ctx, tx, []Event{{Type: "SeatTaken", ID: "req-1"}})
+				if err != nil || at != (Appended{First: 1, Last: 1, Repeated: repeated}) {
+					t.Fatalf("%+v, %v", at, err)
+				}
+				if !at.Repeated {
+					mustExec(t, tx, "UPDATE seats SET taken = taken + 1")
+				}
+				if err := tx.Commit(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var taken int
+			if err := db.QueryRow("SELECT taken FROM seats").Scan(&taken); err != nil || taken != 1 {
+				t.Errorf("%d seats taken, %v", taken, err)
+			}
+			if at, err := store.AppendEvents(ctx, []Event{{Type: "SeatTaken", ID: "req-1"}}); err != nil || !at.Repeated {
+				t.Errorf("outside of a transaction: %+v, %v", at, err)
+			}
+		})
+	}
 }
 
 func TestDriversAppendTxThatCannotWriteIsBusy(t *testing.T) {
