@@ -25,7 +25,15 @@ pub struct dcb_call {
     pub cancel: *mut dcb_cancel,
 }
 
-const _: () = assert!(size_of::<dcb_call>() == 8 + 2 * size_of::<usize>());
+const _: () = {
+    // A 64-bit integer is aligned to 8 bytes on 64-bit machines and on 32-bit Arm, to 4 on 32-bit
+    // x86: there may be room before it, and after the last field.
+    let (word, align) = (size_of::<usize>(), align_of::<i64>());
+    let timeout_at = word.next_multiple_of(align);
+    let end = timeout_at + size_of::<i64>() + word;
+    assert!(std::mem::offset_of!(dcb_call, timeout_ms) == timeout_at);
+    assert!(size_of::<dcb_call>() == end.next_multiple_of(if align > word { align } else { word }));
+};
 
 impl CallOptions {
     /// What the caller gave; NULL: the defaults.
