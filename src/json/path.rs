@@ -26,12 +26,23 @@ pub(super) struct JsonPath {
     steps: [Step; DEEPEST],
     len: usize,
     error: Option<Error>,
+    is_wary: bool,
 }
 
 impl JsonPath {
     /// At the root, which errors call by `name`.
-    pub fn new(name: &'static str) -> Self {
-        JsonPath { root: name, steps: [Step::Index(0); DEEPEST], len: 0, error: None }
+    pub fn new(name: &'static str, is_wary: bool) -> Self {
+        JsonPath { root: name, steps: [Step::Index(0); DEEPEST], len: 0, error: None, is_wary }
+    }
+
+    /// Whether a value is looked at before the parser is asked what it says. It takes longer.
+    pub fn is_wary(&self) -> bool {
+        self.is_wary
+    }
+
+    /// Whether it was the parser that ended the reading, and no rule of ours.
+    pub fn blames_parser(&self) -> bool {
+        self.error.is_none()
     }
 
     /// Goes to the value under a key.

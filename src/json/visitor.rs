@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Status};
@@ -21,7 +21,7 @@ pub(super) fn read_document<'de, T>(
     name: &'static str,
     bytes: &'de [u8],
     quick: impl FnOnce(&str) -> Option<T>,
-    body: impl FnOnce(&mut JsonPath, &mut Json<'de>) -> serde_json::Result<T>,
+    body: impl Fn(&mut JsonPath, &mut Json<'de>) -> serde_json::Result<T>,
 ) -> crate::Result<T> {
     if bytes.len() > MAX_REQUEST_BYTES {
         return Err(Error::too_large(format!(
@@ -40,10 +40,22 @@ pub(super) fn read_document<'de, T>(
     if text.len() > UNCOUNTED {
         depth::check(text, 0).map_err(|error| error.at(name))?;
     }
-    let mut trail = JsonPath::new(name);
-    let mut json = serde_json::Deserializer::from_str(text);
-    let read = body(&mut trail, &mut json).and_then(|value| json.end().map(|()| value));
-    read.map_err(|error| match trail.into_error(&error) {
+    let read = |is_wary| {
+        let mut trail = JsonPath::new(name, is_wary);
+        let mut json = serde_json::Deserializer::from_str(text);
+        let read = body(&mut trail, &mut json).and_then(|value| json.end().map(|()| value));
+        read.map_err(|error| (trail, error))
+    };
+    let is_wary = has_long_escaped_string(text.as_bytes());
+    let read = match read(is_wary) {
+        // What the parser cannot make a number of may be a number all the same, and of the wrong
+        // kind where it stands.
+        Err((trail, error)) if !is_wary && trail.blames_parser() && is_out_of_range(&error) => {
+            read(true)
+        }
+        read => read,
+    };
+    read.map_err(|(trail, error)| match trail.into_error(&error) {
         error if error.status == Status::TooLarge => error,
         // The depth goes before a rule that is broken, also where it is not what ended the
         // reading. What was read to its end has no more depth than its shape and its data.
@@ -53,6 +65,33 @@ pub(super) fn read_document<'de, T>(
 
 /// Bytes of a document that is given to the parser as it is.
 const UNCOUNTED: usize = 16 * 1024 * 1024;
+
+/// Bytes of a string that the parser may copy to undo its escapes.
+const MAY_BE_COPIED: usize = 64 * 1024;
+
+/// Whether there is a string of which the parser would make a long copy if it were asked what it
+/// says. That copy cannot fail softly.
+fn has_long_escaped_string(json: &[u8]) -> bool {
+    let mut rest = if json.len() > MAY_BE_COPIED { json } else { &[] };
+    while let Some(start) = rest.iter().position(|byte| *byte == b'"') {
+        rest = &rest[start + 1..];
+        let (mut len, mut is_escaped) = (0, false);
+        while let Some(byte) = rest.get(len).filter(|byte| **byte != b'"') {
+            is_escaped |= *byte == b'\\';
+            len += if *byte == b'\\' { 2 } else { 1 };
+        }
+        if is_escaped && len > MAY_BE_COPIED {
+            return true;
+        }
+        rest = rest.get(len + 1..).unwrap_or_default();
+    }
+    false
+}
+
+/// Whether the parser met a number that is beyond its own.
+fn is_out_of_range(error: &serde_json::Error) -> bool {
+    error.is_syntax() && error.to_string().starts_with("number out of range")
+}
 
 /// The parser of a document.
 pub(super) type Json<'de> = serde_json::Deserializer<serde_json::de::StrRead<'de>>;
@@ -94,8 +133,17 @@ pub(super) struct As<S>(pub S);
 impl<'de, S: Shape<'de>> DeserializeSeed<'de> for As<S> {
     type Value = S::Value;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
-        deserializer.deserialize_any(self)
+    fn deserialize<D: Deserializer<'de>>(mut self, deserializer: D) -> Result<S::Value, D::Error> {
+        if !self.0.trail().is_wary() {
+            return deserializer.deserialize_any(self);
+        }
+        // The parser is given a string or a number only as a text, and what holds others once more.
+        let raw = Raw.deserialize(deserializer)?;
+        if raw.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit()) {
+            return self.0.other();
+        }
+        let mut json = serde_json::Deserializer::from_str(raw);
+        json.deserialize_any(self).map_err(D::Error::custom)
     }
 }
 

@@ -126,6 +126,32 @@ static void leave_memory(rlim_t more) {
     CHECK_INT(setrlimit(RLIMIT_AS, &(struct rlimit){limit, limit}), 0);
 }
 
+/* A child of its own, which has no memory for a second one of so long a string. */
+static void a_string_where_a_list_belongs_is_not_copied(void) {
+    enum { LENGTH = 64 * 1024 * 1024 };
+    if (is_instrumented())
+        SKIP("the instrumentation needs the memory itself");
+    pid_t child = begin_child();
+    if (child == 0) {
+        dcb_store *store = open_store("memory:");
+        dcb_error err;
+        int64_t last;
+        char *text = malloc(LENGTH + 64);
+        CHECK(text != NULL);
+        size_t len = (size_t)sprintf(text, "{\"events\": \"\\n");
+        memset(text + len, 'x', LENGTH);
+        strcpy(text + len + LENGTH, "\"}");
+        leave_memory(LENGTH / 4);
+        CHECK_STATUS(dcb_append(store, text, strlen(text), NULL, &last, &err),
+                     DCB_INVALID_ARGUMENT);
+        CHECK(strstr(err.message, "events: must be a list of objects") != NULL);
+        dcb_close(store);
+        free(text);
+        leave_child();
+    }
+    end_child(child);
+}
+
 /* A child of its own: what is left of its memory is bounded, and then the result is too large. */
 static void a_result_without_room_is_no_memory(void) {
     enum { DATA = 8 * 1024 * 1024 };
@@ -231,6 +257,7 @@ const test status_tests[] = {
     {"messages_name_the_place_and_repeat_no_value", messages_name_the_place_and_repeat_no_value},
     {"a_wait_times_out", a_wait_times_out},
     {"a_triggered_cancel_ends_every_call_at_once", a_triggered_cancel_ends_every_call_at_once},
+    {"a_string_where_a_list_belongs_is_not_copied", a_string_where_a_list_belongs_is_not_copied},
     {"a_result_without_room_is_no_memory", a_result_without_room_is_no_memory},
     {"an_event_without_room_is_no_memory", an_event_without_room_is_no_memory},
     {"names_without_room_are_no_memory", names_without_room_are_no_memory},

@@ -151,3 +151,60 @@ fn no_error_repeats_a_whole_value() {
         assert!(message.len() < 240 && !message.contains(&"v".repeat(41)), "{message}");
     }
 }
+
+#[test]
+fn a_number_of_any_size_and_a_string_of_any_length_are_of_the_wrong_kind() {
+    // Of such a length that the parser would copy it to undo the escape.
+    let long = format!(r#""\n{}""#, "x".repeat(100_000));
+    for value in ["1e400", "-1e400", "1E+999", "123456789e1234", &long] {
+        let refuses = |request: &str, message: &str| {
+            refused(parse_append(request.replace('?', value).as_bytes()), message);
+        };
+        refuses("?", "request: must be an object");
+        refuses(r#"{"events": ?}"#, "events: must be a list of objects");
+        refuses(r#"{"events": [?]}"#, "events[0]: must be an object");
+        refuses(
+            r#"{"events": [{"type": "A"}, {"type": "A", "tags": ?}]}"#,
+            "events[1].tags: must be a list of strings",
+        );
+        refuses(r#"{"condition": ?}"#, "condition: must be an object, a list of objects, or null");
+        refuses(r#"{"condition": [?]}"#, "condition[0]: must be an object");
+        refuses(
+            r#"{"condition": {"failIfEventsMatch": ?}}"#,
+            "condition.failIfEventsMatch: must be an object, or null for every event",
+        );
+        refuses(
+            r#"{"condition": {"failIfEventsMatch": {"items": [{}, ?]}}}"#,
+            "condition.failIfEventsMatch.items[1]: must be an object",
+        );
+        let backwards = format!(r#"{{"backwards": {value}}}"#);
+        refused(parse_read(backwards.as_bytes()), "backwards: must be true or false");
+        let options = format!(r#"{{"create": {value}}}"#);
+        refused(parse_options(options.as_bytes()), "create: must be true or false");
+    }
+    // What is no number is no valid JSON.
+    for value in ["1e", "01", "-", "1e400x", "\"\\x\""] {
+        let request = format!(r#"{{"events": {value}}}"#);
+        let error = parse_append(request.as_bytes()).unwrap_err();
+        assert!(error.message.contains("not valid JSON"), "{value}: {error}");
+    }
+}
+
+#[test]
+fn a_document_with_a_long_escaped_string_is_read_like_any_other() {
+    let long = format!(r#"{{"a": "\n{}"}}"#, "x".repeat(100_000));
+    let request = format!(
+        r#"{{"events": [{{"type": "\u0041", "tags": ["t\u003a1"], "data": {long}, "metadata": {long}}}],
+            "condition": [{{"failIfEventsMatch": {{"items": [{{"types": ["A"]}}]}}, "after": 3}}]}}"#
+    );
+    let (events, conditions) = parse_append(request.as_bytes()).unwrap().into_parts();
+    let event = events[0].view(1, 0);
+    assert_eq!((event.event_type, event.data, event.metadata), ("A", &*long, Some(&*long)));
+    assert_eq!(event.tags.iter().collect::<Vec<_>>(), ["t:1"]);
+    assert_eq!(conditions[0].after(), 3);
+    let broken = request.replace("\"after\"", "\"afte\"");
+    refused(
+        parse_append(broken.as_bytes()),
+        "condition[0]: unknown key \"afte\" (known: failIfEventsMatch, after)",
+    );
+}
