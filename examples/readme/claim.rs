@@ -14,7 +14,7 @@ fn main() -> Result<()> {
     let unclaimed = AppendCondition::new(Query::of(vec![claims])?, 0)?;
     let request = AppendRequest::new(vec![claim.build()], vec![unclaimed])?;
     match store.append(request, &CallOptions::default()) {
-        Ok(position) => println!("ada is ours, by event {position}"),
+        Ok(appended) => println!("ada is ours, by event {}", appended.last),
         Err(error) if error.status == Status::ConditionFailed => {
             println!("ada was claimed by event {}", error.position);
         }

@@ -3,14 +3,13 @@
 use std::ffi::{CStr, c_char};
 use std::sync::Arc;
 
-use crate::capi::boundary;
 use crate::capi::boundary::{Handle, Out, Outputs, c_string, document, utf8};
 use crate::capi::buf::dcb_buf;
 use crate::capi::call::dcb_call;
-use crate::capi::error;
 use crate::capi::error::dcb_error;
 use crate::capi::fork::Generation;
 use crate::capi::status::dcb_status;
+use crate::capi::{boundary, error};
 use crate::commit::deadline::CallOptions;
 use crate::domain::{EventView, ReadState};
 use crate::error::Result;

@@ -92,11 +92,12 @@ pub fn check_conditions(
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::Status;
     use crate::domain::{EventBuilder, EventId, EventType, QueryItem};
-    use proptest::collection::vec;
-    use proptest::prelude::*;
 
     fn event(id: &str, data: &str) -> Event {
         let mut event = EventBuilder::new(EventType::new("A").unwrap());
@@ -194,7 +195,7 @@ mod tests {
                 .collect();
             let judged = check_conditions(&conditions, |query, span| {
                 let query = queries.iter().position(|own| own == query).unwrap();
-                let mut within = span.low + 1..=span.high.min(head);
+                let mut within = span.after + 1..=span.through.min(head);
                 Ok(within.find(|&position| matches(query, position)))
             });
             prop_assert_eq!(judged, expected);

@@ -40,6 +40,7 @@ pub(super) fn read_document<'de, T>(
     if text.len() > UNCOUNTED {
         depth::check(text, 0).map_err(|error| error.at(name))?;
     }
+    #[expect(clippy::result_large_err, reason = "it stays in this function")]
     let read = |is_wary| {
         let mut trail = JsonPath::new(name, is_wary);
         let mut json = serde_json::Deserializer::from_str(text);
