@@ -284,10 +284,16 @@ unsafe fn functions(host: *const dcb_host) -> Result<Functions> {
 ///
 /// Everything that dcb.h promises holds if every connection to the file runs at
 /// `PRAGMA synchronous` NORMAL or above. The store has no thread: from time to time an append writes
-/// or merges a part of the index. A connection is returned as it was found. While the library uses
-/// it, it is in a transaction, `read_uncommitted` is off and, if the library writes or the database
-/// has no WAL, `PRAGMA busy_timeout` is 0. A database in memory must have a single connection or a
-/// shared cache.
+/// or merges a part of the index. A database in memory must have a single connection or a shared
+/// cache.
+///
+/// A connection from `acquire` is released as it was found, or as `spoiled`. While the library uses
+/// it, it is in a transaction, `read_uncommitted` is off, `synchronous` is raised if it is OFF, and
+/// if the library writes or the database has no WAL, `PRAGMA busy_timeout` is 0. Whatever lock a
+/// call meets, `acquire` included (SQLITE_BUSY, SQLITE_LOCKED and their extended codes), it waits as
+/// long as the call allows, and then returns DCB_BUSY. With a WAL, a read does not change the busy
+/// timeout: it meets a lock only while another connection recovers or deletes the WAL, and may then
+/// wait that much longer.
 ///
 /// `host` is copied. Its functions are not called after dcb_close has returned. The options are
 /// those of dcb_open, but `read_only` and `immutable` are refused, and `adopt` has no effect. The
@@ -342,6 +348,13 @@ pub unsafe extern "C" fn dcb_open_host(
 /// back and run all of it again. After another error the append is undone and the transaction may
 /// continue, unless the database has ended it, or the library has rolled all of it back because it
 /// could not undo the append alone: then the commit fails. After DCB_IO, roll the transaction back.
+///
+/// No setting of the connection changes, and the append leaves no savepoint behind. If the
+/// transaction has neither read nor written before, SQLite therefore waits for the write lock as the
+/// connection does, by its busy timeout or handler, and the call may end that much later than its
+/// timeout or its dcb_cancel. In a transaction that has read or written, or was begun with
+/// BEGIN IMMEDIATE, both hold. If the host may end the transaction during the call, `run` and
+/// `query` must fail from then on, with SQLITE_MISUSE.
 ///
 /// It returns the statuses of dcb_append. DCB_INVALID_ARGUMENT also means that dcb_open_host did
 /// not open the store, or that the transaction is one of another database or has ended: to detect

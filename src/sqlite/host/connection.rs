@@ -1,14 +1,29 @@
 //! A connection of the host's, borrowed: what is done on it, and how it is given back as it was.
+//!
+//! A connection that the library acquired is the library's own until it releases it. So its settings
+//! may change meanwhile: they are restored before the release, or the host is told to close the
+//! connection.
+//!
+//! In a transaction of the caller's no setting changes, not for a moment. The host may end that
+//! transaction between any two statements, as `database/sql` does when a context ends, and its pool
+//! lends the connection to somebody else. A setting that is still to be restored then stays changed.
+//! To restore it early, as soon as the write lock is held, would only make that rarer. The price:
+//! where the transaction holds no lock yet, its first statement waits for one by the connection's own
+//! busy timeout or handler, which neither the call's time-out nor its cancel ends. Once it holds a
+//! lock, SQLite calls no handler but answers at once, and the library waits.
 
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
+use std::time::Duration;
 
-use crate::commit::deadline::Deadline;
+use rusqlite::ffi;
+
+use crate::commit::deadline::{CallOptions, Deadline};
 use crate::error::{Error, Result, Status};
 use crate::sql::host::{BorrowedConnection, Failure, Host, Reply};
 use crate::sql::row_codec::Rows;
 use crate::sql::{Row, SqlConnection, Value};
-use crate::sqlite::connection::transaction::retry;
+use crate::sqlite::connection::transaction::wait_for_lock;
 use crate::sqlite::events::source::Source;
 use crate::sqlite::host::of_host;
 use crate::sqlite::snapshot::Snapshot;
@@ -16,6 +31,8 @@ use crate::sqlite::snapshot::Snapshot;
 /// Keys that one statement looks up, and rows that one writes, at the most.
 const KEYS: usize = 128;
 const INSERTED: usize = 16;
+/// How long the library goes on trying to leave a connection as it was, should a lock be in the way.
+const RESTORING: Duration = Duration::from_secs(1);
 
 /// A connection of the host's.
 pub struct HostConnection<'h> {
@@ -28,17 +45,21 @@ pub struct HostConnection<'h> {
     in_doubt: Cell<bool>,
     /// Whether it was lent amid a transaction of somebody else's, which a driver has left there.
     is_dirty: Cell<bool>,
-    /// What sets back what was changed of the connection.
-    restoring: RefCell<Vec<String>>,
-    /// How long a commit waits for readers, where they are in its way.
+    /// Whether the transaction has the write lock: its statements wait for other locks,
+    is_writing: Cell<bool>,
+    /// for as long as this.
     deadline: RefCell<Deadline>,
+    /// What restores the settings that were changed; in a transaction of the caller's none is.
+    restoring: RefCell<Vec<String>>,
 }
 
 impl<'h> HostConnection<'h> {
-    /// Borrows a connection.
+    /// Borrows a connection. A host that has to open one may meet a lock there.
     pub fn acquire(host: &'h dyn Host, deadline: &Deadline) -> Result<Self> {
         deadline.check_cancel()?;
-        let lent = host.acquire(deadline.left()).map_err(|failure| of_host(&failure))?;
+        let lent = retry_locked(deadline, || {
+            host.acquire(deadline.left()).map_err(|failure| of_host(&failure))
+        })?;
         Ok(Self::new(lent, false, deadline))
     }
 
@@ -54,8 +75,9 @@ impl<'h> HostConnection<'h> {
             in_transaction: Cell::new(false),
             in_doubt: Cell::new(false),
             is_dirty: Cell::new(false),
-            restoring: RefCell::default(),
+            is_writing: Cell::new(false),
             deadline: RefCell::new(deadline.clone()),
+            restoring: RefCell::default(),
         }
     }
 
@@ -78,28 +100,27 @@ impl<'h> HostConnection<'h> {
     /// its call allows; and sync where it would not at all, since the log would not be brought into
     /// the database safely.
     pub fn settle(&self) -> Result<()> {
-        // First, since it waits for nothing: whoever tells of the other may meet a lock.
-        self.have_it_wait_for_nothing()?;
-        if retry(&self.deadline.borrow(), || self.setting("PRAGMA main.synchronous"))? == 0 {
+        // First, since it waits for nothing: the other setting may meet a lock.
+        let timeout = self.setting("PRAGMA busy_timeout")?;
+        if timeout != 0 {
+            self.change("PRAGMA busy_timeout = 0", format!("PRAGMA busy_timeout = {timeout}"))?;
+        }
+        let deadline = self.deadline.borrow().clone();
+        if retry_locked(&deadline, || self.setting("PRAGMA main.synchronous"))? == 0 {
             let back = "PRAGMA main.synchronous = 0".to_owned();
             self.change("PRAGMA main.synchronous = 3", back)?;
         }
         Ok(())
     }
 
-    /// The first half of it, which is possible within a transaction too.
-    pub fn have_it_wait_for_nothing(&self) -> Result<()> {
-        let timeout = self.setting("PRAGMA busy_timeout")?;
-        if timeout != 0 {
-            self.change("PRAGMA busy_timeout = 0", format!("PRAGMA busy_timeout = {timeout}"))?;
-        }
-        Ok(())
-    }
-
-    /// Sets back what was changed, for as long as nothing is done on it.
-    pub fn restore(&self) {
+    /// Restores what was changed; the host closes a connection for which that fails.
+    fn restore(&self) {
+        let deadline = CallOptions::default().start(Some(RESTORING));
         for sql in self.restoring.take().iter().rev() {
-            if self.lent.borrow_mut().run(sql, &[]).is_err() {
+            let restored = retry_locked(&deadline, || {
+                self.lent.borrow_mut().run(sql, &[]).map_err(|failure| of_host(&failure))
+            });
+            if restored.is_err() {
                 self.lent.borrow_mut().spoil();
             }
         }
@@ -111,7 +132,7 @@ impl<'h> HostConnection<'h> {
         // In a transaction it does nothing but fail, with the code of a statement that makes no
         // sense, or with none where the host knows none.
         if let Err(failure) = self.lent.borrow_mut().run("BEGIN", &[]) {
-            if failure.code > 0 && failure.code & 0xff != rusqlite::ffi::SQLITE_ERROR {
+            if failure.code > 0 && failure.code & 0xff != ffi::SQLITE_ERROR {
                 return Err(of_host(&failure));
             }
             self.in_doubt.set(false);
@@ -131,24 +152,40 @@ impl<'h> HostConnection<'h> {
     }
 
     fn change(&self, sql: &str, back: String) -> Result<()> {
+        debug_assert!(!self.is_callers, "nothing is changed in a transaction of the caller's");
         // First, so that a change of which nobody knows whether it happened is undone too.
         self.restoring.borrow_mut().push(back);
         self.run(sql, &[]).map(drop)
     }
 
-    /// From here on a commit waits so long for readers.
+    /// From here on a transaction that writes waits so long for locks.
     pub fn limit(&self, deadline: &Deadline) {
         *self.deadline.borrow_mut() = deadline.clone();
     }
 
+    /// The caller's transaction has the write lock by now.
+    pub fn note_write_lock(&self) {
+        self.is_writing.set(true);
+    }
+
     /// Begins a read transaction, and takes its snapshot.
     pub fn begin_read(&self, deadline: &Deadline) -> Result<Snapshot> {
-        self.run("BEGIN", &[])?;
-        let snapshot = retry(deadline, || {
-            self.in_doubt.set(false);
-            Snapshot::take(self)
-        })?;
-        Ok(snapshot)
+        self.begin_look(deadline, || Snapshot::take(self))
+    }
+
+    /// Begins a read transaction with a look at the database. Where that meets a lock, the
+    /// transaction ends and begins again: connections that share a cache lock tables, and a reader
+    /// that kept one while it waits for another could wait for a writer that waits for the first.
+    pub fn begin_look<T>(
+        &self,
+        deadline: &Deadline,
+        mut look: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        retry_locked(deadline, || {
+            self.end();
+            self.run("BEGIN", &[])?;
+            look()
+        })
     }
 
     /// Ends the transaction, whatever is the matter with it, having undone what it has written.
@@ -157,7 +194,9 @@ impl<'h> HostConnection<'h> {
             return;
         }
         let was_in_doubt = self.in_doubt.replace(false);
-        if self.run("ROLLBACK", &[]).is_err() {
+        self.is_writing.set(false);
+        let deadline = CallOptions::default().start(Some(RESTORING));
+        if retry_locked(&deadline, || self.run("ROLLBACK", &[])).is_err() {
             // Where the database had ended it by itself, there was none to be rolled back.
             let is_free =
                 was_in_doubt && self.run("BEGIN", &[]).is_ok() && self.run("ROLLBACK", &[]).is_ok();
@@ -170,11 +209,37 @@ impl<'h> HostConnection<'h> {
     }
 
     /// Whether nothing went wrong in the transaction; else it is to be ended.
-    fn note<T>(&self, outcome: std::result::Result<T, Failure>) -> Result<T> {
-        outcome.map_err(|failure| {
+    fn note<T>(&self, outcome: Result<T>) -> Result<T> {
+        if outcome.is_err() {
             self.in_doubt.set(self.in_transaction.get() || self.is_callers);
-            of_host(&failure)
-        })
+        }
+        outcome
+    }
+
+    /// Asks the host to run a statement. A transaction with the write lock stays open and asks again
+    /// where readers are in the way: of a commit in rollback mode, or of a table in a shared cache,
+    /// which no further reader gets while a writer waits for it.
+    fn ask(
+        &self,
+        mut statement: impl FnMut(&mut dyn BorrowedConnection) -> std::result::Result<Reply, Failure>,
+    ) -> Result<Reply> {
+        loop {
+            let outcome = statement(&mut **self.lent.borrow_mut());
+            let error = match outcome {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => of_host(&failure),
+            };
+            if error.status != Status::Busy || !self.is_writing.get() {
+                return Err(error);
+            }
+            wait_again(&self.deadline.borrow(), error.clone())?;
+            // A lock that was refused ends no transaction. But without one the statement would be
+            // a transaction of its own.
+            match self.expect_transaction() {
+                Err(_) if !self.is_callers => return Err(error),
+                present => present?,
+            }
+        }
     }
 
     fn give(
@@ -203,7 +268,7 @@ impl<'h> HostConnection<'h> {
             if !reply.is_more {
                 return Ok(ControlFlow::Continue(()));
             }
-            let next = self.lent.borrow_mut().more();
+            let next = self.lent.borrow_mut().more().map_err(|failure| of_host(&failure));
             reply = self.note(next)?;
         }
     }
@@ -214,7 +279,7 @@ impl<'h> HostConnection<'h> {
         values: &[Value<'_>],
         visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<ControlFlow<()>> {
-        let first = self.lent.borrow_mut().query(sql, values);
+        let first = self.ask(|lent| lent.query(sql, values));
         self.give(self.note(first)?, visit)
     }
 }
@@ -256,38 +321,24 @@ impl SqlConnection for HostConnection<'_> {
     }
 
     fn run(&self, sql: &str, values: &[Value<'_>]) -> Result<usize> {
-        let mut outcome = self.lent.borrow_mut().run(sql, values);
+        let outcome = self.ask(|lent| lent.run(sql, values));
         match sql {
             "BEGIN" | "BEGIN IMMEDIATE" => {
                 self.in_transaction.set(outcome.is_ok());
+                self.is_writing.set(outcome.is_ok() && sql == "BEGIN IMMEDIATE");
                 self.in_doubt.set(false);
-                let is_amid = |failure: &Failure| {
-                    failure.code & 0xff == rusqlite::ffi::SQLITE_ERROR && !self.is_callers
-                };
+                let is_amid =
+                    |error: &Error| error.detail & 0xff == ffi::SQLITE_ERROR && !self.is_callers;
                 if outcome.as_ref().is_err_and(is_amid) {
                     self.is_dirty.set(true);
                     self.lent.borrow_mut().spoil();
                 }
-                return outcome
-                    .map(|reply| reply.changes as usize)
-                    .map_err(|failure| of_host(&failure));
+                return outcome.map(|reply| reply.changes as usize);
             }
-            "COMMIT" => {
-                // In rollback mode readers may be in the way, and the transaction stays open.
-                while let Err(failure) = &outcome
-                    && of_host(failure).status == Status::Busy
-                    && crate::sqlite::connection::transaction::wait_for_lock(
-                        &self.deadline.borrow(),
-                    )
-                    .is_ok()
-                {
-                    outcome = self.lent.borrow_mut().run(sql, values);
-                }
-                if outcome.is_ok() {
-                    self.in_transaction.set(false);
-                }
+            "COMMIT" | "ROLLBACK" if outcome.is_ok() => {
+                self.in_transaction.set(false);
+                self.is_writing.set(false);
             }
-            "ROLLBACK" if outcome.is_ok() => self.in_transaction.set(false),
             _ => {}
         }
         self.note(outcome).map(|reply| reply.changes as usize)
@@ -297,8 +348,7 @@ impl SqlConnection for HostConnection<'_> {
         for rows in values.chunks(width * INSERTED) {
             match sql.split_once(" VALUES ") {
                 Some((into, _)) if rows.len() > width => {
-                    let row = places(width);
-                    let all = vec![row; rows.len() / width].join(",");
+                    let all = vec![places(width); rows.len() / width].join(",");
                     self.run(&format!("{into} VALUES {all}"), rows)?;
                 }
                 _ => {
@@ -330,9 +380,24 @@ impl Drop for HostConnection<'_> {
     }
 }
 
+/// Runs `attempt` until it meets no lock, as long as `deadline` lasts; then its last answer stands.
+pub fn retry_locked<T>(deadline: &Deadline, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match attempt() {
+            Err(error) if error.status == Status::Busy => wait_again(deadline, error)?,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Waits for the next try after one that met a lock; `error` where the time is over.
+pub fn wait_again(deadline: &Deadline, error: Error) -> Result<()> {
+    wait_for_lock(deadline).map_err(|over| if over.status == Status::Busy { error } else { over })
+}
+
 /// What a store says where its tables are not there any more.
 pub fn explain(error: Error, is_in_memory: bool) -> Error {
-    if is_in_memory && error.detail == rusqlite::ffi::SQLITE_ERROR {
+    if is_in_memory && error.detail == ffi::SQLITE_ERROR {
         return Error {
             status: Status::InvalidArgument,
             message: "the host's connections do not share one database: give a database in memory \

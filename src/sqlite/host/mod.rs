@@ -2,8 +2,9 @@
 //! the file.
 //!
 //! The statements and the rules are those of the other store. What differs is here: a connection is
-//! borrowed for a moment and given back as it was found, nobody works behind the appends, and what
-//! the file's other users do is theirs.
+//! borrowed for a moment and given back as it was found, whatever lock a statement meets is waited
+//! for as long as the call allows, nobody works behind the appends, and what the file's other users
+//! do is theirs.
 
 mod connection;
 mod maintenance;

@@ -18,10 +18,10 @@ use crate::sql::{SqlConnection, Value};
 use crate::sqlite::append::group::{PreparedAppend, Staged, attempt, check_tail};
 use crate::sqlite::append::turns::Turns;
 use crate::sqlite::connection::error::damaged_index;
-use crate::sqlite::connection::transaction::{begin_immediate, commit, retry, wait_for_lock};
+use crate::sqlite::connection::transaction::{begin_immediate, commit};
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::Source;
-use crate::sqlite::host::connection::{HostConnection, explain};
+use crate::sqlite::host::connection::{HostConnection, explain, retry_locked, wait_again};
 use crate::sqlite::host::maintenance::{HostMaintenance, index_within};
 use crate::sqlite::index::segment_list::{Segments, SegmentsCache};
 use crate::sqlite::index::tail::TAIL_EVENTS;
@@ -65,11 +65,10 @@ impl HostStore {
         }
         let busy_timeout = u64::try_from(options.busy_timeout_ms).ok().map(Duration::from_millis);
         let deadline = CallOptions::default().start(busy_timeout);
-        let connection = HostConnection::acquire(&*host, &deadline)?;
-        connection.settle()?;
-        connection.run("BEGIN", &[])?;
-        let judgement = retry(&deadline, || detect(&connection))?;
-        let path = path_of(&connection)?;
+        let (connection, (judgement, path)) = lend(&*host, &deadline, |connection| {
+            connection.settle()?;
+            connection.begin_look(&deadline, || Ok((detect(connection)?, path_of(connection)?)))
+        })?;
         connection.end();
         if judgement != FileKind::Store {
             if !options.create {
@@ -88,10 +87,13 @@ impl HostStore {
             Some(path) => Some(Wal::Hosts(trusted(&connection, path, &deadline)?)),
         };
         let segments = SegmentsCache::default();
-        let snapshot = connection.begin_read(&deadline)?;
-        let list = segments.at_version(&connection, snapshot.version)?;
-        list.check(snapshot)?;
-        let indexed = list.indexed();
+        let (snapshot, indexed) = connection.begin_look(&deadline, || {
+            let snapshot = Snapshot::take(&connection)?;
+            let list = segments.at_version(&connection, snapshot.version)?;
+            list.check(snapshot)?;
+            Ok((snapshot, list.indexed()))
+        })?;
+        connection.end();
         let is_far_behind = snapshot.head - indexed > TAIL_EVENTS as i64;
         let tail = if is_far_behind { snapshot.head } else { indexed };
         let mut shared = StoreState::new(log, 0, tail, snapshot.head, busy_timeout);
@@ -102,9 +104,12 @@ impl HostStore {
         shared.segments = segments;
         let mut decoder = EventReader::default();
         if !is_far_behind {
-            shared.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?;
+            connection.begin_look(&deadline, || {
+                let snapshot = Snapshot::take(&connection)?;
+                Ok(shared.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?)
+            })?;
+            connection.end();
         }
-        connection.end();
         // The index is missing, or far behind: it is made anew before anything is answered.
         let mut is_behind = is_far_behind;
         while is_behind {
@@ -114,10 +119,12 @@ impl HostStore {
                 None => None,
             };
             commit(&connection)?;
-            let snapshot = connection.begin_read(&deadline)?;
-            let indexed = shared.segments.at_version(&connection, snapshot.version)?.indexed();
+            is_behind = connection.begin_look(&deadline, || {
+                let snapshot = Snapshot::take(&connection)?;
+                let indexed = shared.segments.at_version(&connection, snapshot.version)?.indexed();
+                Ok(blocks.is_some() && indexed < snapshot.head)
+            })?;
             connection.end();
-            is_behind = blocks.is_some() && indexed < snapshot.head;
         }
         drop(connection);
         let pen =
@@ -172,13 +179,15 @@ impl HostStore {
     }
 
     fn diagnosis(&self, deadline: &Deadline) -> Result<Diagnosis> {
-        let (connection, snapshot) = self.lend(deadline)?;
-        let segments = self.shared.segments.at_version(&connection, snapshot.version)?;
-        let database: &dyn SqlConnection = &connection;
-        let version = database.query_row("SELECT sqlite_version()", &[], |row| {
-            Ok(row.text(0).unwrap_or_default().to_owned())
+        let (snapshot, segments, version) = retry_locked(deadline, || {
+            let (connection, snapshot) = self.lend(deadline)?;
+            let segments = self.shared.segments.at_version(&connection, snapshot.version)?;
+            let database: &dyn SqlConnection = &connection;
+            let version = database.query_row("SELECT sqlite_version()", &[], |row| {
+                Ok(row.text(0).unwrap_or_default().to_owned())
+            })?;
+            Ok((snapshot, segments, version))
         })?;
-        drop(connection);
         let visible = self.shared.visible(snapshot.head, false);
         let mut diagnosis = self.shared.diagnosis(visible, &segments, self.path.as_deref())?;
         if let Some(sqlite) = &mut diagnosis.sqlite {
@@ -240,11 +249,18 @@ impl HostStore {
             return Err(Error::invalid("the transaction is one of another database"));
         }
         locked.map_err(|error| self.explain(error))?;
-        connection.run("SAVEPOINT dcb_append", &[])?;
-        let outcome = self.attempt_within(&connection, &mut prepared).and_then(|outcome| {
-            connection.run("RELEASE dcb_append", &[])?;
-            Ok(outcome)
-        });
+        if let Err(error) = connection.run("SAVEPOINT dcb_append", &[]) {
+            // It may be there nevertheless, and would last as long as the transaction.
+            let released = connection.run("RELEASE dcb_append", &[]);
+            let is_none = |error: &Error| error.detail == rusqlite::ffi::SQLITE_ERROR;
+            if released.is_err_and(|error| !is_none(&error)) {
+                undo(&connection)?;
+            }
+            return Err(error);
+        }
+        let outcome = self
+            .attempt_within(&connection, &mut prepared)
+            .and_then(|outcome| connection.run("RELEASE dcb_append", &[]).map(|_| outcome));
         if outcome.is_err() {
             undo(&connection)?;
         }
@@ -303,13 +319,16 @@ impl HostStore {
         deadline: &Deadline,
         sink: &mut dyn Sink,
     ) -> Result<bool> {
-        let (connection, snapshot) = self.lend(deadline)?;
-        let mut decoder = EventReader::default();
         let visible = |head| self.shared.visible(head, false);
-        let source = Source::from(&connection);
-        let read =
-            self.shared.read_within(source, &mut decoder, snapshot, reading, left, &visible, sink);
-        Ok(read?)
+        // What was given to the sink is noted in the reading, which goes on behind it.
+        retry_locked(deadline, || {
+            let (connection, snapshot) = self.lend(deadline)?;
+            let decoder = &mut EventReader::default();
+            let source = Source::from(&connection);
+            let read =
+                self.shared.read_within(source, decoder, snapshot, reading, left, &visible, sink);
+            Ok(read?)
+        })
     }
 }
 
@@ -320,14 +339,17 @@ fn lend<'h, T>(
     deadline: &Deadline,
     mut begin: impl FnMut(&HostConnection<'h>) -> Result<T>,
 ) -> Result<(HostConnection<'h>, T)> {
-    for _ in 0..MAX_DIRTY {
-        let connection = HostConnection::acquire(host, deadline)?;
-        match begin(&connection) {
-            Err(_) if connection.is_dirty() => {}
-            begun => return begun.map(|begun| (connection, begun)),
+    let mut dirty = 0;
+    retry_locked(deadline, || {
+        while dirty < MAX_DIRTY {
+            let connection = HostConnection::acquire(host, deadline)?;
+            match begin(&connection) {
+                Err(_) if connection.is_dirty() => dirty += 1,
+                begun => return begun.map(|begun| (connection, begun)),
+            }
         }
-    }
-    Err(Error::new(Status::Internal, "the host lends connections that are in a transaction"))
+        Err(Error::new(Status::Internal, "the host lends connections that are in a transaction"))
+    })
 }
 
 /// More than a host has in its pool.
@@ -409,33 +431,36 @@ fn trusted(connection: &HostConnection<'_>, path: &Path, deadline: &Deadline) ->
     Ok(beside)
 }
 
+/// How often an outdated snapshot is tried again before it counts as lost.
+const MAX_OUTDATED: u32 = 3;
+
 /// Takes the write lock for the caller's transaction, and writes nothing.
 fn lock_within(connection: &HostConnection<'_>, deadline: &Deadline) -> Result<()> {
     let sql = "UPDATE dcb_meta SET value = value WHERE key IS NULL";
-    let mut has_waited = false;
-    loop {
-        connection.have_it_wait_for_nothing()?;
-        let Err(error) = connection.run(sql, &[]) else {
-            // A lock that was not had ends no transaction; but somebody else may have ended it.
-            return if has_waited { connection.expect_transaction() } else { Ok(()) };
-        };
-        has_waited = true;
-        // A transaction that has read, and behind which others have written, never gets it.
-        let is_lost = error.detail == rusqlite::ffi::SQLITE_BUSY_SNAPSHOT;
+    let mut outdated = 0;
+    while let Err(error) = connection.run(sql, &[]) {
         if error.status != Status::Busy {
             return Err(error);
         }
-        // While it waits, the transaction may come to its end in the host, and the connection go back.
-        connection.restore();
-        if is_lost || wait_for_lock(deadline).is_err() {
-            deadline.check_cancel()?;
-            return Err(Error {
-                message: "the transaction cannot write: roll it back, and run all of it again"
-                    .into(),
-                ..error
-            });
+        let lost = |error| Error {
+            message: "the transaction cannot write: roll it back, and run all of it again".into(),
+            ..error
+        };
+        // A transaction that has read, and behind which others have written, never gets it. One
+        // that has not may be told the same where another commits just then.
+        if error.detail == rusqlite::ffi::SQLITE_BUSY_SNAPSHOT {
+            outdated += 1;
+            if outdated > MAX_OUTDATED {
+                deadline.check_cancel()?;
+                return Err(lost(error));
+            }
         }
+        wait_again(deadline, lost(error))?;
+        // While it waited, the transaction may have come to its end in the host.
+        connection.expect_transaction()?;
     }
+    connection.note_write_lock();
+    Ok(())
 }
 
 impl Store for HostStore {

@@ -23,7 +23,7 @@ use crate::sqlite::index::segment_list::Segments;
 use crate::sqlite::index::tail::TAIL_EVENTS;
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::SEGMENT_EVENTS;
-use crate::{Status, Timeout};
+use crate::{CancelToken, Status, Timeout};
 
 /// A pool of connections, of which so many may be out at once.
 struct Pool {
@@ -41,6 +41,14 @@ struct Borrowed {
     /// begun on top; each packed by itself.
     rest: Vec<Vec<Vec<u8>>>,
     is_spoiled: bool,
+    /// Its settings when it was lent.
+    found: [i64; 3],
+}
+
+/// What the library changes on a connection, and restores.
+fn settings(connection: &Connection) -> [i64; 3] {
+    ["busy_timeout", "synchronous", "read_uncommitted"]
+        .map(|name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap())
 }
 
 impl Pool {
@@ -100,11 +108,13 @@ impl Host for Arc<Pool> {
         let connection = self.try_take(timeout.unwrap_or(Duration::MAX)).ok_or_else(|| {
             Failure { code: rusqlite::ffi::SQLITE_BUSY, message: "none is free".into() }
         })?;
+        let found = settings(&connection);
         Ok(Box::new(Borrowed {
             pool: Some(Arc::clone(self)),
             connection: Some(connection),
             rest: Vec::new(),
             is_spoiled: false,
+            found,
         }))
     }
 
@@ -145,7 +155,9 @@ fn pack(row: &rusqlite::Row<'_>, count: usize) -> Vec<u8> {
 impl Borrowed {
     /// Of a transaction of the caller's.
     fn callers(connection: Connection) -> Self {
-        Borrowed { pool: None, connection: Some(connection), rest: Vec::new(), is_spoiled: false }
+        let found = settings(&connection);
+        let (connection, rest) = (Some(connection), Vec::new());
+        Borrowed { pool: None, connection, rest, is_spoiled: false, found }
     }
 
     fn connection(&self) -> &Connection {
@@ -257,9 +269,7 @@ impl Drop for Borrowed {
             pool.spoiled.fetch_add(1, SeqCst);
         } else {
             assert!(connection.is_autocommit(), "a transaction is left open");
-            let timeout: i64 =
-                connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).unwrap();
-            assert_eq!(timeout, 321, "a setting is left changed");
+            assert_eq!(settings(&connection), self.found, "a setting is left changed");
         }
         pool.give_back((!self.is_spoiled).then_some(connection));
     }
@@ -524,9 +534,9 @@ fn an_append_within_a_transaction_that_cannot_be_undone_takes_the_transaction_wi
     assert_eq!(answer.unwrap_err().status, Status::Io);
 }
 
-/// While it waits, the host may end the transaction, and give the connection to somebody else.
+/// The host may end the transaction at any moment, and give the connection to somebody else.
 #[test]
-fn a_connection_is_as_it_was_while_its_transaction_waits_for_the_lock() {
+fn nothing_is_changed_on_the_connection_of_a_transaction_that_waits_for_the_lock() {
     let busy = ("UPDATE dcb_meta", rusqlite::ffi::SQLITE_BUSY);
     let with_id = || {
         let mut builder = EventBuilder::new(EventType::new("A").unwrap());
@@ -545,11 +555,10 @@ fn a_connection_is_as_it_was_while_its_transaction_waits_for_the_lock() {
         hosted.store.append_within(Box::new(tampered), request, &brief()),
         Ok(Appended::repeated(1))
     );
-    let turn = ["PRAGMA busy_timeout = 0", "UPDATE", "PRAGMA busy_timeout = 321"];
-    let expected = [&["BEGIN"][..], &turn, &turn, &turn[..2], &["BEGIN", "SAVEPOINT"]].concat();
-    let is_as_expected = said.iter().zip(&expected).all(|(said, start)| said.starts_with(start));
-    assert!(is_as_expected, "{said:?}");
-    assert_eq!(said.last().unwrap(), turn[2]);
+    let expected =
+        ["BEGIN", "UPDATE", "BEGIN", "UPDATE", "BEGIN", "UPDATE", "SAVEPOINT", "RELEASE"];
+    let is_as_expected = said.iter().zip(expected).all(|(said, start)| said.starts_with(start));
+    assert!(is_as_expected && said.len() == expected.len(), "{said:?}");
     // A refusal is told once what it names is durable, also when another has committed it just now.
     transaction.connection().execute_batch("ROLLBACK").unwrap();
     insert_foreign(&hosted.pool.open(), 2, numbered(7));
@@ -562,6 +571,367 @@ fn a_connection_is_as_it_was_while_its_transaction_waits_for_the_lock() {
     assert_eq!(answer, Err(Error::condition_failed(2)));
     assert_eq!(hosted.store.syncs(), before + 1);
     transaction.connection().execute_batch("ROLLBACK").unwrap();
+    assert!(said.iter().all(|said| !said.starts_with("PRAGMA")), "{said:?}");
+}
+
+/// What becomes of the transaction of the caller's at one of the append's statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// The host ends it, before the statement or after it, and takes no more statements in it, as
+    /// `database/sql` does when a context ends.
+    TakenAwayBefore,
+    TakenAwayAfter,
+    /// The statement fails, and the database ends the transaction by itself.
+    EndedByTheDatabase,
+    /// The statement fails, having done nothing, or all that it should.
+    Failed,
+    FailedAfter,
+}
+
+/// A connection on which that happens at one statement.
+struct Fated<'a> {
+    of: &'a mut Borrowed,
+    fate: Fate,
+    left: usize,
+    is_over: bool,
+}
+
+impl Fated<'_> {
+    fn at<T>(
+        &mut self,
+        statement: impl FnOnce(&mut Borrowed) -> std::result::Result<T, Failure>,
+    ) -> std::result::Result<T, Failure> {
+        let failure = |code| Failure { code, message: "as the test asked".into() };
+        let over = failure(rusqlite::ffi::SQLITE_MISUSE);
+        if self.is_over {
+            return Err(over);
+        }
+        self.left = self.left.wrapping_sub(1);
+        if self.left != usize::MAX {
+            return statement(self.of);
+        }
+        let after = [Fate::TakenAwayAfter, Fate::FailedAfter].contains(&self.fate);
+        let outcome = if after { statement(self.of) } else { Err(over.clone()) };
+        if ![Fate::Failed, Fate::FailedAfter].contains(&self.fate) {
+            self.of.rest.clear();
+            let _ = self.of.connection().execute_batch("ROLLBACK");
+        }
+        match self.fate {
+            Fate::TakenAwayBefore | Fate::TakenAwayAfter => {
+                self.is_over = true;
+                outcome
+            }
+            _ => Err(failure(rusqlite::ffi::SQLITE_IOERR)),
+        }
+    }
+}
+
+impl BorrowedConnection for Fated<'_> {
+    fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
+        // That a transaction is there is seen by the failure of this one.
+        if sql == "BEGIN" && !self.is_over {
+            return self.of.run(sql, values);
+        }
+        self.at(|of| of.run(sql, values))
+    }
+    fn query(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
+        self.at(|of| of.query(sql, values))
+    }
+    fn more(&mut self) -> std::result::Result<Reply, Failure> {
+        self.at(|of| of.more())
+    }
+    fn finish(&mut self) {
+        if !self.is_over {
+            self.of.rest.pop();
+        }
+    }
+    fn spoil(&mut self) {
+        self.of.spoil();
+    }
+}
+
+#[test]
+fn whatever_becomes_of_a_callers_transaction_its_connection_is_as_it_was() {
+    for fate in [
+        Fate::TakenAwayBefore,
+        Fate::TakenAwayAfter,
+        Fate::EndedByTheDatabase,
+        Fate::Failed,
+        Fate::FailedAfter,
+    ] {
+        let hosted = Hosted::new(2, "wal");
+        append_to(&hosted.store, (0..20).map(numbered).collect(), None).unwrap();
+        let mut transaction = Borrowed::callers(hosted.pool.take());
+        for at in 0.. {
+            let connection = transaction.connection();
+            connection.execute_batch("BEGIN; INSERT INTO theirs VALUES (1)").unwrap();
+            let guard = AppendCondition::new(query(&["B"], &["n:1"]), 0).unwrap();
+            let events = (0..40).map(numbered).collect();
+            let request = AppendRequest::new(events, vec![guard]).unwrap();
+            let fated = Fated { of: &mut transaction, fate, left: at, is_over: false };
+            let answer = hosted.store.append_within(Box::new(fated), request, &brief());
+            transaction.rest.clear();
+            let connection = transaction.connection();
+            assert_eq!(settings(connection), transaction.found, "{fate:?} at {at}");
+            assert!(!transaction.is_spoiled);
+            // No savepoint outlives the append.
+            assert!(connection.execute_batch("RELEASE dcb_append").is_err(), "{fate:?} at {at}");
+            let committed = connection.execute_batch("COMMIT").is_ok();
+            let count = |table| {
+                let sql = format!("SELECT count(*) FROM {table}");
+                connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+            };
+            let (events, theirs) = (count("dcb_events"), count("theirs"));
+            assert_eq!(theirs, i64::from(committed), "{fate:?} at {at}");
+            if answer.is_err() {
+                assert_eq!(events, 20, "{fate:?} at {at}");
+            } else if committed {
+                assert_eq!((answer, events), (Ok(Appended::new(60)), 60), "{fate:?} at {at}");
+                assert!(at > 10, "{fate:?} at {at}");
+                break;
+            }
+            connection.execute_batch("DELETE FROM theirs").unwrap();
+        }
+        hosted.pool.give_back(transaction.connection.take());
+        assert_eq!(append_to(&hosted.store, vec![numbered(1)], None), Ok(61));
+    }
+}
+
+/// A pool of whose statements, the lending of a connection among them, one fails at first.
+struct Faulty {
+    pool: Arc<Pool>,
+    fault: Arc<Mutex<Fault>>,
+}
+
+#[derive(Default)]
+struct Fault {
+    /// So many statements are left until it,
+    left: usize,
+    /// which is this one then, or begins so;
+    sql: Option<String>,
+    /// so often it fails,
+    times: usize,
+    /// with this code.
+    code: i32,
+}
+
+impl Fault {
+    fn check(&mut self, sql: &str) -> std::result::Result<(), Failure> {
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 && self.sql.is_none() && self.times > 0 {
+            self.sql = Some(sql.to_owned());
+        }
+        if self.times == 0 || self.sql.as_deref().is_none_or(|start| !sql.starts_with(start)) {
+            return Ok(());
+        }
+        self.times -= 1;
+        Err(Failure { code: self.code, message: "as the test asked".into() })
+    }
+}
+
+struct FaultyConnection<'a> {
+    of: Box<dyn BorrowedConnection + 'a>,
+    fault: Arc<Mutex<Fault>>,
+}
+
+impl Host for Faulty {
+    fn acquire(
+        &self,
+        timeout: Option<Duration>,
+    ) -> std::result::Result<Box<dyn BorrowedConnection>, Failure> {
+        self.fault.lock().unwrap().check("acquire")?;
+        let of = self.pool.acquire(timeout)?;
+        Ok(Box::new(FaultyConnection { of, fault: Arc::clone(&self.fault) }))
+    }
+
+    fn transaction(&self, connection: ConnectionHandle) -> Box<dyn BorrowedConnection> {
+        self.pool.transaction(connection)
+    }
+}
+
+impl BorrowedConnection for FaultyConnection<'_> {
+    fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
+        self.fault.lock().unwrap().check(sql)?;
+        self.of.run(sql, values)
+    }
+    fn query(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
+        self.fault.lock().unwrap().check(sql)?;
+        self.of.query(sql, values)
+    }
+    fn more(&mut self) -> std::result::Result<Reply, Failure> {
+        self.of.more()
+    }
+    fn finish(&mut self) {
+        self.of.finish();
+    }
+    fn spoil(&mut self) {
+        self.of.spoil();
+    }
+}
+
+const LOCKS: [i32; 6] = [
+    rusqlite::ffi::SQLITE_BUSY,
+    rusqlite::ffi::SQLITE_BUSY_RECOVERY,
+    rusqlite::ffi::SQLITE_BUSY_SNAPSHOT,
+    rusqlite::ffi::SQLITE_BUSY_TIMEOUT,
+    rusqlite::ffi::SQLITE_LOCKED,
+    rusqlite::ffi::SQLITE_LOCKED_SHAREDCACHE,
+];
+
+/// What is done with a store, or with a pool of which a statement fails.
+type Deed<'a> = &'a dyn Fn(&HostStore, &Arc<Pool>, Box<Faulty>) -> Result<()>;
+
+/// Does it again and again, with a failure at each of the statements that it takes.
+fn fail_at_each_statement(
+    mode: &str,
+    codes: &[i32],
+    deed: Deed<'_>,
+    check: &dyn Fn(Result<()>, &str),
+) {
+    let hosted = Hosted::new(2, mode);
+    append_to(&hosted.store, (0..20).map(numbered).collect(), None).unwrap();
+    let fault = Arc::new(Mutex::new(Fault::default()));
+    let faulty = || Box::new(Faulty { pool: Arc::clone(&hosted.pool), fault: Arc::clone(&fault) });
+    let store = HostStore::open(faulty(), &Options::default()).unwrap();
+    for code in codes {
+        for at in 1.. {
+            *fault.lock().unwrap() = Fault { left: at, sql: None, times: 2, code: *code };
+            let answer = deed(&store, &hosted.pool, faulty());
+            let fault = std::mem::take(&mut *fault.lock().unwrap());
+            let Some(sql) = fault.sql else {
+                assert!(at > 3, "{at} statements");
+                break;
+            };
+            check(answer, &format!("{mode}, {code}, at {at}: {sql}"));
+        }
+    }
+}
+
+#[test]
+fn every_call_waits_for_every_lock_it_meets() {
+    let deeds: [Deed<'_>; 6] = [
+        &|store, _, _| store.head(&CallOptions::default()).map(|head| assert_eq!(head, 20)),
+        &|store, _, _| {
+            let request = ReadRequest::new(query(&[], &["n:3"]), 0, None, None, false).unwrap();
+            let mut reading = ReadState::new(request);
+            let batch = BatchLimits { max_events: 7, max_bytes: usize::MAX };
+            let mut count = 0;
+            let mut sink = |_: &EventView<'_>| {
+                count += 1;
+                Ok(())
+            };
+            store.read(&mut reading, batch, &CallOptions::default(), &mut sink)?;
+            assert_eq!(count, 1);
+            Ok(())
+        },
+        &|store, _, _| store.diagnose(&CallOptions::default()).map(drop),
+        &|store, _, _| store.wait(0, &CallOptions::default()).map(drop),
+        // Enough for a segment; that is written, or tried again later.
+        &|store, _, _| append_to(store, (0..40).map(numbered).collect(), None).map(drop),
+        &|_, _, faulty| HostStore::open(faulty, &Options::default()).map(drop),
+    ];
+    for mode in ["wal", "delete"] {
+        for deed in deeds {
+            fail_at_each_statement(mode, &LOCKS, deed, &|answer, place| {
+                assert_eq!(answer, Ok(()), "{place}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_store_is_made_whatever_locks_that_meets() {
+    for at in 1.. {
+        let folder = TempDir::new().unwrap();
+        let pool = Pool::new(Some(folder.path().join("new.db")), 1);
+        let code = LOCKS[at % LOCKS.len()];
+        let fault = Arc::new(Mutex::new(Fault { left: at, sql: None, times: 2, code }));
+        let faulty = Faulty { pool, fault: Arc::clone(&fault) };
+        let store = HostStore::open(Box::new(faulty), &Options::default()).unwrap();
+        assert_eq!(append_to(&store, vec![numbered(1)], None), Ok(1));
+        if fault.lock().unwrap().sql.is_none() {
+            return assert!(at > 10, "{at} statements");
+        }
+    }
+}
+
+#[test]
+fn a_connection_is_given_back_as_it_was_whatever_failed_on_it() {
+    let deed: Deed<'_> = &|store, pool, _| {
+        let connection = pool.take();
+        connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA read_uncommitted = 1").unwrap();
+        pool.give_back(Some(connection));
+        append_to(store, vec![numbered(1)], None)?;
+        store.head(&CallOptions::default()).map(drop)
+    };
+    for mode in ["wal", "delete"] {
+        // That it is as it was is held where the pool gets it back.
+        let codes = [rusqlite::ffi::SQLITE_IOERR, rusqlite::ffi::SQLITE_NOMEM, 0];
+        fail_at_each_statement(mode, &codes, deed, &|_, _| ());
+    }
+}
+
+#[test]
+fn an_append_within_a_transaction_waits_for_every_lock_it_meets() {
+    for code in LOCKS {
+        let hosted = Hosted::new(2, "wal");
+        append_to(&hosted.store, (0..20).map(numbered).collect(), None).unwrap();
+        for at in 1.. {
+            let mut transaction = Borrowed::callers(hosted.pool.take());
+            transaction.connection().execute_batch("BEGIN").unwrap();
+            // The first statement is the BEGIN that has to fail, and meets no lock.
+            let fault = Arc::new(Mutex::new(Fault { left: at + 1, sql: None, times: 2, code }));
+            let connection =
+                FaultyConnection { of: Box::new(&mut transaction), fault: Arc::clone(&fault) };
+            let guard = AppendCondition::new(query(&["B"], &["n:1"]), 0).unwrap();
+            let request = AppendRequest::new((0..40).map(numbered).collect(), vec![guard]).unwrap();
+            let answer =
+                hosted.store.append_within(Box::new(connection), request, &CallOptions::default());
+            let sql = fault.lock().unwrap().sql.take();
+            assert_eq!(answer, Ok(Appended::new(60)), "{code} at {at}: {sql:?}");
+            transaction.connection().execute_batch("ROLLBACK").unwrap();
+            hosted.pool.give_back(transaction.connection.take());
+            if sql.is_none() {
+                assert!(at > 10, "{at} statements");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lock_is_waited_for_no_longer_than_the_call_allows() {
+    let hosted = Hosted::new(2, "wal");
+    append_to(&hosted.store, vec![numbered(1)], None).unwrap();
+    for start in ["acquire", "BEGIN IMMEDIATE", "SELECT", "INSERT INTO dcb_events", "COMMIT"] {
+        let fault = Arc::new(Mutex::new(Fault::default()));
+        let faulty = Faulty { pool: Arc::clone(&hosted.pool), fault: Arc::clone(&fault) };
+        let store = HostStore::open(Box::new(faulty), &Options::default()).unwrap();
+        *fault.lock().unwrap() = Fault {
+            sql: Some(start.to_owned()),
+            times: usize::MAX,
+            code: rusqlite::ffi::SQLITE_LOCKED_SHAREDCACHE,
+            ..Fault::default()
+        };
+        let append = |call: &CallOptions| {
+            let request = AppendRequest::new(vec![numbered(2)], vec![]).unwrap();
+            store.append(request, call)
+        };
+        let since = Instant::now();
+        let error = append(&brief()).unwrap_err();
+        assert_eq!(error.status, Status::Busy, "{start}: {error}");
+        assert!(since.elapsed() >= Duration::from_millis(20), "{start}");
+        let cancel = CancelToken::new();
+        thread::scope(|scope| {
+            let endless = CallOptions { timeout: Timeout::Never, cancel: Some(cancel.clone()) };
+            let waiting = scope.spawn(move || append(&endless));
+            thread::sleep(Duration::from_millis(5));
+            cancel.trigger();
+            let error = waiting.join().unwrap().unwrap_err();
+            assert_eq!(error.status, Status::Cancelled, "{start}: {error}");
+        });
+    }
+    assert_eq!(hosted.store.head(&CallOptions::default()), Ok(1));
 }
 
 /// A driver whose commit has failed may leave the transaction open, and give the connection back.
@@ -628,19 +998,24 @@ fn a_transaction_that_the_database_has_ended_takes_no_append() {
 }
 
 #[test]
-fn an_append_within_a_transaction_waits_no_longer_than_its_call_allows() {
+fn an_append_within_a_transaction_waits_as_its_call_and_its_connection_allow() {
     let hosted = Hosted::new(2, "wal");
     let other = hosted.pool.open();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let mut transaction = Borrowed::callers(hosted.pool.take());
-    // So long the connection would wait by itself.
-    transaction.connection().execute_batch("PRAGMA busy_timeout = 3600000; BEGIN").unwrap();
-    let error = hosted.within(&mut transaction, vec![numbered(1)]).unwrap_err();
-    assert_eq!(error.status, Status::Busy, "{error}");
-    let timeout: i64 =
-        transaction.connection().query_row("PRAGMA busy_timeout", [], |row| row.get(0)).unwrap();
-    assert_eq!(timeout, 3_600_000);
-    transaction.connection().execute_batch("ROLLBACK; PRAGMA busy_timeout = 321").unwrap();
+    // A transaction that holds no lock yet waits as its connection does; one that has read is refused
+    // at once, and the library waits.
+    let (short, forever) = (Duration::from_millis(200), Duration::from_secs(3_600));
+    for (begin, timeout) in [("BEGIN", short), ("BEGIN; SELECT count(*) FROM theirs", forever)] {
+        let mut transaction = Borrowed::callers(hosted.pool.open());
+        transaction.connection().busy_timeout(timeout).unwrap();
+        transaction.connection().execute_batch(begin).unwrap();
+        let before = settings(transaction.connection());
+        let since = Instant::now();
+        let error = hosted.within(&mut transaction, vec![numbered(1)]).unwrap_err();
+        assert_eq!(error.status, Status::Busy, "{error}");
+        assert!(since.elapsed() < Duration::from_secs(60), "{begin}");
+        assert_eq!(settings(transaction.connection()), before);
+    }
 }
 
 #[test]
