@@ -295,6 +295,11 @@ unsafe fn functions(host: *const dcb_host) -> Result<Functions> {
 /// timeout: it meets a lock only while another connection recovers or deletes the WAL, and may then
 /// wait that much longer.
 ///
+/// Triggers that the program has put on the store's tables run for appends on its connections,
+/// since the library cannot turn them off there. For appends of a store that dcb_open has opened
+/// they never run. An append that such a trigger refuses, or leaves an event out of, stores nothing
+/// and returns DCB_INVALID_ARGUMENT, with SQLite's extended code in `detail` if there is one.
+///
 /// `host` is copied. Its functions are not called after dcb_close has returned. The options are
 /// those of dcb_open, but `read_only` and `immutable` are refused, and `adopt` has no effect. The
 /// store is written to `*out`, and the caller closes it with dcb_close. A call that waits in

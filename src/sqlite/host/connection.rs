@@ -341,19 +341,25 @@ impl SqlConnection for HostConnection<'_> {
             }
             _ => {}
         }
-        self.note(outcome).map(|reply| reply.changes as usize)
+        let changes = self.note(outcome).map(|reply| reply.changes as usize);
+        let is_change = ["INSERT", "UPDATE", "DELETE"].iter().any(|verb| sql.starts_with(verb));
+        if is_change { changes.map_err(|error| self.explain_trigger(error)) } else { changes }
     }
 
     fn run_each(&self, sql: &str, width: usize, values: &[Value<'_>]) -> Result<()> {
         for rows in values.chunks(width * INSERTED) {
-            match sql.split_once(" VALUES ") {
-                Some((into, _)) if rows.len() > width => {
-                    let all = vec![places(width); rows.len() / width].join(",");
-                    self.run(&format!("{into} VALUES {all}"), rows)?;
+            let count = rows.len() / width;
+            let stored = match sql.split_once(" VALUES ") {
+                Some((into, _)) if count > 1 => {
+                    let all = vec![places(width); count].join(",");
+                    self.run(&format!("{into} VALUES {all}"), rows)
                 }
-                _ => {
-                    self.run(sql, rows)?;
-                }
+                _ => self.run(sql, rows),
+            };
+            // A trigger can leave a row out without an error.
+            if stored? != count {
+                let of = triggers(self);
+                return Err(Error::invalid(format!("{of} left out a part of the append")));
             }
         }
         Ok(())
@@ -365,6 +371,51 @@ impl SqlConnection for HostConnection<'_> {
 
     fn is_in_snapshot(&self) -> bool {
         self.in_transaction.get() || self.is_callers
+    }
+}
+
+impl HostConnection<'_> {
+    /// What a trigger of the program's has refused, which is no damage. The library cannot switch
+    /// triggers off on a connection that is not its own.
+    fn explain_trigger(&self, error: Error) -> Error {
+        let is_raised = error.detail == ffi::SQLITE_CONSTRAINT_TRIGGER;
+        let code = error.detail & 0xff;
+        // What a trigger's own statements meet: a constraint or a missing table, not of the store's.
+        let is_possible = [ffi::SQLITE_CONSTRAINT, ffi::SQLITE_ERROR].contains(&code)
+            && error.status == Status::Corrupt
+            && !error.message.contains("dcb_");
+        if !is_raised && !is_possible {
+            return error;
+        }
+        let of = triggers(self);
+        if !is_raised && of == NO_TRIGGER {
+            return error;
+        }
+        let said = error.message.strip_prefix("the database answered: ").unwrap_or(&error.message);
+        let message = format!("{of} refused the append: {said}");
+        Error { status: Status::InvalidArgument, message: message.into(), ..error }
+    }
+}
+
+const NO_TRIGGER: &str = "a trigger";
+
+/// The triggers of the program's on the store's tables, for a message.
+fn triggers(connection: &dyn SqlConnection) -> String {
+    let sql = "SELECT name FROM \
+               (SELECT * FROM sqlite_schema UNION ALL SELECT * FROM sqlite_temp_schema) \
+               WHERE type = 'trigger' AND tbl_name LIKE 'dcb!_%' ESCAPE '!' \
+               AND name NOT LIKE 'dcb!_%' ESCAPE '!' ORDER BY name";
+    let mut names: Vec<String> = Vec::new();
+    // An error leaves it at those that were found.
+    let _ = connection.query(sql, &[], &mut |row| {
+        let name: String = row.text(0).unwrap_or_default().chars().take(40).collect();
+        names.push(name.escape_debug().to_string());
+        Ok(if names.len() < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    });
+    match &names[..] {
+        [] => NO_TRIGGER.to_owned(),
+        [name] => format!("the trigger {name}"),
+        names => format!("one of the triggers {}", names.join(", ")),
     }
 }
 

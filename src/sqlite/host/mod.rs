@@ -4,7 +4,7 @@
 //! The statements and the rules are those of the other store. What differs is here: a connection is
 //! borrowed for a moment and given back as it was found, whatever lock a statement meets is waited
 //! for as long as the call allows, nobody works behind the appends, and what the file's other users
-//! do is theirs.
+//! do is theirs. So are their triggers on the store's tables, which run here.
 
 mod connection;
 mod maintenance;

@@ -1018,6 +1018,120 @@ fn an_append_within_a_transaction_waits_as_its_call_and_its_connection_allow() {
     }
 }
 
+/// The events that a trigger of the program's has seen.
+fn seen(connection: &Connection) -> i64 {
+    connection.query_row("SELECT count(*) FROM theirs", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_trigger_of_the_programs_runs_for_its_own_connections_and_for_no_others() {
+    let hosted = Hosted::new(2, "wal");
+    let connection = hosted.pool.open();
+    connection
+        .execute_batch(
+            "CREATE TRIGGER spy AFTER INSERT ON dcb_events \
+             BEGIN INSERT INTO theirs VALUES (NEW.position); END",
+        )
+        .unwrap();
+    assert_eq!(append_to(&hosted.store, vec![numbered(1)], None), Ok(1));
+    assert_eq!(seen(&connection), 1);
+    let own = open(hosted.path());
+    assert_eq!(append_to(&*own, vec![numbered(2)], None), Ok(2));
+    assert_eq!(seen(&connection), 1);
+    assert_eq!(append_to(&hosted.store, vec![numbered(3)], None), Ok(3));
+    assert_eq!(seen(&connection), 2);
+}
+
+#[test]
+fn what_a_trigger_refuses_is_no_damage() {
+    let raised = rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER;
+    for (event, body, detail) in [
+        ("INSERT", "SELECT RAISE(ABORT, 'no')", raised),
+        ("INSERT", "SELECT RAISE(FAIL, 'no')", raised),
+        ("INSERT", "SELECT RAISE(ROLLBACK, 'no')", raised),
+        ("INSERT", "SELECT RAISE(IGNORE)", 0),
+        ("INSERT", "INSERT INTO once VALUES (1)", rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE),
+        ("INSERT", "INSERT INTO gone VALUES (1)", rusqlite::ffi::SQLITE_ERROR),
+    ] {
+        for kind in ["", "TEMP "] {
+            let hosted = Hosted::new(1, "wal");
+            let connection = hosted.pool.take();
+            connection
+                .execute_batch(&format!(
+                    "CREATE TABLE once (a UNIQUE); INSERT INTO once VALUES (1); \
+                     CREATE TABLE gone (a); \
+                     CREATE {kind}TRIGGER gate BEFORE {event} ON main.dcb_events \
+                     WHEN NEW.position % 20 = 0 BEGIN {body}; END; DROP TABLE gone"
+                ))
+                .unwrap();
+            hosted.pool.give_back(Some(connection));
+            let place = format!("{kind}{body}");
+            let check = |answer: Result<i64>| {
+                let error = answer.unwrap_err();
+                let found = (error.status, error.detail);
+                assert_eq!(found, (Status::InvalidArgument, detail), "{place}: {error}");
+                assert!(error.message.starts_with("the trigger gate "), "{place}: {error}");
+            };
+            let events = || (0..30).map(numbered).collect();
+            check(append_to(&hosted.store, events(), None));
+            assert_eq!(hosted.store.head(&CallOptions::default()), Ok(0));
+            let mut transaction = Borrowed::callers(hosted.pool.take());
+            transaction.connection().execute_batch("BEGIN").unwrap();
+            check(hosted.within(&mut transaction, events()));
+            let _ = transaction.connection().execute_batch("COMMIT");
+            transaction.connection().execute_batch("DROP TRIGGER gate").unwrap();
+            hosted.pool.give_back(transaction.connection.take());
+            assert_eq!(hosted.store.head(&CallOptions::default()), Ok(0));
+            assert_eq!(append_to(&hosted.store, events(), None), Ok(30));
+        }
+    }
+}
+
+/// A constraint of the store's own tables that does not hold is damage, also beside a trigger.
+#[test]
+fn damage_is_not_taken_for_a_refusal_by_a_trigger() {
+    let hosted = Hosted::new(1, "wal");
+    append_to(&hosted.store, vec![numbered(1)], None).unwrap();
+    let mut transaction = Borrowed::callers(hosted.pool.take());
+    let statements = "CREATE TRIGGER spy AFTER INSERT ON dcb_events \
+                      BEGIN INSERT INTO theirs VALUES (NEW.position); END; BEGIN";
+    transaction.connection().execute_batch(statements).unwrap();
+    let constraint = rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
+    let message = "UNIQUE constraint failed: dcb_events.position";
+    let refused = Refused { of: &mut transaction, code: constraint, message };
+    let request = AppendRequest::new(vec![numbered(2)], vec![]).unwrap();
+    let error = hosted.store.append_within(Box::new(refused), request, &brief()).unwrap_err();
+    assert_eq!((error.status, error.detail), (Status::Corrupt, constraint));
+}
+
+/// A connection that refuses events.
+struct Refused<'a> {
+    of: &'a mut Borrowed,
+    code: i32,
+    message: &'static str,
+}
+
+impl BorrowedConnection for Refused<'_> {
+    fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
+        if sql.starts_with("INSERT INTO dcb_events") {
+            return Err(Failure { code: self.code, message: self.message.into() });
+        }
+        self.of.run(sql, values)
+    }
+    fn query(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
+        self.of.query(sql, values)
+    }
+    fn more(&mut self) -> std::result::Result<Reply, Failure> {
+        self.of.more()
+    }
+    fn finish(&mut self) {
+        self.of.finish();
+    }
+    fn spoil(&mut self) {
+        self.of.spoil();
+    }
+}
+
 #[test]
 fn a_transaction_of_a_database_without_a_store_is_refused() {
     let hosted = Hosted::new(2, "wal");

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// What a store does to the connections of a program: it returns them as they were, and waits for
-// their locks.
+// What a store does to the connections of a program: it returns them as they were, waits for their
+// locks, and runs the triggers that the program has made.
 
 // withBusyTimeout is a DSN of a file in WAL mode with a busy timeout.
 func withBusyTimeout(driver, path string, ms int) string {
@@ -220,4 +220,77 @@ func TestDriversEveryCallWaitsForLocks(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A program's trigger runs for appends on the program's connections, and not for those of the
+// library's own. What it refuses is no damage of the file.
+func TestDriversTriggers(t *testing.T) {
+	ctx := context.Background()
+	onDrivers(t, func(t *testing.T, driver, path, dsn string) {
+		db := openPool(t, driver, dsn)
+		store := mustOpenDB(t, db)
+		mustExec(t, db, "CREATE TABLE seen (position)")
+		mustExec(t, db, "CREATE TRIGGER spy AFTER INSERT ON dcb_events BEGIN INSERT INTO seen VALUES (NEW.position); END")
+		seen := func() (n int) {
+			if err := db.QueryRow("SELECT count(*) FROM seen").Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		mustAppend(t, store, Event{Type: "A"})
+		tx := mustBegin(t, db)
+		if err := store.AppendTx(ctx, tx, []Event{{Type: "A"}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if seen() != 2 {
+			t.Errorf("the trigger ran %d times", seen())
+		}
+		native := mustOpen(t, "sqlite:"+path)
+		mustAppend(t, native, Event{Type: "A"})
+		if seen() != 2 {
+			t.Errorf("the trigger ran for an append on the library's own connection")
+		}
+		// A busy journal, or a checkpoint of it, is not what is tested here.
+		native.Close()
+
+		many := make([]Event, 20)
+		for i := range many {
+			many[i] = Event{Type: "A"}
+		}
+		for name, refusal := range map[string]string{
+			"abort":      "BEGIN SELECT RAISE(ABORT, 'not on sundays'); END",
+			"fail":       "BEGIN SELECT RAISE(FAIL, 'not on sundays'); END",
+			"rollback":   "BEGIN SELECT RAISE(ROLLBACK, 'not on sundays'); END",
+			"left-out":   "WHEN NEW.position % 7 = 0 BEGIN SELECT RAISE(IGNORE); END",
+			"constraint": "BEGIN INSERT INTO once VALUES (1); END",
+			"no-table":   "BEGIN INSERT INTO missing VALUES (1); END",
+		} {
+			mustExec(t, db, "CREATE TABLE IF NOT EXISTS once (n UNIQUE)")
+			mustExec(t, db, "INSERT OR IGNORE INTO once VALUES (1)")
+			mustExec(t, db, "CREATE TRIGGER gate BEFORE INSERT ON dcb_events "+refusal)
+			check := func(where string, err error) {
+				var failure *Error
+				if !errors.Is(err, ErrInvalidArgument) || !errors.As(err, &failure) || !strings.Contains(failure.Message, "gate") {
+					t.Errorf("%s, %s: %v", name, where, err)
+					return
+				}
+				if raised := name == "abort" || name == "fail" || name == "rollback"; raised &&
+					(failure.Detail != 1811 || !strings.Contains(failure.Message, "not on sundays")) {
+					t.Errorf("%s, %s: %d, %v", name, where, failure.Detail, failure)
+				}
+			}
+			check("append", store.Append(ctx, many))
+			tx := mustBegin(t, db)
+			check("in a transaction", store.AppendTx(ctx, tx, many))
+			_ = tx.Rollback()
+			mustExec(t, db, "DROP TRIGGER gate")
+			if head, err := store.Head(ctx); err != nil || head != 3 {
+				t.Fatalf("%s: the head is %d, %v", name, head, err)
+			}
+		}
+		mustAppend(t, store, many...)
+	})
 }
