@@ -444,9 +444,10 @@ dcb_status dcb_count(dcb_store *store, const dcb_call *call, int64_t *events, dc
  *     "format": 1             the version of the file format
  *     "sqlite": "3.53.2"      the version of SQLite
  *     "bundled_sqlite": true  whether SQLite is the library's copy, not the system's or a host's
- *     "locks": "open-file-description"  the kind of locks that protect the file; with "process",
- *                             this process must not open the file through another copy of
- *                             SQLite; null if there are none (in memory, or immutable)
+ *     "locks": "open-file-description"  the kind of locks that this store takes; "process" are
+ *                             POSIX locks, which two copies of SQLite in one process must not
+ *                             both take on a file, and those of a host's connections; null if
+ *                             there are none (in memory, or immutable)
  *     "other_sqlite": false   whether another SQLite in this process has it open; null: unknown
  *     "durable": 42           the highest position known to be on the disk; null if in memory
  *     "indexed": 40           the highest position that the index in the file covers

@@ -38,7 +38,7 @@ impl StoreState {
                 format: FORMAT,
                 sqlite: String::new(),
                 bundled_sqlite: false,
-                // As SQLite by itself takes them.
+                // The locks of the host's SQLite: POSIX locks, as SQLite takes them by itself.
                 locks: path.map(|_| LockKind::Process.name()),
                 other_sqlite: None,
                 durable: path.map(|_| self.durability.durable()),

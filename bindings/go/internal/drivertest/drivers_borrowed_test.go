@@ -294,3 +294,59 @@ func TestDriversTriggers(t *testing.T) {
 		mustAppend(t, store, many...)
 	})
 }
+
+// The library's own SQLite sees the locks of the program's, and keeps its own whatever the program's
+// closes: a store of each kind may have the file open in one process.
+func TestDriversLocksOfANativeStoreBesideOneFromDB(t *testing.T) {
+	onDrivers(t, func(t *testing.T, driver, path, dsn string) {
+		short := func() context.Context {
+			ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+			t.Cleanup(cancel)
+			return ctx
+		}
+		db := openPool(t, driver, dsn)
+		store := mustOpenDB(t, db)
+		native := mustOpen(t, "sqlite:"+path)
+		mustAppend(t, store, Event{Type: "A"})
+		mustAppend(t, native, Event{Type: "A"})
+		own, err := native.Diagnose(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		hosted, err := store.Diagnose(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if hosted.Locks != "process" || hosted.OtherSQLite != nil {
+			t.Errorf("on the program's connections: %+v", hosted)
+		}
+		if own.Locks != "open-file-description" || own.OtherSQLite == nil || !*own.OtherSQLite {
+			t.Fatalf("on the library's own: %q, %v", own.Locks, own.OtherSQLite)
+		}
+		// The program's lock is seen by a native store, and survives the end of another.
+		leaves := mustOpen(t, "sqlite:"+path)
+		tx := mustBegin(t, db)
+		if err := store.AppendTx(context.Background(), tx, []Event{{Type: "A"}}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := native.Append(short(), []Event{{Type: "B"}}); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrBusy) {
+				t.Errorf("beside a transaction of the program's: %v", err)
+			}
+			leaves.Close()
+		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, native, Event{Type: "B"})
+		// And a native store is not locked out, nor taken for gone, when the program's leaves.
+		store.Close()
+		mustAppend(t, native, Event{Type: "B"})
+		again := mustOpenDB(t, openPool(t, driver, dsn))
+		for _, s := range []*Store{native, again.Store} {
+			if head, err := s.Head(context.Background()); err != nil || head != 5 {
+				t.Errorf("the head is %d, %v", head, err)
+			}
+		}
+	})
+}
