@@ -11,6 +11,11 @@ use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 pub trait Log: std::fmt::Debug + Send + Sync {
     /// Makes durable what was written before.
     fn sync(&self) -> Result<()>;
+
+    /// Returns an error as long as nothing may be written to the log.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Up to where the events are durable, and who is making it further.
@@ -72,9 +77,11 @@ impl Durability {
         self.durable.load(SeqCst)
     }
 
-    /// The failure after which nothing more becomes durable, if there was one.
+    /// The failure after which nothing more becomes durable, if there was one; or what keeps events
+    /// from being appended for now, because they might not be found again.
     pub fn failure(&self) -> Option<Error> {
-        self.state().failed.clone()
+        let failed = self.state().failed.clone();
+        failed.or_else(|| self.log.as_ref().and_then(|log| log.check().err()))
     }
 
     /// Returns when the events up to `position`, all of them committed, are durable.

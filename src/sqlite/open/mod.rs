@@ -29,6 +29,7 @@ use crate::sqlite::read::pool::ReaderPool;
 use crate::sqlite::schema::{FileKind, create, detect_at_once, no_store};
 use crate::sqlite::state::StoreState;
 use crate::sqlite::store::SqliteStore;
+use crate::sqlite::wal::file_id;
 use crate::sqlite::wal::file_ops::sync_folder_of;
 use crate::sqlite::wal::host_wal::HostWal;
 use crate::sqlite::wal::wal_file::Wal;
@@ -77,9 +78,11 @@ pub fn open_read_only(
     let role = if immutable { OpenMode::Immutable } else { OpenMode::Read };
     let place = Location::File(path.clone());
     // A file that is missing is told as that, whatever SQLite would say.
-    std::fs::metadata(&path)?;
+    let found = file_id::find(&path)?;
     if immutable {
         wal_match::check_alone(&path)?;
+    } else {
+        found.check_single_name()?;
     }
     let explain = |error| explain_read_only(error, &path);
     let connection = retry(deadline, || connect(&place, role)).map_err(explain)?;
@@ -126,6 +129,11 @@ pub fn open_file(
     let place = Location::File(path.clone());
     check_name(&path)?;
     wal_match::check_empty(&path)?;
+    match file_id::find(&path) {
+        Ok(found) => found.check_single_name()?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
     let judgement = match std::fs::metadata(&path) {
         Ok(metadata) if metadata.len() > 0 => judge_unchanged(&place, deadline)?,
         Ok(_) => FileKind::Empty,

@@ -145,3 +145,74 @@ fn a_file_is_not_opened_without_what_is_beside_it() {
         assert_eq!(open(&at(""), true).is_ok(), is_open, "{journal:?}");
     }
 }
+
+fn try_open(path: &Path, options: &Options) -> Result<SqliteStore> {
+    SqliteStore::open(Location::File(path.to_owned()), options)
+}
+
+/// Each name would have a WAL of its own.
+#[test]
+fn a_file_with_two_names_is_opened_by_neither() {
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    fixture.store.close();
+    let second = fixture.folder.path().join("second.db");
+    std::fs::hard_link(fixture.path(), &second).unwrap();
+    let read_only = Options { read_only: true, ..Options::default() };
+    let immutable = Options { immutable: true, ..read_only.clone() };
+    for path in [fixture.path(), second.clone()] {
+        for options in [&Options::default(), &read_only] {
+            let error = try_open(&path, options).unwrap_err();
+            assert_eq!((error.status, error.detail), (Status::Io, libc::EMLINK), "{error}");
+            assert!(error.message.contains("2 names"), "{error}");
+        }
+        assert_eq!(all(&try_open(&path, &immutable).unwrap(), Query::all()), [1]);
+    }
+    let beside = std::fs::read_dir(fixture.folder.path()).unwrap().count();
+    assert_eq!(beside, 2, "a WAL was created");
+    std::fs::remove_file(&second).unwrap();
+    assert_eq!(append(&open(fixture.path()), vec![event("B", &[])], None), Ok(2));
+}
+
+#[test]
+fn a_store_whose_file_gains_a_name_takes_no_appends_until_that_is_gone() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    append(store, vec![event("A", &[])], None).unwrap();
+    let second = fixture.folder.path().join("second.db");
+    std::fs::hard_link(fixture.path(), &second).unwrap();
+    // The append that sees the name is durable all the same, by the name that it was made by.
+    assert_eq!(append(store, vec![event("B", &[])], None), Ok(2));
+    let error = append(store, vec![event("C", &[])], None).unwrap_err();
+    assert_eq!((error.status, error.detail), (Status::Io, libc::EMLINK), "{error}");
+    assert_eq!(all(store, Query::all()), [1, 2]);
+    let failure = store.diagnose(&CallOptions::default()).unwrap().sqlite.unwrap().failure;
+    assert!(failure.is_some_and(|failure| failure.contains("2 names")));
+    std::fs::remove_file(&second).unwrap();
+    assert_eq!(append(store, vec![event("C", &[])], None), Ok(3));
+}
+
+/// By its other path, a file that is mounted by itself has another WAL.
+#[test]
+fn a_file_that_is_mounted_by_itself_is_not_opened_there() {
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    fixture.store.close();
+    let target = fixture.folder.path().join("mounted.db");
+    std::fs::write(&target, "").unwrap();
+    let run = |command: &str, arguments: &[&Path]| {
+        let command = std::process::Command::new(command).args(arguments).output();
+        command.is_ok_and(|output| output.status.success())
+    };
+    if !run("mount", &[Path::new("--bind"), &fixture.path(), &target]) {
+        eprintln!("skipped: this user may not mount");
+        return;
+    }
+    let error = try_open(&target, &Options::default()).err();
+    let own = try_open(&fixture.path(), &Options::default()).map(drop);
+    assert!(run("umount", &[&target]));
+    let error = error.expect("opened by its second path");
+    assert_eq!((error.status, error.detail), (Status::Io, libc::EMLINK), "{error}");
+    assert!(error.message.contains("mounted by itself"), "{error}");
+    assert_eq!(own, Ok(()));
+}

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::error::{Error, Result};
 use crate::sqlite::wal::file_id::{FileId, file_id_at, file_id_of};
 use crate::sqlite::wal::file_ops::{replaced, sync_folder_of, write_again};
+use crate::sqlite::wal::wal_file::DatabaseName;
 
 /// How often one looks again where a log is replaced while it is looked at.
 const TRIES: u32 = 100;
@@ -17,8 +18,7 @@ const TRIES: u32 = 100;
 /// The log or the journal of a database, whichever it has at the moment.
 #[derive(Debug)]
 pub struct HostWal {
-    database: PathBuf,
-    database_identity: FileId,
+    database: DatabaseName,
     log_path: PathBuf,
     journal_path: PathBuf,
     /// Whether it is for who reads the file only.
@@ -42,13 +42,17 @@ impl HostWal {
             PathBuf::from(name)
         };
         Ok(HostWal {
-            database: database.to_owned(),
-            database_identity: file_id_at(database)?,
+            database: DatabaseName::at(database)?,
             log_path: named("-wal"),
             journal_path: named("-journal"),
             only_reads: false,
             log: Mutex::new(None),
         })
+    }
+
+    /// As [`DatabaseName::check_single_name`].
+    pub fn check_single_name(&self) -> Result<()> {
+        self.database.check_single_name()
     }
 
     /// Whether the database has a log.
@@ -64,7 +68,7 @@ impl HostWal {
     pub fn sync(&self) -> Result<()> {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..TRIES {
-            if file_id_at(&self.database).ok() != Some(self.database_identity) {
+            if !self.database.is_in_place() {
                 return Err(replaced());
             }
             let Some(now) = self.log_identity()? else {
@@ -122,7 +126,7 @@ impl HostWal {
     }
 
     fn sync_folder(&self) -> Result<()> {
-        match sync_folder_of(&self.database) {
+        match sync_folder_of(self.database.path()) {
             Err(error) if is_in_vain(&error, self.only_reads) => Ok(()),
             other => other,
         }

@@ -5,11 +5,13 @@ use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::commit::durability::Log;
 use crate::error::Result;
 use crate::failpoints::{SeededBug, has};
-use crate::sqlite::wal::file_id::{FileId, file_id_at, file_id_of};
+use crate::sqlite::wal::file_id::{FileId, Found, file_id_at, file_id_of, find};
 use crate::sqlite::wal::file_ops::{replaced, write_again};
 use crate::sqlite::wal::host_wal::HostWal;
 
@@ -34,8 +36,51 @@ pub struct WalFile {
     file: File,
     path: PathBuf,
     identity: FileId,
-    database: PathBuf,
-    database_identity: FileId,
+    database: DatabaseName,
+}
+
+/// The database file, watched for whether it is still at its path and has no other name.
+#[derive(Debug)]
+pub struct DatabaseName {
+    path: PathBuf,
+    identity: FileId,
+    /// Whether the last look found a second name.
+    has_other_name: AtomicBool,
+}
+
+impl DatabaseName {
+    /// The database at `path`, which must have one name only.
+    pub fn at(path: &Path) -> Result<Self> {
+        let found = find(path)?;
+        found.check_single_name()?;
+        let has_other_name = AtomicBool::new(false);
+        Ok(DatabaseName { path: path.to_owned(), identity: found.identity, has_other_name })
+    }
+
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file is still at its path.
+    pub fn is_in_place(&self) -> bool {
+        self.look().is_some()
+    }
+
+    /// Returns an error as long as the file has a second name. Costs nothing as long as
+    /// [`Self::is_in_place`] has not seen one.
+    pub fn check_single_name(&self) -> Result<()> {
+        if !self.has_other_name.load(Relaxed) {
+            return Ok(());
+        }
+        self.look().map_or(Ok(()), |found| found.check_single_name())
+    }
+
+    fn look(&self) -> Option<Found> {
+        let found = find(&self.path).ok().filter(|found| found.identity == self.identity)?;
+        self.has_other_name.store(found.check_single_name().is_err(), Relaxed);
+        Some(found)
+    }
 }
 
 impl Wal {
@@ -69,6 +114,15 @@ impl Wal {
         }
     }
 
+    /// Returns an error as long as the database file has a second name, which the last sync or a
+    /// later look has seen: by that name it would have a WAL of its own.
+    pub fn check_single_name(&self) -> Result<()> {
+        match self {
+            Wal::Own(log) => log.database.check_single_name(),
+            Wal::Hosts(beside) => beside.check_single_name(),
+        }
+    }
+
     /// Whether the database is one of the host's that has no log at the moment, but a journal.
     pub fn has_journal(&self) -> bool {
         matches!(self, Wal::Hosts(beside) if !beside.has_log())
@@ -79,6 +133,10 @@ impl Log for Arc<Wal> {
     fn sync(&self) -> Result<()> {
         Wal::sync(self)
     }
+
+    fn check(&self) -> Result<()> {
+        self.check_single_name()
+    }
 }
 
 impl WalFile {
@@ -88,8 +146,7 @@ impl WalFile {
         let path = PathBuf::from(name);
         let file = File::options().read(true).write(writable).open(&path)?;
         let identity = file_id_of(&file)?;
-        let database_identity = file_id_at(database)?;
-        Ok(WalFile { file, path, identity, database: database.to_owned(), database_identity })
+        Ok(WalFile { file, path, identity, database: DatabaseName::at(database)? })
     }
 
     /// Makes the log longer by zeros, if its file has less than a step of room above `used` bytes.
@@ -123,11 +180,7 @@ impl WalFile {
     fn sync(&self) -> Result<()> {
         self.file.sync_data()?;
         // A sync of a file that nobody will find again is worth nothing.
-        let still = |path: &Path, own| file_id_at(path).is_ok_and(|found| found == own);
-        if still(&self.path, self.identity) && still(&self.database, self.database_identity) {
-            Ok(())
-        } else {
-            Err(replaced())
-        }
+        let is_in_place = file_id_at(&self.path).is_ok_and(|found| found == self.identity);
+        if is_in_place && self.database.is_in_place() { Ok(()) } else { Err(replaced()) }
     }
 }
