@@ -46,7 +46,8 @@ pub struct StoreState {
     pub pages_written: AtomicU64,
     /// When the last checkpoint was.
     pub checkpointed: Mutex<Instant>,
-    /// Whether the log is as long as it may become, held by a reader outside of this process.
+    /// Whether the WAL is as long as it may become and could not be reset: readers outside of this
+    /// process use it.
     pub log_held: AtomicBool,
 }
 
@@ -99,10 +100,13 @@ impl StoreState {
         }
     }
 
-    /// Maintenance found so many pages in the log, and so many that it could not bring into the
-    /// database because somebody outside of this process still reads them.
-    pub fn note_log(&self, pages: i64, held: i64) {
-        self.log_held.store(pages >= MAX_LOG_PAGES && held > 0, Relaxed);
+    /// Notes that a checkpoint found so many pages in the WAL, and whether the next commit resets
+    /// the WAL.
+    ///
+    /// It is not enough that all pages were checkpointed: as long as a reader uses the WAL, the next
+    /// commit appends to it, and readers that overlap would let it grow without bound.
+    pub fn note_log(&self, pages: i64, is_reset: bool) {
+        self.log_held.store(pages >= MAX_LOG_PAGES && !is_reset, Relaxed);
     }
 
     /// The patience of a call that was given nothing else.
@@ -212,14 +216,14 @@ mod tests {
     #[test]
     fn the_log_is_held_where_it_is_long_and_somebody_reads_it() {
         let shared = shared(0);
-        for (pages, held, is_held) in [
-            (MAX_LOG_PAGES, 1, true),
-            (MAX_LOG_PAGES, 0, false),
-            (MAX_LOG_PAGES + 1, 2, true),
-            (MAX_LOG_PAGES - 1, 2, false),
+        for (pages, is_reset, is_held) in [
+            (MAX_LOG_PAGES, false, true),
+            (MAX_LOG_PAGES, true, false),
+            (MAX_LOG_PAGES + 1, false, true),
+            (MAX_LOG_PAGES - 1, false, false),
         ] {
-            shared.note_log(pages, held);
-            assert_eq!(shared.log_held.load(Relaxed), is_held, "{pages}, {held}");
+            shared.note_log(pages, is_reset);
+            assert_eq!(shared.log_held.load(Relaxed), is_held, "{pages}, {is_reset}");
         }
     }
 

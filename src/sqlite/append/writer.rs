@@ -152,8 +152,8 @@ impl WriterGuard<'_> {
     }
 }
 
-/// Waits while a reader of another process keeps the log from starting anew and it is at its
-/// longest; maintenance goes on trying.
+/// Waits while the WAL is at its limit and readers of other processes keep it from being reset;
+/// maintenance goes on trying.
 pub fn wait_for_log(shared: &StoreState, deadline: &Deadline) -> Result<()> {
     while shared.log_held.load(Relaxed) {
         // Maintenance tries no more then.
@@ -162,8 +162,9 @@ pub fn wait_for_log(shared: &StoreState, deadline: &Deadline) -> Result<()> {
         shared.maintenance_signal.wake();
         wait_for_lock(deadline).map_err(|error| match error.status {
             Status::Busy => Error {
-                message: "a reader in another process has kept an old snapshot open for so long \
-                          that the write-ahead log is at its limit of 1 GiB: end that reader"
+                message: "the write-ahead log is at its limit of 1 GiB, and readers in other \
+                          processes keep it from being reset: end their transactions, an old \
+                          snapshot first"
                     .into(),
                 ..error
             },

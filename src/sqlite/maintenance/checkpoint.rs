@@ -9,7 +9,7 @@ use crate::failpoints::crash_point;
 use crate::sqlite::connection::error::from_sqlite;
 use crate::sqlite::connection::transaction::end_left_over;
 use crate::sqlite::maintenance::Maintenance;
-use crate::sqlite::state::CHECKPOINT_PAGES;
+use crate::sqlite::state::{CHECKPOINT_PAGES, MAX_LOG_PAGES};
 
 /// How often SQLite's lock is asked for to have the log begin anew, with this process held up,
 const RESTART_TRIES: u32 = 20;
@@ -30,20 +30,21 @@ impl Maintenance {
         self.shared.pages_written.store(0, Relaxed);
         *self.shared.checkpointed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         // Most of it without holding anybody up,
-        let (mut log, mut done) = self.checkpoint_passively()?;
-        if !is_idle || done < log {
+        let (mut log, done) = self.checkpoint_passively()?;
+        let mut is_reset = false;
+        if !is_idle || done < log || log >= MAX_LOG_PAGES {
             crash_point("in a checkpoint");
             // and what was added meanwhile while nobody writes, nor reads from the log.
             let mut guard = self.writer.core();
             guard.open()?;
             let _gate = self.shared.close_gate();
-            (log, done) = if log < 2 * CHECKPOINT_PAGES as i64 {
-                self.checkpoint_passively()?
+            if log < 2 * CHECKPOINT_PAGES as i64 {
+                (log, _) = self.checkpoint_passively()?;
             } else {
-                self.restart_log()?
-            };
+                (log, is_reset) = self.restart_log()?;
+            }
         }
-        self.shared.note_log(log, log - done);
+        self.shared.note_log(log, is_reset);
         Ok(())
     }
 
@@ -55,14 +56,15 @@ impl Maintenance {
 
     /// As [`Self::checkpoint_passively`], and with SQLite's write lock: while other processes write
     /// without a pause, there is always something new in the log by the time that the rest of it is
-    /// in the database, and it would grow for as long as they do.
-    fn restart_log(&self) -> Result<(i64, i64)> {
+    /// in the database, and it would grow for as long as they do. Returns the pages in the log, and
+    /// whether the next commit resets it.
+    fn restart_log(&self) -> Result<(i64, bool)> {
         let mut tries = RESTART_TRIES;
         loop {
-            let (is_busy, log, done) = self.run_checkpoint("PRAGMA wal_checkpoint(RESTART)")?;
+            let (is_busy, log, _) = self.run_checkpoint("PRAGMA wal_checkpoint(RESTART)")?;
             tries -= 1;
             if !is_busy || tries == 0 {
-                return Ok((log, done));
+                return Ok((log, !is_busy));
             }
             std::thread::sleep(RESTART_POLL);
         }

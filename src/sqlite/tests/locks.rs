@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::sqlite::maintenance::segments::write_segment;
 use crate::sqlite::read::pool::PooledReader;
+use crate::sqlite::state::MAX_LOG_PAGES;
 use crate::{CancelToken, Status, Timeout};
 
 /// Another connection to the file, as another process has one.
@@ -93,17 +94,58 @@ fn an_append_whose_time_is_over_does_not_wait_for_maintenance() {
     assert_eq!(append(&store, vec![event("A", &[])], None), Ok(2));
 }
 
+/// An event that takes 64 pages of the WAL.
+fn large() -> Vec<Event> {
+    let data = format!("\"{}\"", "x".repeat(256 * 1024));
+    let mut builder = EventBuilder::new(EventType::new("Large").unwrap());
+    builder.data(&data).unwrap();
+    vec![builder.build()]
+}
+
+/// Each of them is short, all pages of the WAL get checkpointed, and it is never reset.
+#[test]
+fn the_log_keeps_its_limit_whatever_readers_overlap() {
+    let fixture = Fixture::new();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let log = fixture.folder.path().join("events.db-wal");
+    let log_bytes = || std::fs::metadata(&log).map_or(0, |log| log.len());
+    let longest = thread::scope(|scope| {
+        for phase in [0, 1] {
+            let (fixture, done) = (&fixture, &done);
+            scope.spawn(move || {
+                let stranger = stranger(fixture);
+                let slice = Duration::from_millis(40);
+                thread::sleep(slice * phase / 2);
+                while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                    stranger.execute_batch("BEGIN; SELECT count(*) FROM dcb_meta").unwrap();
+                    thread::sleep(slice);
+                    stranger.execute_batch("COMMIT").unwrap();
+                }
+            });
+        }
+        let mut longest = 0;
+        for _ in 0..100 {
+            let appended = append_within(&fixture.store, large(), Duration::from_secs(30));
+            longest = longest.max(log_bytes());
+            if let Err(error) = appended {
+                done.store(true, std::sync::atomic::Ordering::SeqCst);
+                panic!("{error}");
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+        longest
+    });
+    let limit = MAX_LOG_PAGES as u64 * 4_120;
+    assert!(longest > limit / 2, "the readers did not overlap: {longest}");
+    // What was written since the checkpoint that came before the limit, and during it.
+    assert!(longest < limit * 3 / 2, "{longest} bytes, {limit} being the limit");
+}
+
 #[test]
 fn appends_go_on_once_the_reader_that_held_the_log_is_gone() {
     let fixture = Fixture::new();
     let stranger = stranger(&fixture);
     stranger.execute_batch("BEGIN; SELECT count(*) FROM dcb_events").unwrap();
-    let large = || {
-        let data = format!("\"{}\"", "x".repeat(256 * 1024));
-        let mut builder = EventBuilder::new(EventType::new("Large").unwrap());
-        builder.data(&data).unwrap();
-        vec![builder.build()]
-    };
     let mut last = 0;
     let refused = loop {
         match append_within(&fixture.store, large(), Duration::from_millis(20)) {
