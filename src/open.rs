@@ -1,11 +1,11 @@
 //! Opening a store by its URI.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::memory::MemoryStore;
-use crate::sqlite::{Location, SqliteStore};
+use crate::sqlite::{Location, SqliteStore, shown};
 use crate::store::Store;
 use crate::store::options::Options;
 
@@ -23,10 +23,26 @@ pub fn open(uri: &str, options: &Options) -> Result<Arc<dyn Store>> {
     } else if uri.starts_with("file:") {
         place_of_file_uri(uri, &mut options)?
     } else {
-        return Err(Error::invalid("uri: must start with memory:, sqlite: or file:"));
+        return Err(without_scheme(uri));
     };
     Ok(Arc::new(SqliteStore::open(place, &options)?))
 }
+
+/// The error of a URI of another scheme, or of a path alone.
+fn without_scheme(uri: &str) -> Error {
+    const MESSAGE: &str = "uri: must start with memory:, sqlite: or file:";
+    let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
+    let has_scheme = !scheme.is_empty()
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    if uri.is_empty() || has_scheme {
+        return Error::invalid(MESSAGE);
+    }
+    let path = shown(Path::new(uri), MAX_HINT);
+    Error::invalid(format!("{MESSAGE} (did you mean sqlite:{path}?)"))
+}
+
+/// How many bytes of a path the error of a URI without a scheme repeats.
+const MAX_HINT: usize = 120;
 
 fn place_of(path: &str) -> Result<Location> {
     match path {
@@ -101,6 +117,18 @@ mod tests {
         assert_eq!(place_of("a%20b?mode=ro"), Ok(file("a%20b?mode=ro")));
         assert_eq!(place_of(":memory:"), Ok(Location::Memory));
         assert!(place_of("").is_err());
+    }
+
+    #[test]
+    fn a_path_without_a_scheme_is_answered_with_the_uri_that_it_may_be() {
+        let message = |uri: &str| open(uri, &Options::default()).err().unwrap().message;
+        assert!(message("events.db").ends_with("(did you mean sqlite:events.db?)"));
+        assert!(message("/var/lib/a:b.db").ends_with("sqlite:/var/lib/a:b.db?)"));
+        let long = message(&"x".repeat(10_000));
+        assert!(long.len() < 240 && long.ends_with("x?)"), "{long}");
+        for other in ["", "http://example.org/x", "mysql:x"] {
+            assert!(!message(other).contains("did you mean"), "{other}");
+        }
     }
 
     #[test]

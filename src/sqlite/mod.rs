@@ -24,5 +24,6 @@ pub mod vfs;
 pub(crate) mod wal;
 
 pub use connection::Location;
+pub use open::explain::shown;
 pub use schema::FORMAT;
 pub use store::SqliteStore;

@@ -1,6 +1,8 @@
 //! SQLite's errors in the terms of the contract.
 
-use rusqlite::ErrorCode;
+use std::io;
+
+use rusqlite::{Connection, ErrorCode, ffi};
 
 use crate::error::{Error, Status};
 
@@ -43,6 +45,8 @@ pub fn from_sqlite(error: rusqlite::Error) -> Error {
     let status = match error.sqlite_error_code() {
         Some(ErrorCode::OutOfMemory) => Status::NoMemory,
         _ if code == rusqlite::ffi::SQLITE_IOERR_NOMEM => Status::NoMemory,
+        // The WAL-index could not grow, for which there is no other cause in practice.
+        _ if code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => Status::Full,
         Some(
             ErrorCode::DatabaseBusy
             | ErrorCode::DatabaseLocked
@@ -80,4 +84,39 @@ pub fn damaged_index() -> Error {
         "the index is damaged (the events may not be: see the page on the file format for how to \
          have it made anew)",
     )
+}
+
+/// Adds the reason that the system gave SQLite last. A full disk is `full`, whatever SQLite made of
+/// it.
+pub fn with_system_reason(error: Error, connection: &Connection) -> Error {
+    // SAFETY: the connection is open.
+    let reason = unsafe { ffi::sqlite3_system_errno(connection.handle()) };
+    with_reason(error, reason)
+}
+
+/// As [`with_system_reason`], with the reason as `errno`; 0: there is none.
+pub fn with_reason(error: Error, reason: i32) -> Error {
+    let is_of_the_system =
+        matches!(error.detail & 0xff, ffi::SQLITE_CANTOPEN | ffi::SQLITE_IOERR | ffi::SQLITE_FULL);
+    if reason == 0 || !is_of_the_system {
+        return error;
+    }
+    let is_full = matches!(reason, libc::ENOSPC | libc::EDQUOT);
+    let status = if is_full { Status::Full } else { error.status };
+    let reason = io::Error::from_raw_os_error(reason);
+    Error { status, message: format!("{}: {reason}", error.message).into(), ..error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_as_that() {
+        let error = Error::new(Status::Io, "x").with_detail(ffi::SQLITE_IOERR_SHMSIZE);
+        let full = with_reason(error.clone(), libc::ENOSPC);
+        assert_eq!((full.status, full.detail), (Status::Full, ffi::SQLITE_IOERR_SHMSIZE));
+        assert_eq!(with_reason(error.clone(), 0), error);
+        assert_eq!(with_reason(error, libc::EIO).status, Status::Io);
+    }
 }

@@ -3,14 +3,17 @@
 pub mod error;
 pub mod native;
 pub mod transaction;
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::ptr;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::error::{Error, Result, Status};
-use crate::sqlite::connection::error::from_sqlite;
+use crate::sqlite::connection::error::{from_sqlite, with_reason, with_system_reason};
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,13 +47,12 @@ pub fn connect(place: &Location, role: OpenMode) -> Result<Connection> {
     crate::sqlite::vfs::ofd_locks::install();
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let connection = match place {
-        Location::Memory => Connection::open_in_memory_with_flags(flags),
+        Location::Memory => Connection::open_in_memory_with_flags(flags).map_err(from_sqlite),
         Location::File(path) if role == OpenMode::Immutable => {
-            Connection::open_with_flags(immutable_uri(path), flags | OpenFlags::SQLITE_OPEN_URI)
+            open(immutable_uri(path), flags | OpenFlags::SQLITE_OPEN_URI)
         }
-        Location::File(path) => Connection::open_with_flags(verbatim(path), flags),
-    }
-    .map_err(from_sqlite)?;
+        Location::File(path) => open(verbatim(path).into_os_string().into_vec(), flags),
+    }?;
     // SQLite opens a file for reading where it may not write, or could not just now: every append
     // of this store would be refused.
     let writes = matches!(role, OpenMode::Create | OpenMode::Write);
@@ -61,8 +63,34 @@ pub fn connect(place: &Location, role: OpenMode) -> Result<Connection> {
         )
         .with_detail(rusqlite::ffi::SQLITE_READONLY));
     }
-    configure(&connection, role).map_err(from_sqlite)?;
+    configure(&connection, role)
+        .map_err(|error| with_system_reason(from_sqlite(error), &connection))?;
     Ok(connection)
+}
+
+/// Opens a connection. An error has the system's reason, which SQLite keeps with a connection that
+/// it could not open.
+fn open(name: impl Into<Vec<u8>>, flags: OpenFlags) -> Result<Connection> {
+    let name =
+        CString::new(name).map_err(|_| Error::invalid("a path must not contain a NUL byte"))?;
+    let mut handle = ptr::null_mut();
+    // SAFETY: the name is terminated; `handle` is valid for a write.
+    let code =
+        unsafe { ffi::sqlite3_open_v2(name.as_ptr(), &raw mut handle, flags.bits(), ptr::null()) };
+    if code == ffi::SQLITE_OK {
+        // SAFETY: an open connection that nobody else has.
+        return unsafe { Connection::from_handle_owned(handle) }.map_err(from_sqlite);
+    }
+    // SAFETY: SQLite gives a handle even then, or NULL without memory, which these functions take;
+    // its message is valid until the handle is closed.
+    let (reason, message) = unsafe {
+        let message = CStr::from_ptr(ffi::sqlite3_errmsg(handle)).to_string_lossy().into_owned();
+        let reason = if handle.is_null() { 0 } else { ffi::sqlite3_system_errno(handle) };
+        ffi::sqlite3_close(handle);
+        (reason, message)
+    };
+    let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(message));
+    Err(with_reason(from_sqlite(error), reason))
 }
 
 fn configure(connection: &Connection, role: OpenMode) -> rusqlite::Result<()> {

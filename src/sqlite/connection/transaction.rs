@@ -82,9 +82,12 @@ pub fn try_begin_immediate(connection: &dyn SqlConnection) -> Result<()> {
 /// Commits the transaction.
 pub fn commit(connection: &dyn SqlConnection) -> Result<()> {
     connection.run("COMMIT", &[]).map(drop).map_err(|error| match error.status {
-        // SQLite writes the log, with the mark of the commit, before it asks for memory for its
-        // index: whoever recovers the log finds the transaction there.
+        // SQLite writes the log, with the mark of the commit, before it asks for memory and for room
+        // for its index: whoever recovers the log finds the transaction there.
         Status::NoMemory => Error { status: Status::Io, ..error },
+        Status::Full if error.detail == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => {
+            Error { status: Status::Io, ..error }
+        }
         _ => error,
     })
 }

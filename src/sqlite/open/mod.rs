@@ -1,5 +1,7 @@
 //! Opening a SQLite store: judging the file, making its WAL durable, loading the index.
 
+pub mod explain;
+pub mod owner_access;
 pub mod wal_match;
 
 use std::io::Read as _;
@@ -13,7 +15,7 @@ use rusqlite::config::DbConfig;
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::error::{Error, Result, Status};
 use crate::sqlite::append::writer::Writer;
-use crate::sqlite::connection::error::{busy, from_sqlite, is_busy};
+use crate::sqlite::connection::error::{busy, from_sqlite, is_busy, with_system_reason};
 use crate::sqlite::connection::transaction::{
     begin_immediate, end_left_over, retry, retry_busy, wait_for_lock,
 };
@@ -24,6 +26,8 @@ use crate::sqlite::index::segment_list::SegmentsCache;
 use crate::sqlite::index::tail::TAIL_EVENTS;
 use crate::sqlite::maintenance::Maintenance;
 use crate::sqlite::maintenance::segments::write_segment;
+use crate::sqlite::open::explain::{Purpose, check_path, explain};
+use crate::sqlite::open::owner_access::create_for_owner;
 use crate::sqlite::open::wal_match::beside;
 use crate::sqlite::read::pool::ReaderPool;
 use crate::sqlite::schema::{FileKind, create, detect_at_once, no_store};
@@ -50,9 +54,11 @@ impl SqliteStore {
             }
             Location::Memory => open_memory(busy_timeout),
             Location::File(path) if options.read_only => {
-                open_read_only(path, options.immutable, busy_timeout, &deadline)
+                open_read_only(path.clone(), options.immutable, busy_timeout, &deadline)
+                    .map_err(|error| explain(error, &path, Purpose::Read))
             }
-            Location::File(path) => open_file(path, options, busy_timeout, &deadline),
+            Location::File(path) => open_file(path.clone(), options, busy_timeout, &deadline)
+                .map_err(|error| explain(error, &path, Purpose::Write)),
         }
     }
 }
@@ -77,16 +83,20 @@ pub fn open_read_only(
 ) -> Result<SqliteStore> {
     let role = if immutable { OpenMode::Immutable } else { OpenMode::Read };
     let place = Location::File(path.clone());
+    check_path(&path)?;
     // A file that is missing is told as that, whatever SQLite would say.
     let found = file_id::find(&path)?;
     if immutable {
         wal_match::check_alone(&path)?;
     } else {
         found.check_single_name()?;
+        create_for_owner(&path)?;
     }
     let explain = |error| explain_read_only(error, &path);
     let connection = retry(deadline, || connect(&place, role)).map_err(explain)?;
-    match retry(deadline, || detect_at_once(&connection)).map_err(explain)? {
+    let judge =
+        || detect_at_once(&connection).map_err(|error| with_system_reason(error, &connection));
+    match retry(deadline, judge).map_err(explain)? {
         FileKind::Store if immutable => {}
         FileKind::Store => {
             retry(deadline, || wal_match::check(&connection, &real_path(&connection, &path)))?;
@@ -127,7 +137,7 @@ pub fn open_file(
     deadline: &Deadline,
 ) -> Result<SqliteStore> {
     let place = Location::File(path.clone());
-    check_name(&path)?;
+    check_path(&path)?;
     wal_match::check_empty(&path)?;
     match file_id::find(&path) {
         Ok(found) => found.check_single_name()?,
@@ -155,7 +165,8 @@ pub fn open_file(
     connection.set_db_config(leave_log, true).map_err(from_sqlite)?;
     // Until everything that was there is known to be on the disk.
     retry_busy(deadline, || connection.pragma_update(None, "synchronous", "full"))?;
-    enter_wal_mode(&connection, deadline)?;
+    enter_wal_mode(&connection, deadline)
+        .map_err(|error| with_system_reason(error, &connection))?;
     let real_path = real_path(&connection, &path);
     if judgement != FileKind::Store {
         // So that the journal of entering this mode does not come back to a file that has grown.
@@ -228,7 +239,8 @@ fn judge_unchanged(place: &Location, deadline: &Deadline) -> Result<FileKind> {
     // Connecting reads already, so it may meet the journal as well.
     let judged = retry(deadline, || {
         let connection = connect(place, OpenMode::Read)?;
-        let judgement = detect_at_once(&connection)?;
+        let judgement =
+            detect_at_once(&connection).map_err(|error| with_system_reason(error, &connection))?;
         if let (FileKind::Store, Location::File(path)) = (judgement, place) {
             wal_match::check(&connection, &real_path(&connection, path))?;
         }
@@ -260,18 +272,6 @@ fn undoes_all(place: &Location) -> bool {
     // https://sqlite.org/fileformat2.html#the_rollback_journal: at 16 the pages of before.
     read.is_ok() && header[..8] == MAGIC && header[16..] == [0; 4]
 }
-
-/// Whether there may be files beside one of this name: else it would be made, and left empty.
-fn check_name(path: &Path) -> Result<()> {
-    let len = path.file_name().map_or(0, std::ffi::OsStr::len);
-    if len + "-journal".len() > MAX_FILE_NAME {
-        return Err(std::io::Error::from_raw_os_error(libc::ENAMETOOLONG).into());
-    }
-    Ok(())
-}
-
-/// Of the file systems of Linux (`NAME_MAX`).
-const MAX_FILE_NAME: usize = 255;
 
 /// A log that cannot be read without writing beside it has a way out, which the message names.
 fn explain_read_only(error: Error, path: &Path) -> Error {

@@ -15,11 +15,12 @@ use crate::sqlite::connection::transaction::{end_left_over, retry, wait_for_lock
 use crate::sqlite::connection::{Location, OpenMode, connect};
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::open::owner_access::create_for_owner;
 use crate::sqlite::read::lock_free::SnapshotCache;
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::wal::file_id::{FileId, file_id_at};
 use crate::sqlite::wal::file_ops::replaced;
-use crate::sqlite::wal::wal_index::log_header;
+use crate::sqlite::wal::wal_index::{is_in_wal_mode, log_header};
 
 /// At most so many connections read at a time; further readers wait for one of them.
 const MAX_READERS: usize = 8;
@@ -230,6 +231,13 @@ impl ReadConnection<'_> {
             ReadConnection::Own(PooledReader { readers, reader }) => {
                 let reader = reader.as_mut().expect("lent until it is dropped");
                 let Reader { connection, decoder, has_read } = &mut **reader;
+                // Somebody may have put the database into WAL mode since it was opened.
+                if !readers.is_logged
+                    && readers.role == OpenMode::Read
+                    && is_in_wal_mode(connection)
+                {
+                    create_for_owner(&readers.path)?;
+                }
                 let seen = readers.is_logged.then_some((&readers.seen, has_read));
                 (&*connection, decoder, seen)
             }

@@ -285,3 +285,119 @@ fn a_transaction_that_could_not_be_undone_lets_others_append_in_the_end() {
     let other = open(fixture.path());
     assert_eq!(append(&other, vec![event("A", &[])], None), Ok(1));
 }
+
+fn refusal(path: &Path, options: &Options) -> Error {
+    let error = SqliteStore::open(Location::File(path.to_owned()), options).unwrap_err();
+    assert!(error.message.len() < 240, "{error}");
+    error
+}
+
+/// Each as the system has it, with the path and what to do.
+#[test]
+fn what_cannot_be_opened_is_named_with_its_cause() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let [existing, read_only] = [
+        Options { create: false, ..Options::default() },
+        Options { read_only: true, ..Options::default() },
+    ];
+    std::fs::write(at("text.db"), "this is no database, but a text of some length").unwrap();
+    rusqlite::Connection::open(at("theirs.db"))
+        .unwrap()
+        .execute_batch("CREATE TABLE a (b)")
+        .unwrap();
+    let pipe = std::ffi::CString::new(at("pipe").to_str().unwrap()).unwrap();
+    // SAFETY: the path is terminated.
+    assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
+    let deep = (0..30).fold(folder.path().to_owned(), |path, _| path.join("d".repeat(20)));
+    std::fs::create_dir_all(&deep).unwrap();
+    let not_a_database = rusqlite::ffi::SQLITE_NOTADB;
+    for (path, detail, said) in [
+        (folder.path().to_owned(), libc::EISDIR, "a folder"),
+        (at("pipe"), libc::EINVAL, "a pipe"),
+        (at("none/events.db"), libc::ENOENT, "folder does not exist"),
+        (at("text.db/events.db"), libc::ENOTDIR, "Not a directory"),
+        (deep.join("events.db"), libc::ENAMETOOLONG, "504"),
+        (at(&"n".repeat(250)), libc::ENAMETOOLONG, "247"),
+        (at("text.db"), not_a_database, "not a database"),
+        (at("theirs.db"), 0, "adopt"),
+    ] {
+        for options in [&Options::default(), &existing, &read_only] {
+            let error = refusal(&path, options);
+            assert_eq!(error.detail, detail, "{error}");
+            let (place, message) = error.message.split_once(": ").unwrap();
+            assert!(message.contains(said), "{error}");
+            let end = path.to_str().unwrap();
+            assert!(place.len() >= 40 || place == end, "{place}");
+            assert!(place.ends_with(&end[end.len() - 9..]), "{place}");
+        }
+    }
+    for options in [&existing, &read_only] {
+        let error = refusal(&at("none.db"), options);
+        assert_eq!((error.status, error.detail), (crate::Status::Io, libc::ENOENT), "{error}");
+        assert!(error.message.starts_with(at("none.db").to_str().unwrap()), "{error}");
+        assert!(error.message.contains("No such file"), "{error}");
+    }
+}
+
+/// What a child process is told: the file, and what to do first.
+const CHILD: [&str; 2] = ["DCB_TEST_OPENING_FILE", "DCB_TEST_OPENING_PART"];
+
+/// Played by the children of the tests below; on its own it does nothing.
+#[test]
+fn a_child_without_means() {
+    let [Ok(path), Ok(part)] = CHILD.map(std::env::var) else { return };
+    let mut files = Vec::new();
+    if part == "no descriptors" {
+        while let Ok(file) = File::open("/dev/null") {
+            files.push(file);
+        }
+    }
+    let read_only = part == "read";
+    let options = Options { read_only, ..Options::default() };
+    match SqliteStore::open(Location::File(path.into()), &options) {
+        Ok(_) => println!("opened"),
+        Err(error) => println!("{} {error}", error.detail),
+    }
+}
+
+fn run_child(path: &Path, part: &str, user: u32) -> String {
+    use std::os::unix::process::CommandExt;
+    let output = std::process::Command::new("/proc/self/exe")
+        .args(["--exact", "sqlite::tests::opening::a_child_without_means", "--nocapture"])
+        .env(CHILD[0], path)
+        .env(CHILD[1], part)
+        .uid(user)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_process_without_descriptors_is_told_so() {
+    let fixture = Fixture::new();
+    // SAFETY: it cannot fail.
+    let own = unsafe { libc::geteuid() };
+    let said = run_child(&fixture.path(), "no descriptors", own);
+    assert!(said.contains("EMFILE") && said.contains("events.db: "), "{said}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_told() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let fixture = Fixture::new();
+    fixture.store.close();
+    std::fs::set_permissions(fixture.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    if chown(fixture.path(), Some(40_001), None).is_err() {
+        eprintln!("skipped: this user cannot act as another");
+        return;
+    }
+    let said = run_child(&fixture.path(), "append", 40_001);
+    assert!(said.contains("its folder cannot be written (Permission denied"), "{said}");
+    assert!(said.contains("events.db: "), "{said}");
+    let said = run_child(&fixture.path(), "read", 40_001);
+    assert!(said.contains("events.db: ") && said.contains("immutable"), "{said}");
+    let said = run_child(&fixture.folder.path().join("new.db"), "append", 40_001);
+    assert!(said.contains("its folder cannot be written (Permission denied"), "{said}");
+}

@@ -95,3 +95,115 @@ fn a_view_in_the_place_of_a_table_is_not_looked_through() {
         assert!(is_refused, "{table}: {error:?}");
     }
 }
+
+/// What a child process is told: the file, and what to do with it.
+const CHILD: [&str; 2] = ["DCB_TEST_RIGHTS_FILE", "DCB_TEST_RIGHTS_PART"];
+const OWNER: u32 = 40_001;
+const OTHER: u32 = 40_002;
+
+/// Runs a part of [`as_another_user`] in a process of `user`; returns what it says.
+fn run_as(user: u32, path: &Path, part: &str) -> String {
+    use std::os::unix::process::CommandExt;
+    let output = std::process::Command::new("/proc/self/exe")
+        .args(["--exact", "sqlite::tests::rights::as_another_user", "--nocapture"])
+        .env(CHILD[0], path)
+        .env(CHILD[1], part)
+        .uid(user)
+        .gid(user)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Played by the children of the tests below; on its own it does nothing.
+#[test]
+fn as_another_user() {
+    let [Ok(path), Ok(part)] = CHILD.map(std::env::var) else { return };
+    let options = Options { read_only: part != "append", ..Options::default() };
+    match SqliteStore::open(Location::File(path.into()), &options) {
+        Ok(store) if part == "append" => {
+            println!("{:?}", append(&store, vec![event("A", &[])], None));
+        }
+        Ok(store) => {
+            println!("{:?}", all(&store, Query::all()));
+            if part == "read and die" {
+                std::process::exit(0);
+            }
+        }
+        Err(error) => println!("{} {error}", error.detail),
+    }
+}
+
+/// A folder that everybody may write, with a store of [`OWNER`] in it; `None`: this user cannot
+/// make one.
+fn store_of_owner() -> Option<(tempfile::TempDir, PathBuf)> {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let path = folder.path().join("events.db");
+    append(&open(path.clone()), vec![event("A", &[])], None).unwrap();
+    if std::os::unix::fs::chown(&path, Some(OWNER), Some(OWNER)).is_err() {
+        eprintln!("skipped: this user cannot act as another");
+        return None;
+    }
+    Some((folder, path))
+}
+
+#[test]
+fn a_reader_of_another_user_leaves_nothing_that_locks_the_owner_out() {
+    let Some((_folder, path)) = store_of_owner() else { return };
+    for (part, last) in [("read", 2), ("read and die", 3)] {
+        let read = run_as(OTHER, &path, part);
+        let events: Vec<i64> = (1..last).collect();
+        // Without access control lists, the reader is refused, and knows why.
+        let is_right = read.contains(&format!("{events:?}")) || read.contains("to user 40001");
+        assert!(is_right, "{read}");
+        let appended = run_as(OWNER, &path, "append");
+        assert!(appended.contains(&format!("Ok({last})")), "{part}: {appended}");
+    }
+    // And so with root in its place.
+    all(&read_only(&path), Query::all());
+    assert!(run_as(OWNER, &path, "append").contains("Ok(4)"));
+}
+
+fn read_only(path: &Path) -> SqliteStore {
+    let options = Options { read_only: true, ..Options::default() };
+    SqliteStore::open(Location::File(path.to_owned()), &options).unwrap()
+}
+
+/// There, Linux does not let the owner open what others have created.
+#[test]
+fn a_reader_that_would_lock_the_owner_out_is_refused_and_creates_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some((folder, path)) = store_of_owner() else { return };
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o1777)).unwrap();
+    let refused = run_as(OTHER, &path, "read");
+    assert!(refused.contains("belongs to user 40001"), "{refused}");
+    assert!(refused.contains("events.db") && refused.contains("immutable"), "{refused}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert!(run_as(OWNER, &path, "append").contains("Ok(2)"));
+    // Whoever has the store open shares its files.
+    let store = open(path.clone());
+    assert!(run_as(OTHER, &path, "read").contains("[1, 2]"));
+    drop(store);
+}
+
+#[test]
+fn a_file_of_another_user_that_is_in_the_way_is_named_with_its_owner() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some((folder, path)) = store_of_owner() else { return };
+    for end in ["-wal", "-shm"] {
+        let beside = folder.path().join(format!("events.db{end}"));
+        std::fs::write(&beside, "").unwrap();
+        std::os::unix::fs::chown(&beside, Some(OTHER), Some(OTHER)).unwrap();
+        std::fs::set_permissions(&beside, PermissionsExt::from_mode(0o644)).unwrap();
+        let refused = run_as(OWNER, &path, "append");
+        let said = format!("the file with the ending {end}, which belongs to user {OTHER}");
+        assert!(refused.contains(&said) && refused.contains("events.db: "), "{refused}");
+        std::fs::remove_file(&beside).unwrap();
+        for leftover in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(format!("events.db{leftover}")));
+        }
+    }
+}

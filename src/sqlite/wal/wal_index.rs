@@ -149,6 +149,15 @@ fn index_of<'a>(
     log_index(file, methods).ok().flatten().map(Some).ok_or(())
 }
 
+/// Whether the connection's file is a database in WAL mode, by its first page. The connection need
+/// not have the WAL open: <https://sqlite.org/fileformat2.html#file_format_version_numbers>.
+pub fn is_in_wal_mode(connection: &Connection) -> bool {
+    let Some((file, methods)) = file_of(connection) else { return false };
+    let mut header = [0; 20];
+    let read = DatabaseFile { file, methods, index: None }.read_at(&mut header, 0);
+    read && header.starts_with(b"SQLite format 3\0") && header[19] == 2
+}
+
 /// Whether the connection is in a transaction that has read: in rollback mode it has the SHARED
 /// lock then.
 fn has_read_lock(connection: &Connection) -> bool {
