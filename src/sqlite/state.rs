@@ -5,17 +5,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::durability::{Durability, Log};
 use crate::commit::head_watch::HeadWatch;
 use crate::commit::visibility::OwnCommits;
 use crate::domain::Event;
 use crate::error::Result;
-use crate::sqlite::connection::transaction::wait_for_lock;
+use crate::sqlite::connection::transaction::{rollback, try_begin_immediate, wait_for_lock};
 use crate::sqlite::index::segment_list::SegmentsCache;
 use crate::sqlite::index::tail::Tail;
+use crate::sqlite::maintenance::signal::MaintenanceSignal;
 use crate::sqlite::signal::MaintenanceSignal;
 use crate::sqlite::wal::wal_file::Wal;
+use crate::sqlite::wal::wal_index::used_bytes;
 
 /// The state of an open store.
 #[derive(Debug)]
@@ -122,6 +126,19 @@ impl StoreState {
             Some(log) => log.make_room(pages * 4_120),
             None => Ok(()),
         }
+    }
+
+    /// Gives the room in the WAL back to a disk that is short of space. Returns whether there was
+    /// any. Waits for no lock: whoever has it needs the room, or gives it back in turn.
+    pub fn give_back_room(&self, connection: &Connection) -> Result<bool> {
+        let Some(log) = self.durability.log() else { return Ok(false) };
+        try_begin_immediate(connection)?;
+        let given = match used_bytes(connection) {
+            Some(used) => log.give_back_room(used),
+            None => Ok(false),
+        };
+        rollback(connection);
+        given
     }
 
     /// Counts what a commit has added to the log and to the tail.

@@ -13,6 +13,7 @@ use crate::sqlite::events::source::{ReadStop, Source};
 use crate::sqlite::maintenance::segments::write_segment;
 use crate::sqlite::read::pool::{ReaderPool, lend};
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
+use crate::sqlite::wal::wal_file::Wal;
 use crate::store::diagnosis::Diagnosis;
 use crate::store::{Appended, BatchLimits, Sink, Store};
 
@@ -136,6 +137,10 @@ impl Store for SqliteStore {
             // trusted.
             let Some(connection) = writer.close() else { return };
             let _ = self.shared.durability.check();
+            if self.shared.durability.log().is_some_and(Wal::is_short_of_space) {
+                // Bringing the log into the database may need it.
+                let _ = self.shared.give_back_room(&connection);
+            }
             if self.shared.durability.failure().is_some() {
                 let leave_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
                 let _ = connection.set_db_config(leave_log, true);

@@ -58,6 +58,11 @@ pub fn run(
         Err(error) => error,
     };
     rollback(connection);
+    if error.status == Status::Full {
+        // A checkpoint may need it, which makes the log short again.
+        let _ = shared.give_back_room(connection);
+        shared.maintenance_signal.wake();
+    }
     if requests.len() == 1 {
         return Ok(vec![Outcome::new(Err(error))]);
     }

@@ -24,6 +24,9 @@ pub enum OpenMode {
     Write,
     /// Reads only.
     Read,
+    /// Reads only, and keeps an index of the WAL in its own memory while nobody shares one: for a
+    /// disk that has no space for it.
+    ReadWithOwnIndex,
     /// Reads only, and never touches the log: nobody writes the file.
     Immutable,
 }
@@ -42,14 +45,19 @@ pub fn connect(place: &Location, role: OpenMode) -> Result<Connection> {
     let access = match role {
         OpenMode::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
         OpenMode::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
-        OpenMode::Read | OpenMode::Immutable => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        OpenMode::Read | OpenMode::ReadWithOwnIndex | OpenMode::Immutable => {
+            OpenFlags::SQLITE_OPEN_READ_ONLY
+        }
     };
     crate::sqlite::vfs::ofd_locks::install();
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let connection = match place {
         Location::Memory => Connection::open_in_memory_with_flags(flags).map_err(from_sqlite),
         Location::File(path) if role == OpenMode::Immutable => {
-            open(immutable_uri(path), flags | OpenFlags::SQLITE_OPEN_URI)
+            open(uri(path, "immutable=1"), flags | OpenFlags::SQLITE_OPEN_URI)
+        }
+        Location::File(path) if role == OpenMode::ReadWithOwnIndex => {
+            open(uri(path, "readonly_shm=1"), flags | OpenFlags::SQLITE_OPEN_URI)
         }
         Location::File(path) => open(verbatim(path).into_os_string().into_vec(), flags),
     }?;
@@ -104,7 +112,7 @@ fn configure(connection: &Connection, role: OpenMode) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "temp_store", "memory")?;
-    if matches!(role, OpenMode::Read | OpenMode::Immutable) {
+    if !matches!(role, OpenMode::Create | OpenMode::Write) {
         // Who only reads never checkpoints, not even as the last to leave.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.pragma_update(None, "query_only", true)?;
@@ -127,7 +135,7 @@ fn verbatim(path: &Path) -> PathBuf {
     if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
 }
 
-fn immutable_uri(path: &Path) -> String {
+fn uri(path: &Path, parameter: &str) -> String {
     let mut uri = String::from("file:");
     for byte in verbatim(path).to_string_lossy().bytes() {
         match byte {
@@ -137,5 +145,5 @@ fn immutable_uri(path: &Path) -> String {
             _ => uri.push_str(&format!("%{byte:02X}")),
         }
     }
-    uri + "?immutable=1"
+    uri + "?" + parameter
 }

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crate::error::Result;
+use crate::error::{Result, Status};
 use crate::failpoints::crash_point;
 use crate::sqlite::connection::error::from_sqlite;
 use crate::sqlite::connection::transaction::end_left_over;
@@ -70,7 +70,21 @@ impl Maintenance {
         }
     }
 
+    /// Runs a checkpoint; where the disk is full, once more with the room that the log had ahead.
     fn run_checkpoint(&self, pragma: &str) -> Result<(bool, i64, i64)> {
+        match self.try_checkpoint(pragma) {
+            Err(error) if error.status == Status::Full => {
+                if self.shared.give_back_room(&self.connection)? {
+                    self.try_checkpoint(pragma)
+                } else {
+                    Err(error)
+                }
+            }
+            other => other,
+        }
+    }
+
+    fn try_checkpoint(&self, pragma: &str) -> Result<(bool, i64, i64)> {
         self.shared.durability.check()?;
         end_left_over(&self.connection)?;
         self.connection

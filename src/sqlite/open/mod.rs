@@ -81,7 +81,6 @@ pub fn open_read_only(
     busy_timeout: Option<Duration>,
     deadline: &Deadline,
 ) -> Result<SqliteStore> {
-    let role = if immutable { OpenMode::Immutable } else { OpenMode::Read };
     let place = Location::File(path.clone());
     check_path(&path)?;
     // A file that is missing is told as that, whatever SQLite would say.
@@ -92,11 +91,22 @@ pub fn open_read_only(
         found.check_single_name()?;
         create_for_owner(&path)?;
     }
-    let explain = |error| explain_read_only(error, &path);
-    let connection = retry(deadline, || connect(&place, role)).map_err(explain)?;
-    let judge =
-        || detect_at_once(&connection).map_err(|error| with_system_reason(error, &connection));
-    match retry(deadline, judge).map_err(explain)? {
+    let judge = |role| {
+        let connection = retry(deadline, || connect(&place, role))?;
+        let judge =
+            || detect_at_once(&connection).map_err(|error| with_system_reason(error, &connection));
+        let judgement = retry(deadline, judge)?;
+        Ok::<_, Error>((role, connection, judgement))
+    };
+    let judged = match detect(if immutable { OpenMode::Immutable } else { OpenMode::Read }) {
+        // The disk has no space for the index of the WAL.
+        Err(error) if error.status == Status::Full => {
+            detect(OpenMode::ReadWithOwnIndex).map_err(|_| error)
+        }
+        other => other,
+    };
+    let (role, connection, judgement) = judged.map_err(|error| explain_read_only(error, &path))?;
+    match judgement {
         FileKind::Store if immutable => {}
         FileKind::Store => {
             retry(deadline, || wal_match::check(&connection, &real_path(&connection, &path)))?;
@@ -107,6 +117,10 @@ pub fn open_read_only(
     let log = match role {
         // Nobody writes it.
         OpenMode::Immutable => None,
+        // It comes and goes, since no connection is kept.
+        OpenMode::ReadWithOwnIndex => {
+            Some(Wal::Hosts(HostWal::of_reader(&real_path(&connection, &path))?))
+        }
         _ if is_logged => Some(Wal::open(&real_path(&connection, &path), false)?),
         // A journal, or none; and a log, once somebody opens it to write.
         _ => Some(Wal::Hosts(HostWal::of_reader(&real_path(&connection, &path))?)),
@@ -119,9 +133,11 @@ pub fn open_read_only(
     let shared = StoreState::new(log, durable, list.indexed(), 0, busy_timeout);
     let tree = Arc::new(BTree::of_events());
     let readers = ReaderPool::new(real_path(&connection, &path), role, tree, is_logged)?;
-    // Without any connection here, the last writer to leave would delete the log.
-    end_left_over(&connection)?;
-    readers.keep(connection);
+    if role != OpenMode::ReadWithOwnIndex {
+        // Without any connection here, the last writer to leave would delete the log.
+        end_left_over(&connection)?;
+        readers.keep(connection);
+    }
     Ok(SqliteStore {
         shared: Arc::new(shared),
         writer: None,

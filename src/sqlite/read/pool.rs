@@ -61,6 +61,8 @@ pub struct Reader {
     pub decoder: EventReader,
     /// Whether it has been in a transaction.
     has_read: bool,
+    /// Whether it waits for the next read, which spares its opening.
+    is_kept: bool,
 }
 
 impl ReaderPool {
@@ -74,7 +76,7 @@ impl ReaderPool {
 
     fn reader(&self, connection: Connection) -> Box<Reader> {
         let decoder = EventReader::new(Arc::clone(&self.tree));
-        Box::new(Reader { connection, decoder, has_read: false })
+        Box::new(Reader { connection, decoder, has_read: false, is_kept: true })
     }
 
     /// The database's.
@@ -84,11 +86,20 @@ impl ReaderPool {
 
     /// One more connection, to the file that the store was opened on.
     fn open(&self) -> Result<Box<Reader>> {
-        let connection = connect(&Location::File(self.path.clone()), self.role)?;
+        let place = Location::File(self.path.clone());
+        let (connection, is_kept) = match self.role {
+            // With an index of its own only as long as it has to be. Such a connection would keep
+            // every other in this process from writing.
+            OpenMode::ReadWithOwnIndex => match connect(&place, OpenMode::Read) {
+                Err(error) if error.status == Status::Full => (connect(&place, self.role)?, false),
+                other => (other?, true),
+            },
+            role => (connect(&place, role)?, true),
+        };
         if file_id_at(&self.path)? != self.file {
             return Err(replaced());
         }
-        Ok(self.reader(connection))
+        Ok(Box::new(Reader { is_kept, ..*self.reader(connection) }))
     }
 
     /// Takes a connection that is open already.
@@ -190,7 +201,7 @@ impl Drop for PooledReader<'_> {
     fn drop(&mut self) {
         let mut state = self.readers.state();
         match self.reader.take() {
-            Some(reader) if !state.closed => state.idle.push(reader),
+            Some(reader) if !state.closed && reader.is_kept => state.idle.push(reader),
             gone => {
                 state.open -= 1;
                 drop(state);
@@ -216,7 +227,7 @@ impl ReadConnection<'_> {
         let ReadConnection::Own(PooledReader { readers, reader: Some(reader) }) = self else {
             return None;
         };
-        let Reader { connection, decoder, has_read: true } = &mut **reader else { return None };
+        let Reader { connection, decoder, has_read: true, .. } = &mut **reader else { return None };
         let snapshot = if readers.is_logged { readers.seen.now(connection)? } else { return None };
         Some((connection, decoder, snapshot))
     }
@@ -230,10 +241,10 @@ impl ReadConnection<'_> {
         let (connection, decoder, mut seen) = match self {
             ReadConnection::Own(PooledReader { readers, reader }) => {
                 let reader = reader.as_mut().expect("lent until it is dropped");
-                let Reader { connection, decoder, has_read } = &mut **reader;
+                let Reader { connection, decoder, has_read, .. } = &mut **reader;
                 // Somebody may have put the database into WAL mode since it was opened.
                 if !readers.is_logged
-                    && readers.role == OpenMode::Read
+                    && readers.role != OpenMode::Immutable
                     && is_in_wal_mode(connection)
                 {
                     create_for_owner(&readers.path)?;

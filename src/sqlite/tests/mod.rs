@@ -1,6 +1,7 @@
 //! What the engine has to keep whatever happens between its parts.
 
 mod diagnose;
+mod full_disk;
 mod groups;
 mod hosts;
 mod index;

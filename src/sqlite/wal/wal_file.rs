@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::sqlite::wal::host_wal::HostWal;
 const ROOM_STEP: u64 = 1024 * 1024;
 /// and up to which length: beyond what a checkpoint lets it grow to, it grows as it must.
 const MAX_ROOM: u64 = 20 * 1024 * 1024;
+/// No room is made, and what there is is given back, where the disk has less than this left.
+const MIN_FREE: u64 = 64 * 1024 * 1024;
 
 /// What has to be synced of a database.
 #[derive(Debug)]
@@ -97,6 +100,19 @@ impl Wal {
         }
     }
 
+    /// As [`WalFile::give_back_room`].
+    pub fn give_back_room(&self, used: u64) -> Result<bool> {
+        match self {
+            Wal::Own(log) => log.give_back_room(used),
+            Wal::Hosts(_) => Ok(false),
+        }
+    }
+
+    /// Whether the disk has so little space left that no room is to be kept on it.
+    pub fn is_short_of_space(&self) -> bool {
+        matches!(self, Wal::Own(log) if is_short_of_space(&log.file))
+    }
+
     /// As [`WalFile::write_again`].
     pub fn write_again(&self) -> Result<()> {
         match self {
@@ -158,11 +174,27 @@ impl WalFile {
         // Not by its metadata: see `file_id.rs`. Nothing else uses where the file stands.
         let end = (&self.file).seek(SeekFrom::End(0))?;
         // The very first header of the log is SQLite's to write.
-        if end > 0 && used + ROOM_STEP / 2 > end && end < MAX_ROOM {
+        let is_due = end > 0 && used + ROOM_STEP / 2 > end && end < MAX_ROOM;
+        if is_due && !is_short_of_space(&self.file) {
             let zeros = vec![0; ROOM_STEP as usize];
-            self.file.write_all_at(&zeros, end)?;
+            if let Err(error) = self.file.write_all_at(&zeros, end) {
+                // A part of it may have been written, with the last space that there was.
+                self.file.set_len(end)?;
+                return Err(error.into());
+            }
         }
         Ok(())
+    }
+
+    /// Cuts off what [`Self::make_room`] has added behind the `used` bytes. Returns whether that was
+    /// anything. The caller holds SQLite's write lock and has written nothing yet.
+    fn give_back_room(&self, used: u64) -> Result<bool> {
+        let end = (&self.file).seek(SeekFrom::End(0))?;
+        if end <= used {
+            return Ok(false);
+        }
+        self.file.set_len(used)?;
+        Ok(true)
     }
 
     /// Writes the log once more, as it is. The caller holds SQLite's write lock, and syncs the log
@@ -183,4 +215,15 @@ impl WalFile {
         let is_in_place = file_id_at(&self.path).is_ok_and(|found| found == self.identity);
         if is_in_place && self.database.is_in_place() { Ok(()) } else { Err(replaced()) }
     }
+}
+
+/// Whether the disk of this file has little space left for this user.
+fn is_short_of_space(file: &File) -> bool {
+    // SAFETY: a struct of integers, which may be zero.
+    let mut disk: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, and the struct valid for writes.
+    let is_known = unsafe { libc::fstatvfs(file.as_raw_fd(), &raw mut disk) } == 0;
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)] // not as wide everywhere
+    let free = u64::from(disk.f_bavail).saturating_mul(disk.f_frsize as u64);
+    is_known && free < MIN_FREE
 }

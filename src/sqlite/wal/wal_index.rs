@@ -224,6 +224,22 @@ pub fn log_header(connection: &Connection) -> Option<Header> {
     (0..LEN).all(|at| index[LEN + at].load(Acquire) == header[at]).then_some(header)
 }
 
+/// How many bytes of the WAL hold frames that were committed; `None`: that cannot be told. The
+/// caller holds SQLite's write lock.
+pub fn used_bytes(connection: &Connection) -> Option<u64> {
+    const WAL_HEADER: u64 = 32;
+    const FRAME_HEADER: u64 = 24;
+    let header = log_header(connection)?;
+    let [_, _, first, second] = header[3].to_ne_bytes();
+    let page = match u16::from_ne_bytes([first, second]) {
+        1 => 65_536,
+        page if page >= 512 => u64::from(page),
+        // No transaction has been in this WAL yet.
+        _ => return None,
+    };
+    Some(WAL_HEADER + u64::from(header[FRAMES]) * (FRAME_HEADER + page))
+}
+
 /// Has the next checkpoint bring in the whole log, also what SQLite counts as brought in already.
 /// The caller holds SQLite's write lock; `busy` where somebody is checkpointing.
 ///

@@ -1,0 +1,124 @@
+//! A disk that has no space left.
+
+use std::fs::File;
+use std::io::Write;
+use std::process::Command;
+
+use super::*;
+use crate::Status;
+
+/// A disk in memory, with an open store's folder on it.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// `None`: this user may not mount one.
+    fn new(size: &str) -> Option<Self> {
+        let folder = TempDir::new().unwrap();
+        let size = format!("size={size}");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(folder.path())
+            .output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Some(SmallDisk(folder));
+        }
+        eprintln!("skipped: this user may not mount a disk");
+        None
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Fills the disk, but for so many bytes.
+    fn fill(&self, name: &str, left: usize) {
+        let path = self.at(name);
+        let mut file = File::options().append(true).create(true).open(path).unwrap();
+        while file.write_all(&[1; 4096]).is_ok() {}
+        let len = file.metadata().unwrap().len();
+        file.set_len(len.saturating_sub(left as u64)).unwrap();
+    }
+
+    fn len(&self, name: &str) -> u64 {
+        std::fs::metadata(self.at(name)).map_or(0, |file| file.len())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+fn try_open(path: PathBuf, read_only: bool) -> Result<SqliteStore> {
+    SqliteStore::open(Location::File(path), &Options { read_only, ..Options::default() })
+}
+
+#[test]
+fn a_full_disk_is_told_as_full_and_can_be_read() {
+    let Some(disk) = SmallDisk::new("2m") else { return };
+    let path = disk.at("events.db");
+    append(&open(path.clone()), vec![event("A", &[])], None).unwrap();
+    disk.fill("filler", 0);
+    let error = try_open(path.clone(), false).unwrap_err();
+    assert_eq!(error.status, Status::Full, "{error}");
+    assert!(error.message.contains("events.db: "), "{error}");
+    let reader = try_open(path.clone(), true).unwrap();
+    assert_eq!(all(&reader, Query::all()), [1]);
+    // And goes on reading once there is somebody who writes.
+    std::fs::remove_file(disk.at("filler")).unwrap();
+    let writer = open(path);
+    assert_eq!(append(&writer, vec![event("B", &[])], None), Ok(2));
+    assert_eq!(all(&reader, Query::all()), [1, 2]);
+}
+
+/// As after a crash on a full disk.
+#[test]
+fn a_log_that_has_no_index_can_be_read_on_a_full_disk() {
+    let Some(disk) = SmallDisk::new("2m") else { return };
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    for end in ["", "-wal"] {
+        let name = format!("events.db{end}");
+        std::fs::copy(fixture.folder.path().join(&name), disk.at(&name)).unwrap();
+    }
+    disk.fill("filler", 0);
+    let reader = try_open(disk.at("events.db"), true).unwrap();
+    assert_eq!(all(&reader, Query::all()), [1]);
+    assert_eq!(reader.head(&CallOptions::default()), Ok(1));
+}
+
+#[test]
+fn the_last_space_of_a_disk_is_not_taken_ahead() {
+    let Some(disk) = SmallDisk::new("2m") else { return };
+    let path = disk.at("events.db");
+    append(&open(path.clone()), vec![event("A", &[])], None).unwrap();
+    disk.fill("filler", 924 * 1024);
+    let store = open(path.clone());
+    for _ in 0..10 {
+        append(&store, vec![event("A", &[])], None).unwrap();
+    }
+    assert!(disk.len("events.db-wal") < 512 * 1024, "{}", disk.len("events.db-wal"));
+    store.close();
+    assert_eq!(append(&open(path), vec![event("A", &[])], None), Ok(12));
+}
+
+#[test]
+fn room_ahead_is_given_back_once_the_disk_is_full() {
+    let Some(disk) = SmallDisk::new("80m") else { return };
+    let path = disk.at("events.db");
+    let store = open(path.clone());
+    append(&store, vec![event("A", &[])], None).unwrap();
+    append(&store, vec![event("A", &[])], None).unwrap();
+    assert!(disk.len("events.db-wal") > 1024 * 1024);
+    disk.fill("filler", 0);
+    // Longer than the room, so that it would have to grow the file.
+    let large = vec![event("Large", &["x".repeat(250)]); 8_000];
+    assert_eq!(append(&store, large, None).unwrap_err().status, Status::Full);
+    assert!(disk.len("events.db-wal") < 256 * 1024, "{}", disk.len("events.db-wal"));
+    assert_eq!(append(&store, vec![event("B", &[])], None), Ok(3));
+    store.close();
+    // The room was free to bring the log into the database.
+    assert_eq!(disk.len("events.db-wal"), 0);
+    assert_eq!(all(&try_open(path, true).unwrap(), Query::all()), [1, 2, 3]);
+}
