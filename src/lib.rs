@@ -70,6 +70,7 @@ pub mod sqlite;
 #[doc(hidden)]
 pub mod store;
 mod sync;
+mod threads;
 
 pub use commit::deadline::{CallOptions, CancelToken, Timeout};
 pub use domain::{

@@ -16,7 +16,6 @@ use crate::error::Result;
 use crate::sqlite::connection::transaction::{rollback, try_begin_immediate, wait_for_lock};
 use crate::sqlite::index::segment_list::SegmentsCache;
 use crate::sqlite::index::tail::Tail;
-use crate::sqlite::maintenance::signal::MaintenanceSignal;
 use crate::sqlite::signal::MaintenanceSignal;
 use crate::sqlite::wal::wal_file::Wal;
 use crate::sqlite::wal::wal_index::used_bytes;
@@ -131,7 +130,7 @@ impl StoreState {
     /// Gives the room in the WAL back to a disk that is short of space. Returns whether there was
     /// any. Waits for no lock: whoever has it needs the room, or gives it back in turn.
     pub fn give_back_room(&self, connection: &Connection) -> Result<bool> {
-        let Some(log) = self.durability.log() else { return Ok(false) };
+        let Some(log) = self.wal.as_deref() else { return Ok(false) };
         try_begin_immediate(connection)?;
         let given = match used_bytes(connection) {
             Some(used) => log.give_back_room(used),

@@ -137,7 +137,7 @@ impl Store for SqliteStore {
             // trusted.
             let Some(connection) = writer.close() else { return };
             let _ = self.shared.durability.check();
-            if self.shared.durability.log().is_some_and(Wal::is_short_of_space) {
+            if self.shared.wal.as_deref().is_some_and(Wal::is_short_of_space) {
                 // Bringing the log into the database may need it.
                 let _ = self.shared.give_back_room(&connection);
             }

@@ -2,6 +2,7 @@
 #include "check.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -311,7 +312,30 @@ static void what_a_caller_holds_ends_in_any_order(void) {
     }
 }
 
+/* A signal that a program blocks in all of its threads, to take it with sigwait, goes to no thread
+ * of the library, which was started before: unhandled, it would end the program. */
+static void signals_that_a_program_waits_for_go_to_no_thread_of_the_library(void) {
+    static const int signals[] = {SIGUSR1, SIGTERM, SIGHUP, SIGALRM};
+    dcb_store *store = fresh_store();
+    sigset_t awaited, before;
+    CHECK_INT(sigemptyset(&awaited), 0);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        CHECK_INT(sigaddset(&awaited, signals[i]), 0);
+    CHECK_INT(pthread_sigmask(SIG_BLOCK, &awaited, &before), 0);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        int taken;
+        append_many(store, 1);
+        CHECK_INT(kill(getpid(), signals[i]), 0);
+        CHECK_INT(sigwait(&awaited, &taken), 0);
+        CHECK_INT(taken, signals[i]);
+    }
+    CHECK_INT(pthread_sigmask(SIG_SETMASK, &before, NULL), 0);
+    dcb_close(store);
+}
+
 const test thread_tests[] = {
+    {"signals_that_a_program_waits_for_go_to_no_thread_of_the_library",
+     signals_that_a_program_waits_for_go_to_no_thread_of_the_library},
     {"a_process_may_exit_with_everything_open", a_process_may_exit_with_everything_open},
     {"several_threads_open_and_close_at_once", several_threads_open_and_close_at_once},
     {"what_a_caller_holds_ends_in_any_order", what_a_caller_holds_ends_in_any_order},

@@ -39,9 +39,7 @@ use crate::sqlite::wal::host_wal::HostWal;
 use crate::sqlite::wal::wal_file::Wal;
 use crate::sqlite::wal::wal_index::forget_backfill;
 use crate::store::options::Options;
-
-/// The stack of the maintenance thread, in bytes.
-const MAINTENANCE_STACK: usize = 2 * 1024 * 1024;
+use crate::threads::spawn;
 
 impl SqliteStore {
     /// Opens the store at `place`, making it if the options allow that.
@@ -91,22 +89,22 @@ pub fn open_read_only(
         found.check_single_name()?;
         create_for_owner(&path)?;
     }
-    let judge = |role| {
+    let detect = |role| {
         let connection = retry(deadline, || connect(&place, role))?;
-        let judge =
-            || detect_at_once(&connection).map_err(|error| with_system_reason(error, &connection));
-        let judgement = retry(deadline, judge)?;
-        Ok::<_, Error>((role, connection, judgement))
+        let kind = retry(deadline, || {
+            detect_at_once(&connection).map_err(|error| with_system_reason(error, &connection))
+        })?;
+        Ok::<_, Error>((role, connection, kind))
     };
-    let judged = match detect(if immutable { OpenMode::Immutable } else { OpenMode::Read }) {
+    let detected = match detect(if immutable { OpenMode::Immutable } else { OpenMode::Read }) {
         // The disk has no space for the index of the WAL.
         Err(error) if error.status == Status::Full => {
             detect(OpenMode::ReadWithOwnIndex).map_err(|_| error)
         }
         other => other,
     };
-    let (role, connection, judgement) = judged.map_err(|error| explain_read_only(error, &path))?;
-    match judgement {
+    let (role, connection, kind) = detected.map_err(|error| explain_read_only(error, &path))?;
+    match kind {
         FileKind::Store if immutable => {}
         FileKind::Store => {
             retry(deadline, || wal_match::check(&connection, &real_path(&connection, &path)))?;
@@ -224,11 +222,7 @@ pub fn open_file(
     }
     let for_maintenance = retry(deadline, || connect(&place, OpenMode::Write))?;
     let maintenance = Maintenance::new(Arc::clone(&shared), Arc::clone(&writer), for_maintenance);
-    let thread = std::thread::Builder::new()
-        .name("dcb-maintenance".into())
-        // Where none is asked for, the size of the stack comes from the environment.
-        .stack_size(MAINTENANCE_STACK)
-        .spawn(move || maintenance.run())?;
+    let thread = spawn("dcb-maintenance", move || maintenance.run())?;
     Ok(SqliteStore {
         shared,
         writer: Some(writer),
