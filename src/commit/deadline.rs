@@ -75,6 +75,13 @@ impl Deadline {
     /// Between two looks at a cancel; it bounds how late a cancelled call ends.
     pub const CANCEL_POLL: Duration = Duration::from_millis(20);
 
+    /// The same patience, ending after `limit` from now at the latest.
+    pub fn at_most(&self, limit: Duration) -> Self {
+        let limit = Instant::now().checked_add(limit);
+        let deadline = [self.deadline, limit].into_iter().flatten().min();
+        Deadline { deadline, cancel: self.cancel.clone() }
+    }
+
     /// `cancelled` once the cancel was triggered.
     pub fn check_cancel(&self) -> Result<()> {
         match &self.cancel {

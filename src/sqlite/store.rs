@@ -10,7 +10,7 @@ use crate::domain::{AppendRequest, ReadState};
 use crate::error::{Error, Result, Status};
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::events::source::{ReadStop, Source};
-use crate::sqlite::maintenance::segments::write_segment;
+use crate::sqlite::maintenance::segments::write_segment_within;
 use crate::sqlite::read::pool::{ReaderPool, lend};
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 use crate::sqlite::wal::wal_file::Wal;
@@ -90,7 +90,7 @@ impl Store for SqliteStore {
         let appended = writer.append(&self.shared, request, &deadline)?;
         if self.shared.is_tail_too_long() {
             // Whether it works or not, the append is done: maintenance meets the cause again.
-            let _ = write_segment(&self.shared, writer, SEGMENT_EVENTS);
+            let _ = write_segment_within(&self.shared, writer, SEGMENT_EVENTS, &deadline);
         }
         Ok(appended)
     }

@@ -1,5 +1,7 @@
 //! A group of appends in one transaction: each request is judged with those before it already in.
 
+use std::time::Duration;
+
 use smallvec::SmallVec;
 
 use crate::clock::now_us;
@@ -22,6 +24,9 @@ use crate::sqlite::index::tail::{Generations, Tail};
 use crate::sqlite::index::view::View;
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
+
+/// How long the requests of a group that failed wait for SQLite's lock to run again.
+const RERUN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A request with all that can be made of it before its turn.
 #[derive(Debug)]
@@ -46,7 +51,7 @@ impl PreparedAppend {
 
 /// Runs the requests of a group in the transaction that has begun. If the database fails one of
 /// them, it may have undone all: then each runs again, alone. For the lock, which another process
-/// may have meanwhile, they all wait no longer than one would: nobody can leave a group.
+/// may have meanwhile, they all together wait for a second at most, since nobody can leave a group.
 pub fn run(
     core: &mut WriterConnection,
     shared: &StoreState,
@@ -67,7 +72,7 @@ pub fn run(
         return Ok(vec![Outcome::new(Err(error))]);
     }
     let mut outcomes = Vec::with_capacity(requests.len());
-    let deadline = shared.deadline();
+    let deadline = shared.deadline().at_most(RERUN_PATIENCE);
     for mut request in requests {
         let alone = begin_immediate(connection, &deadline).and_then(|()| {
             attempt(&*connection, decoder, turns, shared, std::slice::from_mut(&mut request))

@@ -78,15 +78,20 @@ impl Writer {
     /// the core is let go of between two tries: an append that comes waits no longer than its own
     /// patience lasts.
     pub fn begin_chore(&self) -> Result<WriterGuard<'_>> {
-        let deadline = CallOptions::default().start(Some(CHORE_PATIENCE));
+        self.begin_chore_within(&CallOptions::default().start(None))
+    }
+
+    /// The same, as long as `deadline` lasts, and no longer than a chore tries.
+    pub fn begin_chore_within(&self, deadline: &Deadline) -> Result<WriterGuard<'_>> {
+        let tries = deadline.at_most(CHORE_PATIENCE);
         loop {
-            let mut guard = self.core();
+            let mut guard = self.core_within(deadline)?;
             match try_begin_immediate(&guard.open()?.connection) {
                 Ok(()) => return Ok(guard),
                 Err(error) if error.status == Status::Busy => drop(guard),
                 Err(error) => return Err(error),
             }
-            wait_for_lock(&deadline)?;
+            wait_for_lock(&tries)?;
         }
     }
 }

@@ -84,9 +84,19 @@ impl Maintenance {
             _ => return Ok(false),
         };
         let terms: u64 = sources.iter().map(|segment| segment.terms.unsigned_abs()).sum();
-        let mut merge = Merge::new(sources, low, terms)?;
+        let merge = Merge::new(sources, low, terms)?;
         let target = self.slice(|connection| begin_building(connection, low, high, terms))?;
         let Some(target) = target else { return Ok(false) };
+        let merged = self.build(merge, sources, target);
+        if merged.is_err() && self.abandon(target).is_err() {
+            // What has failed may keep it from being given up, too.
+            self.left_behind.borrow_mut().push(target);
+        }
+        merged
+    }
+
+    /// Builds `target`, and puts it in the place of `sources`. Returns whether it came to its end.
+    fn build(&self, mut merge: Merge, sources: &[Arc<Segment>], target: i64) -> Result<bool> {
         while let Some(blocks) = merge.next(&self.connection, SLICE_BLOCKS)? {
             if self.shared.maintenance_signal.ended() || self.shared.is_tail_long() {
                 self.write_segments(SEGMENT_EVENTS)?;
@@ -179,6 +189,13 @@ impl Maintenance {
 
     /// Gives up the merge of a process that died in it.
     fn watch_building(&mut self) -> Result<()> {
+        let own = std::mem::take(self.left_behind.get_mut());
+        for (done, target) in own.iter().enumerate() {
+            if let Err(error) = self.abandon(*target) {
+                self.left_behind.borrow_mut().extend(&own[done..]);
+                return Err(error);
+            }
+        }
         if let Some(left_behind) = self.watched.look(building_segment(&self.connection)?) {
             self.abandon(left_behind)?;
         }

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod merge_watch;
 pub mod merging;
 pub mod segments;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,12 +30,15 @@ pub struct Maintenance {
     /// Its own, to checkpoint and to read what it merges.
     connection: Connection,
     watched: MergeWatch,
+    /// Segments of its own merges that failed, and could not be given up then.
+    left_behind: RefCell<Vec<i64>>,
 }
 
 impl Maintenance {
     /// Maintenance over a connection of its own.
     pub fn new(shared: Arc<StoreState>, writer: Arc<Writer>, connection: Connection) -> Self {
-        Maintenance { shared, writer, connection, watched: MergeWatch::default() }
+        let left_behind = RefCell::default();
+        Maintenance { shared, writer, connection, watched: MergeWatch::default(), left_behind }
     }
 
     /// Runs until the store closes.

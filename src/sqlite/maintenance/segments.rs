@@ -1,15 +1,16 @@
 //! Writing the next segment behind the appends.
 
 use std::ops::ControlFlow;
-use std::sync::PoisonError;
+use std::sync::TryLockError;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::commit::deadline::{CallOptions, Deadline};
 use crate::domain::{EventView, PositionRange, Term};
 use crate::error::Result;
 use crate::failpoints::{SeededBug, crash_point, has};
 use crate::sql::SqlConnection;
 use crate::sqlite::append::writer::Writer;
-use crate::sqlite::connection::transaction::Transaction;
+use crate::sqlite::connection::transaction::{Transaction, wait_for_lock};
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::Source;
 use crate::sqlite::index::bloom_filter::BloomFilter;
@@ -35,10 +36,27 @@ fn terms_of<'a>(view: &EventView<'a>) -> impl Iterator<Item = Term> + use<'a> {
 /// worth writing: from memory, or where that does not reach down to the mark, from the rows. Gives
 /// whether there may be more to write.
 pub fn write_segment(shared: &StoreState, writer: &Writer, at_least: i64) -> Result<bool> {
+    write_segment_within(shared, writer, at_least, &CallOptions::default().start(None))
+}
+
+/// The same for an append that helps, which waits no longer than its own `deadline` lasts: its
+/// answer is known already.
+pub fn write_segment_within(
+    shared: &StoreState,
+    writer: &Writer,
+    at_least: i64,
+    deadline: &Deadline,
+) -> Result<bool> {
     // One thread prepares a segment; who comes to help waits for it, and looks again.
-    let _turn = shared.segmenting.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = loop {
+        match shared.segmenting.try_lock() {
+            Ok(turn) => break turn,
+            Err(TryLockError::Poisoned(turn)) => break turn.into_inner(),
+            Err(TryLockError::WouldBlock) => wait_for_lock(deadline)?,
+        }
+    };
     let Some(draft) = draft_segment(shared, at_least)? else { return Ok(false) };
-    let mut guard = writer.begin_chore()?;
+    let mut guard = writer.begin_chore_within(deadline)?;
     let (connection, decoder) = guard.open()?.parts();
     let transaction = Transaction(connection);
     let Some(blocks) = store_segment(shared, connection, decoder, draft)? else {

@@ -158,11 +158,11 @@ pub fn open_file(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
-    let judgement = match std::fs::metadata(&path) {
+    let (judgement, judged_by) = match std::fs::metadata(&path) {
         Ok(metadata) if metadata.len() > 0 => judge_unchanged(&place, deadline)?,
-        Ok(_) => FileKind::Empty,
+        Ok(_) => (FileKind::Empty, None),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && options.create => {
-            FileKind::Empty
+            (FileKind::Empty, None)
         }
         Err(error) => return Err(error.into()),
     };
@@ -181,6 +181,7 @@ pub fn open_file(
     retry_busy(deadline, || connection.pragma_update(None, "synchronous", "full"))?;
     enter_wal_mode(&connection, deadline)
         .map_err(|error| with_system_reason(error, &connection))?;
+    drop(judged_by);
     let real_path = real_path(&connection, &path);
     if judgement != FileKind::Store {
         // So that the journal of entering this mode does not come back to a file that has grown.
@@ -245,7 +246,14 @@ fn under_write_lock(
 }
 
 /// Judges a file without changing a byte of it.
-fn judge_unchanged(place: &Location, deadline: &Deadline) -> Result<FileKind> {
+///
+/// Returns the connection that it looked through as well. As long as that is open, the files are not
+/// closed, for which the lock hooks would lock all of them for a moment: another SQLite without a
+/// busy timeout may just be opening them.
+fn judge_unchanged(
+    place: &Location,
+    deadline: &Deadline,
+) -> Result<(FileKind, Option<Connection>)> {
     // Connecting reads already, so it may meet the journal as well.
     let judged = retry(deadline, || {
         let connection = connect(place, OpenMode::Read)?;
@@ -254,7 +262,7 @@ fn judge_unchanged(place: &Location, deadline: &Deadline) -> Result<FileKind> {
         if let (FileKind::Store, Location::File(path)) = (judgement, place) {
             wal_match::check(&connection, &real_path(&connection, path))?;
         }
-        Ok(judgement)
+        Ok((judgement, Some(connection)))
     });
     match judged {
         // The journal of a transaction that a crash cut off. Where that was the very first one,
@@ -262,7 +270,7 @@ fn judge_unchanged(place: &Location, deadline: &Deadline) -> Result<FileKind> {
         Err(error)
             if error.detail == rusqlite::ffi::SQLITE_READONLY_ROLLBACK && undoes_all(place) =>
         {
-            Ok(FileKind::Empty)
+            Ok((FileKind::Empty, None))
         }
         other => other,
     }

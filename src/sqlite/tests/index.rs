@@ -24,6 +24,7 @@ use crate::sqlite::index::segment_writer::{
     insert_blocks, insert_filter_part, insert_segment, pack, raise_version,
 };
 use crate::sqlite::index::tail::{Generations, TAIL_BYTES, TAIL_EVENTS};
+use crate::sqlite::maintenance::Maintenance;
 use crate::sqlite::maintenance::merging::replace;
 use crate::sqlite::maintenance::segments::{postings_of_rows, write_segment};
 use crate::sqlite::schema;
@@ -666,4 +667,33 @@ fn who_only_follows_another_holds_no_more_than_the_newest_events() {
     assert_eq!(seen, 60 * 20);
     let held = follower.shared.tail.read(Generations::len);
     assert!(held <= 2 * TAIL_EVENTS, "{held} events are held");
+}
+
+/// Others would take it for a merge under way, and merge nothing for half a minute.
+#[test]
+fn a_merge_that_fails_leaves_nothing_behind() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let writer = store.writer.as_ref().unwrap();
+    for n in 0..2 {
+        append(store, some_events(n * 20, 20), None).unwrap();
+        write_segment(&store.shared, writer, 1).unwrap();
+    }
+    let shell = Connection::open(fixture.path()).unwrap();
+    shell
+        .execute_batch(
+            "DELETE FROM dcb_postings WHERE rowid = (SELECT max(rowid) FROM dcb_postings)",
+        )
+        .unwrap();
+    let own = connect(&Location::File(fixture.path()), OpenMode::Write).unwrap();
+    let mut maintenance = Maintenance::new(Arc::clone(&store.shared), Arc::clone(writer), own);
+    let building = || {
+        let sql = "SELECT count(*) FROM dcb_segments WHERE state = 0";
+        shell.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert!(maintenance.tidy(true).is_err());
+    assert!((0..200).any(|_| {
+        thread::sleep(Duration::from_millis(10));
+        building() == 0
+    }));
 }

@@ -1,14 +1,14 @@
 //! SQLite's lock and the log, in the hands of somebody else.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use super::*;
 use crate::sqlite::maintenance::segments::write_segment;
 use crate::sqlite::read::pool::PooledReader;
-use crate::sqlite::state::MAX_LOG_PAGES;
+use crate::sqlite::state::{MAX_LOG_PAGES, SEGMENT_EVENTS};
 use crate::{CancelToken, Status, Timeout};
 
 /// Another connection to the file, as another process has one.
@@ -243,4 +243,69 @@ fn a_leader_that_does_not_get_the_lock_in_time_fails_alone_and_hands_on() {
         assert_eq!(third.join().unwrap(), Ok(1));
     });
     assert_eq!(all(store, Query::all()), [1]);
+}
+
+/// Its answer is known: that the index lags behind is no reason to hold it back.
+#[test]
+fn an_append_that_helps_with_the_index_waits_no_longer_than_it_may() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let writer = store.writer.as_ref().unwrap();
+    // As maintenance has it while it waits for the lock of SQLite.
+    let segmenting = store.shared.segmenting.lock().unwrap();
+    thread::scope(|scope| {
+        let many = vec![event("A", &[]); 3 * SEGMENT_EVENTS as usize];
+        let helps = scope.spawn(|| append_within(store, many, Duration::from_millis(100)));
+        let is_answered = eventually(|| helps.is_finished());
+        drop(segmenting);
+        assert!(is_answered, "it waits for maintenance");
+        assert_eq!(helps.join().unwrap(), Ok(3 * SEGMENT_EVENTS));
+    });
+    let stranger = stranger(&fixture);
+    append(store, vec![event("A", &[]); 3], None).unwrap();
+    stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let deadline = CallOptions { timeout: Timeout::After(Duration::from_millis(20)), cancel: None };
+    let begun = Instant::now();
+    let helped = writer.begin_chore_within(&deadline.start(None)).map(drop);
+    assert_eq!(helped.unwrap_err().status, Status::Busy);
+    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    stranger.execute_batch("ROLLBACK").unwrap();
+}
+
+/// Its requests run one by one then, and nobody can leave.
+#[test]
+fn a_group_that_failed_ends_though_somebody_takes_the_lock_for_good() {
+    let mut fixture = Fixture::new();
+    fixture.store.close();
+    let options = Options { busy_timeout_ms: -1, ..Options::default() };
+    fixture.store = Arc::new(SqliteStore::open(Location::File(fixture.path()), &options).unwrap());
+    let store = &fixture.store;
+    {
+        let mut core = store.writer.as_ref().unwrap().core();
+        let (connection, _) = core.open().unwrap().parts();
+        let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        connection.pragma_update(None, "max_page_count", pages).unwrap();
+    }
+    let core = store.writer.as_ref().unwrap().core();
+    thread::scope(|scope| {
+        let appends: Vec<_> =
+            (0..64).map(|_| scope.spawn(|| append(store, large(), None))).collect();
+        assert!(eventually(|| store.writer.as_ref().unwrap().queued() == 64));
+        let stranger = stranger(&fixture);
+        drop(core);
+        // Once they run: before that, each waits for the lock as long as it was told.
+        while store.writer.as_ref().unwrap().queued() > 0 {
+            thread::yield_now();
+        }
+        while stranger.execute_batch("BEGIN IMMEDIATE").is_err()
+            && !appends.iter().all(|append| append.is_finished())
+        {}
+        let have_ended = eventually(|| appends.iter().all(|append| append.is_finished()));
+        drop(stranger);
+        assert!(have_ended, "they wait for as long as the lock is held");
+        for append in appends {
+            let status = append.join().unwrap().unwrap_err().status;
+            assert!(matches!(status, Status::Full | Status::Busy), "{status:?}");
+        }
+    });
 }
