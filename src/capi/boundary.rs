@@ -101,7 +101,7 @@ fn of_this_process(handle: &impl Handle) -> Result<()> {
 }
 
 /// What a child is told.
-pub(super) fn closed_by_fork() -> Error {
+fn closed_by_fork() -> Error {
     Error::new(Status::Closed, "opened before a fork: the child process cannot use it")
 }
 

@@ -6,7 +6,9 @@
 //! locked by a child.
 
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+
+use crate::error::{Error, Result, Status};
 
 /// The process that a handle was made in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +31,64 @@ impl Generation {
             generation => Generation(generation),
         }
     }
+}
 
-    /// Whether this process is the child of one that used the library before the fork.
-    pub(super) fn is_child(self) -> bool {
-        self != Generation(1)
+/// A store that is open, or being opened, in this process; until it is dropped.
+///
+/// The copy of SQLite in the child of a fork cannot be trusted with locks if it was in use at the
+/// fork. If no store was open then, it is as good as new.
+#[derive(Debug)]
+pub(super) struct OpenStore(Generation);
+
+impl OpenStore {
+    /// Counts one more.
+    pub(super) fn count() -> Self {
+        let own = Generation::current();
+        change(own.0, |count| count + 1);
+        OpenStore(own)
+    }
+
+    /// Counts one more, over SQLite; `closed` in the child of a process that had a store open at
+    /// the fork.
+    pub(super) fn count_sqlite() -> Result<Self> {
+        let own = Self::count();
+        if HAS_INHERITED.load(Ordering::Acquire) {
+            return Err(Error::new(
+                Status::Closed,
+                "a store was open when this process was forked: open stores after the fork only, \
+                 or call exec first",
+            ));
+        }
+        Ok(own)
+    }
+}
+
+impl Drop for OpenStore {
+    fn drop(&mut self) {
+        change(self.0.0, |count| count.saturating_sub(1));
+    }
+}
+
+/// How many stores are open in which generation: that in the upper half, the count in the lower.
+static OPEN: AtomicU64 = AtomicU64::new(0);
+/// Whether a store was open at the fork that made this process, or one of its ancestors.
+static HAS_INHERITED: AtomicBool = AtomicBool::new(false);
+
+/// Changes how many stores are open in `generation`, which begins with none.
+fn change(generation: u64, change: impl Fn(u64) -> u64) {
+    let changed = |open: u64| {
+        let count = if open >> 32 == generation { open & 0xffff_ffff } else { 0 };
+        Some(generation << 32 | change(count))
+    };
+    let _ = OPEN.fetch_update(Ordering::AcqRel, Ordering::Acquire, changed);
+}
+
+/// Notes whether the generation that begins has inherited open stores from the one before. To be
+/// called before anybody can open one in it, by as many threads as like.
+fn note_inherited(generation: u64) {
+    let open = OPEN.load(Ordering::Acquire);
+    if open >> 32 != generation && open & 0xffff_ffff != 0 {
+        HAS_INHERITED.store(true, Ordering::Release);
     }
 }
 
@@ -66,6 +122,7 @@ fn begin(page: &Page, newest: &AtomicU64) -> u64 {
     // claim, and does not take this process for the next one's child.
     let claim = page.claim.compare_exchange(0, next, Ordering::AcqRel, Ordering::Acquire);
     let own = claim.map_or_else(|other_thread_s| other_thread_s, |_| next);
+    note_inherited(own);
     // Raised before the mark is set: a fork between the two must not give the child a
     // generation that handles of this process can have.
     newest.fetch_max(own, Ordering::AcqRel);
@@ -80,6 +137,7 @@ fn by_process_id() -> u64 {
     let mut known = KNOWN.load(Ordering::Acquire);
     while known & 0xffff_ffff != process {
         let next = ((known >> 32) + 1) << 32 | process;
+        note_inherited(next >> 32);
         match KNOWN.compare_exchange(known, next, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => known = next,
             Err(other_thread_s) => known = other_thread_s,
@@ -155,7 +213,6 @@ mod tests {
         assert!(holds_in_child(|| {
             let child = Generation::current();
             child != parent
-                && child.is_child()
                 && child == Generation::current()
                 && holds_in_child(|| {
                     let grandchild = Generation::current();
@@ -163,6 +220,24 @@ mod tests {
                 })
         }));
         assert_eq!(parent, Generation::current());
+    }
+
+    #[test]
+    fn stores_that_were_open_at_a_fork_keep_children_from_opening_others() {
+        let may_open = || OpenStore::count_sqlite().is_ok();
+        assert!(holds_in_child(may_open), "another test has a store open");
+        let first = OpenStore::count();
+        let second = OpenStore::count();
+        drop(first);
+        assert!(holds_in_child(|| !may_open() && holds_in_child(|| !may_open())));
+        drop(second);
+        assert!(holds_in_child(|| {
+            // What it closes itself is not inherited.
+            may_open() && holds_in_child(may_open) && {
+                let _own = OpenStore::count();
+                holds_in_child(|| !may_open()) && may_open()
+            }
+        }));
     }
 
     /// Whoever is told another generation than the first takes itself for a child.

@@ -10,7 +10,7 @@ use crate::capi::boundary::{Out, c_string, document};
 use crate::capi::call::dcb_call;
 use crate::capi::error::dcb_error;
 use crate::capi::event::dcb_str;
-use crate::capi::fork::Generation;
+use crate::capi::fork::OpenStore;
 use crate::capi::status::dcb_status;
 use crate::capi::store::{AppendOut, dcb_store};
 use crate::commit::deadline::CallOptions;
@@ -319,14 +319,11 @@ pub unsafe extern "C" fn dcb_open_host(
     unsafe {
         boundary::call(err, Out("out", out), || {
             let functions = functions(host)?;
-            // As in dcb_open.
-            if Generation::current().is_child() {
-                return Err(boundary::closed_by_fork());
-            }
+            let open = OpenStore::count_sqlite()?;
             let options = c_string(options_json).map_or(&b""[..], std::ffi::CStr::to_bytes);
             let options = json::parse_options(options)?;
             let store = HostStore::open(Box::new(functions), &options)?;
-            Ok(boundary::give(dcb_store::on_host(Arc::new(store))))
+            Ok(boundary::give(dcb_store::on_host(Arc::new(store), open)))
         })
     }
 }

@@ -7,7 +7,8 @@ use crate::capi::boundary::{Handle, Out, Outputs, c_string, document, utf8};
 use crate::capi::buf::dcb_buf;
 use crate::capi::call::dcb_call;
 use crate::capi::error::dcb_error;
-use crate::capi::fork::Generation;
+use crate::capi::fork::{Generation, OpenStore};
+use crate::capi::host::Functions;
 use crate::capi::status::dcb_status;
 use crate::capi::{boundary, error};
 use crate::commit::deadline::CallOptions;
@@ -25,18 +26,20 @@ pub struct dcb_store {
     /// The same store, where it runs on the connections of a host.
     pub(super) host: Option<Arc<HostStore>>,
     generation: Generation,
+    /// Dropped last.
+    _open: OpenStore,
 }
 
 impl dcb_store {
     /// A handle of this process.
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        dcb_store { store, host: None, generation: Generation::current() }
+    pub(super) fn new(store: Arc<dyn Store>, open: OpenStore) -> Self {
+        dcb_store { store, host: None, generation: Generation::current(), _open: open }
     }
 
     /// A handle of a store on a host's connections.
-    pub(super) fn on_host(store: Arc<HostStore>) -> Self {
+    pub(super) fn on_host(store: Arc<HostStore>, open: OpenStore) -> Self {
         let host = Some(Arc::clone(&store));
-        dcb_store { host, ..dcb_store::new(store) }
+        dcb_store { host, ..dcb_store::new(store, open) }
     }
 }
 
@@ -73,8 +76,8 @@ impl Handle for dcb_store {
 /// The store is written to `*out`, and the caller closes it with dcb_close.
 ///
 /// It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_READ_ONLY, DCB_FULL, DCB_IO,
-/// DCB_CORRUPT, DCB_UNSUPPORTED_FORMAT, DCB_CLOSED (for a SQLite store, in the child of a fork) or
-/// DCB_NO_MEMORY.
+/// DCB_CORRUPT, DCB_UNSUPPORTED_FORMAT, DCB_CLOSED (for a SQLite store, in the child of a process
+/// that had a store open at the fork) or DCB_NO_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_open(
     uri: *const c_char,
@@ -86,13 +89,13 @@ pub unsafe extern "C" fn dcb_open(
     unsafe {
         boundary::call(err, Out("out", out), || {
             let uri = utf8(uri, "uri")?;
-            // A copy of SQLite that was in use at a fork cannot be trusted with locks.
-            if Generation::current().is_child() && uri != "memory:" {
-                return Err(boundary::closed_by_fork());
-            }
+            let open = match uri {
+                "memory:" => OpenStore::count(),
+                _ => OpenStore::count_sqlite()?,
+            };
             let options = c_string(options_json).map_or(&b""[..], CStr::to_bytes);
             let store = crate::open(uri, &json::parse_options(options)?)?;
-            Ok(boundary::give(dcb_store::new(store)))
+            Ok(boundary::give(dcb_store::new(store, open)))
         })
     }
 }

@@ -9,6 +9,7 @@ use crate::capi::cursor::{
     dcb_cursor, dcb_cursor_close, dcb_cursor_next, dcb_cursor_open, dcb_cursor_position,
 };
 use crate::capi::event::dcb_event;
+use crate::capi::fork::OpenStore;
 use crate::capi::status::{DCB_BUSY, DCB_INTERNAL, DCB_IO, DCB_OK, dcb_status};
 use crate::capi::store::{dcb_close, dcb_head, dcb_store};
 use crate::commit::deadline::CallOptions;
@@ -26,7 +27,10 @@ struct Faulty {
 
 impl Faulty {
     fn open(status: Status, at: i64) -> *mut dcb_store {
-        boundary::give(dcb_store::new(Arc::new(Faulty { status, at, failures: 1.into() })))
+        boundary::give(dcb_store::new(
+            Arc::new(Faulty { status, at, failures: 1.into() }),
+            OpenStore::count(),
+        ))
     }
 }
 
@@ -181,7 +185,7 @@ impl Drop for Broken {
 
 #[test]
 fn panics_in_close_and_drop_are_contained() {
-    let store = boundary::give(dcb_store::new(Arc::new(Broken)));
+    let store = boundary::give(dcb_store::new(Arc::new(Broken), OpenStore::count()));
     let (mut cursor, mut head) = (ptr::null_mut(), 0);
     // SAFETY: handles of the test's own.
     unsafe {

@@ -120,6 +120,50 @@ static void a_child_may_open_a_file_only_after_exec(void) {
     dcb_close(store);
 }
 
+/* A server that looks at its store, closes it, and then forks its workers. */
+static void children_may_open_what_was_closed_before_the_fork(void) {
+    enum { CHILDREN = 4, APPENDS = 25 };
+    char uri[80];
+    if (!is_file_store())
+        SKIP("for stores in files");
+    strcpy(uri, fresh_uri());
+    pid_t children[CHILDREN];
+    for (int round = 0; round < 3; round++) {
+        dcb_store *store = open_store(uri);
+        append_many(store, 1);
+        dcb_close(store);
+        for (int i = 0; i < CHILDREN; i++) {
+            children[i] = begin_child();
+            if (children[i] == 0) {
+                dcb_store *own = open_store(uri);
+                for (int n = 0; n < APPENDS; n++)
+                    append_many(own, 1);
+                pid_t grandchild = begin_child();
+                if (grandchild == 0) {
+                    dcb_store *again;
+                    dcb_error err;
+                    every_call_is_closed(own);
+                    CHECK_STATUS(dcb_open(uri, NULL, &again, &err), DCB_CLOSED);
+                    CHECK(strstr(err.message, "exec") != NULL);
+                    dcb_close(own);
+                    leave_child();
+                }
+                end_child(grandchild);
+                append_many(own, 1);
+                dcb_close(own);
+                leave_child();
+            }
+        }
+        /* Beside them, and after them. */
+        dcb_store *beside = open_store(uri);
+        append_many(beside, APPENDS);
+        for (int i = 0; i < CHILDREN; i++)
+            end_child(children[i]);
+        CHECK_INT(head_of(beside), (round + 1) * (1 + CHILDREN * (APPENDS + 1) + APPENDS));
+        dcb_close(beside);
+    }
+}
+
 typedef struct {
     dcb_store *store;
     atomic_bool stop;
@@ -166,6 +210,8 @@ const test fork_tests[] = {
     {"a_child_may_open_a_memory_store_and_its_child_may_not_use_it",
      a_child_may_open_a_memory_store_and_its_child_may_not_use_it},
     {"a_child_may_open_a_file_only_after_exec", a_child_may_open_a_file_only_after_exec},
+    {"children_may_open_what_was_closed_before_the_fork",
+     children_may_open_what_was_closed_before_the_fork},
     {"a_child_of_a_busy_parent_does_not_hang", a_child_of_a_busy_parent_does_not_hang},
     {NULL, NULL},
 };

@@ -376,6 +376,33 @@ static void after_fork_in_child(void) {
     pthread_mutex_unlock(&mutex);
 }
 
+/* To be called before files are opened, in a process in whose parent none was open at the fork: it
+ * becomes the owner of its own locks. What the parent had kept open is closed, if the fork did not
+ * do that, since it was not one of the C library's. */
+HOOK void dcb_locks_adopt(void) {
+    if (!in_child()) {
+        return;
+    }
+    pthread_mutex_lock(&mutex);
+    if (in_child()) {
+        while (inodes) {
+            struct inode *inode = inodes;
+            inodes = inode->next;
+            if (inode->lock) {
+                shut(inode->lock);
+            }
+            while (inode->pool) {
+                struct file *file = inode->pool;
+                inode->pool = file->next;
+                shut(file);
+            }
+            free(inode);
+        }
+        owner = getpid();
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
 /* To be called once, before the hooks are. Whether the system has open-file-description locks; if
  * not, the hooks are not to be used. */
 HOOK int dcb_locks_prepare(void) {

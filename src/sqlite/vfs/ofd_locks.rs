@@ -42,11 +42,16 @@ static KIND: OnceLock<LockKind> = OnceLock::new();
 
 /// Has the library's copy of SQLite take locks as the module describes, and says which those are.
 ///
-/// To be called before the first connection is opened; any further call does nothing.
+/// To be called before each connection is opened. After the first call it does nothing, but in the
+/// child of a fork, which takes locks of its own from then on: no store was open in its parent then.
 pub fn install() -> LockKind {
-    *KIND.get_or_init(|| {
+    let kind = *KIND.get_or_init(|| {
         if hooks::install() { LockKind::OpenFileDescription } else { LockKind::Process }
-    })
+    });
+    if kind == LockKind::OpenFileDescription {
+        hooks::adopt();
+    }
+    kind
 }
 
 /// The locks in use: those of [`install`], and POSIX locks before it.
@@ -82,6 +87,7 @@ mod hooks {
 
     unsafe extern "C" {
         safe fn dcb_locks_prepare() -> c_int;
+        safe fn dcb_locks_adopt();
         safe fn dcb_locks_inspect(dev: u64, ino: u64) -> c_int;
         fn dcb_locks_open(path: *const c_char, flags: c_int, mode: c_int) -> c_int;
         fn dcb_locks_close(fd: c_int) -> c_int;
@@ -132,6 +138,10 @@ mod hooks {
             .all(|(name, call)| unsafe { set(vfs, name.as_ptr(), Some(*call)) == ffi::SQLITE_OK })
     }
 
+    pub(super) fn adopt() {
+        dcb_locks_adopt();
+    }
+
     pub(super) fn inspect(path: &Path) -> Option<FileLocks> {
         let file = path.metadata().ok()?;
         let found = dcb_locks_inspect(file.dev(), file.ino());
@@ -162,6 +172,8 @@ mod hooks {
     pub(super) fn install() -> bool {
         false
     }
+
+    pub(super) fn adopt() {}
 
     pub(super) fn inspect(_path: &Path) -> Option<crate::sqlite::vfs::ofd_locks::FileLocks> {
         None
