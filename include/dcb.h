@@ -116,9 +116,11 @@
  *
  * Any number of processes of one machine may have a SQLite store open, and one process may open it
  * several times. A child of fork cannot use what its parent opened: every call returns DCB_CLOSED.
- * Until it calls exec, dcb_open of a SQLite store returns DCB_CLOSED too; a memory store can be
- * opened. Closing and freeing the parent's handles is allowed in the child: that touches no file,
- * and memory that a store holds is not freed. All file descriptors are close-on-exec.
+ * It may open SQLite stores of its own if no store was open or being opened in its parent at the
+ * fork, nor in the parent's parents at theirs. Otherwise dcb_open of one returns DCB_CLOSED until
+ * the child calls exec; a memory store can be opened in any child. Closing and freeing the parent's
+ * handles is allowed in the child: that touches no file, and memory that a store holds is not
+ * freed. All file descriptors are close-on-exec.
  *
  * DURABILITY
  *
@@ -374,8 +376,8 @@ void dcb_cancel_free(dcb_cancel *cancel);
  * The store is written to `*out`, and the caller closes it with dcb_close.
  *
  * It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_READ_ONLY, DCB_FULL, DCB_IO,
- * DCB_CORRUPT, DCB_UNSUPPORTED_FORMAT, DCB_CLOSED (for a SQLite store, in the child of a fork) or
- * DCB_NO_MEMORY. */
+ * DCB_CORRUPT, DCB_UNSUPPORTED_FORMAT, DCB_CLOSED (for a SQLite store, in the child of a process
+ * that had a store open at the fork) or DCB_NO_MEMORY. */
 dcb_status dcb_open(const char *uri, const char *options_json, dcb_store **out, dcb_error *err);
 
 /** Closes the store and frees it. No call on the store or on one of its cursors may be running (end

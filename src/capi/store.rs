@@ -8,7 +8,6 @@ use crate::capi::buf::dcb_buf;
 use crate::capi::call::dcb_call;
 use crate::capi::error::dcb_error;
 use crate::capi::fork::{Generation, OpenStore};
-use crate::capi::host::Functions;
 use crate::capi::status::dcb_status;
 use crate::capi::{boundary, error};
 use crate::commit::deadline::CallOptions;

@@ -14,7 +14,16 @@ pub struct MaintenanceSignal {
 struct SignalState {
     due: bool,
     ended: bool,
+    /// Whether anything was done since the last sleep began.
+    touched: bool,
+    /// How often nothing was, one time after the other.
+    quiet: u32,
 }
+
+/// How long maintenance sleeps when nobody wakes it, while there is something to do now and then,
+const IDLE: Duration = Duration::from_millis(500);
+/// and how many times as long at most where nobody uses the store: so it costs next to nothing.
+const LONGEST: u32 = 8;
 
 /// Why maintenance woke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +46,16 @@ impl MaintenanceSignal {
         }
     }
 
+    /// Something is being done, which may leave work for an idle moment.
+    pub fn touch(&self) {
+        let mut state = self.state();
+        if !std::mem::replace(&mut state.touched, true) && state.quiet > 0 {
+            // It sleeps for longer than it should by now.
+            state.quiet = 0;
+            self.changed.notify_all();
+        }
+    }
+
     /// The store closes.
     pub fn end(&self) {
         self.state().ended = true;
@@ -48,19 +67,34 @@ impl MaintenanceSignal {
         self.state().ended
     }
 
-    /// Sleeps until there is work, or for `idle`.
-    pub fn sleep(&self, idle: Duration) -> WakeReason {
-        let state = self.state();
-        let (mut state, _) = self
-            .changed
-            .wait_timeout_while(state, idle, |state| !state.due && !state.ended)
-            .unwrap_or_else(PoisonError::into_inner);
-        if state.ended {
-            WakeReason::Ended
-        } else if std::mem::take(&mut state.due) {
-            WakeReason::Due
-        } else {
-            WakeReason::Idle
+    /// Sleeps until there is work, or for half a second; up to eight times as long if nobody has used
+    /// the store meanwhile.
+    pub fn sleep(&self) -> WakeReason {
+        self.sleep_for(IDLE)
+    }
+
+    /// The same with another unit than half a second.
+    pub fn sleep_for(&self, idle: Duration) -> WakeReason {
+        let mut state = self.state();
+        state.quiet = if std::mem::take(&mut state.touched) { 0 } else { state.quiet + 1 };
+        loop {
+            let was_quiet = state.quiet > 0;
+            let nap = idle * state.quiet.clamp(1, LONGEST);
+            let is_awake =
+                |state: &mut SignalState| state.due || state.ended || was_quiet && state.quiet == 0;
+            (state, _) = self
+                .changed
+                .wait_timeout_while(state, nap, |state| !is_awake(state))
+                .unwrap_or_else(PoisonError::into_inner);
+            if state.ended {
+                return WakeReason::Ended;
+            }
+            if std::mem::take(&mut state.due) {
+                return WakeReason::Due;
+            }
+            if !was_quiet || state.quiet > 0 {
+                return WakeReason::Idle;
+            }
         }
     }
 
@@ -77,19 +111,19 @@ mod tests {
     fn maintenance_sleeps_until_there_is_work_or_the_end() {
         const LONG: Duration = Duration::from_secs(600);
         let maintenance_signal = MaintenanceSignal::default();
-        assert_eq!(maintenance_signal.sleep(Duration::from_millis(1)), WakeReason::Idle);
+        assert_eq!(maintenance_signal.sleep_for(Duration::from_millis(1)), WakeReason::Idle);
         for _ in 0..2 {
             maintenance_signal.wake();
             maintenance_signal.wake();
-            assert_eq!(maintenance_signal.sleep(LONG), WakeReason::Due);
-            assert_eq!(maintenance_signal.sleep(Duration::ZERO), WakeReason::Idle);
+            assert_eq!(maintenance_signal.sleep_for(LONG), WakeReason::Due);
+            assert_eq!(maintenance_signal.sleep_for(Duration::ZERO), WakeReason::Idle);
         }
         std::thread::scope(|scope| {
-            let sleeper = scope.spawn(|| maintenance_signal.sleep(LONG));
+            let sleeper = scope.spawn(|| maintenance_signal.sleep_for(LONG));
             std::thread::sleep(Duration::from_millis(5));
             maintenance_signal.wake();
             assert_eq!(sleeper.join().unwrap(), WakeReason::Due);
-            let sleeper = scope.spawn(|| maintenance_signal.sleep(LONG));
+            let sleeper = scope.spawn(|| maintenance_signal.sleep_for(LONG));
             std::thread::sleep(Duration::from_millis(5));
             assert!(!maintenance_signal.ended());
             maintenance_signal.end();
@@ -97,8 +131,36 @@ mod tests {
         });
         maintenance_signal.wake();
         assert_eq!(
-            (maintenance_signal.sleep(LONG), maintenance_signal.ended()),
+            (maintenance_signal.sleep_for(LONG), maintenance_signal.ended()),
             (WakeReason::Ended, true)
         );
+    }
+
+    #[test]
+    fn a_store_that_nobody_uses_is_looked_after_less_often_until_somebody_does() {
+        let (maintenance_signal, unit) = (MaintenanceSignal::default(), Duration::from_millis(20));
+        let nap = || {
+            let begun = std::time::Instant::now();
+            assert_eq!(maintenance_signal.sleep_for(unit), WakeReason::Idle);
+            begun.elapsed()
+        };
+        for times in [1, 2, 3, 4, 5, 6, 7, 8, 8, 8] {
+            assert!(nap() >= unit * times);
+        }
+        maintenance_signal.touch();
+        let used = nap();
+        assert!(unit <= used && used < unit * 7, "{used:?}");
+        // Somebody uses it while maintenance sleeps for long.
+        for _ in 0..8 {
+            nap();
+        }
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| maintenance_signal.sleep_for(Duration::from_millis(300)));
+            std::thread::sleep(Duration::from_millis(50));
+            let begun = std::time::Instant::now();
+            maintenance_signal.touch();
+            assert_eq!(sleeper.join().unwrap(), WakeReason::Idle);
+            assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}", begun.elapsed());
+        });
     }
 }

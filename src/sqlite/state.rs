@@ -258,9 +258,9 @@ mod tests {
             [(CHECKPOINT_PAGES - 3, WakeReason::Idle), (CHECKPOINT_PAGES - 2, WakeReason::Due)]
         {
             shared.pages_written.store(pages, Relaxed);
-            shared.maintenance_signal.sleep(Duration::ZERO);
+            shared.maintenance_signal.sleep_for(Duration::ZERO);
             shared.note_commit([].into_iter());
-            assert_eq!(shared.maintenance_signal.sleep(Duration::ZERO), waking);
+            assert_eq!(shared.maintenance_signal.sleep_for(Duration::ZERO), waking);
         }
     }
 
@@ -271,7 +271,7 @@ mod tests {
         {
             let shared = shared(events);
             shared.note_commit([].into_iter());
-            assert_eq!(shared.maintenance_signal.sleep(Duration::ZERO), waking);
+            assert_eq!(shared.maintenance_signal.sleep_for(Duration::ZERO), waking);
         }
     }
 }

@@ -110,6 +110,7 @@ impl Committer for GroupRunner<'_> {
         deadline: &Deadline,
         take: impl FnOnce() -> Vec<PreparedAppend>,
     ) -> Result<Vec<Outcome>> {
+        self.shared.maintenance_signal.touch();
         wait_for_log(self.shared, deadline)?;
         let mut guard = self.writer.core_within(deadline)?;
         let core = guard.open()?;

@@ -7,7 +7,6 @@ pub mod merging;
 pub mod segments;
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -18,9 +17,6 @@ use crate::sqlite::maintenance::merge_watch::MergeWatch;
 use crate::sqlite::maintenance::segments::write_segment;
 use crate::sqlite::signal::WakeReason;
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
-
-/// How long maintenance sleeps when nobody wakes it.
-const IDLE: Duration = Duration::from_millis(500);
 
 /// The maintenance of one store.
 #[derive(Debug)]
@@ -44,7 +40,7 @@ impl Maintenance {
     /// Runs until the store closes.
     pub fn run(mut self) {
         loop {
-            let waking = self.shared.maintenance_signal.sleep(IDLE);
+            let waking = self.shared.maintenance_signal.sleep();
             if self.shared.durability.failure().is_some() {
                 // The log may have a hole on the disk that no further sync tells of: nothing of it
                 // goes into the database before the store is opened again.

@@ -54,9 +54,10 @@ pub fn shown(path: &Path, max: usize) -> String {
     const GAP: &str = "...";
     let kept = max.saturating_sub(GAP.len());
     // The end tells more: the name is there.
-    let front = path.floor_char_boundary(kept / 3);
+    let is_boundary = |at: &usize| path.is_char_boundary(*at);
+    let front = (0..=kept / 3).rev().find(is_boundary).unwrap_or(0);
     let back = path.len() - (kept - kept / 3);
-    let back = (back..=path.len()).find(|at| path.is_char_boundary(*at)).unwrap_or(path.len());
+    let back = (back..=path.len()).find(is_boundary).unwrap_or(path.len());
     format!("{}{GAP}{}", &path[..front], &path[back..])
 }
 
