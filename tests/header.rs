@@ -18,7 +18,7 @@ const HEADERS: [Header; 2] = [
         path: "include/dcb.h",
         sources: &[
             "version", "status", "limits", "error", "call", "cancel", "store", "buf", "event",
-            "cursor",
+            "cursor", "backup",
         ],
         adapt: |config| config.after_includes = Some(version_macros()),
     },
@@ -250,5 +250,5 @@ fn the_library_exports_the_headers_and_nothing_else() {
         .filter_map(|line| line.split(' ').next().map(str::to_owned))
         .collect();
     assert_eq!(exported, HEADERS.iter().flat_map(declared).collect());
-    assert_eq!(exported.len(), 21);
+    assert_eq!(exported.len(), 22);
 }

@@ -9,6 +9,7 @@
 // The header says what every function demands of its pointers.
 #![allow(clippy::missing_safety_doc)]
 
+pub mod backup;
 mod boundary;
 pub mod buf;
 pub mod call;

@@ -5,6 +5,7 @@
 //! life of an append and of a read.
 
 mod append;
+mod backup;
 pub(crate) mod connection;
 mod diagnose;
 mod events;

@@ -1,5 +1,6 @@
 //! Opening, reading and closing a SQLite store.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -15,7 +16,7 @@ use crate::sqlite::read::pool::{ReaderPool, lend};
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 use crate::sqlite::wal::wal_file::Wal;
 use crate::store::diagnosis::Diagnosis;
-use crate::store::{Appended, BatchLimits, Sink, Store};
+use crate::store::{Appended, BackupProgress, BatchLimits, Sink, Store};
 
 /// A store in a SQLite database.
 #[derive(Debug)]
@@ -120,6 +121,15 @@ impl Store for SqliteStore {
     fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
         self.diagnosis(&deadline)
+    }
+
+    fn backup(
+        &self,
+        path: &Path,
+        call: &CallOptions,
+        progress: &mut dyn FnMut(BackupProgress),
+    ) -> Result<i64> {
+        self.copy_to(path, call, progress)
     }
 
     fn close(&self) {

@@ -4,9 +4,11 @@ pub mod diagnosis;
 pub mod options;
 
 pub use crate::commit::Appended;
+use std::path::Path;
+
 use crate::commit::deadline::CallOptions;
 use crate::domain::{AppendRequest, EventView, ReadRequest, ReadState, SequencedEvent};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::diagnosis::Diagnosis;
 
 /// How much one batch of a read may give.
@@ -33,6 +35,15 @@ impl<F: FnMut(&EventView<'_>) -> Result<()>> Sink for F {
     fn event(&mut self, event: &EventView<'_>) -> Result<()> {
         self(event)
     }
+}
+
+/// How far a backup is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackupProgress {
+    /// Pages of the database that are copied.
+    pub done_pages: i64,
+    /// Pages that it has.
+    pub total_pages: i64,
 }
 
 /// A sequence of events with conditional appends. Any thread, any number at once.
@@ -88,6 +99,20 @@ pub trait Store: Send + Sync {
     /// What it tells of itself.
     fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {
         Ok(Diagnosis { head: self.head(call)?, sqlite: None })
+    }
+
+    /// Copies the store to a new file at `path` while others read and write, and returns the head
+    /// of the copy: it has the events up to that position. `progress` is called after each step.
+    /// On an error no file is left.
+    ///
+    /// The call's timeout limits all of the backup (`timeout`); by default nothing does.
+    fn backup(
+        &self,
+        _path: &Path,
+        _call: &CallOptions,
+        _progress: &mut dyn FnMut(BackupProgress),
+    ) -> Result<i64> {
+        Err(Error::invalid("store: is not in a SQLite database, so there is nothing to copy"))
     }
 
     /// Ends the store: running waits end with `closed`, and so does every later call.

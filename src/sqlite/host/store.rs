@@ -34,7 +34,7 @@ use crate::sqlite::wal::host_wal::HostWal;
 use crate::sqlite::wal::wal_file::Wal;
 use crate::store::diagnosis::Diagnosis;
 use crate::store::options::Options;
-use crate::store::{Appended, BatchLimits, Sink, Store};
+use crate::store::{Appended, BackupProgress, BatchLimits, Sink, Store};
 
 /// A store on connections that the host lends.
 pub struct HostStore {
@@ -505,6 +505,18 @@ impl Store for HostStore {
     fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
         self.diagnosis(&deadline).map_err(|error| self.explain(error))
+    }
+
+    fn backup(
+        &self,
+        _path: &Path,
+        _call: &CallOptions,
+        _progress: &mut dyn FnMut(BackupProgress),
+    ) -> Result<i64> {
+        Err(Error::invalid(
+            "store: is on connections of the host's: run VACUUM INTO on one of them, or open the \
+             file by its path and copy that store",
+        ))
     }
 
     fn close(&self) {

@@ -85,7 +85,7 @@ impl ReaderPool {
     }
 
     /// One more connection, to the file that the store was opened on.
-    fn open(&self) -> Result<Box<Reader>> {
+    pub fn open(&self) -> Result<Box<Reader>> {
         let place = Location::File(self.path.clone());
         let (connection, is_kept) = match self.role {
             // With an index of its own only as long as it has to be. Such a connection would keep
