@@ -74,9 +74,10 @@ const OBJECTS: &[(&str, &str)] = &[
 pub enum FileKind {
     /// A store of this format.
     Store,
-    /// A database without anything in it.
+    /// A database without anything in it, of one page at most.
     Empty,
-    /// A database of somebody else's, without a store in it.
+    /// A database of somebody else's, without a store in it: with tables, with the mark of another
+    /// program, or with pages that had something in them.
     Foreign,
 }
 
@@ -94,13 +95,15 @@ pub fn detect(connection: &dyn SqlConnection) -> Result<FileKind> {
         .map_err(unsupported)?;
     let ours = |name: &str| name.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("dcb_"));
     if !objects.iter().any(|(name, _)| ours(name)) {
-        let is_unset = |pragma: &str| {
-            let set = connection.query_row(pragma, &[], |row| Ok(row.integer(0)));
-            set.map(|set| set == Some(Some(0))).map_err(unsupported)
+        let is_at_most = |pragma: &str, most: i64| -> Result<bool> {
+            let value = connection.query_row(pragma, &[], |row| Ok(row.integer(0)));
+            let value = value.map_err(unsupported)?.flatten();
+            Ok(value.is_some_and(|value| (0..=most).contains(&value)))
         };
         let empty = objects.is_empty()
-            && is_unset("PRAGMA application_id")?
-            && is_unset("PRAGMA user_version")?;
+            && is_at_most("PRAGMA application_id", 0)?
+            && is_at_most("PRAGMA user_version", 0)?
+            && is_at_most("PRAGMA page_count", 1)?;
         return Ok(if empty { FileKind::Empty } else { FileKind::Foreign });
     }
     let format = "SELECT value FROM dcb_meta WHERE key = 'format'";

@@ -14,6 +14,7 @@ use rusqlite::config::DbConfig;
 
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::error::{Error, Result, Status};
+use crate::sql::SqlConnection;
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::connection::error::{busy, from_sqlite, is_busy, with_system_reason};
 use crate::sqlite::connection::transaction::{
@@ -31,6 +32,7 @@ use crate::sqlite::open::owner_access::create_for_owner;
 use crate::sqlite::open::wal_match::beside;
 use crate::sqlite::read::pool::ReaderPool;
 use crate::sqlite::schema::{FileKind, create, detect_at_once, no_store};
+use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
 use crate::sqlite::store::SqliteStore;
 use crate::sqlite::wal::file_id;
@@ -103,7 +105,9 @@ pub fn open_read_only(
         }
         other => other,
     };
-    let (role, connection, kind) = detected.map_err(|error| explain_read_only(error, &path))?;
+    let (role, connection, kind) = detected.map_err(|error| {
+        if would_be_undone(&error, &place) { unfinished() } else { explain_read_only(error, &path) }
+    })?;
     match kind {
         FileKind::Store if immutable => {}
         FileKind::Store => {
@@ -159,6 +163,7 @@ pub fn open_file(
         Err(error) => return Err(error.into()),
     }
     let (judgement, judged_by) = match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.len() == 1 => return Err(no_database()),
         Ok(metadata) if metadata.len() > 0 => judge_unchanged(&place, deadline)?,
         Ok(_) => (FileKind::Empty, None),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && options.create => {
@@ -265,15 +270,60 @@ fn judge_unchanged(
         Ok((judgement, Some(connection)))
     });
     match judged {
-        // The journal of a transaction that a crash cut off. Where that was the very first one,
-        // what there is counts for nothing, however much it is: whoever writes next undoes it.
-        Err(error)
-            if error.detail == rusqlite::ffi::SQLITE_READONLY_ROLLBACK && undoes_all(place) =>
-        {
-            Ok((FileKind::Empty, None))
+        // The journal of a transaction that a crash cut off. Where that was the very first one, the
+        // next writer undoes all that there is: only what cannot be missed is to be undone.
+        Err(error) if would_be_undone(&error, place) => {
+            if is_of_creation(place) {
+                Ok((FileKind::Empty, None))
+            } else {
+                Err(unfinished())
+            }
         }
         other => other,
     }
+}
+
+/// Whether `error` says that the journal beside the file undoes all that is in it.
+fn would_be_undone(error: &Error, place: &Location) -> bool {
+    error.detail == rusqlite::ffi::SQLITE_READONLY_ROLLBACK && undoes_all(place)
+}
+
+/// Whether a file whose journal undoes all of it can have been left by a crash while the library
+/// created a store there: one page without a table, or a store without an event. Anything else is a
+/// part of something, such as a copy that was cut off.
+fn is_of_creation(place: &Location) -> bool {
+    let Location::File(path) = place else { return false };
+    let looks_so = || -> Result<bool> {
+        let len = std::fs::metadata(path)?.len();
+        // Passes the journal over. By SQLite alone: another open and close of the file would drop
+        // the locks that a SQLite of the program's has on it.
+        let connection = connect(place, OpenMode::Immutable)?;
+        let pages = (&connection as &dyn SqlConnection)
+            .query_row("PRAGMA page_count", &[], |row| Ok(row.integer(0)))?
+            .flatten();
+        let is_one_page = len <= MAX_FIRST_PAGE && pages.is_some_and(|pages| pages <= 1);
+        Ok(is_one_page
+            || detect_at_once(&connection)? == FileKind::Store
+                && Snapshot::take(&connection)?.head == 0)
+    };
+    looks_so().unwrap_or(false)
+}
+
+/// The largest page that SQLite chooses by itself (`SQLITE_MAX_DEFAULT_PAGE_SIZE`).
+const MAX_FIRST_PAGE: u64 = 8_192;
+
+/// SQLite takes a file of one byte for an empty one.
+fn no_database() -> Error {
+    Error::new(Status::UnsupportedFormat, "not a database: the file has a single byte")
+}
+
+/// The file is not whole: its very first transaction was cut off.
+fn unfinished() -> Error {
+    Error::new(
+        Status::UnsupportedFormat,
+        "the file is an unfinished copy: its journal (-journal) undoes all that is in it; make the \
+         copy again, or delete both files",
+    )
 }
 
 /// Whether the journal beside a file says that the file was empty before.

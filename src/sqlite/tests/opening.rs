@@ -36,16 +36,14 @@ fn journal(pages_before: u32) -> Vec<u8> {
 }
 
 /// After a sync that failed while the file was made, the unlinking of the journal may be lost,
-/// and what was written later not.
+/// and what was written later not: a store without an event, of which nobody was told.
 #[test]
-fn what_a_very_first_transaction_has_written_counts_for_nothing_however_much_it_is() {
+fn what_the_making_of_a_store_has_written_counts_for_nothing() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("events.db");
-    let database = rusqlite::Connection::open(&path).unwrap();
-    database.execute_batch("CREATE TABLE a (b); CREATE TABLE c (d)").unwrap();
-    database.close().unwrap();
-    assert!(std::fs::metadata(&path).unwrap().len() > 4096);
     let beside = folder.path().join("events.db-journal");
+    open(path.clone()).close();
+    assert!(std::fs::metadata(&path).unwrap().len() > 8192);
     // Of a transaction on a file that had something, it is somebody's who writes there.
     std::fs::write(&beside, journal(1)).unwrap();
     let before = std::fs::read(&path).unwrap();
@@ -55,6 +53,85 @@ fn what_a_very_first_transaction_has_written_counts_for_nothing_however_much_it_
 
     std::fs::write(&beside, journal(0)).unwrap();
     let store = open(path);
+    assert_eq!(append(&store, vec![event("T", &[])], None), Ok(1));
+}
+
+/// What a file is refused as, by each way to open it; not a byte of it changes.
+fn assert_unsupported(path: &Path, options: &[Options], what: &str) {
+    let beside = path.with_extension("db-journal");
+    let before = (std::fs::read(path).unwrap(), std::fs::read(&beside).ok());
+    for options in options {
+        let error = SqliteStore::open(Location::File(path.to_owned()), options).unwrap_err();
+        assert_eq!(error.status, crate::Status::UnsupportedFormat, "{options:?}: {error}");
+        assert!(error.message.contains(what), "{error}");
+        assert_eq!((std::fs::read(path).unwrap(), std::fs::read(&beside).ok()), before);
+    }
+}
+
+/// The pages are there, or some of them, and beside them is a journal by which there were none.
+#[test]
+fn a_copy_that_was_cut_off_is_not_taken_for_a_new_store() {
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("T", &[]); 300], None).unwrap();
+    fixture.store.close();
+    let bytes = std::fs::read(fixture.path()).unwrap();
+    assert!(bytes.len() > 40_960);
+    let path = fixture.folder.path().join("copy.db");
+    std::fs::write(path.with_extension("db-journal"), journal(0)).unwrap();
+    let [default, read_only, adopt] = [(); 3].map(|()| Options::default());
+    let read_only = Options { read_only: true, ..read_only };
+    let adopt = Options { adopt: true, ..adopt };
+    let all = [default, read_only, adopt];
+    for part in [bytes.clone(), bytes[..40_960].into(), bytes[..4_096].into()] {
+        std::fs::write(&path, part).unwrap();
+        assert_unsupported(&path, &all, "unfinished copy");
+    }
+    // SQLite writes the pages in any order: the first may be the last.
+    std::fs::write(&path, [&vec![0; 4_096][..], &bytes[4_096..40_960]].concat()).unwrap();
+    assert_unsupported(&path, &all, "unfinished copy");
+    // Somebody else's.
+    std::fs::remove_file(&path).unwrap();
+    let other = rusqlite::Connection::open(fixture.folder.path().join("other.db")).unwrap();
+    other.execute_batch("CREATE TABLE a (b); CREATE TABLE c (d)").unwrap();
+    other.close().unwrap();
+    std::fs::copy(fixture.folder.path().join("other.db"), &path).unwrap();
+    assert_unsupported(&path, &all, "unfinished copy");
+}
+
+#[test]
+fn a_killed_copy_by_sqlites_own_backup_is_not_taken_for_a_new_store() {
+    let fixture = Fixture::new();
+    let data = ["x".repeat(255)];
+    for _ in 0..20 {
+        append(&fixture.store, vec![event("T", &data); 300], None).unwrap();
+    }
+    let path = fixture.folder.path().join("copy.db");
+    let source = rusqlite::Connection::open(fixture.path()).unwrap();
+    let mut copy = rusqlite::Connection::open(&path).unwrap();
+    copy.pragma_update(None, "cache_size", 10).unwrap();
+    let backup = rusqlite::backup::Backup::new(&source, &mut copy).unwrap();
+    assert_eq!(backup.step(100).unwrap(), rusqlite::backup::StepResult::More);
+    // As the disk is at that moment, which is what a kill leaves.
+    let killed = fixture.folder.path().join("killed.db");
+    std::fs::copy(&path, &killed).unwrap();
+    std::fs::copy(path.with_extension("db-journal"), killed.with_extension("db-journal")).unwrap();
+    assert!(std::fs::metadata(&killed).unwrap().len() > 8_192);
+    let read_only = Options { read_only: true, ..Options::default() };
+    assert_unsupported(&killed, &[Options::default(), read_only], "unfinished copy");
+}
+
+/// They had something in them: a program has emptied its tables, or a copy went wrong.
+#[test]
+fn a_database_of_several_pages_without_a_table_is_not_taken_for_a_new_one() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("events.db");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute_batch("CREATE TABLE a (b); DROP TABLE a").unwrap();
+    database.close().unwrap();
+    assert!(std::fs::metadata(&path).unwrap().len() > 4_096);
+    assert_unsupported(&path, &[Options::default()], "adopt");
+    let options = Options { adopt: true, ..Options::default() };
+    let store = SqliteStore::open(Location::File(path), &options).unwrap();
     assert_eq!(append(&store, vec![event("T", &[])], None), Ok(1));
 }
 
