@@ -25,11 +25,11 @@ use crate::commit::deadline::CallOptions;
 ///
 /// `progress` is NULL, or called with `context` after each of many steps, in the thread of this
 /// call: `done_pages` of the `total_pages` of the database are copied by then. When they are all
-/// copied, syncing and checking take about as long again. It must not unwind, and must not call
-/// the library on this store, but may trigger the dcb_cancel of this call.
+/// copied, syncing and checking take about as long again. It must not unwind. It may trigger the
+/// dcb_cancel of this call, and may use the store, unless that is one of sqlite::memory:.
 ///
-/// Of the dcb_call, `timeout_ms` limits how long all of it may take, then DCB_TIMEOUT; without a
-/// dcb_call it may take as long as it does. It ends with DCB_CANCELLED when the step, or the sync,
+/// Of the dcb_call, `timeout_ms` limits how long the whole backup may take, then DCB_TIMEOUT;
+/// without a dcb_call nothing does. A backup that is cancelled ends as soon as the step or the sync
 /// that is under way has ended.
 ///
 /// Appends go on meanwhile, but the write-ahead log is not reset before the pages are copied: it

@@ -47,7 +47,8 @@ typedef struct {
 } test;
 
 extern const test layout_tests[], argument_tests[], ownership_tests[], status_tests[],
-    cursor_tests[], thread_tests[], fork_tests[], limit_tests[], file_tests[], panic_tests[];
+    cursor_tests[], thread_tests[], fork_tests[], limit_tests[], file_tests[], backup_tests[],
+    panic_tests[];
 
 /* Ends a test that cannot run here, and says why. */
 #define SKIP(reason)                                                                               \

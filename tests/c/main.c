@@ -32,9 +32,9 @@ int main(int argc, char **argv) {
         return 2;
     }
     store_kind = argv[1];
-    const test *files[] = {layout_tests, argument_tests, ownership_tests,
-                           status_tests, cursor_tests,   thread_tests,
-                           fork_tests,   limit_tests,    file_tests,
+    const test *files[] = {layout_tests, argument_tests, ownership_tests, status_tests,
+                           cursor_tests, thread_tests,   fork_tests,      limit_tests,
+                           file_tests,   backup_tests,
 #ifdef DCB_TESTING
                            panic_tests,
 #endif
