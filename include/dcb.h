@@ -509,6 +509,29 @@ int64_t dcb_cursor_position(const dcb_cursor *cursor);
  * NULL is ignored. */
 void dcb_cursor_close(dcb_cursor *cursor);
 
+/** Copies the store to a new file at `path` (UTF-8, taken as it is) while any number of threads and
+ * processes read and append. The copy is one file and the store of one moment: it has the events up
+ * to the position that is written to `*head`, all of them durable, and none above.
+ *
+ * The copy is written to a hidden file in the same folder, `.dcb-backup-` with two numbers, synced,
+ * checked (its structure and the checksum of every event), and then renamed. It never replaces a
+ * file. Unless it returns DCB_OK no file is left; a process that is killed may leave the hidden one.
+ *
+ * `progress` is NULL, or it is called with `context` in this thread after each step. It returns 0
+ * to go on; another value ends the backup with DCB_CANCELLED. It must not unwind. It may use the
+ * store, unless that is one of sqlite::memory:. When all pages are copied, syncing and checking take
+ * about as long again. `timeout_ms` limits the whole backup, then it returns DCB_TIMEOUT.
+ *
+ * Appends go on, but the WAL is not reset before the pages are copied: at its limit of 1 GiB appends
+ * wait. A read_only store on a file in rollback mode keeps that file's writers waiting until then.
+ *
+ * It returns DCB_INVALID_ARGUMENT (also for `memory:` and a host's store; `detail` is EEXIST if
+ * `path` or a WAL or journal beside it exists), DCB_BUSY, DCB_TIMEOUT, DCB_CANCELLED, DCB_FULL,
+ * DCB_IO, DCB_CORRUPT, DCB_CLOSED or DCB_NO_MEMORY. */
+dcb_status dcb_backup(dcb_store *store, const char *path, const dcb_call *call,
+                      int32_t (*progress)(void *context, int64_t done_pages, int64_t total_pages),
+                      void *context, int64_t *head, dcb_error *err);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

@@ -95,7 +95,7 @@ fn a_backup_ends_while_others_append_at_full_rate() {
         let path = folder.path().join("copy.db");
         let mut head = 0;
         let figures = measure(folder.path(), &*store, threads, || {
-            head = store.backup(&path, &CallOptions::default(), &mut |_| {}).unwrap();
+            head = store.backup(&path, &CallOptions::default(), &mut |_| Ok(())).unwrap();
         });
         report("backup", &figures);
         assert!(figures.rates[1] > 0.0);

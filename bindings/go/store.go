@@ -191,6 +191,8 @@ func (s *Store) appendBy(
 		return Appended{}, err
 	}
 	op.end(len(events), appended.Last, nil)
+	appended.First = appended.Last - int64(len(events)) + 1
+	return appended, nil
 }
 
 // Read returns the events that the query matches, in the order of their positions, and the highest

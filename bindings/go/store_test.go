@@ -332,7 +332,7 @@ func TestWhatARepetitionIsComparedBy(t *testing.T) {
 			again := first
 			test.change(&again)
 			appended, err := store.AppendEvents(ctx, []Event{again}, AppendCondition{})
-			if !errors.Is(err, test.want) || err == nil && appended != (Appended{1, 1}) {
+			if !errors.Is(err, test.want) || err == nil && appended != (Appended{First: 1, Last: 1, Repeated: true}) {
 				t.Errorf("%s: %+v, %v", name, appended, err)
 			}
 		}

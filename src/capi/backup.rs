@@ -10,45 +10,35 @@ use crate::capi::error::dcb_error;
 use crate::capi::status::dcb_status;
 use crate::capi::store::dcb_store;
 use crate::commit::deadline::CallOptions;
+use crate::error::{Error, Status};
 
-/// Copies the store to a new file at `path`, which is UTF-8 and taken as it is, while any number of
-/// threads and processes read and append. The copy is the store of one moment: it has the events
-/// up to the position that is written to `*head`, all of them durable, and none above. It also has
-/// the other tables of an adopted database. It is one file without a log, which may be read where
-/// it is, or put in the place of a lost store.
+/// Copies the store to a new file at `path` (UTF-8, taken as it is) while any number of threads and
+/// processes read and append. The copy is one file and the store of one moment: it has the events up
+/// to the position that is written to `*head`, all of them durable, and none above.
 ///
-/// The copy is written in the same folder as a hidden file, `.dcb-backup-` with two numbers, synced
-/// to the disk, and checked: its structure, and the checksum of every event. Only then is it
-/// renamed to `path`. With every status but DCB_OK no file is left. (A process that is killed
-/// leaves the hidden file, which may be deleted.) A file that exists is never replaced. The file
-/// gets the permissions of the store's file, less what the process's umask takes away.
+/// The copy is written to a hidden file in the same folder, `.dcb-backup-` with two numbers, synced,
+/// checked (its structure and the checksum of every event), and then renamed. It never replaces a
+/// file. Unless it returns DCB_OK no file is left; a process that is killed may leave the hidden one.
 ///
-/// `progress` is NULL, or called with `context` after each of many steps, in the thread of this
-/// call: `done_pages` of the `total_pages` of the database are copied by then. When they are all
-/// copied, syncing and checking take about as long again. It must not unwind. It may trigger the
-/// dcb_cancel of this call, and may use the store, unless that is one of sqlite::memory:.
+/// `progress` is NULL, or it is called with `context` in this thread after each step. It returns 0
+/// to go on; another value ends the backup with DCB_CANCELLED. It must not unwind. It may use the
+/// store, unless that is one of sqlite::memory:. When all pages are copied, syncing and checking take
+/// about as long again. `timeout_ms` limits the whole backup, then it returns DCB_TIMEOUT.
 ///
-/// Of the dcb_call, `timeout_ms` limits how long the whole backup may take, then DCB_TIMEOUT;
-/// without a dcb_call nothing does. A backup that is cancelled ends as soon as the step or the sync
-/// that is under way has ended.
+/// Appends go on, but the WAL is not reset before the pages are copied: at its limit of 1 GiB appends
+/// wait. A read_only store on a file in rollback mode keeps that file's writers waiting until then.
 ///
-/// Appends go on meanwhile, but the write-ahead log is not reset before the pages are copied: it
-/// grows by what is appended, and at its limit of 1 GiB appends wait for the copy. A store of
-/// sqlite::memory: has one connection, which the copy uses until the pages are copied. A read_only
-/// store on a database in rollback mode keeps that database's writers waiting until then.
-///
-/// `path` is borrowed for the call. Any thread.
-///
-/// DCB_INVALID_ARGUMENT (also: there is a file at `path`, or a log or a journal beside it, then
-/// `detail` is EEXIST; or the store is `memory:`; or it is one of a host's, whose own SQLite makes
-/// copies by VACUUM INTO), DCB_BUSY, DCB_TIMEOUT, DCB_CANCELLED, DCB_FULL, DCB_IO, DCB_CORRUPT (the
-/// store is damaged), DCB_CLOSED, DCB_NO_MEMORY.
+/// It returns DCB_INVALID_ARGUMENT (also for `memory:` and a host's store; `detail` is EEXIST if
+/// `path` or a WAL or journal beside it exists), DCB_BUSY, DCB_TIMEOUT, DCB_CANCELLED, DCB_FULL,
+/// DCB_IO, DCB_CORRUPT, DCB_CLOSED or DCB_NO_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_backup(
     store: *mut dcb_store,
     path: *const c_char,
     call: *const dcb_call,
-    progress: Option<unsafe extern "C" fn(context: *mut c_void, done_pages: i64, total_pages: i64)>,
+    progress: Option<
+        unsafe extern "C" fn(context: *mut c_void, done_pages: i64, total_pages: i64) -> i32,
+    >,
     context: *mut c_void,
     head: *mut i64,
     err: *mut dcb_error,
@@ -59,10 +49,11 @@ pub unsafe extern "C" fn dcb_backup(
             let store = boundary::shared(store)?;
             let call = CallOptions::from_c(call)?;
             let path = Path::new(utf8(path, "path")?);
-            store.store.backup(path, &call, &mut |now| {
-                if let Some(progress) = progress {
-                    progress(context, now.done_pages, now.total_pages);
+            store.store.backup(path, &call, &mut |now| match progress {
+                Some(progress) if progress(context, now.done_pages, now.total_pages) != 0 => {
+                    Err(Error::new(Status::Cancelled, "the progress function ended the backup"))
                 }
+                _ => Ok(()),
             })
         })
     }

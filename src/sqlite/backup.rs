@@ -51,7 +51,7 @@ impl SqliteStore {
         &self,
         path: &Path,
         call: &CallOptions,
-        progress: &mut dyn FnMut(BackupProgress),
+        progress: &mut dyn FnMut(BackupProgress) -> Result<()>,
     ) -> Result<i64> {
         let limit = Limit {
             shared: Arc::clone(&self.shared),
@@ -217,7 +217,7 @@ fn copy(
     source: &Connection,
     draft: &Draft,
     limit: &Limit,
-    progress: &mut dyn FnMut(BackupProgress),
+    progress: &mut dyn FnMut(BackupProgress) -> Result<()>,
 ) -> Result<Snapshot> {
     let mut copy = connect(&Location::File(draft.path.clone()), OpenMode::Write)?;
     // If this ends early the file is deleted, so there is nothing to undo and nothing to sync.
@@ -237,7 +237,7 @@ fn copy(
             progress(BackupProgress {
                 done_pages: i64::from(now.pagecount - now.remaining),
                 total_pages: i64::from(now.pagecount),
-            });
+            })?;
         }
         match step {
             StepResult::Done => break,

@@ -127,7 +127,7 @@ impl Store for SqliteStore {
         &self,
         path: &Path,
         call: &CallOptions,
-        progress: &mut dyn FnMut(BackupProgress),
+        progress: &mut dyn FnMut(BackupProgress) -> Result<()>,
     ) -> Result<i64> {
         self.copy_to(path, call, progress)
     }

@@ -102,15 +102,15 @@ pub trait Store: Send + Sync {
     }
 
     /// Copies the store to a new file at `path` while others read and write, and returns the head
-    /// of the copy: it has the events up to that position. `progress` is called after each step.
-    /// On an error no file is left.
+    /// of the copy: it has the events up to that position. `progress` is called after each step;
+    /// an error of it ends the backup. After an error no file is left.
     ///
     /// The call's timeout limits all of the backup (`timeout`); by default nothing does.
     fn backup(
         &self,
         _path: &Path,
         _call: &CallOptions,
-        _progress: &mut dyn FnMut(BackupProgress),
+        _progress: &mut dyn FnMut(BackupProgress) -> Result<()>,
     ) -> Result<i64> {
         Err(Error::invalid("store: is not in a SQLite database, so there is nothing to copy"))
     }

@@ -16,9 +16,11 @@ typedef struct {
     int64_t done, total;
     pthread_t thread;
     dcb_cancel *cancel;
+    /* The step that ends the backup; 0: none does. */
+    int last;
 } progress;
 
-static void note(void *context, int64_t done_pages, int64_t total_pages) {
+static int32_t note(void *context, int64_t done_pages, int64_t total_pages) {
     progress *seen = context;
     CHECK(pthread_equal(seen->thread, pthread_self()));
     CHECK(seen->steps == 0 || total_pages == seen->total);
@@ -27,6 +29,7 @@ static void note(void *context, int64_t done_pages, int64_t total_pages) {
     seen->done = done_pages;
     seen->total = total_pages;
     dcb_cancel_trigger(seen->cancel);
+    return seen->steps == seen->last ? 1 : 0;
 }
 
 /* A path that nothing is at yet. */
@@ -81,7 +84,7 @@ static void a_copy_is_a_store_of_its_own(void) {
     char path[64], uri[80];
     append_many(store, 300);
     new_path(path);
-    progress seen = {0, 0, 0, pthread_self(), NULL};
+    progress seen = {0, 0, 0, pthread_self(), NULL, 0};
     CHECK_STATUS(dcb_backup(store, path, NULL, note, &seen, &head, &err), DCB_OK);
     CHECK_INT(head, 300);
     CHECK(seen.steps > 0 && seen.done == seen.total);
@@ -116,13 +119,16 @@ static void a_backup_that_is_ended_leaves_nothing(void) {
     snprintf(path, sizeof path, "%s/copy.db", folder);
     dcb_cancel *cancel = dcb_cancel_new();
     dcb_call call = {sizeof call, -1, cancel};
-    progress seen = {0, 0, 0, pthread_self(), cancel};
+    progress seen = {0, 0, 0, pthread_self(), cancel, 0};
     CHECK_STATUS(dcb_backup(store, path, &call, note, &seen, &head, &err), DCB_CANCELLED);
     CHECK_INT(head, 0);
     CHECK_INT(seen.steps, 1);
     CHECK_STATUS(dcb_backup(store, path, &call, note, &seen, &head, &err), DCB_CANCELLED);
     CHECK_INT(seen.steps, 1);
     dcb_cancel_free(cancel);
+    seen = (progress){0, 0, 0, pthread_self(), NULL, 1};
+    CHECK_STATUS(dcb_backup(store, path, NULL, note, &seen, &head, &err), DCB_CANCELLED);
+    CHECK_INT(seen.steps, 1);
     dcb_call at_once = {sizeof at_once, 0, NULL};
     CHECK_STATUS(dcb_backup(store, path, &at_once, NULL, NULL, &head, &err), DCB_TIMEOUT);
     char in_no_folder[100];

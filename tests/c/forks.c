@@ -20,6 +20,7 @@ static void every_call_is_closed(dcb_store *store) {
     CHECK_STATUS(dcb_count(store, NULL, &number, &err), DCB_CLOSED);
     CHECK_STATUS(dcb_diagnose(store, NULL, &result, &err), DCB_CLOSED);
     CHECK_STATUS(dcb_wait(store, 0, NULL, &number, &err), DCB_CLOSED);
+    CHECK_STATUS(dcb_backup(store, "copy.db", NULL, NULL, NULL, &number, &err), DCB_CLOSED);
 }
 
 static void a_child_can_only_close(void) {

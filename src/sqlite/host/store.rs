@@ -511,7 +511,7 @@ impl Store for HostStore {
         &self,
         _path: &Path,
         _call: &CallOptions,
-        _progress: &mut dyn FnMut(BackupProgress),
+        _progress: &mut dyn FnMut(BackupProgress) -> Result<()>,
     ) -> Result<i64> {
         Err(Error::invalid(
             "store: is on connections of the host's: run VACUUM INTO on one of them, or open the \

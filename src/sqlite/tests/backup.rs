@@ -13,7 +13,7 @@ use crate::store::BackupProgress;
 use crate::{Status, open as open_uri};
 
 fn back_up(store: &dyn Store, path: &Path) -> Result<i64> {
-    store.backup(path, &CallOptions::default(), &mut |_| {})
+    store.backup(path, &CallOptions::default(), &mut |_| Ok(()))
 }
 
 /// The events up to `limit`, each with all that is stored of it.
@@ -123,6 +123,7 @@ fn a_copy_is_of_one_moment_whatever_is_committed_between_its_steps() {
     let copied = fixture.store.backup(&path, &CallOptions::default(), &mut |now| {
         seen.push(now);
         fill(if seen.len() % 2 == 0 { &other } else { &fixture.store }, 1);
+        Ok(())
     });
     assert_eq!(copied, Ok(400));
     assert_copied(&*other, &path, 400);
@@ -169,12 +170,12 @@ fn a_copy_ends_where_it_is_told_to_and_leaves_nothing() {
     fill(&fixture.store, 40);
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("copy.db");
-    let attempt = |call: &CallOptions, then: &dyn Fn(i64)| {
+    let attempt = |call: &CallOptions, then: &dyn Fn(i64) -> Result<()>| {
         let steps = Cell::new(0);
         let copied = fixture.store.backup(&path, call, &mut |_| {
             assert_eq!(names(folder.path()).len(), 1);
             steps.set(steps.get() + 1);
-            then(steps.get());
+            then(steps.get())
         });
         let left = names(folder.path());
         assert!(left.is_empty(), "{left:?}");
@@ -186,20 +187,27 @@ fn a_copy_ends_where_it_is_told_to_and_leaves_nothing() {
         if step == 3 {
             cancel.trigger();
         }
+        Ok(())
     };
     assert_eq!(attempt(&call, &third), (Status::Cancelled, 3));
-    assert_eq!(attempt(&call, &|_| {}), (Status::Cancelled, 0));
+    assert_eq!(attempt(&call, &|_| Ok(())), (Status::Cancelled, 0));
     let limit = Duration::from_millis(500);
     let call = CallOptions { timeout: Timeout::After(limit), cancel: None };
     let (status, steps) = attempt(&call, &|step| {
         if step == 2 {
             thread::sleep(limit);
         }
+        Ok(())
     });
     assert_eq!((status, steps), (Status::Timeout, 2));
-    let (status, _) = attempt(&CallOptions::default(), &|_| fixture.store.shared.watch.close());
+    let full = |step| if step < 4 { Ok(()) } else { Err(Error::new(Status::Full, "on purpose")) };
+    assert_eq!(attempt(&CallOptions::default(), &full), (Status::Full, 4));
+    let (status, _) = attempt(&CallOptions::default(), &|_| {
+        fixture.store.shared.watch.close();
+        Ok(())
+    });
     assert_eq!(status, Status::Closed);
-    assert_eq!(attempt(&CallOptions::default(), &|_| {}), (Status::Closed, 0));
+    assert_eq!(attempt(&CallOptions::default(), &|_| Ok(())), (Status::Closed, 0));
 }
 
 /// When the last page is copied, there is as much to do again.
@@ -216,6 +224,7 @@ fn the_check_of_a_copy_can_be_cancelled() {
             let cancel = cancel.clone();
             thread::spawn(move || cancel.trigger());
         }
+        Ok(())
     });
     assert_eq!(copied.unwrap_err().status, Status::Cancelled);
     assert!(names(folder.path()).is_empty());
@@ -248,6 +257,7 @@ fn a_copy_takes_no_place_that_is_taken() {
     // Somebody is faster.
     let copied = fixture.store.backup(&path, &CallOptions::default(), &mut |_| {
         std::fs::write(&path, "theirs").unwrap();
+        Ok(())
     });
     assert_eq!(copied.unwrap_err().detail, libc::EEXIST);
     assert_eq!(std::fs::read(&path).unwrap(), b"theirs");
@@ -290,6 +300,7 @@ fn the_remains_of_a_killed_copy_are_in_nobodys_way() {
             let hidden = names(folder.path()).into_iter().find(|name| name.starts_with(".dcb"));
             taken.set(hidden.unwrap());
             seen.set(seen.get() + 1);
+            Ok(())
         })
     };
     copy("a.db").unwrap();

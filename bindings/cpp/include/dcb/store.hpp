@@ -9,6 +9,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <exception>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <optional>
@@ -291,6 +293,51 @@ class store {
         const dcb_status code = dcb_wait(native(), after, call.get(), &head, &failure);
         if (static_cast<status>(code) == status::timeout) {
             return std::nullopt;
+        }
+        detail::check(code, failure);
+        return head;
+    }
+
+    /// A function that backup calls after each step with the number of pages copied so far, and of
+    /// all pages.
+    using backup_progress = std::function<void(std::int64_t done_pages, std::int64_t total_pages)>;
+
+    /// Copies the store to a new file at `path` while others read and append, and returns the
+    /// position of the newest event of the copy. When it returns, the copy is checked and on the
+    /// disk. If it throws, no file is left. It never replaces a file that exists.
+    ///
+    /// `progress` is called in this thread. An exception that it throws ends the backup and is
+    /// thrown on. `options.timeout` limits how long the whole backup may take (status::timeout);
+    /// by default there is no limit. The comment of dcb_backup says more.
+    std::int64_t backup(std::string_view path, const backup_progress &progress = {},
+                        const call_options &options = {}) const {
+        if (path.find('\0') != std::string_view::npos) {
+            detail::invalid("path", "must not contain NUL");
+        }
+        struct run {
+            const backup_progress &progress;
+            std::exception_ptr thrown;
+            static std::int32_t step(void *context, std::int64_t done,
+                                     std::int64_t total) noexcept {
+                auto &self = *static_cast<run *>(context);
+                try {
+                    self.progress(done, total);
+                    return 0;
+                } catch (...) {
+                    self.thrown = std::current_exception();
+                    return 1;
+                }
+            }
+        };
+        run running{progress, nullptr};
+        dcb_error failure;
+        std::int64_t head = 0;
+        const detail::native_call call(options, forever);
+        const dcb_status code =
+            dcb_backup(handle_.get(), std::string(path).c_str(), call.get(),
+                       progress ? &run::step : nullptr, &running, &head, &failure);
+        if (running.thrown) {
+            std::rethrow_exception(running.thrown);
         }
         detail::check(code, failure);
         return head;

@@ -1,0 +1,112 @@
+package dcb
+
+// #include <stdlib.h>
+// #include "backup.h"
+import "C"
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"runtime"
+	"runtime/cgo"
+	"strings"
+	"syscall"
+	"unsafe"
+)
+
+// BackupOption is an option of [Store.Backup].
+type BackupOption func(*backupOptions)
+
+type backupOptions struct {
+	progress func(donePages, totalPages int64)
+}
+
+// BackupProgress returns an option that calls f after each of many steps, on the goroutine that called
+// Backup, with the number of pages copied so far and of all pages of the database. Syncing and checking
+// the copy then takes about as long again.
+func BackupProgress(f func(donePages, totalPages int64)) BackupOption {
+	return func(o *backupOptions) { o.progress = f }
+}
+
+// Backup copies the store to a new file at path while others read and append, and returns the position of
+// the newest event in the copy: the copy has all events up to it, and none above. It is one file and a store
+// of its own, checked and on the disk when Backup returns. After an error no file is left.
+//
+// Backup never replaces a file that exists: then the error is [fs.ErrExist]. The context ends the backup, and
+// so does Close; [BusyTimeout] does not. A store in memory is copied too if it is in SQLite
+// ("sqlite::memory:"), and its other calls wait meanwhile. Other stores in memory and stores over a *sql.DB
+// have no file to copy ([ErrInvalidArgument]): for the latter, run VACUUM INTO on the *sql.DB.
+//
+// While the pages are copied, the WAL grows by what is appended. At its limit of 1 GiB appends wait for the
+// copy.
+func (s *Store) Backup(ctx context.Context, path string, opts ...BackupOption) (head int64, err error) {
+	defer runtime.KeepAlive(s)
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	if strings.IndexByte(path, 0) >= 0 {
+		return 0, invalid("path: must not hold a NUL")
+	}
+	var options backupOptions
+	for _, opt := range opts {
+		opt(&options)
+	}
+	return s.handle().backup(ctx, path, options.progress)
+}
+
+// backupProgress is what the library calls while it copies.
+type backupProgress struct {
+	f func(donePages, totalPages int64)
+	// panicked holds what f panicked with: a panic must not cross the library.
+	panicked any
+}
+
+//export dcbGoBackupStep
+func dcbGoBackupStep(progress C.uintptr_t, donePages, totalPages C.int64_t) (code C.int32_t) {
+	p := cgo.Handle(progress).Value().(*backupProgress)
+	code = 1 // unless f returns
+	defer func() { p.panicked = recover() }()
+	p.f(int64(donePages), int64(totalPages))
+	return 0
+}
+
+func (h *handle) backup(ctx context.Context, path string, progress func(int64, int64)) (int64, error) {
+	if err := h.enter(ctx, reading); err != nil {
+		return 0, err
+	}
+	defer h.leave(reading)
+	// Close waits for calls that run; it is not to wait for a long copy.
+	bounded, end := context.WithCancel(ctx)
+	defer end()
+	defer context.AfterFunc(h.closingCtx, end)()
+	call := newCall(bounded, -1)
+	defer call.end()
+
+	pathC := C.CString(path)
+	defer C.free(unsafe.Pointer(pathC))
+	p := &backupProgress{f: progress}
+	var token cgo.Handle
+	if progress != nil {
+		token = cgo.NewHandle(p)
+		defer token.Delete()
+	}
+	var head C.int64_t
+	var failure C.dcb_error
+	options := call.options()
+	status := C.dcb_go_backup(h.store, pathC, &options, C.uintptr_t(token), &head, &failure)
+	if p.panicked != nil {
+		panic(p.panicked)
+	}
+	err := call.failure(status, &failure)
+	var e *Error
+	if errors.As(err, &e) {
+		switch {
+		case e.Status == StatusCancelled && ctx.Err() == nil && h.closing.Load():
+			return 0, closed()
+		case e.Detail == int(syscall.EEXIST):
+			e.cause = fs.ErrExist
+		}
+	}
+	return int64(head), err
+}
