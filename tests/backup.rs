@@ -6,6 +6,7 @@
 //!
 //! which also prints those of `VACUUM INTO` by the `sqlite3` program, for comparison.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::time::{Duration, Instant};
 
 use dcb::domain::{AppendRequest, Event, EventBuilder, EventType, Tag};
+use dcb::store::BackupProgress;
 use dcb::{CallOptions, Options, Store};
 
 fn event(number: usize) -> Event {
@@ -36,15 +38,23 @@ fn open(path: &Path) -> std::sync::Arc<dyn Store> {
 /// What one way to copy did.
 struct Figures {
     took: Duration,
-    /// Events appended in a second, without the copy and beside it.
+    /// Of that, until all pages were copied.
+    copied: Duration,
+    /// Events appended in a second: without the copy, and beside it.
     rates: [f64; 2],
-    log_growth: u64,
+    /// The length of the log, at its longest.
+    log: u64,
 }
 
-fn measure(folder: &Path, store: &dyn Store, threads: usize, copy: impl FnOnce()) -> Figures {
+/// Copies while `threads` append; `copy` is given what notes that all pages are copied.
+fn measure(
+    folder: &Path,
+    store: &dyn Store,
+    threads: usize,
+    copy: impl FnOnce(&dyn Fn()),
+) -> Figures {
     let (ended, appended) = (AtomicBool::new(false), AtomicI64::new(0));
     let log = folder.join("events.db-wal");
-    let log_len = || std::fs::metadata(&log).map_or(0, |log| log.len());
     std::thread::scope(|scope| {
         for thread in 0..threads {
             let (ended, appended) = (&ended, &appended);
@@ -55,22 +65,25 @@ fn measure(folder: &Path, store: &dyn Store, threads: usize, copy: impl FnOnce()
                 }
             });
         }
-        let rate = |work: &mut dyn FnMut()| {
-            let (before, start) = (appended.load(Relaxed), Instant::now());
-            work();
-            let took = start.elapsed();
-            (took, (appended.load(Relaxed) - before) as f64 / took.as_secs_f64())
-        };
-        std::thread::sleep(Duration::from_millis(200));
-        let (_, without) = rate(&mut || std::thread::sleep(Duration::from_secs(3)));
-        let log_before = log_len();
-        let mut copy = Some(copy);
-        let (took, beside) = rate(&mut || copy.take().expect("once")());
-        let log_growth = log_len().saturating_sub(log_before);
+        // Until what came before is indexed and in the database.
+        std::thread::sleep(WARM_UP);
+        let rate =
+            |start: Instant| appended.swap(0, Relaxed) as f64 / start.elapsed().as_secs_f64();
+        rate(Instant::now());
+        let start = Instant::now();
+        std::thread::sleep(WITHOUT);
+        let without = rate(start);
+        let (start, copied) = (Instant::now(), Cell::new(Duration::ZERO));
+        copy(&|| copied.set(start.elapsed()));
+        let (beside, took) = (rate(start), start.elapsed());
         ended.store(true, Relaxed);
-        Figures { took, rates: [without, beside], log_growth }
+        let log = std::fs::metadata(&log).map_or(0, |log| log.len());
+        Figures { took, copied: copied.get(), rates: [without, beside], log }
     })
 }
+
+const WARM_UP: Duration = Duration::from_secs(1);
+const WITHOUT: Duration = Duration::from_secs(3);
 
 #[test]
 fn a_backup_ends_while_others_append_at_full_rate() {
@@ -85,17 +98,24 @@ fn a_backup_ends_while_others_append_at_full_rate() {
         let report = |way: &str, figures: &Figures| {
             let [without, beside] = figures.rates;
             println!(
-                "{mib} MiB, {threads} threads, {way}: {:.2} s; {without:.0} appends/s without, \
-                 {beside:.0} beside it ({:.0} %); the log grew by {:.1} MiB",
+                "{mib} MiB, {threads} threads, {way}: {:.2} s (copied after {:.2} s); \
+                 {without:.0} appends/s without it, {beside:.0} beside it ({:.0} %); log {:.0} MiB",
                 figures.took.as_secs_f64(),
+                figures.copied.as_secs_f64(),
                 100.0 * beside / without,
-                figures.log_growth as f64 / 1_048_576.0,
+                figures.log as f64 / 1_048_576.0,
             );
         };
         let path = folder.path().join("copy.db");
         let mut head = 0;
-        let figures = measure(folder.path(), &*store, threads, || {
-            head = store.backup(&path, &CallOptions::default(), &mut |_| Ok(())).unwrap();
+        let figures = measure(folder.path(), &*store, threads, |copied| {
+            let mut note = |now: BackupProgress| {
+                if now.done_pages == now.total_pages {
+                    copied();
+                }
+                Ok(())
+            };
+            head = store.backup(&path, &CallOptions::default(), &mut note).unwrap();
         });
         report("backup", &figures);
         assert!(figures.rates[1] > 0.0);
@@ -104,7 +124,7 @@ fn a_backup_ends_while_others_append_at_full_rate() {
         assert_eq!(copy.head(&CallOptions::default()), Ok(head));
         copy.close();
         if std::env::var_os("BACKUP_MIB").is_some() {
-            let figures = measure(folder.path(), &*store, threads, || {
+            let figures = measure(folder.path(), &*store, threads, |_| {
                 let vacuum = format!("VACUUM INTO '{}'", folder.path().join("vacuum.db").display());
                 let database = folder.path().join("events.db");
                 let shell = Command::new("sqlite3").arg(database).arg(vacuum).status();
