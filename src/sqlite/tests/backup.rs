@@ -122,7 +122,7 @@ fn a_copy_is_of_one_moment_whatever_is_committed_between_its_steps() {
     let mut seen: Vec<BackupProgress> = Vec::new();
     let copied = fixture.store.backup(&path, &CallOptions::default(), &mut |now| {
         seen.push(now);
-        fill(if seen.len() % 2 == 0 { &other } else { &fixture.store }, 1);
+        fill(if seen.len().is_multiple_of(2) { &other } else { &fixture.store }, 1);
         Ok(())
     });
     assert_eq!(copied, Ok(400));
