@@ -90,12 +90,22 @@ fn a_copy_that_was_cut_off_is_not_taken_for_a_new_store() {
     std::fs::write(&path, [&vec![0; 4_096][..], &bytes[4_096..40_960]].concat()).unwrap();
     assert_unsupported(&path, &all, "unfinished copy");
     // Somebody else's.
-    std::fs::remove_file(&path).unwrap();
     let other = rusqlite::Connection::open(fixture.folder.path().join("other.db")).unwrap();
     other.execute_batch("CREATE TABLE a (b); CREATE TABLE c (d)").unwrap();
     other.close().unwrap();
     std::fs::copy(fixture.folder.path().join("other.db"), &path).unwrap();
     assert_unsupported(&path, &all, "unfinished copy");
+    // Without a journal it is cut off all the same.
+    std::fs::remove_file(path.with_extension("db-journal")).unwrap();
+    for part in [&bytes[..40_960], &bytes[..4_096], &bytes[..1_000], &bytes[..1], &[0; 8_192]] {
+        std::fs::write(&path, part).unwrap();
+        for options in &all {
+            let error = SqliteStore::open(Location::File(path.clone()), options).unwrap_err();
+            let expected = [crate::Status::UnsupportedFormat, crate::Status::Corrupt];
+            assert!(expected.contains(&error.status), "{options:?}: {error}");
+            assert_eq!(std::fs::read(&path).unwrap(), part);
+        }
+    }
 }
 
 #[test]
