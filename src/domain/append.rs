@@ -1,12 +1,12 @@
-//! One append, and the rules that concern more than one event.
+//! An append request, and the rules that span several of its events.
 
 use smallvec::SmallVec;
 
 use crate::domain::{AppendCondition, Event};
 
-/// One append: its events, and the conditions that guard it.
+/// An append request: the events to store, and the conditions that guard them.
 ///
-/// Made by [`AppendRequest::new`], which holds the rules that concern more than one event.
+/// [`AppendRequest::new`] checks the rules that span several events, so a request always holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppendRequest {
     events: SmallVec<[Event; 1]>,
@@ -14,12 +14,13 @@ pub struct AppendRequest {
 }
 
 impl AppendRequest {
-    /// At least one event; ids on all of them or on none, no two alike.
+    /// Returns a request for at least one event. Either all events have an id or none has, and no
+    /// two ids are the same.
     pub fn new(events: Vec<Event>, conditions: Vec<AppendCondition>) -> crate::Result<Self> {
         Self::of(events.into(), conditions.into())
     }
 
-    /// The same, of lists that need no allocation where they have one element.
+    /// Does what [`AppendRequest::new`] does, with lists that hold one element without an allocation.
     pub fn of(
         events: SmallVec<[Event; 1]>,
         conditions: SmallVec<[AppendCondition; 1]>,
@@ -44,11 +45,11 @@ impl AppendRequest {
         if with_id != 0 {
             if with_id != events.len() {
                 return Err(Error::invalid(
-                    "events: either every event of an append has an id, or none has",
+                    "events: either every event of an append must have an id, or none",
                 ));
             }
             let mut seen = std::collections::HashMap::new();
-            seen.try_reserve(with_id).map_err(|_| Error::no_memory("so many ids"))?;
+            seen.try_reserve(with_id).map_err(|_| Error::no_memory("the ids of the events"))?;
             for (index, event) in events.iter().enumerate() {
                 if let Some(first) = seen.insert(event.id(), index) {
                     return Err(Error::invalid(format!(
@@ -60,17 +61,17 @@ impl AppendRequest {
         Ok(AppendRequest { events, conditions })
     }
 
-    /// The events, in order; never none.
+    /// Returns the events in order. There is at least one.
     pub fn events(&self) -> &[Event] {
         &self.events
     }
 
-    /// The conditions; all of them have to hold.
+    /// Returns the conditions, all of which have to hold.
     pub fn conditions(&self) -> &[AppendCondition] {
         &self.conditions
     }
 
-    /// The parts, for a store that keeps the events.
+    /// Returns the events and the conditions, for a store that keeps the events.
     pub fn into_parts(self) -> (SmallVec<[Event; 1]>, SmallVec<[AppendCondition; 1]>) {
         (self.events, self.conditions)
     }

@@ -1,68 +1,83 @@
-//! Whether an append is accepted: the rules, for every store, over its own way to look things up.
+//! Decides whether an append is accepted. Every store uses these rules, with lookups of its own.
 
 use crate::domain::{AppendCondition, Event, PositionRange, Query};
 use crate::error::{Error, Result};
 
-/// What the ids of an append say about it.
+/// The result of checking the ids of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// None of its events is stored: its conditions decide.
+    /// None of the events is stored, so the conditions decide.
     New,
-    /// All of them are stored already, the last one at this position.
+    /// All events are stored already, the last one at this position.
     Repeated(i64),
 }
 
-/// Judges the ids of an append's events, all of which have one or none has.
+/// Checks the ids of an append's events. Either all of the events have an id or none has.
 ///
-/// `find_id` gives the position of the stored event with an id; `is_same` tells whether the
-/// event stored at a position is the same as the one given. An append that meets a stored id and
-/// is no repetition is `duplicate_id`, with the position of the first one it meets.
+/// `find_id` returns the position of the stored event with an id. `is_same` returns whether the
+/// event stored at a position equals the given one. If an id is stored already and the append is
+/// not a repetition, the error is `duplicate_id` with the position of the first stored id.
 pub fn check_ids<'a>(
     events: impl IntoIterator<Item = &'a Event>,
     mut find_id: impl FnMut(&str) -> Result<Option<i64>>,
     mut is_same: impl FnMut(i64, &Event) -> Result<bool>,
 ) -> Result<Verdict> {
-    /// The events judged so far.
-    enum So {
-        Unknown,
+    /// What is known of the events checked so far.
+    enum Checked {
+        Nothing,
         NotStored,
         Stored { first: i64, last: i64 },
     }
-    let mut so = So::Unknown;
+    let mut checked = Checked::Nothing;
     for (index, event) in events.into_iter().enumerate() {
         let Some(id) = event.id() else { return Ok(Verdict::New) };
-        let duplicate = |position, why: &str| {
-            let message = format!(
-                "events[{index}].id: this append meets a stored id (position {position}) {why}"
-            );
-            Err(Error::duplicate_id(position, message))
+        let duplicate = |position, what: String| {
+            Err(Error::duplicate_id(position, format!("events[{index}].id: {what}")))
         };
-        so = match (so, find_id(id)?) {
-            (So::Unknown | So::NotStored, None) => So::NotStored,
-            (So::NotStored, Some(found)) => {
-                return duplicate(found, "but has events before it that are not stored");
-            }
-            (So::Stored { first, .. }, None) => {
-                return duplicate(first, "but this event is not stored");
-            }
-            (So::Stored { first, last }, Some(found)) if found != last + 1 => {
+        checked = match (checked, find_id(id)?) {
+            (Checked::Nothing | Checked::NotStored, None) => Checked::NotStored,
+            (Checked::NotStored, Some(found)) => {
                 return duplicate(
-                    first,
-                    "but its events are not stored in this order, as neighbours",
+                    found,
+                    format!(
+                        "already stored at position {found}, but earlier events of this append \
+                         are not"
+                    ),
                 );
             }
-            (so, Some(found)) => {
-                let first = if let So::Stored { first, .. } = so { first } else { found };
+            (Checked::Stored { first, .. }, None) => {
+                return duplicate(
+                    first,
+                    format!(
+                        "not stored yet, but earlier events of this append are, the first at \
+                         position {first}"
+                    ),
+                );
+            }
+            (Checked::Stored { first, last }, Some(found)) if found != last + 1 => {
+                return duplicate(
+                    first,
+                    format!(
+                        "already stored at position {found}, which is not next to position \
+                         {last} of the event before it"
+                    ),
+                );
+            }
+            (checked, Some(found)) => {
+                let first = if let Checked::Stored { first, .. } = checked { first } else { found };
                 if !is_same(found, event)? {
-                    return duplicate(first, "but this event is stored with another content");
+                    return duplicate(
+                        first,
+                        format!("already stored at position {found} with different content"),
+                    );
                 }
-                So::Stored { first, last: found }
+                Checked::Stored { first, last: found }
             }
         };
     }
-    Ok(match so {
-        So::Stored { last, .. } => Verdict::Repeated(last),
-        So::Unknown | So::NotStored => Verdict::New,
+    Ok(match checked {
+        Checked::Stored { last, .. } => Verdict::Repeated(last),
+        Checked::Nothing | Checked::NotStored => Verdict::New,
     })
 }
 
@@ -108,8 +123,8 @@ mod tests {
         event.build()
     }
 
-    /// Judges events with these ids against a store of `a`, `b`, `c` at 5, 6, 7.
-    fn judge(ids: &[(&str, &str)]) -> Result<Verdict> {
+    /// Checks events with these ids against a store of `a`, `b`, `c` at 5, 6, 7.
+    fn check(ids: &[(&str, &str)]) -> Result<Verdict> {
         let stored = [event("a", "1"), event("b", "2"), event("c", "3")];
         let given: Vec<_> = ids.iter().map(|(id, data)| event(id, data)).collect();
         check_ids(
@@ -120,42 +135,47 @@ mod tests {
     }
 
     #[test]
-    fn ids_tell_a_repetition_from_a_duplicate() {
-        assert_eq!(judge(&[("", "1"), ("", "2")]), Ok(Verdict::New));
-        assert_eq!(judge(&[("x", "1"), ("y", "2")]), Ok(Verdict::New));
-        assert_eq!(judge(&[("a", "1"), ("b", "2"), ("c", "3")]), Ok(Verdict::Repeated(7)));
-        assert_eq!(judge(&[("b", "2")]), Ok(Verdict::Repeated(6)));
-        for (ids, position) in [
-            (&[("a", "9")][..], 5),             // other content
-            (&[("a", "1"), ("b", "9")][..], 5), // the same, later
-            (&[("x", "1"), ("b", "2")][..], 6), // a new one before
-            (&[("b", "2"), ("x", "1")][..], 6), // a new one behind
-            (&[("b", "2"), ("a", "1")][..], 6), // another order
-            (&[("a", "1"), ("c", "3")][..], 5), // one left out
+    fn a_repeated_append_is_told_from_a_duplicate_id() {
+        assert_eq!(check(&[("", "1"), ("", "2")]), Ok(Verdict::New));
+        assert_eq!(check(&[("x", "1"), ("y", "2")]), Ok(Verdict::New));
+        assert_eq!(check(&[("a", "1"), ("b", "2"), ("c", "3")]), Ok(Verdict::Repeated(7)));
+        assert_eq!(check(&[("b", "2")]), Ok(Verdict::Repeated(6)));
+        for (ids, position, message) in [
+            (&[("a", "9")][..], 5, "events[0].id: already stored at position 5 with different"),
+            (&[("a", "1"), ("b", "9")], 5, "events[1].id: already stored at position 6 with"),
+            (
+                &[("x", "1"), ("b", "2")],
+                6,
+                "events[1].id: already stored at position 6, but earlier",
+            ),
+            (&[("b", "2"), ("x", "1")], 6, "events[1].id: not stored yet, but earlier events"),
+            (&[("b", "2"), ("a", "1")], 6, "events[1].id: already stored at position 5, which is"),
+            (&[("a", "1"), ("c", "3")], 5, "events[1].id: already stored at position 7, which is"),
         ] {
-            let error = judge(ids).unwrap_err();
+            let error = check(ids).unwrap_err();
             assert_eq!((error.status, error.position), (Status::DuplicateId, position), "{ids:?}");
+            assert!(error.message.starts_with(message), "{error}");
         }
     }
 
     #[test]
-    fn the_lowest_failure_of_all_conditions_is_named() {
+    fn the_lowest_failure_of_all_conditions_is_reported() {
         let condition = |after| AppendCondition::new(Query::all(), after).unwrap();
-        // A store with the positions 1 to 9, which every query matches.
-        let judge = |afters: &[i64]| {
+        // Every query matches all of the store's positions, 1 to 9.
+        let check = |afters: &[i64]| {
             let conditions: Vec<_> = afters.iter().map(|&after| condition(after)).collect();
-            check_conditions(&conditions, |_, span| {
-                assert!(span.after < span.through);
-                Ok(Some(span.after + 1).filter(|&first| first <= span.through.min(9)))
+            check_conditions(&conditions, |_, range| {
+                assert!(range.after < range.through);
+                Ok(Some(range.after + 1).filter(|&first| first <= range.through.min(9)))
             })
         };
         for holding in [&[][..], &[9][..], &[i64::MAX, 9][..]] {
-            assert_eq!(judge(holding), Ok(()));
+            assert_eq!(check(holding), Ok(()));
         }
         for (afters, position) in
             [(&[7][..], 8), (&[7, 3, 5][..], 4), (&[3, 7][..], 4), (&[3, 3][..], 4), (&[-1][..], 1)]
         {
-            assert_eq!(judge(afters), Err(Error::condition_failed(position)));
+            assert_eq!(check(afters), Err(Error::condition_failed(position)));
         }
         // Just above a failure that is known, too.
         assert_eq!(judge(&[7, 8]), Err(Error::condition_failed(8)));
@@ -203,16 +223,16 @@ mod tests {
     }
 
     #[test]
-    fn above_a_failure_that_is_known_nothing_is_looked_for() {
+    fn no_lookup_goes_above_a_known_failure() {
         let conditions = [7, 3].map(|after| AppendCondition::new(Query::all(), after).unwrap());
-        let mut spans = Vec::new();
-        let judged = check_conditions(&conditions, |_, span| {
-            spans.push(span);
-            Ok(Some(span.after + 1))
+        let mut ranges = Vec::new();
+        let checked = check_conditions(&conditions, |_, range| {
+            ranges.push(range);
+            Ok(Some(range.after + 1))
         });
-        assert_eq!(judged, Err(Error::condition_failed(4)));
+        assert_eq!(checked, Err(Error::condition_failed(4)));
         assert_eq!(
-            spans,
+            ranges,
             [PositionRange { after: 7, through: i64::MAX }, PositionRange { after: 3, through: 7 }]
         );
     }

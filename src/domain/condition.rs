@@ -1,8 +1,8 @@
-//! What guards an append.
+//! The condition that guards an append.
 
 use crate::domain::{EventView, Query};
 
-/// The append fails if an event that matches `query` has a position above `after`.
+/// A condition under which an append fails: a stored event above `after` matches `query`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppendCondition {
     query: Query,
@@ -10,7 +10,8 @@ pub struct AppendCondition {
 }
 
 impl AppendCondition {
-    /// `after`: 0 or -1 counts every event; less is an error.
+    /// Returns a condition on the events above the position `after`. With 0 or -1 that is every
+    /// event; a lower number is an error.
     pub fn new(query: Query, after: i64) -> crate::Result<Self> {
         if after < -1 {
             return Err(crate::Error::invalid("after: must be -1 or more"));
@@ -18,17 +19,17 @@ impl AppendCondition {
         Ok(AppendCondition { query, after: after.max(0) })
     }
 
-    /// The events that the append must not meet.
+    /// Returns the query that no event above [`AppendCondition::after`] may match.
     pub fn query(&self) -> &Query {
         &self.query
     }
 
-    /// The position up to which the caller knows the events; 0 or more.
+    /// Returns the position up to which the caller knows the events. It is never negative.
     pub fn after(&self) -> i64 {
         self.after
     }
 
-    /// Whether `event` makes the append fail.
+    /// Returns whether `event` makes the append fail.
     pub fn fails_on(&self, event: &EventView<'_>) -> bool {
         event.position > self.after && self.query.matches(event)
     }
@@ -41,7 +42,7 @@ mod tests {
     use crate::domain::{EventBuilder, EventType, QueryItem};
 
     #[test]
-    fn only_what_matches_above_after_makes_an_append_fail() {
+    fn only_a_matching_event_above_after_fails_an_append() {
         let mut item = QueryItem::new();
         item.or_type(EventType::new("A").unwrap()).unwrap();
         let condition = AppendCondition::new(Query::of(vec![item]).unwrap(), 4).unwrap();
@@ -55,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn after_is_a_position_or_nothing() {
+    fn after_is_at_least_minus_one() {
         let after =
             |after| AppendCondition::new(Query::all(), after).map(|condition| condition.after());
         assert_eq!(after(7), Ok(7));

@@ -1,4 +1,4 @@
-//! Events: as they are given, as they are stored, and as they are looked at.
+//! Events: one to append, one at its position, and a view of a stored one.
 
 use std::convert::Infallible;
 
@@ -6,32 +6,33 @@ use crate::domain::{EventId, EventType, Tag, Term};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_DATA_BYTES, MAX_TAGS_PER_EVENT};
 
-/// An event that holds every rule, not yet at a position. All its text is one allocation.
+/// A valid event without a position. All of its text is one allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// The columns of its row: type, tags as JSON, data, id, metadata. Each is led by 1, or is a 0
-    /// if it is absent, so that no two rows have the same text. What a query looks at is in the
-    /// first cache lines. Behind the row the tags themselves, where their JSON has escapes.
+    /// The columns of the event's row: type, tags as JSON, data, id, metadata. A column begins with
+    /// the byte 1, or is the single byte 0 if it is absent, so no two rows have the same text. The
+    /// columns that a query examines come first, for the sake of the cache. If the JSON of the tags
+    /// has escapes, the plain tags follow the row.
     text: Box<str>,
-    /// Where in `text` the columns end, and then each tag.
+    /// The offsets in `text` at which each column ends, followed by those at which each tag ends.
     ends: Ends,
 }
 
-/// The columns, in their order.
+// The columns of a row, in order.
 const TYPE: usize = 0;
 const TAGS: usize = 1;
 const DATA: usize = 2;
 const ID: usize = 3;
 const METADATA: usize = 4;
 const COLUMNS: usize = 5;
-/// Borders of an event with few tags.
+/// The number of offsets that an event with few tags has.
 const FEW: usize = COLUMNS + 4;
 
-/// What stands between two tags in their JSON. Before the first are as many bytes.
+/// The separator of two tags in their JSON. The first tag has a prefix of the same length.
 const BETWEEN_TAGS: &str = "\",\"";
 
-/// Borders in a text. In place for an event with few tags: to look at an event in a large store
-/// is to wait for memory, once for each allocation.
+/// Offsets in a text. An event with few tags holds them in place, since every further allocation is
+/// another cache miss when an event of a large store is examined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Ends {
     Few { len: u8, ends: [u32; FEW] },
@@ -39,7 +40,7 @@ enum Ends {
 }
 
 impl Ends {
-    /// Room for `len` of them.
+    /// Returns `len` offsets, all 0.
     fn new(len: usize) -> Self {
         match len {
             ..=FEW => Ends::Few { len: len as u8, ends: [0; FEW] },
@@ -61,8 +62,8 @@ impl Ends {
         }
     }
 
-    /// Bytes that it takes beside itself.
-    fn apart(&self) -> usize {
+    /// Returns the number of bytes that the offsets take on the heap.
+    fn heap_bytes(&self) -> usize {
         match self {
             Ends::Few { .. } => 0,
             Ends::Many(ends) => size_of_val(&**ends),
@@ -71,27 +72,27 @@ impl Ends {
 }
 
 impl Event {
-    /// What kind of event it is.
+    /// Returns the type.
     pub fn event_type(&self) -> &str {
         &self.text[1..self.ends.as_slice()[TYPE] as usize]
     }
 
-    /// The JSON text of `data`, byte for byte as given; `null` where none was.
+    /// Returns the JSON text of the data, byte for byte as given, or `null` if none was given.
     pub fn data(&self) -> &str {
         self.column(DATA).unwrap_or("null")
     }
 
-    /// The id that makes the append repeatable, if it was given.
+    /// Returns the id, which makes the append idempotent, if the event has one.
     pub fn id(&self) -> Option<&str> {
         self.column(ID)
     }
 
-    /// The JSON text of `metadata`, byte for byte as given, if it was.
+    /// Returns the JSON text of the metadata, byte for byte as given, if the event has any.
     pub fn metadata(&self) -> Option<&str> {
         self.column(METADATA)
     }
 
-    /// The tags, in the order given, each once.
+    /// Returns the tags in the order given, each once.
     pub fn tags(&self) -> Tags<'_> {
         let (columns, ends) = self.ends.as_slice().split_at(COLUMNS);
         let row_end = columns[METADATA] as usize;
@@ -102,17 +103,18 @@ impl Event {
         Tags(Repr::Packed { text: &self.text, before, between, ends })
     }
 
-    /// The tags, as JSON.
+    /// Returns the tags as a JSON array.
     pub fn tags_json(&self) -> &str {
         self.column(TAGS).unwrap_or("[]")
     }
 
-    /// The columns of its row, one after the other, each led by 1; an absent one is a 0.
+    /// Returns the columns of the event's row in order. A column begins with the byte 1; an absent
+    /// one is the byte 0.
     pub fn row_text(&self) -> &str {
         &self.text[..self.ends.as_slice()[METADATA] as usize]
     }
 
-    /// The event as one looks at it at a position.
+    /// Returns a view of the event at a position.
     pub fn view(&self, position: i64, timestamp_us: i64) -> EventView<'_> {
         EventView {
             position,
@@ -125,19 +127,19 @@ impl Event {
         }
     }
 
-    /// Every term that an index files the event under: its type's, its tags', its id's.
+    /// Returns every term that an index files the event under: those of its type, tags and id.
     pub fn terms(&self) -> impl Iterator<Item = Term> + '_ {
         std::iter::once(Term::of_type(self.event_type()))
             .chain(self.tags().iter().map(Term::of_tag))
             .chain(self.id().map(Term::of_id))
     }
 
-    /// About how many bytes it takes in memory.
+    /// Returns about how many bytes the event takes in memory.
     pub fn footprint(&self) -> usize {
-        self.text.len() + self.ends.apart() + size_of::<Self>()
+        self.text.len() + self.ends.heap_bytes() + size_of::<Self>()
     }
 
-    /// One of the columns behind the type, unless it is absent.
+    /// Returns a column after the type, or `None` if it is absent.
     fn column(&self, index: usize) -> Option<&str> {
         let ends = self.ends.as_slice();
         let (start, end) = (ends[index - 1] as usize, ends[index] as usize);
@@ -145,7 +147,7 @@ impl Event {
     }
 }
 
-/// Puts an event together from checked parts.
+/// Builds an event from checked parts.
 #[derive(Debug)]
 pub struct EventBuilder<'a> {
     event_type: EventType<'a>,
@@ -157,7 +159,7 @@ pub struct EventBuilder<'a> {
 }
 
 impl<'a> EventBuilder<'a> {
-    /// An event of a type, with no tags and `data` null.
+    /// Returns a builder for an event of a type, without tags and with `null` as its data.
     pub fn new(event_type: EventType<'a>) -> Self {
         EventBuilder {
             event_type,
@@ -169,7 +171,7 @@ impl<'a> EventBuilder<'a> {
         }
     }
 
-    /// One more tag; a repeated one counts once.
+    /// Adds a tag. A repeated tag is kept once, but counts towards the limit.
     pub fn tag(&mut self, tag: Tag<'a>) -> Result<()> {
         self.given_tags += 1;
         if self.given_tags > MAX_TAGS_PER_EVENT {
@@ -183,30 +185,30 @@ impl<'a> EventBuilder<'a> {
         Ok(())
     }
 
-    /// The payload: the text of one JSON value, which the caller has checked to be one.
+    /// Sets the payload to the text of one JSON value. The caller has checked that it is valid.
     pub fn data(&mut self, json: &'a str) -> Result<()> {
         self.data = within_limit(json)?;
         Ok(())
     }
 
-    /// The id that makes the append repeatable.
+    /// Sets the id, which makes the append idempotent.
     pub fn id(&mut self, id: EventId<'a>) {
         self.id = Some(id);
     }
 
-    /// The text of one JSON object, which the caller has checked to be one.
+    /// Sets the metadata to the text of one JSON object. The caller has checked that it is valid.
     pub fn metadata(&mut self, json: &'a str) -> Result<()> {
         self.metadata = Some(within_limit(json)?);
         Ok(())
     }
 
-    /// The event. Where there is no memory for it the process ends.
+    /// Returns the event. Aborts the process if memory is exhausted.
     pub fn build(&self) -> Event {
         let Ok(event) = self.written(|size| Ok::<_, Infallible>(String::with_capacity(size)));
         event
     }
 
-    /// The event; `no_memory`.
+    /// Returns the event, or the error `no_memory`.
     pub fn try_build(&self) -> Result<Event> {
         self.written(|size| {
             let mut text = String::new();
@@ -238,7 +240,7 @@ impl<'a> EventBuilder<'a> {
         let mut text = room(size)?;
         let mut ends = Ends::new(COLUMNS + self.tags.len());
         let (columns, tag_ends) = ends.as_mut_slice().split_at_mut(COLUMNS);
-        // The limits of the parts keep the length far below 4 GiB.
+        // The limits on the parts keep the length far below 4 GiB.
         let end = |text: &String| text.len() as u32;
 
         text.push(PRESENT);
@@ -283,13 +285,14 @@ impl<'a> EventBuilder<'a> {
     }
 }
 
-/// What leads a column.
+/// The first byte of a column that has a value.
 const PRESENT: char = '\u{1}';
+/// The only byte of a column that has none.
 const ABSENT: char = '\0';
 
-/// Whether a text stands in a JSON string as it is.
+/// Returns whether a JSON string can hold the text without escapes.
 fn is_plain(text: &str) -> bool {
-    // Every byte, for the compiler to use vectors.
+    // Examines every byte, without an early exit, so that the compiler vectorizes the loop.
     !text
         .bytes()
         .fold(false, |escapes, byte| escapes | (byte < b' ' || byte == b'"' || byte == b'\\'))
@@ -298,7 +301,7 @@ fn is_plain(text: &str) -> bool {
 fn within_limit(json: &str) -> Result<&str> {
     if json.len() > MAX_DATA_BYTES {
         return Err(Error::too_large(format!(
-            "{} bytes are over the limit of {MAX_DATA_BYTES}",
+            "{} bytes exceed the limit of {MAX_DATA_BYTES}",
             json.len()
         )));
     }
@@ -308,42 +311,42 @@ fn within_limit(json: &str) -> Result<&str> {
 /// An event at its position.
 #[derive(Debug)]
 pub struct SequencedEvent {
-    /// Where it is in the sequence; the first is 1.
+    /// The position in the sequence; the first event has position 1.
     pub position: i64,
-    /// When the store accepted it: microseconds since 1970, UTC.
+    /// The time at which the store accepted the event, in microseconds since 1970 (UTC).
     pub timestamp_us: i64,
     /// The event itself.
     pub event: Event,
 }
 
 impl SequencedEvent {
-    /// The event as one looks at it.
+    /// Returns a view of the event.
     pub fn view(&self) -> EventView<'_> {
         self.event.view(self.position, self.timestamp_us)
     }
 }
 
-/// A stored event, wherever its bytes are.
+/// A view of a stored event, wherever its bytes are.
 #[derive(Debug, Clone, Copy)]
 pub struct EventView<'a> {
-    /// Where it is in the sequence.
+    /// The position in the sequence.
     pub position: i64,
-    /// Microseconds since 1970, UTC.
+    /// The time at which the store accepted the event, in microseconds since 1970 (UTC).
     pub timestamp_us: i64,
-    /// Its type.
+    /// The event's type.
     pub event_type: &'a str,
-    /// Its tags, in the order given.
+    /// The event's tags, in the order given.
     pub tags: Tags<'a>,
-    /// The JSON text of its data.
+    /// The JSON text of the event's data.
     pub data: &'a str,
-    /// Its id, if it has one.
+    /// The event's id, if it has one.
     pub id: Option<&'a str>,
-    /// The JSON text of its metadata, if it has any.
+    /// The JSON text of the event's metadata, if it has any.
     pub metadata: Option<&'a str>,
 }
 
 impl EventView<'_> {
-    /// Bytes of all its texts, by which a batch is bounded.
+    /// Returns the number of bytes of all texts of the event. A batch is bounded by their sum.
     pub fn text_len(&self) -> usize {
         self.event_type.len()
             + self.tags.iter().map(str::len).sum::<usize>()
@@ -352,8 +355,7 @@ impl EventView<'_> {
             + self.metadata.map_or(0, str::len)
     }
 
-    /// Returns a copy that outlives the view; an error where it is not an event that could have been
-    /// appended.
+    /// Returns a copy that outlives the view. The error is that of a rule which the event breaks.
     pub fn to_owned(&self) -> Result<SequencedEvent> {
         let mut builder = EventBuilder::new(EventType::new(self.event_type)?);
         for tag in self.tags.iter() {
@@ -373,7 +375,8 @@ impl EventView<'_> {
         })
     }
 
-    /// Whether this stored event is the same as `event`, byte for byte, tags in order.
+    /// Returns whether this stored event equals `event` byte for byte, with its tags in the same
+    /// order.
     pub fn is_same_as(&self, event: &Event) -> bool {
         self.event_type == event.event_type()
             && self.data == event.data()
@@ -389,10 +392,12 @@ pub struct Tags<'a>(Repr<'a>);
 
 #[derive(Debug, Clone, Copy)]
 enum Repr<'a> {
-    /// In `text` from `before` on, each behind so many more bytes.
+    /// Tags inside the text of an event.
     Packed {
         text: &'a str,
+        /// The offset at which the prefix of the first tag begins.
         before: usize,
+        /// The number of bytes between the end of a tag and the beginning of the next.
         between: usize,
         ends: &'a [u32],
     },
@@ -400,12 +405,12 @@ enum Repr<'a> {
 }
 
 impl<'a> Tags<'a> {
-    /// Tags that stand in a list.
+    /// Returns the tags of a list.
     pub const fn listed(tags: &'a [&'a str]) -> Self {
         Tags(Repr::Listed(tags))
     }
 
-    /// How many there are.
+    /// Returns the number of tags.
     pub fn len(&self) -> usize {
         match self.0 {
             Repr::Packed { ends, .. } => ends.len(),
@@ -413,12 +418,12 @@ impl<'a> Tags<'a> {
         }
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no tags.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The tag at `index`, which is below `len`.
+    /// Returns the tag at `index`, which must be less than the number of tags.
     pub fn get(&self, index: usize) -> &'a str {
         match self.0 {
             Repr::Packed { text, before, between, ends } => {
@@ -429,13 +434,13 @@ impl<'a> Tags<'a> {
         }
     }
 
-    /// The tags, in the order given.
+    /// Returns an iterator over the tags, in the order given.
     pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let tags = *self;
         (0..tags.len()).map(move |index| tags.get(index))
     }
 
-    /// Whether `tag` is among them.
+    /// Returns whether `tag` is one of the tags.
     pub fn contains(&self, tag: &str) -> bool {
         self.iter().any(|own| own == tag)
     }
@@ -446,7 +451,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_gives_back_its_parts() {
+    fn an_event_returns_the_parts_it_was_built_from() {
         let plain: Vec<_> = (0..MAX_TAGS_PER_EVENT).map(|tag| format!("é:{tag}")).collect();
         let mut escaped = plain.clone();
         escaped[0].push_str("\n\"\\\u{1}");

@@ -1,4 +1,6 @@
-//! The words of DCB: events, queries, conditions, and what matches what. No I/O.
+//! The terms of DCB: events, queries, append conditions and reads, and the rules that they obey.
+//!
+//! Nothing here does I/O or takes a lock.
 
 pub use append::AppendRequest;
 pub use append_check::{Verdict, check_conditions, check_ids};
@@ -10,13 +12,8 @@ pub use read::{PositionRange, ReadRequest, ReadState};
 
 mod append;
 mod append_check;
-
 mod condition;
-
 mod event;
-
 mod name;
-
 mod query;
-
 mod read;

@@ -1,18 +1,19 @@
-//! Types, tags and ids: short strings with rules, and the terms that an index knows them by.
+//! Types, tags and ids, which are short strings with rules, and the terms that an index files them
+//! under.
 
 use twox_hash::XxHash3_64;
 
 use crate::error::{Error, Result};
 use crate::limits::MAX_NAME_BYTES;
 
-/// The rule that types, tags and ids share.
+/// Checks the rules that types, tags and ids share.
 fn check(text: &str, what: &str) -> Result<()> {
     if text.is_empty() {
         return Err(Error::invalid(format!("{what} must not be empty")));
     }
     if text.len() > MAX_NAME_BYTES {
         return Err(Error::too_large(format!(
-            "{what} of {} bytes is over the limit of {MAX_NAME_BYTES}",
+            "{what} of {} bytes exceeds the limit of {MAX_NAME_BYTES}",
             text.len()
         )));
     }
@@ -27,23 +28,24 @@ fn check(text: &str, what: &str) -> Result<()> {
 pub struct EventType<'a>(&'a str);
 
 impl<'a> EventType<'a> {
-    /// Non-empty, at most 255 bytes, no NUL.
+    /// Returns the type `text`, which must be 1 to 255 bytes without a NUL.
     pub fn new(text: &'a str) -> Result<Self> {
         check(text, "a type").map(|()| EventType(text))
     }
 
-    /// The text itself.
+    /// Returns the text.
     pub fn as_str(self) -> &'a str {
         self.0
     }
 }
 
-/// A valid tag: a bare key, or `key:value` split at the first colon.
+/// A valid tag: either a bare key, or `key:value`, split at the first colon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tag<'a>(&'a str);
 
 impl<'a> Tag<'a> {
-    /// As a type; and where it has a colon, something on each side of the first one.
+    /// Returns the tag `text`, which must be 1 to 255 bytes without a NUL. If it has a colon, neither
+    /// side of the first colon may be empty.
     pub fn new(text: &'a str) -> Result<Self> {
         check(text, "a tag")?;
         match text.split_once(':') {
@@ -53,7 +55,7 @@ impl<'a> Tag<'a> {
         }
     }
 
-    /// The text itself.
+    /// Returns the text.
     pub fn as_str(self) -> &'a str {
         self.0
     }
@@ -64,36 +66,36 @@ impl<'a> Tag<'a> {
 pub struct EventId<'a>(&'a str);
 
 impl<'a> EventId<'a> {
-    /// As a type.
+    /// Returns the id `text`, which must be 1 to 255 bytes without a NUL.
     pub fn new(text: &'a str) -> Result<Self> {
         check(text, "an id").map(|()| EventId(text))
     }
 
-    /// The text itself.
+    /// Returns the text.
     pub fn as_str(self) -> &'a str {
         self.0
     }
 }
 
-/// What an index files an event under: the hash of its type, of one of its tags, or of its id.
+/// The hash that an index files an event under: that of its type, of one of its tags, or of its id.
 ///
-/// Two names may share a term, so a hit on one is always checked against the event itself.
-/// The values are part of the file format: XXH3-64 of the UTF-8 bytes, the seed telling the kind.
+/// Two names may share a term, so every hit is checked against the event itself. The values are
+/// part of the file format: XXH3-64 of the UTF-8 bytes, with a seed for each kind of name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Term(pub u64);
 
 impl Term {
-    /// The term of a type.
+    /// Returns the term of a type.
     pub fn of_type(text: &str) -> Self {
         Term(XxHash3_64::oneshot_with_seed(0, text.as_bytes()))
     }
 
-    /// The term of a tag.
+    /// Returns the term of a tag.
     pub fn of_tag(text: &str) -> Self {
         Term(XxHash3_64::oneshot_with_seed(1, text.as_bytes()))
     }
 
-    /// The term of an event id.
+    /// Returns the term of an event id.
     pub fn of_id(text: &str) -> Self {
         Term(XxHash3_64::oneshot_with_seed(2, text.as_bytes()))
     }
@@ -105,7 +107,7 @@ mod tests {
     use crate::Status;
 
     #[test]
-    fn names_hold_their_rules() {
+    fn a_name_is_checked_for_length_and_nul() {
         assert!(EventType::new("CourseDefined").is_ok());
         assert!(EventType::new(&"x".repeat(255)).is_ok());
         assert_eq!(EventType::new("").unwrap_err().status, Status::InvalidArgument);
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn terms_are_those_of_the_file_format() {
+    fn terms_are_the_hashes_of_the_file_format() {
         assert_ne!(Term::of_type("a"), Term::of_tag("a"));
         assert_ne!(Term::of_tag("a"), Term::of_id("a"));
         // From the reference implementation: XXH3_64bits("", seed 0).

@@ -1,4 +1,4 @@
-//! Which events are asked for.
+//! Queries: which events a read or a condition selects.
 
 use smallvec::{Array, SmallVec};
 
@@ -6,7 +6,7 @@ use crate::domain::{EventType, EventView, Tag, Tags, Term};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_ITEMS_PER_QUERY, MAX_NAMES_PER_QUERY};
 
-/// A type or a tag that a query asks for, with the term that an index knows it by.
+/// A type or a tag that a query names, with the term that an index files it under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted<'a> {
     text: &'a str,
@@ -14,59 +14,61 @@ pub struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    /// The type or tag itself.
+    /// Returns the type or the tag.
     pub fn text(self) -> &'a str {
         self.text
     }
 
-    /// What an index files it under.
+    /// Returns the term that an index files it under.
     pub fn term(self) -> Term {
         self.term
     }
 }
 
-/// The types or the tags that an item asks for.
+/// The types or the tags that a query item names.
 #[derive(Debug, Clone, Copy)]
 pub struct Names<'a> {
     text: &'a str,
-    places: &'a [Place],
+    ranges: &'a [NameRange],
 }
 
 impl<'a> Names<'a> {
-    /// Whether it asks for none.
+    /// Returns whether there are no names.
     pub fn is_empty(self) -> bool {
-        self.places.is_empty()
+        self.ranges.is_empty()
     }
 
-    /// How many there are.
+    /// Returns the number of names.
     pub fn len(self) -> usize {
-        self.places.len()
+        self.ranges.len()
     }
 
-    fn text_of(self, place: &Place) -> &'a str {
-        &self.text[place.start as usize..place.end as usize]
+    fn text_of(self, range: &NameRange) -> &'a str {
+        &self.text[range.start as usize..range.end as usize]
     }
 
-    /// All of them.
+    /// Returns an iterator over the names.
     pub fn iter(self) -> impl Iterator<Item = Wanted<'a>> {
-        self.places.iter().map(move |place| Wanted { text: self.text_of(place), term: place.term })
+        self.ranges.iter().map(move |range| Wanted { text: self.text_of(range), term: range.term })
     }
 }
 
-/// One alternative of a query: one of `types` (none given: any) and all of `tags`.
+/// One alternative of a query. It matches an event that has one of its types and all of its tags; an
+/// item without types matches any type.
 #[derive(Debug, Clone, Default)]
 pub struct QueryItem {
-    /// Every type and tag, one after the other: one allocation for all.
+    /// The texts of all types and tags, so that one allocation holds them.
     text: String,
-    types: SmallVec<[Place; 1]>,
-    tags: SmallVec<[Place; 2]>,
-    /// No name is there twice, and where there are not [`FEW`] they are in the order of their bytes.
+    types: SmallVec<[NameRange; 1]>,
+    tags: SmallVec<[NameRange; 2]>,
+    /// Whether [`QueryItem::settle`] has run: no name is repeated, and a list of more than [`FEW`]
+    /// names is sorted by bytes.
     is_settled: bool,
 }
 
-/// Where a type or a tag stands in the text of its item.
+/// The range that a type or a tag has in the text of its item, with its term.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct NameRange {
     start: u32,
     end: u32,
     term: Term,
@@ -81,120 +83,122 @@ impl PartialEq for QueryItem {
 impl Eq for QueryItem {}
 
 impl QueryItem {
-    /// An item that matches everything, to be narrowed.
+    /// Returns an item that matches every event until it is given a type or a tag.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets events of this type match, beside those named before; `no_memory`.
+    /// Adds a type: an event matches if it has any of the item's types. The error is `no_memory`.
     pub fn or_type(&mut self, event_type: EventType<'_>) -> Result<()> {
         self.types.try_reserve(1).map_err(|_| no_memory())?;
-        let place = self.add(event_type.as_str(), Term::of_type)?;
-        self.types.push(place);
+        let range = self.add(event_type.as_str(), Term::of_type)?;
+        self.types.push(range);
         Ok(())
     }
 
-    /// Demands this tag, beside those named before; `no_memory`.
+    /// Adds a tag: an event matches if it has all of the item's tags. The error is `no_memory`.
     pub fn and_tag(&mut self, tag: Tag<'_>) -> Result<()> {
         self.tags.try_reserve(1).map_err(|_| no_memory())?;
-        let place = self.add(tag.as_str(), Term::of_tag)?;
-        self.tags.push(place);
+        let range = self.add(tag.as_str(), Term::of_tag)?;
+        self.tags.push(range);
         Ok(())
     }
 
-    fn add(&mut self, name: &str, term: impl FnOnce(&str) -> Term) -> Result<Place> {
-        // At first for a type and a tag, as most conditions have them.
+    fn add(&mut self, name: &str, term: impl FnOnce(&str) -> Term) -> Result<NameRange> {
+        // The first allocation has room for a type and a tag, which most conditions have.
         let room = if self.text.is_empty() { name.len().max(48) } else { name.len() };
         self.text.try_reserve(room).map_err(|_| no_memory())?;
         self.is_settled = false;
-        // A request is far below 4 GiB.
+        // The limit on a request's size keeps the length far below 4 GiB.
         let start = self.text.len() as u32;
         self.text.push_str(name);
-        Ok(Place { start, end: self.text.len() as u32, term: term(name) })
+        Ok(NameRange { start, end: self.text.len() as u32, term: term(name) })
     }
 
-    /// The types of which an event has to have one; none: any.
+    /// Returns the types. A matching event has one of them; an item without types matches any type.
     pub fn types(&self) -> Names<'_> {
-        Names { text: &self.text, places: &self.types }
+        Names { text: &self.text, ranges: &self.types }
     }
 
-    /// The tags of which an event has to have all.
+    /// Returns the tags. A matching event has all of them.
     pub fn tags(&self) -> Names<'_> {
-        Names { text: &self.text, places: &self.tags }
+        Names { text: &self.text, ranges: &self.tags }
     }
 
-    /// Forgets the names that are there twice, since a search looks at each; many are put in order.
+    /// Removes repeated names, since a search looks each name up. A long list is also sorted, for
+    /// the binary search in [`QueryItem::allows`].
     fn settle(&mut self) {
         settle(&self.text, &mut self.types);
         settle(&self.text, &mut self.tags);
         self.is_settled = true;
     }
 
-    /// Whether it is not narrowed at all.
+    /// Returns whether the item has neither types nor tags, and so matches every event.
     fn is_empty(&self) -> bool {
         self.types.is_empty() && self.tags.is_empty()
     }
 
-    /// Whether `event` is one of these.
+    /// Returns whether the item matches `event`.
     pub fn matches(&self, event: &EventView<'_>) -> bool {
         self.allows(event.event_type, event.tags)
     }
 
-    /// Whether an event of this type, with these tags, is one of these.
+    /// Returns whether the item matches an event with this type and these tags.
     pub fn allows(&self, event_type: &str, tags: Tags<'_>) -> bool {
         let types = self.types();
         let has_type = if self.is_settled && types.len() > FEW {
-            types.places.binary_search_by(|place| types.text_of(place).cmp(event_type)).is_ok()
+            types.ranges.binary_search_by(|range| types.text_of(range).cmp(event_type)).is_ok()
         } else {
             types.is_empty() || types.iter().any(|wanted| wanted.text == event_type)
         };
-        // An event has no tag twice either.
+        // Neither list repeats a tag, so an item with more tags than the event cannot match it.
         let are_too_many = self.is_settled && self.tags.len() > tags.len();
         has_type && !are_too_many && self.tags().iter().all(|wanted| tags.contains(wanted.text))
     }
 }
 
 fn no_memory() -> Error {
-    Error::no_memory("so many types and tags")
+    Error::no_memory("the types and tags of the query")
 }
 
-/// So few are compared with each other.
+/// The length up to which comparing all names with each other is faster than sorting them.
 const FEW: usize = 8;
 
-fn settle<A: Array<Item = Place>>(text: &str, places: &mut SmallVec<A>) {
-    let name = |place: &Place| &text[place.start as usize..place.end as usize];
-    if places.len() > FEW {
-        places.sort_unstable_by(|left, right| name(left).cmp(name(right)));
-        places.dedup_by(|left, right| name(left) == name(right));
+fn settle<A: Array<Item = NameRange>>(text: &str, ranges: &mut SmallVec<A>) {
+    let name = |range: &NameRange| &text[range.start as usize..range.end as usize];
+    if ranges.len() > FEW {
+        ranges.sort_unstable_by(|left, right| name(left).cmp(name(right)));
+        ranges.dedup_by(|left, right| name(left) == name(right));
         return;
     }
-    for index in (1..places.len()).rev() {
-        let is_repeated = |own: &Place| {
-            places[..index].iter().any(|other| other.term == own.term && name(other) == name(own))
+    for index in (1..ranges.len()).rev() {
+        let is_repeated = |own: &NameRange| {
+            ranges[..index].iter().any(|other| other.term == own.term && name(other) == name(own))
         };
-        if is_repeated(&places[index]) {
-            places.remove(index);
+        if is_repeated(&ranges[index]) {
+            ranges.remove(index);
         }
     }
 }
 
-/// The events that any of its items matches; without items, every event.
+/// A query, which selects the events that any of its items matches, or every event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
     items: Option<Box<[QueryItem]>>,
 }
 
 impl Query {
-    /// Every event.
+    /// Returns the query that selects every event.
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// The events that any of `items` matches; a list of none is an error.
+    /// Returns the query that selects the events that any of `items` matches. An empty list is an
+    /// error.
     pub fn of(mut items: Vec<QueryItem>) -> Result<Self> {
         if items.is_empty() {
             return Err(Error::invalid(
-                "items: must not be empty (a query for every event is null)",
+                "items: must not be empty (a null query matches every event)",
             ));
         }
         if items.len() > MAX_ITEMS_PER_QUERY {
@@ -212,17 +216,17 @@ impl Query {
         Ok(Query { items: Some(items.into()) })
     }
 
-    /// The items; `None`: every event.
+    /// Returns the items, or `None` if the query selects every event.
     pub fn items(&self) -> Option<&[QueryItem]> {
         self.items.as_deref()
     }
 
-    /// Whether every event matches, whatever it is.
+    /// Returns whether every event matches: there are no items, or one of them is empty.
     pub fn is_all(&self) -> bool {
         self.items().is_none_or(|items| items.iter().any(QueryItem::is_empty))
     }
 
-    /// Whether `event` is asked for.
+    /// Returns whether the query selects `event`.
     pub fn matches(&self, event: &EventView<'_>) -> bool {
         self.items().is_none_or(|items| items.iter().any(|item| item.matches(event)))
     }
@@ -233,9 +237,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_is_there_twice_is_asked_for_once_and_many_are_in_order() {
+    fn repeated_names_are_removed_and_long_lists_are_sorted() {
         for (distinct, times) in [(1, 3), (3, 3), (FEW, 1), (FEW, 3), (FEW + 1, 1), (300, 3)] {
-            // From the last one on, so that they are in no order yet.
+            // In descending order, so that the list is not sorted yet.
             let names: Vec<String> =
                 (0..times * distinct).map(|n| (distinct - 1 - n % distinct).to_string()).collect();
             let mut item = QueryItem::new();

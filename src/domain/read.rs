@@ -1,9 +1,11 @@
-//! A read and how far it has come: the positions of the contract's section 3, for every store.
+//! Read requests, and the state of a read that every store advances.
+//!
+//! The rules for positions are those of section 3 of the contract.
 
 use crate::domain::Query;
 use crate::error::{Error, Result};
 
-/// What a read asks for.
+/// A read request: a query, the bounds of the positions, a limit and a direction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadRequest {
     query: Query,
@@ -14,7 +16,10 @@ pub struct ReadRequest {
 }
 
 impl ReadRequest {
-    /// The events that match `query`; positions are exclusive bounds, -1 as 0.
+    /// Returns a request for the events that match `query`, above `after` and below `before`.
+    ///
+    /// Both bounds are exclusive, and an `after` of -1 means 0. A read gives at most `limit` events;
+    /// with `backwards` it gives the newest first.
     pub fn new(
         query: Query,
         after: i64,
@@ -37,41 +42,42 @@ impl ReadRequest {
     }
 }
 
-/// The positions above one and up to another.
+/// A range of positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PositionRange {
-    /// The range begins above this position: an exclusive bound.
+    /// The exclusive lower bound: the range begins above this position.
     pub after: i64,
-    /// The range ends with this position: an inclusive bound.
+    /// The inclusive upper bound: the range ends with this position.
     pub through: i64,
 }
 
-/// A read under way: its request, its snapshot, and what is left of it.
+/// The state of a read: its request, its snapshot, and what is left of it.
 ///
-/// A store begins it at the head of its snapshot, then gives what matches in [`ReadState::span`],
-/// in the order of [`ReadState::backwards`], and tells how far it got.
+/// A store calls [`ReadState::begin`] with the head of its snapshot. It then delivers the matching
+/// events of [`ReadState::span`] in the order of [`ReadState::backwards`], and records its progress.
 #[derive(Debug, Clone)]
 pub struct ReadState {
     request: ReadRequest,
-    /// The highest position that the request's bounds and the snapshot allow; `None` before
-    /// the snapshot is taken.
+    /// The highest position that the request's bounds and the snapshot allow, or `None` before the
+    /// snapshot is taken.
     upper: Option<i64>,
-    /// What is not looked at yet: above `low`, up to `high`.
+    /// The exclusive lower bound of the positions that are not examined yet.
     low: i64,
+    /// The inclusive upper bound of the positions that are not examined yet.
     high: i64,
     left: Option<u64>,
     last: i64,
 }
 
 impl ReadState {
-    /// A read that has not begun.
+    /// Returns the state of a read that has not begun.
     pub fn new(request: ReadRequest) -> Self {
         let (low, left) = (request.after, request.limit);
         ReadState { upper: None, low, high: 0, left, last: low, request }
     }
 
-    /// Takes the snapshot: the read sees the positions up to `head`, now and ever.
-    /// Only the first call counts.
+    /// Takes the snapshot: from now on the read sees exactly the positions up to `head`. Only the
+    /// first call has an effect.
     pub fn begin(&mut self, head: i64) {
         if self.upper.is_none() {
             let bound = self.request.before.map_or(head, |before| head.min((before - 1).max(0)));
@@ -80,40 +86,41 @@ impl ReadState {
         }
     }
 
-    /// Whether the snapshot is taken.
+    /// Returns whether the snapshot is taken.
     pub fn has_begun(&self) -> bool {
         self.upper.is_some()
     }
 
-    /// What is asked for.
+    /// Returns the query of the request.
     pub fn query(&self) -> &Query {
         &self.request.query
     }
 
-    /// Whether the newest come first.
+    /// Returns whether the newest events come first.
     pub fn backwards(&self) -> bool {
         self.request.backwards
     }
 
-    /// The positions still to be looked at; `None`: the read is at its end.
+    /// Returns the positions that are not examined yet, or `None` if the read has ended.
     pub fn span(&self) -> Option<PositionRange> {
         (self.left != Some(0) && self.low < self.high)
             .then_some(PositionRange { after: self.low, through: self.high })
     }
 
-    /// How many events may still be given, `max` at most.
+    /// Returns how many events the limit still allows, at most `max`.
     pub fn remaining(&self, max: usize) -> usize {
         self.left.map_or(max, |left| usize::try_from(left).unwrap_or(usize::MAX).min(max))
     }
 
-    /// The event at `position` was given; it is the next match in the span.
+    /// Records that the event at `position`, the next match of the range, was delivered.
     pub fn delivered(&mut self, position: i64) {
         self.advance_to(position);
         self.last = position;
         self.left = self.left.map(|left| left - 1);
     }
 
-    /// Everything up to `position` (backwards: down to it) was looked at.
+    /// Records that every position up to `position` was examined. A backward read has examined every
+    /// position down to it.
     pub fn advance_to(&mut self, position: i64) {
         if self.request.backwards {
             self.high = self.high.min(position - 1);
@@ -122,7 +129,7 @@ impl ReadState {
         }
     }
 
-    /// Nothing more matches in the span.
+    /// Records that no further event of the range matches.
     pub fn finish(&mut self) {
         if self.request.backwards {
             self.high = self.low;
@@ -131,10 +138,10 @@ impl ReadState {
         }
     }
 
-    /// The position that is safe as the `after` of a condition with the same query; before the
-    /// end of a forward read, that of the last event given.
+    /// Returns the position that is safe as the `after` of a condition with the same query. Before
+    /// the end of a forward read, it is the position of the last event delivered.
     ///
-    /// A backward read with limit 0 has looked at nothing, so it promises nothing above `after`.
+    /// A read with limit 0 has examined nothing, so it promises nothing above `after`.
     pub fn position(&self) -> i64 {
         let after = self.request.after;
         if self.request.limit == Some(0) {
@@ -155,60 +162,60 @@ impl ReadState {
 mod tests {
     use super::*;
 
-    fn reading(after: i64, before: Option<i64>, limit: Option<i64>, backwards: bool) -> ReadState {
+    fn state(after: i64, before: Option<i64>, limit: Option<i64>, backwards: bool) -> ReadState {
         ReadState::new(ReadRequest::new(Query::all(), after, before, limit, backwards).unwrap())
     }
 
-    /// Plays a read of everything over positions 1 to `head`.
-    fn play(mut reading: ReadState, head: i64) -> (Vec<i64>, i64) {
-        reading.begin(head);
-        let mut given = Vec::new();
-        while let Some(span) = reading.span() {
-            let next = if reading.backwards() { span.through } else { span.after + 1 };
-            reading.delivered(next);
-            given.push(next);
+    /// Runs a read of every event at the positions 1 to `head`.
+    fn run(mut state: ReadState, head: i64) -> (Vec<i64>, i64) {
+        state.begin(head);
+        let mut delivered = Vec::new();
+        while let Some(range) = state.span() {
+            let next = if state.backwards() { range.through } else { range.after + 1 };
+            state.delivered(next);
+            delivered.push(next);
         }
-        (given, reading.position())
+        (delivered, state.position())
     }
 
     #[test]
-    fn forward_positions() {
-        assert_eq!(play(reading(0, None, None, false), 3), (vec![1, 2, 3], 3));
-        assert_eq!(play(reading(-1, None, Some(2), false), 3), (vec![1, 2], 2));
-        assert_eq!(play(reading(0, Some(3), None, false), 5), (vec![1, 2], 2));
-        assert_eq!(play(reading(0, None, Some(0), false), 5), (vec![], 0));
-        assert_eq!(play(reading(9, None, None, false), 5), (vec![], 9));
-        assert_eq!(play(reading(0, Some(0), None, false), 5), (vec![], 0));
-        assert_eq!(play(reading(2, Some(1), None, false), 5), (vec![], 2));
-        assert_eq!(play(reading(i64::MAX, None, None, false), 5), (vec![], i64::MAX));
+    fn a_forward_read_reports_its_position() {
+        assert_eq!(run(state(0, None, None, false), 3), (vec![1, 2, 3], 3));
+        assert_eq!(run(state(-1, None, Some(2), false), 3), (vec![1, 2], 2));
+        assert_eq!(run(state(0, Some(3), None, false), 5), (vec![1, 2], 2));
+        assert_eq!(run(state(0, None, Some(0), false), 5), (vec![], 0));
+        assert_eq!(run(state(9, None, None, false), 5), (vec![], 9));
+        assert_eq!(run(state(0, Some(0), None, false), 5), (vec![], 0));
+        assert_eq!(run(state(2, Some(1), None, false), 5), (vec![], 2));
+        assert_eq!(run(state(i64::MAX, None, None, false), 5), (vec![], i64::MAX));
     }
 
     #[test]
-    fn backward_positions() {
-        assert_eq!(play(reading(0, None, None, true), 3), (vec![3, 2, 1], 3));
-        assert_eq!(play(reading(0, None, Some(1), true), 3), (vec![3], 3));
-        assert_eq!(play(reading(1, Some(3), None, true), 5), (vec![2], 2));
-        assert_eq!(play(reading(4, None, Some(0), true), 5), (vec![], 4));
+    fn a_backward_read_reports_its_position() {
+        assert_eq!(run(state(0, None, None, true), 3), (vec![3, 2, 1], 3));
+        assert_eq!(run(state(0, None, Some(1), true), 3), (vec![3], 3));
+        assert_eq!(run(state(1, Some(3), None, true), 5), (vec![2], 2));
+        assert_eq!(run(state(4, None, Some(0), true), 5), (vec![], 4));
     }
 
     #[test]
     fn a_snapshot_is_taken_once() {
-        let mut reading = reading(0, None, None, false);
-        assert_eq!(reading.position(), 0);
-        reading.begin(2);
-        reading.begin(7);
-        assert_eq!(reading.span(), Some(PositionRange { after: 0, through: 2 }));
-        reading.finish();
-        assert_eq!((reading.span(), reading.position()), (None, 2));
+        let mut state = state(0, None, None, false);
+        assert_eq!(state.position(), 0);
+        state.begin(2);
+        state.begin(7);
+        assert_eq!(state.span(), Some(PositionRange { after: 0, through: 2 }));
+        state.finish();
+        assert_eq!((state.span(), state.position()), (None, 2));
     }
 
     #[test]
-    fn an_open_read_stands_at_the_last_event_given() {
-        let mut forward = reading(0, None, None, false);
+    fn an_unfinished_forward_read_is_at_its_last_event() {
+        let mut forward = state(0, None, None, false);
         forward.begin(5);
         forward.delivered(2);
         assert_eq!(forward.position(), 2);
-        let mut backward = reading(0, None, None, true);
+        let mut backward = state(0, None, None, true);
         backward.begin(5);
         backward.delivered(4);
         assert_eq!(backward.position(), 5);

@@ -164,7 +164,7 @@ fn an_append_is_refused_with_its_place() {
         ),
         (
             r#"{"events": [{"type":"A"}, {"type":"A", "id":"x"}]}"#,
-            "events: either every event of an append has an id, or none has",
+            "events: either every event of an append must have an id, or none",
         ),
         (
             r#"{"events": [{"type":"A", "id":"x"}, {"type":"A", "id":"x"}]}"#,
@@ -197,7 +197,7 @@ fn an_append_is_refused_with_its_place() {
         ),
         (
             r#"{"events": [{"type":"A"}], "condition": {"failIfEventsMatch": {"items": []}}}"#,
-            "condition.failIfEventsMatch.items: must not be empty (a query for every event is null)",
+            "condition.failIfEventsMatch.items: must not be empty (a null query matches every event)",
         ),
         (
             r#"{"events": [{"type":"A"}], "condition": [{"failIfEventsMatch": null},

@@ -93,21 +93,21 @@ fn bytes_of_a_name() {
     for (request, message) in [
         (
             format!(r#"{{"events":[{{"type":"{longest}n"}}]}}"#),
-            "events[0].type: a type of 256 bytes is over the limit of 255",
+            "events[0].type: a type of 256 bytes exceeds the limit of 255",
         ),
         (
             format!(r#"{{"events":[{{"type":"A","tags":["{longest}n"]}}]}}"#),
-            "events[0].tags[0]: a tag of 256 bytes is over the limit of 255",
+            "events[0].tags[0]: a tag of 256 bytes exceeds the limit of 255",
         ),
         (
             format!(r#"{{"events":[{{"type":"A","id":"{longest}n"}}]}}"#),
-            "events[0].id: an id of 256 bytes is over the limit of 255",
+            "events[0].id: an id of 256 bytes exceeds the limit of 255",
         ),
         (
             format!(
                 r#"{{"condition":{{"failIfEventsMatch":{{"items":[{{"types":["{longest}n"]}}]}}}}}}"#
             ),
-            "condition.failIfEventsMatch.items[0].types[0]: a type of 256 bytes is over the limit of 255",
+            "condition.failIfEventsMatch.items[0].types[0]: a type of 256 bytes exceeds the limit of 255",
         ),
     ] {
         too_large(parse_append(request.as_bytes()), message);
@@ -123,13 +123,13 @@ fn bytes_of_data_and_metadata() {
     assert!(request("data", &data(MAX_DATA_BYTES)).is_ok());
     too_large(
         request("data", &data(MAX_DATA_BYTES + 1)),
-        "events[0].data: 16777217 bytes are over the limit of 16777216",
+        "events[0].data: 16777217 bytes exceed the limit of 16777216",
     );
     let metadata = |bytes: usize| format!("{{\"m\":{}}}", data(bytes - 6));
     assert!(request("metadata", &metadata(MAX_DATA_BYTES)).is_ok());
     too_large(
         request("metadata", &metadata(MAX_DATA_BYTES + 1)),
-        "events[0].metadata: 16777217 bytes are over the limit of 16777216",
+        "events[0].metadata: 16777217 bytes exceed the limit of 16777216",
     );
 }
 

@@ -77,7 +77,7 @@ fn a_read_is_refused_with_its_place() {
         (r#"{"query": {}}"#, "query.items: is missing (a query for every event is null)"),
         (
             r#"{"query": {"items": []}}"#,
-            "query.items: must not be empty (a query for every event is null)",
+            "query.items: must not be empty (a null query matches every event)",
         ),
         (r#"{"query": {"items": [["A"]]}}"#, "query.items[0]: must be an object"),
         (r#"{"query": {"items": [null]}}"#, "query.items[0]: must be an object"),
