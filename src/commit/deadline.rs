@@ -1,4 +1,4 @@
-//! How long a call may wait, and how another thread ends that.
+//! Timeouts, deadlines and cancellation of calls that wait.
 
 use std::time::Duration;
 
@@ -6,50 +6,51 @@ use crate::error::{Error, Result, Status};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Condvar, Instant, MutexGuard, PoisonError};
 
-/// How long a call may wait for a lock, or a wait for an event.
+/// How long a call may wait for a lock or for an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Timeout {
-    /// What the store does by default: `busy_timeout_ms` for locks, without end for a wait.
+    /// The store's default: `busy_timeout_ms` for a lock, and no limit for an event.
     #[default]
     Default,
-    /// Without end.
+    /// The call waits without a limit.
     Never,
-    /// That long; zero is no waiting at all.
+    /// The call waits this long. With zero it does not wait at all.
     After(Duration),
 }
 
-/// A switch that ends the calls that hold it. Sticky: once triggered, it stays so.
+/// A token that cancels the calls that were given it. Once triggered, it stays triggered.
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken(Arc<AtomicBool>);
 
 impl CancelToken {
-    /// A switch that nobody has triggered.
+    /// Returns a token that is not triggered.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Ends the calls that hold this switch, now and later.
+    /// Cancels every call that was or will be given this token.
     pub fn trigger(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether it has been triggered.
+    /// Returns whether the token has been triggered.
     pub fn is_triggered(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
 
-/// What one call was given beside its request.
+/// The options of one call: how long it may wait, and what may cancel it.
 #[derive(Debug, Clone, Default)]
 pub struct CallOptions {
-    /// How long it may wait.
+    /// How long the call may wait.
     pub timeout: Timeout,
-    /// Who may end it early.
+    /// The token that cancels the call, if any.
     pub cancel: Option<CancelToken>,
 }
 
 impl CallOptions {
-    /// Starts the clock; `default` stands in for [`Timeout::Default`] (`None`: without end).
+    /// Starts the clock and returns the call's deadline. `default` is the time that
+    /// [`Timeout::Default`] stands for, or `None` for no limit.
     pub fn start(&self, default: Option<Duration>) -> Deadline {
         let limit = match self.timeout {
             Timeout::Default => default,
@@ -57,14 +58,14 @@ impl CallOptions {
             Timeout::After(limit) => Some(limit),
         };
         Deadline {
-            // A limit too far away for the clock is no limit.
+            // A deadline that the clock cannot represent is never reached.
             deadline: limit.and_then(|limit| Instant::now().checked_add(limit)),
             cancel: self.cancel.clone(),
         }
     }
 }
 
-/// A call's patience, running: when it ends by itself, and who may end it.
+/// The deadline of a running call, with the token that cancels it earlier.
 #[derive(Debug, Clone)]
 pub struct Deadline {
     deadline: Option<Instant>,
@@ -72,7 +73,8 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Between two looks at a cancel; it bounds how late a cancelled call ends.
+    /// The interval at which a waiting call checks its token, and so a bound on how late a cancelled
+    /// call returns.
     pub const CANCEL_POLL: Duration = Duration::from_millis(20);
 
     /// The same patience, ending after `limit` from now at the latest.
@@ -92,18 +94,18 @@ impl Deadline {
         }
     }
 
-    /// Whether the time is used up.
+    /// Returns whether the deadline has passed.
     pub fn is_over(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// How much time is left; `None`: it does not end.
+    /// Returns the time left, or `None` if there is no deadline.
     pub fn left(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// How long to sleep before looking again: `slice` at most, shorter where the time runs out
-    /// or a cancel is to be looked at. `None`: sleep until woken.
+    /// Returns how long to sleep before checking again, or `None` to sleep until woken. That is at
+    /// most `slice`, the time left, and [`Self::CANCEL_POLL`] if there is a token to check.
     pub fn nap(&self, slice: Option<Duration>) -> Option<Duration> {
         let until_deadline =
             self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -111,7 +113,7 @@ impl Deadline {
         [slice, until_deadline, until_poll].into_iter().flatten().min()
     }
 
-    /// Sleeps on `changed` until woken, or until it is time to look again (see [`Self::nap`]).
+    /// Sleeps on `changed` until woken, or until it is time to check again (see [`Self::nap`]).
     pub fn sleep_on<'a, T>(
         &self,
         changed: &Condvar,

@@ -1,5 +1,7 @@
-//! Making the log durable, apart from writing it: one sync serves every append that was
-//! committed before the sync began, and nobody is answered before.
+//! Durability of commits, separate from writing them: one sync serves every append that was committed
+//! before the sync began, and no append returns before its sync has ended.
+//!
+//! The mutex `state` is held while state changes, never during a sync. At most one sync runs at a time.
 
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
@@ -7,9 +9,9 @@ use crate::sync::atomic::AtomicI64;
 use crate::sync::atomic::Ordering::SeqCst;
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// A log that committed events are written to before they are durable.
+/// A log that holds committed events before they are durable.
 pub trait Log: std::fmt::Debug + Send + Sync {
-    /// Makes durable what was written before.
+    /// Makes everything durable that was written before the call.
     fn sync(&self) -> Result<()>;
 
     /// Returns an error as long as nothing may be written to the log.
@@ -18,43 +20,43 @@ pub trait Log: std::fmt::Debug + Send + Sync {
     }
 }
 
-/// Up to where the events are durable, and who is making it further.
+/// The position up to which events are durable, and the syncs that raise it.
 #[derive(Debug)]
 pub struct Durability {
-    /// `None`: nothing is ever durable, or everything that can be read is.
+    /// The log to sync. Without one, either no event is ever durable or every readable event is.
     log: Option<Box<dyn Log>>,
     durable: AtomicI64,
     state: Mutex<State>,
     changed: Condvar,
-    /// What the tests do to a sync.
+    /// The faults that a test injects into syncs.
     #[cfg(test)]
     pub tampering: Tampering,
 }
 
-/// What the tests do to a sync.
+/// The faults that a test injects into syncs.
 #[cfg(test)]
 #[derive(Debug, Default)]
 pub struct Tampering {
-    /// A sync waits for this.
+    /// A sync waits while a test holds this lock.
     pub stall: Mutex<()>,
-    /// Every sync fails.
+    /// Whether every sync fails.
     pub fail: crate::sync::atomic::AtomicBool,
-    /// How many there were.
+    /// The number of syncs so far.
     pub count: crate::sync::atomic::AtomicU64,
-    /// What notes the next commit panics.
+    /// Whether the next [`Durability::note_written`] panics.
     pub panic: crate::sync::atomic::AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Committed, so in the log, if perhaps not yet on the disk.
+    /// The position up to which events are committed, and so in the log, if perhaps not on the disk.
     written: i64,
     syncing: bool,
     failed: Option<Error>,
 }
 
 impl Durability {
-    /// Everything up to `durable` is so already.
+    /// Returns the state of a store whose events up to `durable` are durable already.
     pub fn new(log: Option<Box<dyn Log>>, durable: i64) -> Self {
         Durability {
             log,
@@ -66,13 +68,13 @@ impl Durability {
         }
     }
 
-    /// Whether events become durable by a sync of a log. Without one nothing is ever durable, or
-    /// everything that can be read is.
+    /// Returns whether a sync of a log makes events durable. Without a log, either no event is ever
+    /// durable or every readable event is.
     pub fn has_log(&self) -> bool {
         self.log.is_some()
     }
 
-    /// The position up to which events are known to be durable.
+    /// Returns the position up to which events are known to be durable.
     pub fn durable(&self) -> i64 {
         self.durable.load(SeqCst)
     }
@@ -84,10 +86,10 @@ impl Durability {
         failed.or_else(|| self.log.as_ref().and_then(|log| log.check().err()))
     }
 
-    /// Returns when the events up to `position`, all of them committed, are durable.
+    /// Returns once the events up to `position`, which are committed, are durable.
     ///
-    /// One of the callers syncs, for all; those who come while it does wait for the next sync,
-    /// since theirs may have been written too late for this one.
+    /// One caller syncs on behalf of all. Callers that arrive during a sync wait for the next one,
+    /// since their events may have been written too late for the current one.
     pub fn ensure(&self, position: i64) -> Result<()> {
         if position <= self.durable() {
             return Ok(());
@@ -109,8 +111,9 @@ impl Durability {
         }
     }
 
-    /// Syncs the log, so that a failure to write it is not found out by a descriptor of SQLite's
-    /// first: it is told to each descriptor once, and SQLite would try again, over a hole.
+    /// Syncs the log before a checkpoint does. The kernel reports a write error once per file
+    /// descriptor; if SQLite's own descriptor got the report, SQLite would retry and checkpoint a
+    /// log with a hole in it.
     pub fn check(&self) -> Result<()> {
         let mut state = self.state();
         while state.syncing {
@@ -122,14 +125,14 @@ impl Durability {
         state.failed.clone().map_or(Ok(()), Err)
     }
 
-    /// From here on nothing more becomes durable, for a reason that was met elsewhere.
+    /// Records a failure that happened elsewhere. From here on nothing more becomes durable.
     pub fn fail(&self, error: &Error) {
         self.state().failed.get_or_insert_with(|| lost(error));
         self.changed.notify_all();
     }
 
-    /// Syncs the log for all that is committed. One sync at a time: of two at once, only one would
-    /// be told of a failure.
+    /// Syncs the log for everything that is committed. Only one sync runs at a time: of two
+    /// concurrent ones, only one would report a failure.
     fn sync_for_all<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         state.syncing = true;
         let target = state.written;
@@ -142,8 +145,8 @@ impl Durability {
             Ok(()) => {
                 self.durable.fetch_max(target, SeqCst);
             }
-            // The kernel may have dropped what it could not write and call the next sync a
-            // success: from here on no sync of this store is believed.
+            // The kernel may have dropped the pages that it could not write, and report success for
+            // the next sync. So this store never trusts a sync again.
             Err(_) if has(SeededBug::BelieveNextSync) => {}
             Err(error) => state.failed = Some(lost(&error)),
         }
@@ -170,7 +173,8 @@ impl Durability {
         self.log.as_ref().map_or(Ok(()), |log| log.sync())
     }
 
-    /// Notes events that are committed, so that the sync of somebody else serves them too.
+    /// Records that the events up to `position` are committed, so that any sync from now on serves
+    /// them.
     pub fn note_written(&self, position: i64) {
         #[cfg(test)]
         assert!(!self.tampering.panic.swap(false, SeqCst), "as the test asked");
@@ -183,13 +187,13 @@ impl Durability {
     }
 }
 
-/// What is not durable by this may be stored all the same: `io`, whatever the system says. Of a disk
-/// that is full, nothing would be.
+/// Returns the error `io` for every failed sync, whatever the system's error. The events may be stored
+/// in spite of the failure, which the status `full` would deny.
 fn lost(error: &Error) -> Error {
     Error {
         status: Status::Io,
         message: format!(
-            "the log could not be made durable ({}): close the store and open it again",
+            "committed events could not be made durable ({}): close the store and open it again",
             error.message
         )
         .into(),
@@ -202,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_check_makes_durable_what_was_noted() {
+    fn a_check_makes_committed_events_durable() {
         let durability = Durability::new(None, 3);
         durability.note_written(5);
         assert_eq!(durability.durable(), 3);
@@ -214,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_was_met_elsewhere_is_for_good_and_says_why() {
+    fn a_failure_from_elsewhere_is_permanent_and_says_why() {
         let durability = Durability::new(None, 3);
         durability.fail(&Error::new(Status::Io, "the checkpoint failed"));
         durability.fail(&Error::new(Status::Full, "a later one"));

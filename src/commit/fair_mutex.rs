@@ -1,4 +1,4 @@
-//! A lock that is had in the order in which it was asked for, and waited for as long as a call may.
+//! A fair mutex: threads acquire it in the order in which they asked for it, within a deadline.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -8,7 +8,8 @@ use crate::commit::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// A mutex; what a panic left behind in it is for its user to mind.
+/// A first-in, first-out mutex with deadlines. It is not poisoned by a panic: its user has to handle
+/// a value that a panic left half changed.
 #[derive(Debug)]
 pub struct FairMutex<T> {
     state: Mutex<State>,
@@ -19,18 +20,18 @@ pub struct FairMutex<T> {
 #[derive(Debug, Default)]
 struct State {
     is_held: bool,
-    /// The tickets of those who wait, the first to come in front.
+    /// The tickets of the waiting threads, the oldest first.
     waiting: VecDeque<u64>,
     last_ticket: u64,
 }
 
 impl<T> FairMutex<T> {
-    /// Held by nobody.
+    /// Returns an unlocked mutex.
     pub fn new(value: T) -> Self {
         FairMutex { state: Mutex::default(), changed: Condvar::new(), value: Mutex::new(value) }
     }
 
-    /// The lock, however long that takes.
+    /// Acquires the lock, however long that takes.
     pub fn lock(&self) -> Guard<'_, T> {
         let Ok(guard) = self.enter(|state| {
             Ok::<_, Infallible>(self.changed.wait(state).unwrap_or_else(PoisonError::into_inner))
@@ -38,7 +39,8 @@ impl<T> FairMutex<T> {
         guard
     }
 
-    /// The lock; `cancelled`, or `late` where it was not had in time.
+    /// Acquires the lock before the deadline. Otherwise returns `cancelled`, or the error of `late`
+    /// when the deadline has passed.
     pub fn lock_within(
         &self,
         deadline: &Deadline,
@@ -69,7 +71,7 @@ impl<T> FairMutex<T> {
                     Err(error) => {
                         let mut state = self.state();
                         state.waiting.retain(|own| *own != ticket);
-                        self.tell(&state);
+                        self.wake_first(&state);
                         return Err(error);
                     }
                 };
@@ -81,14 +83,15 @@ impl<T> FairMutex<T> {
         Ok(self.take())
     }
 
-    /// Whoever is the first of those who wait may have the lock, or will.
-    fn tell(&self, state: &State) {
+    /// Wakes the waiting threads, so that the one with the oldest ticket acquires the lock.
+    fn wake_first(&self, state: &State) {
         if !state.waiting.is_empty() {
             self.changed.notify_all();
         }
     }
 
-    /// What the lock is on, which nobody else has but for the moment of letting go.
+    /// Returns the guard of the value. The inner mutex is free, except for the moment in which the
+    /// last holder releases it.
     fn take(&self) -> Guard<'_, T> {
         let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
         Guard { lock: self, value }
@@ -99,7 +102,7 @@ impl<T> FairMutex<T> {
     }
 }
 
-/// The lock, held.
+/// A guard that holds the lock until it is dropped.
 pub struct Guard<'a, T> {
     lock: &'a FairMutex<T>,
     value: MutexGuard<'a, T>,
@@ -123,7 +126,7 @@ impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
         let mut state = self.lock.state();
         state.is_held = false;
-        self.lock.tell(&state);
+        self.lock.wake_first(&state);
     }
 }
 
@@ -137,7 +140,7 @@ mod tests {
     use crate::{CallOptions, CancelToken, Status, Timeout};
 
     #[test]
-    fn one_at_a_time_has_it_and_nobody_is_forgotten() {
+    fn the_lock_is_exclusive_and_every_waiter_acquires_it() {
         let lock = FairMutex::new((0, false));
         thread::scope(|scope| {
             for _ in 0..8 {
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_had_in_order_and_given_up_in_time() {
+    fn the_lock_is_acquired_in_order_and_within_a_deadline() {
         let lock = FairMutex::new(());
         let first = lock.lock();
         let order = Mutex::new(Vec::new());
@@ -180,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_waited_for_as_long_as_the_call_may() {
+    fn a_waiter_stops_at_its_deadline_or_when_cancelled() {
         let lock = FairMutex::new(());
         let within = |timeout, cancel: Option<&CancelToken>| {
             let deadline = CallOptions { timeout, cancel: cancel.cloned() }.start(None);

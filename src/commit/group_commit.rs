@@ -1,8 +1,12 @@
-//! Group commit by the callers themselves: the queue, its lead, and who is answered when.
+//! Group commit by the callers themselves: the queue, its leader, and when each append returns.
 //!
-//! An append joins the group that gathers. Whoever finds nobody leading leads: it runs its group,
-//! hands the lead on, and makes durable what the answers rest on. Only then is anybody answered.
-//! How a group is run is the [`Committer`]; nothing here knows of SQLite.
+//! An append joins the last group of the queue. The first caller to find no leader becomes the leader:
+//! it runs the first group, hands the lead on, and makes everything durable that the group's answers
+//! depend on. Only then does any append of the group return. A [`Committer`] runs a group; nothing
+//! here knows of SQLite.
+//!
+//! The queue's mutex may be held while a group's is acquired, never the other way round. Neither is
+//! held while a group is run or made durable.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,47 +18,47 @@ use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, crash_point, has};
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Events from which on a group takes no further request.
+/// The number of events with which a group is full.
 const GROUP_EVENTS: usize = 16_384;
-/// Events in the queue that make it worth running them while the group before is made durable.
+/// The number of queued events from which it pays to run them during the sync of the group before.
 const OVERLAP_EVENTS: usize = 512;
 
-/// An append was not had in time, for those before it.
+/// Returns the error of an append whose deadline passed while earlier appends ran.
 pub fn late() -> Error {
-    Error::new(Status::Busy, "other appends were before this one for longer than the time given")
+    Error::new(Status::Busy, "timed out waiting for earlier appends")
 }
 
-/// What a leader does with its group.
+/// Runs a group for its leader and makes it durable.
 pub trait Committer {
-    /// What an append asks for.
+    /// The request of an append.
     type Request;
 
-    /// Takes the locks that a group needs, as long as `deadline` lasts; then the group, and runs
-    /// it; gives an outcome for each request, in order, and lets go of the locks. An error before
-    /// the group was taken is the leader's own; after that it is everybody's, and nothing of the
-    /// group is stored.
+    /// Acquires the locks that a group needs, within `deadline`. Then calls `take` for the group's
+    /// requests, runs them, releases the locks, and returns an outcome for each request, in order.
+    ///
+    /// An error before `take` was called concerns the leader alone. An error after it concerns every
+    /// request of the group, of which nothing is stored.
     fn run(
         &self,
         deadline: &Deadline,
         take: impl FnOnce() -> Vec<Self::Request>,
     ) -> Result<Vec<Outcome>>;
 
-    /// Returns when the events up to `position`, all of them committed, are durable. Where a commit
-    /// makes them so, that is at once.
+    /// Returns once the events up to `position`, which are committed, are durable. If a commit itself
+    /// makes its events durable, this returns at once.
     fn make_durable(&self, position: i64) -> Result<()>;
 
-    /// The position up to which events are known to be durable.
+    /// Returns the position up to which events are known to be durable.
     fn durable(&self) -> i64;
 
-    /// The failure after which nothing more is appended, if there was one.
+    /// Returns the failure after which nothing more is appended, if there was one.
     fn failure(&self) -> Option<Error>;
 
-    /// Who is told of events that are, and of the end of the store.
+    /// Returns the watch that publishes durable events and the closing of the store.
     fn watch(&self) -> &HeadWatch;
 }
 
-/// What came of a request, and the position up to which events have to be durable before anybody
-/// is told.
+/// The outcome of a request, with the position that has to be durable before the append returns it.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// Where its events are, or why they are not stored.
@@ -75,33 +79,33 @@ impl Outcome {
     }
 }
 
-/// Where a group stands.
+/// The state of a group.
 #[derive(Debug)]
 enum GroupState {
-    /// Its requests wait; whoever leads is another, or is known.
+    /// The requests wait. Either another group has the leader, or a caller of this one leads already.
     Queued,
-    /// Whoever of its callers sees this leads.
+    /// The first of the group's callers that sees this state becomes the leader.
     LeadIsFree,
-    /// A leader has it: nothing takes a request out any more.
+    /// A leader has taken the group, so no request can leave it any more.
     Taken,
     /// What came of each request, by its place.
     Answered(Vec<Result<Appended>>),
 }
 
-/// Appends that are run, made durable and answered together. Their callers sleep on one thing, so
-/// that one call of the system wakes them all.
+/// The callers' side of a group of appends, which are run, made durable and answered together. The
+/// callers sleep on one condition variable, so that one system call wakes them all.
 #[derive(Debug)]
 struct Group {
-    turn: Mutex<GroupState>,
+    state: Mutex<GroupState>,
     changed: Condvar,
 }
 
 impl Group {
-    fn turn(&self) -> MutexGuard<'_, GroupState> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, GroupState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Any one of its callers may lead.
+    /// Lets any one of the group's callers become the leader.
     fn offer_lead(&self) {
         self.set(GroupState::LeadIsFree, Condvar::notify_one);
     }
@@ -112,60 +116,62 @@ impl Group {
         self.set(GroupState::Answered(answers), notify);
     }
 
-    fn set(&self, turn: GroupState, notify: fn(&Condvar)) {
+    fn set(&self, state: GroupState, notify: fn(&Condvar)) {
         if has(SeededBug::TellTooEarly) {
             notify(&self.changed);
-            *self.turn() = turn;
+            *self.state() = state;
             return;
         }
-        *self.turn() = turn;
+        *self.state() = state;
         notify(&self.changed);
     }
 }
 
-/// A group that no leader has taken yet.
+/// The queue's side of a group that no leader has taken yet.
 #[derive(Debug)]
 struct Waiting<R> {
     group: Arc<Group>,
-    /// By their places; those that have left are gone.
+    /// The requests by their index. A request that has left the group is `None`.
     requests: Vec<Option<R>>,
-    /// How many have not.
+    /// The number of requests that have not left.
     live: usize,
-    /// How many events they would store.
+    /// The number of events that these requests would store.
     events: usize,
 }
 
 impl<R> Waiting<R> {
     fn new() -> Self {
-        let group = Group { turn: Mutex::new(GroupState::Queued), changed: Condvar::new() };
+        let group = Group { state: Mutex::new(GroupState::Queued), changed: Condvar::new() };
         Waiting { group: Arc::new(group), requests: Vec::new(), live: 0, events: 0 }
     }
 
-    /// Whether it takes no further request. Places of those that have left count too: somebody who
-    /// waits for long would keep all of them.
+    /// Returns whether the group takes no further request. The slots of requests that have left count
+    /// too: otherwise a group whose leader waits for long would collect them without a bound.
     fn is_full(&self) -> bool {
         self.events.max(self.requests.len()) >= GROUP_EVENTS
     }
 }
 
-/// A request's place in its group.
+/// The slot that a request has in its group.
 #[derive(Debug)]
 struct Slot {
     group: Arc<Group>,
     index: usize,
-    /// How many events it would store.
+    /// The number of events that the request would store.
     events: usize,
 }
 
 #[derive(Debug)]
 struct State<R> {
-    /// The groups, in the order in which they are run; only the last one grows.
+    /// The groups in the order in which they are run. Only the last one takes requests.
     waiting: VecDeque<Waiting<R>>,
+    /// Whether there is a leader, or a group that was offered the lead.
     led: bool,
 }
 
 impl<R> State<R> {
-    /// The place of a request that comes last; and whether its caller leads, since nobody did.
+    /// Adds a request to the last group. Returns its slot, and whether its caller becomes the leader
+    /// because there was none.
     fn join(&mut self, request: R, events: usize) -> (Slot, bool) {
         if self.waiting.back().is_none_or(Waiting::is_full) {
             self.waiting.push_back(Waiting::new());
@@ -176,11 +182,11 @@ impl<R> State<R> {
         last.live += 1;
         last.events += events;
         let index = last.requests.len() - 1;
-        let place = Slot { group: Arc::clone(&last.group), index, events };
-        (place, !std::mem::replace(&mut self.led, true))
+        let slot = Slot { group: Arc::clone(&last.group), index, events };
+        (slot, !std::mem::replace(&mut self.led, true))
     }
 
-    /// Hands the lead to the first group, or to nobody.
+    /// Hands the lead to the first group. If there is none, the queue has no leader any more.
     fn hand_on(&mut self) {
         match self.waiting.front() {
             Some(next) => next.group.offer_lead(),
@@ -188,19 +194,21 @@ impl<R> State<R> {
         }
     }
 
-    /// Takes a request out, unless a leader has taken it.
-    fn leave(&mut self, place: &Slot) -> bool {
-        let is_it = |waiting: &Waiting<R>| Arc::ptr_eq(&waiting.group, &place.group);
-        let Some(number) = self.waiting.iter().position(is_it) else { return false };
+    /// Removes a request from the queue. Returns whether that succeeded: it does not once a leader
+    /// has taken the request.
+    fn leave(&mut self, slot: &Slot) -> bool {
+        let is_own = |waiting: &Waiting<R>| Arc::ptr_eq(&waiting.group, &slot.group);
+        let Some(number) = self.waiting.iter().position(is_own) else { return false };
         let own = &mut self.waiting[number];
-        let index = if has(SeededBug::LeaveForAnother) { 0 } else { place.index };
+        let index = if has(SeededBug::LeaveForAnother) { 0 } else { slot.index };
         own.requests[index] = None;
         own.live -= 1;
-        own.events -= place.events;
+        own.events -= slot.events;
         if own.live == 0 {
             self.waiting.remove(number);
-            // Of several, one has been woken for it, or will look before it sleeps.
-            let leads = matches!(*place.group.turn(), GroupState::LeadIsFree);
+            // A lead that was offered to this group would be lost. If callers remained, one of them
+            // would take it: it has been woken, or checks the state before it sleeps.
+            let leads = matches!(*slot.group.state(), GroupState::LeadIsFree);
             if leads && !has(SeededBug::ForgetLead) {
                 self.hand_on();
             }
@@ -209,7 +217,7 @@ impl<R> State<R> {
     }
 }
 
-/// The appends that wait, and whether one of them leads.
+/// The queue of waiting appends. `R` is the request of an append.
 #[derive(Debug)]
 pub struct GroupCommit<R>(Mutex<State<R>>);
 
@@ -224,95 +232,96 @@ impl<R> GroupCommit<R> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many requests wait.
+    /// Returns the number of waiting requests.
     #[cfg(test)]
     pub fn queued(&self) -> usize {
         self.state().waiting.iter().flat_map(|waiting| &waiting.requests).flatten().count()
     }
 
-    /// Appends `events` events, alone or with others.
+    /// Appends `events` events, alone or in a group. Returns once they are durable, or with an error
+    /// if the deadline passes before a leader has taken the request.
     pub fn append(
         &self,
-        work: &impl Committer<Request = R>,
+        committer: &impl Committer<Request = R>,
         request: R,
         events: usize,
         deadline: &Deadline,
     ) -> Result<Appended> {
         let (place, leads) = self.state().join(request, events);
         if leads {
-            return self.lead(work, &place, deadline);
+            return self.lead(committer, &slot, deadline);
         }
-        let group = &*place.group;
-        let mut turn = group.turn();
+        let group = &*slot.group;
+        let mut state = group.state();
         loop {
-            match &*turn {
-                GroupState::Answered(answers) => return answers[place.index].clone(),
+            match &*state {
+                GroupState::Answered(answers) => return answers[slot.index].clone(),
                 GroupState::LeadIsFree => {
-                    *turn = GroupState::Queued;
-                    drop(turn);
-                    return self.lead(work, &place, deadline);
+                    *state = GroupState::Queued;
+                    drop(state);
+                    return self.lead(committer, &slot, deadline);
                 }
                 GroupState::Taken => {
-                    turn = group.changed.wait(turn).unwrap_or_else(PoisonError::into_inner);
+                    state = group.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
                 GroupState::Queued => {
                     let over =
                         deadline.check_cancel().err().or_else(|| deadline.is_over().then(late));
                     if let Some(error) = over {
-                        drop(turn);
-                        if self.state().leave(&place) {
+                        drop(state);
+                        if self.state().leave(&slot) {
                             return Err(error);
                         }
-                        turn = group.turn();
+                        state = group.state();
                         continue;
                     }
-                    turn = deadline.sleep_on(&group.changed, turn, None);
+                    state = deadline.sleep_on(&group.changed, state, None);
                 }
             }
         }
     }
 
-    /// Runs the first group, which is this caller's, and gives what came of its own request.
+    /// Runs the first group, which is the caller's own, and returns the answer to its own request.
     fn lead(
         &self,
-        work: &impl Committer<Request = R>,
-        place: &Slot,
+        committer: &impl Committer<Request = R>,
+        slot: &Slot,
         deadline: &Deadline,
     ) -> Result<Appended> {
         // Of each of the group whether it is still there; none before it was taken.
         let mut there = Vec::new();
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            // A leader that failed badly has closed the store to those in the queue behind it.
-            work.watch().check_open()?;
-            work.failure().map_or(Ok(()), Err)?;
-            work.run(deadline, || {
+            // A leader that panicked has closed the store to the groups behind it.
+            committer.watch().check_open()?;
+            committer.failure().map_or(Ok(()), Err)?;
+            committer.run(deadline, || {
                 let requests = self.take_group();
-                there = requests.iter().map(Option::is_some).collect();
+                present = requests.iter().map(Option::is_some).collect();
                 requests.into_iter().flatten().collect()
             })
         }));
         let ran = ran.unwrap_or_else(|_| {
-            // What the panic left behind is not to be trusted with another append.
-            work.watch().close();
+            // The panic may have left the store's state half changed, so no further append may use it.
+            committer.watch().close();
             Err(Error::new(
                 Status::Internal,
-                "the library failed while it appended: close the store and open it again",
+                "internal error during an append: close the store and open it again",
             ))
         });
         let outcomes = match ran {
             Ok(outcomes) => outcomes,
-            Err(error) if there.is_empty() => {
+            Err(error) if present.is_empty() => {
                 let mut state = self.state();
-                state.leave(place);
+                state.leave(slot);
                 if !has(SeededBug::KeepLead) {
                     state.hand_on();
                 }
                 return Err(error);
             }
-            Err(error) => vec![Outcome::new(Err(error)); there.len()],
+            Err(error) => vec![Outcome::new(Err(error)); present.len()],
         };
-        // The next group may run while this one is made durable. It pays where it is long; a
-        // short one had better wait, and grow by those who are answered after this sync.
+        // The next group may run while this one is made durable. That pays if it is large. A small
+        // one does better to wait, and grow by the callers that return after this sync.
         let handed_on = {
             let mut state = self.state();
             let is_long =
@@ -324,22 +333,23 @@ impl<R> GroupCommit<R> {
         };
         let rests_on = outcomes.iter().map(|outcome| outcome.rests_on).max().unwrap_or(0);
         if has(SeededBug::PublishTooEarly) {
-            work.watch().publish(rests_on);
+            committer.watch().publish(rests_on);
         }
-        let ensured = work.make_durable(rests_on);
+        let ensured = committer.make_durable(rests_on);
         crash_point("after sync");
-        work.watch().publish(work.durable());
+        committer.watch().publish(committer.durable());
         let mut outcomes = outcomes.into_iter().map(|outcome| match &ensured {
-            Err(error) if outcome.rests_on > work.durable() => Err(error.clone()),
+            Err(error) if outcome.rests_on > committer.durable() => Err(error.clone()),
             _ => outcome.answer,
         });
-        let nobody = || Err(Error::new(Status::Internal, "nobody asks for this answer"));
-        let answers: Vec<_> = there
+        // The slot of a request that has left gets an answer that no caller reads.
+        let none = || Err(Error::new(Status::Internal, "internal error: an append has no outcome"));
+        let answers: Vec<_> = present
             .into_iter()
-            .map(|is_there| is_there.then(|| outcomes.next()).flatten().unwrap_or_else(nobody))
+            .map(|is_present| is_present.then(|| outcomes.next()).flatten().unwrap_or_else(none))
             .collect();
-        let own = answers[place.index].clone();
-        place.group.answer(answers);
+        let own = answers[slot.index].clone();
+        slot.group.answer(answers);
         if !handed_on {
             self.state().hand_on();
         }
@@ -350,9 +360,9 @@ impl<R> GroupCommit<R> {
     fn take_group(&self) -> Vec<Option<R>> {
         let mut state = self.state();
         let Some(first) = state.waiting.pop_front() else { return Vec::new() };
-        // Before the queue is let go of, or who finds its request gone would not know why. Not
-        // `set`: nobody has anything to do with this news.
-        *first.group.turn() = GroupState::Taken;
+        // While the queue is locked: a caller that finds its request gone has to see why. Without
+        // `set`, since no caller has to act on this state.
+        *first.group.state() = GroupState::Taken;
         first.requests
     }
 }
@@ -361,32 +371,32 @@ impl<R> GroupCommit<R> {
 mod tests {
     use super::*;
 
-    fn places(state: &State<u32>) -> Vec<usize> {
+    fn slots(state: &State<u32>) -> Vec<usize> {
         state.waiting.iter().map(|waiting| waiting.requests.len()).collect()
     }
 
     #[test]
-    fn those_that_leave_keep_no_place_for_ever() {
+    fn a_group_is_full_by_the_requests_that_left_too() {
         let mut state = State { waiting: VecDeque::new(), led: false };
         let (leader, leads) = state.join(0, 1);
         assert!(leads);
         for request in 0..3 * GROUP_EVENTS as u32 {
-            let (place, leads) = state.join(request, 1);
-            assert!(!leads && state.leave(&place));
+            let (slot, leads) = state.join(request, 1);
+            assert!(!leads && state.leave(&slot));
         }
-        // The leader's group, which is full, and none behind it.
-        assert_eq!(places(&state), [GROUP_EVENTS]);
+        // Only the leader's group is left, and it is full.
+        assert_eq!(slots(&state), [GROUP_EVENTS]);
         assert!(state.leave(&leader) && state.waiting.is_empty());
     }
 
     #[test]
-    fn a_group_is_full_of_events() {
+    fn a_group_is_full_by_its_events() {
         let mut state = State { waiting: VecDeque::new(), led: false };
         for (events, groups) in
             [(GROUP_EVENTS - 1, vec![1]), (GROUP_EVENTS, vec![2]), (1, vec![2, 1]), (1, vec![2, 2])]
         {
             state.join(0, events);
-            assert_eq!(places(&state), groups);
+            assert_eq!(slots(&state), groups);
         }
     }
 }

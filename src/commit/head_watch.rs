@@ -1,4 +1,7 @@
-//! The head of a store, and waiting for it to rise.
+//! The head of a store, and waits for it to rise.
+//!
+//! The mutex guards no data. It only orders a waiter's check of the head and its sleep against a
+//! publisher's wake-up.
 
 use std::time::Duration;
 
@@ -9,44 +12,45 @@ use crate::sync::atomic::Ordering::SeqCst;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard, PoisonError};
 
-/// The newest position that may be told, and whether the store is open. Any number of threads.
+/// The highest position that callers may learn of, and whether the store is open. Any number of
+/// threads may publish and wait.
 #[derive(Debug, Default)]
 pub struct HeadWatch {
     head: AtomicI64,
     closed: AtomicBool,
-    /// How many threads wait, so that publishing to nobody takes no lock. A waiter counts itself
-    /// before it looks at the head, and a publisher raises the head before it looks at the count;
-    /// all of it is sequentially consistent, so at least one of the two sees the other.
+    /// The number of waiting threads, so that publishing without a waiter takes no lock. A waiter
+    /// raises the count before it reads the head, and a publisher raises the head before it reads the
+    /// count. All of these accesses are sequentially consistent, so at least one sees the other.
     waiters: AtomicUsize,
     lock: Mutex<()>,
     changed: Condvar,
 }
 
 impl HeadWatch {
-    /// The watch of an open store whose newest event is at `head`.
+    /// Returns the watch of an open store whose newest event is at `head`.
     pub fn new(head: i64) -> Self {
         HeadWatch { head: AtomicI64::new(head), ..Self::default() }
     }
 
-    /// The highest position published.
+    /// Returns the highest position published.
     pub fn head(&self) -> i64 {
         self.head.load(SeqCst)
     }
 
-    /// Raises the head to `head`, if it is not there yet, and wakes who waits for that.
+    /// Raises the head to `head` if it is lower, and wakes the waiting threads.
     pub fn publish(&self, head: i64) {
         if self.head.fetch_max(head, SeqCst) < head {
             self.wake();
         }
     }
 
-    /// Ends every wait, running and to come, with `closed`.
+    /// Ends every wait, now and later, with the error `closed`.
     pub fn close(&self) {
         self.closed.store(true, SeqCst);
         self.wake();
     }
 
-    /// `closed` once the store is.
+    /// Returns the error `closed` once the store is closed.
     pub fn check_open(&self) -> Result<()> {
         if self.closed.load(SeqCst) {
             return Err(Error::new(Status::Closed, "the store is closed"));
@@ -54,8 +58,8 @@ impl HeadWatch {
         Ok(())
     }
 
-    /// Waits until the head is above `after`, and gives it; or `timeout`, `cancelled`, `closed`.
-    /// `None` once `slice` is over, for a caller that has elsewhere to look in between.
+    /// Waits until the head is above `after`, and returns it. The errors are `timeout`, `cancelled`
+    /// and `closed`. Returns `None` after `slice`, for a caller that polls another source in between.
     pub fn wait_above(
         &self,
         after: i64,
@@ -77,7 +81,8 @@ impl HeadWatch {
                 return Ok(Some(head));
             }
             if deadline.is_over() {
-                return Err(Error::new(Status::Timeout, "no event came in time"));
+                let message = format!("timed out waiting for an event after position {after}");
+                return Err(Error::new(Status::Timeout, message));
             }
             let rest = slice_end.map(|end| end.saturating_duration_since(Instant::now()));
             if rest.is_some_and(|rest| rest.is_zero()) {
@@ -89,7 +94,7 @@ impl HeadWatch {
 
     fn wake(&self) {
         if self.waiters.load(SeqCst) > 0 {
-            // A waiter between its look at the head and its sleep holds the lock.
+            // A waiter that has read the head and does not sleep yet holds the lock.
             if !has(SeededBug::WakeWithoutLock) {
                 drop(self.lock());
             }
@@ -97,13 +102,13 @@ impl HeadWatch {
         }
     }
 
-    /// It guards no data that a panic could have left half done.
+    /// Acquires the lock. It guards no data, so a panic cannot have left any half changed.
     fn lock(&self) -> MutexGuard<'_, ()> {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One thread that waits, for as long as it does.
+/// Counts one waiting thread until it is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -130,7 +135,7 @@ mod tests {
         CallOptions { timeout, cancel: cancel.cloned() }.start(None)
     }
 
-    /// Runs `act` once `watch` has a waiter, and gives what that waiter got.
+    /// Runs `act` once `watch` has a waiter, and returns the result of the wait.
     fn while_waiting(
         watch: &HeadWatch,
         cancel: Option<&CancelToken>,
@@ -148,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_ends_when_the_head_is_above() {
+    fn a_wait_ends_when_the_head_rises() {
         let watch = HeadWatch::new(3);
         let found = while_waiting(&watch, None, || {
             watch.publish(4);
@@ -176,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_ends_when_its_time_is_over() {
+    fn a_wait_ends_at_its_deadline() {
         let watch = HeadWatch::new(3);
         for limit in [Duration::ZERO, Duration::from_millis(2)] {
             let found = watch.wait_above(3, &deadline(Timeout::After(limit), None), None);
@@ -195,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn after_is_a_position() {
+    fn after_is_at_least_minus_one() {
         let wait = |after| {
             HeadWatch::new(0).wait_above(
                 after,

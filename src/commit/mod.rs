@@ -1,7 +1,8 @@
-//! Group commit as a protocol: what threads queue for, wait on and may see. No SQL and no files.
+//! The group commit protocol: what threads queue for, what they wait on, and which commits they may
+//! see. It knows neither SQL nor files.
 //!
-//! `tests/model` compiles this folder over locks and a clock of its own (`crate::sync`), and runs it
-//! in many orders of its threads' steps.
+//! `tests/model` compiles this folder with its own locks and clock (`crate::sync`), and explores many
+//! interleavings of its threads.
 
 pub mod deadline;
 pub mod durability;

@@ -1,4 +1,6 @@
-//! What a reader may see of what is committed.
+//! Visibility: which committed events a reader may see.
+//!
+//! A reader never sees an event that a power failure could still take away.
 
 use crate::commit::durability::Durability;
 use crate::commit::head_watch::HeadWatch;
@@ -6,13 +8,13 @@ use crate::error::Result;
 use crate::failpoints::{SeededBug, has};
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The newest events as far as they are known to be this process's own work, committed or about
-/// to be, with nobody else's between them.
+/// The newest range of positions that only this process has written, committed or about to be.
 #[derive(Debug, Default)]
 pub struct OwnCommits(Mutex<(i64, i64)>);
 
 impl OwnCommits {
-    /// The writer has the lock and finds `head`; whether others have appended since.
+    /// Called by the writer, which holds the write lock and finds the store at `head`. Returns whether
+    /// another process has appended since this one did.
     pub fn begin(&self, head: i64) -> bool {
         let mut range = self.range();
         let others = range.1 != head;
@@ -22,19 +24,19 @@ impl OwnCommits {
         others
     }
 
-    /// The writer, which still has the lock, commits its events up to `head`. They are noted
-    /// before anybody can see them.
+    /// Called by the writer, which still holds the write lock, to commit its events up to `head`. They
+    /// are recorded as its own before any reader can see them.
     pub fn commit(&self, head: i64, commit: impl FnOnce() -> Result<()>) -> Result<()> {
         self.range().1 = head;
         let committed = commit();
         if committed.is_err() && !has(SeededBug::KeepLostEvents) {
-            // Another process may take the positions.
+            // Another process may use the positions now.
             *self.range() = (i64::MAX, i64::MAX);
         }
         committed
     }
 
-    /// Whether everything above `low`, up to `high`, is this process's own.
+    /// Returns whether this process has written everything above `low`, up to `high`.
     fn cover(&self, low: i64, high: i64) -> bool {
         let range = self.range();
         range.0 <= low && high <= range.1
@@ -45,11 +47,12 @@ impl OwnCommits {
     }
 }
 
-/// The position up to which a snapshot may be shown, its head being `head`.
+/// Returns the position up to which a reader may see a snapshot whose head is `head`.
 ///
-/// What this process has committed but not synced is left out: its appends are not answered
-/// yet. Where there is anything of others in between, the log is synced first, for they may
-/// have answered theirs. An error: it failed, and nothing is known to be durable.
+/// Events that this process has committed but not synced are left out: their appends have not
+/// returned yet. If another process has written events in between, the log is synced first, since
+/// its appends may have returned. The result is an error if that sync fails and no event is known
+/// to be durable.
 pub fn visible(
     head: i64,
     durability: &Durability,
@@ -63,8 +66,8 @@ pub fn visible(
     above_durable(head, durable, durability, own, watch)
 }
 
-/// The same, where the snapshot goes above what was just seen to be durable. By now more may be,
-/// and syncs may have failed.
+/// Does the work of [`visible`] for a snapshot that goes above `durable`, the durable position just
+/// read. It may have risen since, and syncs may have failed.
 fn above_durable(
     head: i64,
     durable: i64,
@@ -83,7 +86,7 @@ fn above_durable(
             Ok(head)
         }
         Err(error) if durability.durable() == 0 => Err(error),
-        // Which may have risen above this snapshot before the failure.
+        // The durable position may have risen above this snapshot before the failure.
         Err(_) => Ok(durability.durable().min(head)),
     }
 }
@@ -95,18 +98,18 @@ mod tests {
     use crate::error::{Error, Status};
     use crate::sync::atomic::Ordering::SeqCst;
 
-    /// A log without a disk.
+    /// A log whose syncs always succeed.
     #[derive(Debug)]
-    struct NoDisk;
+    struct FakeLog;
 
-    impl Log for NoDisk {
+    impl Log for FakeLog {
         fn sync(&self) -> Result<()> {
             Ok(())
         }
     }
 
     #[test]
-    fn what_others_append_in_between_is_not_ones_own() {
+    fn an_append_of_another_process_ends_the_own_range() {
         let own = OwnCommits::default();
         assert!(!own.begin(0));
         own.commit(1, || Ok(())).unwrap();
@@ -118,7 +121,7 @@ mod tests {
         own.commit(4, || Ok(())).unwrap();
         assert_eq!([(0, 4), (2, 4), (3, 5)].map(|(low, high)| own.cover(low, high)), [false; 3]);
         assert!(own.cover(3, 4));
-        // Whose 5 is now is not known.
+        // It is not known now which process will write 5.
         let failed = own.commit(5, || Err(Error::new(Status::Full, "")));
         assert_eq!(failed.unwrap_err().status, Status::Full);
         assert!(!own.cover(4, 5));
@@ -128,8 +131,8 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_shown_whole_where_it_is_durable_or_nothing_ever_is() {
-        let on_disk = Durability::new(Some(Box::new(NoDisk)), 7);
+    fn a_snapshot_is_whole_if_it_is_durable_or_without_a_log() {
+        let on_disk = Durability::new(Some(Box::new(FakeLog)), 7);
         let in_memory = Durability::new(None, 0);
         let own = OwnCommits::default();
         own.begin(3);
@@ -143,7 +146,8 @@ mod tests {
         assert_eq!(visible(9, &on_disk, &own, &HeadWatch::new(0)), Ok(7));
     }
 
-    /// Where a read is shown others' events, and what those who wait are told.
+    /// Returns the visible position of a snapshot that ends with another process's events, and the
+    /// head that waiters see.
     fn shown(durability: &Durability, head: i64, seen_durable: i64) -> (Result<i64>, i64) {
         let watch = HeadWatch::new(0);
         let shown = above_durable(head, seen_durable, durability, &OwnCommits::default(), &watch);
@@ -151,14 +155,14 @@ mod tests {
     }
 
     #[test]
-    fn what_others_have_committed_is_synced_before_it_is_shown() {
+    fn events_of_other_processes_are_synced_before_a_read() {
         let durability = Durability::new(None, 3);
         assert_eq!(shown(&durability, 5, 3), (Ok(5), 5));
         assert_eq!((durability.durable(), durability.tampering.count.load(SeqCst)), (5, 1));
     }
 
     #[test]
-    fn what_is_ones_own_is_left_out_without_a_sync() {
+    fn own_events_are_left_out_without_a_sync() {
         let (durability, own) = (Durability::new(None, 3), OwnCommits::default());
         assert!(own.begin(3));
         own.commit(5, || Ok(())).unwrap();
@@ -166,30 +170,30 @@ mod tests {
         assert_eq!((durability.durable(), durability.tampering.count.load(SeqCst)), (3, 0));
     }
 
-    /// Of two syncs since the read has looked, the first served events above its snapshot, and the
-    /// second failed.
+    /// After the read has taken its snapshot, one sync makes events above it durable and a second
+    /// sync fails.
     #[test]
-    fn a_read_is_not_shown_beyond_its_snapshot_whatever_became_durable_before_a_failure() {
+    fn a_read_never_goes_beyond_its_snapshot() {
         let durability = Durability::new(None, 3);
         durability.ensure(7).unwrap();
         durability.tampering.fail.store(true, SeqCst);
         durability.ensure(9).unwrap_err();
         assert_eq!(shown(&durability, 5, 3).0, Ok(5));
-        // The events above are in the snapshot of the next one.
+        // The snapshot of the next read includes the events above.
         assert_eq!(shown(&durability, 9, 3).0, Ok(7));
     }
 
     #[test]
-    fn where_nothing_is_known_to_be_durable_a_sync_that_failed_is_told() {
-        for (durable, is_told) in [(0, true), (3, false)] {
+    fn a_failed_sync_is_reported_if_nothing_is_durable() {
+        for (durable, is_reported) in [(0, true), (3, false)] {
             let durability = Durability::new(None, durable);
             durability.tampering.fail.store(true, SeqCst);
             for _ in 0..2 {
                 let (shown, published) = shown(&durability, 5, durable);
-                assert_eq!(shown.is_err(), is_told);
+                assert_eq!(shown.is_err(), is_reported);
                 assert_eq!((shown.unwrap_or(0), published), (durable, 0));
             }
-            assert_eq!(durability.tampering.count.load(SeqCst), 1, "it is not tried again");
+            assert_eq!(durability.tampering.count.load(SeqCst), 1, "a failed sync is not retried");
         }
     }
 }
