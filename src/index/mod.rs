@@ -1,7 +1,9 @@
-//! The index in memory: the memory store's, and the SQLite store's for its recent events.
+//! The inverted index in memory. The memory store uses it, and the SQLite store for its newest
+//! events.
 //!
-//! It holds a contiguous run of events and, for every term, the positions of the events that have
-//! it. A term is a hash, so every hit is checked against the event: no answer rests on a hash.
+//! It holds a contiguous range of events and, for every term, the positions of the events with that
+//! term. A term is a hash, so every hit is checked against the event: no result depends on a hash.
+//! The index has no lock of its own; the stores guard it with theirs.
 
 mod postings;
 mod prepared;
@@ -23,25 +25,26 @@ pub struct Index {
     base: i64,
     events: Vec<Arc<SequencedEvent>>,
     terms: Terms,
-    /// Bytes of the events held.
+    /// The number of bytes that the events take.
     event_bytes: usize,
-    /// Which bits of a term count, so that tests can make terms collide.
+    /// The bits of a term that the index uses, so that tests can make terms collide.
     #[cfg(test)]
     mask: u64,
 }
 
-/// What an event takes beside [`crate::domain::Event::footprint`]: its place in the sequence,
-/// the counters of its `Arc`, the pointer to it, and the heads of three allocations.
+/// The bytes that an event takes in addition to [`crate::domain::Event::footprint`]: its position
+/// and time, the counters of its `Arc`, the pointer to it, and the headers of three allocations.
 const EVENT_OVERHEAD: usize =
     size_of::<SequencedEvent>() - size_of::<crate::domain::Event>() + 16 + 8 + 3 * 16;
 
 impl Index {
-    /// An empty index whose first event will be the one at `base` + 1, for some thousand events.
+    /// Returns an empty index whose first event will be at `base` + 1, for some thousands of
+    /// events.
     pub fn new(base: i64) -> Self {
         Self::with_shards(base, 1)
     }
 
-    /// The same, for any number of events: adding one never takes long.
+    /// Returns an empty index for any number of events: growing it never makes one append slow.
     pub fn unbounded(base: i64) -> Self {
         Self::with_shards(base, 256)
     }
@@ -57,27 +60,27 @@ impl Index {
         }
     }
 
-    /// The position before the first event held.
+    /// Returns the position before the first event of the index.
     pub fn base(&self) -> i64 {
         self.base
     }
 
-    /// The position of the last event held; the base where none is.
+    /// Returns the position of the last event, or the base if the index is empty.
     pub fn head(&self) -> i64 {
         self.base + self.events.len() as i64
     }
 
-    /// How many events are held.
+    /// Returns the number of events.
     pub fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// Whether no event is held.
+    /// Returns whether the index has no events.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
-    /// About how many bytes the events and the index over them take.
+    /// Returns about how many bytes the events and the index over them take.
     pub fn footprint(&self) -> usize {
         self.event_bytes + self.terms.footprint()
     }
@@ -85,7 +88,7 @@ impl Index {
     /// Adds the event at `head() + 1`.
     ///
     /// # Panics
-    /// If the event is at another position.
+    /// Panics if the event is at another position.
     pub fn push(&mut self, event: Arc<SequencedEvent>) {
         let position = self.check_next(&event);
         for term in event.event.terms() {
@@ -94,7 +97,10 @@ impl Index {
         self.keep(event);
     }
 
-    /// As [`Index::push`], where the terms of the event are known already.
+    /// Adds the event at `head() + 1`, whose terms the caller has computed.
+    ///
+    /// # Panics
+    /// Panics if the event is at another position.
     pub fn push_filed(&mut self, event: Arc<SequencedEvent>, terms: &[Term]) {
         debug_assert!(event.event.terms().eq(terms.iter().copied()));
         let position = self.check_next(&event);
@@ -114,19 +120,19 @@ impl Index {
         self.events.push(event);
     }
 
-    /// The event at `position`, if it is held.
+    /// Returns the event at `position`, if the index has it.
     pub fn get(&self, position: i64) -> Option<&Arc<SequencedEvent>> {
         let offset = position.checked_sub(self.base)?.checked_sub(1)?;
         self.events.get(usize::try_from(offset).ok()?)
     }
 
-    /// The position of the event with this id, if it is held.
+    /// Returns the position of the event with this id, if the index has it.
     pub fn position_of_id(&self, id: &str) -> Option<i64> {
         let postings = self.terms.get(self.filed(Term::of_id(id)))?;
         postings.iter().find(|&position| self.at(position).event.id() == Some(id))
     }
 
-    /// Every term with every position that it is filed at, sorted by term, then by position.
+    /// Returns every term with each of its positions, sorted by term and then by position.
     #[cfg(test)]
     pub fn postings(&self) -> Vec<(Term, i64)> {
         let mut all: Vec<_> = self
@@ -138,13 +144,13 @@ impl Index {
         all
     }
 
-    /// The events in `span`, which is held.
+    /// Returns the events in `span`, all of which the index has.
     pub fn range(&self, span: PositionRange) -> Vec<Arc<SequencedEvent>> {
         let index = |position: i64| usize::try_from(position - self.base).unwrap_or(0);
         self.events[index(span.after)..index(span.through)].to_vec()
     }
 
-    /// The part of `span` that is held; `None` if there is none.
+    /// Returns the part of `span` that the index has, or `None` if it has none of it.
     fn clip(&self, span: PositionRange) -> Option<PositionRange> {
         let span = PositionRange {
             after: span.after.max(self.base),
@@ -153,12 +159,13 @@ impl Index {
         (span.after < span.through).then_some(span)
     }
 
-    /// The event at a position that the index itself gave.
+    /// Returns the event at a position that comes from the index itself.
     fn at(&self, position: i64) -> &Arc<SequencedEvent> {
         &self.events[(position - self.base - 1) as usize]
     }
 
-    /// The term that the postings know `term` by: itself, but in tests of collisions.
+    /// Returns the term under which the postings file `term`. It differs only in tests of
+    /// collisions.
     fn filed(&self, term: Term) -> Term {
         #[cfg(test)]
         let term = Term(term.0 & self.mask);

@@ -1,4 +1,4 @@
-//! Term -> ascending positions.
+//! Postings: for each term, the ascending list of the positions that have it.
 
 use std::collections::hash_map::{Entry, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use crate::domain::{PositionRange, Term};
 
-/// The positions of one term, ascending. Most terms are on one event only, so that one is inline.
+/// The positions of one term, ascending. Most terms have one position, which is stored in place.
 #[derive(Debug)]
-#[allow(clippy::box_collection)] // a third of the size, in a table of mostly single positions
+#[allow(clippy::box_collection)] // a third of the size in a table of mostly single positions
 pub(super) enum Postings {
     One(i64),
     Many(Box<Vec<i64>>),
@@ -22,7 +22,7 @@ impl Postings {
         }
     }
 
-    /// The position at `index`, which is below `len`.
+    /// Returns the position at `index`, which must be less than the number of positions.
     pub fn get(&self, index: usize) -> i64 {
         match self {
             Postings::One(position) => *position,
@@ -34,16 +34,16 @@ impl Postings {
         (0..self.len()).map(|index| self.get(index))
     }
 
-    /// Where the positions in `span` stand.
+    /// Returns the indexes of the positions in `span`.
     pub fn range(&self, span: PositionRange) -> Range<usize> {
         let from = self.count_through(span.after);
         from..self.count_through(span.through).max(from)
     }
 
-    /// How many positions are at or below `position`.
+    /// Returns how many positions are at or below `position`.
     fn count_through(&self, position: i64) -> usize {
         let len = self.len();
-        // Most spans begin before the first position or end behind the last one.
+        // Most ranges begin before the first position or end after the last one.
         if self.get(len - 1) <= position {
             return len;
         }
@@ -56,7 +56,7 @@ impl Postings {
         }
     }
 
-    /// Adds a position above all others, or the last one again: whether it is new.
+    /// Adds a position that is not below the last one. Returns whether it is new.
     fn add(&mut self, position: i64) -> bool {
         match self {
             Postings::One(own) if *own == position => false,
@@ -73,7 +73,7 @@ impl Postings {
     }
 }
 
-/// A term is a hash already.
+/// A hasher that returns the term itself, since a term is a hash already.
 #[derive(Debug, Default)]
 struct TermHasher(u64);
 
@@ -93,8 +93,8 @@ impl Hasher for TermHasher {
 
 type Shard = HashMap<Term, Postings, BuildHasherDefault<TermHasher>>;
 
-/// All terms, in shards: a table that grows moves all it holds, under the store's lock, so in an
-/// index without bounds none is to hold very much.
+/// All terms, in shards. A growing table moves all of its entries while the store's lock is held,
+/// so an unbounded index has many small tables.
 #[derive(Debug)]
 pub(super) struct Terms {
     shards: Box<[Shard]>,
@@ -102,16 +102,17 @@ pub(super) struct Terms {
     positions: usize,
 }
 
-/// The slot of a term in its table, with the slots that a table keeps free.
+/// The bytes that a term takes in its table, including a share of the free slots.
 const TERM_BYTES: usize = (size_of::<(Term, Postings)>() + 1) * 3 / 2;
 
 impl Terms {
-    /// No terms yet; a power of two of shards for those to come.
+    /// Returns an empty set of terms. `shards` must be a power of two.
     pub fn new(shards: usize) -> Self {
         Terms { shards: (0..shards).map(|_| Shard::default()).collect(), terms: 0, positions: 0 }
     }
 
-    /// By bits that the tables themselves do not look at: they take the lowest and the highest.
+    /// Returns the shard of a term. It uses the middle bits, since the tables themselves use the
+    /// lowest and the highest.
     fn shard_of(&self, term: Term) -> usize {
         (term.0 >> 40) as usize & (self.shards.len() - 1)
     }
@@ -120,7 +121,7 @@ impl Terms {
         self.shards[self.shard_of(term)].get(&term)
     }
 
-    /// Files `position`, which is not below any filed before.
+    /// Adds a position to a term. It must not be below any position added before.
     pub fn add(&mut self, term: Term, position: i64) {
         let shard = self.shard_of(term);
         match self.shards[shard].entry(term) {
@@ -139,7 +140,7 @@ impl Terms {
     }
 
     pub fn footprint(&self) -> usize {
-        // A list of positions has room for up to twice of what it holds.
+        // A list has room for up to twice its positions, so one and a half times on average.
         self.terms * TERM_BYTES + self.positions * size_of::<i64>() * 3 / 2
     }
 }

@@ -1,4 +1,4 @@
-//! Events with all that can be made of them before their positions are known.
+//! Events prepared for an index before their positions are known.
 
 use std::sync::Arc;
 
@@ -8,23 +8,23 @@ use crate::domain::{Event, SequencedEvent, Term};
 use crate::error::{Error, Result};
 use crate::index::Index;
 
-/// The events of an append, hashed and allocated by the caller's thread, so that nobody waits
-/// for that under a lock.
+/// The events of an append, hashed and allocated by the caller's thread, so that this work is not
+/// done while a lock is held.
 #[derive(Debug)]
 pub struct PreparedEvents {
     events: SmallVec<[Arc<SequencedEvent>; 1]>,
-    /// Those of all events, one after the other.
+    /// The terms of all events, in the order of the events.
     terms: SmallVec<[Term; 4]>,
 }
 
 impl PreparedEvents {
-    /// Events without positions; `no_memory`.
+    /// Prepares events, which have no positions yet. The error is `no_memory`.
     pub fn new(given: SmallVec<[Event; 1]>) -> Result<Self> {
         let (mut events, mut terms) = (SmallVec::new(), SmallVec::new());
         events
             .try_reserve_exact(given.len())
             .and_then(|()| terms.try_reserve_exact(given.iter().map(count_terms).sum()))
-            .map_err(|_| Error::no_memory("so many events"))?;
+            .map_err(|_| Error::no_memory("the events of the append"))?;
         for event in given {
             terms.extend(event.terms());
             events.push(Arc::new(SequencedEvent { position: 0, timestamp_us: 0, event }));
@@ -32,28 +32,28 @@ impl PreparedEvents {
         Ok(PreparedEvents { events, terms })
     }
 
-    /// The events as they were given.
+    /// Returns the events as they were given.
     pub fn events(&self) -> impl Iterator<Item = &Event> {
         self.events.iter().map(|sequenced| &sequenced.event)
     }
 
-    /// The events, at their positions once they were placed.
+    /// Returns the events with their positions, which are 0 before [`PreparedEvents::place`].
     pub fn sequenced(&self) -> &[Arc<SequencedEvent>] {
         &self.events
     }
 
-    /// Gives the events the positions after `head`. No index holds them yet.
+    /// Assigns the positions after `head` to the events.
     ///
     /// # Panics
-    /// If one does.
+    /// Panics if an index holds an event already.
     pub fn place(&mut self, head: i64, timestamp_us: i64) {
         for (event, position) in self.events.iter_mut().zip(head + 1..) {
-            let event = Arc::get_mut(event).expect("no index holds it yet");
+            let event = Arc::get_mut(event).expect("no index holds the event yet");
             (event.position, event.timestamp_us) = (position, timestamp_us);
         }
     }
 
-    /// Adds to the index those of the events that come after its head.
+    /// Adds the events after the head of the index to it.
     pub fn add_to(&self, index: &mut Index) {
         let mut terms = &self.terms[..];
         for event in &self.events {

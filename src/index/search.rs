@@ -1,4 +1,7 @@
-//! Finding what a query asks for.
+//! Searches of the index in memory.
+//!
+//! For each item of a query, a search walks the postings of the item's rarest tag or of its types,
+//! and checks every candidate against the item.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -10,19 +13,21 @@ use crate::domain::{PositionRange, Query, QueryItem, SequencedEvent};
 use crate::index::Index;
 use crate::index::postings::Postings;
 
-/// How many candidates one [`Index::find`] looks at, so that a lock held around it is short.
+/// The number of candidates that one [`Index::find`] examines, which bounds the time for which its
+/// caller holds a lock.
 const MAX_EXAMINED: usize = 4096;
 
-/// How far a [`Index::find`] has come.
+/// The progress of an [`Index::find`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// Nothing more in the span.
+    /// No further event of the range matches.
     Exhausted,
-    /// Everything up to this position (backwards: down to it) was looked at.
+    /// Every position up to this one was examined. A backward search has examined every position
+    /// down to it.
     Reached(i64),
 }
 
-/// Some positions of one term, all of which an item has to look at.
+/// The positions of one term that are candidates for an item.
 struct Run<'a> {
     item: &'a QueryItem,
     postings: &'a Postings,
@@ -35,7 +40,7 @@ impl Run<'_> {
     }
 }
 
-/// A run and the next position to look at, ordered so that the greatest is the first to look at.
+/// A run with its next position. The greatest cursor is the one to advance first.
 struct Cursor<'a> {
     run: Run<'a>,
     next: i64,
@@ -43,13 +48,13 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// `None`: the run is empty.
+    /// Returns a cursor at the first position, or `None` if the run is empty.
     fn new(run: Run<'a>, backwards: bool) -> Option<Self> {
         let mut cursor = Cursor { run, next: 0, backwards };
         cursor.advance().then_some(cursor)
     }
 
-    /// Steps to the next position, if there is one.
+    /// Moves to the next position. Returns whether there is one.
     fn advance(&mut self) -> bool {
         let left = &mut self.run.left;
         let index = if self.backwards { left.next_back() } else { left.next() };
@@ -79,7 +84,7 @@ impl PartialEq for Cursor<'_> {
 impl Eq for Cursor<'_> {}
 
 impl Index {
-    /// The lowest position in `span` whose event `query` matches.
+    /// Returns the lowest position in `span` whose event `query` matches.
     pub fn first_match(&self, query: &Query, span: PositionRange) -> Option<i64> {
         let mut span = self.clip(span)?;
         let Some(items) = selective_items(query) else { return Some(span.after + 1) };
@@ -93,7 +98,7 @@ impl Index {
                 first = found.or(first);
             });
             if let Some(first) = first {
-                // Only what is before it can still matter.
+                // Only an earlier match of another item can still change the result.
                 span.through = first - 1;
                 if span.after == span.through {
                     break;
@@ -103,8 +108,9 @@ impl Index {
         first
     }
 
-    /// Appends to `out` the next events in `span` that `query` matches, `max` at most, ascending
-    /// or, if `backwards`, descending. It looks at a bounded number of events and may end early.
+    /// Appends to `out` at most `max` of the next events in `span` that `query` matches, ascending
+    /// or, with `backwards`, descending. It examines a bounded number of events, so it may end
+    /// early.
     pub fn find(
         &self,
         query: &Query,
@@ -153,7 +159,7 @@ impl Index {
         Progress::Exhausted
     }
 
-    /// [`Index::find`] of every event in a span that is held.
+    /// Does the work of [`Index::find`] for every event in a range that the index has.
     fn slice(
         &self,
         span: PositionRange,
@@ -177,8 +183,8 @@ impl Index {
         }
     }
 
-    /// Calls `each` with the runs that hold every match of `item` in `span`: that of its rarest
-    /// tag, or, if they are rarer, those of its types.
+    /// Calls `each` with runs that contain every match of `item` in `span`. That is the run of its
+    /// rarest tag or, if they are shorter together, the runs of its types.
     fn each_run<'a>(
         &'a self,
         item: &'a QueryItem,
@@ -207,13 +213,13 @@ impl Index {
     }
 }
 
-/// Whether `event` itself is what `item` asks for. By the two parts that this rests on: a whole
-/// view of an event takes longer to make than to judge.
+/// Returns whether `item` matches `event`. It examines only the type and the tags, since building a
+/// whole view of the event would take longer than the comparison.
 fn allows(item: &QueryItem, event: &SequencedEvent) -> bool {
     item.allows(event.event.event_type(), event.event.tags())
 }
 
-/// Whether `runs` hold fewer than `count` positions together.
+/// Returns whether `runs` have fewer than `count` positions together.
 fn is_rarer<'a>(runs: impl Iterator<Item = Run<'a>>, count: usize) -> bool {
     let mut left = count;
     for run in runs {
@@ -225,7 +231,7 @@ fn is_rarer<'a>(runs: impl Iterator<Item = Run<'a>>, count: usize) -> bool {
     left > 0
 }
 
-/// The items of a query, unless it matches everything.
+/// Returns the items of a query, or `None` if it matches every event.
 fn selective_items(query: &Query) -> Option<&[QueryItem]> {
     query.items().filter(|_| !query.is_all())
 }

@@ -13,7 +13,7 @@ const TYPES: [&str; 4] = ["A", "B", "C", "D"];
 const TAGS: [&str; 6] = ["x", "y:1", "y:2", "z:1", "z:2", "A"];
 
 impl Index {
-    /// An index in which terms that agree in the bits of `mask` are one.
+    /// Returns an index in which terms that agree in the bits of `mask` collide.
     fn with_mask(base: i64, mask: u64) -> Self {
         Index { mask, ..Index::new(base) }
     }
@@ -69,12 +69,12 @@ fn any_span() -> impl Strategy<Value = PositionRange> {
     (bound.clone(), bound).prop_map(|(low, high)| PositionRange { after: low, through: high })
 }
 
-/// Few bits: nearly all terms collide; more: some do; all: none does.
+/// Masks of few bits, so that most terms collide, and one of all bits, so that none does.
 fn any_mask() -> impl Strategy<Value = u64> {
     select(vec![0, 1, 7, u64::MAX])
 }
 
-/// What the index is to find, without an index.
+/// Returns the positions that the index has to find, by a filter over all events.
 fn naive(events: &[Arc<SequencedEvent>], query: &Query, span: PositionRange) -> Vec<i64> {
     let in_span = |position| span.after < position && position <= span.through;
     let hits = events.iter().filter(|event| query.matches(&event.view()));
@@ -83,7 +83,7 @@ fn naive(events: &[Arc<SequencedEvent>], query: &Query, span: PositionRange) -> 
 
 proptest! {
     #[test]
-    fn finds_what_a_filter_finds(
+    fn the_index_finds_what_a_filter_finds(
         base in 0..5i64,
         events in prop::collection::vec(any_event(), 0..60),
         mask in any_mask(),
@@ -136,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn postings_are_the_terms_of_the_events_held(
+    fn postings_are_the_terms_of_the_events(
         events in prop::collection::vec(any_event(), 0..40),
     ) {
         let mut index = Index::new(0);
@@ -151,7 +151,7 @@ proptest! {
 }
 
 #[test]
-fn holds_a_run_of_events() {
+fn an_index_has_a_range_of_events() {
     let mut index = Index::new(3);
     assert_eq!((index.base(), index.head(), index.len()), (3, 3, 0));
     assert!(index.is_empty() && index.get(3).is_none() && index.get(4).is_none());
@@ -168,12 +168,12 @@ fn holds_a_run_of_events() {
 
 #[test]
 #[should_panic(expected = "positions have no gap")]
-fn refuses_a_gap() {
+fn a_gap_in_the_positions_panics() {
     Index::new(0).push(at(2, event("A", &[], None)));
 }
 
 #[test]
-fn ids_are_compared_themselves() {
+fn an_id_is_compared_with_the_event() {
     let mut index = Index::with_mask(0, 0);
     index.push(at(1, event("A", &["one"], Some("one"))));
     index.push(at(2, event("two", &["two"], None)));
@@ -195,12 +195,12 @@ fn an_event_whose_terms_collide_is_filed_once() {
 }
 
 #[test]
-fn looks_at_a_bounded_number_of_candidates() {
+fn a_search_examines_a_bounded_number_of_candidates() {
     let mut index = Index::new(0);
     for position in 1..=10_000 {
         index.push(at(position, event("A", if position == 10_000 { &["x"] } else { &[] }, None)));
     }
-    // With one bit every tag is filed with the types: each event is a candidate, one matches.
+    // All terms collide, so every event is a candidate and one of them matches.
     let mut colliding = Index::with_mask(0, 0);
     (1..=10_000).for_each(|position| colliding.push(Arc::clone(index.get(position).unwrap())));
     let span = PositionRange { after: 0, through: 10_000 };
@@ -219,7 +219,7 @@ fn looks_at_a_bounded_number_of_candidates() {
 }
 
 #[test]
-fn ten_thousand_items_give_each_event_once() {
+fn a_query_of_ten_thousand_items_gives_each_event_once() {
     let mut index = Index::new(0);
     for position in 1..=2_000 {
         let tags = [format!("k:{position}"), format!("k:{}", position + 1)];

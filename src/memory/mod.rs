@@ -1,4 +1,6 @@
-//! The memory store: the index, a lock around it, and a watch on its head.
+//! The memory store: an index, a read-write lock around it, and a watch of its head.
+//!
+//! An append is checked and stored under the write lock, so no other append comes in between.
 
 #[cfg(test)]
 mod tests;
@@ -13,15 +15,15 @@ use crate::error::{Error, Result, Status};
 use crate::index::{Index, PreparedEvents, Progress};
 use crate::store::{Appended, BatchLimits, Sink, Store};
 
-/// A store of this process alone, gone when it is closed.
+/// A store in the memory of this process. Its events are gone when it is closed.
 #[derive(Debug)]
 pub struct MemoryStore {
-    /// From position 1. Appends are judged and stored under the write lock.
+    /// All events, from position 1.
     index: RwLock<Index>,
     watch: HeadWatch,
 }
 
-/// How many events a read takes under the lock before it gives them, outside of it.
+/// The number of events that a read collects under the lock before it delivers them without it.
 const SLICE: usize = 256;
 
 impl Default for MemoryStore {
@@ -31,39 +33,39 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Returns an empty store.
     pub fn new() -> Self {
         MemoryStore { index: RwLock::new(Index::unbounded(0)), watch: HeadWatch::new(0) }
     }
 
-    /// The index of a store that is open, to look at.
+    /// Acquires the read lock on the index of an open store.
     fn shared(&self) -> Result<RwLockReadGuard<'_, Index>> {
         let index = self.index.read().map_err(poisoned)?;
-        // Closing empties the index under the lock: nobody may take that for an empty store.
+        // Closing empties the index under the lock, which no call may take for an empty store.
         self.watch.check_open()?;
         Ok(index)
     }
 
-    /// The index of a store that is open, to change.
+    /// Acquires the write lock on the index of an open store.
     fn exclusive(&self) -> Result<RwLockWriteGuard<'_, Index>> {
         let index = self.index.write().map_err(poisoned)?;
         self.watch.check_open()?;
         Ok(index)
     }
 
-    /// What every call looks at first.
+    /// Checks at the start of every call that the store is open and the call is not cancelled.
     fn check(&self, call: &CallOptions) -> Result<()> {
         self.watch.check_open()?;
         call.start(None).check_cancel()
     }
 }
 
-/// A panic left the index half changed.
+/// Returns the error of every call after a panic that left the index half changed.
 fn poisoned<T>(_: PoisonError<T>) -> Error {
-    Error::new(Status::Internal, "the store is unusable since an earlier call failed in it")
+    Error::new(Status::Internal, "an internal error left the store unusable: close it")
 }
 
-/// Microseconds since 1970; 0 where the clock stands before that.
+/// Returns the time in microseconds since 1970, or 0 if the clock is set to an earlier time.
 fn now_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
@@ -73,11 +75,11 @@ impl Store for MemoryStore {
     fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended> {
         self.check(call)?;
         let (events, conditions) = request.into_parts();
-        let mut filed = PreparedEvents::new(events)?;
+        let mut prepared = PreparedEvents::new(events)?;
 
         let mut index = self.exclusive()?;
         let verdict = check_ids(
-            filed.events(),
+            prepared.events(),
             |id| Ok(index.position_of_id(id)),
             |position, event| Ok(index.get(position).is_some_and(|stored| stored.event == *event)),
         )?;
@@ -85,8 +87,8 @@ impl Store for MemoryStore {
             return Ok(Appended::repeated(last));
         }
         check_conditions(&conditions, |query, span| Ok(index.first_match(query, span)))?;
-        filed.place(index.head(), now_us());
-        filed.add_to(&mut index);
+        prepared.place(index.head(), now_us());
+        prepared.add_to(&mut index);
         let head = index.head();
         drop(index);
         self.watch.publish(head);
@@ -102,7 +104,7 @@ impl Store for MemoryStore {
     ) -> Result<()> {
         self.check(call)?;
         let mut found = Vec::new();
-        // No event is without bytes, so each batch gives one at least.
+        // No event has 0 bytes, so a limit of 1 byte lets each batch deliver one event.
         let (mut events_left, mut bytes_left) = (batch.max_events, batch.max_bytes.max(1));
         while events_left > 0 && bytes_left > 0 {
             self.check(call)?;
@@ -140,10 +142,11 @@ impl Store for MemoryStore {
 
     fn wait(&self, after: i64, call: &CallOptions) -> Result<i64> {
         let deadline = call.start(None);
-        // An append publishes only after it has let go of the lock; what it stored is seen before.
+        // An append publishes after it has released the lock, so a caller may have read a head that
+        // is not published yet.
         self.watch.publish(self.shared()?.head());
         let head = self.watch.wait_above(after, &deadline, None)?;
-        Ok(head.expect("without a slice a wait has but this end"))
+        Ok(head.expect("a wait without a slice returns a head"))
     }
 
     fn close(&self) {
@@ -151,7 +154,7 @@ impl Store for MemoryStore {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         let events = std::mem::replace(&mut *index, Index::new(0));
         drop(index);
-        // Outside of the lock: there may be millions of them.
+        // Without the lock, since there may be millions of events to free.
         drop(events);
     }
 }

@@ -41,7 +41,7 @@ fn reading(query: Query) -> ReadState {
     ReadState::new(ReadRequest::new(query, 0, None, None, false).unwrap())
 }
 
-/// The positions that one batch gives.
+/// Returns the positions of one batch.
 fn batch(store: &MemoryStore, reading: &mut ReadState, batch: BatchLimits) -> Result<Vec<i64>> {
     let mut positions = Vec::new();
     let mut sink = |event: &EventView<'_>| {
@@ -61,7 +61,7 @@ fn filled(events: usize) -> MemoryStore {
 }
 
 #[test]
-fn an_append_gives_the_last_position() {
+fn an_append_returns_the_last_position() {
     let store = MemoryStore::new();
     assert_eq!(store.head(&CallOptions::default()), Ok(0));
     let two = vec![event("A", &["x"], "1", None), event("B", &[], "2", None)];
@@ -72,7 +72,7 @@ fn an_append_gives_the_last_position() {
 }
 
 #[test]
-fn a_failed_condition_names_the_lowest_position_and_stores_nothing() {
+fn a_failed_condition_reports_the_lowest_position() {
     let store = MemoryStore::new();
     for (event_type, tag) in [("A", "x"), ("B", "y"), ("A", "y"), ("B", "x")] {
         append(&store, vec![event(event_type, &[tag], "1", None)], &[]).unwrap();
@@ -87,7 +87,8 @@ fn a_failed_condition_names_the_lowest_position_and_stores_nothing() {
     assert_eq!(try_with(&[(Query::all(), 3)]), failed(4));
     assert_eq!(try_with(&[(query(&["B"], &["x"]), 0), (query(&["B"], &["y"]), -1)]), failed(2));
     assert_eq!(store.head(&CallOptions::default()), Ok(4));
-    // {A|y} after 3 or {B|x} after 4: neither is met, though {A or B | x or y} would be.
+    // Each condition has a query of its own: no event matches {A|y} after 3 or {B|x} after 4,
+    // although the event at 4 matches {A or B | x or y} after 3.
     let both = [(query(&["A"], &["y"]), 3), (query(&["B"], &["x"]), 4)];
     assert_eq!(try_with(&both), Ok(5));
     assert_eq!(try_with(&[(Query::all(), 99), (Query::all(), i64::MAX)]), Ok(6));
@@ -109,7 +110,7 @@ fn a_repeated_append_is_stored_once() {
     let pair = || vec![event("A", &["x"], "1", Some("a")), event("A", &[], "2", Some("b"))];
     assert_eq!(append(&store, pair(), &once), Ok(2));
     append(&store, vec![event("B", &[], "3", None)], &[]).unwrap();
-    // The ids are judged before the condition, which now would fail.
+    // The ids are checked before the condition, which would fail now.
     assert_eq!(append(&store, pair(), &once), Ok(2));
     assert_eq!(append(&store, pair().split_off(1), &once), Ok(2));
     let changed = vec![event("A", &["x"], " 1", Some("a"))];
@@ -141,7 +142,7 @@ fn a_batch_is_bounded_in_events_and_bytes() {
 }
 
 #[test]
-fn a_sink_may_end_a_read_and_it_goes_on_from_there() {
+fn a_read_continues_at_the_event_that_its_sink_refused() {
     let store = filled(5);
     let mut all = reading(Query::all());
     let mut taken = 0;
@@ -182,7 +183,7 @@ fn a_wait_is_woken_by_an_append() {
 }
 
 #[test]
-fn a_triggered_cancel_ends_every_call_that_holds_it() {
+fn a_triggered_token_cancels_every_call_that_has_it() {
     let store = filled(1);
     let cancel = CancelToken::new();
     let call = CallOptions { cancel: Some(cancel.clone()), ..CallOptions::default() };
@@ -200,7 +201,7 @@ fn a_triggered_cancel_ends_every_call_that_holds_it() {
 }
 
 #[test]
-fn a_closed_store_says_so() {
+fn every_call_on_a_closed_store_reports_closed() {
     let store = filled(1);
     let mut begun = reading(Query::all());
     batch(&store, &mut begun, BatchLimits { max_events: 1, ..ALL }).unwrap();
@@ -217,7 +218,7 @@ fn a_closed_store_says_so() {
 }
 
 #[test]
-fn a_panic_under_the_lock_is_internal_from_then_on() {
+fn every_call_after_a_panic_under_the_lock_is_internal() {
     let store = filled(1);
     thread::scope(|scope| {
         let broken = scope.spawn(|| {
