@@ -1,8 +1,8 @@
-//! The time of day.
+//! The wall clock, which gives events their timestamps.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Microseconds since 1970; 0 where the clock stands before that.
+/// Returns the time in microseconds since 1970, or 0 if the clock is set to an earlier time.
 pub fn now_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)

@@ -1,11 +1,12 @@
-//! What can go wrong, in the terms of the contract.
+//! The errors of the library, with the statuses of the contract.
 
 use std::borrow::Cow;
 
 /// The result of every fallible operation of the library.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The outcome of a call. The numbers are part of the C ABI: they are only ever appended to.
+/// The status of a call. The numbers are part of the C ABI, so a new status gets a new number and
+/// no number changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(i32)]
 #[allow(missing_docs)] // each is described in `include/dcb.h`
@@ -30,7 +31,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Every status, in the order of its number.
+    /// Every status, in the order of their numbers.
     pub const ALL: [Status; 17] = [
         Status::Ok,
         Status::ConditionFailed,
@@ -51,9 +52,10 @@ impl Status {
         Status::NoMemory,
     ];
 
-    /// The name that documents, vectors and bindings use: `condition_failed`.
+    /// Returns the name that documents, the conformance tests and the bindings use, such as
+    /// `condition_failed`.
     pub const fn name(self) -> &'static str {
-        // C strings in the C surface are made of these: no NUL in any of them.
+        // The C interface makes C strings of these names, so none may contain a NUL.
         match self {
             Status::Ok => "ok",
             Status::ConditionFailed => "condition_failed",
@@ -76,38 +78,39 @@ impl Status {
     }
 }
 
-/// Why a call did not do what it was asked.
+/// The error of a call that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {message}", status.name())]
 pub struct Error {
-    /// The kind of failure; never [`Status::Ok`].
+    /// The kind of failure, which is never [`Status::Ok`].
     pub status: Status,
     /// With `condition_failed` the index of the first condition that fails, in the order of the
     /// request; else SQLite's extended result code or the system's `errno`, where one is the cause.
     pub detail: i32,
-    /// The position that a failed condition or a duplicate id names; else 0.
+    /// The position that a failed condition or a duplicate id names, or 0 for other errors.
     pub position: i64,
-    /// One sentence for the person who reads it: lower case, no full stop.
+    /// One sentence for a person: what was wrong, where, and what to do. It begins in lower case
+    /// and has no full stop.
     pub message: Cow<'static, str>,
 }
 
 impl Error {
-    /// An error of `status` that says `message`.
+    /// Returns an error with a status and a message.
     pub fn new(status: Status, message: impl Into<Cow<'static, str>>) -> Self {
         Error { status, detail: 0, position: 0, message: message.into() }
     }
 
-    /// The caller's request breaks a rule.
+    /// Returns the error of a request that breaks a rule.
     pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Status::InvalidArgument, message)
     }
 
-    /// Memory for `what` was refused.
+    /// Returns the error of a failed allocation of `what`.
     pub fn no_memory(what: &str) -> Self {
         Self::new(Status::NoMemory, format!("no memory for {what}"))
     }
 
-    /// A named limit is passed.
+    /// Returns the error of a request that exceeds a limit.
     pub fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Status::TooLarge, message)
     }
@@ -135,12 +138,13 @@ impl Error {
         Error { position, ..Self::new(Status::DuplicateId, message) }
     }
 
-    /// The same error with a code of the system or of SQLite.
+    /// Returns the error with a code of the system or of SQLite.
     pub fn with_detail(self, detail: i32) -> Self {
         Error { detail, ..self }
     }
 
-    /// The same error, its message led by the place that it speaks of: `events[2].tags[0]`.
+    /// Returns the error with a message that begins with the place in the request, such as
+    /// `events[2].tags[0]`.
     pub fn at(self, place: &str) -> Self {
         if place.is_empty() {
             return self;
@@ -149,7 +153,7 @@ impl Error {
     }
 }
 
-/// A failed system call, as `io` (or `full` where the disk is).
+/// Converts the error of a system call to `io`, `full` (the disk or the quota is) or `no_memory`.
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         let status = match error.kind() {

@@ -1,51 +1,54 @@
-//! What only the tests ask of the library: to end the process at a named place, and to leave out
-//! a step, so that they can show that they would notice. Without the feature `testing`, nothing.
+//! Failpoints for the tests: named crash points that end the process, and seeded bugs that leave
+//! out a step, so that a test can show that it would detect the bug.
+//!
+//! Without the feature `testing` there are none: both functions are constant.
 
-/// A step that the library can be told to do wrong.
+/// A bug that a test can seed in the library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeededBug {
-    /// An append is answered before its events are durable.
+    /// An append returns before its events are durable.
     AnswerBeforeSync,
-    /// Conditions are judged without what other processes have appended since.
+    /// Conditions are checked without the events that other processes have appended since.
     SkipCatchUp,
-    /// Conditions are judged without what the same group has stored before.
+    /// Conditions are checked without the events that the same group has stored before.
     ForgetGroup,
-    /// A segment says that it covers more events than it does.
+    /// A segment claims to cover more events than it does.
     MarkTooEarly,
-    /// A read shows events that are committed, but not durable.
+    /// A read returns events that are committed but not durable.
     ShowUnsynced,
-    /// The log is believed as it is found when a store is opened, not written once more.
+    /// Opening a store trusts the WAL as it is, and does not write it again.
     BelieveLog,
     /// The last block of a segment is not written.
     LoseLastBlock,
-    /// A leader whose time is over does not hand the lead on.
+    /// A leader whose deadline has passed does not hand the lead on.
     KeepLead,
-    /// Nor does the last of a group that leaves when the lead was handed to it.
+    /// The last request that leaves a group does not hand on the lead that the group was offered.
     ForgetLead,
-    /// What was a request's turn is told before it is so.
+    /// The callers of a group are woken before the group's state changes.
     TellTooEarly,
-    /// A request whose time is over takes the first of its group out, not itself.
+    /// A request whose deadline has passed removes the first request of its group instead of
+    /// itself.
     LeaveForAnother,
-    /// One of a group is told that there are answers, not all.
+    /// Only one caller of a group is woken when the answers are there.
     AnswerOneOfAll,
-    /// Who waits is told of events before they are durable.
+    /// Waiting threads learn of events before these are durable.
     PublishTooEarly,
-    /// A sync is taken to cover what was written while it ran.
+    /// A sync is taken to cover events that were written while it ran.
     CoverTooMuch,
-    /// One of those who wait for a sync is told of its end, not all.
+    /// Only one of the threads that wait for a sync is woken when it ends.
     WakeOneOfAll,
-    /// A sync that comes after one that failed is believed.
+    /// A sync is trusted although an earlier one failed.
     BelieveNextSync,
-    /// Who waits for events may miss one that comes while it is falling asleep.
+    /// A thread that waits for events may miss one that comes just before it sleeps.
     WakeWithoutLock,
-    /// Events of a commit that failed are taken to be still there.
+    /// The events of a failed commit are taken to be stored.
     KeepLostEvents,
-    /// Pages that were read ahead are used under another version of the file.
+    /// Pages that were read ahead are used although the file has changed.
     BelieveOldPages,
 }
 
 #[cfg(feature = "testing")]
-mod told {
+mod enabled {
     use std::sync::OnceLock;
     use std::sync::atomic::AtomicU32;
     use std::sync::atomic::Ordering::SeqCst;
@@ -53,44 +56,44 @@ mod told {
     use crate::failpoints::SeededBug;
 
     static END: OnceLock<(String, AtomicU32)> = OnceLock::new();
-    static FLAW: OnceLock<SeededBug> = OnceLock::new();
+    static BUG: OnceLock<SeededBug> = OnceLock::new();
 
-    /// From now on the process ends, as by a crash, when it reaches `place` for the nth time.
-    pub fn end_at(place: &str, nth: u32) {
-        let _ = END.set((place.to_owned(), AtomicU32::new(nth)));
+    /// Makes the process abort when it reaches the crash point `name` for the `nth` time.
+    pub fn end_at(name: &str, nth: u32) {
+        let _ = END.set((name.to_owned(), AtomicU32::new(nth)));
     }
 
-    /// The process reaches a place.
-    pub fn crash_point(place: &str) {
+    /// Marks a crash point, at which [`end_at`] may end the process.
+    pub fn crash_point(name: &str) {
         if let Some((end, left)) = END.get()
-            && end == place
+            && end == name
             && left.fetch_sub(1, SeqCst) == 1
         {
-            // Neither destructors nor handlers run: nothing is brought in order.
+            // An abort runs neither destructors nor exit handlers, so nothing is cleaned up.
             std::process::abort();
         }
     }
 
-    /// From now on the library has a flaw.
-    pub fn seed(flaw: SeededBug) {
-        let _ = FLAW.set(flaw);
+    /// Seeds a bug, which stays for the life of the process.
+    pub fn seed(bug: SeededBug) {
+        let _ = BUG.set(bug);
     }
 
-    /// Whether it has this one.
-    pub fn has(flaw: SeededBug) -> bool {
-        FLAW.get() == Some(&flaw)
+    /// Returns whether a bug is seeded.
+    pub fn has(bug: SeededBug) -> bool {
+        BUG.get() == Some(&bug)
     }
 }
 
 #[cfg(feature = "testing")]
-pub use told::{crash_point, end_at, has, seed};
+pub use enabled::{crash_point, end_at, has, seed};
 
-/// The process reaches a place.
+/// Marks a crash point. Without the feature `testing` it does nothing.
 #[cfg(not(feature = "testing"))]
-pub const fn crash_point(_place: &str) {}
+pub const fn crash_point(_name: &str) {}
 
-/// Whether the library was told to have this flaw.
+/// Returns whether a bug is seeded. Without the feature `testing` none is.
 #[cfg(not(feature = "testing"))]
-pub const fn has(_flaw: SeededBug) -> bool {
+pub const fn has(_bug: SeededBug) -> bool {
     false
 }

@@ -1,6 +1,6 @@
-//! An event store with [Dynamic Consistency Boundaries](https://dcb.events), made to be embedded.
+//! An embeddable event store with [Dynamic Consistency Boundaries](https://dcb.events).
 //!
-//! All events of a bounded context are one sequence. An event has a type, tags that say what it is
+//! All events of a bounded context form one sequence. An event has a type, tags that say what it is
 //! about, and a payload. A [`Query`] selects events by type and tags. An append may carry an
 //! [`AppendCondition`]: it fails if an event that matches a query was stored after a position. So a
 //! decision guards exactly the events that it depends on.
@@ -32,17 +32,17 @@
 //! let request = AppendRequest::new(vec![defined.build()], vec![condition])?;
 //! store.append(request.clone(), &call)?;
 //!
-//! // Whoever decided on the same state comes too late, and reads again.
+//! // A second append that was decided on the same state fails; its caller reads and decides again.
 //! let refused = store.append(request, &call).unwrap_err();
 //! assert_eq!((refused.status, refused.position), (Status::ConditionFailed, 1));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A [`Store`] may be used from any number of threads at once. Calls block; how long is up to their
-//! [`CallOptions`]. Every failure is an [`Error`], whose [`Status`] says of which kind it is.
+//! Any number of threads may use a [`Store`] at once. Calls block for as long as their
+//! [`CallOptions`] allow. Every failure is an [`Error`], whose [`Status`] tells the kind.
 //!
-//! The modules that the documentation hides are the library's own: its tests, benchmarks and fuzz
+//! The modules that this documentation hides are internal. The library's tests, benchmarks and fuzz
 //! targets use them, and they may change with every release. ARCHITECTURE.md describes them.
 
 #[doc(hidden)]

@@ -1,20 +1,22 @@
-//! The limits of a request. Past one of them an answer is `too_large`; nothing is ever cut short.
+//! The limits of a request. A request that exceeds one is refused with `too_large`; nothing is ever
+//! truncated.
 
-/// Bytes of UTF-8 in a type, a tag or an event id.
+/// The highest number of bytes of UTF-8 in a type, a tag or an event id.
 pub const MAX_NAME_BYTES: usize = 255;
-/// Events in one append.
+/// The highest number of events in an append.
 pub const MAX_EVENTS_PER_APPEND: usize = 100_000;
-/// Tags on one event, as given (repeated ones counted).
+/// The highest number of tags on an event, counting repeated ones.
 pub const MAX_TAGS_PER_EVENT: usize = 256;
-/// Items in one query.
+/// The highest number of items in a query.
 pub const MAX_ITEMS_PER_QUERY: usize = 10_000;
-/// Types and tags in one query, of all its items together (repeated ones counted).
+/// The highest number of types and tags in all items of a query together, counting repeated ones.
 pub const MAX_NAMES_PER_QUERY: usize = 100_000;
-/// Conditions in one append.
+/// The highest number of conditions in an append.
 pub const MAX_CONDITIONS_PER_APPEND: usize = 1_000;
-/// Bytes of one event's `data`; the same for its `metadata`.
+/// The highest number of bytes in the `data` of an event, and in its `metadata`.
 pub const MAX_DATA_BYTES: usize = 16 * 1024 * 1024;
-/// Bytes of one request document.
+/// The highest number of bytes in a request document.
 pub const MAX_REQUEST_BYTES: usize = 256 * 1024 * 1024;
-/// Nested arrays and objects in a request, those in `data` and `metadata` included.
+/// The highest number of nested arrays and objects in a request, including those in `data` and
+/// `metadata`.
 pub const MAX_JSON_DEPTH: usize = 512;

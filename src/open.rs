@@ -1,4 +1,4 @@
-//! Opening a store by its URI.
+//! Opens a store by its URI.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,19 +13,21 @@ use crate::store::options::Options;
 pub fn open(uri: &str, options: &Options) -> Result<Arc<dyn Store>> {
     if uri == "memory:" {
         if options.read_only {
-            return Err(Error::invalid("read_only: a store in memory would stay empty"));
+            return Err(Error::invalid(
+                "read_only: a store in memory cannot be read-only, since it would stay empty",
+            ));
         }
         return Ok(Arc::new(MemoryStore::new()));
     }
     let mut options = options.clone();
-    let place = if let Some(path) = uri.strip_prefix("sqlite:") {
-        place_of(path)?
+    let location = if let Some(path) = uri.strip_prefix("sqlite:") {
+        location(path)?
     } else if uri.starts_with("file:") {
-        place_of_file_uri(uri, &mut options)?
+        location_of_file_uri(uri, &mut options)?
     } else {
         return Err(without_scheme(uri));
     };
-    Ok(Arc::new(SqliteStore::open(place, &options)?))
+    Ok(Arc::new(SqliteStore::open(location, &options)?))
 }
 
 /// The error of a URI of another scheme, or of a path alone.
@@ -53,8 +55,9 @@ fn place_of(path: &str) -> Result<Location> {
     }
 }
 
-/// A `file:` URI as SQLite defines it, with `mode` as its only parameter.
-fn place_of_file_uri(uri: &str, options: &mut Options) -> Result<Location> {
+/// Returns the location that a `file:` URI names, in the syntax that SQLite defines. Its parameter
+/// `mode` changes `options`; there are no others.
+fn location_of_file_uri(uri: &str, options: &mut Options) -> Result<Location> {
     let rest = &uri["file:".len()..];
     let (rest, _fragment) = rest.split_once('#').unwrap_or((rest, ""));
     let (path, parameters) = rest.split_once('?').unwrap_or((rest, ""));
@@ -63,7 +66,9 @@ fn place_of_file_uri(uri: &str, options: &mut Options) -> Result<Location> {
         Some(with_host) => {
             let (host, _) = with_host.split_once('/').unwrap_or((with_host, ""));
             if !host.is_empty() && host != "localhost" {
-                return Err(Error::invalid("uri: the host of a file: uri is empty or localhost"));
+                return Err(Error::invalid(
+                    "uri: the host of a file: uri must be empty or localhost",
+                ));
             }
             &with_host[host.len()..]
         }
@@ -73,22 +78,23 @@ fn place_of_file_uri(uri: &str, options: &mut Options) -> Result<Location> {
     for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
         let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         if decode(key)? != "mode" {
-            return Err(Error::invalid("uri: mode is the only parameter of a file: uri"));
+            return Err(Error::invalid("uri: a file: uri may have no parameter but mode"));
         }
         match decode(value)?.as_str() {
             "ro" => options.read_only = true,
             "rw" => options.create = false,
             "rwc" => {}
             "memory" => is_memory = true,
-            _ => return Err(Error::invalid("uri: mode is one of ro, rw, rwc and memory")),
+            _ => return Err(Error::invalid("uri: mode must be ro, rw, rwc or memory")),
         }
     }
-    if is_memory { Ok(Location::Memory) } else { place_of(&path) }
+    if is_memory { Ok(Location::Memory) } else { location(&path) }
 }
 
-/// Undoes the percent encoding of a part of a URI.
+/// Decodes the percent encoding of a part of a URI.
 fn decode(text: &str) -> Result<String> {
-    let broken = || Error::invalid("uri: a % needs two hexadecimal digits of UTF-8 after it");
+    let broken =
+        || Error::invalid("uri: % must be followed by two hexadecimal digits of a UTF-8 text");
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
     while let [first, others @ ..] = rest {
         rest = others;
@@ -113,10 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn a_sqlite_path_is_taken_as_it_is() {
-        assert_eq!(place_of("a%20b?mode=ro"), Ok(file("a%20b?mode=ro")));
-        assert_eq!(place_of(":memory:"), Ok(Location::Memory));
-        assert!(place_of("").is_err());
+    fn a_sqlite_path_is_not_decoded() {
+        assert_eq!(location("a%20b?mode=ro"), Ok(file("a%20b?mode=ro")));
+        assert_eq!(location(":memory:"), Ok(Location::Memory));
+        assert!(location("").is_err());
     }
 
     #[test]
@@ -142,18 +148,18 @@ mod tests {
 
     #[test]
     fn a_file_uri_is_decoded_and_takes_a_mode() {
-        let place = |uri: &str| {
+        let parse = |uri: &str| {
             let mut options = Options::default();
-            place_of_file_uri(uri, &mut options).map(|place| (place, options))
+            location_of_file_uri(uri, &mut options).map(|location| (location, options))
         };
-        assert_eq!(place("file:a%20b"), Ok((file("a b"), Options::default())));
-        assert_eq!(place("file:///x/y#z"), Ok((file("/x/y"), Options::default())));
-        assert_eq!(place("file://localhost/x"), Ok((file("/x"), Options::default())));
+        assert_eq!(parse("file:a%20b"), Ok((file("a b"), Options::default())));
+        assert_eq!(parse("file:///x/y#z"), Ok((file("/x/y"), Options::default())));
+        assert_eq!(parse("file://localhost/x"), Ok((file("/x"), Options::default())));
         let read_only = Options { read_only: true, ..Options::default() };
-        assert_eq!(place("file:a?mode=ro"), Ok((file("a"), read_only)));
+        assert_eq!(parse("file:a?mode=ro"), Ok((file("a"), read_only)));
         let existing = Options { create: false, ..Options::default() };
-        assert_eq!(place("file:a?mode=rw"), Ok((file("a"), existing)));
-        assert_eq!(place("file:a?mode=memory"), Ok((Location::Memory, Options::default())));
+        assert_eq!(parse("file:a?mode=rw"), Ok((file("a"), existing)));
+        assert_eq!(parse("file:a?mode=memory"), Ok((Location::Memory, Options::default())));
         for bad in [
             "file:",
             "file://host/x",
@@ -162,7 +168,7 @@ mod tests {
             "file:%f",
             "file:%00",
         ] {
-            assert!(place(bad).is_err(), "{bad}");
+            assert!(parse(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What threads wait on and measure their time with, where a model checks how: the standard
-//! library's. The model (`tests/model`) compiles the same code over types of its own.
+//! The locks, atomics and clock of the code that a model checks. Here they are those of the
+//! standard library; the model (`tests/model`) compiles the same code with its own.
 
 pub use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic};
 pub use std::time::Instant;

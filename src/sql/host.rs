@@ -1,27 +1,27 @@
-//! Connections that the host lends, and what runs on them.
+//! Connections that the host program lends to a store, and the statements that run on them.
 
 use std::ffi::c_void;
 use std::time::Duration;
 
 use crate::sql::Value;
 
-/// A failure as the host's SQLite reports it.
+/// A failure that the host's driver reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The extended result code; 0 where there is none.
+    /// The database's extended result code, or 0 if there is none.
     pub code: i32,
-    /// What the driver says.
+    /// The message of the driver.
     pub message: String,
 }
 
-/// What a statement has given so far.
+/// The driver's reply to a statement.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
-    /// Rows, packed; see `row_codec.rs`.
+    /// Rows in the encoding of `row_codec.rs`.
     pub rows: Vec<u8>,
     /// Whether there may be more rows.
     pub is_more: bool,
-    /// How many rows the statement has changed.
+    /// The number of rows that the statement has changed.
     pub changes: u64,
 }
 
@@ -47,7 +47,8 @@ impl ConnectionHandle {
 
 /// The connections of a host. Called by the thread that made the call, in which it returns.
 pub trait Host: Send + Sync {
-    /// Lends a connection that is in no transaction, as soon as there is one; `None`: without end.
+    /// Borrows a connection that has no open transaction. Waits for one up to `timeout`, or without
+    /// a limit if that is `None`.
     fn acquire(&self, timeout: Option<Duration>) -> Result<Box<dyn BorrowedConnection>, Failure>;
 
     /// The connection of a transaction that the caller of the library has open. It was not acquired,
@@ -55,21 +56,22 @@ pub trait Host: Send + Sync {
     fn transaction(&self, connection: ConnectionHandle) -> Box<dyn BorrowedConnection>;
 }
 
-/// A connection that the host lends. It is given back by its drop.
+/// A connection borrowed from the host. Dropping it returns it.
 pub trait BorrowedConnection {
     /// Runs a statement without rows.
     fn run(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Reply, Failure>;
 
-    /// Runs a statement, and gives its first rows.
+    /// Runs a statement, and returns its first rows.
     fn query(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Reply, Failure>;
 
-    /// Gives further rows of the last query that is not at its end: one that was begun amid the rows
-    /// of another ends before that one goes on.
+    /// Returns further rows of the innermost unfinished query. Queries nest: one that begins
+    /// between the rows of another ends before that one continues.
     fn more(&mut self) -> Result<Reply, Failure>;
 
-    /// Ends that query: nobody wants the rest of its rows.
+    /// Ends the innermost unfinished query without its remaining rows.
     fn finish(&mut self);
 
-    /// The connection is not as it was found: the host is to close it instead of using it again.
+    /// Marks the connection as not restored to the state in which it was borrowed. The host must
+    /// close it instead of using it again.
     fn spoil(&mut self);
 }

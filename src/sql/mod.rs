@@ -1,4 +1,5 @@
-//! SQL on a connection, whoever's that is: one statement at a time, rows one by one.
+//! SQL on a connection of the library or of the host program. Nothing here depends on a database or
+//! its driver.
 
 pub mod host;
 pub mod row_codec;
@@ -7,18 +8,18 @@ use std::ops::ControlFlow;
 
 use crate::error::Result;
 
-/// What is bound to a statement, and what a row has in a column.
+/// A value that is bound to a statement or found in a column of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
-    /// No value.
+    /// SQL's NULL.
     Null,
-    /// A signed integer.
+    /// A signed 64-bit integer.
     Integer(i64),
     /// A floating-point number.
     Real(f64),
-    /// A text; the database may hold bytes that are not UTF-8.
+    /// A text. A database may hold text that is not valid UTF-8.
     Text(&'a [u8]),
-    /// Bytes.
+    /// A string of bytes.
     Blob(&'a [u8]),
 }
 
@@ -34,9 +35,9 @@ impl<'a> From<Option<&'a str>> for Value<'a> {
     }
 }
 
-/// Runs statements.
+/// A connection that runs SQL statements.
 pub trait SqlConnection {
-    /// Gives `visit` the rows of a statement, until it stops.
+    /// Calls `visit` with each row of a statement, until it breaks off.
     fn query(
         &self,
         sql: &str,
@@ -44,8 +45,8 @@ pub trait SqlConnection {
         visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()>;
 
-    /// The same, of a statement that ends in `WHERE column = ?1` and is run for each of `keys`,
-    /// which ascend or descend.
+    /// Calls `visit` with the rows of a statement for each of `keys`, which ascend or descend. The
+    /// statement ends in `WHERE column = ?1`.
     fn query_each(
         &self,
         sql: &str,
@@ -53,21 +54,21 @@ pub trait SqlConnection {
         visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()>;
 
-    /// Runs a statement without rows; gives how many it has changed.
+    /// Runs a statement without rows. Returns the number of rows that it has changed.
     fn run(&self, sql: &str, values: &[Value<'_>]) -> Result<usize>;
 
     /// Runs `sql`, an INSERT of one row of `width` values, for each row of `values`.
     fn run_each(&self, sql: &str, width: usize, values: &[Value<'_>]) -> Result<()>;
 
-    /// Whether no transaction is open: none was begun, or the database has ended it by itself.
+    /// Returns whether no transaction is open. The database may have ended one by itself.
     fn is_autocommit(&self) -> bool;
 
-    /// Whether all that is looked at now is of one moment.
+    /// Returns whether all statements see the same snapshot of the database.
     fn is_in_snapshot(&self) -> bool;
 }
 
 impl dyn SqlConnection + '_ {
-    /// What `read` makes of the first row; `None` where there is no row.
+    /// Returns the result of `read` for the first row, or `None` if there is no row.
     pub fn query_row<T>(
         &self,
         sql: &str,
@@ -87,41 +88,41 @@ impl dyn SqlConnection + '_ {
 
 /// The columns of a row.
 pub trait Columns {
-    /// The value in a column; NULL where there is no such column.
+    /// Returns the value in a column, or NULL if there is no such column.
     fn value(&self, column: usize) -> Value<'_>;
 }
 
-/// Columns whose values were decoded before.
+/// A row whose values have been decoded.
 impl Columns for Vec<Value<'_>> {
     fn value(&self, column: usize) -> Value<'_> {
         self.get(column).copied().unwrap_or(Value::Null)
     }
 }
 
-/// A row of a statement under way.
+/// A row of a running statement.
 pub struct Row<'a> {
     columns: &'a dyn Columns,
-    /// Whether texts and blobs can be told apart: some drivers make no difference.
+    /// Whether the driver distinguishes texts from blobs.
     is_typed: bool,
 }
 
 impl<'a> Row<'a> {
-    /// A row whose texts are texts and whose blobs are blobs.
+    /// Returns a row of a driver that distinguishes texts from blobs.
     pub fn typed(columns: &'a dyn Columns) -> Self {
         Row { columns, is_typed: true }
     }
 
-    /// A row of a driver that may give a text as a blob, or a blob as a text.
+    /// Returns a row of a driver that may return a text as a blob, or a blob as a text.
     pub fn untyped(columns: &'a dyn Columns) -> Self {
         Row { columns, is_typed: false }
     }
 
-    /// The value in a column; NULL where there is no such column.
+    /// Returns the value in a column, or NULL if there is no such column.
     pub fn value(&self, column: usize) -> Value<'a> {
         self.columns.value(column)
     }
 
-    /// The integer in a column, if it is one.
+    /// Returns the integer in a column, or `None` if the value is not an integer.
     pub fn integer(&self, column: usize) -> Option<i64> {
         match self.value(column) {
             Value::Integer(number) => Some(number),
@@ -129,7 +130,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The text in a column, if it is one.
+    /// Returns the text in a column, or `None` if the value is not a text.
     pub fn text(&self, column: usize) -> Option<&'a str> {
         match self.value(column) {
             Value::Text(text) => str::from_utf8(text).ok(),
@@ -138,7 +139,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The text in a column, if it is one, or that it is NULL.
+    /// Returns the text in a column, `Some(None)` if the value is NULL, or `None` if it is neither.
     pub fn optional_text(&self, column: usize) -> Option<Option<&'a str>> {
         match self.value(column) {
             Value::Null => Some(None),
@@ -146,7 +147,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The bytes in a column, if it has some.
+    /// Returns the bytes in a column, or `None` if the value is not a blob.
     pub fn blob(&self, column: usize) -> Option<&'a [u8]> {
         match self.value(column) {
             Value::Blob(blob) => Some(blob),

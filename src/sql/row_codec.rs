@@ -1,22 +1,31 @@
-//! Rows as the host packs them: one run of bytes, so that many cost one call.
+//! The encoding in which a host returns rows. It packs many rows into one buffer, so that they take
+//! one call.
 //!
-//! A row is the number of its columns in 2 bytes and the columns. A column is a byte that says what
-//! it is, and then: 0, NULL, nothing; 1, an integer, 8 bytes; 2, text, and 3, a blob, their length
-//! in 4 bytes and they themselves. All numbers are little-endian.
+//! A row is the number of its columns (2 bytes), followed by the columns. A column is a byte for
+//! its kind, followed by the value:
+//!
+//! | kind | value |
+//! | --- | --- |
+//! | 0, NULL | nothing |
+//! | 1, integer | 8 bytes |
+//! | 2, text | its length (4 bytes) and its bytes |
+//! | 3, blob | its length (4 bytes) and its bytes |
+//!
+//! All numbers are little-endian.
 
 use crate::error::{Error, Result, Status};
 use crate::sql::Value;
 
-/// Reads packed rows.
+/// A reader of packed rows.
 pub struct Rows<'a>(&'a [u8]);
 
 impl<'a> Rows<'a> {
-    /// All rows of a reply.
+    /// Returns a reader of all rows of a reply.
     pub fn new(bytes: &'a [u8]) -> Self {
         Rows(bytes)
     }
 
-    /// Puts the next row in `columns`; `false`: there is none.
+    /// Reads the next row into `columns`. Returns `false` if there is none.
     pub fn next(&mut self, columns: &mut Vec<Value<'a>>) -> Result<bool> {
         columns.clear();
         if self.0.is_empty() {
@@ -51,7 +60,7 @@ impl<'a> Rows<'a> {
 }
 
 fn broken() -> Error {
-    Error::new(Status::Internal, "the host's rows are not packed as they have to be")
+    Error::new(Status::Internal, "the host's driver returned malformed rows")
 }
 
 #[cfg(test)]
@@ -59,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_unpacked_and_broken_ones_are_seen() {
+    fn rows_are_decoded_and_malformed_ones_are_errors() {
         let bytes = [
             &[4, 0, 0, 1][..],
             &(-7_i64).to_le_bytes(),

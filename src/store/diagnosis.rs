@@ -1,43 +1,45 @@
-//! What a store tells of itself, for a person who looks for a cause. No decision rests on it.
+//! What a store reports about itself, for a person who investigates a problem. No program should
+//! base a decision on it.
 
 use std::path::PathBuf;
 
-/// What is known of an open store.
+/// The state of an open store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnosis {
     /// The position of the newest event.
     pub head: i64,
-    /// Of a store in a SQLite database.
+    /// The state of the SQLite database, if the store is in one.
     pub sqlite: Option<SqliteDiagnosis>,
 }
 
-/// What is known of a SQLite store.
+/// The state of a SQLite store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqliteDiagnosis {
-    /// The file, symbolic links followed; `None`: in memory.
+    /// The path of the file, with symbolic links resolved, or `None` for a database in memory.
     pub path: Option<PathBuf>,
-    /// Whether appends are refused.
+    /// Whether the store refuses appends.
     pub read_only: bool,
-    /// The version of the file's format.
+    /// The version of the file format.
     pub format: i64,
-    /// SQLite's version.
+    /// The version of SQLite.
     pub sqlite: String,
-    /// Whether that is the library's own copy.
+    /// Whether the store uses the SQLite that is bundled with the library.
     pub bundled_sqlite: bool,
-    /// The name of the locks that guard the file; `None`: there are none.
+    /// The kind of locks that guard the file, or `None` if there are none.
     pub locks: Option<&'static str>,
-    /// Whether another SQLite in this process has the file open; `None`: it cannot be told.
+    /// Whether another copy of SQLite in this process has the file open, or `None` if the store
+    /// cannot find out.
     pub other_sqlite: Option<bool>,
-    /// The position up to which events are known to be on the disk; `None`: in memory.
+    /// The position up to which events are known to be durable, or `None` for a database in memory.
     pub durable: Option<i64>,
-    /// The position up to which the index in the file goes.
+    /// The position up to which the index in the file covers the events.
     pub indexed: i64,
-    /// In how many segments it is.
+    /// The number of segments of the index.
     pub segments: usize,
-    /// How long the log's file is; `None`: there is none.
+    /// The size of the WAL file in bytes, or `None` if there is none.
     pub log_bytes: Option<u64>,
-    /// Whether the log is at its limit, since somebody outside of this process reads it.
+    /// Whether the WAL is at its limit because a reader outside of this process holds it.
     pub log_held: bool,
-    /// Why nothing more becomes durable, if that is so.
+    /// The reason why nothing more becomes durable, if there is one.
     pub failure: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What every store does.
+//! The interface of every store, with the options for opening one and its diagnosis.
 
 pub mod diagnosis;
 pub mod options;
@@ -11,23 +11,24 @@ use crate::domain::{AppendRequest, EventView, ReadRequest, ReadState, SequencedE
 use crate::error::{Error, Result};
 use crate::store::diagnosis::Diagnosis;
 
-/// How much one batch of a read may give.
+/// The limits of one batch of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// At most so many events.
+    /// The highest number of events in the batch.
     pub max_events: usize,
-    /// Ends after the event with which the texts given reach so many bytes.
+    /// The number of bytes after which the batch ends. It ends with the event whose texts reach
+    /// that number.
     pub max_bytes: usize,
 }
 
 impl BatchLimits {
-    /// A batch that ends with the read.
+    /// The limits of a batch that ends with the read.
     pub const ALL: BatchLimits = BatchLimits { max_events: usize::MAX, max_bytes: usize::MAX };
 }
 
-/// Takes the events of a batch, in order. An error ends the read.
+/// Receives the events of a batch, in order. An error ends the call.
 pub trait Sink {
-    /// Takes one event; the view lives for this call only.
+    /// Receives one event. The view is valid during this call only.
     fn event(&mut self, event: &EventView<'_>) -> Result<()>;
 }
 
@@ -51,12 +52,14 @@ pub trait Store: Send + Sync {
     /// Stores all of the request's events or none, unless they are stored already.
     fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended>;
 
-    /// Gives `sink` the next events of `reading`, `batch` at most, taking its snapshot if it has
-    /// none yet. A batch that gave nothing has brought the reading to its end; one of no events
-    /// only tells whether the call may go on.
+    /// Delivers the next events of `reading` to `sink`, within the limits of `batch`. The first
+    /// call takes the snapshot of the read.
     ///
-    /// After an error of the call's own patience (`busy`, `cancelled`) the reading stands where
-    /// it stood after the last event that `sink` took.
+    /// A batch without events ends the read. With a limit of 0 events, the call delivers nothing
+    /// and only checks that the store is open and the call is not cancelled.
+    ///
+    /// After `busy` or `cancelled` the read can go on: it continues after the last event that
+    /// `sink` accepted.
     fn read(
         &self,
         reading: &mut ReadState,
@@ -65,10 +68,10 @@ pub trait Store: Send + Sync {
         sink: &mut dyn Sink,
     ) -> Result<()>;
 
-    /// Returns all events that a request asks for, in one list, and the position up to which the
-    /// answer is complete: the `after` of an append condition with the same query.
+    /// Returns all events that a request selects, and the position up to which they are complete,
+    /// which is the `after` of an append condition with the same query.
     ///
-    /// A long answer takes as much memory; [`Store::read`] gives one batch by batch.
+    /// The list takes memory for all of the events; [`Store::read`] delivers them in batches.
     fn read_all(
         &self,
         request: ReadRequest,
@@ -85,18 +88,19 @@ pub trait Store: Send + Sync {
         Ok((events, reading.position()))
     }
 
-    /// The position of the newest event; 0 in an empty store.
+    /// Returns the position of the newest event, or 0 if the store is empty.
     fn head(&self, call: &CallOptions) -> Result<i64>;
 
-    /// How many events there are. Positions have no gaps, so this is the head.
+    /// Returns the number of events. Positions have no gaps, so it equals the head.
     fn count(&self, call: &CallOptions) -> Result<i64> {
         self.head(call)
     }
 
-    /// The head, as soon as it is above `after`; or `timeout`.
+    /// Waits until the head is above `after`, and returns it. The error is `timeout` if the
+    /// deadline passes first.
     fn wait(&self, after: i64, call: &CallOptions) -> Result<i64>;
 
-    /// What it tells of itself.
+    /// Returns the state of the store, for a person who investigates a problem.
     fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {
         Ok(Diagnosis { head: self.head(call)?, sqlite: None })
     }

@@ -1,17 +1,19 @@
-//! What a caller may choose when it opens a store.
+//! The options for opening a store.
 
-/// What a caller may choose when it opens a store.
+/// The options for opening a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Refuse appends, and write nothing at all.
+    /// Whether the store refuses appends and writes nothing at all.
     pub read_only: bool,
-    /// The caller vouches that nobody writes the file while it is open. Implies `read_only`.
+    /// Whether the caller guarantees that no process writes the file while it is open. Implies
+    /// `read_only`.
     pub immutable: bool,
-    /// Create the file if there is none.
+    /// Whether a missing file is created.
     pub create: bool,
-    /// Take a store into a database that holds other tables already.
+    /// Whether a store may be created in a database that has other tables already.
     pub adopt: bool,
-    /// How long a call waits for a lock by default; below 0: without end.
+    /// How long a call waits for a lock by default, in milliseconds. A negative number means
+    /// without a limit.
     pub busy_timeout_ms: i64,
 }
 
