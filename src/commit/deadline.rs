@@ -73,8 +73,8 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// The interval at which a waiting call checks its token, and so a bound on how late a cancelled
-    /// call returns.
+    /// The interval at which a waiting call checks its token, and so a bound on how late a
+    /// cancelled call returns.
     pub const CANCEL_POLL: Duration = Duration::from_millis(20);
 
     /// The same patience, ending after `limit` from now at the latest.

@@ -1,7 +1,8 @@
-//! Durability of commits, separate from writing them: one sync serves every append that was committed
-//! before the sync began, and no append returns before its sync has ended.
+//! Durability of commits, separate from writing them: one sync serves every append that was
+//! committed before the sync began, and no append returns before its sync has ended.
 //!
-//! The mutex `state` is held while state changes, never during a sync. At most one sync runs at a time.
+//! The mutex `state` is held while state changes, never during a sync. At most one sync runs at a
+//! time.
 
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
@@ -49,7 +50,8 @@ pub struct Tampering {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The position up to which events are committed, and so in the log, if perhaps not on the disk.
+    /// The position up to which events are committed, and so in the log, if perhaps not on the
+    /// disk.
     written: i64,
     syncing: bool,
     failed: Option<Error>,
@@ -187,8 +189,8 @@ impl Durability {
     }
 }
 
-/// Returns the error `io` for every failed sync, whatever the system's error. The events may be stored
-/// in spite of the failure, which the status `full` would deny.
+/// Returns the error `io` for every failed sync, whatever the system's error. The events may be
+/// stored in spite of the failure, which the status `full` would deny.
 fn lost(error: &Error) -> Error {
     Error {
         status: Status::Io,

@@ -8,8 +8,8 @@ use crate::commit::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// A first-in, first-out mutex with deadlines. It is not poisoned by a panic: its user has to handle
-/// a value that a panic left half changed.
+/// A first-in, first-out mutex with deadlines. It is not poisoned by a panic: its user has to
+/// handle a value that a panic left half changed.
 #[derive(Debug)]
 pub struct FairMutex<T> {
     state: Mutex<State>,

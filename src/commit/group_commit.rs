@@ -1,9 +1,9 @@
 //! Group commit by the callers themselves: the queue, its leader, and when each append returns.
 //!
-//! An append joins the last group of the queue. The first caller to find no leader becomes the leader:
-//! it runs the first group, hands the lead on, and makes everything durable that the group's answers
-//! depend on. Only then does any append of the group return. A [`Committer`] runs a group; nothing
-//! here knows of SQLite.
+//! An append joins the last group of the queue. The first caller to find no leader becomes the
+//! leader: it runs the first group, hands the lead on, and makes everything durable that the
+//! group's answers depend on. Only then does any append of the group return. A [`Committer`] runs a
+//! group; nothing here knows of SQLite.
 //!
 //! The queue's mutex may be held while a group's is acquired, never the other way round. Neither is
 //! held while a group is run or made durable.
@@ -36,16 +36,16 @@ pub trait Committer {
     /// Acquires the locks that a group needs, within `deadline`. Then calls `take` for the group's
     /// requests, runs them, releases the locks, and returns an outcome for each request, in order.
     ///
-    /// An error before `take` was called concerns the leader alone. An error after it concerns every
-    /// request of the group, of which nothing is stored.
+    /// An error before `take` was called concerns the leader alone. An error after it concerns
+    /// every request of the group, of which nothing is stored.
     fn run(
         &self,
         deadline: &Deadline,
         take: impl FnOnce() -> Vec<Self::Request>,
     ) -> Result<Vec<Outcome>>;
 
-    /// Returns once the events up to `position`, which are committed, are durable. If a commit itself
-    /// makes its events durable, this returns at once.
+    /// Returns once the events up to `position`, which are committed, are durable. If a commit
+    /// itself makes its events durable, this returns at once.
     fn make_durable(&self, position: i64) -> Result<()>;
 
     /// Returns the position up to which events are known to be durable.
@@ -82,7 +82,8 @@ impl Outcome {
 /// The state of a group.
 #[derive(Debug)]
 enum GroupState {
-    /// The requests wait. Either another group has the leader, or a caller of this one leads already.
+    /// The requests wait. Either another group has the leader, or a caller of this one leads
+    /// already.
     Queued,
     /// The first of the group's callers that sees this state becomes the leader.
     LeadIsFree,
@@ -145,8 +146,8 @@ impl<R> Waiting<R> {
         Waiting { group: Arc::new(group), requests: Vec::new(), live: 0, events: 0 }
     }
 
-    /// Returns whether the group takes no further request. The slots of requests that have left count
-    /// too: otherwise a group whose leader waits for long would collect them without a bound.
+    /// Returns whether the group takes no further request. The slots of requests that have left
+    /// count too: otherwise a group whose leader waits for long would collect them without a bound.
     fn is_full(&self) -> bool {
         self.events.max(self.requests.len()) >= GROUP_EVENTS
     }
@@ -170,8 +171,8 @@ struct State<R> {
 }
 
 impl<R> State<R> {
-    /// Adds a request to the last group. Returns its slot, and whether its caller becomes the leader
-    /// because there was none.
+    /// Adds a request to the last group. Returns its slot, and whether its caller becomes the
+    /// leader because there was none.
     fn join(&mut self, request: R, events: usize) -> (Slot, bool) {
         if self.waiting.back().is_none_or(Waiting::is_full) {
             self.waiting.push_back(Waiting::new());
@@ -238,8 +239,8 @@ impl<R> GroupCommit<R> {
         self.state().waiting.iter().flat_map(|waiting| &waiting.requests).flatten().count()
     }
 
-    /// Appends `events` events, alone or in a group. Returns once they are durable, or with an error
-    /// if the deadline passes before a leader has taken the request.
+    /// Appends `events` events, alone or in a group. Returns once they are durable, or with an
+    /// error if the deadline passes before a leader has taken the request.
     pub fn append(
         &self,
         committer: &impl Committer<Request = R>,
@@ -301,7 +302,8 @@ impl<R> GroupCommit<R> {
             })
         }));
         let ran = ran.unwrap_or_else(|_| {
-            // The panic may have left the store's state half changed, so no further append may use it.
+            // The panic may have left the store's state half changed, so no further append may use
+            // it.
             committer.watch().close();
             Err(Error::new(
                 Status::Internal,

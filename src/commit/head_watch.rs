@@ -19,8 +19,9 @@ pub struct HeadWatch {
     head: AtomicI64,
     closed: AtomicBool,
     /// The number of waiting threads, so that publishing without a waiter takes no lock. A waiter
-    /// raises the count before it reads the head, and a publisher raises the head before it reads the
-    /// count. All of these accesses are sequentially consistent, so at least one sees the other.
+    /// raises the count before it reads the head, and a publisher raises the head before it reads
+    /// the count. All of these accesses are sequentially consistent, so at least one sees the
+    /// other.
     waiters: AtomicUsize,
     lock: Mutex<()>,
     changed: Condvar,
@@ -59,7 +60,8 @@ impl HeadWatch {
     }
 
     /// Waits until the head is above `after`, and returns it. The errors are `timeout`, `cancelled`
-    /// and `closed`. Returns `None` after `slice`, for a caller that polls another source in between.
+    /// and `closed`. Returns `None` after `slice`, for a caller that polls another source in
+    /// between.
     pub fn wait_above(
         &self,
         after: i64,

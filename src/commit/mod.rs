@@ -1,8 +1,8 @@
 //! The group commit protocol: what threads queue for, what they wait on, and which commits they may
 //! see. It knows neither SQL nor files.
 //!
-//! `tests/model` compiles this folder with its own locks and clock (`crate::sync`), and explores many
-//! interleavings of its threads.
+//! `tests/model` compiles this folder with its own locks and clock (`crate::sync`), and explores
+//! many interleavings of its threads.
 
 pub mod deadline;
 pub mod durability;

@@ -13,8 +13,8 @@ use crate::sync::{Mutex, MutexGuard, PoisonError};
 pub struct OwnCommits(Mutex<(i64, i64)>);
 
 impl OwnCommits {
-    /// Called by the writer, which holds the write lock and finds the store at `head`. Returns whether
-    /// another process has appended since this one did.
+    /// Called by the writer, which holds the write lock and finds the store at `head`. Returns
+    /// whether another process has appended since this one did.
     pub fn begin(&self, head: i64) -> bool {
         let mut range = self.range();
         let others = range.1 != head;
@@ -24,8 +24,8 @@ impl OwnCommits {
         others
     }
 
-    /// Called by the writer, which still holds the write lock, to commit its events up to `head`. They
-    /// are recorded as its own before any reader can see them.
+    /// Called by the writer, which still holds the write lock, to commit its events up to `head`.
+    /// They are recorded as its own before any reader can see them.
     pub fn commit(&self, head: i64, commit: impl FnOnce() -> Result<()>) -> Result<()> {
         self.range().1 = head;
         let committed = commit();

@@ -6,7 +6,8 @@ use crate::domain::{AppendCondition, Event};
 
 /// An append request: the events to store, and the conditions that guard them.
 ///
-/// [`AppendRequest::new`] checks the rules that span several events, so a request always holds them.
+/// [`AppendRequest::new`] checks the rules that span several events, so a request always holds
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppendRequest {
     events: SmallVec<[Event; 1]>,
@@ -20,7 +21,8 @@ impl AppendRequest {
         Self::of(events.into(), conditions.into())
     }
 
-    /// Does what [`AppendRequest::new`] does, with lists that hold one element without an allocation.
+    /// Does what [`AppendRequest::new`] does, with lists that hold one element without an
+    /// allocation.
     pub fn of(
         events: SmallVec<[Event; 1]>,
         conditions: SmallVec<[AppendCondition; 1]>,

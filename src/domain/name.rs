@@ -44,8 +44,8 @@ impl<'a> EventType<'a> {
 pub struct Tag<'a>(&'a str);
 
 impl<'a> Tag<'a> {
-    /// Returns the tag `text`, which must be 1 to 255 bytes without a NUL. If it has a colon, neither
-    /// side of the first colon may be empty.
+    /// Returns the tag `text`, which must be 1 to 255 bytes without a NUL. If it has a colon,
+    /// neither side of the first colon may be empty.
     pub fn new(text: &'a str) -> Result<Self> {
         check(text, "a tag")?;
         match text.split_once(':') {

@@ -53,8 +53,8 @@ impl<'a> Names<'a> {
     }
 }
 
-/// One alternative of a query. It matches an event that has one of its types and all of its tags; an
-/// item without types matches any type.
+/// One alternative of a query. It matches an event that has one of its types and all of its tags;
+/// an item without types matches any type.
 #[derive(Debug, Clone, Default)]
 pub struct QueryItem {
     /// The texts of all types and tags, so that one allocation holds them.

@@ -18,8 +18,8 @@ pub struct ReadRequest {
 impl ReadRequest {
     /// Returns a request for the events that match `query`, above `after` and below `before`.
     ///
-    /// Both bounds are exclusive, and an `after` of -1 means 0. A read gives at most `limit` events;
-    /// with `backwards` it gives the newest first.
+    /// Both bounds are exclusive, and an `after` of -1 means 0. A read gives at most `limit`
+    /// events; with `backwards` it gives the newest first.
     pub fn new(
         query: Query,
         after: i64,
@@ -54,7 +54,8 @@ pub struct PositionRange {
 /// The state of a read: its request, its snapshot, and what is left of it.
 ///
 /// A store calls [`ReadState::begin`] with the head of its snapshot. It then delivers the matching
-/// events of [`ReadState::span`] in the order of [`ReadState::backwards`], and records its progress.
+/// events of [`ReadState::span`] in the order of [`ReadState::backwards`], and records its
+/// progress.
 #[derive(Debug, Clone)]
 pub struct ReadState {
     request: ReadRequest,
@@ -119,8 +120,8 @@ impl ReadState {
         self.left = self.left.map(|left| left - 1);
     }
 
-    /// Records that every position up to `position` was examined. A backward read has examined every
-    /// position down to it.
+    /// Records that every position up to `position` was examined. A backward read has examined
+    /// every position down to it.
     pub fn advance_to(&mut self, position: i64) {
         if self.request.backwards {
             self.high = self.high.min(position - 1);
