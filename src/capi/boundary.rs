@@ -117,7 +117,7 @@ pub(super) unsafe fn document<'a>(data: *const c_char, len: usize) -> Result<&'a
     // Also keeps the length within what a slice may have.
     if len > MAX_REQUEST_BYTES {
         return Err(Error::too_large(format!(
-            "request: {len} bytes are over the limit of {MAX_REQUEST_BYTES}"
+            "request: {len} bytes exceed the limit of {MAX_REQUEST_BYTES}"
         )));
     }
     if data.is_null() {

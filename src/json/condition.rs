@@ -10,14 +10,14 @@ use crate::json::query::QueryIn;
 use crate::json::visitor::{As, Seen, Shape, keys};
 use crate::limits::MAX_CONDITIONS_PER_APPEND;
 
-/// No condition, one, or a list of them.
+/// Reads no condition (`null`), one, or a list of them.
 pub(super) struct ConditionsIn<'t>(pub &'t mut JsonPath);
 
 impl<'de> Shape<'de> for ConditionsIn<'_> {
     type Value = Vec<AppendCondition>;
     const KIND: &'static str = "an object, a list of objects, or null";
 
-    fn trail(&mut self) -> &mut JsonPath {
+    fn path(&mut self) -> &mut JsonPath {
         self.0
     }
 
@@ -30,20 +30,20 @@ impl<'de> Shape<'de> for ConditionsIn<'_> {
     }
 
     fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<AppendCondition>, A::Error> {
-        let trail = self.0;
+        let path = self.0;
         let mut conditions = Vec::new();
         loop {
-            trail.enter_index(conditions.len());
-            let Some(condition) = list.next_element_seed(As(ConditionIn(trail)))? else { break };
+            path.enter_index(conditions.len());
+            let Some(condition) = list.next_element_seed(As(ConditionIn(path)))? else { break };
             if conditions.len() >= MAX_CONDITIONS_PER_APPEND {
-                return Err(trail.fail(Error::too_large(format!(
+                return Err(path.fail(Error::too_large(format!(
                     "more than {MAX_CONDITIONS_PER_APPEND} conditions in an append"
                 ))));
             }
             conditions.push(condition);
-            trail.leave();
+            path.leave();
         }
-        trail.leave();
+        path.leave();
         Ok(conditions)
     }
 }
@@ -56,27 +56,27 @@ impl<'de> Shape<'de> for ConditionIn<'_> {
     type Value = AppendCondition;
     const KIND: &'static str = "an object";
 
-    fn trail(&mut self) -> &mut JsonPath {
+    fn path(&mut self) -> &mut JsonPath {
         self.0
     }
 
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<AppendCondition, A::Error> {
-        let trail = self.0;
+        let path = self.0;
         let (mut query, mut after) = (None, 0);
         let mut seen = Seen::default();
-        while let Some(key) = seen.next_key(trail, &mut object)? {
+        while let Some(key) = seen.next_key(path, &mut object)? {
             match key {
                 Key::FailIfEventsMatch => {
-                    query = Some(object.next_value_seed(As(QueryIn(trail)))?);
+                    query = Some(object.next_value_seed(As(QueryIn(path)))?);
                 }
-                Key::After => after = optional_integer(trail, &mut object)?.unwrap_or(0),
+                Key::After => after = optional_integer(path, &mut object)?.unwrap_or(0),
             }
-            trail.leave();
+            path.leave();
         }
         let Some(query) = query else {
-            trail.enter_key("failIfEventsMatch");
-            return Err(trail.refuse("is missing (every event is null)"));
+            path.enter_key("failIfEventsMatch");
+            return Err(path.refuse("is missing (null matches every event)"));
         };
-        AppendCondition::new(query, after).map_err(|error| trail.fail_within(error))
+        AppendCondition::new(query, after).map_err(|error| path.fail_within(error))
     }
 }

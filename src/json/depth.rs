@@ -1,30 +1,32 @@
-//! How deep a document nests, found without recursion.
+//! Checks how deep a document nests, without recursion.
 
 use crate::error::{Error, Result};
 use crate::limits::MAX_JSON_DEPTH;
 
-/// `too_large` if arrays and objects nest deeper than the limit in `json`, which itself stands
-/// inside `outer` of them. Says nothing else about whether it is JSON.
+/// Returns the error `too_large` if arrays and objects in `json`, which is itself inside `outer` of
+/// them, nest deeper than the limit. It does not check that `json` is valid.
 pub(super) fn check(json: &str, outer: usize) -> Result<()> {
     let limit = MAX_JSON_DEPTH - outer;
-    // Counting is many times faster than following, and enough for nearly all there is.
+    // Counting brackets is many times faster than tracking the depth, and enough for nearly every
+    // document.
     if json.len() <= limit || count_opened(json.as_bytes()) <= limit {
         return Ok(());
     }
-    if passes(limit, json.as_bytes()) {
+    if exceeds(limit, json.as_bytes()) {
         return Err(Error::too_large(format!(
-            "more than {MAX_JSON_DEPTH} arrays and objects inside each other"
+            "more than {MAX_JSON_DEPTH} levels of nested arrays and objects"
         )));
     }
     Ok(())
 }
 
-/// How many brackets and braces open, those in strings included.
+/// Returns the number of opening brackets and braces, including those in strings.
 fn count_opened(json: &[u8]) -> usize {
     const LANES: usize = 16;
     let opens = |byte: u8| u8::from(byte | 0x20 == b'{'); // `[` and `{` differ in that bit only
     let mut count = 0;
-    // A counter for each lane, so that the compiler uses vectors; none of them overflows.
+    // A counter for each lane lets the compiler vectorize the loop. A part is too short for a
+    // counter to overflow.
     for part in json.chunks(LANES * usize::from(u8::MAX)) {
         let mut counts = [0_u8; LANES];
         let (blocks, rest) = part.as_chunks::<LANES>();
@@ -39,8 +41,8 @@ fn count_opened(json: &[u8]) -> usize {
     count
 }
 
-/// Whether more than `limit` arrays and objects are open at some place.
-fn passes(limit: usize, json: &[u8]) -> bool {
+/// Returns whether more than `limit` arrays and objects are open at any point.
+fn exceeds(limit: usize, json: &[u8]) -> bool {
     let mut depth = 0_usize;
     let mut at = 0;
     while at < json.len() {
@@ -74,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_counts_what_stands_around() {
+    fn the_limit_includes_the_outer_levels() {
         for outer in [0, 3] {
             assert!(check(&nested(MAX_JSON_DEPTH - outer), outer).is_ok());
             assert!(check(&nested(MAX_JSON_DEPTH - outer + 1), outer).is_err());
@@ -92,12 +94,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_closed_does_not_count() {
+    fn closed_arrays_and_objects_do_not_count() {
         assert!(check(&"[{}],".repeat(10_000), 0).is_ok());
     }
 
     #[test]
-    fn counting_looks_at_every_byte() {
+    fn counting_includes_every_byte() {
         for length in [0, 1, 15, 16, 17, 4_079, 4_080, 4_081, 10_000] {
             assert_eq!(count_opened("[{".repeat(length).as_bytes()), 2 * length);
             assert_eq!(count_opened("]};Z\\|".repeat(length).as_bytes()), 0);

@@ -1,8 +1,8 @@
-//! A diagnosis: one object, for a person to read.
+//! A diagnosis as a JSON object, for a person to read.
 
 use crate::store::diagnosis::{Diagnosis, SqliteDiagnosis};
 
-/// The document, with the keys in the order in which the documentation names them.
+/// Returns the document, with the keys in the order of the documentation.
 pub fn diagnosis(diagnosis: &Diagnosis) -> Vec<u8> {
     let mut text = format!(
         "{{\"version\":{},\"store\":\"{}\",\"head\":{}",
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_there_in_order() {
+    fn a_diagnosis_has_every_key_in_order() {
         let version = env!("CARGO_PKG_VERSION");
         let memory = Diagnosis { head: 3, sqlite: None };
         let of_memory = format!("{{\"version\":\"{version}\",\"store\":\"memory\",\"head\":3}}");

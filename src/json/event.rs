@@ -1,4 +1,4 @@
-//! An event, going in.
+//! An event in an append request.
 
 use std::borrow::Cow;
 
@@ -13,14 +13,14 @@ use crate::limits::{MAX_EVENTS_PER_APPEND, MAX_TAGS_PER_EVENT};
 
 keys!(Key { Type = "type", Tags = "tags", Data = "data", Id = "id", Metadata = "metadata" });
 
-/// What the data of an event stands in: the request, its list of events, the event.
+/// The levels of nesting around the data of an event: the request, its list of events, the event.
 const OUTER_LEVELS: usize = 3;
 
-/// The event at `index` of an append.
+/// Reads the event at `index` of an append.
 pub(super) struct EventIn<'t, 'de> {
-    pub trail: &'t mut JsonPath,
+    pub path: &'t mut JsonPath,
     pub index: usize,
-    /// Room for the tags, used again from event to event.
+    /// A list for the tags, whose memory is reused from event to event.
     pub tags: &'t mut Vec<Cow<'de, str>>,
 }
 
@@ -28,23 +28,23 @@ impl<'de> Shape<'de> for EventIn<'_, 'de> {
     type Value = Event;
     const KIND: &'static str = "an object";
 
-    fn trail(&mut self) -> &mut JsonPath {
-        self.trail
+    fn path(&mut self) -> &mut JsonPath {
+        self.path
     }
 
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Event, A::Error> {
-        let EventIn { trail, index, tags } = self;
+        let EventIn { path, index, tags } = self;
         if index >= MAX_EVENTS_PER_APPEND {
-            return Err(trail.fail(Error::too_large(format!(
+            return Err(path.fail(Error::too_large(format!(
                 "more than {MAX_EVENTS_PER_APPEND} events in an append"
             ))));
         }
         let (mut event_type, mut id, mut data, mut metadata) = (None, None, None, None);
         tags.clear();
         let mut seen = Seen::default();
-        while let Some(key) = seen.next_key(trail, &mut object)? {
+        while let Some(key) = seen.next_key(path, &mut object)? {
             match key {
-                Key::Type => event_type = Some(object.next_value_seed(Text(trail))?),
+                Key::Type => event_type = Some(object.next_value_seed(Text(path))?),
                 Key::Tags => {
                     let take = |tag| {
                         if tags.len() == MAX_TAGS_PER_EVENT {
@@ -55,34 +55,34 @@ impl<'de> Shape<'de> for EventIn<'_, 'de> {
                         tags.push(tag);
                         Ok(())
                     };
-                    object.next_value_seed(As(Texts { trail, take }))?;
+                    object.next_value_seed(As(Texts { path, take }))?;
                 }
                 Key::Data => {
                     let json = object.next_value_seed(Raw)?;
-                    depth::check(json, OUTER_LEVELS).map_err(|error| trail.fail(error))?;
+                    depth::check(json, OUTER_LEVELS).map_err(|error| path.fail(error))?;
                     data = Some(json);
                 }
-                Key::Id => id = object.next_value_seed(OptionalText(trail))?,
+                Key::Id => id = object.next_value_seed(OptionalText(path))?,
                 Key::Metadata => match object.next_value_seed(Raw)? {
                     "null" => {}
                     json if json.starts_with('{') => {
-                        depth::check(json, OUTER_LEVELS).map_err(|error| trail.fail(error))?;
+                        depth::check(json, OUTER_LEVELS).map_err(|error| path.fail(error))?;
                         metadata = Some(json);
                     }
-                    _ => return Err(trail.refuse("must be an object or null")),
+                    _ => return Err(path.refuse("must be an object or null")),
                 },
             }
-            trail.leave();
+            path.leave();
         }
         let Some(event_type) = &event_type else {
-            trail.enter_key("type");
-            return Err(trail.refuse("is missing"));
+            path.enter_key("type");
+            return Err(path.refuse("is missing"));
         };
 
-        // The rules of the domain, each named with the place that breaks it.
+        // An error of a domain rule names the key whose value breaks it.
         let mut within = |key, error| {
-            trail.enter_key(key);
-            trail.fail(error)
+            path.enter_key(key);
+            path.fail(error)
         };
         let event_type = EventType::new(event_type).map_err(|error| within("type", error))?;
         let mut event = EventBuilder::new(event_type);
@@ -97,11 +97,11 @@ impl<'de> Shape<'de> for EventIn<'_, 'de> {
         }
         for (index, tag) in tags.iter().enumerate() {
             Tag::new(tag).and_then(|tag| event.tag(tag)).map_err(|error| {
-                trail.enter_key("tags");
-                trail.enter_index(index);
-                trail.fail::<A::Error>(error)
+                path.enter_key("tags");
+                path.enter_index(index);
+                path.fail::<A::Error>(error)
             })?;
         }
-        event.try_build().map_err(|error| trail.fail(error))
+        event.try_build().map_err(|error| path.fail(error))
     }
 }

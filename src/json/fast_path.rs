@@ -1,8 +1,9 @@
-//! The quick way through a request: one look at each byte, no escapes, no errors.
+//! The fast path for a request: a parser that examines each byte once, and knows neither escapes in
+//! names nor errors.
 //!
-//! What it does not take, for whatever reason, is read by serde_json instead, which knows all of
-//! JSON and says what is wrong. So it may give up at any time, and must give exactly what the long
-//! way gives where it does not; a property test holds the two together.
+//! If it gives up, for whatever reason, serde_json parses the request again: it knows all of JSON,
+//! and reports what is wrong. So the fast path may give up at any point, but its result must equal
+//! that of the slow path. A property test compares the two.
 
 use smallvec::{Array, SmallVec};
 
@@ -14,49 +15,49 @@ use crate::limits::{
     MAX_CONDITIONS_PER_APPEND, MAX_EVENTS_PER_APPEND, MAX_ITEMS_PER_QUERY, MAX_TAGS_PER_EVENT,
 };
 
-/// Where the reading of a text has come to.
-pub(super) struct Quick<'a> {
+/// A parser at an offset of a text.
+pub(super) struct FastParser<'a> {
     text: &'a str,
     at: usize,
 }
 
-/// An append request.
+/// Parses an append request, or gives up.
 pub(super) fn append(text: &str) -> Option<AppendRequest> {
-    let mut quick = Quick { text, at: 0 };
+    let mut parser = FastParser { text, at: 0 };
     let (mut events, mut conditions) = (None, None);
-    quick.object(|quick, key| match key {
-        "events" => once(&mut events, quick.events()?),
-        "condition" => once(&mut conditions, quick.conditions()?),
+    parser.object(|parser, key| match key {
+        "events" => once(&mut events, parser.events()?),
+        "condition" => once(&mut conditions, parser.conditions()?),
         _ => None,
     })?;
-    quick.end()?;
+    parser.end()?;
     AppendRequest::of(events?, conditions.unwrap_or_default()).ok()
 }
 
-/// A read request.
+/// Parses a read request, or gives up.
 pub(super) fn read(text: &str) -> Option<ReadRequest> {
-    let mut quick = Quick { text, at: 0 };
+    let mut parser = FastParser { text, at: 0 };
     let (mut query, mut backwards) = (None, None);
     let (mut after, mut before, mut limit) = (None, None, None);
-    quick.object(|quick, key| match key {
-        "query" => once(&mut query, quick.query()?),
-        "after" => once(&mut after, quick.integer()?),
-        "before" => once(&mut before, quick.integer()?),
-        "limit" => once(&mut limit, quick.integer()?),
-        "backwards" => once(&mut backwards, quick.boolean()?),
+    parser.object(|parser, key| match key {
+        "query" => once(&mut query, parser.query()?),
+        "after" => once(&mut after, parser.integer()?),
+        "before" => once(&mut before, parser.integer()?),
+        "limit" => once(&mut limit, parser.integer()?),
+        "backwards" => once(&mut backwards, parser.boolean()?),
         _ => None,
     })?;
-    quick.end()?;
+    parser.end()?;
     let query = query.unwrap_or_else(Query::all);
     ReadRequest::new(query, after.unwrap_or(0), before, limit, backwards.unwrap_or(false)).ok()
 }
 
-/// Keeps a member's value, unless there is one already.
+/// Keeps a member's value. Gives up if there is one already.
 fn once<T>(kept: &mut Option<T>, value: T) -> Option<()> {
     kept.replace(value).is_none().then_some(())
 }
 
-/// Adds to a list that may have so many.
+/// Adds to a list. Gives up if it has `most` elements already or memory is exhausted.
 fn push<A: Array>(list: &mut SmallVec<A>, most: usize, value: A::Item) -> Option<()> {
     if list.len() == most || list.try_reserve(1).is_err() {
         return None;
@@ -65,11 +66,11 @@ fn push<A: Array>(list: &mut SmallVec<A>, most: usize, value: A::Item) -> Option
     Some(())
 }
 
-impl<'a> Quick<'a> {
+impl<'a> FastParser<'a> {
     fn events(&mut self) -> Option<SmallVec<[Event; 1]>> {
         let (mut events, mut tags) = (SmallVec::new(), SmallVec::new());
-        self.list(|quick| {
-            let event = quick.event(&mut tags)?;
+        self.list(|parser| {
+            let event = parser.event(&mut tags)?;
             push(&mut events, MAX_EVENTS_PER_APPEND, event)
         })?;
         Some(events)
@@ -79,16 +80,17 @@ impl<'a> Quick<'a> {
         let (mut event_type, mut id, mut data, mut metadata) = (None, None, None, None);
         let mut has_tags = None;
         tags.clear();
-        self.object(|quick, key| match key {
-            "type" => once(&mut event_type, EventType::new(quick.string()?).ok()?),
+        self.object(|parser, key| match key {
+            "type" => once(&mut event_type, EventType::new(parser.string()?).ok()?),
             "tags" => {
                 once(&mut has_tags, ())?;
-                quick.list(|quick| push(tags, MAX_TAGS_PER_EVENT, Tag::new(quick.string()?).ok()?))
+                parser
+                    .list(|parser| push(tags, MAX_TAGS_PER_EVENT, Tag::new(parser.string()?).ok()?))
             }
-            "data" => once(&mut data, quick.value()?),
-            "id" => once(&mut id, EventId::new(quick.string()?).ok()?),
+            "data" => once(&mut data, parser.value()?),
+            "id" => once(&mut id, EventId::new(parser.string()?).ok()?),
             "metadata" => {
-                once(&mut metadata, quick.value().filter(|value| value.starts_with('{'))?)
+                once(&mut metadata, parser.value().filter(|value| value.starts_with('{'))?)
             }
             _ => None,
         })?;
@@ -108,15 +110,15 @@ impl<'a> Quick<'a> {
         event.try_build().ok()
     }
 
-    /// One condition, or a list of them.
+    /// Parses one condition or a list of them.
     fn conditions(&mut self) -> Option<SmallVec<[AppendCondition; 1]>> {
         let mut conditions = SmallVec::new();
         if self.next()? == b'{' {
             conditions.push(self.condition()?);
             return Some(conditions);
         }
-        self.list(|quick| {
-            let condition = quick.condition()?;
+        self.list(|parser| {
+            let condition = parser.condition()?;
             push(&mut conditions, MAX_CONDITIONS_PER_APPEND, condition)
         })?;
         Some(conditions)
@@ -124,9 +126,9 @@ impl<'a> Quick<'a> {
 
     fn condition(&mut self) -> Option<AppendCondition> {
         let (mut query, mut after) = (None, None);
-        self.object(|quick, key| match key {
-            "failIfEventsMatch" => once(&mut query, quick.query()?),
-            "after" => once(&mut after, quick.integer()?),
+        self.object(|parser, key| match key {
+            "failIfEventsMatch" => once(&mut query, parser.query()?),
+            "after" => once(&mut after, parser.integer()?),
             _ => None,
         })?;
         AppendCondition::new(query?, after.unwrap_or(0)).ok()
@@ -134,8 +136,8 @@ impl<'a> Quick<'a> {
 
     fn query(&mut self) -> Option<Query> {
         let mut items = None;
-        self.object(|quick, key| match key {
-            "items" => once(&mut items, quick.items()?),
+        self.object(|parser, key| match key {
+            "items" => once(&mut items, parser.items()?),
             _ => None,
         })?;
         Query::of(items?).ok()
@@ -144,8 +146,8 @@ impl<'a> Quick<'a> {
     fn items(&mut self) -> Option<Vec<QueryItem>> {
         // Most queries have one item.
         let mut items = Vec::with_capacity(1);
-        self.list(|quick| {
-            let item = quick.item()?;
+        self.list(|parser| {
+            let item = parser.item()?;
             let has_room = items.len() < MAX_ITEMS_PER_QUERY && items.try_reserve(1).is_ok();
             has_room.then(|| items.push(item))
         })?;
@@ -155,21 +157,21 @@ impl<'a> Quick<'a> {
     fn item(&mut self) -> Option<QueryItem> {
         let mut item = QueryItem::new();
         let (mut has_types, mut has_tags) = (None, None);
-        self.object(|quick, key| match key {
+        self.object(|parser, key| match key {
             "types" => {
                 once(&mut has_types, ())?;
-                quick.list(|quick| item.or_type(EventType::new(quick.string()?).ok()?).ok())
+                parser.list(|parser| item.or_type(EventType::new(parser.string()?).ok()?).ok())
             }
             "tags" => {
                 once(&mut has_tags, ())?;
-                quick.list(|quick| item.and_tag(Tag::new(quick.string()?).ok()?).ok())
+                parser.list(|parser| item.and_tag(Tag::new(parser.string()?).ok()?).ok())
             }
             _ => None,
         })?;
         Some(item)
     }
 
-    /// The first byte that is no space, which stays.
+    /// Skips whitespace and returns the next byte without consuming it.
     fn next(&mut self) -> Option<u8> {
         loop {
             let byte = *self.text.as_bytes().get(self.at)?;
@@ -180,7 +182,7 @@ impl<'a> Quick<'a> {
         }
     }
 
-    /// Whether the next byte is this one, which it then goes past.
+    /// Skips whitespace, and consumes the next byte if it is `byte`. Returns whether it was.
     fn has(&mut self, byte: u8) -> Option<bool> {
         let has = self.next()? == byte;
         self.at += usize::from(has);
@@ -191,7 +193,7 @@ impl<'a> Quick<'a> {
         self.has(byte)?.then_some(())
     }
 
-    /// Nothing more but space.
+    /// Gives up unless only whitespace is left.
     fn end(&mut self) -> Option<()> {
         self.next().is_none().then_some(())
     }
@@ -226,13 +228,13 @@ impl<'a> Quick<'a> {
         }
     }
 
-    /// A string without escapes.
+    /// Parses a string. Gives up at an escape.
     fn string(&mut self) -> Option<&'a str> {
         self.expect(b'"')?;
         let start = self.at;
         let end = start + plain(&self.text.as_bytes()[start..]);
         self.at = end + 1;
-        // Anything else there is an escape, or may not be in a string.
+        // Any other byte here begins an escape or is not allowed in a string.
         (self.text.as_bytes().get(end) == Some(&b'"')).then(|| &self.text[start..end])
     }
 
@@ -246,7 +248,7 @@ impl<'a> Quick<'a> {
         self.next()?;
         let start = self.at;
         self.number()?;
-        // A fraction or an exponent does not parse, nor does what is out of range.
+        // This fails for a fraction, for an exponent, and for a number that is out of range.
         self.text[start..self.at].parse().ok()
     }
 
@@ -256,7 +258,7 @@ impl<'a> Quick<'a> {
         found.then_some(())
     }
 
-    /// Goes past digits, at least one.
+    /// Skips one or more digits.
     fn digits(&mut self) -> Option<()> {
         let rest = &self.text.as_bytes()[self.at..];
         let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -264,9 +266,9 @@ impl<'a> Quick<'a> {
         (count > 0).then_some(())
     }
 
-    /// Goes past a number.
+    /// Skips a number.
     fn number(&mut self) -> Option<()> {
-        let byte = |quick: &Self| quick.text.as_bytes().get(quick.at).copied();
+        let byte = |parser: &Self| parser.text.as_bytes().get(parser.at).copied();
         self.at += usize::from(byte(self) == Some(b'-'));
         if byte(self) == Some(b'0') {
             self.at += 1;
@@ -285,7 +287,7 @@ impl<'a> Quick<'a> {
         Some(())
     }
 
-    /// Goes past a string, escapes and all.
+    /// Skips a string, including its escapes.
     fn any_string(&mut self) -> Option<()> {
         self.expect(b'"')?;
         loop {
@@ -307,11 +309,13 @@ impl<'a> Quick<'a> {
         }
     }
 
-    /// The text of any value that is not very deep, without the space around it.
+    /// Returns the text of a value without the whitespace around it. Gives up if it nests more than
+    /// 31 levels deep.
     fn value(&mut self) -> Option<&'a str> {
         self.next()?;
         let start = self.at;
-        // What is open, innermost last: 1 for an object, 0 for a list, all of them behind a 1.
+        // A bit for each open level, the innermost last: 1 for an object, 0 for a list. The highest
+        // bit that is set marks the end of the levels.
         let mut open = 1_u32;
         'value: loop {
             match self.next()? {
@@ -368,10 +372,11 @@ fn enter(open: u32, level: u32) -> Option<u32> {
     (open.leading_zeros() > 0).then_some(open << 1 | level)
 }
 
-/// How many bytes come before a quote, a backslash, or a control character.
+/// Returns the number of bytes before the first quote, backslash or control character.
 fn plain(bytes: &[u8]) -> usize {
     let special = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < b' ');
-    // All of a block, for the compiler to use vectors.
+    // Examines every byte of a block, without an early exit, so that the compiler vectorizes the
+    // loop.
     let is_plain = |block: &[u8; 32]| !block.iter().fold(false, |any, byte| any | special(*byte));
     let (blocks, _) = bytes.as_chunks();
     let start = 32 * blocks.iter().take_while(|block| is_plain(block)).count();
@@ -380,7 +385,8 @@ fn plain(bytes: &[u8]) -> usize {
     let (words, rest) = bytes[start..].as_chunks();
     for (index, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        // The highest bit of each byte that is below `n`; a borrow only spoils higher bytes.
+        // Sets the highest bit of each byte that is below `n`. A borrow falsifies only higher
+        // bytes, and the lowest bit that is set decides.
         let below = |word: u64, n: u8| word.wrapping_sub(ONES * u64::from(n)) & !word;
         let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
         let found = (below(word, b' ') | equal(b'"') | equal(b'\\')) & (ONES << 7);

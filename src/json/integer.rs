@@ -1,35 +1,35 @@
-//! Integers, judged by their text: the parser's own numbers would round what does not fit.
+//! Integers, parsed from their text, since the numbers of serde_json would round a large one.
 
 use serde::de::{self, MapAccess};
 
 use crate::json::path::JsonPath;
 use crate::json::visitor::Raw;
 
-/// The next value of `object`, as a 64-bit integer.
+/// Reads the next value of `object` as a 64-bit integer.
 pub(super) fn integer<'de, A: MapAccess<'de>>(
-    trail: &mut JsonPath,
+    path: &mut JsonPath,
     object: &mut A,
 ) -> Result<i64, A::Error> {
     let json = object.next_value_seed(Raw)?;
-    parse(trail, json)
+    parse(path, json)
 }
 
-/// The same, or `null` for none.
+/// Reads the next value of `object` as a 64-bit integer, or `None` if it is `null`.
 pub(super) fn optional_integer<'de, A: MapAccess<'de>>(
-    trail: &mut JsonPath,
+    path: &mut JsonPath,
     object: &mut A,
 ) -> Result<Option<i64>, A::Error> {
     match object.next_value_seed(Raw)? {
         "null" => Ok(None),
-        json => parse(trail, json).map(Some),
+        json => parse(path, json).map(Some),
     }
 }
 
-fn parse<E: de::Error>(trail: &mut JsonPath, json: &str) -> Result<i64, E> {
+fn parse<E: de::Error>(path: &mut JsonPath, json: &str) -> Result<i64, E> {
     let digits = json.strip_prefix('-').unwrap_or(json);
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(trail.refuse("must be an integer"));
+        return Err(path.refuse("must be an integer"));
     }
-    // It is a JSON number, so all that can fail is the range.
-    json.parse().map_err(|_| trail.refuse("is beyond the range of a 64-bit integer"))
+    // The text is a JSON number, so only its range can be wrong.
+    json.parse().map_err(|_| path.refuse("is outside the range of a 64-bit integer"))
 }

@@ -1,8 +1,8 @@
-//! The JSON documents: requests in, results out.
+//! The JSON documents: requests, options, results and diagnoses.
 //!
-//! A request is read in one pass, the quick way or, where that gives up, the long way, which says
-//! what is wrong. What is passed on (`data`, `metadata`) is never taken apart, only checked to be
-//! JSON and kept byte for byte; everything else has one shape and no other.
+//! A request is parsed in one pass by the fast path. If that gives up, the slow path parses it
+//! again and reports what is wrong. The payloads (`data` and `metadata`) are only checked to be
+//! valid JSON and kept byte for byte. Everything else must have exactly the documented form.
 
 mod append;
 mod condition;

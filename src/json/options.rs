@@ -1,4 +1,4 @@
-//! The options of an opening.
+//! The options for opening a store.
 
 use serde::de::{DeserializeSeed, MapAccess};
 
@@ -7,13 +7,15 @@ use crate::json::path::JsonPath;
 use crate::json::visitor::{As, Boolean, Seen, Shape, keys, read_document};
 use crate::store::options::Options;
 
-/// Reads the options of an opening; no bytes at all are the defaults.
+/// Parses the options for opening a store. No bytes at all mean the defaults.
 pub fn parse_options(options: &[u8]) -> crate::Result<Options> {
     if options.is_empty() {
         return Ok(Options::default());
     }
-    let long = |_: &str| None;
-    read_document("options", options, long, |trail, json| As(OptionsIn(trail)).deserialize(json))
+    let no_fast_path = |_: &str| None;
+    read_document("options", options, no_fast_path, |path, json| {
+        As(OptionsIn(path)).deserialize(json)
+    })
 }
 
 keys!(Key {
@@ -30,29 +32,29 @@ impl<'de> Shape<'de> for OptionsIn<'_> {
     type Value = Options;
     const KIND: &'static str = "an object";
 
-    fn trail(&mut self) -> &mut JsonPath {
+    fn path(&mut self) -> &mut JsonPath {
         self.0
     }
 
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Options, A::Error> {
-        let trail = self.0;
+        let path = self.0;
         let mut options = Options::default();
         let mut seen = Seen::default();
-        while let Some(key) = seen.next_key(trail, &mut object)? {
+        while let Some(key) = seen.next_key(path, &mut object)? {
             match key {
-                Key::ReadOnly => options.read_only = boolean(trail, &mut object)?,
-                Key::Immutable => options.immutable = boolean(trail, &mut object)?,
-                Key::Create => options.create = boolean(trail, &mut object)?,
-                Key::Adopt => options.adopt = boolean(trail, &mut object)?,
-                Key::BusyTimeoutMs => options.busy_timeout_ms = integer(trail, &mut object)?,
+                Key::ReadOnly => options.read_only = boolean(path, &mut object)?,
+                Key::Immutable => options.immutable = boolean(path, &mut object)?,
+                Key::Create => options.create = boolean(path, &mut object)?,
+                Key::Adopt => options.adopt = boolean(path, &mut object)?,
+                Key::BusyTimeoutMs => options.busy_timeout_ms = integer(path, &mut object)?,
             }
-            trail.leave();
+            path.leave();
         }
         options.read_only |= options.immutable;
         Ok(options)
     }
 }
 
-fn boolean<'de, A: MapAccess<'de>>(trail: &mut JsonPath, object: &mut A) -> Result<bool, A::Error> {
-    object.next_value_seed(As(Boolean(trail)))
+fn boolean<'de, A: MapAccess<'de>>(path: &mut JsonPath, object: &mut A) -> Result<bool, A::Error> {
+    object.next_value_seed(As(Boolean(path)))
 }

@@ -1,4 +1,4 @@
-//! The place in a document that is being read, so that an error can name it.
+//! The path to the value that is being read, which an error names.
 
 use std::fmt::{self, Write};
 
@@ -6,20 +6,22 @@ use serde::de;
 
 use crate::error::{Error, Status};
 
-/// One step from a value to one inside it.
+/// A step from a value to one inside it.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Key(&'static str),
     Index(usize),
 }
 
-/// `condition[1].failIfEventsMatch.items[0].types[2]`, the deepest place there is, has 7 steps.
+/// The highest number of steps that a path may have. The longest one,
+/// `condition[1].failIfEventsMatch.items[0].types[2]`, has 7.
 const DEEPEST: usize = 8;
 
-/// The way from the root of a document to the value being read, and what was wrong there.
+/// The path from the root of a document to the value being read, and the error that was found
+/// there.
 ///
-/// A step is taken back only when the value is read: where reading fails, the trail still
-/// leads there.
+/// A step is removed only once its value has been read. So when reading fails, the path still leads
+/// to the value that caused it.
 #[derive(Debug)]
 pub(super) struct JsonPath {
     root: &'static str,
@@ -45,17 +47,17 @@ impl JsonPath {
         self.error.is_none()
     }
 
-    /// Goes to the value under a key.
+    /// Adds the step to the value of a key.
     pub fn enter_key(&mut self, key: &'static str) {
         self.push(Step::Key(key));
     }
 
-    /// Goes to a value in a list.
+    /// Adds the step to an element of a list.
     pub fn enter_index(&mut self, index: usize) {
         self.push(Step::Index(index));
     }
 
-    /// Goes back to the value that holds this one.
+    /// Removes the last step.
     pub fn leave(&mut self) {
         self.len -= 1;
     }
@@ -65,14 +67,15 @@ impl JsonPath {
         self.len += 1;
     }
 
-    /// Ends the reading: `error` is about the value here.
+    /// Ends the parsing with an error about the value at this path.
     #[cold]
     pub fn fail<E: de::Error>(&mut self, error: Error) -> E {
         self.error = Some(error.at(&self.to_string()));
         E::custom("")
     }
 
-    /// Ends the reading: `error` begins with a place inside the value here.
+    /// Ends the parsing with an error whose message begins with a path inside the value at this
+    /// path.
     #[cold]
     pub fn fail_within<E: de::Error>(&mut self, error: Error) -> E {
         self.error = Some(match self.len {
@@ -82,13 +85,13 @@ impl JsonPath {
         E::custom("")
     }
 
-    /// Ends the reading: the value here breaks a rule.
+    /// Ends the parsing with the error that the value at this path breaks a rule.
     #[cold]
     pub fn refuse<E: de::Error>(&mut self, rule: impl Into<std::borrow::Cow<'static, str>>) -> E {
         self.fail(Error::invalid(rule))
     }
 
-    /// The error that ended the reading: one of ours, or what the JSON parser says.
+    /// Returns the error that ended the parsing: the one recorded here, or that of serde_json.
     #[cold]
     pub fn into_error(self, error: &serde_json::Error) -> Error {
         match self.error {
@@ -115,7 +118,7 @@ impl fmt::Display for JsonPath {
     }
 }
 
-/// As much of a key of the caller's as an error shows.
+/// Returns a key from the request in quotes, escaped and shortened for an error message.
 pub(super) fn shown(key: &str) -> String {
     const SHOWN: usize = 40;
     let mut text = String::from('"');

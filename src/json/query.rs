@@ -13,15 +13,15 @@ use crate::limits::MAX_ITEMS_PER_QUERY;
 keys!(QueryKey { Items = "items" });
 keys!(ItemKey { Types = "types", Tags = "tags" });
 
-/// A query. Without `items`, or with `null` there, it is refused: so short a slip of the hand
-/// must not ask for every event.
+/// Reads a query. An object without `items`, or with `null` as its items, is refused: a small
+/// mistake must not select every event.
 pub(super) struct QueryIn<'t>(pub &'t mut JsonPath);
 
 impl<'de> Shape<'de> for QueryIn<'_> {
     type Value = Query;
-    const KIND: &'static str = "an object, or null for every event";
+    const KIND: &'static str = "an object, or null to match every event";
 
-    fn trail(&mut self) -> &mut JsonPath {
+    fn path(&mut self) -> &mut JsonPath {
         self.0
     }
 
@@ -30,18 +30,18 @@ impl<'de> Shape<'de> for QueryIn<'_> {
     }
 
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Query, A::Error> {
-        let trail = self.0;
+        let path = self.0;
         let mut items = None;
         let mut seen = Seen::default();
-        while let Some(QueryKey::Items) = seen.next_key(trail, &mut object)? {
-            items = Some(object.next_value_seed(As(ItemsIn(trail)))?);
-            trail.leave();
+        while let Some(QueryKey::Items) = seen.next_key(path, &mut object)? {
+            items = Some(object.next_value_seed(As(ItemsIn(path)))?);
+            path.leave();
         }
         let Some(items) = items else {
-            trail.enter_key("items");
-            return Err(trail.refuse("is missing (a query for every event is null)"));
+            path.enter_key("items");
+            return Err(path.refuse("is missing (a null query matches every event)"));
         };
-        Query::of(items).map_err(|error| trail.fail_within(error))
+        Query::of(items).map_err(|error| path.fail_within(error))
     }
 }
 
@@ -49,34 +49,34 @@ struct ItemsIn<'t>(&'t mut JsonPath);
 
 impl<'de> Shape<'de> for ItemsIn<'_> {
     type Value = Vec<QueryItem>;
-    const KIND: &'static str = "a list of objects (a query for every event is null)";
+    const KIND: &'static str = "a list of objects (a null query matches every event)";
 
-    fn trail(&mut self) -> &mut JsonPath {
+    fn path(&mut self) -> &mut JsonPath {
         self.0
     }
 
     fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<QueryItem>, A::Error> {
-        let trail = self.0;
-        // Most queries have one item: this spares them a second allocation.
+        let path = self.0;
+        // Most queries have one item, which this saves a second allocation.
         let mut items = Vec::with_capacity(1);
         loop {
-            trail.enter_index(items.len());
-            let item = ItemIn { trail, index: items.len() };
+            path.enter_index(items.len());
+            let item = ItemIn { path, index: items.len() };
             let Some(item) = list.next_element_seed(As(item))? else { break };
             if items.try_reserve(1).is_err() {
-                return Err(trail.fail(Error::no_memory("so many items")));
+                return Err(path.fail(Error::no_memory("the items of the query")));
             }
             items.push(item);
-            trail.leave();
+            path.leave();
         }
-        trail.leave();
+        path.leave();
         Ok(items)
     }
 }
 
-/// The item at `index` of a query.
+/// Reads the item at `index` of a query.
 struct ItemIn<'t> {
-    trail: &'t mut JsonPath,
+    path: &'t mut JsonPath,
     index: usize,
 }
 
@@ -84,31 +84,31 @@ impl<'de> Shape<'de> for ItemIn<'_> {
     type Value = QueryItem;
     const KIND: &'static str = "an object";
 
-    fn trail(&mut self) -> &mut JsonPath {
-        self.trail
+    fn path(&mut self) -> &mut JsonPath {
+        self.path
     }
 
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<QueryItem, A::Error> {
-        let trail = self.trail;
+        let path = self.path;
         if self.index >= MAX_ITEMS_PER_QUERY {
-            return Err(trail.fail(Error::too_large(format!(
+            return Err(path.fail(Error::too_large(format!(
                 "more than {MAX_ITEMS_PER_QUERY} items in a query"
             ))));
         }
         let mut item = QueryItem::new();
         let mut seen = Seen::default();
-        while let Some(key) = seen.next_key(trail, &mut object)? {
+        while let Some(key) = seen.next_key(path, &mut object)? {
             match key {
                 ItemKey::Types => {
                     let take = |text: Cow<'de, str>| item.or_type(EventType::new(&text)?);
-                    object.next_value_seed(As(Texts { trail, take }))?;
+                    object.next_value_seed(As(Texts { path, take }))?;
                 }
                 ItemKey::Tags => {
                     let take = |text: Cow<'de, str>| item.and_tag(Tag::new(&text)?);
-                    object.next_value_seed(As(Texts { trail, take }))?;
+                    object.next_value_seed(As(Texts { path, take }))?;
                 }
             }
-            trail.leave();
+            path.leave();
         }
         Ok(item)
     }

@@ -1,4 +1,5 @@
-//! A read request: `{"query": query, "after": 0, "before": null, "limit": null, "backwards": false}`.
+//! A read request: `{"query": query, "after": 0, "before": null, "limit": null, "backwards":
+//! false}`.
 
 use serde::de::{DeserializeSeed, MapAccess};
 
@@ -9,21 +10,21 @@ use crate::json::path::JsonPath;
 use crate::json::query::QueryIn;
 use crate::json::visitor::{As, Boolean, Seen, Shape, keys, read_document};
 
-/// Reads a read request; no bytes at all are the request for everything.
+/// Parses a read request. No bytes at all mean a read of every event.
 pub fn parse_read(request: &[u8]) -> crate::Result<ReadRequest> {
     if request.is_empty() {
         return Ok(ReadRequest::default());
     }
-    read_document("request", request, fast_path::read, |trail, json| {
-        As(ReadIn(trail)).deserialize(json)
+    read_document("request", request, fast_path::read, |path, json| {
+        As(ReadIn(path)).deserialize(json)
     })
 }
 
-/// As [`parse_read`], always the long way.
+/// Parses a read request as [`parse_read`] does, without the fast path.
 #[cfg(test)]
-pub fn parse_read_the_long_way(request: &[u8]) -> crate::Result<ReadRequest> {
-    let quick = |_: &str| None;
-    read_document("request", request, quick, |trail, json| As(ReadIn(trail)).deserialize(json))
+pub fn parse_read_slow(request: &[u8]) -> crate::Result<ReadRequest> {
+    let no_fast_path = |_: &str| None;
+    read_document("request", request, no_fast_path, |path, json| As(ReadIn(path)).deserialize(json))
 }
 
 keys!(Key {
@@ -40,26 +41,26 @@ impl<'de> Shape<'de> for ReadIn<'_> {
     type Value = ReadRequest;
     const KIND: &'static str = "an object";
 
-    fn trail(&mut self) -> &mut JsonPath {
+    fn path(&mut self) -> &mut JsonPath {
         self.0
     }
 
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<ReadRequest, A::Error> {
-        let trail = self.0;
+        let path = self.0;
         let (mut query, mut backwards) = (Query::all(), false);
         let (mut after, mut before, mut limit) = (None, None, None);
         let mut seen = Seen::default();
-        while let Some(key) = seen.next_key(trail, &mut object)? {
+        while let Some(key) = seen.next_key(path, &mut object)? {
             match key {
-                Key::Query => query = object.next_value_seed(As(QueryIn(trail)))?,
-                Key::After => after = optional_integer(trail, &mut object)?,
-                Key::Before => before = optional_integer(trail, &mut object)?,
-                Key::Limit => limit = optional_integer(trail, &mut object)?,
-                Key::Backwards => backwards = object.next_value_seed(As(Boolean(trail)))?,
+                Key::Query => query = object.next_value_seed(As(QueryIn(path)))?,
+                Key::After => after = optional_integer(path, &mut object)?,
+                Key::Before => before = optional_integer(path, &mut object)?,
+                Key::Limit => limit = optional_integer(path, &mut object)?,
+                Key::Backwards => backwards = object.next_value_seed(As(Boolean(path)))?,
             }
-            trail.leave();
+            path.leave();
         }
         ReadRequest::new(query, after.unwrap_or(0), before, limit, backwards)
-            .map_err(|error| trail.fail_within(error))
+            .map_err(|error| path.fail_within(error))
     }
 }

@@ -11,12 +11,12 @@ pub struct ReadResult {
 }
 
 impl ReadResult {
-    /// A result without events.
+    /// Returns a result without events.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds an event. After `no_memory`, the result is unusable.
+    /// Adds an event. After the error `no_memory` the result is unusable.
     pub fn event(&mut self, event: &EventView<'_>) -> Result<()> {
         self.put(if self.text.is_empty() { b"{\"events\":[" } else { b"," })?;
         self.put(b"{\"position\":")?;
@@ -45,7 +45,7 @@ impl ReadResult {
         self.put(b"\"}")
     }
 
-    /// The whole document.
+    /// Returns the complete document.
     pub fn finish(mut self, position: i64) -> Result<Vec<u8>> {
         if self.text.is_empty() {
             self.put(b"{\"events\":[")?;
@@ -67,12 +67,12 @@ impl ReadResult {
 
     #[cold]
     fn grow(&mut self, more: usize) -> Result<()> {
-        let what = "the read's result; read less at once";
+        let what = "the result of the read: set a limit, or read in batches";
         self.text.try_reserve(more).map_err(|_| Error::no_memory(what))
     }
 
     fn put_integer(&mut self, number: i64) -> Result<()> {
-        // As long as i64::MIN, the longest.
+        // The longest integer is i64::MIN.
         let mut text = [0_u8; 20];
         let mut start = text.len();
         let mut left = number.unsigned_abs();
@@ -91,7 +91,7 @@ impl ReadResult {
         self.put(&text[start..])
     }
 
-    /// A string with the escapes that JSON demands, and no others.
+    /// Adds a string with the escapes that JSON requires and no others.
     fn put_string(&mut self, text: &str) -> Result<()> {
         self.put(b"\"")?;
         let mut plain = 0;

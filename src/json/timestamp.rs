@@ -1,17 +1,18 @@
-//! Timestamps as text: `2026-11-23T04:12:17.123456Z`.
+//! Timestamps as text, such as `2026-11-23T04:12:17.123456Z`.
 
 const MICROS_PER_DAY: i64 = 24 * 60 * 60 * 1_000_000;
-/// The first day of the year 1 and that of the year 10000, counted from 1970.
+/// The first day of the year 1, counted from 1970.
 const YEAR_1: i64 = -719_162;
+/// The first day of the year 10000, counted from 1970.
 const YEAR_10000: i64 = 2_932_897;
 
-/// The UTC time `micros` after 1970 began. One outside of the years 1 to 9999, which no clock
-/// gives, becomes the nearest inside.
+/// Returns the UTC time `micros` microseconds after the beginning of 1970. A time outside of the
+/// years 1 to 9999, which no clock reports, becomes the nearest one inside.
 pub(super) fn text(micros: i64) -> [u8; 27] {
     let micros = micros.clamp(YEAR_1 * MICROS_PER_DAY, YEAR_10000 * MICROS_PER_DAY - 1);
     let (year, month, day) = date(micros.div_euclid(MICROS_PER_DAY));
     let in_day = micros.rem_euclid(MICROS_PER_DAY);
-    // Both fit: a day has 86,400 seconds.
+    // Both fit, since a day has 86,400 seconds.
     let (second, micro) = ((in_day / 1_000_000) as u32, (in_day % 1_000_000) as u32);
     let mut text = *b"0000-00-00T00:00:00.000000Z";
     digits(&mut text[0..4], year);
@@ -31,13 +32,13 @@ fn digits(text: &mut [u8], mut number: u32) {
     }
 }
 
-/// Year, month and day of a day of the years 1 to 9999, counted from 1970.
+/// Returns the year, month and day of a day in the years 1 to 9999, counted from 1970.
 ///
-/// Counts in years that begin in March: the leap day is then the last of its year, and a month's
-/// first day is a linear function of the month.
+/// It counts in years that begin in March, so that the leap day is the last day of its year, and
+/// the first day of a month is a linear function of the month.
 fn date(day: i64) -> (u32, u32, u32) {
     const DAYS_PER_400_YEARS: u32 = 146_097;
-    // From the 1st of March of the year 0; in range, so it is neither negative nor large.
+    // Counted from 1 March of the year 0, a day in range is neither negative nor large.
     let day = (day + 719_468) as u32;
     let era = day / DAYS_PER_400_YEARS;
     let of_era = day % DAYS_PER_400_YEARS;
@@ -61,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn known_times() {
+    fn known_times_have_their_text() {
         for (micros, expected) in [
             (0, "1970-01-01T00:00:00.000000Z"),
             (-1, "1969-12-31T23:59:59.999999Z"),

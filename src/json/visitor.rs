@@ -1,7 +1,7 @@
-//! Reading a value that must have a certain shape.
+//! Reads a JSON value that must have a certain shape.
 //!
-//! Each shape says what it does with the kinds of JSON value that it takes; every other kind is
-//! refused in our own words, for those of serde would repeat the value.
+//! A shape handles the kinds of JSON value that it accepts. Every other kind is refused with a
+//! message of this library, since serde's message would repeat the value.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,8 +15,8 @@ use crate::json::depth;
 use crate::json::path::{JsonPath, shown};
 use crate::limits::{MAX_NAME_BYTES, MAX_REQUEST_BYTES};
 
-/// Reads the document `bytes`, called `name` in errors about its root: the quick way, or as `body`
-/// says.
+/// Parses the document `bytes`, which errors about its root call `name`. It tries `fast` first; if
+/// that gives up, `body` parses the document.
 pub(super) fn read_document<'de, T>(
     name: &'static str,
     bytes: &'de [u8],
@@ -25,18 +25,18 @@ pub(super) fn read_document<'de, T>(
 ) -> crate::Result<T> {
     if bytes.len() > MAX_REQUEST_BYTES {
         return Err(Error::too_large(format!(
-            "{name}: {} bytes are over the limit of {MAX_REQUEST_BYTES}",
+            "{name}: {} bytes exceed the limit of {MAX_REQUEST_BYTES}",
             bytes.len()
         )));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         Error::invalid(format!("{name}: not valid UTF-8 at byte {}", error.valid_up_to()))
     })?;
-    if let Some(read) = quick(text) {
-        return Ok(read);
+    if let Some(value) = fast(text) {
+        return Ok(value);
     }
-    // The parser keeps a byte for each level that is open. Where those might be many, they are
-    // counted before it sees them.
+    // serde_json keeps a byte for each open level. If there could be many, the depth is checked
+    // before it sees them.
     if text.len() > UNCOUNTED {
         depth::check(text, 0).map_err(|error| error.at(name))?;
     }
@@ -58,13 +58,14 @@ pub(super) fn read_document<'de, T>(
     };
     read.map_err(|(trail, error)| match trail.into_error(&error) {
         error if error.status == Status::TooLarge => error,
-        // The depth goes before a rule that is broken, also where it is not what ended the
-        // reading. What was read to its end has no more depth than its shape and its data.
+        // An excessive depth takes precedence over a broken rule, even if the rule ended the
+        // parsing. A document that was parsed to its end needs no check: its shape and the checked
+        // payloads bound its depth.
         error => depth::check(text, 0).map_or_else(|too_deep| too_deep.at(name), |()| error),
     })
 }
 
-/// Bytes of a document that is given to the parser as it is.
+/// The size in bytes up to which a document is parsed without a check of its depth.
 const UNCOUNTED: usize = 16 * 1024 * 1024;
 
 /// Bytes of a string that the parser may copy to undo its escapes.
@@ -97,18 +98,18 @@ fn is_out_of_range(error: &serde_json::Error) -> bool {
 /// The parser of a document.
 pub(super) type Json<'de> = serde_json::Deserializer<serde_json::de::StrRead<'de>>;
 
-/// What a value must be, and what it then means. A kind of value that a shape does not take up
-/// is refused as not being [`Shape::KIND`].
+/// The shape that a value must have, and what to read from it. A kind of value that a shape does
+/// not accept is refused with "must be" and [`Shape::KIND`].
 pub(super) trait Shape<'de>: Sized {
-    /// What the value means.
+    /// The type that the value is read as.
     type Value;
-    /// Completes "must be ...".
+    /// The words that complete the error "must be ...".
     const KIND: &'static str;
 
-    fn trail(&mut self) -> &mut JsonPath;
+    fn path(&mut self) -> &mut JsonPath;
 
     fn other<E: serde::de::Error>(mut self) -> Result<Self::Value, E> {
-        Err(self.trail().refuse(format!("must be {}", Self::KIND)))
+        Err(self.path().refuse(format!("must be {}", Self::KIND)))
     }
 
     fn null<E: serde::de::Error>(self) -> Result<Self::Value, E> {
@@ -128,7 +129,7 @@ pub(super) trait Shape<'de>: Sized {
     }
 }
 
-/// Reads a value as the shape that it holds.
+/// Reads a value of the shape `S`.
 pub(super) struct As<S>(pub S);
 
 impl<'de, S: Shape<'de>> DeserializeSeed<'de> for As<S> {
@@ -188,7 +189,7 @@ impl<'de, S: Shape<'de>> Visitor<'de> for As<S> {
     }
 }
 
-/// A string that is a name.
+/// Reads a string that is a name.
 pub(super) struct Text<'t>(pub &'t mut JsonPath);
 
 impl<'de> DeserializeSeed<'de> for Text<'_> {
@@ -202,7 +203,7 @@ impl<'de> DeserializeSeed<'de> for Text<'_> {
     }
 }
 
-/// The same, or `null` for none.
+/// Reads a string that is a name, or `None` if the value is `null`.
 pub(super) struct OptionalText<'t>(pub &'t mut JsonPath);
 
 impl<'de> DeserializeSeed<'de> for OptionalText<'_> {
@@ -217,10 +218,10 @@ impl<'de> DeserializeSeed<'de> for OptionalText<'_> {
     }
 }
 
-/// What a string of JSON says, where it may be a name: with escapes, a byte of one takes six at the
-/// most, and of a longer one there is no copy made to see that.
+/// Returns the text of a JSON string that should be a name. An escape takes at most six bytes for a
+/// byte of the name, so a string that is too long for any name is refused without a copy.
 fn unescaped<'de, E: serde::de::Error>(
-    trail: &mut JsonPath,
+    path: &mut JsonPath,
     raw: &'de str,
 ) -> Result<Cow<'de, str>, E> {
     let within = &raw[1..raw.len() - 1];
@@ -228,18 +229,18 @@ fn unescaped<'de, E: serde::de::Error>(
         return Ok(Cow::Borrowed(within));
     }
     if within.len() > 6 * MAX_NAME_BYTES {
-        let text = format!("a name is over the limit of {MAX_NAME_BYTES} bytes");
-        return Err(trail.fail(Error::too_large(text)));
+        let text = format!("a name exceeds the limit of {MAX_NAME_BYTES} bytes");
+        return Err(path.fail(Error::too_large(text)));
     }
     match serde_json::from_str(raw) {
         Ok(text) => Ok(Cow::Owned(text)),
-        Err(_) => Err(trail.refuse("must not have a surrogate without its other half")),
+        Err(_) => Err(path.refuse("must not contain an unpaired surrogate")),
     }
 }
 
-/// A list of strings, each for `take` to judge; or `null`, as an empty one.
+/// Reads a list of strings, each of which `take` checks and keeps. `null` means an empty list.
 pub(super) struct Texts<'t, F> {
-    pub trail: &'t mut JsonPath,
+    pub path: &'t mut JsonPath,
     pub take: F,
 }
 
@@ -247,8 +248,8 @@ impl<'de, F: FnMut(Cow<'de, str>) -> crate::Result<()>> Shape<'de> for Texts<'_,
     type Value = ();
     const KIND: &'static str = "a list of strings";
 
-    fn trail(&mut self) -> &mut JsonPath {
-        self.trail
+    fn path(&mut self) -> &mut JsonPath {
+        self.path
     }
 
     fn null<E: serde::de::Error>(self) -> Result<(), E> {
@@ -257,28 +258,28 @@ impl<'de, F: FnMut(Cow<'de, str>) -> crate::Result<()>> Shape<'de> for Texts<'_,
 
     fn list<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
         for index in 0.. {
-            self.trail.enter_index(index);
-            match list.next_element_seed(Text(self.trail))? {
-                Some(text) => (self.take)(text).map_err(|error| self.trail.fail(error))?,
+            self.path.enter_index(index);
+            match list.next_element_seed(Text(self.path))? {
+                Some(text) => (self.take)(text).map_err(|error| self.path.fail(error))?,
                 None => {
-                    self.trail.leave();
+                    self.path.leave();
                     break;
                 }
             }
-            self.trail.leave();
+            self.path.leave();
         }
         Ok(())
     }
 }
 
-/// `true` or `false`.
+/// Reads `true` or `false`.
 pub(super) struct Boolean<'t>(pub &'t mut JsonPath);
 
 impl<'de> Shape<'de> for Boolean<'_> {
     type Value = bool;
     const KIND: &'static str = "true or false";
 
-    fn trail(&mut self) -> &mut JsonPath {
+    fn path(&mut self) -> &mut JsonPath {
         self.0
     }
 
@@ -287,19 +288,19 @@ impl<'de> Shape<'de> for Boolean<'_> {
     }
 }
 
-/// The keys that an object may have.
+/// A set of keys that an object may have.
 pub(super) trait Key: Copy {
-    /// Their names, in the order of their numbers.
+    /// The names of the keys, in the order of their numbers.
     const NAMES: &'static [&'static str];
 
-    /// The key of that name.
+    /// Returns the key with a name.
     fn named(name: &str) -> Option<Self>;
 
-    /// Which key it is, counted from 0.
+    /// Returns the number of the key, counted from 0.
     fn number(self) -> usize;
 }
 
-/// Makes an enum the [`Key`]s of an object.
+/// Defines an enum of the [`Key`]s of an object.
 macro_rules! keys {
     ($keys:ident { $($key:ident = $name:literal),* $(,)? }) => {
         #[derive(Clone, Copy)]
@@ -323,22 +324,22 @@ macro_rules! keys {
 }
 pub(super) use keys;
 
-/// Which keys of an object were read already.
+/// The keys of an object that have been read already.
 #[derive(Default)]
 pub(super) struct Seen(u32);
 
 impl Seen {
-    /// Goes to the value of the next key, which must be known and new, and gives the key.
+    /// Reads the next key, which must be known and not repeated, and adds it to the path.
     pub fn next_key<'de, K: Key, A: MapAccess<'de>>(
         &mut self,
-        trail: &mut JsonPath,
+        path: &mut JsonPath,
         object: &mut A,
     ) -> Result<Option<K>, A::Error> {
-        let key = KeyIn { trail: &mut *trail, keys: PhantomData::<K> };
+        let key = KeyIn { path: &mut *path, keys: PhantomData::<K> };
         let Some(key) = object.next_key_seed(key)? else { return Ok(None) };
-        trail.enter_key(K::NAMES[key.number()]);
+        path.enter_key(K::NAMES[key.number()]);
         if self.0 & 1 << key.number() != 0 {
-            return Err(trail.refuse("is given twice"));
+            return Err(path.refuse("is given twice"));
         }
         self.0 |= 1 << key.number();
         Ok(Some(key))
@@ -347,7 +348,7 @@ impl Seen {
 
 /// Reads one of the keys `K`.
 struct KeyIn<'t, K> {
-    trail: &'t mut JsonPath,
+    path: &'t mut JsonPath,
     keys: PhantomData<K>,
 }
 
@@ -356,18 +357,18 @@ impl<'de, K: Key> DeserializeSeed<'de> for KeyIn<'_, K> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<K, D::Error> {
         let raw = Raw.deserialize(deserializer)?;
-        // Too long a one is none that is known, and shown as it is written.
+        // A key that is too long for any name is not known. The error shows it as it is written.
         let within = &raw[1..raw.len() - 1];
         let is_long = within.len() > 6 * MAX_NAME_BYTES;
-        let name = if is_long { Cow::Borrowed(within) } else { unescaped(self.trail, raw)? };
+        let name = if is_long { Cow::Borrowed(within) } else { unescaped(self.path, raw)? };
         K::named(&name).ok_or_else(|| {
             let known = K::NAMES.join(", ");
-            self.trail.refuse(format!("unknown key {} (known: {known})", shown(&name)))
+            self.path.refuse(format!("unknown key {} (known: {known})", shown(&name)))
         })
     }
 }
 
-/// Reads a value as the text that it is, the parser never going back into itself.
+/// Reads a value as its JSON text. The parser does not recurse into it.
 pub(super) struct Raw;
 
 impl<'de> DeserializeSeed<'de> for Raw {

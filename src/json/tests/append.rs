@@ -28,7 +28,7 @@ fn conditions(condition: &str) -> Vec<(Option<Vec<QueryItem>>, i64)> {
 }
 
 #[test]
-fn an_event_has_its_parts() {
+fn an_event_is_parsed_with_all_its_keys() {
     let event = only_event(
         r#" {"metadata": {"by": "me"}, "id": "e1", "data": [1, 2], "tags": ["a:1", "b", "a:1"], "type": "T"} "#,
     );
@@ -40,7 +40,7 @@ fn an_event_has_its_parts() {
 }
 
 #[test]
-fn left_out_and_null_and_an_empty_list_are_the_same() {
+fn a_missing_key_and_null_and_an_empty_list_are_the_same() {
     let bare = only_event(r#"{"type": "T"}"#);
     assert_eq!((bare.data(), bare.id(), bare.metadata()), ("null", None, None));
     assert!(bare.tags().is_empty());
@@ -57,7 +57,7 @@ fn left_out_and_null_and_an_empty_list_are_the_same() {
 }
 
 #[test]
-fn data_and_metadata_come_through_byte_for_byte() {
+fn data_and_metadata_are_kept_byte_for_byte() {
     for data in [
         "null",
         "1e400",
@@ -107,7 +107,7 @@ fn conditions_keep_their_own_query_and_after() {
 }
 
 #[test]
-fn an_append_is_refused_with_its_place() {
+fn an_error_of_an_append_names_the_place() {
     for (request, message) in [
         ("[]", "request: must be an object"),
         ("null", "request: must be an object"),
@@ -172,11 +172,11 @@ fn an_append_is_refused_with_its_place() {
         ),
         (
             r#"{"events": [{"type":"A"}], "condition": {}}"#,
-            "condition.failIfEventsMatch: is missing (every event is null)",
+            "condition.failIfEventsMatch: is missing (null matches every event)",
         ),
         (
             r#"{"events": [{"type":"A"}], "condition": [{"failIfEventsMatch": null}, {"after": 3}]}"#,
-            "condition[1].failIfEventsMatch: is missing (every event is null)",
+            "condition[1].failIfEventsMatch: is missing (null matches every event)",
         ),
         (r#"{"events": [{"type":"A"}], "condition": [null]}"#, "condition[0]: must be an object"),
         (
@@ -185,15 +185,15 @@ fn an_append_is_refused_with_its_place() {
         ),
         (
             r#"{"events": [{"type":"A"}], "condition": {"failIfEventsMatch": []}}"#,
-            "condition.failIfEventsMatch: must be an object, or null for every event",
+            "condition.failIfEventsMatch: must be an object, or null to match every event",
         ),
         (
             r#"{"events": [{"type":"A"}], "condition": {"failIfEventsMatch": {}}}"#,
-            "condition.failIfEventsMatch.items: is missing (a query for every event is null)",
+            "condition.failIfEventsMatch.items: is missing (a null query matches every event)",
         ),
         (
             r#"{"events": [{"type":"A"}], "condition": {"failIfEventsMatch": {"items": null}}}"#,
-            "condition.failIfEventsMatch.items: must be a list of objects (a query for every event is null)",
+            "condition.failIfEventsMatch.items: must be a list of objects (a null query matches every event)",
         ),
         (
             r#"{"events": [{"type":"A"}], "condition": {"failIfEventsMatch": {"items": []}}}"#,

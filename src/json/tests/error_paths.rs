@@ -66,7 +66,7 @@ fn an_unknown_key_is_refused() {
 }
 
 #[test]
-fn a_long_key_is_shown_cut() {
+fn a_long_key_is_shortened_in_the_error() {
     refused(
         parse_append(format!("{{\"{}\": 1}}", "k".repeat(1_000)).as_bytes()),
         &format!("request: unknown key \"{}...\" (known: events, condition)", "k".repeat(40)),
@@ -74,7 +74,7 @@ fn a_long_key_is_shown_cut() {
 }
 
 #[test]
-fn half_a_surrogate_is_in_no_name() {
+fn an_unpaired_surrogate_in_a_name_is_refused() {
     for (event, place) in [
         (r#"{"type":"\ud800"}"#, "events[0].type"),
         (r#"{"type":"\udc00"}"#, "events[0].type"),
@@ -84,13 +84,13 @@ fn half_a_surrogate_is_in_no_name() {
     ] {
         refused(
             parse_append(format!(r#"{{"events":[{event}]}}"#).as_bytes()),
-            &format!("{place}: must not have a surrogate without its other half"),
+            &format!("{place}: must not contain an unpaired surrogate"),
         );
     }
 }
 
 #[test]
-fn what_is_not_json_is_refused_with_its_place() {
+fn the_error_of_invalid_json_names_the_place() {
     for (request, start) in [
         ("", "request: not valid JSON: "),
         (" ", "request: not valid JSON: "),
@@ -121,10 +121,10 @@ fn what_is_not_json_is_refused_with_its_place() {
 }
 
 #[test]
-fn what_is_not_utf8_is_refused() {
+fn invalid_utf8_is_refused() {
     let bad = b"{\"events\": [{\"type\": \"A\", \"data\": \"\xff\"}]}";
     refused(parse_append(bad), "request: not valid UTF-8 at byte 35");
-    // A surrogate and an overlong form, which some decoders let pass.
+    // A surrogate and an overlong form, which some decoders accept.
     for bytes in [b"\"\xed\xa0\x80\"".as_slice(), b"\"\xc0\x80\"", b"\xff\xfe{\0"] {
         assert!(parse_read(bytes).unwrap_err().message.contains("not valid UTF-8"));
         assert!(parse_options(bytes).unwrap_err().message.starts_with("options: not valid UTF-8"));

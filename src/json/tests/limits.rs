@@ -11,13 +11,13 @@ fn too_large<T: std::fmt::Debug>(result: crate::Result<T>, message: &str) {
     assert_eq!(result.unwrap_err(), Error::too_large(message.to_owned()));
 }
 
-/// A list of `count` times `element`.
+/// Returns a list that repeats `element` `count` times.
 fn list_of(element: &str, count: usize) -> String {
     format!("[{}]", vec![element; count].join(","))
 }
 
 #[test]
-fn events_in_an_append() {
+fn the_events_of_an_append_are_limited() {
     let request = |count| format!("{{\"events\":{}}}", list_of(r#"{"type":"A"}"#, count));
     let most = parse_append(request(MAX_EVENTS_PER_APPEND).as_bytes()).unwrap();
     assert_eq!(most.events().len(), MAX_EVENTS_PER_APPEND);
@@ -28,7 +28,7 @@ fn events_in_an_append() {
 }
 
 #[test]
-fn tags_on_an_event() {
+fn the_tags_of_an_event_are_limited() {
     let request =
         |count| format!("{{\"events\":[{{\"type\":\"A\",\"tags\":{}}}]}}", list_of("\"t\"", count));
     let most = parse_append(request(MAX_TAGS_PER_EVENT).as_bytes()).unwrap();
@@ -40,7 +40,7 @@ fn tags_on_an_event() {
 }
 
 #[test]
-fn items_in_a_query() {
+fn the_items_of_a_query_are_limited() {
     let request = |count| format!("{{\"query\":{{\"items\":{}}}}}", list_of("{}", count));
     assert!(parse_read(request(MAX_ITEMS_PER_QUERY).as_bytes()).is_ok());
     too_large(
@@ -50,7 +50,7 @@ fn items_in_a_query() {
 }
 
 #[test]
-fn types_and_tags_in_a_query() {
+fn the_types_and_tags_of_a_query_are_limited() {
     let request = |count: usize| {
         let half = count / 2;
         let (types, tags) = (list_of("\"A\"", half), list_of("\"t\"", count - half));
@@ -64,7 +64,7 @@ fn types_and_tags_in_a_query() {
 }
 
 #[test]
-fn conditions_in_an_append() {
+fn the_conditions_of_an_append_are_limited() {
     let request = |count| {
         let conditions = list_of("{\"failIfEventsMatch\":null,\"after\":9}", count);
         format!("{{\"events\":[{{\"type\":\"A\"}}],\"condition\":{conditions}}}")
@@ -84,7 +84,7 @@ fn conditions_in_an_append() {
 }
 
 #[test]
-fn bytes_of_a_name() {
+fn the_bytes_of_a_name_are_limited() {
     let longest = "n".repeat(255);
     let request = |name: &str| {
         format!(r#"{{"events":[{{"type":"{name}","tags":["{name}"],"id":"{name}"}}]}}"#)
@@ -115,7 +115,7 @@ fn bytes_of_a_name() {
 }
 
 #[test]
-fn bytes_of_data_and_metadata() {
+fn the_bytes_of_data_and_metadata_are_limited() {
     let data = |bytes: usize| format!("\"{}\"", "d".repeat(bytes - 2));
     let request = |key: &str, value: &str| {
         parse_append(format!(r#"{{"events":[{{"type":"A","{key}":{value}}}]}}"#).as_bytes())
@@ -134,19 +134,19 @@ fn bytes_of_data_and_metadata() {
 }
 
 #[test]
-fn bytes_of_a_request() {
-    // Refused at its first byte, as soon as its length is found to be allowed.
+fn the_bytes_of_a_request_are_limited() {
+    // The longest request passes the check of its length, and then fails at its first byte.
     let longest = vec![b'\xff'; MAX_REQUEST_BYTES];
     let error = parse_read(&longest).unwrap_err();
     assert!(error.message.contains("not valid UTF-8 at byte 0"), "{error}");
     let longer = vec![b' '; MAX_REQUEST_BYTES + 1];
-    let message = "request: 268435457 bytes are over the limit of 268435456";
+    let message = "request: 268435457 bytes exceed the limit of 268435456";
     too_large(parse_read(&longer), message);
     too_large(parse_append(&longer), message);
 }
 
 #[test]
-fn depth_counts_data_and_metadata() {
+fn the_depth_includes_data_and_metadata() {
     // The request, its list of events and the event are three levels.
     let data = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     let request = |key: &str, value: &str| {
@@ -156,18 +156,18 @@ fn depth_counts_data_and_metadata() {
     assert!(request("data", &data(deepest)).is_ok());
     too_large(
         request("data", &data(deepest + 1)),
-        "events[0].data: more than 512 arrays and objects inside each other",
+        "events[0].data: more than 512 levels of nested arrays and objects",
     );
     let metadata = |depth: usize| format!("{{\"m\":{}}}", data(depth - 1));
     assert!(request("metadata", &metadata(deepest)).is_ok());
     too_large(
         request("metadata", &metadata(deepest + 1)),
-        "events[0].metadata: more than 512 arrays and objects inside each other",
+        "events[0].metadata: more than 512 levels of nested arrays and objects",
     );
 }
 
 #[test]
-fn depth_goes_before_rules() {
+fn the_depth_takes_precedence_over_other_rules() {
     for opened in [
         "[".repeat(MAX_JSON_DEPTH + 1),
         "[".repeat(1_000_000),
@@ -183,7 +183,7 @@ fn depth_goes_before_rules() {
         ] {
             let error = result.unwrap_err();
             assert_eq!(error.status, Status::TooLarge);
-            assert!(error.message.contains("more than 512 arrays"), "{error}");
+            assert!(error.message.contains("more than 512 levels"), "{error}");
         }
     }
 }

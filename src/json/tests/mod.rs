@@ -1,4 +1,4 @@
-//! What the documents' modules promise together.
+//! Tests of the documents' modules together.
 
 mod append;
 mod error_paths;
@@ -10,7 +10,7 @@ mod result;
 
 use crate::Error;
 
-/// Asserts that `result` is an error of invalid arguments that says `message`.
+/// Asserts that `result` is `invalid_argument` with this message.
 #[track_caller]
 fn refused<T: std::fmt::Debug>(result: crate::Result<T>, message: &str) {
     assert_eq!(result.unwrap_err(), Error::invalid(message.to_owned()));

@@ -3,14 +3,14 @@ use crate::json::tests::refused;
 use crate::store::options::Options;
 
 #[test]
-fn what_is_left_out_is_the_default() {
+fn a_missing_option_has_its_default() {
     for options in ["", "{}", " {\n} "] {
         assert_eq!(parse_options(options.as_bytes()).unwrap(), Options::default());
     }
 }
 
 #[test]
-fn every_option_is_taken() {
+fn every_option_is_parsed() {
     let all = r#"{"read_only": true, "immutable": false, "create": false, "adopt": true, "busy_timeout_ms": -1}"#;
     assert_eq!(
         parse_options(all.as_bytes()).unwrap(),
@@ -33,7 +33,7 @@ fn immutable_implies_read_only() {
 }
 
 #[test]
-fn options_are_refused_with_their_place() {
+fn an_error_of_the_options_names_the_place() {
     for (options, message) in [
         ("null", "options: must be an object"),
         ("[true]", "options: must be an object"),

@@ -1,15 +1,15 @@
-//! Requests that are made up, whole, broken and bent.
+//! Properties of the parsers, with random requests, valid and mutated.
 
 use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::Status;
 use crate::domain::Query;
-use crate::json::append::parse_append_the_long_way;
-use crate::json::read::parse_read_the_long_way;
+use crate::json::append::parse_append_slow;
+use crate::json::read::parse_read_slow;
 use crate::json::{ReadResult, fast_path, parse_append, parse_options, parse_read};
 
-/// The text of a JSON string, its characters escaped here and there.
+/// Generates a JSON string in which some characters are escaped.
 fn json_string(content: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     let escapes = prop_oneof![2 => Just(0), 1 => any::<u64>()];
     (content, escapes).prop_map(|(text, escapes)| {
@@ -52,7 +52,7 @@ fn space() -> impl Strategy<Value = String> {
     prop_oneof![Just(String::new()), "[ \n\t\r]{0,2}"]
 }
 
-/// An object with some of `members`, in any order.
+/// Generates an object with the required members and some of the optional ones, in any order.
 fn object(
     required: Vec<(&'static str, BoxedStrategy<String>)>,
     optional: Vec<(&'static str, BoxedStrategy<String>)>,
@@ -133,12 +133,12 @@ fn read() -> BoxedStrategy<String> {
     )
 }
 
-/// The elements of a list, `null` and nothing as none.
+/// Returns the elements of a list. `null` and a missing value have none.
 fn elements(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_default()
 }
 
-/// The elements of a list of names, each once, where it comes first.
+/// Returns the elements of a list of names without the repeated ones.
 fn names_of(value: &Value) -> Vec<Value> {
     let mut names = Vec::new();
     for name in elements(value) {
@@ -183,21 +183,21 @@ fn parsers() -> [fn(&[u8]) -> Status; 3] {
     ]
 }
 
-/// Places in a text, and what is done to it there.
-type Bends = Vec<(prop::sample::Index, u8, u8)>;
+/// Mutations of a text: for each an offset, a byte, and a number for the kind.
+type Mutations = Vec<(prop::sample::Index, u8, u8)>;
 
-fn bends() -> impl Strategy<Value = Bends> {
+fn mutations() -> impl Strategy<Value = Mutations> {
     prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 1..4)
 }
 
-fn bent(request: String, bends: Bends) -> Vec<u8> {
+fn mutated(request: String, mutations: Mutations) -> Vec<u8> {
     let mut bytes = request.into_bytes();
-    for (at, byte, bend) in bends {
+    for (at, byte, kind) in mutations {
         if bytes.is_empty() {
             break;
         }
         let at = at.index(bytes.len());
-        match bend {
+        match kind {
             0 => bytes[at] = byte,
             1 => bytes.insert(at, b"{}[]\",:\\0-"[usize::from(byte) % 10]),
             2 => drop(bytes.remove(at)),
@@ -207,9 +207,9 @@ fn bent(request: String, bends: Bends) -> Vec<u8> {
     bytes
 }
 
-/// What programs send goes the quick way.
+/// The requests that programs usually send.
 #[test]
-fn plain_requests_go_the_quick_way() {
+fn common_requests_take_the_fast_path() {
     for append in [
         r#"{"events":[{"type":"A"}]}"#,
         r#" { "events" : [ { "type" : "A", "tags" : [ "a:1", "b" ], "data" : [ {}, [ ],
@@ -228,9 +228,9 @@ fn plain_requests_go_the_quick_way() {
     }
 }
 
-/// Each length of what comes before the end of a string, and each byte there.
+/// Strings of every length up to 40 that end with each ASCII character.
 #[test]
-fn strings_end_where_they_end() {
+fn the_fast_path_finds_the_end_of_every_string() {
     for length in 0..40 {
         let before = "é".repeat(length / 2) + &"x".repeat(length % 2);
         for byte in 0..=127_u8 {
@@ -241,8 +241,8 @@ fn strings_end_where_they_end() {
                 format!("{{\"events\":[{{\"type\":\"{string}\"}}]}}"),
             ] {
                 assert_eq!(fast_path::append(&text).is_some(), plain, "{text:?}");
-                let long = parse_append_the_long_way(text.as_bytes());
-                assert_eq!(plain, long.is_ok(), "{text:?}");
+                let slow = parse_append_slow(text.as_bytes());
+                assert_eq!(plain, slow.is_ok(), "{text:?}");
             }
         }
     }
@@ -250,7 +250,7 @@ fn strings_end_where_they_end() {
 
 proptest! {
     #[test]
-    fn an_append_means_what_a_plain_parser_reads(request in append()) {
+    fn an_append_equals_what_serde_json_parses(request in append()) {
         let parsed = parse_append(request.as_bytes()).unwrap();
         let oracle: Value = serde_json::from_str(&request).unwrap();
         let events = elements(&oracle["events"]);
@@ -277,7 +277,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_appended_reads_back_as_it_was(request in append()) {
+    fn a_read_result_returns_what_was_appended(request in append()) {
         let parsed = parse_append(request.as_bytes()).unwrap();
         let mut result = ReadResult::new();
         for (event, position) in parsed.events().iter().zip(1..) {
@@ -301,7 +301,7 @@ proptest! {
     }
 
     #[test]
-    fn a_read_means_what_a_plain_parser_reads(request in read()) {
+    fn a_read_equals_what_serde_json_parses(request in read()) {
         let parsed = parse_read(request.as_bytes()).unwrap();
         let oracle: Value = serde_json::from_str(&request).unwrap();
         let reading = crate::domain::ReadState::new(parsed);
@@ -311,39 +311,39 @@ proptest! {
     }
 
     #[test]
-    fn bent_requests_are_judged_without_a_panic(
+    fn no_parser_panics_on_a_mutated_request(
         request in prop_oneof![append(), read()],
-        bends in bends(),
+        mutations in mutations(),
     ) {
-        let bytes = bent(request, bends);
+        let bytes = mutated(request, mutations);
         parsers().into_iter().for_each(|parse| status_of(parse, &bytes));
     }
 
     #[test]
-    fn the_quick_way_gives_what_the_long_way_gives(
+    fn the_fast_path_equals_the_slow_path(
         request in prop_oneof![append(), read()],
-        bends in prop_oneof![Just(Vec::new()), bends()],
+        mutations in prop_oneof![Just(Vec::new()), mutations()],
     ) {
-        let bytes = bent(request, bends);
-        prop_assert_eq!(parse_append(&bytes), parse_append_the_long_way(&bytes));
+        let bytes = mutated(request, mutations);
+        prop_assert_eq!(parse_append(&bytes), parse_append_slow(&bytes));
         if !bytes.is_empty() {
-            prop_assert_eq!(parse_read(&bytes), parse_read_the_long_way(&bytes));
+            prop_assert_eq!(parse_read(&bytes), parse_read_slow(&bytes));
         }
     }
 
     #[test]
-    fn any_bytes_are_judged_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+    fn no_parser_panics_on_random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         parsers().into_iter().for_each(|parse| status_of(parse, &bytes));
     }
 
     #[test]
-    fn a_key_too_many_is_refused_wherever_it_is(
+    fn an_additional_key_is_refused_in_every_object(
         place in 0..6_usize,
         key in prop_oneof!["[a-zA-Z]{0,12}", Just("type".to_owned()), Just("items".to_owned())],
         first in any::<bool>(),
     ) {
-        // Each object of a request with all of its keys, so that any other key is unknown and
-        // any of these is there twice.
+        // Each object of the request has all of its keys, so an additional one is unknown or
+        // repeated.
         let mut objects = [
             r#""types":[],"tags":[]"#,
             r#""type":"A","tags":[],"data":1,"id":"i","metadata":{}"#,

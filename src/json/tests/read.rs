@@ -2,7 +2,7 @@ use crate::domain::{Query, ReadRequest, ReadState};
 use crate::json::parse_read;
 use crate::json::tests::refused;
 
-/// Requests have no equality of their own: what they hold is what they print.
+/// Asserts that a request parses to these values.
 #[track_caller]
 fn reads_as(request: &str, expected: (Query, i64, Option<i64>, Option<i64>, bool)) {
     let (query, after, before, limit, backwards) = expected;
@@ -12,7 +12,7 @@ fn reads_as(request: &str, expected: (Query, i64, Option<i64>, Option<i64>, bool
 }
 
 #[test]
-fn everything_may_be_left_out() {
+fn every_key_is_optional() {
     for request in [
         "",
         "{}",
@@ -27,7 +27,7 @@ fn everything_may_be_left_out() {
 }
 
 #[test]
-fn every_key_has_its_meaning() {
+fn every_key_is_parsed() {
     reads_as(
         r#"{"backwards": true, "limit": 3, "before": 9223372036854775807, "after": 4, "query": null}"#,
         (Query::all(), 4, Some(i64::MAX), Some(3), true),
@@ -42,9 +42,9 @@ fn every_key_has_its_meaning() {
     );
 }
 
-/// In a time that grows with their number.
+/// With a parser whose time grows with the square of the names, this test would take minutes.
 #[test]
-fn an_item_may_name_many_in_either_order() {
+fn an_item_may_have_many_types_and_tags() {
     let all: Vec<String> = (0..50_000).map(|n| format!(r#""n{n}""#)).collect();
     let names = |key: &str| format!(r#""{key}": [{}]"#, all.join(", "));
     let (types, tags) = (names("types"), names("tags"));
@@ -61,7 +61,7 @@ fn an_item_may_name_many_in_either_order() {
 }
 
 #[test]
-fn a_read_is_refused_with_its_place() {
+fn an_error_of_a_read_names_the_place() {
     for (request, message) in [
         ("null", "request: must be an object"),
         ("[null, 0]", "request: must be an object"),
@@ -73,8 +73,8 @@ fn a_read_is_refused_with_its_place() {
         (r#"{"backwards": 0}"#, "backwards: must be true or false"),
         (r#"{"backwards": "true"}"#, "backwards: must be true or false"),
         (r#"{"backwards": []}"#, "backwards: must be true or false"),
-        (r#"{"query": []}"#, "query: must be an object, or null for every event"),
-        (r#"{"query": {}}"#, "query.items: is missing (a query for every event is null)"),
+        (r#"{"query": []}"#, "query: must be an object, or null to match every event"),
+        (r#"{"query": {}}"#, "query.items: is missing (a null query matches every event)"),
         (
             r#"{"query": {"items": []}}"#,
             "query.items: must not be empty (a null query matches every event)",
@@ -87,7 +87,7 @@ fn a_read_is_refused_with_its_place() {
 }
 
 #[test]
-fn only_integers_are_integers() {
+fn only_an_integer_is_accepted_as_an_integer() {
     for key in ["after", "before", "limit"] {
         for value in ["1.0", "1e2", "1E2", "\"1\"", "true", "[1]", "{}", "-0.0", "0e0"] {
             refused(
@@ -100,7 +100,7 @@ fn only_integers_are_integers() {
         {
             refused(
                 parse_read(format!("{{\"{key}\": {value}}}").as_bytes()),
-                &format!("{key}: is beyond the range of a 64-bit integer"),
+                &format!("{key}: is outside the range of a 64-bit integer"),
             );
         }
         for value in ["01", "+1", "1.", ".5", "0x1", "-", "--1", "NaN", "Infinity", "1_0"] {

@@ -18,14 +18,14 @@ fn text(events: &[EventView<'_>], position: i64) -> String {
 }
 
 #[test]
-fn a_result_without_events() {
+fn a_result_may_have_no_events() {
     assert_eq!(text(&[], 0), r#"{"events":[],"position":0}"#);
     assert_eq!(text(&[], i64::MAX), r#"{"events":[],"position":9223372036854775807}"#);
     assert_eq!(text(&[], i64::MIN), r#"{"events":[],"position":-9223372036854775808}"#);
 }
 
 #[test]
-fn keys_stand_in_their_order_and_only_if_given() {
+fn a_result_has_the_given_keys_in_order() {
     let full = EventView {
         position: 42,
         tags: Tags::listed(&[]),
@@ -45,7 +45,7 @@ fn keys_stand_in_their_order_and_only_if_given() {
 }
 
 #[test]
-fn strings_are_escaped_as_far_as_json_demands() {
+fn a_result_has_only_the_escapes_that_json_requires() {
     let every_ascii: String = (0..=0x7f_u8).map(char::from).collect();
     for name in [every_ascii.as_str(), "\"", "\\", "a\nb\tc", "\u{e9}\u{2028}\u{1f600}\u{7f}/"] {
         let tags = [name];
