@@ -1,5 +1,5 @@
-//! Plays the conformance corpus (`tests/conformance/README.md`) through the Rust core,
-//! one test for each store.
+//! Runs the conformance corpus (`tests/conformance/README.md`) through the Rust core, with one test
+//! for each store.
 
 #[path = "conformance/corpus.rs"]
 mod corpus;
@@ -12,10 +12,10 @@ use corpus::corpus;
 use runner::{Target, play};
 use serde_json::{Value, json};
 
-/// Plays every case on a store of its own and reports all that fail.
+/// Runs every case on a store of its own, and reports all that fail.
 fn conform(target: Target) {
     let cases = corpus();
-    // On a disk a case mostly waits, so several are played at once.
+    // A case on a disk mostly waits for syncs, so several run at once.
     let failures: Vec<String> = std::thread::scope(|scope| {
         let threads: Vec<std::thread::ScopedJoinHandle<'_, Vec<String>>> = cases
             .chunks(cases.len().div_ceil(8))
@@ -68,7 +68,7 @@ fn the_corpus_is_whole() {
     let expected_kinds =
         ["append", "append_text", "count", "head", "read", "read_text", "reopen", "wait"];
     assert!(kinds.iter().eq(expected_kinds), "{kinds:?}");
-    // The other statuses take a second process, a broken file or a closed store.
+    // The other statuses need a second process, a damaged file or a closed store.
     let statuses = of_steps(|step| step.expect.get("status")?.as_str().map(str::to_owned));
     let expected_statuses =
         ["condition_failed", "duplicate_id", "invalid_argument", "timeout", "too_large"];
@@ -87,7 +87,7 @@ fn the_page_names_every_file() {
 #[test]
 fn a_wrong_expectation_is_reported() {
     for case in corpus() {
-        // The last step of a case comes after all that the others have stored.
+        // The last step of a case sees everything that the steps before it have stored.
         let last = case.steps.len() - 1;
         for wrong in wrong_values(&Value::Object(case.steps[last].expect.clone())) {
             let mut mutant = case.clone();
@@ -103,7 +103,7 @@ fn a_wrong_expectation_is_reported() {
 }
 
 #[test]
-fn a_failure_that_was_not_expected_is_reported() {
+fn an_unexpected_failure_or_success_is_reported() {
     let case =
         |steps| corpus::parse("here.json", &json!([{"name": "n", "steps": steps}]).to_string());
     for steps in [
@@ -117,7 +117,7 @@ fn a_failure_that_was_not_expected_is_reported() {
     assert!(play(&case(unexpected_success)[0], Target::Memory).is_err());
 }
 
-/// Every way to make one place of an expectation wrong.
+/// Returns every expectation that differs from `value` in one place.
 fn wrong_values(value: &Value) -> Vec<Value> {
     match value {
         Value::Null => vec![json!(false)],

@@ -1,4 +1,4 @@
-//! The cases as they stand in the files.
+//! The cases of the conformance corpus, read from its files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// Steps to be played in order on a fresh store.
+/// A case: steps that run in order on a new store.
 #[derive(Clone)]
 pub struct Case {
     pub file: String,
@@ -14,18 +14,18 @@ pub struct Case {
     pub steps: Vec<Step>,
 }
 
-/// One thing to do, and what has to come of it.
+/// A step of a case, with its expected outcome.
 #[derive(Clone)]
 pub struct Step {
     pub kind: String,
-    /// The text of the step's argument, as it stands in the file.
+    /// The JSON text of the step's argument, exactly as in the file.
     pub argument: String,
     pub expect: Map<String, Value>,
 }
 
 type Members = BTreeMap<String, Box<RawValue>>;
 
-/// All cases of all files, in the order of the files' names.
+/// Returns all cases of all files, in the order of the file names.
 pub fn corpus() -> Vec<Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
     let mut files: Vec<_> = std::fs::read_dir(folder)
@@ -43,7 +43,7 @@ pub fn corpus() -> Vec<Case> {
         .collect()
 }
 
-/// The cases of one file.
+/// Returns the cases of one file.
 pub fn parse(file: &str, text: &str) -> Vec<Case> {
     let cases: Vec<Members> = serde_json::from_str(text).unwrap_or_else(|e| panic!("{file}: {e}"));
     cases
@@ -52,7 +52,7 @@ pub fn parse(file: &str, text: &str) -> Vec<Case> {
             let name: String = take(&mut case, "name").unwrap_or_else(|| panic!("{file}: no name"));
             let steps: Vec<Members> =
                 take(&mut case, "steps").unwrap_or_else(|| panic!("{file}: {name}: no steps"));
-            assert!(case.is_empty(), "{file}: {name}: an unknown key beside name and steps");
+            assert!(case.is_empty(), "{file}: {name}: unknown keys besides name and steps");
             let steps = steps.into_iter().map(|step| self::step(file, &name, step)).collect();
             Case { file: file.to_owned(), name, steps }
         })
@@ -62,7 +62,7 @@ pub fn parse(file: &str, text: &str) -> Vec<Case> {
 fn step(file: &str, case: &str, mut members: Members) -> Step {
     let expect = take(&mut members, "expect").unwrap_or_default();
     let (kind, argument) = members.pop_first().unwrap_or_else(|| panic!("{file}: {case}: no step"));
-    assert!(members.is_empty(), "{file}: {case}: an unknown key beside {kind:?}");
+    assert!(members.is_empty(), "{file}: {case}: unknown keys besides {kind:?}");
     Step { kind, argument: argument.get().to_owned(), expect }
 }
 

@@ -1,4 +1,4 @@
-//! Plays a case on a store.
+//! Runs a case on a store.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use crate::corpus::{Case, Step};
 
-/// The store that a case is played on.
+/// The kind of store that a case runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     Memory,
@@ -24,7 +24,7 @@ pub enum Target {
     SqliteMemory,
 }
 
-/// A step's outcome: what it answered, or the error that it ended with.
+/// The outcome of a step: its answer or its error.
 type Outcome = Result<Answer, Error>;
 
 #[derive(Debug)]
@@ -36,7 +36,7 @@ enum Answer {
     Reopened,
 }
 
-/// An event as one way of reading gave it.
+/// An event as a read returned it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Event {
     position: i64,
@@ -47,7 +47,7 @@ struct Event {
     metadata: Option<String>,
 }
 
-/// Plays the case on a fresh store; an error is the report of the first step that fails.
+/// Runs a case on a new store. The error reports the first step that fails.
 pub fn play(case: &Case, target: Target) -> Result<(), String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let open = || open(target, folder.path());
@@ -85,7 +85,7 @@ fn open(target: Target, folder: &Path) -> Arc<dyn Store> {
     dcb::open(&uri, &Options::default()).unwrap_or_else(|error| panic!("{uri}: {error}"))
 }
 
-/// Does what the step says; the outer error is one of the corpus or of the result's own shape.
+/// Runs a step. The outer error reports an invalid step or a result with a wrong shape.
 fn act(store: &dyn Store, step: &Step) -> Result<Outcome, String> {
     let argument = step.argument.as_str();
     let text = || serde_json::from_str::<String>(argument).map_err(|e| e.to_string());
@@ -106,16 +106,16 @@ fn act(store: &dyn Store, step: &Step) -> Result<Outcome, String> {
             let (Some(after), Some(timeout)) =
                 (wait["after"].as_i64(), wait["timeout_ms"].as_u64())
             else {
-                return Err(format!("a wait of {argument}"));
+                return Err(format!("a wait needs after and timeout_ms, got {argument}"));
             };
             let timeout = Timeout::After(Duration::from_millis(timeout));
             store.wait(after, &CallOptions { timeout, cancel: None }).map(Answer::Head)
         }
-        kind => return Err(format!("an unknown step {kind:?}")),
+        kind => return Err(format!("unknown step {kind:?}")),
     })
 }
 
-/// Reads by a document and by batches of one and of many, and holds them against each other.
+/// Reads as a document and in batches of one and of many events, and compares the results.
 fn read(store: &dyn Store, request: &str) -> Result<Outcome, String> {
     let document = read_document(store, request)?;
     for max_events in [1, 1000] {
@@ -131,14 +131,14 @@ fn read(store: &dyn Store, request: &str) -> Result<Outcome, String> {
         };
         if !agree {
             return Err(format!(
-                "a document gives {document:?}, batches of {max_events} give {events:?}, {batched:?}"
+                "a document has {document:?}, batches of {max_events} have {events:?}, {batched:?}"
             ));
         }
     }
     Ok(document.map(|(events, position)| Answer::Read { events, position }))
 }
 
-/// Gives the position at the end of the read.
+/// Reads in batches, and returns the position at the end of the read.
 fn read_batches(
     store: &dyn Store,
     request: &str,
@@ -174,10 +174,10 @@ fn read_document(store: &dyn Store, request: &str) -> Result<Whole, String> {
     let text = String::from_utf8(document).map_err(|e| e.to_string())?;
     let Members(members) = from_text(&text)?;
     let [(events_key, events), (position_key, position)] = &members[..] else {
-        return Err(format!("a result of {text}"));
+        return Err(format!("a result must have the keys events and position, got {text}"));
     };
     if (events_key.as_str(), position_key.as_str()) != ("events", "position") {
-        return Err(format!("a result of {text}"));
+        return Err(format!("a result must have the keys events and position, got {text}"));
     }
     let events: Vec<Members> = from_text(events)?;
     let events = events.iter().map(Event::from_members).collect::<Result<_, _>>()?;
@@ -211,7 +211,7 @@ impl Event {
         let timestamp: String = from_text(of("timestamp").unwrap_or(""))?;
         let shape = timestamp.replace(|c: char| c.is_ascii_digit(), "0");
         if shape != "0000-00-00T00:00:00.000000Z" {
-            return Err(format!("a timestamp of {timestamp}"));
+            return Err(format!("invalid timestamp {timestamp}"));
         }
         Ok(Event {
             position: from_text(of("position").unwrap_or(""))?,
@@ -224,7 +224,7 @@ impl Event {
     }
 }
 
-/// An object's keys in the order given, each with the text of its value.
+/// The keys of an object in the order given, each with the JSON text of its value.
 struct Members(Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -294,7 +294,7 @@ fn compare(expect: &Map<String, Value>, outcome: Outcome) -> Result<(), String> 
     })
 }
 
-/// Looks at every key; one that `look` does not know is an error of the corpus.
+/// Compares every key with `look`. A key that it does not know is an error in the corpus.
 fn each(
     expect: &Map<String, Value>,
     look: impl Fn(&str, &Value) -> Option<Result<(), String>>,
@@ -317,7 +317,7 @@ fn compare_event(expected: &Map<String, Value>, got: &Event) -> Result<(), Strin
     let known =
         ["position", "type", "tags", "data", "data_text", "id", "metadata", "metadata_text"];
     if let Some(key) = expected.keys().find(|key| !known.contains(&key.as_str())) {
-        return Err(format!("{key}: an unknown key"));
+        return Err(format!("{key}: unknown key"));
     }
     let member = |key: &str| expected.get(key).cloned();
     same("position", member("position"), json!(got.position))?;
@@ -337,7 +337,7 @@ fn compare_event(expected: &Map<String, Value>, got: &Event) -> Result<(), Strin
     }
 }
 
-/// Holds two values against each other; `None` is one that is left out.
+/// Compares two values. `None` stands for a key that is missing.
 fn same(
     what: &str,
     expected: impl Into<Option<Value>>,

@@ -1,4 +1,4 @@
-//! Many threads on one store, and what they did told again one after the other.
+//! Histories of many threads on one store, replayed sequentially on the model.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -19,14 +19,14 @@ fn entity(numbers: &mut Numbers) -> String {
     format!("entity:{}", numbers.below(ENTITIES))
 }
 
-/// One append as a thread saw it.
-struct Told {
+/// An append and its outcome, as recorded by a thread.
+struct Appended {
     events: Vec<Event>,
     conditions: Vec<AppendCondition>,
     outcome: Result<i64, Error>,
 }
 
-/// One read as a thread saw it.
+/// A read and its result, as recorded by a thread.
 struct Seen {
     query: Query,
     after: i64,
@@ -47,11 +47,11 @@ fn append(
     store.append(request, &CallOptions::default()).map(|appended| appended.last)
 }
 
-/// Appends one to three events, some with ids, most guarded by what was read before or by some
-/// older position, and some of them twice.
-fn write(store: &dyn Store, thread: u64) -> Vec<Told> {
+/// Appends one to three events at a time. Most appends have a condition, with the position of a
+/// read or an older one. Those with ids are repeated.
+fn write(store: &dyn Store, thread: u64) -> Vec<Appended> {
     let mut numbers = Numbers(thread);
-    let mut told = Vec::new();
+    let mut history = Vec::new();
     for turn in 0..APPENDS {
         let with_ids = numbers.below(3) == 0;
         let events: Vec<_> = (0..=numbers.below(3))
@@ -67,20 +67,25 @@ fn write(store: &dyn Store, thread: u64) -> Vec<Told> {
         for _ in 0..numbers.below(3) {
             let query = tagged(&entity(&mut numbers));
             let (_, position) = read_after(store, &query, 0).expect("a read");
-            // Mostly what a caller would do; at times something older, which likely fails.
+            // Mostly the position that a caller would use, sometimes an older one, which likely
+            // fails.
             let back = numbers.below(4).saturating_sub(1) as i64;
             let after = (position - back).max(0);
             conditions.push(AppendCondition::new(query, after).expect("a condition"));
         }
         for _ in 0..=u64::from(with_ids) {
             let outcome = append(store, &events, &conditions);
-            told.push(Told { events: events.clone(), conditions: conditions.clone(), outcome });
+            history.push(Appended {
+                events: events.clone(),
+                conditions: conditions.clone(),
+                outcome,
+            });
         }
     }
-    told
+    history
 }
 
-/// Reads one entity again and again until told to end.
+/// Reads random entities until `ended` is set.
 fn look(store: &dyn Store, ended: &AtomicBool) -> Vec<Seen> {
     let mut numbers = Numbers(1_000);
     let mut seen = Vec::new();
@@ -93,8 +98,8 @@ fn look(store: &dyn Store, ended: &AtomicBool) -> Vec<Seen> {
     seen
 }
 
-/// Follows the store from its start: a loop of wait and read, which ends once `ended` and a
-/// wait that sees nothing more.
+/// Follows the store from its start, by waiting and reading in a loop. It ends with the first wait
+/// that times out after `ended` was set.
 fn follow(store: &dyn Store, ended: &AtomicBool) -> Vec<i64> {
     let call = CallOptions { timeout: Timeout::After(Duration::from_millis(100)), cancel: None };
     let (mut given, mut after) = (Vec::new(), 0);
@@ -113,20 +118,20 @@ fn follow(store: &dyn Store, ended: &AtomicBool) -> Vec<i64> {
 }
 
 #[test]
-fn a_history_of_many_threads_could_have_been_one_of_one_thread() {
+fn a_concurrent_history_is_linearizable() {
     for subject in Subject::all() {
         let (subject, ended) = (&subject, AtomicBool::new(false));
-        let (told, seen, followed) = thread::scope(|scope| {
+        let (history, seen, followed) = thread::scope(|scope| {
             let looker = scope.spawn(|| look(subject.store(1), &ended));
             let follower = scope.spawn(|| follow(subject.store(0), &ended));
             let writer = |thread| scope.spawn(move || write(subject.store(thread), thread));
             let writers: Vec<_> = (0..WRITERS).map(writer).collect();
-            let told = writers.into_iter().flat_map(|writer| writer.join().expect("a writer"));
-            let told: Vec<_> = told.collect();
+            let history = writers.into_iter().flat_map(|writer| writer.join().expect("a writer"));
+            let history: Vec<_> = history.collect();
             ended.store(true, Ordering::Release);
-            (told, looker.join().expect("a reader"), follower.join().expect("a follower"))
+            (history, looker.join().expect("a reader"), follower.join().expect("a follower"))
         });
-        let model = retell(subject, &told);
+        let model = replay(subject, &history);
         for seen in seen {
             let expected = model.between(&seen.query, seen.after, seen.position);
             assert_eq!(seen.events, expected, "{}: a read is a snapshot", subject.uri);
@@ -135,10 +140,13 @@ fn a_history_of_many_threads_could_have_been_one_of_one_thread() {
     }
 }
 
-/// Puts the accepted appends in the order of their positions, and judges each at its place.
-fn retell(subject: &Subject, told: &[Told]) -> Model {
-    let mut accepted: Vec<_> =
-        told.iter().filter_map(|told| Some((*told.outcome.as_ref().ok()?, told))).collect();
+/// Replays the accepted appends on a model in the order of their positions, and checks that each is
+/// accepted there too.
+fn replay(subject: &Subject, history: &[Appended]) -> Model {
+    let mut accepted: Vec<_> = history
+        .iter()
+        .filter_map(|append| Some((*append.outcome.as_ref().ok()?, append)))
+        .collect();
     accepted.sort_by_key(|(last, _)| *last);
     let mut model = Model::default();
     for (last, told) in accepted {
@@ -150,8 +158,8 @@ fn retell(subject: &Subject, told: &[Told]) -> Model {
     let (stored, _) = read_after(&*subject.store, &Query::all(), 0).expect("a read");
     assert_eq!(stored, model.between(&Query::all(), 0, i64::MAX), "{}", subject.uri);
     let mut refused = 0;
-    for told in told {
-        if let Err(error) = &told.outcome {
+    for append in history {
+        if let Err(error) = &append.outcome {
             refused += 1;
             assert_eq!(error.status, Status::ConditionFailed, "{}: {error}", subject.uri);
             // Events only come on top, so the lowest failure is the same ever after.
@@ -159,12 +167,12 @@ fn retell(subject: &Subject, told: &[Told]) -> Model {
             assert_eq!(failure, Some(error.position), "{}", subject.uri);
         }
     }
-    assert!(refused > 0 && model.head() > 0, "{}: both outcomes are wanted", subject.uri);
+    assert!(refused > 0 && model.head() > 0, "{}: both outcomes must occur", subject.uri);
     model
 }
 
 #[test]
-fn a_decision_is_never_made_twice_on_the_same_ground() {
+fn no_two_decisions_are_accepted_on_the_same_state() {
     for subject in Subject::all() {
         thread::scope(|scope| {
             for thread in 0..WRITERS {
@@ -190,7 +198,7 @@ fn a_decision_is_never_made_twice_on_the_same_ground() {
     }
 }
 
-/// Reads how often an entity was counted, and counts once more; again until nobody came between.
+/// Reads the count of an entity and appends the next number, until no other thread came in between.
 fn count_up(store: &dyn Store, entity: &str) {
     let query = tagged(entity);
     loop {

@@ -1,4 +1,4 @@
-//! One history of more events than a store keeps at hand, opened again in between.
+//! A history of more events than a store keeps in memory, with the store reopened in between.
 
 use dcb::CallOptions;
 use dcb::domain::{
@@ -26,7 +26,7 @@ fn fill(subject: &mut Subject, model: &mut Model, numbers: &mut Numbers) {
     for turn in 0..APPENDS {
         let events: Vec<_> = (0..EVENTS_PER_APPEND)
             .map(|of_turn| {
-                // A tag on every second event, one on some sixty, one on a handful.
+                // A tag that every second event has, one that some forty have, and a rare one.
                 let tags = [("common", 2), ("some", 800), ("rare", 10_000)]
                     .map(|(key, kinds)| format!("{key}:{}", numbers.below(kinds)));
                 let tags = [&*tags[0], &*tags[1], &*tags[2]];
@@ -41,7 +41,7 @@ fn fill(subject: &mut Subject, model: &mut Model, numbers: &mut Numbers) {
     }
 }
 
-/// A query that matches from nothing to most of the store.
+/// Returns a random query, which matches anything between no event and most of the store.
 fn query(numbers: &mut Numbers) -> Query {
     let mut item = QueryItem::new();
     if numbers.below(2) == 0 {
@@ -72,7 +72,7 @@ fn ask(subject: &Subject, model: &Model, numbers: &mut Numbers) -> (Query, i64) 
 }
 
 #[test]
-fn a_long_history_is_read_and_guarded_like_a_short_one() {
+fn a_long_history_behaves_as_the_model() {
     for mut subject in Subject::all() {
         let (mut model, mut numbers) = (Model::default(), Numbers(0));
         fill(&mut subject, &mut model, &mut numbers);
@@ -83,7 +83,7 @@ fn a_long_history_is_read_and_guarded_like_a_short_one() {
             let (query, after) = ask(&subject, &model, &mut numbers);
             let guard = AppendCondition::new(query, after).expect("a condition");
             append(&subject, &mut model, &[event("Guarded", &[], "null", None)], &[guard]);
-            // All before the guarded ones have ids.
+            // The events before the guarded ones have ids, so they can be appended again.
             let stored = numbers.below(APPENDS * EVENTS_PER_APPEND - 3) as i64;
             let again = model.between(&Query::all(), stored, stored + 3);
             let again: Vec<_> = again.into_iter().map(|stored| stored.event).collect();

@@ -1,5 +1,5 @@
-//! Properties that every store has, whatever it is asked: it does what a list of events with a
-//! filter would do, and what its threads do at once could have been done one after the other.
+//! Properties of every store: it does what a list of events with a filter would do, and concurrent
+//! calls are linearizable.
 
 mod histories;
 mod length;
@@ -22,25 +22,25 @@ use tempfile::TempDir;
 struct Subject {
     uri: String,
     store: Arc<dyn Store>,
-    /// The same store, opened once more: what one does the other has to see.
+    /// The same store, opened a second time, for a store that two openings share.
     again: Option<Arc<dyn Store>>,
-    /// What the uri points into; `None`: nothing that outlives the store.
+    /// The folder of the store's file, or `None` for a store in memory.
     dir: Option<TempDir>,
 }
 
 impl Subject {
-    /// One of each kind, empty.
+    /// Returns an empty store of each kind.
     fn all() -> Vec<Subject> {
         vec![
-            Subject::passing("memory:"),
-            Subject::passing("sqlite::memory:"),
+            Subject::in_memory("memory:"),
+            Subject::in_memory("sqlite::memory:"),
             Subject::file(),
             Subject::shared_file(),
         ]
     }
 
-    /// A store that ends with its closing.
-    fn passing(uri: &str) -> Subject {
+    /// Returns a store whose events are gone when it is closed.
+    fn in_memory(uri: &str) -> Subject {
         Subject { uri: uri.into(), store: open(uri), again: None, dir: None }
     }
 
@@ -50,14 +50,14 @@ impl Subject {
         Subject { store: open(&uri), again: None, dir: Some(dir), uri }
     }
 
-    /// One file, opened twice.
+    /// Returns a store in a file that is opened twice.
     fn shared_file() -> Subject {
         let mut file = Subject::file();
         file.again = Some(open(&file.uri));
         file
     }
 
-    /// The store, as one or the other has it open.
+    /// Returns one of the openings of the store, in turn.
     fn store(&self, turn: u64) -> &dyn Store {
         match &self.again {
             Some(again) if turn % 2 == 1 => &**again,
@@ -65,7 +65,7 @@ impl Subject {
         }
     }
 
-    /// Closes and opens it again, where it outlives that.
+    /// Closes the store and opens it again, if it is in a file.
     fn reopen(&mut self) {
         if self.dir.is_some() {
             self.store.close();
@@ -85,14 +85,14 @@ fn open(uri: &str) -> Arc<dyn Store> {
     dcb::open(uri, &Options::default()).expect("a store opens")
 }
 
-/// An event with everything that a store keeps but the time.
+/// A stored event without its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stored {
     position: i64,
     event: Event,
 }
 
-/// Builds an event of parts that hold the rules.
+/// Builds an event from valid parts.
 fn event(event_type: &str, tags: &[&str], data: &str, id: Option<&str>) -> Event {
     let mut event = EventBuilder::new(EventType::new(event_type).expect("a type"));
     for tag in tags {
@@ -105,7 +105,7 @@ fn event(event_type: &str, tags: &[&str], data: &str, id: Option<&str>) -> Event
     event.build()
 }
 
-/// Builds an item of parts that hold the rules.
+/// Builds a query item from valid parts.
 fn item(types: &[&str], tags: &[&str]) -> QueryItem {
     let mut item = QueryItem::new();
     types
@@ -115,7 +115,7 @@ fn item(types: &[&str], tags: &[&str]) -> QueryItem {
     item
 }
 
-/// What a view shows, for keeping.
+/// Copies the event that a view shows.
 fn keep(view: &EventView<'_>) -> Stored {
     let tags: Vec<_> = view.tags.iter().collect();
     let mut event = EventBuilder::new(EventType::new(view.event_type).expect("a type"));
@@ -132,7 +132,7 @@ fn keep(view: &EventView<'_>) -> Stored {
     Stored { position: view.position, event: event.build() }
 }
 
-/// Reads to the end, `batch` by batch: the events, and the position at the end.
+/// Reads to the end in batches. Returns the events and the position at the end.
 fn read(store: &dyn Store, request: ReadRequest, batch: BatchLimits) -> Result<(Vec<Stored>, i64)> {
     let mut reading = ReadState::new(request);
     let mut events = Vec::new();
@@ -151,7 +151,7 @@ fn read(store: &dyn Store, request: ReadRequest, batch: BatchLimits) -> Result<(
     }
 }
 
-/// Everything above `after` that matches, in one batch if the store gives it.
+/// Returns every matching event above `after`, and the position at the end of the read.
 fn read_after(store: &dyn Store, query: &Query, after: i64) -> Result<(Vec<Stored>, i64)> {
     let request = ReadRequest::new(query.clone(), after, None, None, false)?;
     read(store, request, BatchLimits { max_events: 1_000, max_bytes: 1 << 20 })

@@ -1,4 +1,4 @@
-//! A store as the contract tells it: a list of events, and a filter over it.
+//! The model of a store, after the contract: a list of events, and a filter over it.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use dcb::store::Appended;
 
 use super::Stored;
 
-/// What is asked of a read.
+/// The parts of a read request.
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub query: Query,
@@ -18,7 +18,7 @@ pub struct Asked {
     pub backwards: bool,
 }
 
-/// The list of events; the first is at position 1.
+/// The list of events, of which the first is at position 1.
 #[derive(Debug, Default)]
 pub struct Model {
     events: Vec<Stored>,
@@ -73,17 +73,17 @@ impl Model {
         Some((position, index as i32))
     }
 
-    /// The events above `low`, up to and with `high`, that match.
+    /// Returns the matching events above `low` and up to `high`.
     pub fn between(&self, query: &Query, low: i64, high: i64) -> Vec<Stored> {
-        let asked_for = |stored: &&Stored| {
+        let is_selected = |stored: &&Stored| {
             low < stored.position
                 && stored.position <= high
                 && query.matches(&stored.event.view(stored.position, 0))
         };
-        self.events.iter().filter(asked_for).cloned().collect()
+        self.events.iter().filter(is_selected).cloned().collect()
     }
 
-    /// The events of a read, and its position.
+    /// Returns the events of a read, and its position.
     pub fn read(&self, asked: &Asked) -> (Vec<Stored>, i64) {
         let after = asked.after.max(0);
         let high = asked.before.map_or(self.head(), |before| self.head().min(before - 1)).max(0);

@@ -1,10 +1,10 @@
-//! Numbers that look random.
+//! Pseudo-random numbers.
 
-/// The same numbers in each run (SplitMix64).
+/// A generator of the same pseudo-random numbers in each run (SplitMix64).
 pub struct Numbers(pub u64);
 
 impl Numbers {
-    /// At least 0, below `bound`.
+    /// Returns a number from 0 up to `bound`, exclusive.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -1,4 +1,4 @@
-//! Random operations, one after the other, on each store and on the model.
+//! Random sequences of operations on each store and on the model.
 
 use dcb::CallOptions;
 use dcb::domain::{AppendCondition, AppendRequest, Event, Query, ReadRequest};
@@ -20,7 +20,7 @@ enum Operation {
         events: Vec<Event>,
         conditions: Vec<AppendCondition>,
     },
-    /// One of the appends before, again.
+    /// Repeats one of the appends before.
     Repeat(Index),
     Read {
         asked: Asked,
@@ -78,7 +78,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// Plays the operations on one store and on a model of its own, and compares.
+/// Runs the operations on a store and on a model, and compares the results.
 fn play(subject: &mut Subject, operations: &[Operation]) -> Result<(), TestCaseError> {
     let mut model = Model::default();
     let mut requests: Vec<(&[Event], &[AppendCondition])> = Vec::new();
