@@ -1,4 +1,4 @@
-//! As the library's, but the flaw can be another one from run to run.
+//! The library's failpoints, but with a seeded bug that can change from run to run.
 
 use std::cell::Cell;
 
@@ -9,14 +9,14 @@ mod library;
 pub use library::{SeededBug, crash_point};
 
 thread_local! {
-    static FLAW: Cell<Option<SeededBug>> = const { Cell::new(None) };
+    static BUG: Cell<Option<SeededBug>> = const { Cell::new(None) };
 }
 
-/// From now on what runs in this thread of the system has this flaw, or none.
-pub fn seed(flaw: Option<SeededBug>) {
-    FLAW.set(flaw);
+/// Seeds a bug, or none, in what runs on this thread of the operating system from now on.
+pub fn seed(bug: Option<SeededBug>) {
+    BUG.set(bug);
 }
 
-pub fn has(flaw: SeededBug) -> bool {
-    FLAW.get() == Some(flaw)
+pub fn has(bug: SeededBug) -> bool {
+    BUG.get() == Some(bug)
 }

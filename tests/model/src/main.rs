@@ -1,8 +1,8 @@
-//! Checks the protocol of group commit in many orders of its threads' steps.
+//! Checks the group commit protocol in many interleavings of its threads.
 //!
-//! The code that is checked is the library's own, compiled here a second time: `crate::sync` is
-//! the model's, whose locks and clock a scheduler steps through, and `wal` is a disk of
-//! the model's that can fail and that knows what it really keeps. SQLite is played by `play`.
+//! It compiles the library's own code a second time, with another `crate::sync`, whose locks and
+//! clock a scheduler controls. `wal` simulates a disk that can fail and that knows what is durable,
+//! and `play` simulates SQLite.
 //!
 //!     cargo run -p dcb-model [-- EXECUTIONS [SEED [SCENE]]]
 

@@ -1,4 +1,4 @@
-//! One execution: the threads of a store, a reader and somebody else's process at one file.
+//! One execution: the threads of a store, and another process that appends to the same file.
 
 use std::sync::atomic::Ordering::SeqCst as Now;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
@@ -18,36 +18,36 @@ use crate::error::{Error, Result, Status};
 use crate::sync::{Mutex, PoisonError, one_in, restart_clock, step};
 use crate::wal::Wal;
 
-/// What may happen in an execution beside appends.
+/// The events that may happen in an execution in addition to appends.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Scene {
     pub name: &'static str,
-    /// Calls run out of time, or are cancelled.
+    /// Whether calls may time out or be cancelled.
     pub hurried: bool,
-    /// A commit fails.
+    /// Whether commits may fail.
     pub commits_fail: bool,
-    /// A sync fails.
+    /// Whether a sync may fail.
     pub syncs_fail: bool,
-    /// Another process appends to the file.
+    /// Whether another process appends to the file.
     pub others: bool,
-    /// A leader panics.
+    /// Whether leaders may panic.
     pub panics: bool,
-    /// Groups get as large as they may, and the lead is handed on before the sync.
+    /// Whether groups may be full, and the lead may be handed on before the sync.
     pub large: bool,
 }
 
-/// What is really on the disk; no part of the protocol, so nothing here is a step of its own.
+/// The state of the disk. It is no part of the protocol, so its accesses are not steps.
 #[derive(Debug, Default)]
 pub struct Disk {
-    /// The head of the log as written,
+    /// The head of the WAL as written.
     written: AtomicI64,
-    /// and as it would be found after a power failure.
-    kept: AtomicI64,
-    /// Whether a part of the log is lost for good.
+    /// The head of the WAL as it would be after a power failure.
+    durable: AtomicI64,
+    /// Whether a part of the WAL is lost.
     has_hole: AtomicBool,
     may_fail: AtomicBool,
-    /// Which descriptors are still to be told of that.
-    untold: [AtomicBool; 2],
+    /// For each descriptor whether the kernel still has to report the failure to it.
+    unreported: [AtomicBool; 2],
 }
 
 impl Disk {
@@ -57,25 +57,26 @@ impl Disk {
     pub fn sync(&self, descriptor: usize) -> bool {
         let target = self.written.load(Now);
         step();
-        if target > self.kept.load(Now) && self.may_fail.load(Now) && one_in(3) {
+        if target > self.durable.load(Now) && self.may_fail.load(Now) && one_in(3) {
             self.may_fail.store(false, Now);
             self.has_hole.store(true, Now);
-            self.untold.iter().for_each(|untold| untold.store(true, Now));
+            self.unreported.iter().for_each(|unreported| unreported.store(true, Now));
         }
         if !self.has_hole.load(Now) {
-            self.kept.fetch_max(target, Now);
+            self.durable.fetch_max(target, Now);
         }
-        let told = self.untold[descriptor].swap(false, Now);
+        let is_reported = self.unreported[descriptor].swap(false, Now);
         step();
-        !told
+        !is_reported
     }
 }
 
-/// Who appended what; `lock` is SQLite's write lock.
+/// The database file.
 #[derive(Debug, Default)]
 struct File {
+    /// SQLite's write lock.
     lock: AtomicBool,
-    /// Of each append its number and its positions, from the first to the last.
+    /// For each append its number, its first and its last position.
     appends: Plain<Vec<(usize, i64, i64)>>,
 }
 
@@ -94,13 +95,13 @@ impl File {
 struct Request {
     number: usize,
     events: i64,
-    /// Refused for the last event that is there, if there is any.
+    /// Whether a condition refuses the request if the file has an event.
     guarded: bool,
 }
 
 const APPENDS: usize = 8;
 
-/// What has happened in all executions, so that it can be seen to have happened.
+/// Counts of what has happened in all executions, to check that everything does happen.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub stored: AtomicUsize,
@@ -110,14 +111,14 @@ pub struct Tally {
     pub failed: AtomicUsize,
     pub syncs_failed: AtomicUsize,
     pub panicked: AtomicUsize,
-    /// Groups of more than one request,
+    /// The number of groups of more than one request.
     pub groups: AtomicUsize,
-    /// and groups that began before all of another were answered.
+    /// The number of groups that began before every request of another had returned.
     pub overlaps: AtomicUsize,
 }
 
 impl Tally {
-    /// All of them, with their names.
+    /// Returns all counts with their names.
     pub fn counts(&self) -> [(&'static str, usize); 9] {
         [
             ("appends stored", &self.stored),
@@ -128,7 +129,7 @@ impl Tally {
             ("failed by a sync", &self.syncs_failed),
             ("failed by a panic", &self.panicked),
             ("groups of several", &self.groups),
-            ("groups begun before another was answered", &self.overlaps),
+            ("groups begun before another had returned", &self.overlaps),
         ]
         .map(|(name, count)| (name, count.load(Now)))
     }
@@ -138,28 +139,30 @@ fn add(count: &AtomicUsize) {
     count.fetch_add(1, Now);
 }
 
-/// A store, and what is known of it from outside.
+/// A store, with the state that the checks need.
 struct Store {
     scene: Scene,
     tally: Arc<Tally>,
-    /// How many were taken by a leader and not answered yet.
-    under_way: AtomicUsize,
+    /// The number of requests that a leader has taken and whose calls have not returned.
+    running: AtomicUsize,
     disk: Arc<Disk>,
     file: File,
     queue: GroupCommit<Request>,
-    core: Mutex<()>,
+    /// The lock of the writer's connection.
+    connection: Mutex<()>,
     durability: Durability,
     watch: HeadWatch,
     own: OwnCommits,
-    /// How often each request was run.
+    /// The number of times that each request was run.
     runs: [AtomicUsize; APPENDS],
     panicked: AtomicBool,
-    /// The highest position that somebody was told, by this process and by any.
-    told: AtomicI64,
-    told_by_any: AtomicI64,
+    /// The highest position that a call of this process has returned.
+    returned: AtomicI64,
+    /// The highest position that a call of any process has returned.
+    returned_by_any: AtomicI64,
 }
 
-/// Held while a transaction runs.
+/// The write lock of the file, held until this is dropped.
 struct Locked<'a>(&'a File);
 
 impl Drop for Locked<'_> {
@@ -176,7 +179,7 @@ impl Committer for Store {
         deadline: &Deadline,
         take: impl FnOnce() -> Vec<Request>,
     ) -> Result<Vec<Outcome>> {
-        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         step();
         let locked = loop {
             if !self.file.lock.swap(true, Now) {
@@ -191,7 +194,7 @@ impl Committer for Store {
         let mut head = self.file.head();
         self.own.begin(head);
         let requests = take();
-        if self.under_way.fetch_add(requests.len(), Now) > 0 {
+        if self.running.fetch_add(requests.len(), Now) > 0 {
             add(&self.tally.overlaps);
         }
         if requests.len() > 1 {
@@ -212,9 +215,9 @@ impl Committer for Store {
         }
         if self.scene.panics && one_in(4) {
             self.panicked.store(true, Now);
-            // Not in the hands of who holds them: the checker takes a lock that is let go of in a
-            // panic for one that is held.
-            drop((core, locked));
+            // Released before the panic: the checker would take a lock that a panic releases for
+            // one that is still held.
+            drop((connection, locked));
             std::panic::resume_unwind(Box::new("as the model asked"));
         }
         if !stored.is_empty() {
@@ -258,28 +261,24 @@ impl Store {
         Store {
             scene,
             tally,
-            under_way: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
             file: File::default(),
             queue: GroupCommit::default(),
-            core: Mutex::new(()),
+            connection: Mutex::new(()),
             durability: Durability::new(Some(Box::new(Wal(Arc::clone(&disk)))), 0),
             disk,
             watch: HeadWatch::new(0),
             own: OwnCommits::default(),
             runs: Default::default(),
             panicked: AtomicBool::new(false),
-            told: AtomicI64::new(0),
-            told_by_any: AtomicI64::new(0),
+            returned: AtomicI64::new(0),
+            returned_by_any: AtomicI64::new(0),
         }
     }
 
-    fn kept(&self) -> i64 {
-        self.disk.kept.load(Now)
-    }
-
-    fn assert_kept(&self, position: i64, who: &str) {
-        let kept = self.kept();
-        assert!(position <= kept, "{who} was told of {position}, and the disk keeps {kept}");
+    fn assert_durable(&self, position: i64, call: &str) {
+        let durable = self.disk.durable.load(Now);
+        assert!(position <= durable, "{call} returned {position}, but only {durable} is durable");
     }
 
     fn append(&self, number: usize) {
@@ -302,34 +301,34 @@ impl Store {
             }
             _ => CallOptions { timeout: Timeout::Never, cancel: None },
         };
-        // The failure of a sync that was over before the call: it has to refuse the append.
+        // A sync that failed before the call has to make the append fail.
         let had_failed = self.durability.failure().is_some();
         let deadline = call.start(None);
         let answer = self.queue.append(self, request, events as usize, &deadline);
         let runs = self.runs[number].load(Now);
-        self.under_way.fetch_sub(runs, Now);
+        self.running.fetch_sub(runs, Now);
         let tally = &self.tally;
         match answer {
             Ok(Appended { last: position, .. }) => {
                 add(&tally.stored);
-                self.assert_kept(position, "an append");
-                assert_eq!(self.file.find(number), [position], "where an append is stored");
-                assert_eq!(runs, 1, "how often an append was run");
-                assert!(!had_failed, "an append was answered with ok after a sync had failed");
-                self.tell(position);
+                self.assert_durable(position, "an append");
+                assert_eq!(self.file.find(number), [position], "the position of an append");
+                assert_eq!(runs, 1, "the number of runs of an append");
+                assert!(!had_failed, "an append succeeded after a sync had failed");
+                self.note_returned(position);
             }
             Err(error) if error.status == Status::ConditionFailed => {
                 add(&tally.refused);
-                self.assert_kept(error.position, "a refused append");
-                assert_eq!(runs, 1, "how often an append was run");
-                assert!(!had_failed, "a condition was judged after a sync had failed");
-                self.tell(error.position);
+                self.assert_durable(error.position, "a refused append");
+                assert_eq!(runs, 1, "the number of runs of an append");
+                assert!(!had_failed, "a condition was checked after a sync had failed");
+                self.note_returned(error.position);
             }
             Err(error) if matches!(error.status, Status::Busy | Status::Cancelled) => {
                 let is_late = error.status == Status::Busy;
                 add(if is_late { &tally.out_of_time } else { &tally.cancelled });
                 assert!(self.scene.hurried, "{error}");
-                assert_eq!(runs, 0, "how often an append that left the queue was run");
+                assert_eq!(runs, 0, "the number of runs of an append that left the queue");
             }
             Err(error) if error.status == Status::Full => {
                 add(&tally.failed);
@@ -339,7 +338,7 @@ impl Store {
             Err(error) if error.status == Status::Io => {
                 add(&tally.syncs_failed);
                 assert!(self.disk.has_hole.load(Now), "{error}");
-                assert!(runs <= 1, "how often an append was run");
+                assert!(runs <= 1, "an append was run {runs} times");
             }
             Err(error) => {
                 add(&tally.panicked);
@@ -349,17 +348,17 @@ impl Store {
         }
     }
 
-    fn tell(&self, position: i64) {
-        self.told.fetch_max(position, Now);
-        self.told_by_any.fetch_max(position, Now);
+    fn note_returned(&self, position: i64) {
+        self.returned.fetch_max(position, Now);
+        self.returned_by_any.fetch_max(position, Now);
     }
 
-    /// Looks a few times, as a read does.
+    /// Reads a few times.
     fn read(&self) {
         let mut seen = 0;
         for _ in 0..4 {
-            let told = self.told.load(Now);
-            let told_by_any = self.told_by_any.load(Now);
+            let returned = self.returned.load(Now);
+            let returned_by_any = self.returned_by_any.load(Now);
             let head = self.file.head();
             let had_failed = self.durability.failure().is_some();
             step();
@@ -368,31 +367,31 @@ impl Store {
             let nothing_is_durable = self.durability.durable() == 0;
             assert!(shown.is_ok() || failed && nothing_is_durable, "a read failed");
             if had_failed && nothing_is_durable && head > 0 {
-                assert!(shown.is_err(), "a read took a store that has failed for an empty one");
+                assert!(shown.is_err(), "a read reported a failed store as empty");
             }
             let shown = shown.unwrap_or(0);
             assert!(shown <= head, "a read showed {shown} in a snapshot that ends at {head}");
-            self.assert_kept(shown, "a read");
+            self.assert_durable(shown, "a read");
             assert!(shown >= seen, "a read showed {shown} after {seen}");
-            assert!(shown >= told, "a read showed {shown}, and {told} was told before");
+            assert!(shown >= returned, "a read showed {shown} after a call returned {returned}");
             assert!(
-                shown >= told_by_any || failed,
-                "a read showed {shown}, and another process told {told_by_any} before"
+                shown >= returned_by_any || failed,
+                "a read showed {shown} after another process returned {returned_by_any}"
             );
             seen = shown;
         }
     }
 
-    /// Waits until the store is closed, and for each position.
+    /// Waits for one position after the other, until the store is closed.
     fn follow(&self) {
         let deadline = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
         let mut seen = 0;
         loop {
             match self.watch.wait_above(seen, &deadline, None) {
                 Ok(head) => {
-                    let head = head.expect("without a slice there is always an answer");
-                    assert!(head > seen, "a wait above {seen} gave {head}");
-                    self.assert_kept(head, "a wait");
+                    let head = head.expect("a wait without a slice returns a head");
+                    assert!(head > seen, "a wait above {seen} returned {head}");
+                    self.assert_durable(head, "a wait");
                     seen = head;
                 }
                 Err(error) => {
@@ -403,29 +402,30 @@ impl Store {
         }
     }
 
-    /// Waits for the first event, which comes.
+    /// Waits for the first event, which comes in a scene without failures.
     fn await_first(&self) {
         let deadline = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
         let head = self.watch.wait_above(0, &deadline, None).expect("nobody closes the store");
-        self.assert_kept(head.expect("without a slice there is always an answer"), "a wait");
+        self.assert_durable(head.expect("a wait without a slice returns a head"), "a wait");
     }
 
-    /// What maintenance does before a checkpoint, and what is durable never falls.
+    /// Syncs as maintenance does before a checkpoint, and checks that the durable position never
+    /// falls.
     fn maintain(&self) {
         let mut seen = 0;
         for _ in 0..3 {
             let durable = self.durability.durable();
             assert!(durable >= seen, "{durable} is durable after {seen}");
-            self.assert_kept(durable, "maintenance");
+            self.assert_durable(durable, "maintenance");
             seen = durable;
             let had_hole = self.disk.has_hole.load(Now);
             let checked = self.durability.check();
             assert!(checked.is_ok() || self.disk.has_hole.load(Now));
-            assert!(checked.is_err() || !had_hole, "a sync that failed was not told");
+            assert!(checked.is_err() || !had_hole, "a failed sync was not reported");
         }
     }
 
-    /// Appends from outside: with a descriptor of its own, and synced before it is told.
+    /// Appends as another process does, which syncs with a descriptor of its own before it returns.
     fn append_elsewhere(&self, number: usize) {
         while self.file.lock.swap(true, Now) {
             thread::yield_now();
@@ -437,7 +437,7 @@ impl Store {
         drop(locked);
         step();
         if self.disk.sync(Disk::OTHERS) && !self.disk.has_hole.load(Now) {
-            self.told_by_any.fetch_max(last, Now);
+            self.returned_by_any.fetch_max(last, Now);
         }
     }
 }
@@ -449,7 +449,7 @@ pub fn play(scene: Scene, tally: &Arc<Tally>) {
         let store = Arc::clone(&store);
         thread::spawn(move || act(&store))
     };
-    // Three of the program's threads, of two appends each.
+    // Three threads of the program, with two appends each.
     let mut threads: Vec<_> = (0..3)
         .map(|own| {
             spawn(Box::new(move |store| {
@@ -474,10 +474,10 @@ pub fn play(scene: Scene, tally: &Arc<Tally>) {
     for thread in threads {
         thread.join().unwrap();
     }
-    // What was published may not have reached the one who follows; that the store closes does.
+    // The follower may not have seen every position, but it has to see that the store closes.
     store.watch.close();
     follower.join().unwrap();
-    // Whoever left the queue was not run after it had its answer either.
+    // A request that left the queue must not have run after its call returned either.
     for (number, runs) in store.runs.iter().enumerate() {
         assert!(runs.load(Now) <= 1, "append {number} was run more than once");
     }

@@ -1,4 +1,4 @@
-//! Plays the scenes in many orders, then with each flaw until it is noticed.
+//! Runs the scenes in many interleavings, then with each seeded bug until it is detected.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -31,7 +31,7 @@ const SCENES: [Scene; 7] = [
     Scene { name: "panics", panics: true, hurried: true, ..CALM },
 ];
 
-const FLAWS: [SeededBug; 13] = [
+const BUGS: [SeededBug; 13] = [
     SeededBug::KeepLead,
     SeededBug::ForgetLead,
     SeededBug::TellTooEarly,
@@ -47,25 +47,25 @@ const FLAWS: [SeededBug; 13] = [
     SeededBug::KeepLostEvents,
 ];
 
-/// Far more than an execution takes in which nobody goes round for ever.
+/// Far more steps than an execution takes, unless a thread polls for ever.
 const MAX_STEPS: usize = 50_000;
 
-/// Plays the scene in the orders of `scheduler`; how many these were, and what was noticed.
+/// Runs the scene in the interleavings of `scheduler`. Returns their number, and the first error.
 fn explore(
     scene: Scene,
-    flaw: Option<SeededBug>,
+    bug: Option<SeededBug>,
     tally: &Arc<Tally>,
     scheduler: impl Scheduler + Send + 'static,
 ) -> (usize, Result<(), String>) {
     let played = Arc::new(AtomicUsize::new(0));
     let (count, tally) = (Arc::clone(&played), Arc::clone(tally));
-    // In a thread of its own: what the checker keeps of an execution that ended early stays there.
+    // On a thread of its own, since the checker keeps state of an execution that ended early.
     let outcome = std::thread::spawn(move || {
-        seed(flaw);
+        seed(bug);
         let mut config = Config::new();
         config.silence_warnings = true;
         config.max_steps = MaxSteps::FailAfter(MAX_STEPS);
-        if flaw.is_some() {
+        if bug.is_some() {
             config.failure_persistence = FailurePersistence::None;
         }
         Runner::new(scheduler, config).run(move || {
@@ -78,34 +78,34 @@ fn explore(
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
         match text {
-            text if text.starts_with("deadlock") => "somebody sleeps for ever".to_owned(),
-            text if text.starts_with("exceeded") => "somebody waits for ever".to_owned(),
+            text if text.starts_with("deadlock") => "a thread sleeps for ever".to_owned(),
+            text if text.starts_with("exceeded") => "a thread polls for ever".to_owned(),
             text => text.lines().collect::<Vec<_>>().join(" "),
         }
     });
     (played.load(Relaxed), outcome)
 }
 
-/// Two ways of choosing orders: any thread at each step; and always the first of a list of the
-/// threads, which is changed three times.
+/// Runs the scene with two schedulers. One chooses a random thread at each step. The other always
+/// chooses the first runnable thread of a list that changes three times.
 fn explore_both(
     scene: Scene,
-    flaw: Option<SeededBug>,
+    bug: Option<SeededBug>,
     tally: &Arc<Tally>,
     executions: usize,
     chance: u64,
 ) -> (usize, Result<(), String>) {
     let half = executions.div_ceil(2);
     let any = RandomScheduler::new_from_seed(chance, half);
-    let (played, outcome) = explore(scene, flaw, tally, any);
+    let (played, outcome) = explore(scene, bug, tally, any);
     if outcome.is_err() {
         return (played, outcome);
     }
-    let (more, outcome) = explore(scene, flaw, tally, PctScheduler::new_from_seed(chance, 4, half));
+    let (more, outcome) = explore(scene, bug, tally, PctScheduler::new_from_seed(chance, 4, half));
     (played + more, outcome)
 }
 
-/// Whether the code as it is passes, in the scene of that name or in all.
+/// Returns whether the code without a seeded bug passes, in the named scene or in all.
 fn passes(executions: usize, chance: u64, only: Option<&str>) -> bool {
     let tally = Arc::default();
     let mut total = 0;
@@ -131,17 +131,16 @@ fn passes(executions: usize, chance: u64, only: Option<&str>) -> bool {
     all_happened
 }
 
-/// Whether that would have been noticed.
-fn is_noticed(flaw: SeededBug, executions: usize, chance: u64) -> bool {
+/// Returns whether a scene detects the seeded bug.
+fn is_detected(bug: SeededBug, executions: usize, chance: u64) -> bool {
     for scene in SCENES {
-        let (played, outcome) =
-            explore_both(scene, Some(flaw), &Arc::default(), executions, chance);
+        let (played, outcome) = explore_both(scene, Some(bug), &Arc::default(), executions, chance);
         if let Err(message) = outcome {
-            println!("{flaw:?}: {}, after {played}: {message:.100}", scene.name);
+            println!("{bug:?}: {}, after {played}: {message:.100}", scene.name);
             return true;
         }
     }
-    println!("{flaw:?}: not noticed");
+    println!("{bug:?}: not detected");
     false
 }
 
@@ -159,9 +158,9 @@ pub fn main() {
     if only.is_some() {
         return;
     }
-    // What panics prints nothing from here on.
+    // A detected bug panics, which should print nothing from here on.
     std::panic::set_hook(Box::new(|_| {}));
-    let missed = FLAWS.iter().filter(|flaw| !is_noticed(**flaw, executions, chance)).count();
+    let missed = BUGS.iter().filter(|bug| !is_detected(**bug, executions, chance)).count();
     if missed > 0 {
         std::process::exit(1);
     }

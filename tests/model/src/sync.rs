@@ -1,8 +1,9 @@
-//! What the library takes from `std`, in the hands of the scheduler.
+//! The locks, atomics and clock that the library takes from `std`, under the control of the
+//! scheduler.
 //!
-//! The checker's own condition variable knows no time-outs, so they are made here: time is a
-//! number that goes on when somebody looks at it or sleeps, by as much as chance has it. So a
-//! time-out may come before, while or after what was waited for happens.
+//! The checker's condition variable has no timeouts, so this module adds them. Time is a number
+//! that advances by a random amount when a thread reads the clock or sleeps. So a timeout may come
+//! before, during or after the event that a thread waits for.
 
 use std::cell::Cell;
 use std::fmt;
@@ -16,22 +17,23 @@ use shuttle::rand::{Rng, thread_rng};
 pub use shuttle::sync::{Arc, atomic};
 
 thread_local! {
-    /// Of the execution under way: all of its threads are steps of one thread of the system.
+    /// The time of the running execution, all of whose threads run on one thread of the operating
+    /// system.
     static NOW_US: Cell<u64> = const { Cell::new(0) };
 }
 
-/// One in `n`, by chance.
+/// Returns `true` with a probability of one in `n`.
 pub fn one_in(n: u32) -> bool {
     thread_rng().gen_ratio(1, n)
 }
 
-/// A step at which the scheduler may go on with another thread. (`yield_now` is for who goes
-/// round: it has the scheduler prefer all others.)
+/// Lets the scheduler continue with another thread. (`yield_now` is for a thread that polls: it
+/// makes the scheduler prefer all others.)
 pub fn step() {
     atomic::AtomicBool::new(false).load(atomic::Ordering::SeqCst);
 }
 
-/// An execution begins.
+/// Resets the clock at the beginning of an execution.
 pub fn restart_clock() {
     NOW_US.set(0);
 }
@@ -104,14 +106,16 @@ impl<T> DerefMut for MutexGuard<'_, T> {
     }
 }
 
-/// Waits without a limit are the checker's: if they are never woken, it says so. It wakes nobody
-/// without cause, so that is added too.
+/// A condition variable with timeouts and spurious wake-ups. A wait without a limit uses the
+/// checker's own, which reports a thread that is never woken.
 #[derive(Debug, Default)]
 pub struct Condvar {
     asleep: shuttle::sync::Condvar,
-    /// How many sleep there, how many sleep with a limit, and how many of these are to be woken.
+    /// The number of threads that sleep without a limit.
     sleepers: Count,
+    /// The number of threads that sleep with a limit.
     timed: Count,
+    /// The number of threads with a limit that have been notified and not woken yet.
     woken: Count,
 }
 
@@ -165,7 +169,7 @@ impl Condvar {
         }
     }
 
-    /// Wakes one of all that sleep, whichever.
+    /// Wakes any one of the sleeping threads.
     pub fn notify_one(&self) {
         let (sleepers, timed) = (self.sleepers.load(Relaxed), self.timed.load(Relaxed));
         if timed > 0 && thread_rng().gen_range(0..sleepers + timed) < timed {

@@ -1,5 +1,5 @@
-//! A disk that can fail as Linux has it: what could not be written is lost for good, and the syncs
-//! that come after say that all is well.
+//! A WAL on a disk that fails as Linux reports it: pages that could not be written are lost, and
+//! later syncs report success.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::commit::durability::Log;
 use crate::error::{Error, Result, Status};
 use crate::play::Disk;
 
-/// The log of one opening of the store.
+/// The WAL of one opening of the store.
 #[derive(Debug)]
 pub struct Wal(pub Arc<Disk>);
 
