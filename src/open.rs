@@ -46,7 +46,7 @@ fn without_scheme(uri: &str) -> Error {
 /// How many bytes of a path the error of a URI without a scheme repeats.
 const MAX_HINT: usize = 120;
 
-fn place_of(path: &str) -> Result<Location> {
+fn location(path: &str) -> Result<Location> {
     match path {
         "" => Err(Error::invalid("uri: sqlite: needs a path after it")),
         ":memory:" => Ok(Location::Memory),

@@ -248,7 +248,7 @@ impl<R> GroupCommit<R> {
         events: usize,
         deadline: &Deadline,
     ) -> Result<Appended> {
-        let (place, leads) = self.state().join(request, events);
+        let (slot, leads) = self.state().join(request, events);
         if leads {
             return self.lead(committer, &slot, deadline);
         }
@@ -290,7 +290,7 @@ impl<R> GroupCommit<R> {
         deadline: &Deadline,
     ) -> Result<Appended> {
         // Of each of the group whether it is still there; none before it was taken.
-        let mut there = Vec::new();
+        let mut present = Vec::new();
         let ran = catch_unwind(AssertUnwindSafe(|| {
             // A leader that panicked has closed the store to the groups behind it.
             committer.watch().check_open()?;

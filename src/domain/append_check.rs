@@ -178,9 +178,9 @@ mod tests {
             assert_eq!(check(afters), Err(Error::condition_failed(position)));
         }
         // Just above a failure that is known, too.
-        assert_eq!(judge(&[7, 8]), Err(Error::condition_failed(8)));
+        assert_eq!(check(&[7, 8]), Err(Error::condition_failed(8)));
         // The first that fails is named, also where another one fails lower.
-        assert_eq!(judge(&[9, 7, 3]), Err(Error::condition_failed(4).of_condition(1)));
+        assert_eq!(check(&[9, 7, 3]), Err(Error::condition_failed(4).of_condition(1)));
     }
 
     proptest! {

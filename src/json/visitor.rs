@@ -20,7 +20,7 @@ use crate::limits::{MAX_NAME_BYTES, MAX_REQUEST_BYTES};
 pub(super) fn read_document<'de, T>(
     name: &'static str,
     bytes: &'de [u8],
-    quick: impl FnOnce(&str) -> Option<T>,
+    fast: impl FnOnce(&str) -> Option<T>,
     body: impl Fn(&mut JsonPath, &mut Json<'de>) -> serde_json::Result<T>,
 ) -> crate::Result<T> {
     if bytes.len() > MAX_REQUEST_BYTES {
@@ -42,21 +42,21 @@ pub(super) fn read_document<'de, T>(
     }
     #[expect(clippy::result_large_err, reason = "it stays in this function")]
     let read = |is_wary| {
-        let mut trail = JsonPath::new(name, is_wary);
+        let mut path = JsonPath::new(name, is_wary);
         let mut json = serde_json::Deserializer::from_str(text);
-        let read = body(&mut trail, &mut json).and_then(|value| json.end().map(|()| value));
-        read.map_err(|error| (trail, error))
+        let read = body(&mut path, &mut json).and_then(|value| json.end().map(|()| value));
+        read.map_err(|error| (path, error))
     };
     let is_wary = has_long_escaped_string(text.as_bytes());
     let read = match read(is_wary) {
         // What the parser cannot make a number of may be a number all the same, and of the wrong
         // kind where it stands.
-        Err((trail, error)) if !is_wary && trail.blames_parser() && is_out_of_range(&error) => {
+        Err((path, error)) if !is_wary && path.blames_parser() && is_out_of_range(&error) => {
             read(true)
         }
         read => read,
     };
-    read.map_err(|(trail, error)| match trail.into_error(&error) {
+    read.map_err(|(path, error)| match path.into_error(&error) {
         error if error.status == Status::TooLarge => error,
         // An excessive depth takes precedence over a broken rule, even if the rule ended the
         // parsing. A document that was parsed to its end needs no check: its shape and the checked
@@ -136,7 +136,7 @@ impl<'de, S: Shape<'de>> DeserializeSeed<'de> for As<S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(mut self, deserializer: D) -> Result<S::Value, D::Error> {
-        if !self.0.trail().is_wary() {
+        if !self.0.path().is_wary() {
             return deserializer.deserialize_any(self);
         }
         // The parser is given a string or a number only as a text, and what holds others once more.

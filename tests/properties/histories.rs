@@ -163,7 +163,7 @@ fn replay(subject: &Subject, history: &[Appended]) -> Model {
             refused += 1;
             assert_eq!(error.status, Status::ConditionFailed, "{}: {error}", subject.uri);
             // Events only come on top, so the lowest failure is the same ever after.
-            let failure = model.first_failure(&told.conditions).map(|(position, _)| position);
+            let failure = model.first_failure(&append.conditions).map(|(position, _)| position);
             assert_eq!(failure, Some(error.position), "{}", subject.uri);
         }
     }

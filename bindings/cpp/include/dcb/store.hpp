@@ -165,8 +165,8 @@ class store {
     ///
     /// If all events have ids and are already stored, in the same order and without a difference,
     /// they are not stored again, and their position is returned. So after `io`, `unavailable` or
-    /// `internal`, which leave the outcome unknown, append the same events again. try_append reports
-    /// such a repetition.
+    /// `internal`, which leave the outcome unknown, append the same events again. try_append
+    /// reports such a repetition.
     std::int64_t append(event_list events, const std::vector<append_condition> &conditions = {},
                         const call_options &options = {}) {
         return append_events(events, conditions, options, false).position();
@@ -364,14 +364,14 @@ class store {
         std::int64_t last = 0;
         const dcb_status code = append_native(request, options, last, failure);
         if (is_try && static_cast<status>(code) == status::condition_failed) {
-            return {false, failure.position};
+            return {false, failure.position, failure.detail};
         }
         if (static_cast<status>(code) == status::invalid_argument) {
             throw error(status::invalid_argument,
                         detail::in_callers_text(failure.message, request, list.events_));
         }
         detail::check(code, failure);
-        return {true, last};
+        return {true, last, failure.detail};
     }
 
     [[nodiscard]] dcb_store *native() const {
