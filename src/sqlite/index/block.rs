@@ -1,46 +1,46 @@
-//! Blocks: how the index on disk packs (term, position) pairs, sorted, into rows.
+//! The format of a block: sorted (term, position) pairs of one segment, packed into one row.
 //!
-//! Four bytes, little-endian, lead a block: twice its number in the segment, from 0, and one more
-//! in the last. Then come runs, and the CRC-32 of the segment's number (eight bytes, little-endian)
-//! and of all that is before it. A run is a term and some of its positions:
+//! A block starts with four bytes, little-endian: twice its number in the segment, counted from 0,
+//! plus 1 in the last block. Runs follow, and then the CRC-32 of the segment's number (eight bytes,
+//! little-endian) and of everything before the CRC. A run is a term and some of its positions:
 //!
 //! | bytes | what |
 //! | --- | --- |
 //! | 8, little-endian | the term |
-//! | varint | how many positions the segment holds of this term after this run |
-//! | varint | how many positions are in this run |
-//! | varints | the first position less the segment's low, then the distances from one to the next |
+//! | varint | how many positions of this term the segment holds after this run |
+//! | varint | how many positions this run holds |
+//! | varints | the first position minus the segment's `low`, then the difference to each next one |
 //!
-//! So a block says of itself which one it is, of which segment, and whether one follows: nothing
-//! else has to be believed by who has found it.
+//! So a block identifies itself: its segment, its number, and whether another block follows. A
+//! reader that found a row need not trust any other column of it.
 
 use crate::domain::Term;
 
-/// The key of a block: a term, as it is stored, and a position.
+/// The key of a block, or of a pair in one: a term as the column stores it, and a position.
 pub type Key = (i64, i64);
 
-/// Rows of this size stand two on a B-tree page of 4,096 bytes.
+/// Two rows of this size fit on a B-tree page of 4,096 bytes.
 const MAX_BYTES: usize = 2_000;
 const HEAD_BYTES: usize = 4;
 const CRC_BYTES: usize = 4;
-/// The most that the head of a run and one position can take.
+/// The largest size of a run's header together with one position.
 const RUN_ROOM: usize = 8 + 10 + 3 + 10;
 
-/// A finished block, and the first pair in it, which is its key.
+/// A finished block. Its key is the first pair in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// The first term.
+    /// The term of the first pair.
     pub term: Term,
-    /// The first position of that term.
+    /// The position of the first pair.
     pub position: i64,
-    /// Which block of its segment it is, from 0.
+    /// The block's number in its segment, counted from 0.
     pub number: u32,
-    /// The bytes up to the checksum.
+    /// The encoded block without its checksum.
     bytes: Vec<u8>,
 }
 
 impl Block {
-    /// The whole block, as one of this segment.
+    /// Returns the encoded block with its checksum, as a block of this segment.
     pub fn sealed(&self, segment: i64) -> Vec<u8> {
         let crc = checksum(segment, &self.bytes);
         [&self.bytes[..], &crc.to_le_bytes()].concat()
@@ -59,7 +59,7 @@ fn checksum(segment: i64, bytes: &[u8]) -> u32 {
 pub struct Packer {
     low: i64,
     done: Vec<Block>,
-    /// How many blocks there were before this one.
+    /// The number of the block that is being filled.
     number: u32,
     key: Option<(Term, i64)>,
     bytes: Vec<u8>,
@@ -69,7 +69,7 @@ pub struct Packer {
 #[derive(Debug)]
 struct Run {
     term: Term,
-    /// Positions of the term that are not packed yet.
+    /// How many positions of the term are not packed yet.
     left: u64,
     count: u64,
     last: i64,
@@ -77,7 +77,7 @@ struct Run {
 }
 
 impl Packer {
-    /// For a segment of the positions above `low`.
+    /// Creates a packer for a segment that covers the positions above `low`.
     pub fn new(low: i64) -> Self {
         Packer {
             low,
@@ -89,14 +89,14 @@ impl Packer {
         }
     }
 
-    /// Begins a term, higher than those before, of which `total` positions will follow.
+    /// Starts a term, which must be above the previous one; `total` positions of it must follow.
     pub fn term(&mut self, term: Term, total: u64) {
         self.end_run();
         self.run.term = term;
         self.run.left = total;
     }
 
-    /// The next position of the term, higher than those before.
+    /// Adds a position of the current term, which must be above the previous one.
     pub fn position(&mut self, position: i64) {
         if self.bytes.len() + self.run.deltas.len() + RUN_ROOM + CRC_BYTES > MAX_BYTES {
             self.end_run();
@@ -111,12 +111,12 @@ impl Packer {
         self.run.left -= 1;
     }
 
-    /// Gives the blocks that are full.
+    /// Removes and returns the blocks that are full.
     pub fn take(&mut self) -> Vec<Block> {
         std::mem::take(&mut self.done)
     }
 
-    /// Gives the rest.
+    /// Returns the remaining blocks, the last one marked as the last of the segment.
     pub fn finish(mut self) -> Vec<Block> {
         self.end_run();
         self.end_block(true);
@@ -159,40 +159,40 @@ fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
     bytes.push(value as u8);
 }
 
-/// A block is not what was written.
+/// The error for a block that differs from what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Damaged;
 
-/// The term as it is in a column: SQLite's integers are signed, and with the top bit turned over
-/// they sort as the terms do.
+/// Returns the term as the column stores it: SQLite's integers are signed, and with the top bit
+/// flipped they sort in the order of the terms.
 pub fn key(term: Term) -> i64 {
     (term.0 ^ (1 << 63)) as i64
 }
 
-/// A run of a block under way to its positions.
+/// The header of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct RunHead {
-    /// The term.
+    /// The term whose positions the run holds.
     pub term: Term,
-    /// How many positions of it follow in later blocks.
+    /// How many positions of the term follow in later blocks.
     pub left: u64,
-    /// How many are in this block.
+    /// How many positions the run holds.
     pub count: u64,
 }
 
-/// Reads a block.
+/// Decodes a block, run by run.
 #[derive(Debug, Clone, Copy)]
 pub struct Unpacker<'a> {
-    /// Which block of the segment it is, from 0.
+    /// The block's number in its segment, counted from 0.
     pub number: u32,
-    /// Whether it is the last.
+    /// Whether this is the last block of its segment.
     pub is_last: bool,
     rest: &'a [u8],
     low: i64,
 }
 
 impl<'a> Unpacker<'a> {
-    /// A block of a segment of the positions above `low`.
+    /// Checks that `bytes` are a block of this segment, which covers the positions above `low`.
     pub fn new(bytes: &'a [u8], segment: i64, low: i64) -> Result<Self, Damaged> {
         let (bytes, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or(Damaged)?;
         let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(Damaged)?;
@@ -203,14 +203,14 @@ impl<'a> Unpacker<'a> {
         Ok(Unpacker { number: head >> 1, is_last: head & 1 == 1, rest, low })
     }
 
-    /// The key of the block: its first pair, as it is in the columns.
-    pub fn key(mut self) -> Result<(i64, i64), Damaged> {
+    /// Returns the key of the block, which is its first pair.
+    pub fn key(mut self) -> Result<Key, Damaged> {
         let head = self.run()?.ok_or(Damaged)?;
         let distance = self.varint()?;
         Ok((key(head.term), self.low.wrapping_add(distance as i64)))
     }
 
-    /// The next run; its positions are to be taken by [`Unpacker::positions`] before the next.
+    /// Reads the header of the next run. [`Unpacker::positions`] or [`Unpacker::skip`] must follow.
     pub fn run(&mut self) -> Result<Option<RunHead>, Damaged> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -221,7 +221,7 @@ impl<'a> Unpacker<'a> {
         Ok(Some(RunHead { term: Term(u64::from_le_bytes(*term)), left, count }))
     }
 
-    /// Gives every position of the run to `each`, ascending.
+    /// Calls `each` with every position of the run, ascending.
     pub fn positions(&mut self, head: RunHead, mut each: impl FnMut(i64)) -> Result<(), Damaged> {
         let mut position = self.low;
         for _ in 0..head.count {
@@ -231,7 +231,7 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    /// Passes over the positions of the run.
+    /// Skips the positions of the run.
     pub fn skip(&mut self, head: RunHead) -> Result<(), Damaged> {
         let mut count = head.count;
         let mut at = 0;
@@ -279,7 +279,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_packed_is_unpacked(
+        fn packed_pairs_unpack_unchanged(
             low in 0..1_000_000_i64,
             lists in prop::collection::btree_map(
                 any::<u64>(), prop::collection::btree_set(1..100_000_i64, 1..2_000), 0..20),
@@ -290,7 +290,7 @@ mod tests {
                 .collect();
             let mut left: BTreeMap<u64, u64> =
                 lists.iter().map(|(term, set)| (*term, set.len() as u64)).collect();
-            let mut seen = Vec::new();
+            let mut unpacked = Vec::new();
             let (mut count, mut was_last) = (0, false);
             for block in pack(&lists, low) {
                 let bytes = block.sealed(9);
@@ -302,28 +302,31 @@ mod tests {
                 (count, was_last) = (count + 1, unpacker.is_last);
                 prop_assert_eq!(unpacker.key().unwrap(), (key(block.term), block.position));
                 let mut skipper = unpacker;
-                let first = seen.len();
+                let first = unpacked.len();
                 while let Some(head) = unpacker.run().unwrap() {
                     let own = left.get_mut(&head.term.0).unwrap();
                     *own -= head.count;
                     prop_assert_eq!(head.left, *own);
-                    unpacker.positions(head, |position| seen.push((head.term.0, position))).unwrap();
+                    let push = |position| unpacked.push((head.term.0, position));
+                    unpacker.positions(head, push).unwrap();
                     let skipped = skipper.run().unwrap().unwrap();
                     skipper.skip(skipped).unwrap();
                 }
                 prop_assert!(skipper.run().unwrap().is_none());
-                prop_assert_eq!(seen[first], (block.term.0, block.position));
+                prop_assert_eq!(unpacked[first], (block.term.0, block.position));
             }
             prop_assert!(was_last || lists.is_empty());
             let wanted: Vec<_> = lists
                 .iter()
                 .flat_map(|(term, set)| set.iter().map(|position| (*term, *position)))
                 .collect();
-            prop_assert_eq!(seen, wanted);
+            prop_assert_eq!(unpacked, wanted);
         }
 
         #[test]
-        fn a_changed_block_is_seen(byte in any::<prop::sample::Index>(), flip in 1..=255_u8) {
+        fn changing_any_byte_of_a_block_is_detected(
+            byte in any::<prop::sample::Index>(), flip in 1..=255_u8,
+        ) {
             let lists = BTreeMap::from([(7, BTreeSet::from([11, 12, 900])), (9, BTreeSet::from([5]))]);
             let mut bytes = pack(&lists, 3).remove(0).sealed(1);
             let at = byte.index(bytes.len());

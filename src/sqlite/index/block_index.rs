@@ -1,9 +1,11 @@
-//! The blocks of a segment, found without SQLite.
+//! The block index of a segment: the key of each block, in memory, so that a block is found without
+//! SQLite.
 //!
-//! Blocks are in order, and the numbers of their rows tell which one each is. So the one where a
-//! list begins is found by halving, over the keys that blocks begin with; a key that is not known
-//! yet is read, by the number of the row, from the pages of the file. A committed block never changes,
-//! and the number of a segment is never used again. What cannot be read that way is left to SQLite.
+//! Blocks are sorted, and the rowid of a block follows from its number. So the block where a list
+//! starts is found by a binary search over the keys of the blocks. A key that is not known yet is
+//! read by rowid from the pages of the file. Known keys stay valid, because a committed block never
+//! changes and the number of a segment is never reused. SQLite handles every lookup that cannot be
+//! served this way. The index takes no lock: keys are published by atomic stores.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicI64, AtomicU32};
@@ -14,25 +16,26 @@ use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
 use crate::sqlite::events::page::BlockRecord;
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::block::{Key, Unpacker};
-use crate::sqlite::index::codec::{integer, row_of};
+use crate::sqlite::index::codec::{integer, rowid_of};
 
-/// A segment of more blocks, some thirty million events, is left to SQLite. The keys of so many
-/// take 8 MiB.
+/// A segment of more blocks (some thirty million events) is searched by SQLite alone. The keys of
+/// this many blocks take 8 MiB.
 const MAX_BLOCKS: i64 = 1 << 19;
-/// Look-ups that are left to SQLite where one was in vain: the segment may be in the log still.
-const PATIENCE: u32 = 16;
+/// After a page lookup that failed, SQLite serves this many lookups: the segment may still be only
+/// in the WAL.
+const LOOKUPS_AFTER_MISS: u32 = 16;
 
-/// What is known of a segment's blocks.
+/// The keys of a segment's blocks, as far as they are known.
 #[derive(Debug)]
 pub struct BlockIndex {
     tree: Arc<BTree>,
-    /// The key of each block.
+    /// The key of each block; empty until the first lookup.
     keys: OnceLock<Box<[BlockKey]>>,
-    /// So many look-ups are left to SQLite.
-    left: AtomicU32,
+    /// How many of the next lookups are left to SQLite.
+    lookups_for_sqlite: AtomicU32,
 }
 
-/// What a block begins with; position 0: not known.
+/// The key of a block. Position 0 means that it is not known yet.
 #[derive(Debug, Default)]
 struct BlockKey {
     term: AtomicI64,
@@ -47,7 +50,7 @@ impl BlockKey {
         }
     }
 
-    /// Whoever else sets it sets it to the same.
+    /// Stores the key. Threads may race here, but they all store the same key.
     fn set(&self, (term, position): Key) {
         self.term.store(term, Relaxed);
         self.position.store(position, Release);
@@ -55,22 +58,22 @@ impl BlockKey {
 }
 
 impl BlockIndex {
-    /// Nothing is known yet of a segment with blocks in this tree.
+    /// Creates the index of a segment whose blocks are in this tree, with no key known.
     pub fn new(tree: Arc<BTree>) -> Self {
-        BlockIndex { tree, keys: OnceLock::new(), left: AtomicU32::new(0) }
+        BlockIndex { tree, keys: OnceLock::new(), lookups_for_sqlite: AtomicU32::new(0) }
     }
 
-    /// For one look-up in the segment of this number, of the positions above `low`; `None`: it is
-    /// left to SQLite.
+    /// Prepares one lookup in the segment with this number, which covers the positions above `low`.
+    /// Returns `None` where SQLite has to serve the lookup.
     pub fn blocks<'a>(
         &'a self,
         source: Source<'a>,
         segment: i64,
         low: i64,
     ) -> ReadResult<Option<BlockLookup<'a>>> {
-        let left = self.left.load(Relaxed);
-        if left > 0 {
-            self.left.store(left - 1, Relaxed);
+        let lookups_for_sqlite = self.lookups_for_sqlite.load(Relaxed);
+        if lookups_for_sqlite > 0 {
+            self.lookups_for_sqlite.store(lookups_for_sqlite - 1, Relaxed);
             return Ok(None);
         }
         let keys = match self.keys.get() {
@@ -82,21 +85,21 @@ impl BlockIndex {
             }
         };
         let pages = PageReader::new(Arc::clone(&self.tree));
-        Ok(Some(BlockLookup { fences: self, keys, source, segment, low, pages }))
+        Ok(Some(BlockLookup { index: self, keys, source, segment, low, pages }))
     }
 }
 
 #[cfg(test)]
 impl BlockIndex {
-    /// How many keys are known, and of how many.
+    /// Returns how many keys are known, and how many there are.
     pub fn known(&self) -> (usize, usize) {
         let keys = self.keys.get().map_or(&[][..], |keys| keys);
-        (keys.iter().filter(|fence| fence.get().is_some()).count(), keys.len())
+        (keys.iter().filter(|slot| slot.get().is_some()).count(), keys.len())
     }
 }
 
-/// So many keys that are not known; none where there is not the memory for them: what is found
-/// without them is left to SQLite.
+/// Returns `count` unknown keys, or none if there is not enough memory for them: then SQLite serves
+/// every lookup.
 fn unknown(count: i64) -> Box<[BlockKey]> {
     let (count, mut keys) = (count as usize, Vec::new());
     if keys.try_reserve_exact(count).is_ok() {
@@ -105,10 +108,10 @@ fn unknown(count: i64) -> Box<[BlockKey]> {
     keys.into()
 }
 
-/// How many blocks the segment has; 0 where they are too many.
+/// Returns how many blocks the segment has, or 0 if they are too many for the index.
 fn count(source: Source<'_>, segment: i64) -> ReadResult<i64> {
-    let first = row_of(segment, 0);
-    let bounds = [first, row_of(segment.wrapping_add(1), 0)].map(Value::Integer);
+    let first = rowid_of(segment, 0);
+    let bounds = [first, rowid_of(segment.wrapping_add(1), 0)].map(Value::Integer);
     let sql = "SELECT rowid FROM dcb_postings WHERE rowid >= ?1 AND rowid < ?2 \
                ORDER BY rowid DESC LIMIT 1";
     let last = source.sql()?.query_row(sql, &bounds, |row| integer(row, 0))?;
@@ -116,9 +119,9 @@ fn count(source: Source<'_>, segment: i64) -> ReadResult<i64> {
     Ok(if count <= MAX_BLOCKS { count } else { 0 })
 }
 
-/// The blocks of a segment, for one look-up.
+/// One lookup in the blocks of a segment.
 pub struct BlockLookup<'a> {
-    fences: &'a BlockIndex,
+    index: &'a BlockIndex,
     keys: &'a [BlockKey],
     source: Source<'a>,
     segment: i64,
@@ -127,10 +130,10 @@ pub struct BlockLookup<'a> {
 }
 
 impl BlockLookup<'_> {
-    /// The number of the last block that begins at or below `wanted`, or of the first of all.
+    /// Returns the number of the last block whose key is at or below `wanted`, or 0 if no key is.
     pub fn find(&mut self, wanted: Key) -> Option<u32> {
         let keys = self.keys;
-        // All blocks below `low` begin at or below what is wanted, those from `high` on above it.
+        // The keys of all blocks below `low` are at or below `wanted`; from `high` on they are above.
         let (mut low, mut high) = (0, keys.len());
         while low < high {
             let middle = low + (high - low) / 2;
@@ -147,10 +150,10 @@ impl BlockLookup<'_> {
         u32::try_from(low.saturating_sub(1)).ok()
     }
 
-    /// The block of this number, and what it begins with; `None`: SQLite may have it.
+    /// Returns the block with this number, and its key. `None` means that SQLite may have it.
     pub fn get(&mut self, number: u32) -> Option<(Key, Unpacker<'_>)> {
-        let fence = self.keys.get(number as usize)?;
-        let row = row_of(self.segment, number);
+        let slot = self.keys.get(number as usize)?;
+        let row = rowid_of(self.segment, number);
         let (segment, low) = (self.segment, self.low);
         let own = |bytes| {
             let block = Unpacker::new(bytes, segment, low).ok()?;
@@ -163,8 +166,8 @@ impl BlockLookup<'_> {
             .and_then(|raw| own(raw.bytes))
             .and_then(|block| Some((block.key().ok()?, block)));
         match &found {
-            Some((key, _)) => fence.set(*key),
-            None => self.fences.left.store(PATIENCE, Relaxed),
+            Some((key, _)) => slot.set(*key),
+            None => self.index.lookups_for_sqlite.store(LOOKUPS_AFTER_MISS, Relaxed),
         }
         found
     }

@@ -1,29 +1,30 @@
-//! Values of the index's rows, and what is said of those that are damaged.
+//! Decoding the columns of the index's tables, and reporting the values that do not decode.
 
 use crate::error::{Error, Result};
 use crate::sql::Row;
 use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::index::block::Damaged;
 
-/// The rows of a segment are numbered from its own number times two to the power of this on.
-const NUMBER_BITS: u32 = 32;
+/// A block's rowid is its segment's number shifted left by this, plus the block's number.
+const BLOCK_NUMBER_BITS: u32 = 32;
 
-/// An integer of the index.
+/// Returns the integer in a column of an index row, or the error for a damaged index.
 pub fn integer(row: &Row<'_>, column: usize) -> Result<i64> {
     row.integer(column).ok_or_else(damaged_index)
 }
 
-/// Bytes of the index.
+/// Returns the bytes in a column of an index row, or the error for a damaged index.
 pub fn blob<'a>(row: &Row<'a>, column: usize) -> Result<&'a [u8]> {
     row.blob(column).ok_or_else(damaged_index)
 }
 
-/// A block that does not decode.
-pub fn of_block(_: Damaged) -> Error {
+/// Converts the failure to decode a block into the error for a damaged index.
+pub fn damaged_block(_: Damaged) -> Error {
     damaged_index()
 }
 
-/// The number of the row of a block. (In a copy that SQL has made it may be another one.)
-pub fn row_of(segment: i64, block: u32) -> i64 {
-    segment << NUMBER_BITS | i64::from(block)
+/// Returns the rowid under which a block is written. (`VACUUM INTO` may renumber the rows of its
+/// copy, so a reader has to check which block it found.)
+pub fn rowid_of(segment: i64, block: u32) -> i64 {
+    segment << BLOCK_NUMBER_BITS | i64::from(block)
 }

@@ -1,4 +1,4 @@
-//! Merging segments that are neighbours into the blocks of one.
+//! Merging the blocks of adjacent segments into the blocks of one.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -12,33 +12,36 @@ use crate::sqlite::index::block::{Block, Packer};
 use crate::sqlite::index::block_cursor;
 use crate::sqlite::index::block_cursor::BlockCursor;
 use crate::sqlite::index::bloom_filter::BloomFilter;
-use crate::sqlite::index::codec::of_block;
+use crate::sqlite::index::codec::damaged_block;
 use crate::sqlite::index::segment::{MAX_FILTER_BYTES, Segment};
 
-/// Blocks that are read from a source at a time.
+/// How many blocks are read from an input at a time.
 const READ_BLOCKS: i64 = 64;
 
-/// A run of a source: how many positions of a term it has, and how many follow in later runs.
+/// A run of an input's block.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     term: Term,
+    /// How many positions of the term follow in later runs.
     left: u64,
+    /// How many positions the run holds.
     count: usize,
 }
 
-/// A source under way. What is live is never changed, so it needs no long transaction.
+/// One of the segments that are merged. A live segment never changes, so reading it takes no long
+/// transaction.
 #[derive(Debug)]
-struct Source {
+struct Input {
     segment: Arc<Segment>,
     runs: VecDeque<Run>,
-    /// Those of all runs, one after the other: most runs have but one.
+    /// The positions of all runs, one run after the other: most runs hold only one.
     positions: VecDeque<i64>,
-    chain: BlockCursor,
+    cursor: BlockCursor,
     ended: bool,
 }
 
-impl Source {
-    /// The next run, not taken yet.
+impl Input {
+    /// Returns the next run without consuming it.
     fn peek(&mut self, connection: &dyn SqlConnection) -> Result<Option<Run>> {
         if self.runs.is_empty() && !self.ended {
             self.fill(connection)?;
@@ -46,7 +49,7 @@ impl Source {
         Ok(self.runs.front().copied())
     }
 
-    /// The next run and its positions, taken.
+    /// Consumes the next run and returns its positions.
     fn take(&mut self) -> impl Iterator<Item = i64> {
         let count = self.runs.pop_front().map_or(0, |run| run.count);
         self.positions.drain(..count)
@@ -56,60 +59,60 @@ impl Source {
         let sql = "SELECT term, position, block FROM dcb_postings \
                    WHERE segment = ?1 AND (term, position) > (?2, ?3) \
                    ORDER BY term, position LIMIT ?4";
-        let last = self.chain.last().unwrap_or(block_cursor::FIRST);
+        let last = self.cursor.last().unwrap_or(block_cursor::BEFORE_FIRST);
         let from = [self.segment.id, last.0, last.1, READ_BLOCKS].map(Value::Integer);
         self.ended = true;
         connection.query(sql, &from, &mut |row| {
             self.ended = false;
-            let mut unpacker = self.chain.rise(row)?;
-            while let Some(head) = unpacker.run().map_err(of_block)? {
+            let mut unpacker = self.cursor.next(row)?;
+            while let Some(head) = unpacker.run().map_err(damaged_block)? {
                 let before = self.positions.len();
                 unpacker
                     .positions(head, |position| self.positions.push_back(position))
-                    .map_err(of_block)?;
+                    .map_err(damaged_block)?;
                 let count = self.positions.len() - before;
                 self.runs.push_back(Run { term: head.term, left: head.left, count });
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        if self.ended { self.chain.expect_end() } else { Ok(()) }
+        if self.ended { self.cursor.expect_end() } else { Ok(()) }
     }
 }
 
-/// A merge under way.
+/// A merge in progress.
 #[derive(Debug)]
 pub struct Merge {
-    sources: Vec<Source>,
-    /// `None` once all is packed.
+    inputs: Vec<Input>,
+    /// Packs the merged runs; `None` once every run is packed.
     packer: Option<Packer>,
     ready: VecDeque<Block>,
     filter: Option<BloomFilter>,
 }
 
 impl Merge {
-    /// Merges `sources`, in the order of their positions, the first beginning above `low`; they
-    /// hold at most so many terms.
-    pub fn new(sources: &[Arc<Segment>], low: i64, terms: u64) -> Result<Self> {
-        let sources = sources
+    /// Starts a merge of `inputs`, which are adjacent, in order, and together cover the positions
+    /// above `low`. They hold at most `terms` terms.
+    pub fn new(inputs: &[Arc<Segment>], low: i64, terms: u64) -> Result<Self> {
+        let inputs = inputs
             .iter()
-            .map(|segment| Source {
+            .map(|segment| Input {
                 segment: Arc::clone(segment),
                 runs: VecDeque::new(),
                 positions: VecDeque::new(),
-                chain: BlockCursor::new(segment.id, segment.low),
+                cursor: BlockCursor::new(segment.id, segment.low),
                 ended: false,
             })
             .collect();
         let filtered = BloomFilter::bytes_for(terms) <= MAX_FILTER_BYTES;
         Ok(Merge {
-            sources,
+            inputs,
             packer: Some(Packer::new(low)),
             ready: VecDeque::new(),
             filter: if filtered { Some(BloomFilter::new(terms)?) } else { None },
         })
     }
 
-    /// The next blocks, `max` at most; `None` at the end.
+    /// Returns the next blocks, at most `max`, or `None` at the end.
     pub fn next(
         &mut self,
         connection: &dyn SqlConnection,
@@ -122,17 +125,17 @@ impl Merge {
         Ok((count > 0).then(|| self.ready.drain(..count).collect()))
     }
 
-    /// The filter over all that was merged, unless it would be too large.
+    /// Returns the filter over all merged terms, unless it would be too large.
     pub fn filter(&self) -> Option<&BloomFilter> {
         self.filter.as_ref()
     }
 
-    /// Packs the next term.
+    /// Merges the lists of the next term.
     fn step(&mut self, connection: &dyn SqlConnection) -> Result<()> {
         let Some(packer) = &mut self.packer else { return Ok(()) };
         let (mut next, mut total) = (None, 0);
-        for source in &mut self.sources {
-            let Some(run) = source.peek(connection)? else { continue };
+        for input in &mut self.inputs {
+            let Some(run) = input.peek(connection)? else { continue };
             let own = run.left + run.count as u64;
             match next {
                 Some(term) if run.term > term => {}
@@ -147,9 +150,9 @@ impl Merge {
         };
         packer.term(term, total);
         let mut packed = 0;
-        for source in &mut self.sources {
-            while source.peek(connection)?.is_some_and(|run| run.term == term) {
-                for position in source.take() {
+        for input in &mut self.inputs {
+            while input.peek(connection)?.is_some_and(|run| run.term == term) {
+                for position in input.take() {
                     packed += 1;
                     if packed > total {
                         return Err(damaged_index());

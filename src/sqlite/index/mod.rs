@@ -1,4 +1,7 @@
-//! The index of older events, in segments on disk, and the view over it and over recent events.
+//! The derived index of `dcb_events`: segments on disk, the tail in memory, and the view over both.
+//!
+//! Invariant: the live segments together cover every position up to the indexed position, without
+//! a gap or an overlap. Segments are written and replaced under SQLite's write lock.
 
 pub mod block;
 pub mod block_cursor;

@@ -1,6 +1,6 @@
-//! Finding, in the part of the file that the segments cover, what a query asks for.
+//! Planning and running a query over the positions that the segments cover.
 //!
-//! The oracle of everything here is [`EventReader::scan`] with [`Query::matches`].
+//! The oracle of this module is [`EventReader::scan`] with [`Query::matches`].
 
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -12,36 +12,37 @@ use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::segment_list::Segments;
 
-/// Candidates of each list that are gathered at first, and at the most.
+/// How many candidates of each list the first round gathers.
 const FIRST_CHUNK: usize = 16;
+/// How many candidates of each list a later round gathers at most.
 const MAX_CHUNK: usize = 2048;
-/// Candidates that are gathered at a time, of all lists of a query together, and positions of
-/// another list that are read to narrow them.
+/// A limit on the candidates of all lists in one round, and on the positions of another list that
+/// are read to narrow them.
 const MAX_GATHERED: usize = 65_536;
-/// A row that is scanned costs this part of a row that is fetched by its position.
+/// Reading a row in a scan costs this fraction of fetching a row by its position.
 const SCANS_PER_FETCH: u64 = 4;
-/// A list longer than this is worth intersecting with others before rows are fetched.
+/// A list longer than this is worth intersecting with others before its rows are fetched.
 const WORTH_INTERSECTING: u64 = 64;
-/// Positions of another list that are worth reading to spare a fetch.
+/// Reading this many positions of another list is worthwhile if it saves one fetch.
 const POSTINGS_PER_FETCH: u64 = 100;
-/// Rows between two looks at the clock.
-const ROWS_PER_LOOK: u32 = 64;
+/// How many rows are read between two checks of the clock.
+const ROWS_PER_CLOCK_CHECK: u32 = 64;
 
-/// One transaction's view of the events that the segments cover.
+/// A search in the events that the segments cover, in one transaction.
 pub struct SegmentSearch<'a> {
-    /// The source, in a transaction.
+    /// The source of rows, in the transaction.
     pub source: Source<'a>,
-    /// The segments that this transaction sees.
+    /// The segments that the transaction sees.
     pub segments: &'a Segments,
-    /// When to stop and tell how far one came; `None`: not before the end.
+    /// When to stop and return how far the search came; `None` runs it to its end.
     pub until: Option<Instant>,
 }
 
-/// One list of candidates: every event that an item matches is in it.
+/// A list of candidates that holds every event that one query item matches.
 struct Driver<'q> {
-    /// The list is the union of these.
-    of: Vec<Term>,
-    /// Other demands of the item, each a union, by which the list may be narrowed.
+    /// The terms whose postings are the list.
+    terms: Vec<Term>,
+    /// The item's other criteria, each a union of terms, which can narrow the list.
     narrowed_by: Vec<Vec<Term>>,
     item: &'q QueryItem,
 }
@@ -51,11 +52,11 @@ fn terms(names: Names<'_>) -> Vec<Term> {
 }
 
 impl SegmentSearch<'_> {
-    /// Gives `visit` the events in `span` that `query` matches, in order, until it stops.
-    /// `span` ends at or below the mark of the segments.
+    /// Calls `visit` with the events in `span` that `query` matches, in order, until it breaks.
+    /// `span` must end at or below the indexed position.
     pub fn search(
         &self,
-        decoder: &mut EventReader,
+        reader: &mut EventReader,
         query: &Query,
         span: PositionRange,
         backwards: bool,
@@ -63,7 +64,7 @@ impl SegmentSearch<'_> {
     ) -> ReadResult<Progress> {
         let items = match query.items() {
             Some(items) if !query.is_all() => items,
-            _ => return self.scan(decoder, query, span, backwards, visit),
+            _ => return self.scan(reader, query, span, backwards, visit),
         };
         let mut drivers: Vec<Driver<'_>> = Vec::with_capacity(items.len());
         for item in items {
@@ -71,11 +72,11 @@ impl SegmentSearch<'_> {
         }
         let (mut rest, mut size, mut planned) = (span, FIRST_CHUNK, false);
         loop {
-            let lists: usize = drivers.iter().map(|driver| driver.of.len()).sum();
+            let lists: usize = drivers.iter().map(|driver| driver.terms.len()).sum();
             size = size.min((MAX_GATHERED / lists.max(1)).max(1));
             let (mut candidates, end) = self.gather(&drivers, rest, backwards, size)?;
             if end.is_some() && !planned {
-                // More than a handful: now it pays to know how much more.
+                // There is more than one round: now it pays to estimate how much more.
                 planned = true;
                 let mut total = 0;
                 for driver in &mut drivers {
@@ -84,7 +85,7 @@ impl SegmentSearch<'_> {
                 if total.saturating_mul(SCANS_PER_FETCH)
                     >= (rest.through - rest.after).unsigned_abs()
                 {
-                    return self.scan(decoder, query, rest, backwards, visit);
+                    return self.scan(reader, query, rest, backwards, visit);
                 }
                 continue;
             }
@@ -94,11 +95,11 @@ impl SegmentSearch<'_> {
                 candidates.reverse();
             }
             let (mut reached, mut count) = (None, 0);
-            decoder.fetch(self.source, &candidates, |view| {
+            reader.fetch(self.source, &candidates, |view| {
                 count += 1;
-                let walk =
+                let flow =
                     if query.matches(view) { visit(view)? } else { ControlFlow::Continue(()) };
-                if walk.is_break() || count % ROWS_PER_LOOK == 0 && self.is_time() {
+                if flow.is_break() || count % ROWS_PER_CLOCK_CHECK == 0 && self.is_past_deadline() {
                     reached = Some(view.position);
                     return Ok(ControlFlow::Break(()));
                 }
@@ -116,32 +117,32 @@ impl SegmentSearch<'_> {
             if rest.after >= rest.through {
                 return Ok(Progress::Exhausted);
             }
-            if self.is_time() {
+            if self.is_past_deadline() {
                 return Ok(Progress::Reached(end));
             }
             size = (size * 4).min(MAX_CHUNK);
         }
     }
 
-    /// The lowest position in `span` whose event `query` matches.
+    /// Returns the lowest position in `span` whose event `query` matches.
     pub fn first_match(
         &self,
-        decoder: &mut EventReader,
+        reader: &mut EventReader,
         query: &Query,
         span: PositionRange,
     ) -> ReadResult<Option<i64>> {
         let mut first = None;
-        self.search(decoder, query, span, false, &mut |view| {
+        self.search(reader, query, span, false, &mut |view| {
             first = Some(view.position);
             Ok(ControlFlow::Break(()))
         })?;
         Ok(first)
     }
 
-    /// The position of the event with this id in `span`.
+    /// Returns the position of the event with this id, if it is in `span`.
     pub fn position_of_id(
         &self,
-        decoder: &mut EventReader,
+        reader: &mut EventReader,
         id: &str,
         span: PositionRange,
     ) -> ReadResult<Option<i64>> {
@@ -149,30 +150,30 @@ impl SegmentSearch<'_> {
         let term = Term::of_id(id);
         self.segments.collect(self.source, term, span, false, usize::MAX, &mut candidates)?;
         for position in candidates {
-            if decoder.at(self.source, position, |view| Ok(view.id == Some(id)))? {
+            if reader.at(self.source, position, |view| Ok(view.id == Some(id)))? {
                 return Ok(Some(position));
             }
         }
         Ok(None)
     }
 
-    /// Looks at every event of the span.
+    /// Reads every event of the span, and calls `visit` with those that `query` matches.
     pub fn scan(
         &self,
-        decoder: &mut EventReader,
+        reader: &mut EventReader,
         query: &Query,
         span: PositionRange,
         backwards: bool,
         visit: &mut dyn FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<Progress> {
         let (mut progress, mut count, all) = (Progress::Exhausted, 0, query.is_all());
-        decoder.scan(self.source, span, backwards, |view| {
+        reader.scan(self.source, span, backwards, |view| {
             count += 1;
-            let mut walk = ControlFlow::Continue(());
+            let mut flow = ControlFlow::Continue(());
             if all || query.matches(view) {
-                walk = visit(view)?;
+                flow = visit(view)?;
             }
-            if walk.is_break() || count % ROWS_PER_LOOK == 0 && self.is_time() {
+            if flow.is_break() || count % ROWS_PER_CLOCK_CHECK == 0 && self.is_past_deadline() {
                 progress = Progress::Reached(view.position);
                 return Ok(ControlFlow::Break(()));
             }
@@ -181,14 +182,14 @@ impl SegmentSearch<'_> {
         Ok(progress)
     }
 
-    fn is_time(&self) -> bool {
+    fn is_past_deadline(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() >= until)
     }
 
-    /// A list for `item`, chosen with as little reading as possible.
+    /// Chooses a list for `item` with as little reading as possible.
     fn first_choice<'q>(&self, item: &'q QueryItem, span: PositionRange) -> ReadResult<Driver<'q>> {
         let tags = terms(item.tags());
-        let of = match tags[..] {
+        let driving = match tags[..] {
             [] => terms(item.types()),
             [_] => tags,
             [first, ..] => {
@@ -203,10 +204,11 @@ impl SegmentSearch<'_> {
                 vec![rarest.1]
             }
         };
-        Ok(Driver { of, narrowed_by: Vec::new(), item })
+        Ok(Driver { terms: driving, narrowed_by: Vec::new(), item })
     }
 
-    /// The shortest list for the driver's item, and others to narrow it by; gives its length.
+    /// Chooses the shortest list for the driver's item, and others to narrow it by. Returns an
+    /// estimate of its length.
     fn best_choice(&self, driver: &mut Driver<'_>, span: PositionRange) -> ReadResult<u64> {
         let mut lists: Vec<(u64, Vec<Term>)> = Vec::new();
         for tag in driver.item.tags().iter() {
@@ -222,8 +224,8 @@ impl SegmentSearch<'_> {
         }
         lists.sort();
         let mut lists = lists.into_iter();
-        let (length, of) = lists.next().unwrap_or_default();
-        driver.of = of;
+        let (length, shortest) = lists.next().unwrap_or_default();
+        driver.terms = shortest;
         if length > WORTH_INTERSECTING {
             driver.narrowed_by = lists
                 .filter(|(count, _)| *count < length.saturating_mul(POSTINGS_PER_FETCH))
@@ -233,8 +235,8 @@ impl SegmentSearch<'_> {
         Ok(length)
     }
 
-    /// The candidates of the next stretch of `span`, unsorted, and where the stretch ends;
-    /// `None`: it is all of the span.
+    /// Returns the candidates of the next stretch of `span`, unsorted, and where the stretch ends.
+    /// `None` means that the stretch is all of `span`.
     fn gather(
         &self,
         drivers: &[Driver<'_>],
@@ -245,9 +247,9 @@ impl SegmentSearch<'_> {
         let mut candidates = Vec::new();
         let mut end: Option<i64> = None;
         for driver in drivers {
-            let own_first = candidates.len();
-            let mut own_end: Option<i64> = None;
-            for term in &driver.of {
+            let driver_first = candidates.len();
+            let mut driver_end: Option<i64> = None;
+            for term in &driver.terms {
                 let first = candidates.len();
                 self.segments.collect(
                     self.source,
@@ -258,11 +260,11 @@ impl SegmentSearch<'_> {
                     &mut candidates,
                 )?;
                 if candidates.len() - first == size {
-                    own_end = nearer(own_end, candidates.last().copied(), backwards);
+                    driver_end = nearer(driver_end, candidates.last().copied(), backwards);
                 }
             }
-            self.narrow(driver, span, backwards, own_end, &mut candidates, own_first)?;
-            end = nearer(end, own_end, backwards);
+            self.narrow(driver, span, backwards, driver_end, &mut candidates, driver_first)?;
+            end = nearer(end, driver_end, backwards);
         }
         if let Some(end) = end {
             candidates.retain(|own| if backwards { *own >= end } else { *own <= end });
@@ -270,7 +272,7 @@ impl SegmentSearch<'_> {
         Ok((candidates, end))
     }
 
-    /// Keeps of the driver's candidates, those from `first` on, the ones that its other lists hold.
+    /// Removes the driver's candidates, which start at `first`, that its other lists lack.
     fn narrow(
         &self,
         driver: &Driver<'_>,
@@ -292,7 +294,7 @@ impl SegmentSearch<'_> {
                 self.segments.collect(self.source, *term, stretch, false, room, &mut other)?;
             }
             if other.len() >= MAX_GATHERED {
-                // Not all of them, so it cannot be told what is missing: the rows will tell.
+                // The list is incomplete, so it cannot exclude a candidate: the rows decide.
                 continue;
             }
             other.sort_unstable();
@@ -306,7 +308,7 @@ impl SegmentSearch<'_> {
     }
 }
 
-/// Which of two ends of a stretch is met first.
+/// Returns the end that the search reaches first.
 fn nearer(left: Option<i64>, right: Option<i64>, backwards: bool) -> Option<i64> {
     match (left, right) {
         (Some(left), Some(right)) => {

@@ -1,5 +1,6 @@
-//! The index on disk: segments, each the sorted postings of a run of positions, never changed
-//! once they are live. Together the live ones cover every position up to the mark.
+//! A segment of the index on disk: the sorted postings of a range of positions.
+//!
+//! Invariant: a segment never changes once it is live, so readers share it without a lock.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
@@ -16,12 +17,12 @@ use crate::sqlite::index::block_cursor;
 use crate::sqlite::index::block_cursor::BlockCursor;
 use crate::sqlite::index::block_index::BlockIndex;
 use crate::sqlite::index::bloom_filter::BloomFilter;
-use crate::sqlite::index::codec::of_block;
+use crate::sqlite::index::codec::damaged_block;
 
-/// What `state` in a row of `dcb_segments` says: the segment is being written by a merge, and not
-/// to be read;
+/// The value of `dcb_segments.state` for a segment that a merge is writing: it must not be read.
 pub const BUILDING: i64 = 0;
-/// or it is part of the index. (A 2: a merge replaced it, and its rows are on their way out.)
+/// The value of `dcb_segments.state` for a segment that is part of the index. (The third state, 2,
+/// means that a merge replaced the segment and its rows are being deleted.)
 pub const LIVE: i64 = 1;
 /// A filter larger than this is neither written nor loaded.
 pub const MAX_FILTER_BYTES: u64 = 8 * 1024 * 1024;
@@ -29,31 +30,31 @@ pub const MAX_FILTER_BYTES: u64 = 8 * 1024 * 1024;
 /// A live segment.
 #[derive(Debug)]
 pub struct Segment {
-    /// Its number; higher ones were made later.
+    /// The segment's number, which is higher than the number of every older segment.
     pub id: i64,
-    /// It holds the postings of the positions above this,
+    /// The segment covers the positions above this one.
     pub low: i64,
-    /// up to this one.
+    /// The segment covers the positions up to this one, inclusive.
     pub high: i64,
-    /// How many terms it holds, at the most.
+    /// An upper bound of the number of terms in the segment.
     pub terms: i64,
-    /// Whether its filter fits in the memory set aside for filters.
+    /// Whether the filter fits into the memory that is set aside for filters.
     filtered: bool,
     filter: OnceLock<Option<BloomFilter>>,
-    fences: Arc<BlockIndex>,
+    block_index: Arc<BlockIndex>,
 }
 
 impl Segment {
-    /// A live segment of which nothing else is known yet.
+    /// Creates a live segment with no filter loaded and no block key known.
     pub fn new(id: i64, low: i64, high: i64, terms: i64, tree: Arc<BTree>) -> Self {
-        let fences = Arc::new(BlockIndex::new(tree));
-        Segment { id, low, high, terms, filtered: false, filter: OnceLock::new(), fences }
+        let block_index = Arc::new(BlockIndex::new(tree));
+        Segment { id, low, high, terms, filtered: false, filter: OnceLock::new(), block_index }
     }
 
-    /// The same with the filter in memory, or without it; `None`: it is so.
+    /// Returns a copy that may load its filter, or may not. Returns `None` if this one is so already.
     pub fn with_filter(&self, filtered: bool) -> Option<Self> {
         let Segment { id, low, high, terms, .. } = *self;
-        let (filter, fences) = (OnceLock::new(), Arc::clone(&self.fences));
+        let (filter, block_index) = (OnceLock::new(), Arc::clone(&self.block_index));
         (self.filtered != filtered).then_some(Segment {
             id,
             low,
@@ -61,26 +62,27 @@ impl Segment {
             terms,
             filtered,
             filter,
-            fences,
+            block_index,
         })
     }
 
-    /// Of how many blocks it is known what they begin with, and of how many it could be.
+    /// Returns how many block keys are known, and how many there are.
     #[cfg(test)]
     pub fn known_blocks(&self) -> (usize, usize) {
-        self.fences.known()
+        self.block_index.known()
     }
 
-    /// How many positions it covers.
+    /// Returns how many positions the segment covers.
     pub fn len(&self) -> i64 {
         self.high - self.low
     }
 
+    /// Returns whether the segment covers a position of `span`.
     pub fn overlaps(&self, span: PositionRange) -> bool {
         self.low < span.through && span.after < self.high
     }
 
-    /// Whether it may hold `term`; loads the filter when it is first asked.
+    /// Returns whether the segment may hold `term`. The first call loads the filter.
     fn may_hold(&self, source: Source<'_>, term: Term) -> ReadResult<bool> {
         if !self.filtered {
             return Ok(true);
@@ -88,7 +90,7 @@ impl Segment {
         if self.filter.get().is_none() {
             let loaded = load_filter(source, self)?;
             if let Some(filter) = &loaded {
-                // One of another segment would say no to most of its terms.
+                // The filter of another segment would exclude most terms of this one.
                 let terms = self.terms_of_last(source)?;
                 if !terms.iter().all(|term| filter.may_hold(*term)) {
                     return Err(damaged_index().into());
@@ -101,8 +103,8 @@ impl Segment {
 }
 
 impl Segment {
-    /// The terms of the last event that it covers; none where the event is damaged, which is told
-    /// to whoever reads it.
+    /// Returns the terms of the last event that the segment covers. Returns none if that event is
+    /// damaged: whoever reads the event gets that error.
     fn terms_of_last(&self, source: Source<'_>) -> ReadResult<Vec<Term>> {
         match EventReader::default().at(source, self.high, to_owned) {
             Ok(event) => Ok(event.event.terms().collect()),
@@ -111,14 +113,15 @@ impl Segment {
         }
     }
 
-    /// Whether it goes as far as its row says: nothing else would look for what it lacks.
+    /// Checks that the segment holds its last position. No other check would notice a segment that
+    /// ends before the position that its row names.
     pub fn check_last(&self, source: Source<'_>) -> ReadResult<()> {
         let span = PositionRange { after: self.high - 1, through: self.high };
         let Some(term) = self.terms_of_last(source)?.into_iter().next() else { return Ok(()) };
         let mut found = Vec::new();
         match self.collect(source, term, span, false, 1, &mut found) {
             Ok(()) if found.is_empty() => Err(damaged_index().into()),
-            // What is damaged of it, its readers are told.
+            // Readers of a damaged block get the error.
             Err(ReadStop::Failed(error)) if error.status == Status::Corrupt => Ok(()),
             other => other,
         }
@@ -126,9 +129,9 @@ impl Segment {
 }
 
 fn load_filter(source: Source<'_>, segment: &Segment) -> ReadResult<Option<BloomFilter>> {
-    // Who asks has found that it is not too large.
+    // `share_out_filters` has excluded filters that are too large; the file may still lie.
     let bytes = BloomFilter::bytes_for(segment.terms.unsigned_abs());
-    let mut filter = BloomFilter::unread(bytes.min(MAX_FILTER_BYTES))?;
+    let mut filter = BloomFilter::with_bytes(bytes.min(MAX_FILTER_BYTES))?;
     let mut is_there = false;
     let sql = "SELECT bits FROM dcb_filters WHERE segment = ?1 ORDER BY part";
     source.sql()?.query(sql, &[Value::Integer(segment.id)], &mut |row| {
@@ -136,7 +139,7 @@ fn load_filter(source: Source<'_>, segment: &Segment) -> ReadResult<Option<Bloom
         let (bits, crc) = bits.split_last_chunk::<4>().ok_or_else(damaged_index)?;
         is_there = true;
         let is_whole = crc32fast::hash(bits) == u32::from_le_bytes(*crc);
-        if is_whole && filter.read(bits) {
+        if is_whole && filter.load_part(bits) {
             Ok(ControlFlow::Continue(()))
         } else {
             Err(damaged_index())
@@ -149,46 +152,39 @@ fn load_filter(source: Source<'_>, segment: &Segment) -> ReadResult<Option<Bloom
     }
 }
 
-/// How a run was taken.
-enum Taken {
-    /// The list may go on in the next block.
-    More,
-    /// There is nothing of the term in the blocks that follow.
-    End,
-}
-
 impl Segment {
-    /// Calls `visit` with the block that holds the first pair at or above (term, position), if
-    /// such a block begins at or below it, and then with every further one until told to stop.
+    /// Calls `visit` with the block that may hold the first pair at or above (term, position), and
+    /// then with each following block. `visit` breaks once no later block can hold more of the
+    /// term.
     fn blocks_from(
         &self,
         source: Source<'_>,
         term: Term,
         position: i64,
-        mut visit: impl FnMut(Unpacker<'_>) -> Result<Taken>,
+        mut visit: impl FnMut(Unpacker<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<()> {
         let at = |(term, position)| [self.id, term, position].map(Value::Integer);
-        let (mut chain, mut ended) = (BlockCursor::new(self.id, self.low), false);
+        let (mut cursor, mut ended) = (BlockCursor::new(self.id, self.low), false);
         let wanted = (key(term), position);
-        if let Some(mut blocks) = self.fences.blocks(source, self.id, self.low)?
+        if let Some(mut blocks) = self.block_index.blocks(source, self.id, self.low)?
             && let Some(first) = blocks.find(wanted)
         {
             for number in first.. {
                 let Some((key, block)) = blocks.get(number) else { break };
-                chain.stand(key, &block)?;
-                if matches!(visit(block)?, Taken::End) || block.is_last {
+                cursor.start_at(key, &block)?;
+                if visit(block)?.is_break() || block.is_last {
                     return Ok(());
                 }
             }
         }
-        if chain.last().is_none() {
+        if cursor.last().is_none() {
             source.sql()?.query(
                 "SELECT term, position, block FROM dcb_postings \
                  WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
                  ORDER BY term DESC, position DESC LIMIT 1",
                 &at(wanted),
                 &mut |row| {
-                    ended = matches!(visit(chain.enter(row)?)?, Taken::End);
+                    ended = visit(cursor.enter(row)?)?.is_break();
                     Ok(ControlFlow::Break(()))
                 },
             )?;
@@ -200,40 +196,42 @@ impl Segment {
             "SELECT term, position, block FROM dcb_postings \
              WHERE segment = ?1 AND (term, position) > (?2, ?3) \
              ORDER BY term, position",
-            &at(chain.last().unwrap_or(block_cursor::FIRST)),
+            &at(cursor.last().unwrap_or(block_cursor::BEFORE_FIRST)),
             &mut |row| {
-                ended = matches!(visit(chain.rise(row)?)?, Taken::End);
+                ended = visit(cursor.next(row)?)?.is_break();
                 Ok(if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             },
         )?;
-        if ended { Ok(()) } else { Ok(chain.expect_end()?) }
+        if ended { Ok(()) } else { Ok(cursor.expect_end()?) }
     }
 
+    /// Counts the positions of `term` above `low`.
     pub fn count_above(&self, source: Source<'_>, term: Term, low: i64) -> ReadResult<u64> {
         if !self.may_hold(source, term)? {
             return Ok(0);
         }
         let mut count = 0;
         self.blocks_from(source, term, low.saturating_add(1), |mut unpacker| {
-            while let Some(head) = unpacker.run().map_err(of_block)? {
+            while let Some(head) = unpacker.run().map_err(damaged_block)? {
                 if head.term > term {
-                    return Ok(Taken::End);
+                    return Ok(ControlFlow::Break(()));
                 }
                 if head.term < term {
-                    unpacker.skip(head).map_err(of_block)?;
+                    unpacker.skip(head).map_err(damaged_block)?;
                     continue;
                 }
                 unpacker
                     .positions(head, |position| count += u64::from(position > low))
-                    .map_err(of_block)?;
+                    .map_err(damaged_block)?;
                 count += head.left;
-                return Ok(Taken::End);
+                return Ok(ControlFlow::Break(()));
             }
-            Ok(Taken::More)
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(count)
     }
 
+    /// Appends the positions of `term` in `span` to `out`, in order, until `out` holds `wanted`.
     pub fn collect(
         &self,
         source: Source<'_>,
@@ -250,29 +248,29 @@ impl Segment {
             return self.collect_backwards(source, term, span, wanted, out);
         }
         self.blocks_from(source, term, span.after.saturating_add(1), |mut unpacker| {
-            while let Some(head) = unpacker.run().map_err(of_block)? {
+            while let Some(head) = unpacker.run().map_err(damaged_block)? {
                 if head.term > term {
-                    return Ok(Taken::End);
+                    return Ok(ControlFlow::Break(()));
                 }
                 if head.term < term {
-                    unpacker.skip(head).map_err(of_block)?;
+                    unpacker.skip(head).map_err(damaged_block)?;
                     continue;
                 }
-                let mut past = head.left == 0;
+                let mut is_past_the_end = head.left == 0;
                 unpacker
                     .positions(head, |position| {
                         if position > span.through || out.len() >= wanted {
-                            past = true;
+                            is_past_the_end = true;
                         } else if position > span.after {
                             out.push(position);
                         }
                     })
-                    .map_err(of_block)?;
-                if past || out.len() >= wanted {
-                    return Ok(Taken::End);
+                    .map_err(damaged_block)?;
+                if is_past_the_end || out.len() >= wanted {
+                    return Ok(ControlFlow::Break(()));
                 }
             }
-            Ok(Taken::More)
+            Ok(ControlFlow::Continue(()))
         })
     }
 
@@ -284,30 +282,32 @@ impl Segment {
         wanted: usize,
         out: &mut Vec<i64>,
     ) -> ReadResult<()> {
-        let (mut run, mut chain, mut ended) =
+        let (mut run, mut cursor, mut ended) =
             (Vec::new(), BlockCursor::new(self.id, self.low), false);
         let sql = "SELECT term, position, block FROM dcb_postings \
                    WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
                    ORDER BY term DESC, position DESC";
         let from = (key(term), span.through);
         source.sql()?.query(sql, &[self.id, from.0, from.1].map(Value::Integer), &mut |row| {
-            let is_first = chain.last().is_none();
-            let mut unpacker = chain.fall(row)?;
+            let is_first = cursor.last().is_none();
+            let mut unpacker = cursor.previous(row)?;
             run.clear();
-            // Whether what was looked for would be in this block and in none above it.
+            // Whether this block or one below it has to hold what was looked for, if it exists.
             let mut covers = false;
-            while let Some(head) = unpacker.run().map_err(of_block)? {
+            while let Some(head) = unpacker.run().map_err(damaged_block)? {
                 if head.term == term {
-                    unpacker.positions(head, |position| run.push(position)).map_err(of_block)?;
+                    unpacker
+                        .positions(head, |position| run.push(position))
+                        .map_err(damaged_block)?;
                     covers = head.left == 0;
                     break;
                 }
                 covers = head.term > term;
-                unpacker.skip(head).map_err(of_block)?;
+                unpacker.skip(head).map_err(damaged_block)?;
             }
             covers |= run.last().is_some_and(|last| *last >= span.through);
             if is_first && !covers {
-                chain.expect_next_above(source, from)?;
+                cursor.expect_next_above(source, from)?;
             }
             for position in run.iter().rev().copied().filter(|own| *own <= span.through) {
                 if position <= span.after || out.len() >= wanted {
@@ -316,23 +316,23 @@ impl Segment {
                 }
                 out.push(position);
             }
-            // Only where the block begins with the term can the one before hold more of it.
-            ended = chain.last().is_some_and(|(first, _)| first != key(term));
+            // The block before can hold more of the term only if this block starts with the term.
+            ended = cursor.last().is_some_and(|(first, _)| first != key(term));
             Ok(if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         if ended {
             return Ok(());
         }
-        if chain.last().is_some() {
-            return Ok(chain.expect_start()?);
+        if cursor.last().is_some() {
+            return Ok(cursor.expect_start()?);
         }
-        // The term is below all that the segment has: then what is above is its first.
+        // The term is below every term of the segment: then the next block must be the first one.
         let sql = "SELECT term, position, block FROM dcb_postings \
                    WHERE segment = ?1 AND (term, position) > (?2, ?3) \
                    ORDER BY term, position LIMIT 1";
         source.sql()?.query(sql, &[self.id, from.0, from.1].map(Value::Integer), &mut |row| {
-            chain.rise(row).map(|_| ControlFlow::Break(()))
+            cursor.next(row).map(|_| ControlFlow::Break(()))
         })?;
-        if chain.last().is_some() { Ok(()) } else { Err(damaged_index().into()) }
+        if cursor.last().is_some() { Ok(()) } else { Err(damaged_index().into()) }
     }
 }

@@ -1,4 +1,7 @@
-//! The list of live segments: together they cover every position up to the mark.
+//! The list of live segments, and the cache that the connections of a process share.
+//!
+//! Invariant: each segment starts where the one before it ends, so that together they cover every
+//! position up to the indexed position. The cache's lock is held only to copy a pointer.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
@@ -16,40 +19,41 @@ use crate::sqlite::index::codec::integer;
 use crate::sqlite::index::segment::{MAX_FILTER_BYTES, Segment};
 use crate::sqlite::snapshot::Snapshot;
 
-/// All filters of a store together take at most this much memory.
+/// The filters of a store together take at most this much memory.
 const FILTERS_BYTES: u64 = 24 * 1024 * 1024;
 
-/// The live segments, as one version of the index has them.
+/// The live segments in one version of the list.
 #[derive(Debug)]
 pub struct Segments {
-    /// Rises with every change of the list.
+    /// The version, which rises with every change of the list.
     pub version: i64,
-    /// Ascending, each beginning where the one before ends.
+    /// The segments in ascending order, each starting where the one before it ends.
     pub list: Vec<Arc<Segment>>,
-    /// That of their blocks.
+    /// The B-tree of `dcb_postings`, which holds the blocks of all segments.
     tree: Arc<BTree>,
 }
 
 impl Default for Segments {
-    /// None, of no version.
+    /// Returns an empty list, older than every version.
     fn default() -> Self {
         Segments { version: 0, list: Vec::new(), tree: Arc::new(BTree::of_postings()) }
     }
 }
 
 impl Segments {
-    /// The position up to which the segments cover everything.
+    /// Returns the indexed position: the segments cover every position up to it.
     pub fn indexed(&self) -> i64 {
         self.list.last().map_or(0, |segment| segment.high)
     }
 
-    /// An index of events that are not there would hide those that take their positions: from
-    /// the mark down it is asked alone.
+    /// Fails if the segments cover more events than the store holds. Such an index would hide the
+    /// events that take those positions later, because reads up to the indexed position rely on it
+    /// alone.
     pub fn check(&self, snapshot: Snapshot) -> Result<()> {
         if self.indexed() <= snapshot.head { Ok(()) } else { Err(damaged_index()) }
     }
 
-    /// Reads the list, as the connection's transaction sees it.
+    /// Reads the list in the connection's transaction, and reuses the segments of `known`.
     pub fn load<'s>(
         source: impl Into<Source<'s>>,
         version: i64,
@@ -80,7 +84,7 @@ impl Segments {
         Ok(segments)
     }
 
-    /// Lets the smallest filters into memory, as many as there is room for: the newest segments
+    /// Allows the smallest filters into memory, as many as there is room for: the newest segments
     /// are small, and every condition asks them.
     fn share_out_filters(&mut self) {
         let mut by_size: Vec<usize> = (0..self.list.len()).collect();
@@ -97,15 +101,15 @@ impl Segments {
         }
     }
 
-    /// Of how many blocks it is known what they begin with, and of how many it could be.
+    /// Returns how many block keys are known, and how many there are.
     #[cfg(test)]
     pub fn known_blocks(&self) -> (usize, usize) {
         let known = self.list.iter().map(|segment| segment.known_blocks());
         known.fold((0, 0), |sum, own| (sum.0 + own.0, sum.1 + own.1))
     }
 
-    /// How many postings of `term` the segments hold above `span.low`, at the least those in
-    /// `span`; exact but for what lies in the last segment above the span.
+    /// Returns at least the number of postings of `term` in `span`. The estimate includes those
+    /// above the span in the last segment that overlaps it, and no others.
     pub fn estimate(&self, source: Source<'_>, term: Term, span: PositionRange) -> ReadResult<u64> {
         let mut sum = 0;
         for segment in self.list.iter().filter(|segment| segment.overlaps(span)) {
@@ -114,7 +118,7 @@ impl Segments {
         Ok(sum)
     }
 
-    /// Appends to `out` the next `max` positions of `term` in `span`, in order.
+    /// Appends the next `max` positions of `term` in `span` to `out`, in order.
     pub fn collect<'s>(
         &self,
         source: impl Into<Source<'s>>,
@@ -154,25 +158,25 @@ impl Segments {
 pub struct SegmentsCache(Mutex<Arc<Segments>>);
 
 impl SegmentsCache {
-    /// The list that a connection sees now which is in no transaction, and the snapshot it is of.
+    /// Returns the current list and its snapshot, for a connection that is in no transaction.
     pub fn now(&self, connection: &Connection) -> Result<(Snapshot, Arc<Segments>)> {
-        // Without a transaction another process could change the list between the two looks, and
-        // a reader of the version named first would be given segments that it cannot see.
-        let moment = Transaction::begin(connection)?;
-        let snapshot = Snapshot::take(moment.0)?;
+        // Without a transaction, another process could change the list between the two statements.
+        // The cache would then hold a list under the wrong version.
+        let transaction = Transaction::begin(connection)?;
+        let snapshot = Snapshot::take(transaction.0)?;
         let segments = self.at_version(connection, snapshot.version)?;
         segments.check(snapshot)?;
         Ok((snapshot, segments))
     }
 
-    /// The list of version `version`, which is what the connection's transaction sees.
+    /// Returns the list with this version, which is the one that the connection's transaction sees.
     pub fn at_version<'s>(
         &self,
         source: impl Into<Source<'s>>,
         version: i64,
     ) -> ReadResult<Arc<Segments>> {
         let source = source.into();
-        debug_assert!(source.is_in_snapshot(), "the version and the list are of one snapshot");
+        debug_assert!(source.is_in_snapshot(), "the version and the list must be of one snapshot");
         let known = self.newest();
         if known.version == version {
             return Ok(known);
@@ -185,7 +189,7 @@ impl SegmentsCache {
         Ok(loaded)
     }
 
-    /// The newest list that was seen.
+    /// Returns the newest list that this process has seen.
     pub fn newest(&self) -> Arc<Segments> {
         Arc::clone(&self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }

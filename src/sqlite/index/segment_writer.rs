@@ -1,4 +1,4 @@
-//! Writing a segment.
+//! Writing the rows of a segment, in a transaction that holds SQLite's write lock.
 
 use crate::domain::Term;
 use crate::error::Result;
@@ -6,9 +6,9 @@ use crate::sql::{SqlConnection, Value};
 use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::index::block::{Block, key};
 use crate::sqlite::index::bloom_filter::BloomFilter;
-use crate::sqlite::index::codec::{integer, row_of};
+use crate::sqlite::index::codec::{integer, rowid_of};
 
-/// Writes the row of a new segment and gives its number.
+/// Writes the row of a new segment and returns its number.
 pub fn insert_segment(
     connection: &dyn SqlConnection,
     state: i64,
@@ -16,8 +16,8 @@ pub fn insert_segment(
     high: i64,
     terms: u64,
 ) -> Result<i64> {
-    // Numbers are never used again: who still has an old list cannot take a new segment for one
-    // that it knew.
+    // Numbers are never reused: a process with an older list must not take a new segment for one
+    // that it knows.
     let raise = "UPDATE dcb_meta SET value = value + 1 WHERE key = 'segments' RETURNING value";
     let id = connection.query_row(raise, &[], |row| integer(row, 0))?.ok_or_else(damaged_index)?;
     connection.run(
@@ -32,8 +32,8 @@ pub fn insert_blocks(connection: &dyn SqlConnection, segment: i64, blocks: &[Blo
     let sealed: Vec<Vec<u8>> = blocks.iter().map(|block| block.sealed(segment)).collect();
     let mut values = Vec::with_capacity(5 * blocks.len());
     for (block, bytes) in blocks.iter().zip(&sealed) {
-        let row = row_of(segment, block.number);
-        values.extend([row, segment, key(block.term), block.position].map(Value::Integer));
+        let rowid = rowid_of(segment, block.number);
+        values.extend([rowid, segment, key(block.term), block.position].map(Value::Integer));
         values.push(Value::Blob(bytes));
     }
     connection.run_each(
@@ -44,7 +44,7 @@ pub fn insert_blocks(connection: &dyn SqlConnection, segment: i64, blocks: &[Blo
     )
 }
 
-/// A part of a filter is a row of at most this many bytes and their CRC-32.
+/// A filter is stored in rows, each with at most this many bytes of it and their CRC-32.
 pub const FILTER_PART_BYTES: usize = 256 * 1024;
 
 /// Writes one part of a segment's filter.
@@ -64,17 +64,17 @@ pub fn insert_filter_part(
         .map(drop)
 }
 
-/// Tells every process that the list of live segments is another one now.
+/// Raises the version of the list of live segments, by which other processes notice the change.
 pub fn raise_version(connection: &dyn SqlConnection) -> Result<()> {
     let changed =
         connection.run("UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'", &[])?;
     if changed == 1 { Ok(()) } else { Err(damaged_index()) }
 }
 
-/// The blocks of a segment, its filter, and how many terms it holds.
+/// The blocks of a segment, its filter, and the number of its terms.
 pub type Packed = (Vec<Block>, BloomFilter, u64);
 
-/// Packs the sorted postings of a run of positions: the blocks, the filter, the count of terms.
+/// Packs the sorted postings of a segment that covers the positions above `low`.
 pub fn pack(low: i64, postings: &[(Term, i64)]) -> Result<Packed> {
     let lists = || postings.chunk_by(|left, right| left.0 == right.0);
     let terms = lists().count() as u64;

@@ -1,4 +1,7 @@
-//! The recent events, in memory.
+//! The tail: the newest events of the store, indexed in memory.
+//!
+//! Invariant: the events in the tail are consecutive and committed. One lock guards them, and no
+//! call of SQLite is made while it is held.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -10,22 +13,23 @@ use crate::sqlite::events::reader::{EventReader, to_owned};
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::snapshot::Snapshot;
 
-/// The newest events are held in memory up to so many,
+/// The tail holds at most this many events.
 pub const TAIL_EVENTS: usize = if cfg!(any(test, feature = "testing")) { 128 } else { 16_384 };
-/// and up to so many bytes.
+/// The tail holds at most about this many bytes.
 pub const TAIL_BYTES: usize = 16 * 1024 * 1024;
-/// Events in a generation, which is dropped as a whole, and bytes after which another one begins.
-const GENERATION: usize = TAIL_EVENTS / 4;
+/// A generation is full at this many events.
+const GENERATION_EVENTS: usize = TAIL_EVENTS / 4;
+/// A generation is full at this many bytes, whatever the number of its events.
 const GENERATION_BYTES: usize = TAIL_BYTES / 4;
 
-/// The recent events, in memory. Every connection of the process shows them.
+/// The recent events, which every connection of the process shares.
 ///
-/// They are held by generations: taking an event out of an index costs as much as filing it did,
-/// dropping an index as a whole next to nothing.
+/// They are held in generations: removing one event from an index costs as much as adding it did,
+/// while dropping a whole index costs next to nothing.
 #[derive(Debug)]
 pub struct Tail(RwLock<Generations>);
 
-/// The recent events, to look at.
+/// The generations of the tail, from the oldest to the newest; there is always at least one.
 #[derive(Debug)]
 pub struct Generations(VecDeque<Index>);
 
@@ -34,27 +38,27 @@ impl Generations {
         Generations(VecDeque::from([Index::new(base)]))
     }
 
-    /// The position before the first event held.
+    /// Returns the position before the first event held.
     pub fn base(&self) -> i64 {
         self.0.front().map_or(0, Index::base)
     }
 
-    /// The position of the last event held; the base where none is.
+    /// Returns the position of the last event held, or the base if there is none.
     pub fn head(&self) -> i64 {
         self.0.back().map_or(0, Index::head)
     }
 
-    /// How many events are held.
+    /// Returns how many events are held.
     pub fn len(&self) -> usize {
         self.0.iter().map(Index::len).sum()
     }
 
-    /// About how many bytes they take.
+    /// Returns about how many bytes the events take.
     pub fn footprint(&self) -> usize {
         self.0.iter().map(Index::footprint).sum()
     }
 
-    /// The events in `span`, which is held.
+    /// Returns the events in `span`; the tail must hold all of them.
     pub fn range(&self, span: PositionRange) -> Vec<Arc<SequencedEvent>> {
         let clip = |index: &Index| PositionRange {
             after: span.after.clamp(index.base(), index.head()),
@@ -63,16 +67,17 @@ impl Generations {
         self.0.iter().flat_map(|index| index.range(clip(index))).collect()
     }
 
-    /// The generation that holds the event at `position`, if one does.
-    pub fn of(&self, position: i64) -> Option<&Index> {
+    /// Returns the generation that holds the event at `position`, if one does.
+    pub fn generation_of(&self, position: i64) -> Option<&Index> {
         self.0.iter().rev().find(|index| index.base() < position && position <= index.head())
     }
 
-    /// The generation that takes the next event.
-    fn youngest(&mut self) -> &mut Index {
+    /// Returns the generation that takes the next event.
+    fn newest(&mut self) -> &mut Index {
         let head = self.head();
-        let is_full =
-            |index: &Index| index.len() >= GENERATION || index.footprint() >= GENERATION_BYTES;
+        let is_full = |index: &Index| {
+            index.len() >= GENERATION_EVENTS || index.footprint() >= GENERATION_BYTES
+        };
         if self.0.back().is_none_or(is_full) {
             self.0.push_back(Index::new(head));
         }
@@ -81,25 +86,26 @@ impl Generations {
 }
 
 impl Tail {
-    /// A tail that begins after `base`.
+    /// Creates an empty tail that starts after `base`.
     pub fn new(base: i64) -> Self {
         Tail(RwLock::new(Generations::new(base)))
     }
 
-    /// Looks at the events. The lock is for memory work only: no SQLite call under it.
+    /// Calls `look` with the events, under the lock: `look` must not call SQLite.
     pub fn read<T>(&self, look: impl FnOnce(&Generations) -> T) -> T {
         look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds events that are committed; those that it has already are passed over.
+    /// Adds committed events, and skips those that the tail has already.
     pub fn extend<'a>(&self, batches: impl IntoIterator<Item = &'a PreparedEvents>) {
         let mut generations = self.write();
-        for filed in batches {
-            filed.add_to(generations.youngest());
+        for prepared in batches {
+            prepared.add_to(generations.newest());
         }
     }
 
-    /// Drops the oldest events that the segments cover, as far as the bounds ask for it.
+    /// Drops the oldest generations that the segments cover, while the tail is above half its
+    /// bounds.
     pub fn trim(&self, indexed: i64) {
         loop {
             let mut generations = self.write();
@@ -111,7 +117,7 @@ impl Tail {
             if let (Some(last), true) = (&dropped, generations.0.is_empty()) {
                 generations.0.push_back(Index::new(last.head()));
             }
-            // The events go outside of the lock.
+            // The events are freed after the lock is released.
             drop(generations);
             if dropped.is_none() {
                 return;
@@ -123,12 +129,12 @@ impl Tail {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Brings the tail up to the snapshot of the connection's transaction, where others have
-    /// appended: the bounds hold even where they have appended very much.
+    /// Adds the events that other processes have appended, up to the snapshot of the connection's
+    /// transaction. If they are more than the tail may hold, it keeps only the newest.
     pub fn catch_up<'s>(
         &self,
         source: impl Into<Source<'s>>,
-        decoder: &mut EventReader,
+        reader: &mut EventReader,
         snapshot: Snapshot,
         indexed: i64,
     ) -> ReadResult<()> {
@@ -139,7 +145,7 @@ impl Tail {
         let low = own_head.max(indexed).max(snapshot.head.saturating_sub(TAIL_EVENTS as i64));
         let span = PositionRange { after: low, through: snapshot.head };
         let (mut events, mut bytes) = (Vec::new(), 0);
-        decoder.scan(source, span, true, |view| {
+        reader.scan(source, span, true, |view| {
             bytes += view.text_len();
             if bytes > TAIL_BYTES {
                 return Ok(ControlFlow::Break(()));
@@ -155,11 +161,11 @@ impl Tail {
         }
         for event in events {
             if event.position == generations.head() + 1 {
-                generations.youngest().push(event);
+                generations.newest().push(event);
             }
         }
         drop(generations);
-        // Who does not write segments has no other occasion.
+        // A process that writes no segments trims the tail only here.
         self.trim(indexed);
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! What one transaction sees: the segments, the recent events in memory, and rows in between.
+//! A view of the store in one transaction, over the segments, the tail in memory, and the rows that
+//! neither of them covers.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,35 +14,37 @@ use crate::sqlite::index::search::SegmentSearch;
 use crate::sqlite::index::segment_list::Segments;
 use crate::sqlite::index::tail::{Generations, Tail};
 
-/// Where the next stretch of a search is looked up.
+/// The next stretch of a search, and where to look for its events.
 enum Stretch {
-    /// One generation of the tail has it.
+    /// One generation of the tail holds the stretch.
     Memory(PositionRange),
+    /// The segments cover the stretch.
     Segments(PositionRange),
-    /// Neither has it: the rows themselves are looked at, one by one.
+    /// Neither covers the stretch: each row has to be read.
     Rows(PositionRange),
 }
 
-/// One transaction's view of the store.
+/// The view of the store in one transaction.
 pub struct View<'a> {
-    /// The source, in a transaction.
+    /// The source of rows, in the transaction.
     pub source: Source<'a>,
     /// The segments that the transaction sees.
     pub segments: Arc<Segments>,
-    /// The recent events.
+    /// The recent events in memory.
     pub tail: &'a Tail,
 }
 
-/// Events that are taken from memory at a time.
-const SLICE: usize = 256;
+/// How many events are copied out of the tail at a time, so that its lock is held only briefly.
+const MEMORY_CHUNK: usize = 256;
 
 impl View<'_> {
-    fn disk(&self, until: Option<Instant>) -> SegmentSearch<'_> {
+    fn segment_search(&self, until: Option<Instant>) -> SegmentSearch<'_> {
         SegmentSearch { source: self.source, segments: &self.segments, until }
     }
 
-    /// The first stretch of `rest` in the direction of the search.
-    fn piece<'t>(
+    /// Returns the first stretch of `rest` in the direction of the search, and the generation of
+    /// the tail that holds it, if one does.
+    fn next_stretch<'t>(
         &self,
         tail: &'t Generations,
         rest: PositionRange,
@@ -50,7 +53,7 @@ impl View<'_> {
         let (base, head, indexed) = (tail.base(), tail.head(), self.segments.indexed());
         let PositionRange { after: low, through: high } = rest;
         let first = if backwards { high } else { low + 1 };
-        // From the borders above and below the first position, the nearer to the rest.
+        // Cuts the rest at the nearer of the two borders around its first position.
         let stretch = |floor: i64, ceiling: i64| {
             if backwards {
                 PositionRange { after: low.max(floor), through: high }
@@ -58,9 +61,9 @@ impl View<'_> {
                 PositionRange { after: low, through: high.min(ceiling) }
             }
         };
-        // Others may have appended, and filed, what the tail does not have yet.
+        // Other processes may have appended events, and written segments, that the tail lacks.
         let is_above = first > head;
-        let generation = tail.of(first);
+        let generation = tail.generation_of(first);
         let piece = if let Some(index) = generation {
             Stretch::Memory(stretch(index.base(), index.head()))
         } else if first > indexed {
@@ -74,11 +77,11 @@ impl View<'_> {
         (piece, generation)
     }
 
-    /// Gives `visit` the events in `span` that `query` matches, in order, until it stops or
-    /// `until` has come.
+    /// Calls `visit` with the events in `span` that `query` matches, in order. Stops when `visit`
+    /// breaks, or once `until` has passed, and returns how far it came.
     pub fn search(
         &self,
-        decoder: &mut EventReader,
+        reader: &mut EventReader,
         query: &Query,
         span: PositionRange,
         backwards: bool,
@@ -89,10 +92,10 @@ impl View<'_> {
         let mut found = Vec::new();
         while rest.after < rest.through {
             let (piece, progress) = self.tail.read(|tail| {
-                let (piece, generation) = self.piece(tail, rest, backwards);
+                let (piece, generation) = self.next_stretch(tail, rest, backwards);
                 let progress = match (&piece, generation) {
                     (Stretch::Memory(stretch), Some(index)) => {
-                        index.find(query, *stretch, backwards, SLICE, &mut found)
+                        index.find(query, *stretch, backwards, MEMORY_CHUNK, &mut found)
                     }
                     _ => Progress::Exhausted,
                 };
@@ -108,16 +111,18 @@ impl View<'_> {
                     (stretch, progress)
                 }
                 Stretch::Segments(stretch) => {
-                    let disk = self.disk(until);
-                    let progress = disk.search(decoder, query, stretch, backwards, visit)?;
+                    let progress = self
+                        .segment_search(until)
+                        .search(reader, query, stretch, backwards, visit)?;
                     if let Progress::Reached(_) = progress {
                         return Ok(progress);
                     }
                     (stretch, progress)
                 }
                 Stretch::Rows(stretch) => {
-                    let disk = self.disk(until);
-                    let progress = disk.scan(decoder, query, stretch, backwards, visit)?;
+                    let progress = self
+                        .segment_search(until)
+                        .scan(reader, query, stretch, backwards, visit)?;
                     if let Progress::Reached(_) = progress {
                         return Ok(progress);
                     }
@@ -141,17 +146,17 @@ impl View<'_> {
         Ok(Progress::Exhausted)
     }
 
-    /// The lowest position in `span` whose event `query` matches.
+    /// Returns the lowest position in `span` whose event `query` matches.
     pub fn first_match(
         &self,
-        decoder: &mut EventReader,
+        reader: &mut EventReader,
         query: &Query,
         span: PositionRange,
     ) -> ReadResult<Option<i64>> {
         let mut rest = span;
         while rest.after < rest.through {
             let (piece, in_memory) = self.tail.read(|tail| {
-                let (piece, generation) = self.piece(tail, rest, false);
+                let (piece, generation) = self.next_stretch(tail, rest, false);
                 let first = match (&piece, generation) {
                     (Stretch::Memory(stretch), Some(index)) => index.first_match(query, *stretch),
                     _ => None,
@@ -161,11 +166,11 @@ impl View<'_> {
             let (stretch, first) = match piece {
                 Stretch::Memory(stretch) => (stretch, in_memory),
                 Stretch::Segments(stretch) => {
-                    (stretch, self.disk(None).first_match(decoder, query, stretch)?)
+                    (stretch, self.segment_search(None).first_match(reader, query, stretch)?)
                 }
                 Stretch::Rows(stretch) => {
                     let mut first = None;
-                    self.disk(None).scan(decoder, query, stretch, false, &mut |view| {
+                    self.segment_search(None).scan(reader, query, stretch, false, &mut |view| {
                         first = Some(view.position);
                         Ok(ControlFlow::Break(()))
                     })?;
@@ -180,28 +185,28 @@ impl View<'_> {
         Ok(None)
     }
 
-    /// The position of the event with this id, at or below `head`.
+    /// Returns the position of the event with this id, if it is at or below `head`.
     pub fn position_of_id(
         &self,
-        decoder: &mut EventReader,
+        reader: &mut EventReader,
         id: &str,
         head: i64,
     ) -> ReadResult<Option<i64>> {
         let mut rest = PositionRange { after: 0, through: head };
         while rest.after < rest.through {
             let (piece, in_memory) = self.tail.read(|tail| {
-                let (piece, generation) = self.piece(tail, rest, true);
+                let (piece, generation) = self.next_stretch(tail, rest, true);
                 let position = generation.and_then(|index| index.position_of_id(id));
                 (piece, position)
             });
             let (stretch, position) = match piece {
                 Stretch::Memory(stretch) => (stretch, in_memory),
                 Stretch::Segments(stretch) => {
-                    (stretch, self.disk(None).position_of_id(decoder, id, stretch)?)
+                    (stretch, self.segment_search(None).position_of_id(reader, id, stretch)?)
                 }
                 Stretch::Rows(stretch) => {
                     let mut position = None;
-                    decoder.scan(self.source, stretch, true, |view| {
+                    reader.scan(self.source, stretch, true, |view| {
                         if view.id != Some(id) {
                             return Ok(ControlFlow::Continue(()));
                         }
@@ -219,20 +224,20 @@ impl View<'_> {
         Ok(None)
     }
 
-    /// Whether the event stored at `position` is the same as `event`.
+    /// Returns whether the event stored at `position` equals `event`.
     pub fn is_same(
         &self,
-        decoder: &mut EventReader,
+        reader: &mut EventReader,
         position: i64,
         event: &Event,
     ) -> ReadResult<bool> {
         let in_memory = self.tail.read(|tail| {
-            let stored = tail.of(position)?.get(position)?;
+            let stored = tail.generation_of(position)?.get(position)?;
             Some(stored.event == *event)
         });
         match in_memory {
             Some(same) => Ok(same),
-            None => decoder.at(self.source, position, |view| Ok(view.is_same_as(event))),
+            None => reader.at(self.source, position, |view| Ok(view.is_same_as(event))),
         }
     }
 }
@@ -250,24 +255,24 @@ mod tests {
     use crate::sqlite::schema;
     use crate::sqlite::snapshot::Snapshot;
 
-    /// Others have appended what the tail does not have: of that, the segments have what they have.
+    /// Other processes have appended events that the tail lacks, some of them in segments already.
     #[test]
-    fn only_what_nobody_has_filed_is_looked_at_row_by_row() {
+    fn only_events_that_are_not_indexed_are_read_row_by_row() {
         let connection = connect(&Location::Memory, OpenMode::Create).unwrap();
         schema::create_within(&connection, false).unwrap();
         let event = || EventBuilder::new(EventType::new("A").unwrap()).build();
-        let mut decoder = EventReader::default();
+        let mut reader = EventReader::default();
         for position in 1..=20 {
             let event = SequencedEvent { position, timestamp_us: 0, event: event() };
             let checksums = checksum::checksums(std::slice::from_ref(&event.event));
             write::insert(&connection, &[event.into()], &checksums).unwrap();
         }
-        let moment = Transaction::begin(&connection).unwrap();
+        let transaction = Transaction::begin(&connection).unwrap();
         let tail = Tail::new(4);
         let snapshot = Snapshot { head: 6, version: 0 };
-        tail.catch_up(&connection, &mut decoder, snapshot, 0).unwrap();
-        drop(moment);
-        // The tail holds what is above 4, up to 6.
+        tail.catch_up(&connection, &mut reader, snapshot, 0).unwrap();
+        drop(transaction);
+        // The tail holds positions 5 and 6.
         for (indexed, [forwards, backwards]) in [
             (0, [["rows 0 4", "memory 4 6", "rows 6 20"], ["rows 6 20", "memory 4 6", "rows 0 4"]]),
             (
@@ -303,7 +308,7 @@ mod tests {
             connection.execute_batch("DELETE FROM dcb_filters").unwrap();
             if indexed > 0 {
                 let span = PositionRange { after: 0, through: indexed };
-                let postings = postings_of_rows(&connection, &mut decoder, span).unwrap();
+                let postings = postings_of_rows(&connection, &mut reader, span).unwrap();
                 insert_live(&connection, span, pack(0, &postings).unwrap()).unwrap();
             }
             let (_, segments) = SegmentsCache::default().now(&connection).unwrap();
@@ -311,7 +316,7 @@ mod tests {
             for (is_backwards, expected) in [(false, forwards), (true, backwards)] {
                 let mut rest = PositionRange { after: 0, through: 20 };
                 let pieces = expected.map(|_| {
-                    let piece = tail.read(|tail| view.piece(tail, rest, is_backwards).0);
+                    let piece = tail.read(|tail| view.next_stretch(tail, rest, is_backwards).0);
                     let (name, PositionRange { after: low, through: high }) = match piece {
                         Stretch::Memory(span) => ("memory", span),
                         Stretch::Segments(span) => ("segments", span),
