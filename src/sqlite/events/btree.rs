@@ -1,19 +1,19 @@
-//! Events, and blocks of the index, read straight from the pages of the database file.
+//! Reading rows of `dcb_events` and `dcb_postings` straight from the pages of the database file.
 //!
-//! To find one row costs SQLite's virtual machine and page cache several times as much as it costs
-//! to read the page that the row is on. So the trees of `dcb_events` and `dcb_postings` are walked
-//! here, without SQLite, and in WAL mode without a lock.
+//! Finding one row through SQLite's virtual machine and page cache costs several times as much as
+//! reading the page that holds it. So the trees of both tables are walked here without SQLite, and in
+//! WAL mode without a lock.
 //!
-//! A walk believes only pages of one version of the file, in which they make up one database
-//! (`wal_index.rs`). Whatever is kept from one walk to the next, the place of the tree, its inner pages
-//! and a run of pages that was read ahead, is kept with its version, and is not used under another
-//! one. A row's checksum does not do instead: a transaction that was rolled back may leave rows in
-//! free pages, whole and with positions that other events have since.
+//! Invariant: a walk uses only pages of one version of the file, in which they form one database
+//! (`wal_index.rs`). Everything that is kept from one walk to the next (the location of the tree,
+//! its interior pages, pages that were read ahead) is kept with its version, and is not used under
+//! another. Row checksums cannot replace this check: a transaction that was rolled back may leave
+//! intact rows in free pages, at positions that other events have taken since.
 //!
-//! What is not found, or does not pass, is left to SQLite: rows that only the WAL holds yet, rows
+//! A row that is not found, or fails a check, is left to SQLite: rows that only the WAL holds, rows
 //! that do not fit on a page, and every row while a checkpoint writes the file.
 //!
-//! The format of pages and records: <https://sqlite.org/fileformat2.html>.
+//! One lock guards what is known of a tree. It is not held while a page is read.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -25,16 +25,17 @@ use crate::sqlite::events::page::{BRANCH, Branch, Leaf, be16, be32, child_of, pa
 use crate::sqlite::events::source::Source;
 use crate::sqlite::wal::wal_index::{DatabaseFile, FileVersion};
 
-/// Pages that a scan reads at a time.
+/// How many pages a scan reads at a time.
 const RUN_PAGES: u32 = 16;
-/// Children of inner pages that are remembered, at 16 bytes each: those of some ten million events.
+/// How many children of interior pages are remembered, at 16 bytes each. They cover about ten
+/// million events.
 const MAX_CHILDREN: usize = 1 << 20;
-/// No tree of SQLite's is deeper.
+/// The maximum depth of a b-tree in SQLite.
 const MAX_DEPTH: usize = 20;
-/// How often a row is looked for where the file changes meanwhile.
+/// How often a lookup is tried while the file changes under it.
 const TRIES: usize = 2;
 
-/// What the connections of a store know of the tree of a table.
+/// What the connections of a store know about the b-tree of one table.
 #[derive(Debug)]
 pub struct BTree {
     table: &'static str,
@@ -43,42 +44,44 @@ pub struct BTree {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Where the tree is in the version of the file that was seen last.
-    place: Option<TreeLocation>,
-    /// Inner pages of that version.
+    /// The location of the tree in the version of the file that was seen last.
+    location: Option<TreeLocation>,
+    /// The interior pages of that version, by page number.
     branches: HashMap<u32, Branch>,
-    /// How many children these have together.
+    /// How many children the remembered pages have together.
     children: usize,
-    /// The page of the root, and the schema cookie that goes with it: every change of the schema,
-    /// and VACUUM, changes the cookie.
+    /// The schema cookie and the root page that goes with it. Every change of the schema, and
+    /// VACUUM, changes the cookie.
     root: Option<(u32, u32)>,
 }
 
-/// Where the tree is in one version of the file.
+/// The location of a tree in one version of the file.
 #[derive(Debug, Clone, Copy)]
 pub struct TreeLocation {
     version: FileVersion,
     root: u32,
-    /// Bytes of a page.
-    page: usize,
-    /// How many of them SQLite uses.
+    /// The size of a page.
+    page_size: usize,
+    /// How many bytes of a page SQLite uses.
     usable: usize,
 }
 
-/// Bytes at the beginning of the file that say how it is laid out.
+/// The size of the header at the start of the file.
 const FILE_HEADER: usize = 100;
-/// Where these have the page size, the bytes of a page that are not used, and the schema cookie.
+/// The offset of the page size in the header.
 const PAGE_SIZE: usize = 16;
+/// The offset of the number of unused bytes at the end of each page.
 const RESERVED: usize = 20;
+/// The offset of the schema cookie.
 const SCHEMA_COOKIE: usize = 40;
 
 impl BTree {
-    /// The tree of `dcb_events`, by position.
+    /// Creates the tree of `dcb_events`, whose keys are positions.
     pub fn of_events() -> Self {
         Self::of("dcb_events")
     }
 
-    /// The tree of `dcb_postings`, by the number of the row.
+    /// Creates the tree of `dcb_postings`, whose keys are rowids.
     pub fn of_postings() -> Self {
         Self::of("dcb_postings")
     }
@@ -87,16 +90,17 @@ impl BTree {
         BTree { table, known: RwLock::default() }
     }
 
-    /// Whether it can be walked in this source.
+    /// Returns whether the tree can be walked for this source.
     pub fn is_in_reach(&self, source: Source<'_>) -> bool {
         source.file().and_then(|file| self.locate(source, &file)).is_some()
     }
 
-    /// Where the tree is in the file as it is now; `None`: pages of the file cannot be believed now.
+    /// Returns the location of the tree in the current version of the file, or `None` if pages of
+    /// the file cannot be trusted now.
     fn locate(&self, source: Source<'_>, file: &DatabaseFile<'_>) -> Option<TreeLocation> {
         let state = file.state()?;
-        let known = self.read().place.filter(|place| place.version == state.version);
-        // The version may have been seen to be whole before others have written to the WAL.
+        let known = self.read().location.filter(|location| location.version == state.version);
+        // This version may have been whole when it was seen, before others wrote to the WAL.
         if known.is_some() || !state.is_whole {
             return known;
         }
@@ -104,25 +108,25 @@ impl BTree {
         if !file.read(&mut header, 0, state.version) {
             return None;
         }
-        let page = match be16(&header, PAGE_SIZE)? {
+        let page_size = match be16(&header, PAGE_SIZE)? {
             1 => 65_536,
             size => usize::from(size),
         };
-        let usable = page.checked_sub(usize::from(header[RESERVED]))?;
-        if !(512..=65_536).contains(&page) || usable < 480 {
+        let usable = page_size.checked_sub(usize::from(header[RESERVED]))?;
+        if !(512..=65_536).contains(&page_size) || usable < 480 {
             return None;
         }
         let root = self.root(source, be32(&header, SCHEMA_COOKIE)?)?;
-        let place = TreeLocation { version: state.version, root, page, usable };
+        let location = TreeLocation { version: state.version, root, page_size, usable };
         let mut known = self.write();
-        if known.place.is_none_or(|own| own.version != place.version) {
-            *known = Known { place: Some(place), root: known.root, ..Known::default() };
+        if known.location.is_none_or(|own| own.version != location.version) {
+            *known = Known { location: Some(location), root: known.root, ..Known::default() };
         }
-        Some(place)
+        Some(location)
     }
 
-    /// The page of the root where the schema has this cookie; `None`: the source does not see
-    /// that schema.
+    /// Returns the root page under the schema with this cookie, or `None` if the source does not
+    /// see that schema.
     fn root(&self, source: Source<'_>, cookie: u32) -> Option<u32> {
         if let Some((_, root)) = self.read().root.filter(|(known, _)| *known == cookie) {
             return Some(root);
@@ -134,7 +138,7 @@ impl BTree {
         };
         let by_name = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
         let root = u32::try_from(number(by_name, &[self.table.into()])?).ok()?;
-        // The snapshot may be of another schema than the file, whose last commits are in the WAL.
+        // The snapshot may have another schema than the file, whose last commits are in the WAL.
         let own_cookie = number("PRAGMA schema_version", &[])?;
         if own_cookie as u32 != cookie {
             return None;
@@ -143,16 +147,16 @@ impl BTree {
         Some(root)
     }
 
-    /// The inner page of this number in a version of the file, if it is remembered.
+    /// Returns the interior page with this number in a version of the file, if it is remembered.
     fn branch(&self, number: u32, version: FileVersion) -> Option<Branch> {
         let known = self.read();
-        known.place.filter(|place| place.version == version)?;
+        known.location.filter(|location| location.version == version)?;
         known.branches.get(&number).cloned()
     }
 
     fn remember(&self, number: u32, branch: &Branch, version: FileVersion) {
         let mut known = self.write();
-        if known.place.is_none_or(|place| place.version != version) {
+        if known.location.is_none_or(|location| location.version != version) {
             return;
         }
         if known.children + branch.len() > MAX_CHILDREN {
@@ -174,44 +178,44 @@ impl BTree {
     }
 }
 
-/// How many pages are read at a time, and which.
+/// Which pages are read together with the one that is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadAhead {
-    /// One: that of the event that is asked for.
+    /// No other page.
     None,
-    /// Those behind it too.
+    /// The pages after it, for a forward scan.
     Behind,
-    /// Those before it too.
+    /// The pages before it, for a backward scan.
     Before,
 }
 
-/// One source's pages.
+/// Reads rows of one tree, and keeps the pages that were read last.
 #[derive(Debug, Default)]
 pub struct PageReader {
-    /// `None`: everything is left to SQLite.
+    /// The tree, or `None` if every row is left to SQLite.
     tree: Option<Arc<BTree>>,
-    /// Pages of the file, one after the other.
+    /// Consecutive pages of the file.
     run: Vec<u8>,
-    /// The number of the first of them.
+    /// The number of the first page in `run`.
     first: u32,
-    /// The version of the file that they are of.
+    /// The version of the file that `run` belongs to.
     version: Option<FileVersion>,
-    /// A version of the file in which no position was found from this one on.
+    /// A version of the file, and a position from which on it has no row.
     end: Option<(FileVersion, i64)>,
 }
 
 impl PageReader {
-    /// The pages of a source of the store with this tree.
+    /// Creates a reader of this tree that has read no page yet.
     pub fn new(tree: Arc<BTree>) -> Self {
         PageReader { tree: Some(tree), ..PageReader::default() }
     }
 
-    /// Whether everything is left to SQLite.
-    pub fn are_off(&self) -> bool {
+    /// Returns whether every row is left to SQLite.
+    pub fn is_off(&self) -> bool {
         self.tree.is_none()
     }
 
-    /// The leaf that holds the row of `position`, if there is one in the file.
+    /// Returns the leaf page whose range includes `position`, if the file has one.
     pub fn leaf<'s>(
         &mut self,
         source: impl Into<Source<'s>>,
@@ -222,46 +226,47 @@ impl PageReader {
         let source = source.into();
         let file = source.file()?;
         for _ in 0..TRIES {
-            let place = tree.locate(source, &file)?;
-            if self.end.is_some_and(|(version, end)| version == place.version && position >= end) {
+            let location = tree.locate(source, &file)?;
+            if self.end.is_some_and(|(version, end)| version == location.version && position >= end)
+            {
                 return None;
             }
-            let Some(at) = self.descend(&file, &tree, place, position, ahead) else {
-                // The version of the file is another one by now, or the page is damaged.
+            let Some(at) = self.descend(&file, &tree, location, position, ahead) else {
+                // The file has a new version by now, or a page is damaged.
                 continue;
             };
             let has = |leaf: Leaf<'_>| leaf.has(position);
-            if !Leaf::parse(&self.run[at.clone()], place.usable).is_some_and(has) {
-                self.end = Some((place.version, position));
+            if !Leaf::parse(&self.run[at.clone()], location.usable).is_some_and(has) {
+                self.end = Some((location.version, position));
                 return None;
             }
-            return Leaf::parse(&self.run[at], place.usable);
+            return Leaf::parse(&self.run[at], location.usable);
         }
         None
     }
 
-    /// Where in the run the leaf is that `position` has to be on; `None` where a page on the way to
-    /// it cannot be read in the version of `place`, or is damaged.
+    /// Returns where in `run` the leaf for `position` is, or `None` if a page on the way to it is
+    /// damaged, or cannot be read in the version of `location`.
     fn descend(
         &mut self,
         file: &DatabaseFile<'_>,
         tree: &BTree,
-        place: TreeLocation,
+        location: TreeLocation,
         position: i64,
         ahead: ReadAhead,
     ) -> Option<Range<usize>> {
-        let mut number = place.root;
+        let mut number = location.root;
         for _ in 0..MAX_DEPTH {
-            let branch = match tree.branch(number, place.version) {
+            let branch = match tree.branch(number, location.version) {
                 Some(branch) => branch,
                 None => {
-                    let at = self.load(file, place, number, ahead)?;
+                    let at = self.load(file, location, number, ahead)?;
                     let page = &self.run[at.clone()];
                     if *page.first()? != BRANCH {
                         return Some(at);
                     }
                     let branch = parse_branch(page)?;
-                    tree.remember(number, &branch, place.version);
+                    tree.remember(number, &branch, location.version);
                     branch
                 }
             };
@@ -270,19 +275,19 @@ impl PageReader {
         None
     }
 
-    /// Where in the run the page is, in the version of `place`.
+    /// Returns where in `run` a page is, in the version of `location`, after reading it if needed.
     fn load(
         &mut self,
         file: &DatabaseFile<'_>,
-        place: TreeLocation,
+        location: TreeLocation,
         number: u32,
         ahead: ReadAhead,
     ) -> Option<Range<usize>> {
         let within = |first: u32, len: usize| {
-            let start = usize::try_from(number.checked_sub(first)?).ok()? * place.page;
-            (start + place.page <= len).then_some(start..start + place.page)
+            let start = usize::try_from(number.checked_sub(first)?).ok()? * location.page_size;
+            (start + location.page_size <= len).then_some(start..start + location.page_size)
         };
-        let is_known = self.version == Some(place.version)
+        let is_known = self.version == Some(location.version)
             || has(SeededBug::BelieveOldPages) && self.version.is_some();
         if is_known && let Some(at) = within(self.first, self.run.len()) {
             return Some(at);
@@ -296,12 +301,12 @@ impl PageReader {
             }
         };
         self.version = None;
-        self.run.resize(count as usize * place.page, 0);
-        let offset = u64::from(first.checked_sub(1)?) * place.page as u64;
-        if !file.read(&mut self.run, offset, place.version) {
+        self.run.resize(count as usize * location.page_size, 0);
+        let offset = u64::from(first.checked_sub(1)?) * location.page_size as u64;
+        if !file.read(&mut self.run, offset, location.version) {
             return None;
         }
-        (self.first, self.version) = (first, Some(place.version));
+        (self.first, self.version) = (first, Some(location.version));
         within(first, self.run.len())
     }
 }

@@ -1,22 +1,22 @@
-//! The checksum of a row.
+//! The checksum of a row of `dcb_events`.
 
 use smallvec::SmallVec;
 
 use crate::domain::Event;
 
-/// One for each event of an append.
+/// The checksums of an append's events, over their texts only.
 pub type Checksums = SmallVec<[u32; 1]>;
 
-/// The checksums of the rows of `events`, as far as they can be made before the positions are known:
-/// by the caller's thread, so that the writer's does not have to.
+/// Computes the checksums of the texts of `events`. This part needs no position, so the caller's
+/// thread does it and the writer's thread does not have to.
 pub fn checksums(events: &[Event]) -> Checksums {
     events.iter().map(|event| crc32fast::hash(event.row_text().as_bytes())).collect()
 }
 
-/// CRC-32 of the texts of a row, as [`Event::row_text`] has them: in the order of the columns, each
-/// led by 1, an absent one a 0.
+/// Computes the CRC-32 of the texts of a row, encoded as in [`Event::row_text`]: in the order of
+/// the columns, each with a leading 1, or a 0 for a column that is NULL.
 pub fn checksum_of_text(scratch: &mut Vec<u8>, columns: [Option<&str>; 5]) -> u32 {
-    // Put together first: one long sum costs far less than many short ones.
+    // The texts are concatenated first: one long CRC costs far less than many short ones.
     scratch.clear();
     scratch.reserve(columns.iter().flatten().map(|text| text.len()).sum::<usize>() + columns.len());
     for column in columns {
@@ -26,7 +26,7 @@ pub fn checksum_of_text(scratch: &mut Vec<u8>, columns: [Option<&str>; 5]) -> u3
     crc32fast::hash(scratch)
 }
 
-/// The checksum of a whole row: that of its texts, continued over its two numbers.
+/// Computes the checksum of a row: that of its texts, continued over its position and timestamp.
 pub fn checksum_of_row(text: u32, position: i64, timestamp_us: i64) -> i64 {
     let mut hasher = crc32fast::Hasher::new_with_initial(text);
     let mut numbers = [0; 16];

@@ -1,4 +1,7 @@
-//! The table of events: how rows are written and read.
+//! The table `dcb_events`: writing its rows, and reading them by SQL or from pages of the file.
+//!
+//! Invariant: every row carries a checksum over its texts, its position and its timestamp. A read
+//! verifies it, and verifies that no position is missing.
 
 pub mod btree;
 pub mod checksum;

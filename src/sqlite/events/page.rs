@@ -1,25 +1,36 @@
-//! Pages of SQLite's b-trees and the records on them.
+//! Decoding pages of SQLite's table b-trees, and the records on them.
 //!
-//! The format: <https://sqlite.org/fileformat2.html>.
+//! The format is described at <https://sqlite.org/fileformat2.html>. The parts that are read here:
+//!
+//! | page | first byte | header | cell |
+//! | --- | --- | --- | --- |
+//! | interior | 0x05 | 12 bytes, the last four the rightmost child | a child, and its highest key |
+//! | leaf | 0x0d | 8 bytes | the length of the record, the key, the record |
+//!
+//! An array of two-byte cell offsets follows the header. Bytes 3 and 4 of the page count the cells.
+//! Nothing here trusts a page: decoding a page of any content returns `None` or a value, and the
+//! checksum of the row or the block decides.
 
 use std::sync::Arc;
 
-/// The first byte of an inner page of a table, and of a leaf.
+/// The first byte of an interior page of a table.
 pub const BRANCH: u8 = 0x05;
+/// The first byte of a leaf page of a table.
 const LEAF: u8 = 0x0d;
 
-/// A child of an inner page: its page, and the highest position below it. The last child's is
-/// not known: it counts as without end.
+/// A child of an interior page: its page number, and the highest position below it. The page does
+/// not store that of the last child, which counts as unbounded.
 #[derive(Debug, Clone, Copy)]
 pub struct Child {
     high: i64,
     page: u32,
 }
 
-/// An inner page's children, in order: one piece of memory, since to look into a large tree is to
-/// wait for memory.
+/// The children of an interior page, in order. They are in one allocation, because a lookup in a
+/// large tree spends its time waiting for memory.
 pub type Branch = Arc<[Child]>;
 
+/// Decodes an interior page. Returns `None` if it is damaged.
 pub fn parse_branch(page: &[u8]) -> Option<Branch> {
     let count = usize::from(be16(page, 3)?);
     let mut children = Vec::with_capacity(count + 1);
@@ -31,15 +42,15 @@ pub fn parse_branch(page: &[u8]) -> Option<Branch> {
     children.is_sorted_by_key(|child| child.high).then(|| children.into())
 }
 
-/// How far from where it should be a child is looked for before all are.
+/// How far around the guessed place a child is searched before all children are.
 const NEAR: usize = 4;
 
-/// The first child whose positions reach up to `position`. Pages of rows that were appended hold
-/// about as many positions each, so it is looked for where it should be.
+/// Returns the page of the first child whose positions reach `position`. Pages of appended rows
+/// hold about the same number of positions each, so the search starts at the interpolated place.
 pub fn child_of(branch: &[Child], position: i64) -> Option<u32> {
     let last = branch.len().checked_sub(1)?;
     let is_below = |index: usize| branch[index].high < position;
-    // The children between which the answer is: `low` is below the position, or none is.
+    // The answer is in low..=high: `low` is below the position, or it is the first child.
     let (mut low, mut high) = (0, last);
     if let [first, .., before_last, _] = branch {
         let span = before_last.high.wrapping_sub(first.high);
@@ -54,17 +65,19 @@ pub fn child_of(branch: &[Child], position: i64) -> Option<u32> {
     branch.get(low + within).map(|child| child.page)
 }
 
-/// A leaf, which is a page of rows.
+/// A leaf page, which holds rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Leaf<'a> {
     page: &'a [u8],
     usable: usize,
-    /// The position of its first row, and how many rows it has.
+    /// The position of the first row on the page.
     first: i64,
+    /// How many rows are on the page.
     len: u16,
 }
 
 impl<'a> Leaf<'a> {
+    /// Decodes the header of a leaf page with at least one row. Returns `None` if it is not one.
     pub fn parse(page: &'a [u8], usable: usize) -> Option<Self> {
         let is_leaf = *page.first()? == LEAF;
         let leaf = Leaf { page, usable, first: 0, len: be16(page, 3)? };
@@ -73,7 +86,7 @@ impl<'a> Leaf<'a> {
         Some(Leaf { first: varint(cell)?.0, ..leaf })
     }
 
-    /// Whether it is where the row of `position` would be.
+    /// Returns whether the row of `position` would be on this page.
     pub fn has(&self, position: i64) -> bool {
         let last = self.len.checked_sub(1).and_then(|last| self.key(last));
         self.first <= position && last.is_some_and(|last| position <= last)
@@ -89,9 +102,9 @@ impl<'a> Leaf<'a> {
         Some(varint(cell)?.0)
     }
 
-    /// The record of `position`, if it is here as a whole. Nothing of it is checked but its length.
+    /// Returns the record of `position` if all of it is on this page. Only its length is checked.
     pub fn record(&self, position: i64) -> Option<&'a [u8]> {
-        // Events have no gaps; of blocks there are few on a page.
+        // Positions of events are consecutive, and a page holds only a few blocks.
         let near =
             u16::try_from(position.checked_sub(self.first)?).ok().filter(|at| *at < self.len);
         let is_it = |index: &u16| self.key(*index) == Some(position);
@@ -99,31 +112,31 @@ impl<'a> Leaf<'a> {
         let (size, cell) = varint(self.cell(index)?)?;
         let (_, cell) = varint(cell)?;
         let size = usize::try_from(size).ok()?;
-        // A longer row goes on on other pages.
+        // A longer record continues on overflow pages.
         if size > self.usable - 35 {
             return None;
         }
         cell.get(..size)
     }
 
-    /// The row of `position`, if it is here as a whole. Nothing of it is checked but its shape.
+    /// Returns the row of `position` if all of it is on this page. Only its shape is checked.
     pub fn row(&self, position: i64) -> Option<RowRecord<'a>> {
         RowRecord::parse(position, self.record(position)?)
     }
 }
 
-/// A row as its record has it.
+/// A row of `dcb_events`, as decoded from its record.
 #[derive(Debug, Clone, Copy)]
 pub struct RowRecord<'a> {
-    /// Its position.
+    /// The row's position.
     pub position: i64,
-    /// Its texts, from `type` to `metadata`, one after the other,
+    /// The texts of the row, from `type` to `metadata`, concatenated.
     pub text: &'a [u8],
-    /// and the length of each; `None`: NULL.
+    /// The length of each text; `None` for a column that is NULL.
     pub lengths: [Option<usize>; 5],
-    /// The column `timestamp`.
+    /// The value of the column `timestamp`.
     pub timestamp_us: i64,
-    /// The column `checksum`.
+    /// The value of the column `checksum`.
     pub checksum: i64,
 }
 
@@ -136,7 +149,7 @@ impl<'a> RowRecord<'a> {
             types = rest;
             Some(serial)
         };
-        // The position is the row's key: its column is empty.
+        // The position is the rowid, so its column is stored as NULL.
         (next_type()? == 0).then_some(())?;
         let mut lengths = [None; 5];
         for length in &mut lengths {
@@ -155,19 +168,19 @@ impl<'a> RowRecord<'a> {
     }
 }
 
-/// A row of `dcb_postings` as its record has it.
+/// A row of `dcb_postings`, as decoded from its record.
 #[derive(Debug, Clone, Copy)]
 pub struct BlockRecord<'a> {
-    /// The block. (What the other columns say, it says itself.)
+    /// The block. (The other columns repeat what it says.)
     pub bytes: &'a [u8],
 }
 
 impl<'a> BlockRecord<'a> {
-    /// Of a record. Nothing of it is checked but its shape.
+    /// Decodes a record. Only its shape is checked.
     pub fn parse(record: &'a [u8]) -> Option<Self> {
         let (size, mut types) = varint(record)?;
         let mut body = record.get(usize::try_from(size).ok()?..)?;
-        // The segment, and what the block begins with.
+        // The columns `segment`, `term` and `position`.
         for _ in 0..3 {
             let serial;
             (serial, types) = varint(types)?;
@@ -181,7 +194,7 @@ impl<'a> BlockRecord<'a> {
     }
 }
 
-/// An integer of a record, taken off its body.
+/// Decodes an integer of a record, and removes it from `body`.
 pub fn integer(serial: i64, body: &mut &[u8]) -> Option<i64> {
     let bytes = match serial {
         1..=4 => serial as usize,
@@ -196,15 +209,17 @@ pub fn integer(serial: i64, body: &mut &[u8]) -> Option<i64> {
     Some(number[1..].iter().fold(first, |number, byte| number << 8 | i64::from(*byte)))
 }
 
+/// Decodes a big-endian integer of two bytes at an offset.
 pub fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at + 2)?.try_into().ok().map(u16::from_be_bytes)
 }
 
+/// Decodes a big-endian integer of four bytes at an offset.
 pub fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
 }
 
-/// A number of one to nine bytes, and what follows it.
+/// Decodes a varint of one to nine bytes. Returns it and the bytes after it.
 fn varint(bytes: &[u8]) -> Option<(i64, &[u8])> {
     let mut value = 0_u64;
     for (index, byte) in bytes.iter().enumerate().take(9) {
@@ -229,7 +244,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_child_is_found_where_a_plain_search_finds_it(
+        fn interpolated_and_binary_search_find_the_same_child(
             steps in prop::collection::vec(prop_oneof![9 => 0..13_i64, 1 => 0..5_000_i64], 0..400),
             start in prop_oneof![0..1_000_i64, Just(i64::MIN)],
         ) {

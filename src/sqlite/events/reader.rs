@@ -1,4 +1,4 @@
-//! Rows of `dcb_events`: how an event becomes one, and how it is read back and checked.
+//! Reading rows of `dcb_events`, from pages of the file or by SQL, and verifying each of them.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,27 +12,27 @@ use crate::sqlite::events::page::RowRecord;
 use crate::sqlite::events::source::{ReadResult, Source};
 
 const COLUMNS: &str = "position, type, tags, data, id, metadata, timestamp, checksum";
-/// Finds an event by its position.
+/// The statement that reads an event by its position.
 const FETCH: &str = "SELECT position, type, tags, data, id, metadata, timestamp, checksum \
                      FROM dcb_events WHERE position = ?1";
 
-/// Reads rows: what a source's reader keeps from one to the next.
+/// Reads and verifies rows. It keeps the pages and the buffers of earlier reads.
 #[derive(Debug, Default)]
 pub struct EventReader {
-    /// Rows that are read without SQLite.
+    /// Reads the rows that need no SQLite.
     pages: PageReader,
     scratch: Scratch,
 }
 
 #[derive(Debug, Default)]
 struct Scratch {
-    /// A row's tags, where they are escaped in it.
+    /// The tags of a row that stores them with escapes.
     unescaped: Vec<String>,
-    /// What the checksum is taken of.
+    /// The encoded texts over which the checksum is computed.
     summed: Vec<u8>,
 }
 
-/// A row, its texts known to be text.
+/// A row whose texts are valid UTF-8.
 #[derive(Debug, Clone, Copy)]
 struct EventRow<'a> {
     position: i64,
@@ -46,7 +46,7 @@ struct EventRow<'a> {
 }
 
 impl<'a> EventRow<'a> {
-    /// Of a row of [`COLUMNS`].
+    /// Decodes a row that SQL returned, with the columns in [`COLUMNS`].
     fn of_row(row: &Row<'a>) -> Result<Self> {
         let position = row.integer(0).ok_or_else(|| damaged(0))?;
         let text = |column| row.text(column).ok_or_else(|| damaged(position));
@@ -64,7 +64,7 @@ impl<'a> EventRow<'a> {
         })
     }
 
-    /// Of a row that was read without SQLite.
+    /// Decodes a row that was read from a page. Returns `None` if a text is not valid.
     fn of_raw(raw: &RowRecord<'a>) -> Option<Self> {
         let mut rest = str::from_utf8(raw.text).ok()?;
         let mut next = |length| {
@@ -91,8 +91,8 @@ impl<'a> EventRow<'a> {
         })
     }
 
-    /// Itself, if it is what was written.
-    fn intact(self, scratch: &mut Scratch) -> Result<Self> {
+    /// Returns the row if its checksum matches.
+    fn verified(self, scratch: &mut Scratch) -> Result<Self> {
         let columns =
             [Some(self.event_type), Some(self.tags), Some(self.data), self.id, self.metadata];
         let texts = checksum_of_text(&mut scratch.summed, columns);
@@ -102,8 +102,8 @@ impl<'a> EventRow<'a> {
         Ok(self)
     }
 
-    /// Gives the event to `then`.
-    fn show<T>(
+    /// Decodes the tags and calls `then` with the event.
+    fn with_view<T>(
         &self,
         scratch: &mut Scratch,
         then: impl FnOnce(&EventView<'_>) -> Result<T>,
@@ -146,12 +146,12 @@ impl<'a> EventRow<'a> {
 }
 
 impl EventReader {
-    /// For a connection of the store with this tree.
+    /// Creates a reader for a connection of the store with this tree.
     pub fn new(tree: Arc<BTree>) -> Self {
         EventReader { pages: PageReader::new(tree), scratch: Scratch::default() }
     }
 
-    /// Gives `visit` the events in `span` in order, checking that none is missing.
+    /// Calls `visit` with the events in `span`, in order, until it breaks. Fails if one is missing.
     pub fn scan<'s>(
         &mut self,
         source: impl Into<Source<'s>>,
@@ -166,7 +166,7 @@ impl EventReader {
                 return Ok(());
             }
             if rest == before {
-                let most = if self.pages.are_off() { i64::MAX } else { STRETCH };
+                let most = if self.pages.is_off() { i64::MAX } else { SCANNED_AFTER_MISS };
                 let PositionRange { after: low, through: high } = rest;
                 let stretch = if backwards {
                     PositionRange { after: low.max(high.saturating_sub(most)), through: high }
@@ -186,8 +186,8 @@ impl EventReader {
         Ok(())
     }
 
-    /// The events at the beginning of `rest` that are on one page, as far as they can be had
-    /// without SQLite; takes them off `rest`.
+    /// Visits the events at the start of `rest` that one page holds, as far as no SQL is needed, and
+    /// removes them from `rest`.
     fn scan_leaf(
         &mut self,
         source: Source<'_>,
@@ -203,8 +203,8 @@ impl EventReader {
         };
         while rest.after < rest.through {
             let columns = leaf.row(next(rest)).as_ref().and_then(EventRow::of_raw);
-            let Some(Ok(columns)) = columns.map(|columns| columns.intact(scratch)) else { break };
-            if columns.show(scratch, &mut visit)?.is_break() {
+            let Some(Ok(columns)) = columns.map(|columns| columns.verified(scratch)) else { break };
+            if columns.with_view(scratch, &mut visit)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
             if backwards {
@@ -216,7 +216,7 @@ impl EventReader {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The same of all of `span`, by SQLite.
+    /// Visits all events in `span` by SQL.
     fn scan_rows(
         &mut self,
         source: Source<'_>,
@@ -233,11 +233,11 @@ impl EventReader {
         let (mut expected, step) = if backwards { (span.through, -1) } else { (span.after + 1, 1) };
         let mut last = ControlFlow::Continue(());
         source.sql()?.query(&sql, &bounds, &mut |row| {
-            let columns = EventRow::of_row(row)?.intact(&mut self.scratch)?;
+            let columns = EventRow::of_row(row)?.verified(&mut self.scratch)?;
             if columns.position != expected {
                 return Err(damaged(expected));
             }
-            last = columns.show(&mut self.scratch, &mut visit)?;
+            last = columns.with_view(&mut self.scratch, &mut visit)?;
             expected = expected.wrapping_add(step);
             Ok(last)
         })?;
@@ -248,22 +248,22 @@ impl EventReader {
         Ok(last)
     }
 
-    /// Gives `visit` the event at `position`, which the store has.
+    /// Calls `visit` with the event at `position`, which the store must have.
     pub fn at<'s, T>(
         &mut self,
         source: impl Into<Source<'s>>,
         position: i64,
         visit: impl FnOnce(&EventView<'_>) -> Result<T>,
     ) -> ReadResult<T> {
-        let (mut visit, mut seen) = (Some(visit), None);
+        let (mut visit, mut value) = (Some(visit), None);
         self.fetch(source, &[position], |view| {
-            seen = visit.take().map(|visit| visit(view)).transpose()?;
+            value = visit.take().map(|visit| visit(view)).transpose()?;
             Ok(ControlFlow::Break(()))
         })?;
-        seen.ok_or_else(|| damaged(position).into())
+        value.ok_or_else(|| damaged(position).into())
     }
 
-    /// Gives `visit` the events at `positions`, which the store has, in this order.
+    /// Calls `visit` with the events at `positions`, which the store must have, in this order.
     pub fn fetch<'s>(
         &mut self,
         source: impl Into<Source<'s>>,
@@ -275,9 +275,9 @@ impl EventReader {
             let EventReader { pages, scratch } = self;
             let found = pages
                 .leaf(source, *position, ReadAhead::None)
-                .and_then(|leaf| EventRow::of_raw(&leaf.row(*position)?)?.intact(scratch).ok());
+                .and_then(|leaf| EventRow::of_raw(&leaf.row(*position)?)?.verified(scratch).ok());
             let Some(columns) = found else {
-                let most = if pages.are_off() { usize::MAX } else { FETCHES };
+                let most = if pages.is_off() { usize::MAX } else { FETCHES_AFTER_MISS };
                 let (stretch, later) = positions.split_at(positions.len().min(most));
                 if self.fetch_rows(source, stretch, &mut visit)?.is_break() {
                     return Ok(());
@@ -285,7 +285,7 @@ impl EventReader {
                 positions = later;
                 continue;
             };
-            if columns.show(scratch, &mut visit)?.is_break() {
+            if columns.with_view(scratch, &mut visit)?.is_break() {
                 return Ok(());
             }
             positions = later;
@@ -293,7 +293,7 @@ impl EventReader {
         Ok(())
     }
 
-    /// The same, by SQLite.
+    /// Visits the events at `positions` by SQL.
     fn fetch_rows(
         &mut self,
         source: Source<'_>,
@@ -303,13 +303,13 @@ impl EventReader {
         let mut expected = positions.iter();
         let mut last = ControlFlow::Continue(());
         source.sql()?.query_each(FETCH, positions, &mut |row| {
-            let columns = EventRow::of_row(row)?.intact(&mut self.scratch)?;
+            let columns = EventRow::of_row(row)?.verified(&mut self.scratch)?;
             match expected.next() {
                 Some(position) if columns.position == *position => {}
                 Some(position) => return Err(damaged(*position)),
                 None => return Err(damaged(columns.position)),
             }
-            last = columns.show(&mut self.scratch, &mut visit)?;
+            last = columns.with_view(&mut self.scratch, &mut visit)?;
             Ok(last)
         })?;
         match expected.next() {
@@ -319,11 +319,11 @@ impl EventReader {
     }
 }
 
-/// Events that are fetched by SQLite before a page is tried again.
-const FETCHES: usize = 16;
+/// After a page lookup that failed, this many events are fetched by SQL before the next one.
+const FETCHES_AFTER_MISS: usize = 16;
 
-/// Cuts out tags, as many as there is room for, and gives how many there are; `None` where one is
-/// escaped: without escapes a quote can only be a border.
+/// Splits tags without escapes into `tags`, as far as there is room, and returns how many there
+/// are. Returns `None` if a tag has an escape: only without escapes is every quote a delimiter.
 fn plain_tags<'a>(inner: &'a str, tags: &mut [&'a str]) -> Option<usize> {
     let (mut count, mut start, mut is_inside) = (0, 0, true);
     for (at, byte) in inner.bytes().chain([b'"']).enumerate() {
@@ -346,15 +346,15 @@ fn plain_tags<'a>(inner: &'a str, tags: &mut [&'a str]) -> Option<usize> {
     Some(count)
 }
 
-/// Positions that are scanned by SQLite before a page is tried again.
-const STRETCH: i64 = 256;
+/// After a page lookup that failed, this many positions are scanned by SQL before the next one.
+const SCANNED_AFTER_MISS: i64 = 256;
 
-/// A copy of a stored event that outlives its row.
+/// Copies a stored event out of its row.
 pub fn to_owned(view: &EventView<'_>) -> Result<Arc<SequencedEvent>> {
     view.to_owned().map(Arc::new).map_err(|_| damaged(view.position))
 }
 
-/// The event at `position` is missing or not as it was written.
+/// Returns the error for an event that is missing or is not as it was written.
 pub fn damaged(position: i64) -> Error {
     Error::new(
         Status::Corrupt,
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_comes_back_as_it_went_in() {
+    fn a_row_is_read_back_as_it_was_written() {
         let connection = store();
         let many: Vec<String> = (0..20).map(|n| format!("k:{n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
@@ -409,28 +409,28 @@ mod tests {
             let event = event(index as i64 + 1, tags, id);
             write(&connection, event);
         }
-        let mut decoder = EventReader::default();
+        let mut reader = EventReader::default();
         for (index, tags) in cases.into_iter().enumerate() {
             let id = (index % 2 == 0).then_some("id \" \\ \u{7f}");
             let wanted = event(index as i64 + 1, tags, id);
-            let got = decoder.at(&connection, wanted.position, to_owned).unwrap();
+            let got = reader.at(&connection, wanted.position, to_owned).unwrap();
             assert_eq!(got.event, wanted.event);
             assert_eq!((got.position, got.timestamp_us), (wanted.position, 17));
         }
     }
 
     #[test]
-    fn a_changed_row_and_a_missing_row_are_seen() {
+    fn a_changed_row_and_a_missing_row_are_reported() {
         let connection = store();
         for position in 1..=3 {
             let event = event(position, &["a:1"], Some("x"));
             write(&connection, event);
         }
         let all = PositionRange { after: 0, through: 3 };
-        let mut decoder = EventReader::default();
+        let mut reader = EventReader::default();
         let mut count = |connection: &Connection, span| {
             let mut count = 0;
-            decoder
+            reader
                 .scan(connection, span, false, |_| {
                     count += 1;
                     Ok(ControlFlow::Continue(()))

@@ -1,4 +1,4 @@
-//! Where a read finds rows: on pages of the file, and by SQL.
+//! The sources of a read's rows: SQL on a connection, pages of the database file, or both.
 
 use rusqlite::Connection;
 
@@ -9,16 +9,16 @@ use crate::sqlite::wal::wal_index::DatabaseFile;
 /// What a read may use to find rows.
 #[derive(Clone, Copy)]
 pub enum Source<'a> {
-    /// A transaction of the library's own: pages of the file, and SQL for what these do not have.
+    /// A transaction on a connection of the library: pages of the file, and SQL for the rest.
     Own(&'a Connection),
-    /// A transaction on whoever's connection: SQL alone.
+    /// A transaction on any connection: SQL only.
     Sql(&'a dyn SqlConnection),
-    /// No transaction: pages of the file alone.
+    /// No transaction: pages of the file only.
     Pages(&'a Connection),
 }
 
 impl<'a> Source<'a> {
-    /// The database file; `None` where no page of it can be read.
+    /// Returns the database file, or `None` if no page of it may be read.
     pub fn file(self) -> Option<DatabaseFile<'a>> {
         match self {
             Source::Own(connection) | Source::Pages(connection) => DatabaseFile::of(connection),
@@ -26,8 +26,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Whether all that is read now is of one moment. Without a transaction, that is the snapshot
-    /// that an earlier one took.
+    /// Returns whether everything that is read now belongs to one snapshot. Without a transaction,
+    /// that is the snapshot that an earlier transaction took.
     pub fn is_in_snapshot(self) -> bool {
         match self {
             Source::Own(connection) => connection.is_in_snapshot(),
@@ -36,7 +36,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The connection to run SQL on.
+    /// Returns the connection to run SQL on, or [`ReadStop::NeedsTransaction`].
     pub fn sql(self) -> ReadResult<&'a dyn SqlConnection> {
         match self {
             Source::Own(connection) => Ok(connection),
@@ -58,16 +58,16 @@ impl<'a> From<&'a dyn SqlConnection> for Source<'a> {
     }
 }
 
-/// What a read of rows returns.
+/// The result of a read of rows.
 pub type ReadResult<T> = Result<T, ReadStop>;
 
-/// Why a read ended before its end.
+/// Why a read stopped early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadStop {
     /// The read failed.
     Failed(Error),
-    /// The pages do not have what was looked for: the read has to go on in a transaction. A source
-    /// that has one never gives this.
+    /// The pages do not hold what the read needs, so it has to continue in a transaction. A source
+    /// with a transaction never returns this.
     NeedsTransaction,
 }
 
@@ -77,13 +77,13 @@ impl From<Error> for ReadStop {
     }
 }
 
-/// For reads in a transaction.
+/// Converts the stop of a read in a transaction, which is always a failure.
 impl From<ReadStop> for Error {
     fn from(stop: ReadStop) -> Self {
         match stop {
             ReadStop::Failed(error) => error,
             ReadStop::NeedsTransaction => {
-                Error::new(Status::Internal, "a read in a transaction asked for one")
+                Error::new(Status::Internal, "internal error: a read has no transaction")
             }
         }
     }

@@ -7,16 +7,16 @@ use crate::error::Result;
 use crate::sql::{SqlConnection, Value};
 use crate::sqlite::events::checksum::checksum_of_row;
 
-/// Rows that are bound at a time.
-const ROWS: usize = 64;
+/// How many rows are bound at a time, which bounds the memory for their values.
+const ROWS_PER_BATCH: usize = 64;
 
-/// Writes the rows of `events`.
+/// Writes the rows of `events`, whose texts have these checksums.
 pub fn insert(
     connection: &dyn SqlConnection,
     events: &[Arc<SequencedEvent>],
     checksums: &[u32],
 ) -> Result<()> {
-    for (events, checksums) in events.chunks(ROWS).zip(checksums.chunks(ROWS)) {
+    for (events, checksums) in events.chunks(ROWS_PER_BATCH).zip(checksums.chunks(ROWS_PER_BATCH)) {
         let mut values = Vec::with_capacity(events.len() * 8);
         for (event, texts) in events.iter().zip(checksums) {
             let body = &event.event;
