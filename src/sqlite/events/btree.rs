@@ -1,8 +1,8 @@
 //! Reading rows of `dcb_events` and `dcb_postings` straight from the pages of the database file.
 //!
 //! Finding one row through SQLite's virtual machine and page cache costs several times as much as
-//! reading the page that holds it. So the trees of both tables are walked here without SQLite, and in
-//! WAL mode without a lock.
+//! reading the page that holds it. So the trees of both tables are walked here without SQLite, and
+//! in WAL mode without a lock.
 //!
 //! Invariant: a walk uses only pages of one version of the file, in which they form one database
 //! (`wal_index.rs`). Everything that is kept from one walk to the next (the location of the tree,

@@ -186,8 +186,8 @@ impl EventReader {
         Ok(())
     }
 
-    /// Visits the events at the start of `rest` that one page holds, as far as no SQL is needed, and
-    /// removes them from `rest`.
+    /// Visits the events at the start of `rest` that one page holds, as far as no SQL is needed,
+    /// and removes them from `rest`.
     fn scan_leaf(
         &mut self,
         source: Source<'_>,

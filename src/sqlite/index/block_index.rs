@@ -133,7 +133,8 @@ impl BlockLookup<'_> {
     /// Returns the number of the last block whose key is at or below `wanted`, or 0 if no key is.
     pub fn find(&mut self, wanted: Key) -> Option<u32> {
         let keys = self.keys;
-        // The keys of all blocks below `low` are at or below `wanted`; from `high` on they are above.
+        // The keys of all blocks below `low` are at or below `wanted`; from `high` on they are
+        // above.
         let (mut low, mut high) = (0, keys.len());
         while low < high {
             let middle = low + (high - low) / 2;

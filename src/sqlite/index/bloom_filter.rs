@@ -25,10 +25,10 @@ const BITS_PER_TERM: u64 = 10;
 
 /// A Bloom filter over terms.
 ///
-/// A filter takes megabytes, lives as long as its segment, and is allocated and freed by any thread.
-/// An anonymous mapping returns its memory to the system when it is dropped. The C library's
-/// allocator would keep room for the largest filter in each of its arenas (mallopt(3), the dynamic
-/// threshold of `M_MMAP_THRESHOLD`).
+/// A filter takes megabytes, lives as long as its segment, and is allocated and freed by any
+/// thread. An anonymous mapping returns its memory to the system when it is dropped. The C
+/// library's allocator would keep room for the largest filter in each of its arenas (mallopt(3),
+/// the dynamic threshold of `M_MMAP_THRESHOLD`).
 #[derive(Debug)]
 pub struct BloomFilter {
     bits: MmapMut,
@@ -56,7 +56,8 @@ impl BloomFilter {
         Ok(BloomFilter { bits: MmapMut::map_anon(bytes as usize)?, len: 0 })
     }
 
-    /// Loads the next part of the bits. Returns `false` if the part has a length that cannot be right.
+    /// Loads the next part of the bits. Returns `false` if the part has a length that cannot be
+    /// right.
     pub fn load_part(&mut self, part: &[u8]) -> bool {
         let room = self.bits.get_mut(self.len..).and_then(|rest| rest.get_mut(..part.len()));
         let Some(room) = room.filter(|_| part.len().is_multiple_of(BLOCK_BYTES)) else {

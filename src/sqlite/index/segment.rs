@@ -51,7 +51,8 @@ impl Segment {
         Segment { id, low, high, terms, filtered: false, filter: OnceLock::new(), block_index }
     }
 
-    /// Returns a copy that may load its filter, or may not. Returns `None` if this one is so already.
+    /// Returns a copy that may load its filter, or may not. Returns `None` if this one is so
+    /// already.
     pub fn with_filter(&self, filtered: bool) -> Option<Self> {
         let Segment { id, low, high, terms, .. } = *self;
         let (filter, block_index) = (OnceLock::new(), Arc::clone(&self.block_index));
