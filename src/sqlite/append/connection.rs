@@ -1,22 +1,24 @@
-//! The connection that writes.
+//! The state of the connection that writes.
 
 use rusqlite::Connection;
 
 use crate::sqlite::append::turns::Turns;
 use crate::sqlite::events::reader::EventReader;
 
-/// The one connection that writes, and what its holder knows.
+/// The one connection of the store that writes, and the state that goes with it.
 #[derive(Debug)]
 pub struct WriterConnection {
-    /// The connection; no transaction is open while nobody holds the core.
+    /// The connection. It has no open transaction while nobody holds the writer's lock.
     pub connection: Connection,
-    pub(super) decoder: EventReader,
+    /// Reads stored events for the checks of an append.
+    pub(super) reader: EventReader,
+    /// Limits how long this process keeps SQLite's write lock.
     pub(super) turns: Turns,
 }
 
 impl WriterConnection {
-    /// The connection, and scratch for its rows.
+    /// Returns the connection and its reader of rows, both borrowed.
     pub fn parts(&mut self) -> (&Connection, &mut EventReader) {
-        (&self.connection, &mut self.decoder)
+        (&self.connection, &mut self.reader)
     }
 }

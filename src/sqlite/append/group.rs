@@ -1,4 +1,7 @@
-//! A group of appends in one transaction: each request is judged with those before it already in.
+//! Running a group of appends in one transaction.
+//!
+//! Invariant: each request is checked as if the requests before it in the group were stored
+//! already. The transaction holds SQLite's write lock.
 
 use std::time::Duration;
 
@@ -31,19 +34,20 @@ const RERUN_PATIENCE: Duration = Duration::from_secs(1);
 /// A request with all that can be made of it before its turn.
 #[derive(Debug)]
 pub struct PreparedAppend {
-    filed: PreparedEvents,
+    prepared: PreparedEvents,
     checksums: Checksums,
     conditions: SmallVec<[AppendCondition; 1]>,
 }
 
 impl PreparedAppend {
-    /// Of a request; `no_memory`.
+    /// Prepares a request, before any lock is taken. Fails with `no_memory`.
     pub fn new(request: AppendRequest) -> Result<Self> {
         let (events, conditions) = request.into_parts();
         let checksums = checksums(&events);
-        Ok(PreparedAppend { filed: PreparedEvents::new(events)?, checksums, conditions })
+        Ok(PreparedAppend { prepared: PreparedEvents::new(events)?, checksums, conditions })
     }
 
+    /// Returns how many events the request has.
     pub fn len(&self) -> usize {
         self.checksums.len()
     }
@@ -53,12 +57,12 @@ impl PreparedAppend {
 /// them, it may have undone all: then each runs again, alone. For the lock, which another process
 /// may have meanwhile, they all together wait for a second at most, since nobody can leave a group.
 pub fn run(
-    core: &mut WriterConnection,
+    writer: &mut WriterConnection,
     shared: &StoreState,
     mut requests: Vec<PreparedAppend>,
 ) -> Result<Vec<Outcome>> {
-    let WriterConnection { connection, decoder, turns } = core;
-    let error = match attempt(&*connection, decoder, turns, shared, &mut requests) {
+    let WriterConnection { connection, reader, turns } = writer;
+    let error = match attempt(&*connection, reader, turns, shared, &mut requests) {
         Ok(outcomes) => return Ok(outcomes),
         Err(error) => error,
     };
@@ -75,7 +79,7 @@ pub fn run(
     let deadline = shared.deadline().at_most(RERUN_PATIENCE);
     for mut request in requests {
         let alone = begin_immediate(connection, &deadline).and_then(|()| {
-            attempt(&*connection, decoder, turns, shared, std::slice::from_mut(&mut request))
+            attempt(&*connection, reader, turns, shared, std::slice::from_mut(&mut request))
         });
         rollback(connection);
         outcomes.push(match alone {
@@ -86,30 +90,30 @@ pub fn run(
     Ok(outcomes)
 }
 
-/// Judges and stores the requests, in order, and commits. An error: the transaction is not to be
-/// committed, and nothing of it is stored.
+/// Checks and stores the requests, in order, and commits. After an error the caller must roll the
+/// transaction back; nothing of it is stored.
 pub fn attempt<'s>(
     source: impl Into<Source<'s>>,
-    decoder: &mut EventReader,
+    reader: &mut EventReader,
     turns: &mut Turns,
     shared: &StoreState,
     requests: &mut [PreparedAppend],
 ) -> Result<Vec<Outcome>> {
     let source = source.into();
     let connection = source.sql()?;
-    // For speed alone: where there is no room, the append finds out by itself.
+    // This is only an optimization. If the disk is full, the append itself fails.
     let _ = shared.make_room();
     let snapshot = Snapshot::take(connection)?;
     let segments = shared.segments.at_version(source, snapshot.version)?;
     segments.check(snapshot)?;
     let known = check_tail(&shared.tail, snapshot)?;
-    shared.tail.catch_up(source, decoder, snapshot, segments.indexed())?;
+    shared.tail.catch_up(source, reader, snapshot, segments.indexed())?;
     if shared.own.begin(snapshot.head) {
         turns.note_others();
     }
     let view = View { source, segments, tail: &shared.tail };
     let found = if has(SeededBug::SkipCatchUp) { known } else { snapshot.head };
-    let mut staged = Staged { head: snapshot.head, ..Staged::new(view, decoder, found) };
+    let mut staged = Staged { head: snapshot.head, ..Staged::new(view, reader, found) };
     let mut stored: Vec<&PreparedEvents> = Vec::new();
     let mut outcomes = Vec::with_capacity(requests.len());
     for request in requests {
@@ -127,12 +131,13 @@ pub fn attempt<'s>(
         };
         if connection.is_autocommit() {
             return Err(answer.err().unwrap_or_else(|| {
-                Error::new(Status::Io, "the database ended the transaction by itself")
+                Error::new(Status::Io, "the database rolled back the transaction by itself")
             }));
         }
         let mut outcome = Outcome::new(answer);
         if matches!(&outcome.answer, Err(error) if error.status == Status::DuplicateId) {
-            // It names the first stored event that it meets, and may be because of a later one.
+            // The error names the first stored id that was found, but a later event may be its
+            // cause.
             outcome.rests_on = staged.head;
         }
         outcomes.push(outcome);
@@ -147,83 +152,85 @@ pub fn attempt<'s>(
     crash_point("after commit");
     shared.tail.extend(stored.iter().copied());
     shared.durability.note_written(head);
-    shared.note_commit(stored.iter().flat_map(|filed| filed.events()));
+    shared.note_commit(stored.iter().flat_map(|prepared| prepared.events()));
     Ok(outcomes)
 }
 
-/// The newest event in memory, which a transaction with the write lock has to find in the database.
+/// Returns the position of the newest event in memory. Fails if a transaction with the write lock
+/// does not find that event in the database.
 pub fn check_tail(tail: &Tail, snapshot: Snapshot) -> Result<i64> {
     let known = tail.read(Generations::head);
     if known <= snapshot.head {
         return Ok(known);
     }
-    // Conditions would be judged on events that are not there, and not on those in their place.
+    // Conditions would be checked against events that are gone, and not against those in their
+    // place.
     Err(Error::new(
         Status::Corrupt,
-        "the database has lost events that it had while the store was open: open it again",
+        "the database has lost events since the store was opened: close the store and open it again",
     ))
 }
 
-/// A transaction under way: what it found, and what it has added.
+/// A write transaction in progress, with the events that its group has stored so far.
 pub struct Staged<'a> {
     view: View<'a>,
-    decoder: &'a mut EventReader,
-    /// The head that the transaction found,
+    reader: &'a mut EventReader,
+    /// The head that the transaction found when it began.
     found: i64,
-    /// and where it is by now.
+    /// The head with the events that the group has stored.
     head: i64,
-    /// What the group has stored so far; a request alone needs none.
+    /// The events that the group has stored; `None` until a second request needs them.
     index: Option<Index>,
 }
 
 impl<'a> Staged<'a> {
-    /// A transaction that has found this head, and has added nothing.
-    pub fn new(view: View<'a>, decoder: &'a mut EventReader, found: i64) -> Self {
-        Staged { view, decoder, found, head: found, index: None }
+    /// Creates the state of a transaction that found this head and has stored nothing.
+    pub fn new(view: View<'a>, reader: &'a mut EventReader, found: i64) -> Self {
+        Staged { view, reader, found, head: found, index: None }
     }
 
-    /// Lets later requests see events that were stored; those added before are passed over.
-    fn add(&mut self, filed: &PreparedEvents) {
-        filed.add_to(self.index.get_or_insert_with(|| Index::new(self.found)));
+    /// Makes stored events visible to the requests after them. Events added before are skipped.
+    fn add(&mut self, prepared: &PreparedEvents) {
+        prepared.add_to(self.index.get_or_insert_with(|| Index::new(self.found)));
     }
 
-    /// What the ids and the conditions say; a refusal is an error.
+    /// Checks the ids and the conditions of the request. A rejected request is an error.
     pub fn check(&mut self, request: &PreparedAppend) -> Result<Verdict> {
-        let Staged { view, decoder, found, index, .. } = self;
+        let Staged { view, reader, found, index, .. } = self;
         let index = index.as_ref().filter(|_| !has(SeededBug::ForgetGroup));
-        // Both closures look things up with the one decoder.
-        let decoder = std::cell::RefCell::new(&mut **decoder);
+        // Both closures use the one reader.
+        let reader = std::cell::RefCell::new(&mut **reader);
         let verdict = check_ids(
-            request.filed.events(),
+            request.prepared.events(),
             |id| match index.and_then(|index| index.position_of_id(id)) {
                 Some(position) => Ok(Some(position)),
-                None => Ok(view.position_of_id(&mut decoder.borrow_mut(), id, *found)?),
+                None => Ok(view.position_of_id(&mut reader.borrow_mut(), id, *found)?),
             },
             |position, event| match index.and_then(|index| index.get(position)) {
                 Some(stored) => Ok(stored.event == *event),
-                None => Ok(view.is_same(&mut decoder.borrow_mut(), position, event)?),
+                None => Ok(view.is_same(&mut reader.borrow_mut(), position, event)?),
             },
         )?;
         if verdict == Verdict::New {
-            let decoder = decoder.into_inner();
+            let reader = reader.into_inner();
             check_conditions(&request.conditions, |query: &Query, span: PositionRange| {
                 let below = PositionRange { after: span.after, through: span.through.min(*found) };
-                let first = view.first_match(decoder, query, below)?;
+                let first = view.first_match(reader, query, below)?;
                 Ok(first.or_else(|| index.and_then(|index| index.first_match(query, span))))
             })?;
         }
         Ok(verdict)
     }
 
-    /// Stores the events of the request; gives the position of the last.
+    /// Stores the events of the request and returns the position of the last one.
     pub fn store(&mut self, request: &mut PreparedAppend) -> Result<i64> {
         let head = self.head;
         let last = i64::try_from(request.len())
             .ok()
             .and_then(|len| head.checked_add(len))
-            .ok_or_else(|| Error::new(Status::Full, "the store has no further positions"))?;
-        request.filed.place(head, now_us());
-        insert(self.view.source.sql()?, request.filed.sequenced(), &request.checksums)?;
+            .ok_or_else(|| Error::new(Status::Full, "the store is full: no positions are left"))?;
+        request.prepared.place(head, now_us());
+        insert(self.view.source.sql()?, request.prepared.sequenced(), &request.checksums)?;
         self.head = last;
         Ok(last)
     }

@@ -1,4 +1,4 @@
-//! Appends to a SQLite store.
+//! Appends to a SQLite store: groups of requests, each run as one transaction of one connection.
 
 pub mod connection;
 pub mod group;

@@ -1,36 +1,39 @@
-//! Fairness between processes: nobody holds SQLite's write lock all the time.
+//! Fairness between processes: no process holds SQLite's write lock all the time.
 
 use std::time::{Duration, Instant};
 
-/// Keeps one process from holding SQLite's lock all the time.
+/// Limits how long this process keeps taking SQLite's write lock.
 ///
-/// The lock has no queue: who waits for it looks now and then. Who has used it for a while
-/// therefore leaves it alone for longer than the others' looks are apart.
+/// The lock has no queue: waiting processes poll it. So a process that has used it for a while
+/// leaves it free for longer than the polling interval of the others.
 #[derive(Debug)]
 pub struct Turns {
-    /// Since when groups have run back to back.
+    /// The time since which groups have run back to back.
     busy_since: Instant,
+    /// When this process last released the lock.
     last_end: Instant,
     /// When events of another process were last seen.
     others_seen: Option<Instant>,
 }
 
-/// How long a process with work keeps the lock, alone and where others write too.
+/// How long a process with work keeps the lock if no other process writes.
 const TURN_ALONE: Duration = Duration::from_millis(100);
+/// How long a process with work keeps the lock if other processes write too.
 const TURN_SHARED: Duration = Duration::from_millis(4);
-/// How long it leaves the lock alone then: above the pollers' interval.
+/// How long the process then leaves the lock free. This is above the interval at which others poll.
 const PAUSE: Duration = Duration::from_millis(1);
-/// How long after their last event others are taken to be still writing.
+/// How long after their last event other processes count as still writing.
 const OTHERS_LINGER: Duration = Duration::from_secs(1);
 
 impl Turns {
-    /// Of who has not written yet.
+    /// Creates the state of a process that has not written yet.
     pub fn new() -> Self {
         let now = Instant::now();
         Turns { busy_since: now, last_end: now, others_seen: None }
     }
 
-    /// Called before the lock is asked for.
+    /// Notes that a group starts, before it acquires the lock. Sleeps if this process's turn is
+    /// over.
     pub fn begin(&mut self) {
         let now = Instant::now();
         if now.duration_since(self.last_end) >= PAUSE {
@@ -44,12 +47,12 @@ impl Turns {
         }
     }
 
-    /// Events of another process were seen.
+    /// Notes that events of another process were seen.
     pub fn note_others(&mut self) {
         self.others_seen = Some(Instant::now());
     }
 
-    /// Called when the lock is free again.
+    /// Notes that the lock was released.
     pub fn end(&mut self) {
         self.last_end = Instant::now();
     }

@@ -1,5 +1,7 @@
-//! The connection that writes, and how a group of appends is run: as one transaction under SQLite's
-//! write lock, each request judged with those before it already in.
+//! The writer of a store: the queue of appends, and the connection that runs them in groups.
+//!
+//! Invariant: only the thread that holds the lock on the connection uses it. A leader holds the
+//! lock for one group, and maintenance for one slice of its work.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -23,46 +25,47 @@ use crate::sqlite::connection::transaction::{
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::state::StoreState;
 
-/// How long work that nobody waits for tries to get SQLite's lock; it is tried again later.
-const CHORE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long maintenance tries to get SQLite's write lock. It tries again later.
+const MAINTENANCE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The queue of appends and the connection that runs them.
 #[derive(Debug)]
 pub struct Writer {
     queue: GroupCommit<PreparedAppend>,
-    /// `None` once the store is closed. Taken before every other lock of the store.
-    core: FairMutex<Option<WriterConnection>>,
+    /// The connection; `None` once the store is closed. Lock order: before every other lock of the
+    /// store but `StoreState::segmenting`.
+    connection: FairMutex<Option<WriterConnection>>,
 }
 
 impl Writer {
-    /// A writer over its connection.
-    pub fn new(connection: Connection, decoder: EventReader) -> Self {
-        let core = WriterConnection { connection, decoder, turns: Turns::new() };
-        Writer { queue: GroupCommit::default(), core: FairMutex::new(Some(core)) }
+    /// Creates a writer that owns this connection.
+    pub fn new(connection: Connection, reader: EventReader) -> Self {
+        let connection = WriterConnection { connection, reader, turns: Turns::new() };
+        Writer { queue: GroupCommit::default(), connection: FairMutex::new(Some(connection)) }
     }
 
-    /// The core, as soon as nobody in this process uses it.
-    pub fn core(&self) -> WriterGuard<'_> {
-        WriterGuard(self.core.lock())
+    /// Acquires the connection, waiting until no other thread of this process uses it.
+    pub fn lock(&self) -> WriterGuard<'_> {
+        WriterGuard(self.connection.lock())
     }
 
-    /// The same, as long as `deadline` lasts.
-    pub fn core_within(&self, deadline: &Deadline) -> Result<WriterGuard<'_>> {
-        self.core.lock_within(deadline, busy).map(WriterGuard)
+    /// Acquires the connection as [`Writer::lock`] does, or fails with `busy` at the deadline.
+    pub fn lock_within(&self, deadline: &Deadline) -> Result<WriterGuard<'_>> {
+        self.connection.lock_within(deadline, busy).map(WriterGuard)
     }
 
-    /// How many requests wait.
+    /// Returns how many requests wait.
     #[cfg(test)]
     pub fn queued(&self) -> usize {
         self.queue.queued()
     }
 
-    /// Ends the writer and gives its connection.
+    /// Closes the writer and returns its connection, which is `None` if it was closed before.
     pub fn close(&self) -> Option<Connection> {
-        self.core().0.take().map(|core| core.connection)
+        self.lock().0.take().map(|writer| writer.connection)
     }
 
-    /// Appends, alone or with others.
+    /// Appends the request's events, in a group with other requests that wait.
     pub fn append(
         &self,
         shared: &StoreState,
@@ -96,7 +99,7 @@ impl Writer {
     }
 }
 
-/// How the store runs its groups.
+/// Runs the groups of appends of one store.
 struct GroupRunner<'a> {
     writer: &'a Writer,
     shared: &'a StoreState,
@@ -137,8 +140,8 @@ impl Committer for GroupRunner<'_> {
     }
 }
 
-/// The core while a group runs. Whatever becomes of the group, a panic too, it leaves no
-/// transaction open.
+/// The connection while a group runs. Dropping it rolls back an open transaction, even if the group
+/// panics.
 struct ActiveGroup<'a>(&'a mut WriterConnection);
 
 impl Drop for ActiveGroup<'_> {
@@ -148,11 +151,11 @@ impl Drop for ActiveGroup<'_> {
     }
 }
 
-/// The core, held.
+/// The lock on the writer's connection.
 pub struct WriterGuard<'a>(Guard<'a, Option<WriterConnection>>);
 
 impl WriterGuard<'_> {
-    /// The core of a store that is not closed.
+    /// Returns the connection, or fails with `closed` if the store is closed.
     pub fn open(&mut self) -> Result<&mut WriterConnection> {
         self.0.as_mut().ok_or_else(|| Error::new(Status::Closed, "the store is closed"))
     }
@@ -162,7 +165,7 @@ impl WriterGuard<'_> {
 /// maintenance goes on trying.
 pub fn wait_for_log(shared: &StoreState, deadline: &Deadline) -> Result<()> {
     while shared.log_held.load(Relaxed) {
-        // Maintenance tries no more then.
+        // Maintenance has stopped if the store is closed or a sync has failed.
         shared.watch.check_open()?;
         shared.durability.failure().map_or(Ok(()), Err)?;
         shared.maintenance_signal.wake();

@@ -35,7 +35,7 @@ impl Maintenance {
         if !is_idle || done < log || log >= MAX_LOG_PAGES {
             crash_point("in a checkpoint");
             // and what was added meanwhile while nobody writes, nor reads from the log.
-            let mut guard = self.writer.core();
+            let mut guard = self.writer.lock();
             guard.open()?;
             let _gate = self.shared.close_gate();
             if log < 2 * CHECKPOINT_PAGES as i64 {

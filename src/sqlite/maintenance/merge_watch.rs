@@ -1,16 +1,16 @@
-//! Noticing that a process left a merge behind.
+//! Detecting a merge whose process died.
 
 use std::time::{Duration, Instant};
 
-/// A merge of another process that stands still for so long was left behind by it.
+/// A merge that makes no progress for this long counts as abandoned.
 const ABANDONED: Duration = Duration::from_secs(30);
 
-/// A merge of another process, and when it was last seen to move.
+/// The merge that is watched, its progress, and when it last made any.
 #[derive(Debug, Default)]
 pub struct MergeWatch(Option<(i64, MergeProgress, Instant)>);
 
 impl MergeWatch {
-    /// Looks at the segment that is being built; gives it where whoever built it is gone.
+    /// Observes the segment that is being built. Returns it if its merge was abandoned.
     pub fn look(&mut self, building: Option<(i64, MergeProgress)>) -> Option<i64> {
         let known = self.0.take();
         let (segment, progress) = building?;

@@ -1,4 +1,9 @@
-//! Merging segments, and clearing away what merges have left behind.
+//! Deciding which segments to merge, merging them in slices, and deleting the rows of dead
+//! segments.
+//!
+//! Invariant: a live segment never changes. A merge builds a new segment beside its sources, and
+//! one transaction makes it live and them dead. Each slice takes the writer's lock and SQLite's
+//! write lock, and releases both.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -19,28 +24,30 @@ use crate::sqlite::maintenance::Maintenance;
 use crate::sqlite::maintenance::merge_watch::MergeProgress;
 use crate::sqlite::state::SEGMENT_EVENTS;
 
-/// Blocks that a merge writes in one transaction, and clearing deletes.
+/// How many blocks a merge writes, or clearing deletes, in one transaction.
 const SLICE_BLOCKS: usize = 256;
-/// So many neighbours of one rank are merged, into one of the next.
-const FEWEST: usize = 8;
-/// While nothing else is to be done, a segment is merged with those after it once they are
-/// together an eighth of it.
+/// This many adjacent segments of one rank are merged into one of the next rank.
+const SEGMENTS_PER_MERGE: usize = 8;
+/// While the store is idle, a segment is merged with those after it once they are together at least
+/// this fraction of its length.
 const IDLE_RATIO: i64 = 8;
 
-/// Segments of a rank are up to eight times as long as those of the rank below.
+/// Returns the rank of a segment. Each rank is eight times as long as the rank below.
 fn rank(segment: &Segment) -> u32 {
-    (segment.len().unsigned_abs() / SEGMENT_EVENTS.unsigned_abs()).max(1).ilog2() / FEWEST.ilog2()
+    (segment.len().unsigned_abs() / SEGMENT_EVENTS.unsigned_abs()).max(1).ilog2()
+        / SEGMENTS_PER_MERGE.ilog2()
 }
 
-/// Neighbours of one rank, above `low`, that are enough to be merged: the shortest first.
+/// Returns adjacent segments of one rank, above `low`, that are due to be merged. The lowest rank
+/// comes first.
 pub fn due_for_merge(segments: &Segments, low: i64) -> Option<Vec<Arc<Segment>>> {
     let runs = segments.list.chunk_by(|left, right| rank(left) == rank(right));
-    let due = runs.filter(|run| run.len() >= FEWEST && run[0].low >= low);
+    let due = runs.filter(|run| run.len() >= SEGMENTS_PER_MERGE && run[0].low >= low);
     due.min_by_key(|run| rank(&run[0])).map(<[_]>::to_vec)
 }
 
 impl Maintenance {
-    /// Merges segments, and clears away what merges have left behind.
+    /// Runs the merges that are due, and deletes the rows of dead segments.
     pub fn tidy(&mut self, is_idle: bool) -> Result<()> {
         while let Some(sources) =
             if is_idle { self.worth_merging()? } else { self.due_for_merge(0)? }
@@ -53,16 +60,16 @@ impl Maintenance {
         self.clear()
     }
 
-    /// Neighbours of one rank, above `low`, that are enough to be merged: the shortest first.
+    /// Returns the segments above `low` that are due to be merged in the current list.
     fn due_for_merge(&self, low: i64) -> Result<Option<Vec<Arc<Segment>>>> {
-        // Not the newest list that was seen: another process may have merged since, and whoever
-        // does not read would try the same merge for ever.
+        // The list is read again, since the cached one may be old: if another process has merged
+        // these segments, a thread that reads nothing would try the same merge forever.
         let (_, segments) = self.shared.segments.now(&self.connection)?;
         Ok(due_for_merge(&segments, low))
     }
 
-    /// The newest segments, as far back as each is not much longer than all after it together: each
-    /// that is gone spares every read a look-up.
+    /// Returns the newest segments, as far back as each is not much longer than all after it
+    /// together. Every segment fewer saves each read a lookup.
     fn worth_merging(&self) -> Result<Option<Vec<Arc<Segment>>>> {
         let (_, segments) = self.shared.segments.now(&self.connection)?;
         let list = &segments.list;
@@ -76,8 +83,8 @@ impl Maintenance {
         Ok((list.len() - first > 1).then(|| list[first..].to_vec()))
     }
 
-    /// Merges `sources`, neighbours, into one segment, in slices that hold no append up for long.
-    /// Gives whether it came to its end: another process may have done the same.
+    /// Merges `sources`, which are adjacent, into one segment, in slices that delay no append for
+    /// long. Returns whether the merge completed: another process may have done the same.
     fn merge(&self, sources: &[Arc<Segment>]) -> Result<bool> {
         let (low, high) = match (sources.first(), sources.last()) {
             (Some(first), Some(last)) => (first.low, last.high),
@@ -101,9 +108,9 @@ impl Maintenance {
             if self.shared.maintenance_signal.ended() || self.shared.is_tail_long() {
                 self.write_segments(SEGMENT_EVENTS)?;
             }
-            // Neither the log nor the number of short segments grows until a long merge has ended.
+            // Neither the WAL nor the number of short segments may grow until a long merge ends.
             let _ = self.checkpoint(false);
-            if let Some(shorter) = self.due_for_merge_beside(sources)? {
+            if let Some(shorter) = self.due_since_merge_began(sources)? {
                 self.merge(&shorter)?;
             }
             crash_point("between slices");
@@ -147,21 +154,22 @@ impl Maintenance {
         Ok(true)
     }
 
-    /// Segments that have come since a merge of `sources` began, if they are due themselves and
-    /// shorter, so that this ends.
-    fn due_for_merge_beside(&self, sources: &[Arc<Segment>]) -> Result<Option<Vec<Arc<Segment>>>> {
+    /// Returns segments that were written since a merge of `sources` began, if they are due
+    /// themselves. They must be of a lower rank, so that the recursion ends.
+    fn due_since_merge_began(&self, sources: &[Arc<Segment>]) -> Result<Option<Vec<Arc<Segment>>>> {
         let (Some(first), Some(last)) = (sources.first(), sources.last()) else { return Ok(None) };
         let due = self.due_for_merge(last.high)?;
         Ok(due.filter(|shorter| rank(&shorter[0]) < rank(first)))
     }
 
+    /// Gives up the merge that builds this segment.
     fn abandon(&self, target: i64) -> Result<()> {
         self.slice(|connection| give_up(connection, target))
     }
 
     /// Runs `body` as one write transaction on the writer's connection.
     fn slice<T>(&self, body: impl FnOnce(&dyn SqlConnection) -> Result<T>) -> Result<T> {
-        let mut guard = self.writer.begin_chore()?;
+        let mut guard = self.writer.begin_maintenance()?;
         let (connection, _) = guard.open()?.parts();
         let transaction = Transaction(connection);
         let value = body(connection)?;
@@ -172,7 +180,7 @@ impl Maintenance {
         Ok(value)
     }
 
-    /// Deletes the rows of segments that are dead, or building for nobody.
+    /// Deletes the rows of dead segments, and of those that no process builds any more.
     fn clear(&mut self) -> Result<()> {
         self.watch_building()?;
         for segment in dead_segments(&self.connection)? {
@@ -187,7 +195,7 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Gives up the merge of a process that died in it.
+    /// Gives up a merge whose process died.
     fn watch_building(&mut self) -> Result<()> {
         let own = std::mem::take(self.left_behind.get_mut());
         for (done, target) in own.iter().enumerate() {
@@ -203,8 +211,8 @@ impl Maintenance {
     }
 }
 
-/// Begins the segment that a merge of the positions above `low`, up to `high`, builds; `None`
-/// where somebody builds one there already.
+/// Writes the row of the segment that a merge builds over the positions above `low`, up to `high`.
+/// Returns `None` if another process builds one there already.
 pub fn begin_building(
     connection: &dyn SqlConnection,
     low: i64,
@@ -221,15 +229,15 @@ pub fn begin_building(
     insert_segment(connection, BUILDING, low, high, terms).map(Some)
 }
 
-/// Whether the segment is being built still.
+/// Returns whether the segment is still being built.
 pub fn is_building(connection: &dyn SqlConnection, segment: i64) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE segment = ?1 AND state = 0)";
     let found = connection.query_row(sql, &[Value::Integer(segment)], |row| integer(row, 0))?;
     Ok(found == Some(1))
 }
 
-/// Makes the segment that was built live, and its sources dead. `false`: somebody else has merged
-/// one of them, and the transaction is to be rolled back.
+/// Makes the built segment live and its sources dead. Returns `false` if another process has merged
+/// one of the sources: then the caller must roll back the transaction.
 pub fn replace(
     connection: &dyn SqlConnection,
     sources: &[Arc<Segment>],
@@ -250,13 +258,13 @@ pub fn replace(
     Ok(true)
 }
 
-/// Has what was built of the segment cleared away.
+/// Marks a segment that is being built as dead, so that its rows are deleted.
 pub fn give_up(connection: &dyn SqlConnection, target: i64) -> Result<()> {
     let sql = "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 0";
     connection.run(sql, &[Value::Integer(target)]).map(drop)
 }
 
-/// Segments whose rows are to be deleted.
+/// Returns the dead segments, whose rows are to be deleted.
 pub fn dead_segments(connection: &dyn SqlConnection) -> Result<Vec<i64>> {
     let mut dead = Vec::new();
     connection.query("SELECT segment FROM dcb_segments WHERE state = 2", &[], &mut |row| {
@@ -266,7 +274,7 @@ pub fn dead_segments(connection: &dyn SqlConnection) -> Result<Vec<i64>> {
     Ok(dead)
 }
 
-/// A segment that is being built, and how far that has come.
+/// Returns a segment that is being built, and the progress of its merge.
 pub fn building_segment(connection: &dyn SqlConnection) -> Result<Option<(i64, MergeProgress)>> {
     connection.query_row(
         "SELECT segment, \
@@ -278,7 +286,7 @@ pub fn building_segment(connection: &dyn SqlConnection) -> Result<Option<(i64, M
     )
 }
 
-/// Deletes some rows of a dead segment; in the end the segment itself. Gives whether it is gone.
+/// Deletes some rows of a dead segment, and finally the segment itself. Returns whether it is gone.
 pub fn clear_slice(connection: &dyn SqlConnection, segment: i64) -> Result<bool> {
     let segment = Value::Integer(segment);
     let end = connection.query_row(

@@ -72,7 +72,7 @@ impl Maintenance {
 
     /// Lets go of SQLite's lock where an append could not: others would wait for it for ever.
     fn end_left_over(&self) -> Result<()> {
-        end_left_over(&self.writer.core().open()?.connection)
+        end_left_over(&self.writer.lock().open()?.connection)
     }
 
     fn write_segments(&self, at_least: i64) -> Result<()> {

@@ -1,4 +1,7 @@
-//! Writing the next segment behind the appends.
+//! Writing the next segment, behind the appends.
+//!
+//! Invariant: a segment starts where the last one ends, and covers only events of the database. The
+//! lock `segmenting` is held throughout; SQLite's write lock only while rows are written.
 
 use std::ops::ControlFlow;
 use std::sync::TryLockError;
@@ -22,18 +25,18 @@ use crate::sqlite::index::segment_writer::{
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 
-/// Events in a segment as it is first written.
+/// The most events in a segment when it is first written.
 pub const MAX_SEGMENT_EVENTS: i64 = 2 * SEGMENT_EVENTS;
 
-/// The terms of a stored event.
+/// Returns the terms of a stored event.
 fn terms_of<'a>(view: &EventView<'a>) -> impl Iterator<Item = Term> + use<'a> {
     std::iter::once(Term::of_type(view.event_type))
         .chain(view.tags.iter().map(Term::of_tag))
         .chain(view.id.map(Term::of_id))
 }
 
-/// Writes the next segment, if there are `at_least` events for it, or so many bytes that it is
-/// worth writing: from memory, or where that does not reach down to the mark, from the rows. Gives
+/// Writes the next segment if at least `at_least` events, or enough bytes, are not in one. The
+/// events come from memory, or from their rows if the tail does not reach back that far. Returns
 /// whether there may be more to write.
 pub fn write_segment(shared: &StoreState, writer: &Writer, at_least: i64) -> Result<bool> {
     write_segment_within(shared, writer, at_least, &CallOptions::default().start(None))
@@ -59,7 +62,7 @@ pub fn write_segment_within(
     let mut guard = writer.begin_chore_within(deadline)?;
     let (connection, decoder) = guard.open()?.parts();
     let transaction = Transaction(connection);
-    let Some(blocks) = store_segment(shared, connection, decoder, draft)? else {
+    let Some(blocks) = store_segment(shared, connection, reader, draft)? else {
         return Ok(false);
     };
     transaction.commit()?;
@@ -70,19 +73,20 @@ pub fn write_segment_within(
     Ok(snapshot.head - segments.indexed() >= at_least)
 }
 
-/// A segment that is worth writing.
+/// A segment that was prepared without the write lock.
 pub struct SegmentDraft {
     at_least: i64,
-    /// Where the tail reaches down to the mark: the span, and its postings, packed.
+    /// The range and its packed postings, if the tail reaches back to the indexed position.
     packed: Option<(PositionRange, Packed)>,
 }
 
-/// Prepares the next segment, before the write lock is taken; `None`: there is too little for one.
+/// Prepares the next segment, before the write lock is acquired. Returns `None` if there is too
+/// little for one.
 pub fn draft_segment(shared: &StoreState, at_least: i64) -> Result<Option<SegmentDraft>> {
     let indexed = shared.segments.newest().indexed();
-    // Few events may be large ones.
+    // The tail can be long because of a few large events.
     let at_least = if shared.is_tail_long() { 1 } else { at_least.max(1) };
-    // Sorted outside of the tail's lock.
+    // The events are copied under the tail's lock, and sorted after it is released.
     let (from_memory, is_needed) = shared.tail.read(|tail| {
         let span = PositionRange {
             after: indexed,
@@ -110,12 +114,12 @@ pub fn draft_segment(shared: &StoreState, at_least: i64) -> Result<Option<Segmen
     Ok(Some(SegmentDraft { at_least, packed }))
 }
 
-/// Writes the segment, in a transaction that has written nothing yet; gives of how many blocks it
-/// is, `None` where there is too little for one after all.
+/// Writes the segment in a transaction that has written nothing yet. Returns how many blocks it
+/// has, or `None` if there is too little for a segment after all.
 pub fn store_segment<'s>(
     shared: &StoreState,
     source: impl Into<Source<'s>>,
-    decoder: &mut EventReader,
+    reader: &mut EventReader,
     draft: SegmentDraft,
 ) -> Result<Option<usize>> {
     let source = source.into();
@@ -123,7 +127,7 @@ pub fn store_segment<'s>(
     let snapshot = Snapshot::take(connection)?;
     let segments = shared.segments.at_version(source, snapshot.version)?;
     let (span, packed) = match draft.packed {
-        // Of events that the database has: they may be gone, if somebody has put an older state there.
+        // The database must still hold the drafted events: an older state may have replaced it.
         Some((span, packed))
             if span.after == segments.indexed() && span.through <= snapshot.head =>
         {
@@ -136,7 +140,7 @@ pub fn store_segment<'s>(
             if span.through - span.after < draft.at_least {
                 return Ok(None);
             }
-            (span, pack(span.after, &postings_of_rows(source, decoder, span)?)?)
+            (span, pack(span.after, &postings_of_rows(source, reader, span)?)?)
         }
     };
     let beyond = if has(SeededBug::MarkTooEarly) {
@@ -147,7 +151,7 @@ pub fn store_segment<'s>(
     insert_live(connection, PositionRange { through: beyond, ..span }, packed).map(Some)
 }
 
-/// Writes a live segment of the span; gives of how many blocks it is.
+/// Writes a live segment over the range, and returns how many blocks it has.
 pub fn insert_live(
     connection: &dyn SqlConnection,
     span: PositionRange,
@@ -163,14 +167,14 @@ pub fn insert_live(
     Ok(blocks.len())
 }
 
-/// The postings of the events in `span`, from their rows, sorted.
+/// Returns the sorted postings of the events in `span`, read from their rows.
 pub fn postings_of_rows<'s>(
     source: impl Into<Source<'s>>,
-    decoder: &mut EventReader,
+    reader: &mut EventReader,
     span: PositionRange,
 ) -> Result<Vec<(Term, i64)>> {
     let mut postings = Vec::new();
-    decoder.scan(source, span, false, |view| {
+    reader.scan(source, span, false, |view| {
         postings.extend(terms_of(view).map(|term| (term, view.position)));
         Ok(ControlFlow::Continue(()))
     })?;

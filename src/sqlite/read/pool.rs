@@ -292,7 +292,7 @@ pub fn lend<'a>(
 ) -> Result<ReadConnection<'a>> {
     match (readers, writer) {
         (Some(readers), _) => Ok(ReadConnection::Own(readers.get(deadline)?)),
-        (None, Some(writer)) => Ok(ReadConnection::Writers(writer.core_within(deadline)?)),
+        (None, Some(writer)) => Ok(ReadConnection::Writers(writer.lock_within(deadline)?)),
         (None, None) => Err(Error::new(Status::Internal, "a store without connections")),
     }
 }

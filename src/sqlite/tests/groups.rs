@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::domain::EventId;
 use crate::index::PreparedEvents;
-use crate::sqlite::append::writer::wait_for_log;
+use crate::sqlite::append::writer::wait_for_wal;
 use crate::sqlite::connection::transaction::commit;
 use crate::sqlite::connection::{OpenMode, connect};
 use crate::{CancelToken, Status};
@@ -15,7 +15,7 @@ use crate::{CancelToken, Status};
 /// Runs the appends in one group: they queue up while the test holds the core.
 fn in_one_group(store: &Arc<SqliteStore>, appends: Vec<(Event, Query)>) -> Vec<Result<i64>> {
     let writer = store.writer.as_ref().unwrap();
-    let core = writer.core();
+    let core = writer.lock();
     let count = appends.len();
     let threads: Vec<_> = appends
         .into_iter()
@@ -131,7 +131,7 @@ fn after_a_failed_sync_nothing_is_believed_until_the_store_is_opened_again() {
 fn a_request_leaves_the_queue_when_its_time_is_over_or_it_is_cancelled() {
     let fixture = Fixture::new();
     let writer = fixture.store.writer.as_ref().unwrap();
-    let core = writer.core();
+    let core = writer.lock();
     let start = |timeout, cancel| {
         let store = Arc::clone(&fixture.store);
         let request = AppendRequest::new(vec![event("A", &[])], Vec::new()).unwrap();
@@ -170,7 +170,7 @@ fn an_append_that_the_database_refuses_takes_no_other_with_it() {
         builder.build()
     };
     {
-        let mut core = writer.core();
+        let mut core = writer.lock();
         let (connection, _) = core.open().unwrap().parts();
         let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         connection.pragma_update(None, "max_page_count", pages + 200).unwrap();
@@ -199,7 +199,7 @@ fn a_panic_answers_its_group_and_closes_the_store_to_who_waits_behind_it() {
         }
         thread
     };
-    let core = writer.core();
+    let core = writer.lock();
     // Two that are as many as a group takes, so that the next one is in the group behind them.
     let answers = [start(16_383), start(1), start(1)];
     drop(core);
@@ -232,7 +232,7 @@ fn after_a_failed_sync_the_queue_is_refused() {
     let tampering = &fixture.store.shared.durability.tampering;
     tampering.fail.store(true, SeqCst);
     let writer = fixture.store.writer.as_ref().unwrap();
-    let core = writer.core();
+    let core = writer.lock();
     let start = |count: usize| {
         let (own, before) = (Arc::clone(&fixture.store), writer.queued());
         let thread = thread::spawn(move || append(&own, vec![event("A", &[]); count], None));
@@ -259,7 +259,7 @@ fn nobody_waits_for_a_log_that_nothing_more_comes_of() {
     let shared = &fixture.store.shared;
     let wait = || {
         let within = CallOptions { timeout: Timeout::After(Duration::from_secs(10)), cancel: None };
-        wait_for_log(shared, &within.start(None)).map_err(|error| error.status)
+        wait_for_wal(shared, &within.start(None)).map_err(|error| error.status)
     };
     assert_eq!(wait(), Ok(()));
     shared.durability.fail(&Error::new(Status::Io, "as the test asked"));
@@ -278,7 +278,8 @@ fn nothing_is_judged_on_events_that_the_database_has_not() {
     fixture.store.shared.tail.extend([&lost]);
     let error = append(&fixture.store, vec![event("C", &[])], None).unwrap_err();
     assert_eq!(error.status, Status::Corrupt);
-    // Nor do they enter the index when the store is closed, which would hide what takes their place.
+    // Nor do they enter the index when the store is closed, which would hide what takes their
+    // place.
     fixture.reopen();
     assert_eq!(append(&fixture.store, vec![event("C", &[])], None), Ok(2));
 }
@@ -309,7 +310,7 @@ fn a_duplicate_rests_on_every_event_that_it_met() {
     append(store, vec![with_id("a", "A")], None).unwrap();
     store.shared.durability.tampering.fail.store(true, SeqCst);
     let writer = store.writer.as_ref().unwrap();
-    let core = writer.core();
+    let core = writer.lock();
     let start = |events: Vec<Event>| {
         let (own, before) = (Arc::clone(store), writer.queued());
         let thread = thread::spawn(move || append(&own, events, None));

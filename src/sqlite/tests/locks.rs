@@ -34,7 +34,7 @@ fn neither_an_append_nor_a_read_waits_for_maintenance_longer_than_it_may() {
         (CallOptions { timeout: Timeout::Never, cancel: Some(cancel) }, Status::Cancelled),
     ];
     // As at the end of a checkpoint, which may wait for the disk.
-    let core = fixture.store.writer.as_ref().unwrap().core();
+    let core = fixture.store.writer.as_ref().unwrap().lock();
     let gate = fixture.store.shared.close_gate();
     for (call, status) in &calls {
         let events = AppendRequest::new(vec![event("A", &[])], Vec::new()).unwrap();
@@ -51,7 +51,7 @@ fn neither_an_append_nor_a_read_waits_for_maintenance_longer_than_it_may() {
 
     // In memory, the one connection is the writer's.
     let store = SqliteStore::open(Location::Memory, &Options::default()).unwrap();
-    let core = store.writer.as_ref().unwrap().core();
+    let core = store.writer.as_ref().unwrap().lock();
     for (call, status) in &calls {
         assert_eq!(store.head(call).unwrap_err().status, *status);
     }

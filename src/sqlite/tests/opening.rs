@@ -346,7 +346,7 @@ fn a_transaction_that_could_not_be_undone_is_undone_before_anything_is_read() {
     // That of a database in memory would show what was never stored, and keep it in mind.
     let store = SqliteStore::open(Location::Memory, &Options::default()).unwrap();
     {
-        let mut core = store.writer.as_ref().unwrap().core();
+        let mut core = store.writer.as_ref().unwrap().lock();
         let (connection, _) = core.open().unwrap().parts();
         let lost = event("Lost", &[]);
         let checksums = checksums(std::slice::from_ref(&lost));
@@ -365,7 +365,7 @@ fn a_transaction_that_could_not_be_undone_is_undone_before_anything_is_read() {
 fn a_transaction_that_could_not_be_undone_lets_others_append_in_the_end() {
     let fixture = Fixture::new();
     {
-        let mut core = fixture.store.writer.as_ref().unwrap().core();
+        let mut core = fixture.store.writer.as_ref().unwrap().lock();
         let (connection, _) = core.open().unwrap().parts();
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
     }
