@@ -1,4 +1,4 @@
-//! SQLite's errors in the terms of the contract.
+//! Mapping SQLite's errors to the library's statuses.
 
 use std::io;
 
@@ -6,13 +6,16 @@ use rusqlite::{Connection, ErrorCode, ffi};
 
 use crate::error::{Error, Status};
 
-/// A lock was not had in time.
+/// Returns the error for a lock that was not acquired before the deadline.
 pub fn busy() -> Error {
-    Error::new(Status::Busy, "another writer held the database for longer than the time given")
-        .with_detail(rusqlite::ffi::SQLITE_BUSY)
+    Error::new(
+        Status::Busy,
+        "timed out waiting for a lock on the database: retry, or allow more time",
+    )
+    .with_detail(rusqlite::ffi::SQLITE_BUSY)
 }
 
-/// Whether `error` says that a lock is held by somebody else.
+/// Returns whether `error` says that another connection holds a lock.
 pub fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
@@ -24,8 +27,8 @@ pub fn is_busy(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// An extended result code of the host's SQLite in the terms of the contract. Other codes are the
-/// host's own: 0, it has failed for a reason that has no code.
+/// Converts an error of a host's connection, given as an extended result code of its SQLite. Code 0
+/// means that the host failed for a reason without a code.
 pub fn of_code(code: i32, message: &str) -> Error {
     let status = match code {
         0 => Status::Unavailable,
@@ -39,7 +42,7 @@ pub fn of_code(code: i32, message: &str) -> Error {
     Error::new(status, message.to_owned()).with_detail(code)
 }
 
-/// SQLite's error in the terms of the contract, `detail` its extended code.
+/// Converts an error of the library's own SQLite, with the extended result code as its detail.
 pub fn from_sqlite(error: rusqlite::Error) -> Error {
     let code = error.sqlite_error().map_or(0, |inner| inner.extended_code);
     let status = match error.sqlite_error_code() {
@@ -59,8 +62,8 @@ pub fn from_sqlite(error: rusqlite::Error) -> Error {
         ) => Status::Io,
         Some(ErrorCode::DatabaseCorrupt) => Status::Corrupt,
         Some(ErrorCode::NotADatabase) => Status::UnsupportedFormat,
-        // What our own statements can meet only where the schema or a row is not as we made it: the
-        // largest event is far below the length that SQLite refuses.
+        // The library's own statements get these only if the schema or a row is not as the library
+        // wrote it: the largest event is far below the length that SQLite rejects.
         Some(
             ErrorCode::ConstraintViolation
             | ErrorCode::Unknown
@@ -71,18 +74,18 @@ pub fn from_sqlite(error: rusqlite::Error) -> Error {
         Some(_) => Status::Internal,
     };
     let message = match &error {
-        rusqlite::Error::SqliteFailure(_, Some(text)) => format!("the database answered: {text}"),
-        other => format!("the database answered: {other}"),
+        rusqlite::Error::SqliteFailure(_, Some(text)) => format!("the database reported: {text}"),
+        other => format!("the database reported: {other}"),
     };
     Error::new(status, message).with_detail(code)
 }
 
-/// The index is not what was written.
+/// Returns the error for an index that differs from what was written.
 pub fn damaged_index() -> Error {
     Error::new(
         Status::Corrupt,
-        "the index is damaged (the events may not be: see the page on the file format for how to \
-         have it made anew)",
+        "the index is damaged, though the events may be intact: see the page on the file format \
+         for how to rebuild it",
     )
 }
 

@@ -1,4 +1,7 @@
-//! Connections to the database, and SQLite's errors in the terms of the contract.
+//! Opening and configuring the library's own connections to the database.
+//!
+//! Invariant: a connection runs no code from the file's schema, never waits inside SQLite for a
+//! lock, and never checkpoints on its own while the store is open.
 
 pub mod error;
 pub mod native;
@@ -15,12 +18,12 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use crate::error::{Error, Result, Status};
 use crate::sqlite::connection::error::{from_sqlite, with_reason, with_system_reason};
 
-/// What a connection is for.
+/// What a connection may do with the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {
-    /// Writes; creates the file if there is none.
+    /// Reads and writes, and creates the file if there is none.
     Create,
-    /// Writes to a file that exists.
+    /// Reads and writes a file that exists.
     Write,
     /// Reads only.
     Read,
@@ -34,15 +37,16 @@ pub enum OpenMode {
 /// Where a store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
-    /// A file.
+    /// A database in this file.
     File(PathBuf),
-    /// A database of its own in memory, with one connection.
+    /// A private database in memory, with one connection.
     Memory,
 }
 
-/// Opens a connection. Its busy handler is off: whoever uses it waits by [`retry_busy`].
-pub fn connect(place: &Location, role: OpenMode) -> Result<Connection> {
-    let access = match role {
+/// Opens and configures a connection. Its busy handler is off, so callers wait with
+/// [`transaction::retry_busy`].
+pub fn connect(location: &Location, mode: OpenMode) -> Result<Connection> {
+    let access = match mode {
         OpenMode::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
         OpenMode::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
         OpenMode::Read | OpenMode::ReadWithOwnIndex | OpenMode::Immutable => {
@@ -67,7 +71,7 @@ pub fn connect(place: &Location, role: OpenMode) -> Result<Connection> {
     if writes && connection.is_readonly("main").map_err(from_sqlite)? {
         return Err(Error::new(
             Status::ReadOnly,
-            "the file could not be opened for writing: to read it only, use the option read_only",
+            "the file cannot be opened for writing: to only read it, use the option read_only",
         )
         .with_detail(rusqlite::ffi::SQLITE_READONLY));
     }
@@ -103,12 +107,13 @@ fn open(name: impl Into<Vec<u8>>, flags: OpenFlags) -> Result<Connection> {
 
 fn configure(connection: &Connection, role: OpenMode) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::ZERO)?;
-    // The file may come from anywhere: nothing in its schema runs because we opened it.
+    // The file may come from an untrusted source: nothing in its schema may run because it is
+    // opened.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
-    // Otherwise binding another value may have a statement planned anew, each time it runs.
+    // Otherwise SQLite may prepare a statement again whenever another value is bound to it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "temp_store", "memory")?;
@@ -118,19 +123,20 @@ fn configure(connection: &Connection, role: OpenMode) -> rusqlite::Result<()> {
         connection.pragma_update(None, "query_only", true)?;
         connection.pragma_update(None, "cache_size", READ_CACHE_KIB)?;
     } else {
-        // Maintenance checkpoints; a commit never stops to do it.
+        // Maintenance checkpoints, so that no commit has to.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "cache_size", WRITE_CACHE_KIB)?;
     }
     Ok(())
 }
 
-/// Page caches: negative numbers are KiB in SQLite's pragma.
+/// The page cache of a connection that reads. Negative numbers are KiB in SQLite's pragma.
 const READ_CACHE_KIB: i32 = -4096;
+/// The page cache of the connection that writes.
 const WRITE_CACHE_KIB: i32 = -8192;
 
-/// The path as SQLite takes it literally: with a folder in front, neither `:memory:` nor `file:`
-/// has a meaning of its own.
+/// Returns the path in a form that SQLite takes literally: with a folder in front, neither
+/// `:memory:` nor `file:` is special.
 fn verbatim(path: &Path) -> PathBuf {
     if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
 }

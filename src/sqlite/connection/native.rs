@@ -1,4 +1,4 @@
-//! Statements on the library's own connections.
+//! [`SqlConnection`] for the library's own connections, through `rusqlite`.
 
 use std::ops::ControlFlow;
 
@@ -21,7 +21,7 @@ impl Columns for rusqlite::Row<'_> {
     }
 }
 
-/// The values, bound to a statement.
+/// Converts the values into parameters of a statement.
 pub fn bound<'a>(values: &'a [Value<'a>]) -> impl rusqlite::Params + 'a {
     params_from_iter(values.iter().map(|value| {
         ToSqlOutput::Borrowed(match *value {
@@ -88,7 +88,7 @@ impl SqlConnection for Connection {
     }
 
     fn is_in_snapshot(&self) -> bool {
-        // In a transaction, or under a statement under way, which is one too.
+        // A statement that is being stepped holds a snapshot too.
         !self.is_autocommit() || self.is_busy()
     }
 }

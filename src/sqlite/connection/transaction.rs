@@ -1,4 +1,7 @@
-//! Transactions on a connection, and waiting for SQLite's locks.
+//! Transactions on a connection, and waiting for SQLite's locks until a deadline.
+//!
+//! Invariant: no transaction outlives its owner. A rollback can fail, because it allocates memory;
+//! the next user of the connection then repeats it.
 
 use std::time::Duration;
 
@@ -7,21 +10,21 @@ use crate::error::{Error, Result, Status};
 use crate::sql::SqlConnection;
 use crate::sqlite::connection::error::{busy, from_sqlite, is_busy};
 
-/// How long a thread sleeps between two tries for SQLite's lock: flat, so that nobody who came
-/// early is left behind by somebody who came late.
+/// How long a thread sleeps between two tries for SQLite's lock. The interval is constant, because
+/// with backoff an early waiter would poll less often than a late one.
 const LOCK_POLL: Duration = Duration::from_micros(500);
 
-/// Undoes a transaction that could not be undone when it ended: even that takes memory. Else the
-/// connection would go on seeing the database as it was then, and keep the lock that it had.
+/// Rolls back a transaction whose rollback failed earlier. Otherwise the connection would keep its
+/// old snapshot and its lock.
 pub fn end_left_over(connection: &dyn SqlConnection) -> Result<()> {
     if connection.is_autocommit() { Ok(()) } else { connection.run("ROLLBACK", &[]).map(drop) }
 }
 
-/// A transaction, which is undone when this is dropped, unless it has ended.
+/// A transaction that is rolled back when this is dropped, unless it has ended.
 pub struct Transaction<'a>(pub &'a dyn SqlConnection);
 
 impl<'a> Transaction<'a> {
-    /// Begins one that reads.
+    /// Begins a transaction that reads.
     pub fn begin(connection: &'a dyn SqlConnection) -> Result<Self> {
         end_left_over(connection)?;
         connection.run("BEGIN", &[])?;
@@ -31,12 +34,12 @@ impl<'a> Transaction<'a> {
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        // If this fails, whoever uses the connection next does it.
+        // If this fails, the next user of the connection repeats it.
         let _ = end_left_over(self.0);
     }
 }
 
-/// Runs `attempt` until it meets no lock, as long as `deadline` lasts.
+/// Calls `attempt` again while it fails because of a lock, until the deadline.
 pub fn retry_busy<T>(
     deadline: &Deadline,
     mut attempt: impl FnMut() -> rusqlite::Result<T>,
@@ -49,7 +52,7 @@ pub fn retry_busy<T>(
     }
 }
 
-/// As [`retry_busy`], of what says `busy` itself.
+/// Does the same as [`retry_busy`] for an operation that returns the library's errors.
 pub fn retry<T>(deadline: &Deadline, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
         match attempt() {
@@ -59,7 +62,7 @@ pub fn retry<T>(deadline: &Deadline, mut attempt: impl FnMut() -> Result<T>) -> 
     }
 }
 
-/// Sleeps until the next try for a lock is due; `busy` or `cancelled` when there is to be none.
+/// Sleeps until the next try for a lock. Fails with `busy` at the deadline, or with `cancelled`.
 pub fn wait_for_lock(deadline: &Deadline) -> Result<()> {
     deadline.check_cancel()?;
     if deadline.is_over() {
@@ -69,11 +72,12 @@ pub fn wait_for_lock(deadline: &Deadline) -> Result<()> {
     Ok(())
 }
 
-/// Takes SQLite's write lock, as long as `deadline` lasts.
+/// Begins a transaction with SQLite's write lock, retrying until the deadline.
 pub fn begin_immediate(connection: &dyn SqlConnection, deadline: &Deadline) -> Result<()> {
     retry(deadline, || try_begin_immediate(connection))
 }
 
+/// Begins a transaction with SQLite's write lock. Fails with `busy` if another connection holds it.
 pub fn try_begin_immediate(connection: &dyn SqlConnection) -> Result<()> {
     end_left_over(connection)?;
     connection.run("BEGIN IMMEDIATE", &[]).map(drop)
@@ -93,14 +97,14 @@ pub fn commit(connection: &dyn SqlConnection) -> Result<()> {
 }
 
 impl Transaction<'_> {
-    /// Commits it, or has undone it.
+    /// Commits the transaction. If that fails, the transaction is rolled back.
     pub fn commit(self) -> Result<()> {
         commit(self.0)
     }
 }
 
-/// Undoes the transaction, if one is open.
+/// Rolls back the transaction, if one is open.
 pub fn rollback(connection: &dyn SqlConnection) {
-    // If this fails, whoever uses the connection next does it.
+    // If this fails, the next user of the connection repeats it.
     let _ = end_left_over(connection);
 }
