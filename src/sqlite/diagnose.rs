@@ -1,4 +1,4 @@
-//! What a SQLite store tells of itself.
+//! The diagnosis of a SQLite store.
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,7 +16,8 @@ use crate::sqlite::vfs::ofd_locks::LockKind;
 use crate::store::diagnosis::{Diagnosis, SqliteDiagnosis};
 
 impl StoreState {
-    /// What all stores over SQLite tell alike, with the head that is visible at best.
+    /// Returns the part of the diagnosis that all SQLite stores share. `visible` is the head that
+    /// readers may see.
     pub fn diagnosis(
         &self,
         visible: Result<i64>,
@@ -25,11 +26,11 @@ impl StoreState {
     ) -> Result<Diagnosis> {
         let failure = self.durability.failure();
         let head = match &failure {
-            // It is what the store is asked about: an answer is better than the same failure.
+            // The caller wants to learn about the failure: reporting it beats failing with it.
             Some(_) => visible.unwrap_or_else(|_| self.durability.durable()),
             None => visible?,
         };
-        let log = path.and_then(|path| std::fs::metadata(beside(path, "-wal")).ok());
+        let wal = path.and_then(|path| std::fs::metadata(beside(path, "-wal")).ok());
         Ok(Diagnosis {
             head,
             sqlite: Some(SqliteDiagnosis {
@@ -44,7 +45,7 @@ impl StoreState {
                 durable: path.map(|_| self.durability.durable()),
                 indexed: segments.indexed(),
                 segments: segments.list.len(),
-                log_bytes: log.map(|log| log.len()),
+                log_bytes: wal.map(|wal| wal.len()),
                 log_held: self.log_held.load(Relaxed),
                 failure: failure.map(|failure| failure.message.into_owned()),
             }),
@@ -71,7 +72,8 @@ impl SqliteStore {
                 sqlite: rusqlite::version().to_owned(),
                 bundled_sqlite: cfg!(feature = "bundled-sqlite"),
                 locks: locks.map(|locks| locks.kind.name()),
-                // With its own locks being the process's, they cannot be told from another's.
+                // If the library's own locks belong to the process, other locks of the process
+                // cannot be told apart from them.
                 other_sqlite: locks
                     .filter(|locks| locks.kind == LockKind::OpenFileDescription)
                     .map(|locks| locks.foreign),

@@ -1,8 +1,8 @@
 //! The SQLite store: one file, any number of threads and processes on one machine.
 //!
-//! The table of events is the truth. An index is derived from it: of the recent events in memory,
-//! of the older ones in segments that are written behind the appends. ARCHITECTURE.md tells the
-//! life of an append and of a read.
+//! The table `dcb_events` is the source of truth. The index is derived from it: recent events are
+//! indexed in memory, older ones in segments that are written behind the appends. ARCHITECTURE.md
+//! describes the life of an append and of a read.
 
 mod append;
 mod backup;

@@ -1,5 +1,7 @@
-//! What a store's file holds, and how one tells that a file is one. `docs/file-format.md` is the
-//! page for readers of the file.
+//! The schema of a store's file, and detecting whether a file is a store.
+//!
+//! Invariant: a file is a store only if each object whose name starts with `dcb_` is defined
+//! exactly as here. `docs/file-format.md` documents the tables for programs that read the file.
 
 use std::ops::ControlFlow;
 
@@ -10,13 +12,13 @@ use crate::sql::{SqlConnection, Value};
 use crate::sqlite::connection::error::from_sqlite;
 use crate::sqlite::connection::transaction::Transaction;
 
-/// The version of the format; a file with a higher one is not touched.
+/// The version of the file format. A file with a higher version is not opened.
 pub const FORMAT: i64 = 1;
 
-/// `dcb1` in ASCII: set on files that the library created.
+/// The application id of files that the library created: `dcb1` in ASCII.
 const APPLICATION_ID: i64 = 0x6463_6231;
 
-/// Everything that is ours in the file: name and definition, as `sqlite_schema` gives it back.
+/// The objects of a store: their names and definitions, as `sqlite_schema` returns them.
 const OBJECTS: &[(&str, &str)] = &[
     ("dcb_meta", "CREATE TABLE dcb_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID"),
     (
@@ -69,10 +71,10 @@ const OBJECTS: &[(&str, &str)] = &[
     ),
 ];
 
-/// What a file turned out to be.
+/// The kind of a database file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
-    /// A store of this format.
+    /// A store in the current format.
     Store,
     /// A database without anything in it, of one page at most.
     Empty,
@@ -81,15 +83,16 @@ pub enum FileKind {
     Foreign,
 }
 
-/// Tells what the database is, writing nothing.
+/// Detects the kind of the database, without writing to it.
 pub fn detect(connection: &dyn SqlConnection) -> Result<FileKind> {
     let mut objects: Vec<(String, String)> = Vec::new();
     connection
         .query("SELECT name, coalesce(sql, '') FROM sqlite_schema", &[], &mut |row| {
             let text = |column| row.text(column).map(str::to_owned);
             let object = text(0).zip(text(1));
-            objects
-                .push(object.ok_or_else(|| unsupported_schema("it has a name that is no text"))?);
+            objects.push(
+                object.ok_or_else(|| unsupported_schema("a name in the schema is not text"))?,
+            );
             Ok(ControlFlow::Continue(()))
         })
         .map_err(unsupported)?;
@@ -114,10 +117,13 @@ pub fn detect(connection: &dyn SqlConnection) -> Result<FileKind> {
         Some(newer) if newer > FORMAT => {
             return Err(Error::new(
                 Status::UnsupportedFormat,
-                format!("the file has format {newer}, this library knows format {FORMAT}"),
+                format!(
+                    "the file has format {newer}, but this library supports format {FORMAT}: use a \
+                     newer library"
+                ),
             ));
         }
-        _ => return Err(unsupported_schema("it names no format")),
+        _ => return Err(unsupported_schema("dcb_meta names no format")),
     }
     for (name, sql) in OBJECTS {
         if !objects.iter().any(|(own, own_sql)| own == name && own_sql == sql) {
@@ -134,14 +140,14 @@ pub fn detect(connection: &dyn SqlConnection) -> Result<FileKind> {
     Ok(FileKind::Store)
 }
 
-/// The same outside of a transaction. All that is looked at is of one moment: somebody may be
-/// making a store in the database.
-pub fn detect_at_once(connection: &Connection) -> Result<FileKind> {
-    let moment = Transaction::begin(connection)?;
-    detect(moment.0)
+/// Detects the kind of the database in a transaction of its own: another process may be creating a
+/// store in it.
+pub fn detect_in_transaction(connection: &Connection) -> Result<FileKind> {
+    let transaction = Transaction::begin(connection)?;
+    detect(transaction.0)
 }
 
-/// Makes a store in the database, in one transaction. Does nothing if there is one by now.
+/// Creates a store in the database, in one transaction. Does nothing if there is one already.
 pub fn create(connection: &mut Connection, adopted: bool) -> Result<()> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -150,11 +156,11 @@ pub fn create(connection: &mut Connection, adopted: bool) -> Result<()> {
     transaction.commit().map_err(from_sqlite)
 }
 
-/// The same in a transaction that has the write lock.
+/// Creates a store as [`create`] does, in a transaction that holds the write lock.
 pub fn create_within(connection: &dyn SqlConnection, adopted: bool) -> Result<()> {
     match detect(connection)? {
         FileKind::Store => return Ok(()),
-        // Somebody else's since it was judged for the first time.
+        // Another program has created its tables since the file was checked first.
         FileKind::Foreign if !adopted => return Err(no_store()),
         FileKind::Empty | FileKind::Foreign => {}
     }
@@ -172,20 +178,25 @@ pub fn create_within(connection: &dyn SqlConnection, adopted: bool) -> Result<()
     Ok(())
 }
 
-/// The database is not a store's.
+/// Returns the error for a database of another program that may not be adopted.
 pub fn no_store() -> Error {
     Error::new(
         Status::UnsupportedFormat,
-        "the file is a database without a store in it (the option adopt takes a store in)",
+        "the file is a database without a store: to create a store in it, use the option adopt",
     )
 }
 
-/// A file that cannot be judged is not a store's; what the system refused stays what it is.
+/// Reports a file whose kind cannot be detected as `unsupported_format`. Errors of the operating
+/// system keep their status.
 fn unsupported(error: Error) -> Error {
     match error.status {
         Status::Corrupt | Status::UnsupportedFormat => Error {
             status: Status::UnsupportedFormat,
-            message: format!("not a database that the library can read: {}", error.message).into(),
+            message: format!(
+                "the file is not a database that the library can read: {}",
+                error.message
+            )
+            .into(),
             ..error
         },
         _ => error,
@@ -195,7 +206,7 @@ fn unsupported(error: Error) -> Error {
 fn unsupported_schema(why: &str) -> Error {
     Error::new(
         Status::UnsupportedFormat,
-        format!("the file's tables are not those of a store: {why}"),
+        format!("the tables of the file are not those of a store: {why}"),
     )
 }
 
@@ -205,7 +216,7 @@ mod tests {
     use crate::sqlite::connection::{Location, OpenMode, connect};
 
     #[test]
-    fn a_database_of_somebody_elses_takes_a_store_in_only_when_it_is_adopted() {
+    fn a_foreign_database_gets_a_store_only_with_adopt() {
         let mut connection = connect(&Location::Memory, OpenMode::Create).unwrap();
         connection.execute_batch("CREATE TABLE theirs (a)").unwrap();
         assert_eq!(create(&mut connection, false), Err(no_store()));

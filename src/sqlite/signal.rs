@@ -1,9 +1,9 @@
-//! What the maintenance thread sleeps on.
+//! The signal on which the maintenance thread sleeps.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What maintenance sleeps on.
+/// Wakes the maintenance thread for work, or for the end of the store.
 #[derive(Debug, Default)]
 pub struct MaintenanceSignal {
     state: Mutex<SignalState>,
@@ -28,16 +28,16 @@ const LONGEST: u32 = 8;
 /// Why maintenance woke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WakeReason {
-    /// There is work.
+    /// Work is due.
     Due,
-    /// Nothing happened for as long as was asked.
+    /// Nothing happened during the idle time.
     Idle,
-    /// The store closes.
+    /// The store is being closed.
     Ended,
 }
 
 impl MaintenanceSignal {
-    /// There is work.
+    /// Signals that work is due.
     pub fn wake(&self) {
         let mut state = self.state();
         if !state.due {
@@ -62,7 +62,7 @@ impl MaintenanceSignal {
         self.changed.notify_all();
     }
 
-    /// Whether the store closes.
+    /// Returns whether the store is being closed.
     pub fn ended(&self) -> bool {
         self.state().ended
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn maintenance_sleeps_until_there_is_work_or_the_end() {
+    fn maintenance_sleeps_until_work_is_due_or_the_store_closes() {
         const LONG: Duration = Duration::from_secs(600);
         let maintenance_signal = MaintenanceSignal::default();
         assert_eq!(maintenance_signal.sleep_for(Duration::from_millis(1)), WakeReason::Idle);
@@ -121,12 +121,12 @@ mod tests {
         std::thread::scope(|scope| {
             let sleeper = scope.spawn(|| maintenance_signal.sleep_for(LONG));
             std::thread::sleep(Duration::from_millis(5));
-            maintenance_signal.wake();
+            signal.wake();
             assert_eq!(sleeper.join().unwrap(), WakeReason::Due);
             let sleeper = scope.spawn(|| maintenance_signal.sleep_for(LONG));
             std::thread::sleep(Duration::from_millis(5));
-            assert!(!maintenance_signal.ended());
-            maintenance_signal.end();
+            assert!(!signal.ended());
+            signal.end();
             assert_eq!(sleeper.join().unwrap(), WakeReason::Ended);
         });
         maintenance_signal.wake();

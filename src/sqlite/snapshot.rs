@@ -1,29 +1,31 @@
-//! What a transaction found when it began.
+//! The snapshot of a transaction.
 
 use crate::error::Result;
 use crate::sql::{Row, SqlConnection, Value};
 use crate::sqlite::connection::error::damaged_index;
 
-/// What a transaction found when it began.
+/// The state of the store that a transaction sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The position of the newest event.
+    /// The position of the newest event, or 0.
     pub head: i64,
     /// The version of the list of segments.
     pub version: i64,
 }
 
 impl Snapshot {
-    /// Takes the snapshot of the connection's transaction; outside of one, of this moment.
+    /// Reads the snapshot of the connection's transaction, or the current one outside of a
+    /// transaction.
     pub fn take(connection: &dyn SqlConnection) -> Result<Self> {
         connection.query_row(Self::SQL, &[], Self::of)?.ok_or_else(damaged_index)
     }
 
-    /// The statement that takes a snapshot, and holds it while it is under way.
+    /// The statement that reads a snapshot. SQLite keeps the snapshot while the statement is
+    /// stepped.
     pub const SQL: &str = "SELECT (SELECT max(position) FROM dcb_events), \
                            (SELECT value FROM dcb_meta WHERE key = 'index')";
 
-    /// Takes the snapshot from the row of [`Snapshot::SQL`].
+    /// Decodes the snapshot from the row of [`Snapshot::SQL`].
     pub fn of(row: &Row<'_>) -> Result<Self> {
         let head = match row.value(0) {
             Value::Null => 0,

@@ -1,4 +1,7 @@
-//! What the parts of a SQLite store share.
+//! The state of an open SQLite store, shared by its callers, its writer and its maintenance.
+//!
+//! Lock order: `poller` (which is only tried), `segmenting`, the writer's connection, `gate`, and
+//! then the locks inside the fields, which are held for memory work only.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -23,31 +26,31 @@ use crate::sqlite::wal::wal_index::used_bytes;
 /// The state of an open store.
 #[derive(Debug)]
 pub struct StoreState {
-    /// The recent events.
+    /// The recent events in memory.
     pub tail: Tail,
-    /// The list of segments, as last seen.
+    /// The newest list of segments that was read.
     pub segments: SegmentsCache,
-    /// What has to be synced; `None`: nothing.
+    /// The WAL that commits are synced to; `None` for a store that syncs nothing.
     pub wal: Option<Arc<Wal>>,
-    /// Up to where events are durable.
+    /// The position up to which events are durable.
     pub durability: Durability,
-    /// Who waits for events, and whether the store is open.
+    /// The visible head, for calls that wait for events, and whether the store is open.
     pub watch: HeadWatch,
-    /// Which of the newest events are this process's own.
+    /// Which of the newest events this process committed itself.
     pub own: OwnCommits,
-    /// Held by every read transaction; held exclusively while the log restarts.
+    /// Held shared by every read transaction, and exclusively while the WAL is reset.
     pub gate: RwLock<()>,
-    /// Held by who writes a segment; taken before the writer's core.
+    /// Held while a segment is written. Lock order: before the writer's connection.
     pub segmenting: Mutex<()>,
-    /// Wakes maintenance.
+    /// Wakes the maintenance thread.
     pub maintenance_signal: MaintenanceSignal,
-    /// How long a call waits for a lock by default; `None`: without end.
+    /// How long a call waits for a lock by default; `None` for no limit.
     pub busy_timeout: Option<Duration>,
-    /// Held by the one waiter that looks for the events of other processes for all.
+    /// Held by the one waiter that polls for events of other processes, on behalf of all.
     pub poller: Mutex<()>,
-    /// About how many pages were written to the log since the last checkpoint.
+    /// About how many pages were written to the WAL since the last checkpoint.
     pub pages_written: AtomicU64,
-    /// When the last checkpoint was.
+    /// When the last checkpoint ran.
     pub checkpointed: Mutex<Instant>,
     /// Whether the WAL is as long as it may become and could not be reset: readers outside of this
     /// process use it.
@@ -55,8 +58,8 @@ pub struct StoreState {
 }
 
 impl StoreState {
-    /// Before anything was read: everything up to `durable` is so, the tail begins after `tail`, and
-    /// what is above `own` is others'.
+    /// Creates the state of a store from which nothing was read yet. Events up to `durable` are
+    /// durable, the tail starts after `tail`, and events above `own` are of other processes.
     pub fn new(
         wal: Option<Wal>,
         durable: i64,
@@ -87,12 +90,13 @@ impl StoreState {
         shared
     }
 
-    /// Waits for the read transactions under way and holds further ones back.
+    /// Closes the gate: waits for the read transactions in progress and keeps new ones from
+    /// starting.
     pub fn close_gate(&self) -> RwLockWriteGuard<'_, ()> {
         self.gate.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a read transaction begin; `busy` or `cancelled` where it was held back for too long.
+    /// Waits until a read transaction may begin. Fails with `busy` or `cancelled`.
     pub fn pass_gate(&self, deadline: &Deadline) -> Result<RwLockReadGuard<'_, ()>> {
         loop {
             match self.gate.try_read() {
@@ -112,17 +116,18 @@ impl StoreState {
         self.log_held.store(pages >= MAX_LOG_PAGES && !is_reset, Relaxed);
     }
 
-    /// The patience of a call that was given nothing else.
+    /// Starts the default deadline of a call that was given none.
     pub fn deadline(&self) -> Deadline {
         CallOptions::default().start(self.busy_timeout)
     }
 
-    /// Makes room in the log ahead of a transaction, which has SQLite's write lock by now.
+    /// Preallocates space in the WAL for a transaction that holds SQLite's write lock.
     pub fn make_room(&self) -> Result<()> {
         let pages = self.pages_written.load(Relaxed);
         match &self.wal {
-            // What was counted since the last checkpoint is about what the log holds.
-            Some(log) => log.make_room(pages * 4_120),
+            // The pages counted since the last checkpoint are about what the WAL holds. A WAL frame
+            // is a page and its header.
+            Some(wal) => wal.make_room(pages * 4_120),
             None => Ok(()),
         }
     }
@@ -150,14 +155,14 @@ impl StoreState {
         }
     }
 
-    /// Whether so many pages in the log are worth a checkpoint. A short log is overwritten sooner,
-    /// and what overwrites is synced faster; but a checkpoint has syncs of its own.
+    /// Returns whether a WAL of `pages` pages is worth a checkpoint. A short WAL is reused sooner,
+    /// and overwriting is faster to sync than growing. But a checkpoint has syncs of its own.
     pub fn is_checkpoint_due(&self, pages: u64) -> bool {
         let since = || self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
         pages >= CHECKPOINT_PAGES || pages >= CHECKPOINT_PAGES / 4 && since() >= CHECKPOINT_PAUSE
     }
 
-    /// How many events and bytes the segments do not cover yet.
+    /// Returns how many events and bytes the segments do not cover yet.
     fn uncovered(&self) -> (i64, usize) {
         let indexed = self.segments.newest().indexed();
         self.tail.read(|tail| {
@@ -167,29 +172,31 @@ impl StoreState {
         })
     }
 
-    /// Whether enough events wait for a segment that it is worth writing.
+    /// Returns whether enough events are not in segments that one is worth writing.
     pub fn is_tail_long(&self) -> bool {
         let (events, bytes) = self.uncovered();
         events >= SEGMENT_EVENTS || bytes >= SEGMENT_BYTES
     }
 
-    /// Whether so many wait that appends have to help.
+    /// Returns whether so many events are not in segments that appends have to help.
     pub fn is_tail_too_long(&self) -> bool {
         let (events, bytes) = self.uncovered();
         events >= 2 * SEGMENT_EVENTS || bytes >= 2 * SEGMENT_BYTES
     }
 }
 
-/// Events, and bytes, that make a segment worth writing. (The tests of the crate reach with few
-/// events what takes many outside of them.)
+/// A segment is worth writing from this many events on. (Tests use a low number, to reach with few
+/// events what otherwise takes many.)
 pub const SEGMENT_EVENTS: i64 = if cfg!(any(test, feature = "testing")) { 32 } else { 8_192 };
+/// A segment is worth writing from about this many bytes on, whatever the number of events.
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
-/// Pages in the log that make a checkpoint worth doing.
+/// A checkpoint is worth running from this many pages in the WAL on.
 pub const CHECKPOINT_PAGES: u64 = if cfg!(any(test, feature = "testing")) { 64 } else { 4_096 };
-/// Between two checkpoints of a log that has a quarter of that.
+/// The shortest pause between two checkpoints of a WAL with a quarter of [`CHECKPOINT_PAGES`].
 const CHECKPOINT_PAUSE: Duration = Duration::from_millis(250);
-/// Pages in the log, 1 GiB of them, past which appends wait for the reader that holds it.
-pub const MAX_LOG_PAGES: i64 = if cfg!(test) { 1_024 } else { 262_144 };
+/// At this many pages in the WAL (1 GiB), appends wait for the reader that keeps it from being
+/// reset.
+pub const MAX_WAL_PAGES: i64 = if cfg!(test) { 1_024 } else { 262_144 };
 
 #[cfg(test)]
 mod tests {
@@ -197,7 +204,7 @@ mod tests {
     use crate::domain::{EventBuilder, EventType};
     use crate::sqlite::signal::WakeReason;
 
-    /// Nothing of it is on a disk; so many events have no segment.
+    /// Returns the state of a store without a disk, in which this many events have no segment.
     fn shared(events: i64) -> StoreState {
         StoreState::new(None, 0, events, events, None)
     }
@@ -207,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_is_due_from_so_many_events_on_and_appends_help_from_twice_as_many_on() {
+    fn a_segment_is_due_before_appends_have_to_help() {
         let lengths = [SEGMENT_EVENTS - 1, SEGMENT_EVENTS, 2 * SEGMENT_EVENTS - 1];
         for events in lengths {
             assert_eq!(shared(events).is_tail_long(), events >= SEGMENT_EVENTS);
@@ -218,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_is_due_from_so_many_pages_on_or_a_quarter_of_them_after_a_while() {
+    fn a_checkpoint_is_due_at_its_size_or_later_at_a_quarter() {
         let shared = shared(0);
         let due = |pages: [u64; 4]| pages.map(|pages| shared.is_checkpoint_due(pages));
         let quarter = CHECKPOINT_PAGES / 4;
@@ -230,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_held_where_it_is_long_and_somebody_reads_it() {
+    fn the_wal_is_held_if_it_is_long_and_has_a_reader() {
         let shared = shared(0);
         for (pages, is_reset, is_held) in [
             (MAX_LOG_PAGES, false, true),
@@ -244,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn commits_are_counted_in_pages_and_wake_who_checkpoints() {
+    fn commits_are_counted_in_pages_and_wake_the_checkpoint() {
         let shared = shared(0);
         set_checkpointed(&shared, Instant::now().checked_add(CHECKPOINT_PAUSE * 1_000));
         let event = EventBuilder::new(EventType::new("A").unwrap()).build();
@@ -265,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_wakes_who_writes_segments() {
+    fn a_commit_wakes_the_segment_writer() {
         for (events, waking) in
             [(SEGMENT_EVENTS - 1, WakeReason::Idle), (SEGMENT_EVENTS, WakeReason::Due)]
         {

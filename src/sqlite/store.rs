@@ -1,4 +1,4 @@
-//! Opening, reading and closing a SQLite store.
+//! [`Store`] over a SQLite database that the library opens itself.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,20 +22,23 @@ use crate::store::{Appended, BackupProgress, BatchLimits, Sink, Store};
 #[derive(Debug)]
 pub struct SqliteStore {
     pub(super) shared: Arc<StoreState>,
-    /// `None`: read-only.
+    /// The writer; `None` if the store is read-only.
     pub(super) writer: Option<Arc<Writer>>,
-    /// `None`: a database in memory, with one connection for all.
+    /// The pool of read connections; `None` for a database in memory, whose one connection does
+    /// everything.
     pub(super) readers: Option<ReaderPool>,
+    /// The maintenance thread, until the store is closed.
     pub(super) maintenance: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl SqliteStore {
-    /// The position up to which a snapshot may be shown.
+    /// Returns the position up to which a snapshot with this head may be shown.
     pub(super) fn visible(&self, head: i64) -> Result<i64> {
         self.shared.visible(head, self.writer.is_none())
     }
 
-    fn look(&self, deadline: &Deadline) -> Result<i64> {
+    /// Returns the visible head, without waiting for events.
+    fn current_head(&self, deadline: &Deadline) -> Result<i64> {
         let head = {
             let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), deadline)?;
             match connection.lock_free() {
@@ -49,20 +52,20 @@ impl SqliteStore {
         self.visible(head)
     }
 
-    /// One transaction's part of a batch. Gives whether the batch is done.
+    /// Reads the part of a batch that one transaction may. Returns whether the batch is complete.
     fn read_some(
         &self,
-        reading: &mut ReadState,
+        state: &mut ReadState,
         left: &mut BatchLimits,
         deadline: &Deadline,
         sink: &mut dyn Sink,
     ) -> Result<bool> {
         let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), deadline)?;
         let visible = |head| self.visible(head);
-        if let Some((own, decoder, snapshot)) = connection.lock_free() {
-            let source = Source::Pages(own);
+        if let Some((connection, reader, snapshot)) = connection.lock_free() {
+            let source = Source::Pages(connection);
             let read =
-                self.shared.read_within(source, decoder, snapshot, reading, left, &visible, sink);
+                self.shared.read_within(source, reader, snapshot, state, left, &visible, sink);
             match read {
                 Ok(done) => return Ok(done),
                 Err(ReadStop::Failed(error)) => return Err(error),
@@ -70,10 +73,10 @@ impl SqliteStore {
             }
         }
         let _gate = self.shared.pass_gate(deadline)?;
-        connection.transaction(deadline, |own, decoder, snapshot| {
-            let source = Source::Own(own);
+        connection.transaction(deadline, |connection, reader, snapshot| {
+            let source = Source::Own(connection);
             let read =
-                self.shared.read_within(source, decoder, snapshot, reading, left, &visible, sink);
+                self.shared.read_within(source, reader, snapshot, state, left, &visible, sink);
             Ok(read?)
         })
     }
@@ -98,24 +101,24 @@ impl Store for SqliteStore {
 
     fn read(
         &self,
-        reading: &mut ReadState,
+        state: &mut ReadState,
         batch: BatchLimits,
         call: &CallOptions,
         sink: &mut dyn Sink,
     ) -> Result<()> {
-        self.shared.read(reading, batch, call, &mut |reading, left, deadline| {
-            self.read_some(reading, left, deadline, sink)
+        self.shared.read(state, batch, call, &mut |state, left, deadline| {
+            self.read_some(state, left, deadline, sink)
         })
     }
 
     fn head(&self, call: &CallOptions) -> Result<i64> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
-        self.look(&deadline)
+        self.current_head(&deadline)
     }
 
     fn wait(&self, after: i64, call: &CallOptions) -> Result<i64> {
         let deadline = self.shared.start(call, None)?;
-        self.shared.wait(after, &deadline, &|at_once| self.look(at_once))
+        self.shared.wait(after, &deadline, &|no_wait| self.current_head(no_wait))
     }
 
     fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {
@@ -143,8 +146,8 @@ impl Store for SqliteStore {
             readers.close();
         }
         if let Some(writer) = &self.writer {
-            // The last to leave: SQLite brings the log into the database, unless it is not to be
-            // trusted.
+            // The last process to close the file checkpoints the WAL. After a failed sync the WAL
+            // is not to be trusted, and stays as it is.
             let Some(connection) = writer.close() else { return };
             let _ = self.shared.durability.check();
             if self.shared.wal.as_deref().is_some_and(Wal::is_short_of_space) {
@@ -152,8 +155,8 @@ impl Store for SqliteStore {
                 let _ = self.shared.give_back_room(&connection);
             }
             if self.shared.durability.failure().is_some() {
-                let leave_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-                let _ = connection.set_db_config(leave_log, true);
+                let keep_wal = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+                let _ = connection.set_db_config(keep_wal, true);
             }
         }
     }
