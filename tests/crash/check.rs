@@ -1,4 +1,4 @@
-//! Holds a store against what its writers wrote down.
+//! Checks a store against what its writers wrote down.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -9,16 +9,16 @@ use crate::client::{ReadResult, Store};
 use crate::random::Random;
 use crate::work::{Append, Name};
 
-/// What the writers know.
+/// What the writers know about their appends.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// Sent; perhaps answered.
+    /// The appends that were sent, whether answered or not.
     pub sent: BTreeSet<(u64, u64)>,
-    /// Answered: stored, the last event at this position.
+    /// The appends that were acknowledged, each with the position of its last event.
     pub stored: BTreeMap<(u64, u64), i64>,
-    /// Answered: refused for the event at this position.
+    /// The appends that were rejected, each with the position of the conflicting event.
     pub refused: BTreeMap<(u64, u64), i64>,
-    /// Answers that no append should get.
+    /// Answers that no append may get.
     pub broken: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ impl Known {
                 continue;
             };
             let text = std::fs::read_to_string(&path).unwrap();
-            // A line without an end was being written when the writer ended.
+            // A line without a newline was being written when the writer ended.
             for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
                 known.note(writer, line.trim_end());
             }
@@ -40,7 +40,7 @@ impl Known {
         known
     }
 
-    /// Takes in one line of a writer.
+    /// Adds one line of a writer.
     pub fn note(&mut self, writer: u64, line: &str) {
         let mut words = line.split(' ');
         let what = words.next().unwrap_or_default();
@@ -57,7 +57,7 @@ impl Known {
     }
 }
 
-/// What is wrong with the store, if anything is. `asked`: how many tags are looked up.
+/// Returns an error if anything is wrong with the store. `asked` is how many tags are looked up.
 pub fn check(store: &Store, known: &Known, asked: u64, random: &mut Random) -> Result<(), String> {
     if let Some(broken) = known.broken.first() {
         return Err(broken.clone());
@@ -69,10 +69,10 @@ pub fn check(store: &Store, known: &Known, asked: u64, random: &mut Random) -> R
     }
     check_events(&all, known)?;
     check_index(store, &all, asked, random)?;
-    check_judgement(store, &all, head, random)
+    check_conflicts(store, &all, head, random)
 }
 
-/// Positions without a hole; whole appends that were sent; all that was answered.
+/// Checks that positions have no gap, that only whole appends are stored, and that answers hold.
 fn check_events(all: &ReadResult, known: &Known) -> Result<(), String> {
     let mut found: BTreeMap<(u64, u64), i64> = BTreeMap::new();
     let mut tagged: HashMap<&str, i64> = HashMap::new();
@@ -92,7 +92,7 @@ fn check_events(all: &ReadResult, known: &Known) -> Result<(), String> {
                 "position {position}: not what writer {writer} sent as event {index} of {number}"
             ));
         }
-        // Unique: by its own tag, and by the subject that it took.
+        // An append is unique by its own tag, and by the subject that it took.
         let unique = event.tags.iter().filter(|tag| index == 0 && append.wanted().contains(tag));
         for tag in unique {
             if let Some(first) = tagged.insert(tag, position) {
@@ -130,7 +130,7 @@ fn check_events(all: &ReadResult, known: &Known) -> Result<(), String> {
     Ok(())
 }
 
-/// The index gives what a scan gives.
+/// Checks that the index returns what a scan returns.
 fn check_index(
     store: &Store,
     all: &ReadResult,
@@ -163,8 +163,8 @@ fn check_index(
     Ok(())
 }
 
-/// What is stored stands against what conflicts with it, and the next append follows.
-fn check_judgement(
+/// Checks that stored events reject conflicting appends, and that the next append succeeds.
+fn check_conflicts(
     store: &Store,
     all: &ReadResult,
     head: i64,
@@ -191,7 +191,7 @@ fn check_judgement(
                 return Err(format!("the id {id} is stored at {}, yet: {other:?}", event.position));
             }
         }
-        // The append as it was sent, once more: it is there already.
+        // Sends the append again: it is stored already.
         let Some(name) = Name::of(event) else { continue };
         let append = Append::new(name.writer, name.number);
         let last = event.position + (append.len - 1 - name.index) as i64;
@@ -208,7 +208,7 @@ fn check_judgement(
     }
 }
 
-/// One more append gets the position after the head.
+/// Checks that one more append gets the positions after the head.
 pub fn check_next(store: &Store, append: &Append) -> Result<(), String> {
     let head = store.head().map_err(|failure| failure.to_string())?;
     match store.append(&append.request()) {

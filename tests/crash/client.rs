@@ -1,4 +1,4 @@
-//! The C interface, as a host calls it, with Rust's types on top.
+//! The C interface as a program calls it, wrapped in Rust types.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use dcb::capi::status::{DCB_OK, dcb_status, dcb_status_name};
 use dcb::capi::store::{dcb_append, dcb_close, dcb_head, dcb_open, dcb_read, dcb_store, dcb_wait};
 use serde_json::value::RawValue;
 
-/// A call that did not answer `ok`.
+/// A call whose status is not `ok`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub status: dcb_status,
@@ -33,7 +33,7 @@ impl std::fmt::Display for Failure {
 
 pub type Answer<T> = Result<T, Failure>;
 
-/// An event as a read gives it.
+/// An event as a read returns it.
 #[derive(Debug)]
 pub struct Stored {
     pub position: i64,
@@ -57,7 +57,7 @@ impl Stored {
     }
 }
 
-/// What a read gives.
+/// The result of a read.
 #[derive(Debug)]
 pub struct ReadResult {
     pub events: Vec<Stored>,
@@ -82,7 +82,7 @@ impl ReadResult {
     }
 }
 
-/// An open store, and what has to stay as long.
+/// An open store, and a value that has to live as long as it.
 pub struct Store(*mut dcb_store, Option<Box<dyn Any + Send + Sync>>);
 
 // SAFETY: the header allows any thread, any number at once.
@@ -111,12 +111,12 @@ impl Store {
         Store::open_with(path, "{}")
     }
 
-    /// With options.
+    /// Opens the store in the file at `path`, with options.
     pub fn open_with(path: &Path, options: &str) -> Answer<Store> {
         Store::open_uri(&format!("sqlite:{}", path.display()), options)
     }
 
-    /// Any store.
+    /// Opens a store by its URI.
     pub fn open_uri(uri: &str, options: &str) -> Answer<Store> {
         let uri = CString::new(uri).expect("no NUL");
         let options = CString::new(options).expect("no NUL");
@@ -126,7 +126,7 @@ impl Store {
         Ok(Store(store, None))
     }
 
-    /// The store in the database that a program has open, whose `pool` these functions lead to.
+    /// Opens the store in a database that a program has open. The functions use `pool`.
     pub fn open_host(host: &dcb_host, pool: Box<dyn Any + Send + Sync>) -> Answer<Store> {
         let mut store = ptr::null_mut();
         // SAFETY: the pool stays until the store is closed.
@@ -134,7 +134,7 @@ impl Store {
         Ok(Store(store, Some(pool)))
     }
 
-    /// Appends in a transaction that is open on a connection of the host's.
+    /// Appends in a transaction that is open on a connection of the host.
     pub fn append_within(&self, connection: *mut c_void, request: &str) -> Answer<i64> {
         let mut last = 0;
         // SAFETY: a store that is open, a connection of its host's, and buffers of our own.
@@ -145,7 +145,7 @@ impl Store {
         Ok(last)
     }
 
-    /// Appends; the position of the last event.
+    /// Appends, and returns the position of the last event.
     pub fn append(&self, request: &str) -> Answer<i64> {
         let mut last = 0;
         // SAFETY: a store that is open, and buffers of our own.
@@ -156,7 +156,7 @@ impl Store {
         Ok(last)
     }
 
-    /// Reads; the result's text.
+    /// Reads, and returns the text of the result.
     pub fn read_text(&self, request: &str) -> Answer<String> {
         let mut buf = dcb_buf { data: ptr::null_mut(), len: 0, cap: 0 };
         // SAFETY: a store that is open, and buffers of our own.
@@ -173,13 +173,13 @@ impl Store {
         Ok(String::from_utf8(bytes).expect("UTF-8"))
     }
 
-    /// Reads.
+    /// Reads, and returns the parsed result.
     pub fn read(&self, request: &str) -> Answer<ReadResult> {
         let text = self.read_text(request)?;
         Ok(ReadResult::parse(&text).expect("a read result"))
     }
 
-    /// The head.
+    /// Returns the head.
     pub fn head(&self) -> Answer<i64> {
         let mut head = 0;
         // SAFETY: a store that is open, and an output of our own.
@@ -187,13 +187,13 @@ impl Store {
         Ok(head)
     }
 
-    /// Waits for a head above `after`.
+    /// Waits for a head above `after`, and returns it.
     pub fn wait(&self, after: i64, milliseconds: i64) -> Answer<i64> {
         let size = size_of::<dcb_call>();
-        let patience = dcb_call { size, timeout_ms: milliseconds, cancel: ptr::null_mut() };
+        let options = dcb_call { size, timeout_ms: milliseconds, cancel: ptr::null_mut() };
         let mut head = 0;
         // SAFETY: a store that is open, and an output of our own.
-        call(|err| unsafe { dcb_wait(self.0, after, &raw const patience, &raw mut head, err) })?;
+        call(|err| unsafe { dcb_wait(self.0, after, &raw const options, &raw mut head, err) })?;
         Ok(head)
     }
 }

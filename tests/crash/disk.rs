@@ -1,8 +1,8 @@
-//! The system's file calls, as this program makes them: they are recorded, delayed or failed for
-//! the files of one folder, and passed on.
+//! Intercepts this program's file calls: calls on the files of one folder are recorded, delayed or
+//! failed, and passed on.
 //!
-//! The linker takes a function that the program defines before one of the C library, so what is
-//! exported here is what SQLite and Rust's standard library call in this process.
+//! The linker prefers a function of the program to one of the C library. So SQLite and Rust's
+//! standard library call the functions that are exported here.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
@@ -12,12 +12,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A file from its creation to its deletion; a later one of the same name is another.
+/// A file from its creation to its deletion. A later file of the same name has another id.
 pub type FileId = usize;
-/// What stands for the folder itself.
+/// The id that stands for the folder itself.
 pub const FOLDER: FileId = 0;
 
-/// Something that happened to the folder, in the order in which it happened.
+/// A step in the history of the folder. Steps are recorded in the order in which they happened.
 #[derive(Debug, Clone)]
 pub enum Step {
     Create {
@@ -36,21 +36,21 @@ pub enum Step {
         file: FileId,
         len: u64,
     },
-    /// What was done to the file before this step is durable
+    /// A sync of the file starts. It covers the changes that were made before this step.
     SyncBegins {
         file: FileId,
         sync: usize,
     },
-    /// from this one on.
+    /// A sync of the file ended. The changes that it covers are durable from this step on.
     SyncEnds {
         sync: usize,
     },
-    /// The system could not write all that it had of the file, and takes it for written now: what
-    /// was lost is lost, whatever later syncs say.
+    /// A sync failed. The system lost a part of what it had to write and regards it as written, so
+    /// that no later sync makes up for it.
     SyncFails {
         file: FileId,
     },
-    /// What the program has to say.
+    /// A note of the program.
     Note(String),
 }
 
@@ -61,10 +61,10 @@ pub enum Call {
     Read,
     Write,
     Truncate,
-    /// SQLite's own.
+    /// A sync by SQLite.
     Sync,
-    /// The store's own: it alone calls `fdatasync`.
-    LogSync,
+    /// A sync by the store, which alone calls `fdatasync`.
+    WalSync,
     Map,
     Unlink,
 }
@@ -73,33 +73,33 @@ pub enum Call {
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
     pub call: Call,
-    /// The first that fails, counted from 1.
+    /// The first call that fails, counted from 1.
     pub nth: u64,
-    /// Whether all after it fail too.
+    /// Whether all later calls fail too.
     pub for_good: bool,
     pub errno: c_int,
-    /// A write does half of its work instead, the first time; it fails the next.
+    /// Whether a write first does half of its work, and fails the next time.
     pub short: bool,
 }
 
 #[derive(Default)]
 struct Disk {
-    /// With a slash at its end; empty: nothing is watched.
+    /// The watched folder with a slash at its end, or empty if nothing is watched.
     folder: Vec<u8>,
     /// The descriptors of files in the folder.
     open: HashMap<c_int, FileId>,
-    /// Those of them whose next sync tells of one that failed.
-    untold: HashSet<c_int>,
+    /// The descriptors whose next sync reports an earlier failure.
+    unreported: HashSet<c_int>,
     names: HashMap<String, FileId>,
     files: FileId,
     syncs: usize,
     steps: Option<Vec<Step>>,
-    /// What the store itself syncs is not, and nobody is told.
-    forgets_log_syncs: bool,
+    /// Whether the store's own syncs do nothing, and report success.
+    forgets_wal_syncs: bool,
     fault: Option<Fault>,
-    /// How many calls that change something are left until the process ends; 0: it does not.
+    /// How many calls that change something may follow until the process ends; 0 for no end.
     left: u64,
-    /// Calls of the fault's kind so far.
+    /// How many calls of the fault's kind were made.
     calls: u64,
     failed: u64,
 }
@@ -129,7 +129,7 @@ impl std::ops::DerefMut for Guard {
     }
 }
 
-/// Watches the folder from now on, instead of any other. Nothing of it may be open.
+/// Watches this folder from now on, instead of any other. No file in it may be open.
 pub fn watch(folder: &Path) {
     let mut path = folder.as_os_str().as_encoded_bytes().to_vec();
     path.push(b'/');
@@ -138,26 +138,26 @@ pub fn watch(folder: &Path) {
     WATCHING.store(true, SeqCst);
 }
 
-/// Records from now on.
-pub fn record(forgets_log_syncs: bool) {
+/// Starts recording.
+pub fn record(forgets_wal_syncs: bool) {
     let mut disk = disk().expect("watching");
     disk.steps = Some(Vec::new());
-    disk.forgets_log_syncs = forgets_log_syncs;
+    disk.forgets_wal_syncs = forgets_wal_syncs;
 }
 
-/// Ends recording and gives what was recorded.
+/// Ends recording and returns the recorded steps.
 pub fn recorded() -> Vec<Step> {
     disk().and_then(|mut disk| disk.steps.take()).unwrap_or_default()
 }
 
-/// Records what the program has to say, at this moment.
+/// Records a note of the program.
 pub fn note(text: String) {
     if let Some(mut disk) = disk() {
         disk.step(|| Step::Note(text));
     }
 }
 
-/// Fails calls from now on, or no longer. Gives how many were failed by the last one.
+/// Sets the calls that fail from now on, or none. Returns how many the last fault failed.
 pub fn fail(fault: Option<Fault>) -> u64 {
     let mut disk = disk().expect("watching");
     disk.fault = fault;
@@ -165,8 +165,8 @@ pub fn fail(fault: Option<Fault>) -> u64 {
     std::mem::take(&mut disk.failed)
 }
 
-/// The process ends, as by a crash, before it makes the nth call from now on that changes the
-/// folder or a file in it.
+/// Ends the process, as a crash would, before its nth call from now on that changes the folder or a
+/// file in it.
 pub fn end_at(nth: u64) {
     disk().expect("watching").left = nth;
 }
@@ -178,7 +178,7 @@ impl Disk {
         }
     }
 
-    /// The name of a path in the folder; the folder's own is empty.
+    /// Returns the name of a path in the folder; that of the folder itself is empty.
     fn name(&self, path: *const c_char) -> Option<String> {
         // SAFETY: what the system would be given.
         let path = unsafe { CStr::from_ptr(path) }.to_bytes();
@@ -204,8 +204,8 @@ impl Disk {
         self.open.insert(fd, file);
     }
 
-    /// The error that a call is to give instead of its work, if any; and whether a write is to do
-    /// half of it first.
+    /// Returns the error with which a call has to fail, if any, and whether a write does half of
+    /// its work first.
     fn fault(&mut self, call: Call) -> Option<(c_int, bool)> {
         if self.left > 0 && !matches!(call, Call::Read | Call::Map) {
             self.left -= 1;
@@ -230,7 +230,7 @@ fn refuse(errno: c_int) -> c_int {
     -1
 }
 
-/// Gives the file that a descriptor is of, and the disk, if it is watched.
+/// Returns the disk and the file of a descriptor, if it is watched.
 fn watched(fd: c_int) -> Option<(Guard, FileId)> {
     let disk = disk()?;
     let file = *disk.open.get(&fd)?;
@@ -263,7 +263,7 @@ unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: libc::mode_
 unsafe extern "C" fn close(fd: c_int) -> c_int {
     if let Some((mut disk, _)) = watched(fd) {
         disk.open.remove(&fd);
-        disk.untold.remove(&fd);
+        disk.unreported.remove(&fd);
     }
     // SAFETY: the caller's arguments, passed on.
     unsafe { libc::syscall(libc::SYS_close, fd as c_long) as c_int }
@@ -321,19 +321,19 @@ unsafe extern "C" fn ftruncate64(fd: c_int, len: i64) -> c_int {
     done
 }
 
-/// What is recorded is durable from the end of the sync on. The real disk has no part in it: a
-/// process that watches a folder syncs nothing at all.
+/// Simulates a sync: what was recorded is durable from its end on. A process that watches a folder
+/// makes no real sync at all.
 fn sync(fd: c_int, call: Call, number: c_long) -> c_int {
     if !WATCHING.load(SeqCst) {
         // SAFETY: the caller's argument, passed on.
         return unsafe { libc::syscall(number, fd as c_long) as c_int };
     }
     let Some((mut disk, file)) = watched(fd) else { return 0 };
-    if disk.untold.remove(&fd) {
+    if disk.unreported.remove(&fd) {
         return refuse(libc::EIO);
     }
     if let Some((errno, _)) = disk.fault(call) {
-        // Linux tells it once to everybody who has the file open.
+        // Linux reports the failure once to each open descriptor of the file.
         let others: Vec<c_int> = disk
             .open
             .iter()
@@ -341,22 +341,22 @@ fn sync(fd: c_int, call: Call, number: c_long) -> c_int {
             .map(|(own, _)| *own)
             .collect();
         if disk.steps.is_some() {
-            disk.untold.extend(others);
+            disk.unreported.extend(others);
         }
         disk.step(|| Step::SyncFails { file });
         return refuse(errno);
     }
-    if disk.steps.is_none() || (call == Call::LogSync && disk.forgets_log_syncs) {
+    if disk.steps.is_none() || (call == Call::WalSync && disk.forgets_wal_syncs) {
         return 0;
     }
     let sync = disk.syncs;
     disk.syncs += 1;
     disk.step(|| Step::SyncBegins { file, sync });
     drop(disk);
-    // So that others write, and hope to be read, in the meantime.
+    // Gives other threads time to write, and to try to read, during the sync.
     std::thread::sleep(Duration::from_micros(150));
     if let Some((mut disk, _)) = watched(fd) {
-        if disk.untold.remove(&fd) {
+        if disk.unreported.remove(&fd) {
             return refuse(libc::EIO);
         }
         disk.step(|| Step::SyncEnds { sync });
@@ -371,7 +371,7 @@ unsafe extern "C" fn fsync(fd: c_int) -> c_int {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn fdatasync(fd: c_int) -> c_int {
-    sync(fd, Call::LogSync, libc::SYS_fdatasync)
+    sync(fd, Call::WalSync, libc::SYS_fdatasync)
 }
 
 #[unsafe(no_mangle)]

@@ -1,7 +1,7 @@
-//! File calls that fail: each call of each kind, once and for good.
+//! Failing file calls: each call of each kind, once and permanently.
 //!
-//! Whatever fails, a call answers with a status that says so, nothing acknowledged is lost, what
-//! was refused is not there, and the store works again, if need be after it was opened again.
+//! Whatever fails, calls return a status that reports it, no acknowledged event is lost, no
+//! rejected append is stored, and the store works again, if necessary after it is reopened.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::random::Random;
 use crate::roles::Part;
 use crate::work::Append;
 
-/// What fails, with which of the system's errors, and whether a write does half of its work first.
+/// The call that fails, its error number, and whether a write does half of its work first.
 const KINDS: [(Call, i32, bool); 15] = [
     (Call::Open, libc::EMFILE, false),
     (Call::Open, libc::EIO, false),
@@ -32,33 +32,33 @@ const KINDS: [(Call, i32, bool); 15] = [
     (Call::Write, libc::EROFS, false),
     (Call::Truncate, libc::EIO, false),
     (Call::Sync, libc::EIO, false),
-    (Call::LogSync, libc::EIO, false),
-    (Call::LogSync, libc::ENOSPC, false),
+    (Call::WalSync, libc::EIO, false),
+    (Call::WalSync, libc::ENOSPC, false),
     (Call::Map, libc::ENOMEM, false),
     (Call::Unlink, libc::EIO, false),
 ];
 const OPTIONS: &str = r#"{"busy_timeout_ms":200}"#;
 const WRITER: u64 = 1;
-/// What the message of a store says that has to be opened again.
+/// A part of the message of a store that has to be reopened.
 pub const ENDED: &str = "open it again";
 
 /// One run with one fault.
 pub struct Run<'a> {
     path: &'a Path,
-    /// It is reading that fails, and with EIO.
+    /// Whether the fault is that reads fail with EIO.
     unreadable: bool,
     known: Known,
-    /// Refused in a way that promises that nothing was stored.
+    /// The appends that failed with a status that promises that nothing was stored.
     absent: Vec<u64>,
     next: u64,
-    /// A sync has failed: the store has to be opened again.
+    /// Whether a sync has failed, so that the store has to be reopened.
     ended: bool,
-    /// What is not to be answered, whatever fails.
+    /// The first answer that no fault permits.
     wrong: Option<String>,
 }
 
 impl<'a> Run<'a> {
-    /// On a store that does not exist yet.
+    /// Starts a run on a store that does not exist yet.
     pub fn new(path: &'a Path) -> Self {
         Run {
             path,
@@ -71,9 +71,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn judge(&mut self, what: &str, status: dcb_status, failure: &Failure) {
+    fn check_status(&mut self, what: &str, status: dcb_status, failure: &Failure) {
         let fits = [DCB_IO, DCB_FULL, DCB_NO_MEMORY, DCB_READ_ONLY];
-        // SQLite takes a disk that cannot be read for a file that is damaged.
+        // SQLite reports a disk that cannot be read as a damaged file.
         let unreadable = [DCB_CORRUPT, DCB_UNSUPPORTED_FORMAT];
         let fits = fits.contains(&status) || (self.unreadable && unreadable.contains(&status));
         if !fits && self.wrong.is_none() {
@@ -84,7 +84,7 @@ impl<'a> Run<'a> {
     fn open(&mut self) -> Option<Store> {
         self.ended = false;
         let opened = Store::open_with(self.path, OPTIONS);
-        opened.map_err(|failure| self.judge("open", failure.status, &failure)).ok()
+        opened.map_err(|failure| self.check_status("open", failure.status, &failure)).ok()
     }
 
     fn append(&mut self, store: &Store) -> Answer<i64> {
@@ -103,7 +103,7 @@ impl<'a> Run<'a> {
                 self.known.refused.insert((WRITER, number), failure.position);
             }
             Err(failure) => {
-                self.judge("append", failure.status, failure);
+                self.check_status("append", failure.status, failure);
                 self.ended |= failure.message.contains(ENDED);
                 if ![DCB_IO, DCB_UNAVAILABLE, DCB_INTERNAL].contains(&failure.status) {
                     self.absent.push(number);
@@ -113,7 +113,7 @@ impl<'a> Run<'a> {
         answer
     }
 
-    /// What a user does, with a fault somewhere.
+    /// Uses the store as a program does, with a fault somewhere.
     pub fn use_store(&mut self) -> Option<Store> {
         let store = self.open();
         if let Some(store) = &store {
@@ -128,11 +128,11 @@ impl<'a> Run<'a> {
                             self.wrong = Some(format!("a read up to {} of {seen}", read.position));
                         }
                     }
-                    Err(failure) => self.judge("read", failure.status, &failure),
+                    Err(failure) => self.check_status("read", failure.status, &failure),
                 }
             }
             if let Err(failure) = store.head() {
-                self.judge("head", failure.status, &failure);
+                self.check_status("head", failure.status, &failure);
             }
         }
         drop(store);
@@ -143,7 +143,7 @@ impl<'a> Run<'a> {
         store
     }
 
-    /// Nothing fails any more.
+    /// Checks the store once nothing fails any more.
     pub fn recover(&mut self, store: Option<Store>, random: &mut Random) -> Result<(), String> {
         if let Some(wrong) = self.wrong.take() {
             return Err(wrong);
@@ -170,7 +170,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Fails the `nth` call. Gives whether there was one.
+/// Fails the `nth` call. Returns whether there was one.
 fn run(fault: Fault, random: &mut Random) -> Result<bool, String> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("x.db");
@@ -184,7 +184,7 @@ fn run(fault: Fault, random: &mut Random) -> Result<bool, String> {
     Ok(failed > 0)
 }
 
-/// The part of a process: fails one call after the other, of one kind.
+/// The role of a process that fails one call after the other, of one kind.
 pub fn play(part: &Part) {
     let (call, errno, short) = KINDS[part.first as usize];
     let mut random = Random::new(part.writer);
@@ -210,7 +210,7 @@ pub fn play(part: &Part) {
 }
 
 #[test]
-fn whatever_file_call_fails_nothing_is_lost_and_the_store_works_again() {
+fn no_failing_file_call_loses_an_event() {
     let folder = TempDir::new().unwrap();
     let mut wrong = Vec::new();
     for (kind, what) in KINDS.iter().enumerate() {
@@ -222,7 +222,7 @@ fn whatever_file_call_fails_nothing_is_lost_and_the_store_works_again() {
             ..Part::default()
         };
         let mut process = part.start();
-        // A hang is a failure; the bound is far above what all the runs take.
+        // A hang is a failure. The bound is far above what all the runs take.
         let end = Instant::now() + Duration::from_secs(300);
         let status = loop {
             match process.try_wait().unwrap() {
@@ -243,7 +243,7 @@ fn whatever_file_call_fails_nothing_is_lost_and_the_store_works_again() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// The part of a process: has its store's folder deleted, and then no descriptors left.
+/// The role of a process whose store's folder is deleted, and which then runs out of descriptors.
 pub fn ruin(part: &Part) {
     let folder = TempDir::new().unwrap();
     let store = Store::open(&folder.path().join("x.db")).unwrap();
@@ -269,7 +269,7 @@ pub fn ruin(part: &Part) {
     }
     let failure = Store::open(&paths[1]).err().expect("a store without descriptors");
     assert_eq!((failure.status, paths[1].exists()), (DCB_IO, false), "{failure}");
-    // What is open goes on: what it needs, it has.
+    // The open store still works: it has every descriptor that it needs.
     let append = (1..).map(|number| Append::new(WRITER, number));
     for append in append.filter(|append| append.subject.is_none()).take(100) {
         store.append(&append.request()).unwrap();
@@ -281,7 +281,7 @@ pub fn ruin(part: &Part) {
     std::fs::write(&part.witness, "done").unwrap();
 }
 
-/// How many descriptors this process may have.
+/// Limits how many descriptors this process may have.
 fn set_descriptors(count: u64) {
     let limit = libc::rlimit { rlim_cur: count, rlim_max: count };
     // SAFETY: a limit of our own.
@@ -289,7 +289,7 @@ fn set_descriptors(count: u64) {
 }
 
 #[test]
-fn a_deleted_folder_and_used_up_descriptors_are_told() {
+fn a_deleted_folder_and_used_up_descriptors_are_reported() {
     let folder = TempDir::new().unwrap();
     let witness = folder.path().join("outcome");
     let part = Part { role: "ruin".into(), witness: witness.clone(), ..Part::default() };

@@ -1,9 +1,9 @@
-//! Histories: what threads and processes asked and were answered at once, and whether it can have
-//! happened.
+//! Histories: the concurrent calls of threads and processes and their answers, and a check that
+//! they are possible.
 //!
-//! Every call is written down with the moments before it and after it, on the one clock that all
-//! processes share. Positions tell in which order the appends took effect, so that nothing has to
-//! be searched for: each answer is held against the events as they are in the end.
+//! Every call is recorded with the times before and after it, on one clock that all processes
+//! share. Positions give the order in which appends took effect, so that no search for an order is
+//! needed: each answer is compared with the final events.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ use crate::times;
 
 const THREADS: u64 = 6;
 
-/// Nanoseconds on a clock that never goes back and that all processes see alike.
+/// Returns the time in nanoseconds, on a monotonic clock that all processes share.
 fn now() -> i64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: an output of our own.
@@ -30,7 +30,7 @@ fn now() -> i64 {
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
-/// What is asked for: the events that carry a tag, of one type or of any.
+/// A query for the events with a tag, of one type or of any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wanted {
     tag: u64,
@@ -39,7 +39,7 @@ struct Wanted {
 
 impl Wanted {
     fn any(random: &mut Random, operation: u64) -> Wanted {
-        // Tags go out of use after a while, so that what is read stays short.
+        // Tags go out of use after a while, so that results stay short.
         let tag = operation / 100 * 4 + random.below(4);
         Wanted { tag, kind: random.one_in(2).then(|| random.below(3)) }
     }
@@ -50,7 +50,7 @@ impl Wanted {
     }
 }
 
-/// One call and its answer, in a line of numbers.
+/// One call and its answer, which is written as a line of numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Called {
     what: What,
@@ -58,12 +58,12 @@ struct Called {
     answered: i64,
     wanted: Wanted,
     after: i64,
-    /// An append's name and how many events it has; a read's limit.
+    /// The name of an append and the number of its events, or the limit of a read.
     number: i64,
     len: i64,
-    /// The position of the answer.
+    /// The position in the answer.
     position: i64,
-    /// What a read gave.
+    /// The positions that a read returned.
     found: Vec<i64>,
 }
 
@@ -74,7 +74,7 @@ enum What {
     Read,
     ReadBackwards,
     Head,
-    /// What a subscriber was given next.
+    /// A subscriber received its next events.
     Delivered,
 }
 
@@ -122,7 +122,7 @@ impl Called {
     }
 }
 
-/// Calls at random, so many times, writing down each.
+/// Makes this many random calls, and records each of them.
 fn call(store: &Store, thread: u64, operations: u64, seen: &AtomicI64) -> Vec<Called> {
     let mut random = Random::new(thread);
     let mut calls = Vec::new();
@@ -205,7 +205,7 @@ fn call(store: &Store, thread: u64, operations: u64, seen: &AtomicI64) -> Vec<Ca
     calls
 }
 
-/// Waits and reads until there is nothing more to come.
+/// Waits and reads until no more events can follow.
 fn subscribe(store: &Store, over: &AtomicBool) -> Vec<Called> {
     let mut calls: Vec<Called> = Vec::new();
     let mut after = 0;
@@ -234,7 +234,7 @@ fn subscribe(store: &Store, over: &AtomicBool) -> Vec<Called> {
     }
 }
 
-/// The part of a process: several threads that call, and one that subscribes.
+/// The role of a process: several threads that call, and one that subscribes.
 pub fn play(part: &Part) {
     let store = if part.store.as_os_str().is_empty() {
         Store::open_uri("memory:", "{}").expect("a store in memory")
@@ -251,7 +251,7 @@ pub fn play(part: &Part) {
             })
             .collect();
         let ended: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
-        // Before a thread's panic goes on: the scope ends only when the subscriber has.
+        // Set before a thread's panic propagates: the scope ends only after the subscriber does.
         over.store(true, SeqCst);
         let mut calls: Vec<Called> = ended.into_iter().flat_map(|calls| calls.unwrap()).collect();
         calls.extend(subscriber.join().unwrap());
@@ -264,7 +264,7 @@ pub fn play(part: &Part) {
     std::fs::write(&part.witness, text).unwrap();
 }
 
-/// The events as they are in the end, a line each: position, tag, type, name.
+/// Returns the final events, one a line: position, tag, type, name.
 fn stored(store: &Store) -> String {
     let mut text = String::new();
     for event in store.read("").expect("a read").events {
@@ -275,21 +275,22 @@ fn stored(store: &Store) -> String {
     text
 }
 
-/// An event as it is in the end.
+/// A final event.
 #[derive(Debug, Clone, Copy)]
 struct Event {
     kind: u64,
-    /// When its append was asked for; `None`: nobody says that it was stored.
+    /// When its append was called; `None` if no caller was told that it was stored.
     asked: Option<i64>,
     name: i64,
 }
 
-/// Decides whether the calls can have happened.
+/// Decides whether the calls and their answers are possible.
 struct Checker {
-    /// By position, from 1.
+    /// The final events; the first has position 1.
     events: Vec<Event>,
     by_tag: HashMap<u64, Vec<i64>>,
-    /// Stored appends by the moment of their answer, and the highest position answered until then.
+    /// The stored appends by the time of their answer, with the highest position answered until
+    /// then.
     answered: Vec<(i64, i64)>,
 }
 
@@ -329,7 +330,7 @@ impl Checker {
         Ok(Checker { events, by_tag, answered })
     }
 
-    /// What is wanted of the positions above `low`, up to `high`.
+    /// Returns the events that match, at the positions above `low` up to `high`.
     fn matching(
         &self,
         wanted: Wanted,
@@ -349,19 +350,19 @@ impl Checker {
             .into_iter()
     }
 
-    /// The highest position that anybody had been told of before `moment`.
+    /// Returns the highest position of which any caller had been told before `moment`.
     fn known_before(&self, moment: i64) -> i64 {
         let before = self.answered.partition_point(|(answered, _)| *answered < moment);
         before.checked_sub(1).map_or(0, |last| self.answered[last].1)
     }
 
-    /// Whether what is at `position` can have been there at `moment`.
+    /// Returns whether the event at `position` can have been stored at `moment`.
     fn was_asked_before(&self, position: i64, moment: i64) -> bool {
         let event = usize::try_from(position - 1).ok().and_then(|index| self.events.get(index));
         position == 0 || event.is_some_and(|event| event.asked.is_some_and(|at| at < moment))
     }
 
-    /// Whether an append that was answered before another was asked has the lower position.
+    /// Checks that an append that was answered before another was called has the lower position.
     fn check_order(&self, calls: &[Called]) -> Result<(), String> {
         let mut stored: Vec<&Called> =
             calls.iter().filter(|call| call.what == What::Stored).collect();
@@ -434,7 +435,7 @@ impl Checker {
     }
 }
 
-/// Runs processes, and checks what they wrote down. Gives how many calls there were.
+/// Runs processes and checks their calls. Returns how many calls there were.
 fn history(
     in_file: bool,
     processes: u64,
@@ -472,7 +473,7 @@ fn history(
     let checker = Checker::new(&events, &calls)?;
     checker.check_order(&calls)?;
     calls.iter().try_for_each(|call| checker.check(call))?;
-    // A subscriber that outlived all appends was given everything, one after the other.
+    // A subscriber that outlived all appends received every event, in order.
     let delivered = calls.iter().filter(|call| call.what == What::Delivered);
     let delivered: usize = delivered.map(|call| call.found.len()).sum();
     if processes == 1 && delivered != events.len() {
@@ -486,28 +487,28 @@ fn read(path: &Path) -> String {
 }
 
 #[test]
-fn histories_in_memory_can_have_happened() {
+fn histories_in_memory_are_possible() {
     let calls = history(false, 1, times(40_000, 4_000_000), None);
     println!("{calls:?} calls");
     assert!(calls.is_ok(), "{calls:?}");
 }
 
 #[test]
-fn histories_of_one_process_can_have_happened() {
+fn histories_of_one_process_are_possible() {
     let calls = history(true, 1, times(30_000, 3_000_000), None);
     println!("{calls:?} calls");
     assert!(calls.is_ok(), "{calls:?}");
 }
 
 #[test]
-fn histories_of_several_processes_can_have_happened() {
+fn histories_of_several_processes_are_possible() {
     let calls = history(true, 8, times(30_000, 3_000_000), None);
     println!("{calls:?} calls");
     assert!(calls.is_ok(), "{calls:?}");
 }
 
 #[test]
-fn flaws_of_the_index_and_of_the_conditions_do_not_happen_unseen() {
+fn histories_reveal_bugs_of_the_index_and_the_conditions() {
     for flaw in [
         SeededBug::SkipCatchUp,
         SeededBug::ForgetGroup,

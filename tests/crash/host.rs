@@ -1,4 +1,4 @@
-//! A program with the file open itself: a pool of connections, which it lends to the library.
+//! A program that has the file open itself: a pool of connections that it lends to the library.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use crate::client::Answer;
 
-/// How the program has its connections.
+/// How the program configures its connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     pub journal_mode: &'static str,
@@ -27,7 +27,7 @@ pub struct Pool {
     idle: Mutex<Vec<Lent>>,
 }
 
-/// A connection, and the rows that it gave last.
+/// A connection that is lent to the library, and the rows that it returned last.
 struct Lent {
     pool: *const Pool,
     connection: Connection,
@@ -38,19 +38,19 @@ struct Lent {
 unsafe impl Send for Lent {}
 
 impl Pool {
-    /// Of the database at `path`, which is made if there is none. Its place is what the library
-    /// is given.
+    /// Creates a pool for the database at `path`, which is created if needed. The library gets the
+    /// pool's address.
     pub fn new(path: &Path, settings: Settings) -> Arc<Pool> {
         Arc::new(Pool { path: path.to_owned(), settings, idle: Mutex::default() })
     }
 
-    /// Whether the program's own commits are durable. (With a journal they are so at EXTRA only:
-    /// its deletion is not synced before.)
+    /// Returns whether the program's own commits are durable. (With a rollback journal they are
+    /// only at EXTRA: otherwise the deletion of the journal is not synced.)
     pub fn syncs_commits(&self) -> bool {
         self.settings.journal_mode == "WAL" && self.settings.synchronous == "FULL"
     }
 
-    /// Runs `work` in a transaction of the program's own. `None`: the commit failed.
+    /// Runs `work` in a transaction of the program. Returns `None` if the commit failed.
     pub fn transaction<T>(&self, work: impl FnOnce(*mut c_void) -> Answer<T>) -> Option<Answer<T>> {
         let mut lent = self.lend().ok()?;
         let run = |lent: &Lent, sql| lent.connection.execute_batch(sql);
@@ -65,7 +65,7 @@ impl Pool {
         Some(answer)
     }
 
-    /// The pool as the library wants it, for as long as the pool is there.
+    /// Returns the functions through which the library uses the pool, which must outlive them.
     pub fn functions(&self) -> dcb_host {
         dcb_host {
             size: size_of::<dcb_host>(),
@@ -94,7 +94,7 @@ impl Pool {
     fn open(&self) -> rusqlite::Result<Connection> {
         let connection = Connection::open(&self.path)?;
         let Settings { journal_mode, synchronous } = self.settings;
-        // Every few transactions, so that a short run has many checkpoints.
+        // Checkpoints every few transactions, so that a short run has many checkpoints.
         connection.execute_batch(&format!(
             "PRAGMA journal_mode = {journal_mode}; PRAGMA synchronous = {synchronous}; \
              PRAGMA wal_autocheckpoint = 40"
@@ -166,7 +166,7 @@ unsafe extern "C" fn statement(
     0
 }
 
-/// Runs a statement, and packs all rows that it gives.
+/// Runs a statement, and packs all rows that it returns.
 fn run(
     connection: &Connection,
     sql: &str,
@@ -216,7 +216,7 @@ fn bytes(text: &dcb_str) -> &[u8] {
     }
 }
 
-/// All rows were given at once.
+/// Returns no further rows: `run` has returned all of them.
 unsafe extern "C" fn more(_connection: *mut c_void, _reply: *mut dcb_reply) -> i32 {
     -1
 }

@@ -1,4 +1,4 @@
-//! What a power failure leaves of a recorded folder.
+//! The state of a recorded folder after a power failure.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,17 +6,17 @@ use std::path::Path;
 use crate::disk::{FOLDER, FileId, Step};
 use crate::random::Random;
 
-/// Sectors reach the disk whole or not at all.
+/// The size of a sector, which reaches the disk as a whole or not at all.
 const SECTOR: u64 = 512;
 
-/// What becomes of the writes that were not synced.
+/// What happens to the writes that were not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// None of them reached the disk.
     Dropped,
-    /// All of them did.
+    /// All of them reached the disk.
     Kept,
-    /// Each sector of each did, or not, as it happened: so many of sixteen.
+    /// Each sector of each write reached the disk with a chance of this many in sixteen.
     Torn(u64),
 }
 
@@ -43,19 +43,19 @@ impl Fate {
 #[derive(Debug, Default)]
 struct File {
     durable: Vec<u8>,
-    /// Not synced: the steps, by their numbers.
+    /// The numbers of the steps that are not synced.
     pending: Vec<usize>,
 }
 
-/// The disk after some of the steps.
+/// The state of the disk after some of the steps.
 pub struct Disk<'a> {
     steps: &'a [Step],
     done: usize,
     files: BTreeMap<FileId, File>,
-    /// The folder's entries that are durable, and the steps that are not.
+    /// The entries of the folder that are durable, before the steps that are not.
     entries: BTreeMap<String, FileId>,
     pending: Vec<usize>,
-    /// The syncs under way: of which file, and since which step.
+    /// The syncs in progress: their file, and the step at which each started.
     syncs: BTreeMap<usize, (FileId, usize)>,
 }
 
@@ -71,7 +71,7 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// Does the steps up to number `until`, and gives `noted` what the program said.
+    /// Applies the steps up to number `until`, and calls `noted` with the notes of the program.
     pub fn advance(&mut self, until: usize, mut noted: impl FnMut(&str)) {
         for number in self.done..until {
             match &self.steps[number] {
@@ -81,7 +81,7 @@ impl<'a> Disk<'a> {
                     self.files.entry(*file).or_default().pending.push(number);
                 }
                 Step::SyncFails { file } => {
-                    // The same ones in every image of this record.
+                    // Loses the same sectors in every image of this recording.
                     let mut lost = Random::new(number as u64);
                     let file = self.files.entry(*file).or_default();
                     file.pending.retain(|_| lost.one_in(2));
@@ -115,10 +115,10 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// Writes into `folder` what is found after the power failed now.
+    /// Writes the files that are found if the power fails now into `folder`.
     pub fn write(&self, folder: &Path, fate: Fate, random: &mut Random) {
         let mut entries = self.entries.clone();
-        // Folders are journaled: of their changes, the first so many are there.
+        // File systems journal folders, so that some first changes are kept and the rest is lost.
         let changes = match fate {
             Fate::Dropped => 0,
             Fate::Kept => self.pending.len(),
@@ -128,7 +128,7 @@ impl<'a> Disk<'a> {
             enter(&mut entries, &self.steps[*number]);
         }
         for (name, id) in entries {
-            // Made anew by whoever opens the file first.
+            // The first process that opens the file creates it again.
             if name.ends_with("-shm") {
                 continue;
             }
@@ -152,7 +152,7 @@ fn enter(entries: &mut BTreeMap<String, FileId>, step: &Step) {
     }
 }
 
-/// Does a step to a file's content, as far as `keeps` says for each sector.
+/// Applies a step to a file's content, for the sectors that `keeps` selects.
 fn apply(content: &mut Vec<u8>, step: &Step, keeps: &mut dyn FnMut() -> bool) {
     match step {
         Step::Truncate { len, .. } if keeps() => content.resize(*len as usize, 0),

@@ -1,4 +1,4 @@
-//! Processes that are killed while they append.
+//! Killing processes while they append.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -25,10 +25,10 @@ const PLACES: [&str; 8] = [
 const PROCESSES: u64 = 3;
 const THREADS: u64 = 3;
 
-/// One file and those who write to it, killed again and again.
+/// One file, and the processes that write to it and are killed again and again.
 struct Scene {
     folder: TempDir,
-    /// What was written down; outside of the store's folder.
+    /// What the writers wrote down, outside of the store's folder.
     witness: TempDir,
     random: Random,
     rounds: u64,
@@ -54,8 +54,8 @@ impl Scene {
         self.rounds * (PROCESSES + 1) * THREADS
     }
 
-    /// Starts writers, kills each at a time or a place of its own, and looks at what is left.
-    /// Gives how many were killed.
+    /// Starts writers, kills each at a random time or at a crash point, and checks the store.
+    /// Returns how many were killed.
     fn round(&mut self) -> Result<u64, String> {
         let first = self.rounds * 1_000;
         let mut running = Vec::new();
@@ -80,20 +80,20 @@ impl Scene {
             std::thread::sleep(end.saturating_duration_since(Instant::now()));
             child.kill().unwrap();
             let status = child.wait().unwrap();
-            // By us, or by itself at its place.
+            // A process may be killed by the test, or end itself at its crash point.
             if status.code().is_some_and(|code| code != 0) {
                 return Err(format!("a writer ended with {status}"));
             }
         }
-        self.look()?;
+        self.check()?;
         Ok(PROCESSES)
     }
 
-    fn look(&mut self) -> Result<(), String> {
+    fn check(&mut self) -> Result<(), String> {
         let known = Known::read(self.witness.path());
         let store = open(&self.store()).map_err(|failure| format!("opening: {failure}"))?;
         check(&store, &known, 40, &mut self.random)?;
-        // The next append is written down too, for the rounds to come.
+        // The next append is recorded too, for the following rounds.
         let writer = self.next_writer() + PROCESSES * THREADS;
         let mut appends = (0..).map(|number| Append::new(writer, number));
         let next = appends.find(|append| append.subject.is_none()).expect("there are many");
@@ -105,7 +105,7 @@ impl Scene {
     }
 }
 
-/// Kills so many processes; what was found wrong first, and after how many kills.
+/// Kills this many processes. An error is the first thing found wrong, and after how many kills.
 pub fn kill(kills: u64, flaw: Option<SeededBug>) -> Result<u64, (u64, String)> {
     let mut seeds = Random::new(Random::seed_of_this_run());
     let mut done = 0;
@@ -136,9 +136,9 @@ fn nothing_acknowledged_is_lost_to_kills() {
     assert!(done.is_ok(), "{done:?}");
 }
 
-/// Which flaws a few kills, and the looks after them, bring to light.
+/// A few kills, and the checks after them, reveal these bugs.
 #[test]
-fn flaws_of_the_index_and_of_the_conditions_are_noticed() {
+fn kills_reveal_bugs_of_the_index_and_the_conditions() {
     for flaw in [
         SeededBug::SkipCatchUp,
         SeededBug::ForgetGroup,

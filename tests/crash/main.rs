@@ -1,11 +1,11 @@
-//! What the SQLite store promises, held against crashes, faults and many callers at once.
+//! The promises of the SQLite store under crashes, faults and many concurrent callers.
 //!
-//! Processes append to one file through the C interface and write down, outside the store's
-//! folder, what they are about to send and what they were answered. They are killed; then the
-//! file is opened again and held against what they wrote down. A kill leaves everything that was
-//! written; what a power failure leaves is made from a record of all file calls.
+//! Processes append to one file through the C interface. Outside of the store's folder, they record
+//! what they are about to send and which answers they get. They are killed, and then the file is
+//! opened again and compared with the records. A kill loses nothing that was written. The state
+//! after a power failure is simulated from a record of all file calls.
 //!
-//! `DCB_TEST_LONG=1` runs as much as takes hours.
+//! `DCB_TEST_LONG=1` runs for hours.
 
 #![cfg(target_os = "linux")]
 
@@ -24,14 +24,14 @@ mod roles;
 mod undone;
 mod work;
 
-/// Runs only when another test starts this program again for it.
+/// The entry point of a role. It runs only in a process that another test starts.
 #[test]
 #[ignore = "a process of the other tests"]
 fn role() {
     roles::play();
 }
 
-/// The short run's number of something, or the long one's.
+/// Returns the number of cases for a short run or a long one.
 fn times(short: u64, long: u64) -> u64 {
     if std::env::var_os("DCB_TEST_LONG").is_some() { long } else { short }
 }

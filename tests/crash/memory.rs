@@ -1,4 +1,4 @@
-//! Memory that SQLite is refused: one allocation and then another, once and for good.
+//! Failing SQLite's memory allocations: one after the other, once and permanently.
 
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
@@ -16,9 +16,10 @@ use crate::{disk, times};
 type Malloc = unsafe extern "C" fn(c_int) -> *mut c_void;
 type Realloc = unsafe extern "C" fn(*mut c_void, c_int) -> *mut c_void;
 
-/// SQLite's own.
+/// SQLite's own allocation functions.
 static REAL: OnceLock<(Malloc, Realloc)> = OnceLock::new();
-/// Allocations until the one that is refused; below 0: it was. `i64::MAX`: none is.
+/// How many allocations remain until the one that fails; negative once it has failed. `i64::MAX`
+/// fails none.
 static LEFT: AtomicI64 = AtomicI64::new(i64::MAX);
 static FOR_GOOD: AtomicBool = AtomicBool::new(false);
 static REFUSED: AtomicU64 = AtomicU64::new(0);
@@ -50,7 +51,7 @@ unsafe extern "C" fn realloc(block: *mut c_void, size: c_int) -> *mut c_void {
     unsafe { real().1(block, size) }
 }
 
-/// Comes between SQLite and its memory. Nothing of SQLite was used yet.
+/// Replaces SQLite's allocation functions. Must run before any other call of SQLite.
 fn intercept() {
     // SAFETY: bytes of functions, absent until SQLite fills them.
     let mut methods: ffi::sqlite3_mem_methods = unsafe { std::mem::zeroed() };
@@ -64,7 +65,7 @@ fn intercept() {
     }
 }
 
-/// One run, in which the `nth` allocation is refused. Gives how many there were.
+/// Runs once with the `nth` allocation failing. Returns how many allocations there were.
 fn run(nth: i64, for_good: bool, random: &mut Random) -> Result<i64, String> {
     let folder = TempDir::new().unwrap();
     disk::watch(folder.path());
@@ -78,7 +79,7 @@ fn run(nth: i64, for_good: bool, random: &mut Random) -> Result<i64, String> {
     Ok(nth - left)
 }
 
-/// The part of a process.
+/// The role of a process that fails allocations.
 pub fn play(part: &Part) {
     intercept();
     let mut random = Random::new(part.writer);
@@ -87,7 +88,8 @@ pub fn play(part: &Part) {
     let runs = times(80, 8_000);
     for for_good in [false, true] {
         for number in 0..runs as i64 {
-            // The first ones open and create; spread over all that follows.
+            // The first allocations open and create the store; the runs are spread over all of
+            // them.
             let nth = number * all / runs as i64 + random.below(all as u64 / runs + 1) as i64;
             if let Err(wrong) = run(nth, for_good, &mut random) {
                 outcome =
@@ -102,7 +104,7 @@ pub fn play(part: &Part) {
 }
 
 #[test]
-fn whatever_memory_is_refused_nothing_is_lost_and_the_store_works_again() {
+fn no_failing_allocation_loses_an_event() {
     let folder = TempDir::new().unwrap();
     let part = Part {
         role: "memory".into(),

@@ -1,7 +1,7 @@
-//! Power failures: what was written but not synced may be there, or not, or in part.
+//! Simulated power failures: a write that was not synced may be on the disk, or not, or in part.
 //!
-//! A run is recorded call by call. For any moment of it, what may be found after a power failure
-//! is made from the record, opened, and held against what the store had answered until then.
+//! A run is recorded call by call. For any point of it, a state that a power failure may leave is
+//! built from the record, opened, and compared with what the store had answered until then.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,17 +25,17 @@ use crate::work::Append;
 const THREADS: u64 = 4;
 const RECORDING_IMAGES: u64 = 100;
 
-/// What comes of the store's own syncs.
+/// What happens to the store's own syncs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Syncs {
     Working,
-    /// One fails now and then.
+    /// A sync fails now and then.
     Failing,
-    /// They do nothing, and nobody is told.
+    /// Syncs do nothing and report success.
     Missing,
 }
 
-/// How a program of its own SQLite has the file open.
+/// The settings of a program that has the file open with its own SQLite.
 const SETTINGS: [Settings; 3] = [
     Settings { journal_mode: "WAL", synchronous: "NORMAL" },
     Settings { journal_mode: "WAL", synchronous: "FULL" },
@@ -44,7 +44,7 @@ const SETTINGS: [Settings; 3] = [
 
 const SYNCS: [Syncs; 3] = [Syncs::Working, Syncs::Failing, Syncs::Missing];
 
-/// Opens the file, on connections of a program's own where it has some.
+/// Opens the file, through the connections of a program if it has settings.
 fn open_as(path: &Path, host: Option<Settings>) -> Answer<(Store, Option<Arc<Pool>>)> {
     let Some(settings) = host else { return Ok((open(path)?, None)) };
     loop {
@@ -56,8 +56,8 @@ fn open_as(path: &Path, host: Option<Settings>) -> Answer<(Store, Option<Arc<Poo
     }
 }
 
-/// Appends from several threads to one file that is open twice, while others read; all of it is
-/// recorded.
+/// Appends from several threads to one file that is open twice, while other threads read, and
+/// returns the recorded steps.
 fn run(syncs: Syncs, host: Option<Settings>, seed: u64) -> Vec<Step> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("x.db");
@@ -65,11 +65,10 @@ fn run(syncs: Syncs, host: Option<Settings>, seed: u64) -> Vec<Step> {
     disk::watch(folder.path());
     disk::record(syncs == Syncs::Missing);
     for round in 0..3 {
-        // One of the syncs may fail, the store's own or one of SQLite's; then the file is opened
-        // again.
+        // One sync may fail, of the store or of SQLite. Then the file is reopened.
         let own = round == 0 || random.one_in(2);
         let fault = Fault {
-            call: if own { Call::LogSync } else { Call::Sync },
+            call: if own { Call::WalSync } else { Call::Sync },
             nth: 1 + random.below(if own { 80 } else { 20 }),
             for_good: false,
             errno: libc::EIO,
@@ -101,7 +100,7 @@ fn run(syncs: Syncs, host: Option<Settings>, seed: u64) -> Vec<Step> {
             let writers: Vec<_> = (0..THREADS)
                 .map(|thread| {
                     let (store, pool) = &stores[thread as usize % stores.len()];
-                    // The others append in transactions of the program's own.
+                    // The other threads append in transactions of the program.
                     let pool = pool.as_deref().filter(|_| thread >= THREADS / 2);
                     let writer = seed % (1 << 20) * THREADS + thread;
                     scope.spawn(move || {
@@ -125,7 +124,7 @@ fn append(store: &Store, pool: Option<&Pool>, writer: u64, number: u64) {
     let request = Append::new(writer, number).request();
     let answer = match pool {
         None => Some(store.append(&request)),
-        // As durable as the program's commit.
+        // The append is as durable as the program's commit.
         Some(pool) => pool
             .transaction(|connection| store.append_within(connection, &request))
             .filter(|answer| answer.is_err() || pool.syncs_commits()),
@@ -137,21 +136,21 @@ fn append(store: &Store, pool: Option<&Pool>, writer: u64, number: u64) {
             format!("refused {number} {}", failure.position)
         }
         Err(failure) if failure.status == DCB_BUSY => format!("busy {number} 0"),
-        // The outcome is unknown.
+        // The append may be stored or not.
         Err(failure) if failure.status == DCB_IO => format!("ended {number} 0"),
         Err(failure) => format!("broken {number} 0 {failure}"),
     };
     disk::note(format!("{writer} {answer}"));
 }
 
-/// What is said to be known, and what anybody has seen of the head.
+/// What the writers know, and the highest head that any caller has seen.
 #[derive(Default)]
-struct Told {
+struct Observed {
     known: Known,
     seen: i64,
 }
 
-impl Told {
+impl Observed {
     fn note(&mut self, text: &str) {
         if let Some(seen) = text.strip_prefix("seen 0 ") {
             self.seen = self.seen.max(seen.parse().unwrap());
@@ -161,23 +160,23 @@ impl Told {
     }
 }
 
-fn look(
+fn check_image(
     folder: &Path,
-    told: &Told,
+    observed: &Observed,
     host: Option<Settings>,
     random: &mut Random,
 ) -> Result<(), String> {
     let path = folder.join("x.db");
-    // Before the first opening was answered there need not be a store.
+    // Before the first opening returned, there may be no store.
     let (store, _) = open_as(&path, host).map_err(|failure| format!("opening: {failure}"))?;
     let head = store.head().map_err(|failure| format!("the head: {failure}"))?;
-    if head < told.seen {
-        return Err(format!("the head is {head}, and somebody has seen {}", told.seen));
+    if head < observed.seen {
+        return Err(format!("the head is {head}, and somebody has seen {}", observed.seen));
     }
-    check(&store, &told.known, 3, random)
+    check(&store, &observed.known, 3, random)
 }
 
-/// The files of an image, and how long they are.
+/// Lists the files of an image and their lengths.
 fn list(folder: &Path) -> String {
     let entries = folder.read_dir().unwrap().map(Result::unwrap);
     let files = entries.map(|entry| {
@@ -187,7 +186,7 @@ fn list(folder: &Path) -> String {
     files.collect::<Vec<_>>().join(", ")
 }
 
-/// Looks at so many images of a recording, spread over it.
+/// Checks this many images of a recording, spread over it.
 fn images(
     steps: &[Step],
     host: Option<Settings>,
@@ -197,17 +196,17 @@ fn images(
     let mut cuts: Vec<usize> =
         (0..count).map(|_| random.below(steps.len() as u64 + 1) as usize).collect();
     cuts.sort_unstable();
-    let (mut disk, mut told) = (Disk::new(steps), Told::default());
+    let (mut disk, mut observed) = (Disk::new(steps), Observed::default());
     for (image, cut) in cuts.into_iter().enumerate() {
-        disk.advance(cut, |text| told.note(text));
+        disk.advance(cut, |text| observed.note(text));
         let folder = TempDir::new().unwrap();
         let fate = Fate::any(random);
         disk.write(folder.path(), fate, random);
         let files = list(folder.path());
-        // What one of the two stores has left, the other finds too; but a journal is undone only by
-        // whose it is.
+        // Either store can recover what the other left, but only a program in rollback mode rolls
+        // back its journal.
         let host = host.filter(|host| host.journal_mode != "WAL" || random.one_in(2));
-        look(folder.path(), &told, host, random).map_err(|wrong| {
+        check_image(folder.path(), &observed, host, random).map_err(|wrong| {
             let steps = steps.len();
             let by = host.map_or(String::new(), |host| format!(" by {host:?}"));
             (image as u64, format!("after step {cut} of {steps}, {fate:?}, {files}{by}: {wrong}"))
@@ -216,7 +215,7 @@ fn images(
     Ok(count)
 }
 
-/// The part of a process: looks at images until one is wrong, or there were enough.
+/// The role of a process that checks images until one is wrong or there were enough.
 pub fn play(part: &Part) {
     let host =
         part.role.strip_prefix(HOSTED).map(|index| SETTINGS[index.parse::<usize>().unwrap()]);
@@ -239,12 +238,13 @@ pub fn play(part: &Part) {
     std::fs::write(&part.witness, format!("{done}\n")).unwrap();
 }
 
-/// The role of the process, and with a number behind it: on a host's connections, set up so.
+/// The role of a process that uses the library's own connections.
 const NATIVE: &str = "power";
+/// The role of a process on a host's connections; the number of its settings follows.
 const HOSTED: &str = "power of a host, ";
 
-/// Looks at so many images in a process of its own, whose file calls are recorded. Gives how many
-/// it looked at, and what was wrong with the last.
+/// Checks this many images in a separate process, whose file calls are recorded. Returns how many
+/// it checked, and what was wrong with the last one.
 fn cut_power(
     role: &str,
     count: u64,
@@ -276,23 +276,23 @@ fn nothing_acknowledged_is_lost_to_power_failures() {
     assert_eq!(wrong, None);
 }
 
-/// A sync that fails may have lost any part of what it was to make durable, for good.
+/// A sync that fails may permanently lose any part of what it had to write.
 #[test]
-fn nothing_acknowledged_is_lost_when_the_power_fails_after_a_sync_has() {
+fn a_power_failure_after_a_failed_sync_loses_nothing() {
     let (images, wrong) = cut_power(NATIVE, times(1_000, 100_000), Syncs::Failing, None);
     println!("{images} images");
     assert_eq!(wrong, None);
 }
 
-/// The canary: were this not noticed, nothing would be.
+/// Validates the tests above: without any sync, they have to find lost events.
 #[test]
-fn without_the_store_s_own_sync_power_failures_lose_what_was_acknowledged() {
+fn without_the_store_s_sync_power_failures_lose_events() {
     let (images, wrong) = cut_power(NATIVE, 2_000, Syncs::Missing, None);
     println!("noticed after {images} images: {}", wrong.expect("nothing was lost"));
 }
 
 #[test]
-fn a_log_that_is_believed_after_a_failed_sync_is_noticed() {
+fn trusting_the_wal_after_a_failed_sync_is_noticed() {
     let (images, wrong) = cut_power(NATIVE, 4_000, Syncs::Failing, Some(SeededBug::BelieveLog));
     println!("noticed after {images} images: {}", wrong.expect("nothing was lost"));
 }
@@ -306,7 +306,7 @@ fn answers_and_reads_before_the_sync_are_noticed() {
 }
 
 #[test]
-fn nothing_acknowledged_on_a_host_s_connections_is_lost_to_power_failures() {
+fn power_failures_lose_nothing_on_a_host_s_connections() {
     for (index, settings) in SETTINGS.iter().enumerate() {
         let role = format!("{HOSTED}{index}");
         let (images, wrong) = cut_power(&role, times(120, 12_000), Syncs::Working, None);
@@ -315,9 +315,9 @@ fn nothing_acknowledged_on_a_host_s_connections_is_lost_to_power_failures() {
     }
 }
 
-/// Where the host's commits are not synced, only the store's own sync makes them durable.
+/// If the host does not sync its commits, only the store's own sync makes them durable.
 #[test]
-fn without_the_store_s_own_sync_those_on_a_host_s_connections_are_lost() {
+fn without_the_store_s_sync_a_host_s_events_are_lost() {
     let role = format!("{HOSTED}0");
     let flaws = [SeededBug::AnswerBeforeSync, SeededBug::ShowUnsynced];
     let ways = [(Syncs::Missing, None)].into_iter();

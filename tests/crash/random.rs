@@ -1,17 +1,17 @@
-//! Numbers that look random and come again: SplitMix64.
+//! SplitMix64, a pseudorandom generator whose sequence is reproducible.
 
-/// A sequence of them.
+/// A sequence of pseudorandom numbers.
 pub struct Random(u64);
 
 impl Random {
-    /// The sequence that begins with `seed`.
+    /// Creates the sequence of `seed`.
     pub fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         random.next();
         random
     }
 
-    /// One that no other run has.
+    /// Returns a seed that differs from those of other runs.
     pub fn seed_of_this_run() -> u64 {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         now.map_or(1, |since| since.as_nanos() as u64)
@@ -25,12 +25,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Below `limit`.
+    /// Returns a number below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit.max(1)
     }
 
-    /// In `of` cases one.
+    /// Returns true in one of `of` cases.
     pub fn one_in(&mut self, of: u64) -> bool {
         self.below(of) == 0
     }

@@ -1,4 +1,4 @@
-//! What the processes of the tests do.
+//! The roles of the processes in the tests.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -17,22 +17,22 @@ use crate::random::Random;
 use crate::work::Append;
 
 const PART: &str = "CRASH_PART";
-/// A place that is no place in the library: any call that changes a file.
+/// The name of a crash point that is no place in the library: any call that changes a file.
 pub const FILE_CALL: &str = "file call";
 
-/// What one process is to do, in words that fit in an environment variable.
+/// The task of one process, which fits in an environment variable.
 #[derive(Debug, Clone, Default)]
 pub struct Part {
     pub role: String,
     pub store: PathBuf,
-    /// Where it writes down what it does.
+    /// The folder in which the process records what it does.
     pub witness: PathBuf,
-    /// The name of its first thread; the others follow.
+    /// The name of its first thread; the names of the others follow.
     pub writer: u64,
     pub threads: u64,
     /// The number of each thread's first append.
     pub first: u64,
-    /// Where the process is to end, and at which passage.
+    /// The crash point at which the process ends, and at which passage.
     pub end_at: Option<(String, u32)>,
     pub flaw: Option<SeededBug>,
 }
@@ -70,7 +70,7 @@ impl Part {
         }
     }
 
-    /// Starts this program again, to play the part.
+    /// Starts this program again for the task.
     pub fn start(&self) -> Child {
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "role", "--ignored", "--nocapture", "--test-threads=1"])
@@ -82,7 +82,7 @@ impl Part {
     }
 }
 
-/// All of them.
+/// Every bug that can be seeded.
 pub const FLAWS: [SeededBug; 8] = [
     SeededBug::BelieveLog,
     SeededBug::AnswerBeforeSync,
@@ -94,7 +94,7 @@ pub const FLAWS: [SeededBug; 8] = [
     SeededBug::BelieveOldPages,
 ];
 
-/// Plays the part that the environment names.
+/// Runs the task that the environment names.
 pub fn play() {
     let Ok(text) = std::env::var(PART) else { return };
     let part = Part::from_text(&text);
@@ -121,7 +121,7 @@ pub fn play() {
     }
 }
 
-/// What one writer writes down. Each line is in the file as a whole, or not at all.
+/// The record of one writer. Each line is in the file as a whole, or not at all.
 pub struct Witness(File);
 
 impl Witness {
@@ -142,7 +142,7 @@ impl Witness {
         self.note(&format!("sends {number}"));
     }
 
-    /// The answer, on the disk before anything else happens.
+    /// Records the answer before anything else happens.
     fn answered(&mut self, number: u64, answer: &Answer<i64>) {
         let line = match answer {
             Ok(last) => format!("stored {number} {last}"),
@@ -157,7 +157,7 @@ impl Witness {
     }
 }
 
-/// Opens the store, which others may be opening, creating or closing.
+/// Opens the store, which other processes may be opening, creating or closing.
 pub fn open(path: &Path) -> Answer<Store> {
     loop {
         match Store::open(path) {
@@ -167,7 +167,7 @@ pub fn open(path: &Path) -> Answer<Store> {
     }
 }
 
-/// Appends with several threads without end, closing and opening the store now and then.
+/// Appends with several threads forever, closing and reopening the store now and then.
 fn write(part: &Part) {
     let numbers: Vec<AtomicU64> = (0..part.threads).map(|_| AtomicU64::new(part.first)).collect();
     let mut random = Random::new(part.writer);

@@ -1,6 +1,6 @@
-//! Transactions of a program's own that are rolled back or cut off after they have written pages, on a
-//! file that stores have open or open later. What they leave in free pages are whole rows, with valid
-//! checksums, at positions that other events take: nothing may ever show them, nor judge by them.
+//! Transactions of a program that write pages and are then rolled back or cut off, on a file that
+//! stores have open or open later. They leave whole rows in free pages, with valid checksums, at
+//! positions that other events take. No read may return them, and no condition may see them.
 
 use std::path::Path;
 use std::sync::Barrier;
@@ -16,15 +16,15 @@ use crate::random::Random;
 use crate::roles::Part;
 use crate::times;
 
-/// Stores that only read, beside each other.
+/// How many stores read at the same time.
 const READERS: usize = 2;
-/// Threads that read at the same time, so that each has a connection of its own.
+/// How many threads read at the same time, so that each has a connection of its own.
 const THREADS: usize = 4;
 
-/// What the store has: at each position, which attempt has written the event.
+/// The expected content of the store: which attempt wrote the event at each position.
 struct Model(Vec<u64>);
 
-/// The event at a position, as an attempt writes it: of one length, whatever the attempt.
+/// Returns the event of an attempt at a position, whose length is the same for every attempt.
 fn event(position: usize, attempt: u64) -> String {
     let padding = "x".repeat(200 + position * 37 % 300);
     format!(
@@ -53,8 +53,8 @@ impl Model {
         }
     }
 
-    /// Reads single events by their tag, and the newest ones in a row, when `start` says so: reads
-    /// that overlap have connections of their own, with pages of their own.
+    /// Reads single events by their tag, and the newest ones in a row, once `start` releases it.
+    /// Overlapping reads have connections and pages of their own.
     fn read(&self, store: &Store, random: &mut Random, start: &Barrier) -> Wrong {
         start.wait();
         let mut single = Vec::new();
@@ -80,7 +80,7 @@ impl Model {
         Ok(())
     }
 
-    /// Has the writer look at the newest events one after the other: it reads pages ahead.
+    /// Makes the writer scan the newest events, so that it reads pages ahead.
     fn scan_by_writer(&self, store: &Store) -> Wrong {
         let after = self.len().saturating_sub(30);
         let guarded = format!(
@@ -90,8 +90,8 @@ impl Model {
         self.refused(store, &guarded, after + 1)
     }
 
-    /// Appends on condition that an event is not there that is.
-    fn guard(&self, store: &Store, position: usize) -> Wrong {
+    /// Appends with a condition that a stored event violates.
+    fn append_with_violated_condition(&self, store: &Store, position: usize) -> Wrong {
         let attempt = self.0[position - 1];
         let guarded = format!(
             r#"{{"events":[{{"type":"Wrong"}}],"condition":{{"failIfEventsMatch":
@@ -112,7 +112,7 @@ impl Model {
         }
     }
 
-    /// The same reads by several threads at once.
+    /// Runs the same reads in several threads at once.
     fn read_at_once(&self, store: &Store, random: &mut Random) -> Wrong {
         let seeds: Vec<u64> = (0..THREADS).map(|_| random.next()).collect();
         let start = &Barrier::new(THREADS);
@@ -126,7 +126,7 @@ impl Model {
     }
 }
 
-/// A connection of the program's: it has room for few pages, and writes the others before its
+/// Opens a connection of the program. Its cache is small, so that it writes pages before its
 /// transactions end.
 fn host(path: &Path) -> Connection {
     let host = Connection::open(path).unwrap();
@@ -135,7 +135,7 @@ fn host(path: &Path) -> Connection {
     host
 }
 
-/// The rows that a store would write for the next `count` events.
+/// Returns the rows that a store would write for the next `count` events.
 fn rows(path: &Path, model: &Model, count: usize, attempt: u64) -> Vec<Vec<Value>> {
     let copy = path.with_extension("copy");
     std::fs::copy(path, &copy).unwrap();
@@ -163,7 +163,7 @@ fn round(random: &mut Random) -> Wrong {
     let store = Store::open(&path).unwrap();
     store.append(&request(1, model.len(), attempt)).unwrap();
     drop(store);
-    // The program has the file for itself, but for those who read.
+    // Only readers have the file open beside the program.
     host(&path);
     let open = || Store::open_with(&path, r#"{"read_only":true}"#).unwrap();
     let readers: [Store; READERS] = std::array::from_fn(|_| open());
@@ -202,8 +202,8 @@ fn round(random: &mut Random) -> Wrong {
         }
     }
     drop(readers);
-    // From here on the store writes. The free pages that the writer has read ahead are of events by
-    // the time that it judges by them.
+    // From here on the store writes. The free pages that the writer has read ahead hold events by
+    // the time that it checks conditions against them.
     let store = Store::open(&path).unwrap();
     let len = model.len();
     model.scan_by_writer(&store)?;
@@ -212,19 +212,19 @@ fn round(random: &mut Random) -> Wrong {
         let count = 50 + random.below(100) as usize;
         store.append(&request(model.len() + 1, count, attempt)).unwrap();
         model.0.extend(vec![attempt; count]);
-        // Checkpoints and segments are made meanwhile, or are not.
+        // Gives maintenance time for checkpoints and segments, or not.
         std::thread::sleep(std::time::Duration::from_millis(random.below(15)));
         model.read_at_once(&store, random)?;
     }
     for position in (len + 1..).step_by(5).take(10) {
-        model.guard(&store, position)?;
+        model.append_with_violated_condition(&store, position)?;
         model.read_at_once(&store, random)?;
     }
     drop(store);
     model.read_at_once(&Store::open(&path).unwrap(), random)
 }
 
-/// The part of a process: plays rounds until something is wrong, or there were enough.
+/// The role of a process that plays rounds until something is wrong or there were enough.
 pub fn play(part: &Part) {
     let mut random = Random::new(part.writer);
     for done in 0..part.first {
@@ -262,7 +262,7 @@ fn events_that_were_rolled_back_are_never_seen() {
 }
 
 #[test]
-fn pages_that_are_believed_under_another_state_of_the_file_are_noticed() {
+fn using_pages_of_another_version_of_the_file_is_noticed() {
     let (rounds, wrong) = undo(600, Some(SeededBug::BelieveOldPages));
     println!("noticed after {rounds} rounds: {}", wrong.expect("nothing was noticed"));
 }

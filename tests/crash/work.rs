@@ -1,25 +1,25 @@
-//! What a writer appends: all of it follows from the writer's name and the append's number, so
-//! that whoever finds an event can tell whether it was ever sent.
+//! The appends of a writer. All of their content follows from the writer's name and the append's
+//! number, so that a check can tell whether an event that it finds was ever sent.
 
 use std::fmt::Write as _;
 
 use crate::client::Stored;
 use crate::random::Random;
 
-/// One append: the `number`th of `writer`.
+/// The `number`th append of `writer`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Append {
     pub writer: u64,
     pub number: u64,
-    /// How many events it has.
+    /// How many events the append has.
     pub len: u64,
-    /// Whether its events have ids.
+    /// Whether the events have ids.
     pub has_ids: bool,
-    /// What others want too, and only one of all may have.
+    /// A subject that other appends compete for; only one of them may get it.
     pub subject: Option<u64>,
 }
 
-/// An event's name: whose it is, of which append, and which of that append's events.
+/// The name of an event: its writer, its append, and its index in the append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name {
     pub writer: u64,
@@ -36,17 +36,17 @@ impl Append {
             _ => 1,
         };
         let has_ids = random.one_in(2);
-        // Those that other writers send at about the same time fight for the same subjects.
+        // Appends that other writers send at about the same time compete for the same subjects.
         let subject = random.one_in(3).then_some(number / 4);
         Append { writer, number, len, has_ids, subject }
     }
 
-    /// Its own tag, which no other append has: the condition on it holds just once.
+    /// Returns the append's own tag. The condition on it holds only once.
     pub fn tag(&self) -> String {
         format!("append:{}-{}", self.writer, self.number)
     }
 
-    /// The tags that no event may have for the append to be stored.
+    /// Returns the tags that no stored event may have if the append is to succeed.
     pub fn wanted(&self) -> Vec<String> {
         let subject = self.subject.map(|subject| format!("subject:{subject}"));
         std::iter::once(self.tag()).chain(subject).collect()
@@ -71,7 +71,7 @@ impl Append {
 
     fn data(&self, index: u64) -> String {
         let mut random = Random::new(self.writer << 41 ^ self.number << 9 ^ index);
-        // Most fit on a page, some need pages of their own.
+        // Most events fit on a page; some need overflow pages.
         let size = if random.one_in(30) { 6_000 } else { random.below(400) };
         let mut data =
             format!(r#"{{"w": {}, "n" :{},"i":{index}, "pad":""#, self.writer, self.number);
@@ -81,7 +81,7 @@ impl Append {
         data + "\"}"
     }
 
-    /// The request: refused if it was stored already, or the subject is taken.
+    /// Returns the request, which is rejected if it is stored already or its subject is taken.
     pub fn request(&self) -> String {
         let events: Vec<String> = (0..self.len).map(|index| self.event(index)).collect();
         let items: Vec<String> =
@@ -93,7 +93,7 @@ impl Append {
         )
     }
 
-    /// Whether `stored` is this append's event `index`, byte for byte.
+    /// Returns whether `stored` is event `index` of this append, byte for byte.
     pub fn is(&self, index: u64, stored: &Stored) -> bool {
         let id = stored.id.as_ref().map_or(String::new(), |id| format!(r#","id":"{id}""#));
         let tags: Vec<String> = stored.tags.iter().map(|tag| format!(r#""{tag}""#)).collect();
@@ -108,7 +108,7 @@ impl Append {
 }
 
 impl Name {
-    /// The name that an event carries in its data.
+    /// Returns the name that an event carries in its data.
     pub fn of(stored: &Stored) -> Option<Name> {
         let data: serde_json::Value = serde_json::from_str(stored.data.get()).ok()?;
         let number = |key: &str| data.get(key)?.as_u64();
