@@ -1,4 +1,4 @@
-//! A store with a bit of everything in it, as bytes.
+//! The files of a store that holds a bit of everything, as bytes in memory.
 
 use std::path::Path;
 
@@ -7,22 +7,22 @@ use tempfile::TempDir;
 use crate::client::{Store, Stored};
 use crate::random::Random;
 
-/// The files of a store. An empty one is none.
+/// The files of a store. An empty one stands for a file that does not exist.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Files {
     pub database: Vec<u8>,
-    pub log: Vec<u8>,
+    pub wal: Vec<u8>,
     pub shared: Vec<u8>,
 }
 
 impl Files {
     fn read(path: &Path) -> Files {
-        let log = std::fs::read(format!("{}-wal", path.display())).unwrap_or_default();
-        Files { database: std::fs::read(path).unwrap(), log, shared: Vec::new() }
+        let wal = std::fs::read(format!("{}-wal", path.display())).unwrap_or_default();
+        Files { database: std::fs::read(path).unwrap(), wal, shared: Vec::new() }
     }
 
-    /// As they are at one moment, which those of an open store are not while maintenance works.
-    fn read_at_once(path: &Path) -> Files {
+    /// Reads a consistent state of an open store's files, which change while maintenance works.
+    fn read_consistent(path: &Path) -> Files {
         loop {
             let (files, again) = (Files::read(path), Files::read(path));
             if files == again {
@@ -31,10 +31,10 @@ impl Files {
         }
     }
 
-    /// Writes them, as the store at `path`.
+    /// Writes the files as those of a store at `path`.
     pub fn write(&self, path: &Path) {
         std::fs::write(path, &self.database).unwrap();
-        for (end, bytes) in [("-wal", &self.log), ("-shm", &self.shared)] {
+        for (end, bytes) in [("-wal", &self.wal), ("-shm", &self.shared)] {
             if !bytes.is_empty() {
                 std::fs::write(format!("{}{end}", path.display()), bytes).unwrap();
             }
@@ -42,27 +42,27 @@ impl Files {
     }
 }
 
-/// A store, and what is known of it.
+/// A store's files, and the answers that the undamaged store gives.
 #[derive(Debug)]
 pub struct Original {
     pub name: &'static str,
     pub files: Files,
-    /// Its log, as it was some appends before.
-    pub older_log: Vec<u8>,
-    /// The text of each event, as a read gives it.
+    /// The WAL as it was some appends earlier.
+    pub older_wal: Vec<u8>,
+    /// The text of each event, as a read returns it.
     pub texts: Vec<String>,
     pub events: Vec<Stored>,
-    /// An append with ids, and the position of its last event.
+    /// Each append that had ids, and the position of its last event.
     pub repeatable: Vec<(String, i64)>,
 }
 
-/// In memory, where the system has that: nothing here is about what is on a disk.
+/// Creates a temporary folder, in memory if possible: these tests are not about durability.
 pub fn folder() -> TempDir {
     let shm = Path::new("/dev/shm");
     if shm.is_dir() { TempDir::new_in(shm) } else { TempDir::new() }.unwrap()
 }
 
-/// An append of events of all shapes.
+/// Returns an append with events of all shapes.
 fn request(number: u64, random: &mut Random) -> String {
     let with_ids = random.one_in(3);
     let events = (0..1 + random.below(5)).map(|index| {
@@ -89,17 +89,17 @@ fn request(number: u64, random: &mut Random) -> String {
 }
 
 impl Original {
-    /// After a clean close: no log, and the index covers everything.
+    /// Returns a store after a clean close: without a WAL, and with everything in segments.
     pub fn closed() -> Original {
         make("closed", 7, true)
     }
 
-    /// As a kill leaves it: with a log, and events that are in no segment yet.
+    /// Returns a store as a kill leaves it: with a WAL, and with events that are in no segment.
     pub fn killed() -> Original {
         make("killed", 7, false)
     }
 
-    /// Another store, of other events, with a log.
+    /// Returns a store of other events, with a WAL.
     pub fn other() -> Original {
         make("other", 8, false)
     }
@@ -110,7 +110,7 @@ fn make(name: &'static str, seed: u64, closes: bool) -> Original {
     let folder = folder();
     let path = folder.path().join("x.db");
     let mut repeatable = Vec::new();
-    let mut older_log = Vec::new();
+    let mut older_wal = Vec::new();
     let mut append = |store: &Store, number: u64, random: &mut Random| {
         let request = request(number, random);
         let last = store.append(&request).unwrap();
@@ -122,10 +122,10 @@ fn make(name: &'static str, seed: u64, closes: bool) -> Original {
     for number in 0..60 {
         append(&store, number, &mut random);
         if number == 30 {
-            older_log = Files::read(&path).log;
+            older_wal = Files::read(&path).wal;
         }
     }
-    // What a closing merges is one segment; those that come now are more.
+    // Closing merged everything into one segment; these appends add more.
     drop(store);
     let store = Store::open(&path).unwrap();
     for number in 100..140 {
@@ -141,22 +141,22 @@ fn make(name: &'static str, seed: u64, closes: bool) -> Original {
         for number in 200..206 {
             append(&store, number, &mut random);
         }
-        return finish(name, Files::read_at_once(&path), older_log, &store, repeatable);
+        return finish(name, Files::read_consistent(&path), older_wal, &store, repeatable);
     };
     assert!(text.ends_with('}') && !read.events.is_empty());
     let again = folder.path().join("again.db");
     files.write(&again);
     let store = Store::open(&again).unwrap();
-    finish(name, files, older_log, &store, repeatable)
+    finish(name, files, older_wal, &store, repeatable)
 }
 
-/// Waits until maintenance has nothing to do: until the files no longer change.
+/// Waits until maintenance has nothing to do, which is when the files no longer change.
 fn wait_for_quiet(path: &Path) {
     let mut last = Vec::new();
     loop {
         std::thread::sleep(std::time::Duration::from_millis(700));
         let files = Files::read(path);
-        let now = [files.database, files.log].concat();
+        let now = [files.database, files.wal].concat();
         if now == last {
             return;
         }
@@ -167,7 +167,7 @@ fn wait_for_quiet(path: &Path) {
 fn finish(
     name: &'static str,
     files: Files,
-    older_log: Vec<u8>,
+    older_wal: Vec<u8>,
     store: &Store,
     repeatable: Vec<(String, i64)>,
 ) -> Original {
@@ -180,5 +180,5 @@ fn finish(
             text.strip_suffix(&format!(r#"],"position":{position}}}"#)).unwrap().to_owned()
         })
         .collect();
-    Original { name, files, older_log, texts, events, repeatable }
+    Original { name, files, older_wal, texts, events, repeatable }
 }

@@ -1,8 +1,8 @@
-//! Damaged files: whatever is done to the bytes of a store, opening it and asking it gives a
-//! status that says so, or what the whole file would have given. Never a crash, a hang, or a
-//! wrong answer without a word.
+//! Damaged files. Whatever happens to the bytes of a store, opening and querying it returns either
+//! the answer of the undamaged store, or a status that reports the damage. It never crashes, hangs,
+//! or returns a wrong answer.
 //!
-//! `DCB_TEST_LONG=1` does many times as much.
+//! `DCB_TEST_LONG=1` runs many times as many cases.
 
 #[path = "../crash/client.rs"]
 #[allow(dead_code, reason = "each test uses a part of it")]
@@ -20,21 +20,21 @@ use mutate::{Mutation, PAGE};
 use random::Random;
 use scrutiny::{Outcome, scrutinise};
 
-/// The short run's number of something, or the long one's.
+/// Returns the number of cases for a short run or a long one.
 fn times(short: usize, long: usize) -> usize {
     if std::env::var_os("DCB_TEST_LONG").is_some() { long } else { short }
 }
 
-/// What came of all the cases of a kind.
+/// The outcomes of all cases of one kind.
 #[derive(Debug, Default)]
 struct Tally {
     right: usize,
-    told: usize,
+    reported: usize,
     wrong: Vec<String>,
 }
 
-/// Tells what came of each case, of which one at a time is in memory. `may_lose`: what is damaged
-/// is the log, whose end a crash may have cut off as well.
+/// Runs the cases one at a time, so that only one is in memory. `may_lose` says that the WAL is
+/// damaged: then its end may be lost, as a crash may lose it too.
 fn try_all(
     original: &Original,
     may_lose: bool,
@@ -45,7 +45,7 @@ fn try_all(
     for (name, files) in cases {
         match scrutinise(&name, original, &files, may_lose, &mut random) {
             Outcome::Right => tally.right += 1,
-            Outcome::Told => tally.told += 1,
+            Outcome::Reported => tally.reported += 1,
             Outcome::Wrong(what) => tally.wrong.push(format!("{name}: {what}")),
         }
     }
@@ -53,18 +53,23 @@ fn try_all(
 }
 
 fn report(what: &str, tally: &Tally) {
-    println!("{what}: {} right, {} told, {} wrong", tally.right, tally.told, tally.wrong.len());
+    println!(
+        "{what}: {} right, {} reported, {} wrong",
+        tally.right,
+        tally.reported,
+        tally.wrong.len()
+    );
     assert!(tally.wrong.is_empty(), "{what}: {:#?}", tally.wrong);
-    assert!(tally.right + tally.told > 0, "{what}: no case");
+    assert!(tally.right + tally.reported > 0, "{what}: no case");
 }
 
-/// The undamaged files, as a closing and as a crash leave them.
+/// Returns the undamaged files of a closed store and of a killed one.
 fn both() -> [Original; 2] {
     [Original::closed(), Original::killed()]
 }
 
 #[test]
-fn what_is_whole_is_right() {
+fn an_undamaged_file_gives_right_answers() {
     for original in both() {
         let tally = try_all(&original, false, [("whole".to_owned(), original.files.clone())]);
         assert_eq!((tally.right, tally.wrong.len()), (1, 0), "{tally:?}");
@@ -72,11 +77,11 @@ fn what_is_whole_is_right() {
 }
 
 #[test]
-fn a_file_that_was_cut_off() {
+fn a_truncated_file_is_reported_or_right() {
     for original in both() {
         let len = original.files.database.len();
-        // (Of nothing, without a log, a store is made.)
-        let first = usize::from(original.files.log.is_empty());
+        // (Opening an empty file without a WAL creates a store.)
+        let first = usize::from(original.files.wal.is_empty());
         let pages = (first..len / PAGE).step_by(times(6, 1));
         let cuts = pages.flat_map(|page| [page * PAGE, page * PAGE + 1_234]);
         let cases = cuts.map(|cut| {
@@ -89,7 +94,7 @@ fn a_file_that_was_cut_off() {
 }
 
 #[test]
-fn pages_and_bits_that_changed() {
+fn changed_pages_and_bits_are_reported_or_right() {
     let mut random = Random::new(Random::seed_of_this_run());
     for original in both() {
         for (kind, count) in [
@@ -113,44 +118,44 @@ fn pages_and_bits_that_changed() {
 }
 
 #[test]
-fn a_log_that_was_damaged() {
+fn a_damaged_wal_is_reported_or_right() {
     let mut random = Random::new(Random::seed_of_this_run());
     let original = Original::killed();
-    let len = original.files.log.len();
+    let len = original.files.wal.len();
     let frames = (0..len).step_by((PAGE + 24) * times(6, 1));
     let cuts = frames.flat_map(|frame| [frame, frame + 32, frame + 3_000]).map(|at| {
         let mut files = original.files.clone();
-        files.log.truncate(at);
-        (format!("log cut at {at}"), files)
+        files.wal.truncate(at);
+        (format!("WAL cut at {at}"), files)
     });
     let bits = (0..times(60, 18_000)).map(|_| {
         let mut files = original.files.clone();
-        // As often in a header as in what follows it.
+        // Damages headers of frames as often as their pages.
         let frame = random.below((len / (PAGE + 24)) as u64 + 1) as usize * (PAGE + 24);
         let within = if random.one_in(2) { 56 } else { PAGE + 24 };
         let at = (frame + random.below(within as u64) as usize).min(len - 1);
-        files.log[at] ^= 1 << random.below(8);
-        (format!("a bit of the log at {at}"), files)
+        files.wal[at] ^= 1 << random.below(8);
+        (format!("a bit of the WAL at {at}"), files)
     });
-    report("the log", &try_all(&original, true, cuts.chain(bits)));
+    report("the WAL", &try_all(&original, true, cuts.chain(bits)));
 }
 
 #[test]
-fn a_log_of_another_store_or_of_an_earlier_day() {
+fn an_older_wal_or_one_of_another_store_gives_no_wrong_answer() {
     let (closed, killed, other) = (Original::closed(), Original::killed(), Original::other());
     let mut wrong = BTreeMap::new();
     let pairs = [
-        ("closed, log of another store", &closed, &other.files.log),
-        ("killed, log of another store", &killed, &other.files.log),
-        ("closed, an older log", &closed, &closed.older_log),
-        ("killed, an older log", &killed, &killed.older_log),
-        ("another, log of this", &other, &killed.files.log),
+        ("closed, WAL of another store", &closed, &other.files.wal),
+        ("killed, WAL of another store", &killed, &other.files.wal),
+        ("closed, an older WAL", &closed, &closed.older_wal),
+        ("killed, an older WAL", &killed, &killed.older_wal),
+        ("another, WAL of this", &other, &killed.files.wal),
     ];
-    for (name, original, log) in pairs {
-        assert!(!log.is_empty(), "{name}");
-        let files = Files { log: log.clone(), ..original.files.clone() };
+    for (name, original, wal) in pairs {
+        assert!(!wal.is_empty(), "{name}");
+        let files = Files { wal: wal.clone(), ..original.files.clone() };
         let tally = try_all(original, false, [(name.to_owned(), files)]);
-        println!("{name}: {} right, {} told", tally.right, tally.told);
+        println!("{name}: {} right, {} reported", tally.right, tally.reported);
         if !tally.wrong.is_empty() {
             wrong.insert(name, tally.wrong);
         }
@@ -159,7 +164,7 @@ fn a_log_of_another_store_or_of_an_earlier_day() {
 }
 
 #[test]
-fn a_shared_memory_file_of_garbage() {
+fn a_shared_memory_file_of_garbage_is_rebuilt() {
     let mut random = Random::new(Random::seed_of_this_run());
     for original in both() {
         let cases = (0..times(12, 1_000)).map(|number| {

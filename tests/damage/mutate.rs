@@ -1,27 +1,27 @@
-//! Ways in which a file's bytes change.
+//! Ways to damage a file's bytes.
 
 use crate::random::Random;
 
-/// The size of a page of SQLite's.
+/// SQLite's page size.
 pub const PAGE: usize = 4096;
 
 #[derive(Debug, Clone, Copy)]
 pub enum Mutation {
-    /// A bit, anywhere.
+    /// Flips a bit anywhere.
     Bit,
-    /// A byte of the file's header.
+    /// Changes a byte of the file's header.
     FileHeader,
-    /// A byte of a b-tree page's header.
+    /// Changes a byte of the header of a b-tree page.
     PageHeader,
-    /// One of a page's pointers to its cells.
+    /// Changes one of the cell pointers of a page.
     CellPointer,
-    /// The first bytes of a cell: lengths, keys, pointers to other pages, types of columns.
+    /// Changes the first bytes of a cell: lengths, keys, page numbers, column types.
     Cell,
-    /// Two pages change places.
+    /// Swaps two pages.
     Swap,
-    /// A page has the content of another.
+    /// Overwrites a page with the content of another.
     Copy,
-    /// A page is zeros.
+    /// Overwrites a page with zeros.
     Zero,
 }
 
@@ -30,7 +30,7 @@ fn number(bytes: &[u8], at: usize) -> usize {
 }
 
 impl Mutation {
-    /// Changes the file, and says where.
+    /// Changes the file, and returns a description of the change.
     pub fn apply(self, file: &mut [u8], random: &mut Random) -> String {
         let pages = file.len() / PAGE;
         let mut page = || random.below(pages as u64) as usize * PAGE;
@@ -58,7 +58,7 @@ impl Mutation {
                 flip(file, at, random)
             }
             Mutation::PageHeader | Mutation::CellPointer | Mutation::Cell => {
-                // A page of a b-tree: its first byte says which kind.
+                // The first byte of a page says whether it is a b-tree page.
                 let header = loop {
                     let page = random.below(pages as u64) as usize * PAGE;
                     let header = if page == 0 { 100 } else { page };
@@ -84,7 +84,7 @@ impl Mutation {
     }
 }
 
-/// One bit, or the whole byte.
+/// Flips one bit of the byte, or several.
 fn flip(file: &mut [u8], at: usize, random: &mut Random) -> String {
     let change = if random.one_in(4) { random.next() as u8 | 1 } else { 1 << random.below(8) };
     file[at] ^= change;

@@ -1,4 +1,4 @@
-//! Asks a store that may be damaged everything, and holds the answers against the whole one's.
+//! Queries a store that may be damaged, and compares every answer with that of the undamaged store.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
@@ -14,21 +14,21 @@ use crate::client::{Answer, Failure, Store};
 use crate::file::{Files, Original, folder};
 use crate::random::Random;
 
-/// What came of a case.
+/// The outcome of a case.
 #[derive(Debug)]
 pub enum Outcome {
     /// Every answer was right.
     Right,
-    /// Some were a status that says what is wrong, all others right.
-    Told,
-    /// An answer was wrong, or a status does not fit.
+    /// Some calls returned a status that reports the damage; all other answers were right.
+    Reported,
+    /// An answer was wrong, or a status does not fit the damage.
     Wrong(String),
 }
 
 static CASE: Mutex<String> = Mutex::new(String::new());
 static CASES: AtomicU64 = AtomicU64::new(0);
 
-/// Ends the process, naming the case, where one takes a minute.
+/// Ends the process and prints the case if a case takes a minute.
 fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -45,7 +45,7 @@ fn watch() {
     });
 }
 
-/// Opens the files, and asks.
+/// Opens the files and queries the store.
 pub fn scrutinise(
     name: &str,
     original: &Original,
@@ -59,7 +59,7 @@ pub fn scrutinise(
     let folder = folder();
     let path = folder.path().join("x.db");
     files.write(&path);
-    let mut asked = Asked { original, head: 0, kept: 0, told: false, wrong: None };
+    let mut asked = Asked { original, head: 0, kept: 0, reported: false, wrong: None };
     let reads_only = random.one_in(4);
     let options = if reads_only { r#"{"read_only":true}"# } else { r#"{"busy_timeout_ms":300}"# };
     let opened = Store::open_with(&path, options);
@@ -75,31 +75,31 @@ pub fn scrutinise(
     }
     match asked {
         Asked { wrong: Some(wrong), .. } => Outcome::Wrong(wrong),
-        Asked { told: true, .. } => Outcome::Told,
+        Asked { reported: true, .. } => Outcome::Reported,
         _ => Outcome::Right,
     }
 }
 
 struct Asked<'a> {
     original: &'a Original,
-    /// Where its head is,
+    /// The head of the damaged store.
     head: usize,
-    /// and how many of the original's events that are.
+    /// How many of the original's events the damaged store holds.
     kept: usize,
-    told: bool,
+    reported: bool,
     wrong: Option<String>,
 }
 
 impl Asked<'_> {
-    /// The value of a call; a status has to say that something is wrong with the file.
+    /// Returns the value of a call. A failure has to be a status that reports damage.
     fn answer<T>(&mut self, what: &str, answer: Answer<T>) -> Option<T> {
-        answer.map_err(|failure| self.told(what, &failure)).ok()
+        answer.map_err(|failure| self.report(what, &failure)).ok()
     }
 
-    fn told(&mut self, what: &str, failure: &Failure) {
+    fn report(&mut self, what: &str, failure: &Failure) {
         let fits =
             [DCB_CORRUPT, DCB_UNSUPPORTED_FORMAT, DCB_IO, DCB_READ_ONLY, DCB_FULL, DCB_NO_MEMORY];
-        self.told = true;
+        self.reported = true;
         if !fits.contains(&failure.status) {
             self.wrong.get_or_insert(format!("{what}: {failure}"));
         }
@@ -200,14 +200,14 @@ impl Asked<'_> {
             Err(failure) if failure.status == DCB_CONDITION_FAILED => {
                 self.same(tag, &failure.position, &first);
             }
-            Err(failure) => self.told(tag, &failure),
+            Err(failure) => self.report(tag, &failure),
             Ok(last) => {
                 self.wrong.get_or_insert(format!("{tag} is at {first}, but appended at {last}"));
             }
         }
     }
 
-    /// Opened once more.
+    /// Opens the store again and checks that its head is the same.
     fn ask_again(&mut self, path: &std::path::Path) {
         if self.head == 0 {
             return;
