@@ -1,8 +1,8 @@
-//! Load for as long as one likes: processes and threads append to one file, read it and follow
-//! it, and nothing may creep up: memory, descriptors, the log, the slowest calls.
+//! A soak test: processes and threads append to one file, read it and follow it, for as long as one
+//! likes. Nothing may grow meanwhile: not memory, descriptors, the WAL, nor the slowest calls.
 //!
-//! `make soak SOAK_MINUTES=60` runs it; among the other tests it takes some seconds, or a minute
-//! with `DCB_TEST_LONG=1`, and only shows that it works.
+//! `make soak SOAK_MINUTES=60` runs it. As one of the other tests it takes some seconds, or a
+//! minute with `DCB_TEST_LONG=1`, and only shows that the test itself works.
 
 #![cfg(target_os = "linux")]
 
@@ -23,10 +23,10 @@ use std::time::{Duration, Instant};
 use table::{Latencies, Sample, Table};
 
 const PROCESSES: u64 = 3;
-/// What names a process's store to it, and its number.
+/// The environment variable with a worker's number and the path of its store.
 const STORE: &str = "DCB_SOAK_STORE";
 
-/// Runs only when the test starts this program again for it.
+/// The entry point of a worker. It runs only in a process that the test starts.
 #[test]
 #[ignore = "a process of the other test"]
 fn role() {
@@ -60,17 +60,17 @@ impl Worker {
         Worker { process, lines }
     }
 
-    /// Has it tell of what it did since it was asked the last time, and of the bytes that it kept
-    /// without a store.
+    /// Asks the worker for the latencies of its appends and reads since the last time, and for the
+    /// bytes that it still held while its store was closed.
     fn ask(&mut self) -> (Latencies, Latencies, u64) {
         let input = self.process.stdin.as_mut().expect("piped");
         input.write_all(b"tell\n").expect("a process that lives");
         loop {
             let line = self.lines.recv_timeout(Duration::from_secs(60)).expect("an answer");
-            // What the test harness has to say comes first.
-            if let Some((_, told)) = line.split_once("told ") {
-                let [appends, reads, kept] = told.split(" | ").collect::<Vec<_>>()[..] else {
-                    panic!("{told}")
+            // The test harness prints its own lines first.
+            if let Some((_, report)) = line.split_once("stats ") {
+                let [appends, reads, kept] = report.split(" | ").collect::<Vec<_>>()[..] else {
+                    panic!("{report}")
                 };
                 let kept = kept.parse().expect("a number");
                 return (Latencies::from_text(appends), Latencies::from_text(reads), kept);
@@ -78,8 +78,8 @@ impl Worker {
         }
     }
 
-    /// Kibibytes in memory, and descriptors.
-    fn look(&self) -> (u64, u64) {
+    /// Returns the resident memory in KiB, and the number of open descriptors.
+    fn usage(&self) -> (u64, u64) {
         let folder = format!("/proc/{}", self.process.id());
         let status = std::fs::read_to_string(format!("{folder}/status")).expect("a process");
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -90,12 +90,12 @@ impl Worker {
 }
 
 #[test]
-fn nothing_creeps_up_under_load() {
+fn nothing_grows_under_load() {
     let minutes: Option<f64> =
         std::env::var("SOAK_MINUTES").ok().map(|minutes| minutes.parse().expect("minutes"));
     let is_long = std::env::var_os("DCB_TEST_LONG").is_some();
     let seconds = minutes.map_or(if is_long { 60.0 } else { 6.0 }, |minutes| minutes * 60.0);
-    // A disk, where the build is on one: the syncs are to be syncs.
+    // The build folder is usually on a disk, where a sync is a real sync.
     let folder = tempfile::TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let path = folder.path().join("x.db");
     let mut workers: Vec<Worker> =
@@ -112,7 +112,7 @@ fn nothing_creeps_up_under_load() {
             sample.appends.add(&appends);
             sample.reads.add(&reads);
             sample.kept += kept;
-            let (kib, descriptors) = worker.look();
+            let (kib, descriptors) = worker.usage();
             sample.kib += kib;
             sample.descriptors += descriptors;
         }
@@ -122,7 +122,7 @@ fn nothing_creeps_up_under_load() {
         table.push(sample);
     }
     for worker in &mut workers {
-        // At the end of its input it ends.
+        // The worker ends at the end of its input.
         drop(worker.process.stdin.take());
         assert!(worker.process.wait().expect("a process").success());
     }
@@ -131,8 +131,8 @@ fn nothing_creeps_up_under_load() {
     let result = store.read(r#"{"backwards":true,"limit":1}"#).expect("a read");
     assert_eq!(result.events.first().map(|event| event.position), Some(head));
     println!("{head} events");
-    // A short run shows that it works; what it would say of creeping is chance, and what runs beside.
-    let creeping = table.creeping();
-    assert!(seconds < 600.0 || creeping.is_empty(), "{creeping:#?}");
+    // In a short run, growth is mostly noise, so only a long run fails because of it.
+    let growing = table.growing();
+    assert!(seconds < 600.0 || growing.is_empty(), "{growing:#?}");
     assert!(head > 0 && !table.is_idle(), "nothing was done");
 }

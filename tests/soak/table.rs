@@ -1,13 +1,13 @@
-//! What was measured, and whether it creeps up.
+//! The measurements of a soak test, and which of them grow.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long calls took, to about a tenth.
+/// A histogram of latencies, exact to about a tenth.
 #[derive(Debug, Default, Clone)]
 pub struct Latencies(BTreeMap<u32, u64>);
 
-/// Buckets to a doubling.
+/// How many buckets there are for each doubling.
 const FINE: f64 = 8.0;
 
 impl Latencies {
@@ -26,7 +26,7 @@ impl Latencies {
         self.0.values().sum()
     }
 
-    /// Milliseconds that this share of the calls took at most.
+    /// Returns the quantile in milliseconds: this share of the calls took no longer.
     pub fn quantile(&self, share: f64) -> f64 {
         let (wanted, mut sum) = ((self.count() as f64 * share).ceil() as u64, 0);
         for (bucket, count) in &self.0 {
@@ -53,12 +53,12 @@ impl Latencies {
     }
 }
 
-/// One look at everything. Memory and descriptors are of all processes together.
+/// One sample. Memory and descriptors are sums over all processes.
 #[derive(Debug, Default, Clone)]
 pub struct Sample {
     pub second: u64,
     pub kib: u64,
-    /// Bytes in use where the store was closed.
+    /// How many bytes are in use while the store is closed.
     pub kept: u64,
     pub descriptors: u64,
     pub log: u64,
@@ -67,12 +67,12 @@ pub struct Sample {
     pub reads: Latencies,
 }
 
-/// What the index's filters may come to: 24 MiB a process (docs/internals/memory.md).
+/// The memory that the index's filters may take: 24 MiB a process (docs/internals/memory.md).
 const FILTERS_MIB: f64 = 24.0 * crate::PROCESSES as f64;
-/// The log's bound: twice what has the end of its checkpoints wait for writers.
-const LOG_BOUND: u64 = 2 * 32 * 1024 * 1024;
+/// The bound of the WAL: twice the size from which the end of a checkpoint waits for writers.
+const WAL_BOUND: u64 = 2 * 32 * 1024 * 1024;
 
-/// The samples, printed as they come.
+/// The samples, each printed when it is added.
 pub struct Table {
     interval: Duration,
     samples: Vec<Sample>,
@@ -124,20 +124,20 @@ impl Table {
         self.samples.iter().all(|sample| sample.appends.count() == 0 || sample.reads.count() == 0)
     }
 
-    /// What is higher at the end than it was at the beginning, the first sixth left out: the
-    /// median of the last third is held against that of the first. The filters that fill, and the
-    /// noise of a machine that has other work, are allowed for. What is in use when the store is
-    /// closed has no such excuse: a leak of a byte for each call would be seen.
-    pub fn creeping(&self) -> Vec<String> {
+    /// Returns the measurements that have grown: it leaves out the first sixth, and compares the
+    /// median of the last third with that of the first. Filters that fill and the noise of a busy
+    /// machine are allowed for. The memory that is in use while the store is closed has no such
+    /// allowance, so that a leak of one byte a call is found.
+    pub fn growing(&self) -> Vec<String> {
         let steady = &self.samples[self.samples.len() / 6..];
         let third = steady.len() / 3;
         let (first, last) = (&steady[..third], &steady[steady.len() - third..]);
-        let mut creeping = Vec::new();
+        let mut growing = Vec::new();
         let mut hold = |what: &str, of: &dyn Fn(&Sample) -> f64, factor: f64, more: f64| {
             let (before, after) = (median(first, of), median(last, of));
             println!("{what}: {before:.2}, and in the end {after:.2}");
             if after > before * factor + more {
-                creeping.push(format!("{what}: from {before:.2} to {after:.2}"));
+                growing.push(format!("{what}: from {before:.2} to {after:.2}"));
             }
         };
         hold("MiB in memory", &|sample| sample.kib as f64 / 1024.0, 1.25, FILTERS_MIB);
@@ -147,10 +147,10 @@ impl Table {
         hold("p99 of reads, ms", &|sample| sample.reads.quantile(0.99), 1.5, 2.0);
         let log = self.samples.iter().map(|sample| sample.log).max().unwrap_or(0);
         println!("the log's longest: {:.1} MiB", log as f64 / MIB);
-        if log > LOG_BOUND {
-            creeping.push(format!("the log: {:.1} MiB", log as f64 / MIB));
+        if log > WAL_BOUND {
+            growing.push(format!("the log: {:.1} MiB", log as f64 / MIB));
         }
-        creeping
+        growing
     }
 }
 
@@ -161,7 +161,7 @@ fn median(samples: &[Sample], of: &dyn Fn(&Sample) -> f64) -> f64 {
 }
 
 #[test]
-fn what_creeps_is_told() {
+fn growing_measurements_are_reported() {
     let sample = |second, kib, micros| {
         let mut sample = Sample { second, kib, descriptors: 60, ..Sample::default() };
         for _ in 0..100 {
@@ -172,17 +172,17 @@ fn what_creeps_is_told() {
     };
     let table = |samples| Table { interval: Duration::from_secs(1), samples };
     let flat = (0..60).map(|second| sample(second, 100_000 + second % 7 * 999, 900));
-    assert_eq!(table(flat.collect()).creeping(), Vec::<String>::new());
+    assert_eq!(table(flat.collect()).growing(), Vec::<String>::new());
     let swells = (0..60).map(|second| sample(second, 100_000 + second * 8_000, 900));
-    assert_eq!(table(swells.collect()).creeping().len(), 1);
+    assert_eq!(table(swells.collect()).growing().len(), 1);
     let leaks = (0..60).map(|second| {
         let kept = 700_000 + second * 20_000;
         Sample { kept, ..sample(second, 100_000, 900) }
     });
-    assert_eq!(table(leaks.collect()).creeping().len(), 1);
+    assert_eq!(table(leaks.collect()).growing().len(), 1);
     let slows = (0..60).map(|second| sample(second, 100_000, 900 + second * 200));
-    assert_eq!(table(slows.collect()).creeping().len(), 1);
+    assert_eq!(table(slows.collect()).growing().len(), 1);
     let mut long = sample(1, 1, 1);
-    long.log = LOG_BOUND + 1;
-    assert_eq!(table(vec![long]).creeping().len(), 1);
+    long.log = WAL_BOUND + 1;
+    assert_eq!(table(vec![long]).growing().len(), 1);
 }

@@ -1,5 +1,5 @@
-//! What one process does: it appends, reads and follows, in a thread each, and opens the store
-//! anew now and then.
+//! The work of one process: it appends, reads and follows, in a thread each, and reopens the store
+//! now and then.
 
 use std::io::BufRead as _;
 use std::path::Path;
@@ -14,29 +14,29 @@ use crate::client::{Answer, Failure, Store};
 use crate::random::Random;
 use crate::table::Latencies;
 
-/// Between two appends, and between two reads, of a process.
+/// The pause between two appends, and between two reads, of a process.
 const PAUSE: Duration = Duration::from_millis(5);
 /// How long a store stays open.
 const OPEN: Duration = Duration::from_secs(20);
-/// How many entities live at a time.
+/// How many entities are in use at a time.
 const ENTITIES: u64 = 2_000;
-/// After so many appends of a process others live: what is written and read has come and gone at
-/// the end of a day as at its beginning, and only the file grows.
+/// How many appends a process makes before it moves on to other entities. So the set of entities in
+/// use has the same size all day, and only the file grows.
 const GENERATION: u64 = 4_000;
 
 #[derive(Default)]
-struct Told {
+struct Stats {
     appends: Mutex<Latencies>,
     reads: Mutex<Latencies>,
-    /// Bytes that were not given back by the time that the store had been closed.
+    /// Bytes that were still allocated after the store was closed.
     kept: AtomicU64,
 }
 
-/// Bytes that the allocator has given out.
+/// Returns how many bytes the allocator has handed out.
 fn in_use() -> u64 {
     #[cfg(target_env = "gnu")]
     {
-        // SAFETY: it takes nothing, and gives numbers.
+        // SAFETY: it takes no argument and returns numbers.
         let info = unsafe { libc::mallinfo2() };
         (info.uordblks + info.hblkhd) as u64
     }
@@ -51,18 +51,18 @@ fn timed<T>(latencies: &Mutex<Latencies>, call: impl FnOnce() -> T) -> T {
     value
 }
 
-/// Works until the end of the input; tells of it when it is asked.
+/// Works until the end of the input, and reports whenever a line asks for it.
 pub fn work(path: &Path, number: u64) {
-    let (told, ended) = (Told::default(), AtomicBool::new(false));
-    let (told, ended) = (&told, &ended);
+    let (stats, ended) = (Stats::default(), AtomicBool::new(false));
+    let (stats, ended) = (&stats, &ended);
     let next = AtomicU64::new(0);
     std::thread::scope(|scope| {
         scope.spawn(move || {
             for _ in std::io::stdin().lock().lines() {
-                let appends = std::mem::take(&mut *told.appends.lock().unwrap());
-                let reads = std::mem::take(&mut *told.reads.lock().unwrap());
-                let kept = told.kept.load(Relaxed);
-                println!("told {} | {} | {kept}", appends.to_text(), reads.to_text());
+                let appends = std::mem::take(&mut *stats.appends.lock().unwrap());
+                let reads = std::mem::take(&mut *stats.reads.lock().unwrap());
+                let kept = stats.kept.load(Relaxed);
+                println!("stats {} | {} | {kept}", appends.to_text(), reads.to_text());
             }
             ended.store(true, Relaxed);
         });
@@ -78,14 +78,14 @@ pub fn work(path: &Path, number: u64) {
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     while goes_on() {
-                        append(&store, told, number, next.fetch_add(1, Relaxed));
+                        append(&store, stats, number, next.fetch_add(1, Relaxed));
                         std::thread::sleep(PAUSE);
                     }
                 });
                 scope.spawn(|| {
                     let mut random = Random::new(Random::seed_of_this_run());
                     while goes_on() {
-                        read(&store, told, next.load(Relaxed), &mut random);
+                        read(&store, stats, next.load(Relaxed), &mut random);
                         std::thread::sleep(PAUSE);
                     }
                 });
@@ -97,13 +97,13 @@ pub fn work(path: &Path, number: u64) {
                 });
             });
             drop(store);
-            told.kept.store(in_use(), Relaxed);
+            stats.kept.store(in_use(), Relaxed);
         }
     });
 }
 
-/// One append: mostly an event or two, on condition; now and then many, or large ones.
-fn append(store: &Store, told: &Told, process: u64, number: u64) {
+/// Appends once: mostly an event or two with a condition, now and then many or large ones.
+fn append(store: &Store, stats: &Stats, process: u64, number: u64) {
     let mut random = Random::new(process << 40 ^ number);
     let count = match random.below(500) {
         0 => 2_000,
@@ -111,9 +111,10 @@ fn append(store: &Store, told: &Told, process: u64, number: u64) {
         _ => 1 + random.below(2),
     };
     let size = if random.one_in(200) { 50_000 } else { 100 + random.below(200) };
-    let entity = living(&mut random, number);
+    let entity = pick_entity(&mut random, number);
     let events = (0..count).map(|index| {
-        let (other, data) = (living(&mut random, number), "x".repeat(size as usize / count as usize + 40));
+        let other = pick_entity(&mut random, number);
+        let data = "x".repeat(size as usize / count as usize + 40);
         format!(
             r#"{{"type":"Kind{}","tags":["entity:{entity}","other:{other}"],"data":"{data}","id":"{process}-{number}-{index}"}}"#,
             index % 5
@@ -125,37 +126,37 @@ fn append(store: &Store, told: &Told, process: u64, number: u64) {
     let after = asked.expect("a read").position;
     let condition = format!(r#"{{"failIfEventsMatch":{query},"after":{after}}}"#);
     let request = format!(r#"{{"events":[{events}],"condition":{condition}}}"#);
-    let answer = timed(&told.appends, || store.append(&request));
+    let answer = timed(&stats.appends, || store.append(&request));
     expect(answer, &[DCB_CONDITION_FAILED, DCB_BUSY]);
     if number % 100 == 7 {
-        // Once more, as somebody does who lost the answer.
+        // Appends again, like a caller that lost the answer.
         expect(store.append(&request), &[DCB_CONDITION_FAILED, DCB_BUSY]);
     }
 }
 
-/// An entity that lives at the time of an append.
-fn living(random: &mut Random, number: u64) -> u64 {
+/// Returns an entity that is in use at the time of an append.
+fn pick_entity(random: &mut Random, number: u64) -> u64 {
     number / GENERATION * ENTITIES + random.below(ENTITIES)
 }
 
-/// One read: mostly of an entity that lives, now and then of one of any time.
-fn read(store: &Store, told: &Told, number: u64, random: &mut Random) {
+/// Reads once: mostly an entity that is in use, now and then one of any time.
+fn read(store: &Store, stats: &Stats, number: u64, random: &mut Random) {
     let time = if random.one_in(8) { random.below(number + 1) } else { number };
-    let entity = living(random, time);
+    let entity = pick_entity(random, time);
     let request = match random.below(10) {
         0 => r#"{"backwards":true,"limit":20}"#.to_owned(),
         1 => format!(
             r#"{{"query":{{"items":[{{"types":["Kind1"],"tags":["entity:{entity}","other:{}"]}}]}}}}"#,
-            living(random, time)
+            pick_entity(random, time)
         ),
         _ => format!(
             r#"{{"query":{{"items":[{{"tags":["entity:{entity}"]}}]}},"backwards":true,"limit":50}}"#
         ),
     };
-    timed(&told.reads, || store.read(&request)).expect("a read");
+    timed(&stats.reads, || store.read(&request)).expect("a read");
 }
 
-/// Reads what has come, and gives up to where.
+/// Reads the events above `seen`, and returns the position up to which it read.
 fn follow(store: &Store, seen: i64) -> i64 {
     if expect(store.wait(seen, 200), &[DCB_TIMEOUT]).is_none() {
         return seen;
