@@ -1,5 +1,5 @@
-//! What the processes of the scenarios do to descriptors: how many there are, who inherits them,
-//! what they may do, and what they tell.
+//! The roles of processes in the scenarios about descriptors: how many there are, who inherits
+//! them, what they may do, and what the diagnosis reports.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +16,7 @@ use crate::roles::{Scene, die, start};
 
 impl Scene {
     pub fn fork(&self, seen: bool) {
-        let library = self.patient();
+        let library = self.connection();
         self.append(&library, &mut self.rows("library"));
         let mut pipe = [0; 2];
         let mut child: libc::pid_t = 0;
@@ -27,11 +27,11 @@ impl Scene {
                 if seen {
                     libc::fork()
                 } else {
-                    // The system call itself: no handler of the library runs.
+                    // The raw system call, so that no fork handler of the library runs.
                     libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) as libc::pid_t
                 }
             };
-            // Twice: a child may be a parent too.
+            // Forks twice: a child may be a parent too.
             if fork() == 0 {
                 if fork() == 0 {
                     child = libc::getpid();
@@ -40,7 +40,7 @@ impl Scene {
                 }
                 libc::_exit(0);
             }
-            // Killed before its child has run, the process would prove nothing.
+            // If the process were killed before its child runs, the test would prove nothing.
             let mut ready = libc::pollfd { fd: pipe[0], events: libc::POLLIN, revents: 0 };
             assert_eq!(libc::poll(&mut ready, 1, 30_000), 1, "the child does not run");
             let size = size_of_val(&child);
@@ -77,8 +77,8 @@ impl Scene {
                 delete(&path);
             }
         }
-        // What the last file left is closed by the next opening.
-        drop(self.patient());
+        // The next opening closes the descriptors of the last file.
+        drop(self.connection());
         assert!(descriptors() <= before, "{} descriptors", descriptors());
     }
 
@@ -87,32 +87,32 @@ impl Scene {
         host.run("SELECT * FROM rows").unwrap();
         let before = descriptors();
         for _ in 0..3_000 {
-            self.patient().query_row("SELECT count(*) FROM rows", [], |_| Ok(())).unwrap();
+            self.connection().query_row("SELECT count(*) FROM rows", [], |_| Ok(())).unwrap();
         }
         // The database and its shared memory, each with the descriptor of its locks.
         assert!(descriptors() <= before + 4, "{} descriptors", descriptors() - before);
         drop(host);
-        drop(self.patient());
+        drop(self.connection());
         assert!(descriptors() < before, "{} descriptors", descriptors());
     }
 
-    /// Has the file open until told to close it.
+    /// Keeps the file open until it is told to close it.
     pub fn keeper(&self) {
-        let connection = self.patient();
+        let connection = self.connection();
         self.append(&connection, &mut self.rows("keeper"));
         std::fs::write(self.directory.join("kept"), "").unwrap();
         wait_for(&self.directory.join("closed"));
     }
 
     pub fn closed_before_another_process(&self) {
-        let library = self.patient();
+        let library = self.connection();
         let mut keeper = start("keeper", &self.directory, true);
         wait_for(&self.directory.join("kept"));
         self.append(&library, &mut self.rows("library"));
         drop(library);
         std::fs::write(self.directory.join("closed"), "").unwrap();
         assert!(keeper.wait().unwrap().success());
-        // The other process was the last, and no lock was left to tell it otherwise.
+        // The other process was the last one, and no leftover lock made it think otherwise.
         assert!(!self.directory.join("file.db-wal").exists());
     }
 
@@ -130,24 +130,24 @@ impl Scene {
                 host
             })
             .collect();
-        drop(self.patient());
+        drop(self.connection());
         let with_hosts = descriptors();
         let count = hosts.len();
         drop(hosts);
-        // The host's own: the database, its log and its shared memory.
+        // The descriptors of the host: the database, its WAL and its shared memory.
         assert_eq!(with_hosts - descriptors(), 3 * count);
         assert!(descriptors() < count, "{} descriptors", descriptors());
     }
 
     pub fn file_made_again(&self) {
-        let library = self.patient();
+        let library = self.connection();
         self.append(&library, &mut self.rows("library"));
         let host = Sqlite::load().open(&self.file(), 0);
         host.run("BEGIN; SELECT * FROM rows").unwrap();
         drop(library);
         for _ in 0..3 {
             delete(&self.file());
-            let library = self.patient();
+            let library = self.connection();
             library.execute_batch("CREATE TABLE rows (id); INSERT INTO rows VALUES (7)").unwrap();
             let rows = library.query_row("SELECT count(*) FROM rows", [], |row| row.get(0));
             assert_eq!(rows, Ok(1));
@@ -162,7 +162,7 @@ impl Scene {
         let insert = "INSERT INTO rows(filler) VALUES ('x')";
         let host = Sqlite::load().open(&self.file(), 0);
         host.run("BEGIN; SELECT * FROM rows").unwrap();
-        // Both while it is open, and when only its descriptors are left.
+        // Checks it both while the file is open, and when only its descriptors remain.
         let first = read_only();
         first.execute_batch(count).unwrap();
         let writer = self.library(Duration::ZERO);
@@ -205,7 +205,7 @@ impl Scene {
                 scope.spawn(move || {
                     let mut rows = rows;
                     while !done.load(Ordering::Relaxed) {
-                        self.append(&self.patient(), &mut rows);
+                        self.append(&self.connection(), &mut rows);
                     }
                 });
             }
@@ -227,13 +227,13 @@ impl Scene {
             }
             done.store(true, Ordering::Relaxed);
         });
-        drop(self.patient());
+        drop(self.connection());
         assert!(descriptors() < 16, "{} descriptors", descriptors());
     }
 
     pub fn diagnose(&self) {
         assert_eq!(ofd_locks::inspect(&self.file()), None);
-        let library = self.patient();
+        let library = self.connection();
         self.append(&library, &mut self.rows("library"));
         let locks = ofd_locks::inspect(&self.file()).unwrap();
         assert_eq!(locks.kind, LockKind::OpenFileDescription);

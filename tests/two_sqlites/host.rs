@@ -16,7 +16,7 @@ type Exec = unsafe extern "C" fn(
 type Close = unsafe extern "C" fn(*mut c_void) -> c_int;
 type Timeout = unsafe extern "C" fn(*mut c_void, c_int) -> c_int;
 
-/// A result code of SQLite other than 0.
+/// A result code of SQLite that is not 0.
 pub type Code = c_int;
 
 /// SQLite's code for a lock that another connection holds.
@@ -36,9 +36,9 @@ pub struct Connection {
 }
 
 impl Sqlite {
-    /// Loads the system's library beside the one that is compiled in.
+    /// Loads the system's SQLite beside the one that is compiled in.
     pub fn load() -> Sqlite {
-        // SAFETY: the name is a C string. DEEPBIND: its calls of itself stay in it.
+        // SAFETY: the name is a C string. DEEPBIND makes the library's calls of itself stay in it.
         let library = unsafe {
             libc::dlopen(
                 c"libsqlite3.so.0".as_ptr(),
@@ -80,7 +80,7 @@ impl Sqlite {
 }
 
 impl Connection {
-    /// Runs `sql`; the first column of each row that comes back.
+    /// Runs `sql` and returns the first column of each row.
     pub fn run(&self, sql: &str) -> Result<Vec<String>, Code> {
         unsafe extern "C" fn row(
             rows: *mut c_void,

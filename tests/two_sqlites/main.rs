@@ -1,8 +1,8 @@
 //! Two copies of SQLite in one process: the library's, with its lock hooks, and the host's own.
 //!
-//! Each test runs its scenario in processes of their own, which are killed at the end, and looks
-//! at the file afterwards. Where a scenario damages the file without the hooks, a second test
-//! shows that it does, so that the first is known to look at the right thing.
+//! Each test runs its scenario in separate processes, kills them at the end, and then checks the
+//! file. Where a scenario damages the file without the hooks, a second test shows that it does:
+//! otherwise the first test might check the wrong thing.
 //!
 //! `DCB_TEST_LONG=1` runs the scenarios under load for minutes.
 
@@ -28,15 +28,15 @@ enum Hooks {
     Missing,
 }
 
-/// A directory with one database, and what the processes wrote down beside it.
+/// A directory with one database, and the files that the processes wrote beside it.
 struct Scene {
     directory: TempDir,
-    /// Gives the numbers of the rows that are stored.
+    /// The query that returns the numbers of the stored rows.
     rows: &'static str,
 }
 
 impl Scene {
-    /// With an empty table of rows in a file in the given journal mode.
+    /// Creates a scene with an empty table of rows, in a file in the given journal mode.
     fn new(journal_mode: &str) -> Scene {
         let scene = Scene { directory: TempDir::new().unwrap(), rows: "SELECT id FROM rows" };
         let database = rusqlite::Connection::open(scene.file()).unwrap();
@@ -45,7 +45,7 @@ impl Scene {
         scene
     }
 
-    /// With an empty store.
+    /// Creates a scene with an empty store.
     fn of_store() -> Scene {
         let rows = "SELECT CAST(id AS INTEGER) FROM dcb_events";
         let scene = Scene { directory: TempDir::new().unwrap(), rows };
@@ -65,7 +65,7 @@ impl Scene {
         self.start(role, hooks).wait().unwrap()
     }
 
-    /// What is wrong with the file: rows that were acknowledged and are gone, or worse.
+    /// Returns what is wrong with the file: acknowledged rows that are missing, or worse.
     fn damage(&self) -> Option<String> {
         let path = self.directory.path();
         if let Ok(errors) = std::fs::read_to_string(path.join("errors")) {
@@ -96,7 +96,7 @@ fn long() -> bool {
     std::env::var_os("DCB_TEST_LONG").is_some()
 }
 
-/// Runs only when another test starts this program again for it.
+/// The entry point of a role. It runs only in a process that another test starts.
 #[test]
 #[ignore = "a process of the other tests"]
 fn role() {
@@ -110,12 +110,12 @@ fn host_reads_and_closes(hooks: Hooks) -> Option<String> {
 }
 
 #[test]
-fn a_host_that_reads_and_closes_takes_nothing_away() {
+fn a_host_that_reads_and_closes_does_no_damage() {
     assert_eq!(host_reads_and_closes(Hooks::Installed), None);
 }
 
 #[test]
-fn without_hooks_a_host_that_reads_and_closes_takes_the_log_away() {
+fn without_hooks_a_host_that_closes_deletes_the_wal() {
     let damage = host_reads_and_closes(Hooks::Missing).expect("damage");
     assert_eq!(damage, "100 of 110 rows lost");
 }
@@ -125,7 +125,7 @@ fn under_load(hooks: Hooks, time: Duration) -> Option<String> {
     let mut processes = [scene.start("load", hooks), scene.start("other_process", hooks)];
     std::thread::sleep(time);
     for process in &mut processes {
-        // One that found the file damaged has ended by itself.
+        // A process that found the file damaged has ended by itself.
         let _ = process.kill();
         process.wait().unwrap();
     }
@@ -153,17 +153,17 @@ fn library_closes(hooks: Hooks) -> Option<String> {
 }
 
 #[test]
-fn the_library_closing_takes_no_lock_of_the_host_away() {
+fn the_library_closing_drops_no_lock_of_the_host() {
     assert_eq!(library_closes(Hooks::Installed), None);
 }
 
 #[test]
-fn without_hooks_the_library_closing_takes_the_locks_of_the_host_away() {
+fn without_hooks_the_library_closing_drops_the_host_s_locks() {
     assert!(library_closes(Hooks::Missing).is_some());
 }
 
 #[test]
-fn in_rollback_mode_the_copies_see_each_other_and_connections_do_not_block_each_other() {
+fn in_rollback_mode_the_copies_respect_each_other_s_locks() {
     assert!(Scene::new("DELETE").run("rollback", Hooks::Installed).success());
 }
 
@@ -184,12 +184,12 @@ fn a_store_keeps_its_events_when_the_host_reads_and_closes() {
 }
 
 #[test]
-fn without_hooks_a_store_loses_its_events_when_the_host_reads_and_closes() {
+fn without_hooks_a_store_loses_events_when_the_host_closes() {
     assert!(store_goes_on(Hooks::Missing).is_some());
 }
 
 #[test]
-fn a_store_under_load_loses_nothing_to_the_host_and_another_process() {
+fn a_store_under_load_loses_nothing_beside_other_writers() {
     let (runs, time) = if long() { (20, 3_000) } else { (1, 1_500) };
     for run in 0..runs {
         let scene = Scene::of_store();
@@ -216,23 +216,24 @@ fn store_closes(hooks: Hooks) -> Option<usize> {
 }
 
 #[test]
-fn a_store_that_is_closed_takes_nothing_from_the_host() {
+fn a_store_that_is_closed_does_the_host_no_damage() {
     assert_eq!(store_closes(Hooks::Installed), Some(100));
 }
 
 #[test]
-fn without_hooks_a_store_that_is_closed_takes_the_log_from_the_host() {
+fn without_hooks_a_store_that_is_closed_deletes_the_host_s_wal() {
     assert_ne!(store_closes(Hooks::Missing), Some(100));
 }
 
-/// A process that has the file open forks and is killed; its child lives on.
+/// Returns whether a lock remains after a process with the file open forks and is killed, while its
+/// child lives on.
 fn locked_after_fork(role: &str) -> bool {
     let scene = Scene::new("WAL");
     scene.run(role, Hooks::Installed);
     let child = std::fs::read_to_string(scene.directory.path().join("child")).unwrap();
     let database = rusqlite::Connection::open(scene.file()).unwrap();
     database.busy_timeout(Duration::ZERO).unwrap();
-    // Only the last connection of all may leave WAL mode.
+    // Only the last connection of all may switch the file from WAL mode.
     let left = database.pragma_update(None, "journal_mode", "DELETE").is_ok();
     roles::kill(child.parse().unwrap());
     !left
@@ -244,7 +245,7 @@ fn a_forked_child_keeps_no_lock() {
 }
 
 #[test]
-fn a_child_that_the_hooks_did_not_see_made_keeps_the_locks() {
+fn a_child_of_a_raw_clone_keeps_the_locks() {
     assert!(locked_after_fork("clone"));
 }
 
@@ -264,7 +265,7 @@ fn a_pooled_descriptor_holds_no_lock() {
 }
 
 #[test]
-fn a_deleted_file_is_let_go_of_though_the_host_has_it_open() {
+fn a_deleted_file_is_released_though_the_host_has_it_open() {
     assert!(Scene::new("WAL").run("files_deleted_under_the_host", Hooks::Installed).success());
 }
 
@@ -274,31 +275,31 @@ fn a_file_that_becomes_writable_can_be_written() {
 }
 
 #[test]
-fn forks_between_openings_and_closings_harm_nobody() {
+fn forks_between_openings_and_closings_do_no_damage() {
     let scene = Scene::new("WAL");
     assert!(scene.run("forks_under_load", Hooks::Installed).success());
     assert_eq!(scene.damage(), None);
 }
 
 #[test]
-fn a_pooled_descriptor_is_not_taken_for_a_new_file() {
+fn a_pooled_descriptor_is_not_used_for_a_new_file() {
     assert!(Scene::new("WAL").run("file_made_again", Hooks::Installed).success());
 }
 
 #[test]
-fn a_read_only_opening_does_not_stand_in_the_way_of_a_writer() {
+fn a_read_only_opening_does_not_block_a_writer() {
     assert!(Scene::new("DELETE").run("readable_first", Hooks::Installed).success());
 }
 
 #[test]
-fn a_store_tells_of_a_foreign_sqlite() {
+fn a_store_reports_a_foreign_sqlite() {
     assert!(Scene::of_store().run("store_diagnose", Hooks::Installed).success());
 }
 
 #[test]
 fn diagnostics_name_a_foreign_sqlite() {
     let scene = Scene::new("WAL");
-    // Another process's locks are elder than the host's.
+    // Another process's locks are older than the host's.
     let database = rusqlite::Connection::open(scene.file()).unwrap();
     database.execute("INSERT INTO rows VALUES (1, 'x')", []).unwrap();
     assert!(scene.run("diagnose", Hooks::Installed).success());

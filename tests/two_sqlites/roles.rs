@@ -1,4 +1,4 @@
-//! What the processes of the scenarios do.
+//! The roles of processes in the scenarios.
 
 use std::collections::HashSet;
 use std::fs::OpenOptions;
@@ -17,13 +17,13 @@ const ROLE: &str = "TWO_SQLITES_ROLE";
 const DIRECTORY: &str = "TWO_SQLITES_DIRECTORY";
 const HOOKS: &str = "TWO_SQLITES_HOOKS";
 
-/// The database of a scene.
+/// Returns the path of a scene's database.
 pub fn file(directory: &Path) -> PathBuf {
     directory.join("file.db")
 }
 
-/// Starts this program again, to play `role` on the scene in `directory`. Without the hooks it is
-/// expected to fail, so that what it has to say is of no interest.
+/// Starts this program again in `role`, on the scene in `directory`. Without the hooks the process
+/// is expected to fail, so its output is discarded.
 pub fn start(role: &str, directory: &Path, hooks: bool) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "role", "--ignored", "--nocapture", "--test-threads=1"])
@@ -36,13 +36,13 @@ pub fn start(role: &str, directory: &Path, hooks: bool) -> Child {
         .unwrap()
 }
 
-/// Ends process `id` at once.
+/// Kills process `id`.
 pub fn kill(id: i32) {
     // SAFETY: only sends a signal.
     unsafe { libc::kill(id, libc::SIGKILL) };
 }
 
-/// The rows that the processes of a scene were told are stored.
+/// Returns the rows whose insertion was acknowledged to a process of the scene.
 pub fn acknowledged(directory: &Path) -> HashSet<i64> {
     let mut rows = HashSet::new();
     for entry in directory.read_dir().unwrap() {
@@ -55,7 +55,7 @@ pub fn acknowledged(directory: &Path) -> HashSet<i64> {
     rows
 }
 
-/// Plays the role that the environment names.
+/// Runs the role that the environment names.
 pub fn play() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let scene = Scene {
@@ -96,23 +96,23 @@ pub fn play() {
     }
 }
 
-/// Has SQLite make its system calls itself, as if the hooks had never been installed.
+/// Restores SQLite's own system calls, as if the hooks had never been installed.
 fn take_out_hooks() {
-    // SAFETY: no connection is open, and NULL stands for all calls as they were.
+    // SAFETY: no connection is open, and NULL restores the original of every call.
     unsafe {
         let vfs = rusqlite::ffi::sqlite3_vfs_find(c"unix".as_ptr());
         (*vfs).xSetSystemCall.unwrap()(vfs, std::ptr::null(), None);
     }
 }
 
-/// A writer's rows, and the file that says which of them it was told are stored.
+/// A writer's rows, and the file to which it writes the acknowledged ones.
 pub struct Rows {
     pub next: i64,
     acks: std::fs::File,
 }
 
 impl Rows {
-    /// The rows of one writer: no two have the same.
+    /// Creates the rows of one writer, which no other writer inserts.
     fn new(directory: &Path, writer: &str) -> Rows {
         let name = format!("{writer}-{}.acks", std::process::id());
         let acks = OpenOptions::new().create(true).append(true).open(directory.join(name)).unwrap();
@@ -144,18 +144,18 @@ impl Scene {
         Rows::new(&self.directory, writer)
     }
 
-    /// A connection of the library's copy.
+    /// Opens a connection of the library's copy.
     pub fn library(&self, busy_timeout: Duration) -> Connection {
         let connection = Connection::open(self.file()).unwrap();
         connection.busy_timeout(busy_timeout).unwrap();
         connection
     }
 
-    pub fn patient(&self) -> Connection {
+    pub fn connection(&self) -> Connection {
         self.library(Duration::from_secs(10))
     }
 
-    /// Says that SQLite found the file damaged, and ends the process.
+    /// Records that SQLite found the file damaged, and ends the process.
     pub fn broken(&self, writer: &str, error: &dyn std::fmt::Display) -> ! {
         let mut errors = OpenOptions::new()
             .create(true)
@@ -183,7 +183,7 @@ impl Scene {
     }
 
     fn appends_go_on(&self) {
-        let library = self.patient();
+        let library = self.connection();
         let mut rows = self.rows("library");
         for _ in 0..10 {
             self.append(&library, &mut rows);
@@ -202,7 +202,7 @@ impl Scene {
         std::thread::scope(|scope| {
             for writer in ["library one", "library two"] {
                 scope.spawn(move || {
-                    let (connection, mut rows) = (self.patient(), self.rows(writer));
+                    let (connection, mut rows) = (self.connection(), self.rows(writer));
                     loop {
                         self.append(&connection, &mut rows);
                     }
@@ -210,9 +210,9 @@ impl Scene {
             }
             scope.spawn(|| {
                 loop {
-                    let count = self
-                        .patient()
-                        .query_row("SELECT count(*) FROM rows", [], |row| row.get::<_, i64>(0));
+                    let count =
+                        self.connection()
+                            .query_row("SELECT count(*) FROM rows", [], |row| row.get::<_, i64>(0));
                     match count {
                         Ok(_) => {}
                         Err(error)
@@ -234,7 +234,7 @@ impl Scene {
     fn other_process(&self) {
         let mut rows = self.rows("other");
         loop {
-            let connection = self.patient();
+            let connection = self.connection();
             for _ in 0..20 {
                 self.append(&connection, &mut rows);
             }
@@ -249,9 +249,10 @@ impl Scene {
         }
         let mut rows = self.rows("library");
         for _ in 0..3 {
-            self.append(&self.patient(), &mut rows);
+            self.append(&self.connection(), &mut rows);
         }
-        // It takes itself for the last to have the file open if the host's locks are gone.
+        // If the host's locks are gone, the visitor believes that it is the last to have the file
+        // open.
         start("visitor", &self.directory, self.hooks).wait().unwrap();
         for _ in 0..100 {
             self.host_append(&host, &mut host_rows);
@@ -261,10 +262,10 @@ impl Scene {
 
     fn visitor(&self) {
         let mut rows = self.rows("visitor");
-        self.append(&self.patient(), &mut rows);
+        self.append(&self.connection(), &mut rows);
     }
 
-    /// Succeeds if it may write.
+    /// Succeeds if it can write.
     fn writer(&self) {
         let written = self.library(Duration::ZERO).execute_batch("BEGIN IMMEDIATE; COMMIT");
         std::process::exit(i32::from(written.is_err()));
@@ -275,14 +276,14 @@ impl Scene {
         let count = "SELECT count(*) FROM rows";
         let [one, two] = [(); 2].map(|()| self.library(Duration::ZERO));
 
-        // The lock is taken by one connection, and let go of by another.
+        // One connection takes the lock, and another one releases its own.
         for (reader, writer) in [(&one, &two), (&two, &one)] {
             reader.execute_batch(&format!("BEGIN; {count}")).unwrap();
             writer.execute_batch(&format!("BEGIN; {count}")).unwrap();
             reader.execute_batch("COMMIT").unwrap();
             writer.execute_batch(&format!("{insert}; COMMIT")).unwrap();
         }
-        // A connection that is closed takes no lock of another away.
+        // Closing a connection drops no lock of another one.
         one.execute_batch("BEGIN IMMEDIATE").unwrap();
         let reading = self.library(Duration::ZERO);
         reading.execute_batch(count).unwrap();
@@ -301,7 +302,7 @@ impl Scene {
         assert_eq!(host.run(insert), Err(host::BUSY));
         one.execute_batch("COMMIT").unwrap();
 
-        // Nor does the library's last connection take the host's.
+        // Closing the library's last connection drops no lock of the host.
         host.run("BEGIN IMMEDIATE").unwrap();
         drop((one, two));
         drop(self.library(Duration::ZERO));

@@ -1,4 +1,4 @@
-//! What the processes of the scenarios do through the library itself.
+//! The roles of processes that use the library itself.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub fn open(file: &Path) -> dcb::Result<Arc<dyn Store>> {
     dcb::open(&format!("sqlite:{}", file.display()), &Options::default())
 }
 
-/// Reads every event: how many there are, and the position that the read promises.
+/// Reads every event, and returns how many there are, and the position that the read returned.
 pub fn read_all(store: &dyn Store) -> dcb::Result<(i64, i64)> {
     let mut reading = ReadState::new(parse_read(b"")?);
     let mut events = 0;
@@ -31,7 +31,7 @@ pub fn read_all(store: &dyn Store) -> dcb::Result<(i64, i64)> {
         store.read(
             &mut reading,
             BatchLimits { max_events: 1_000, max_bytes: 1 << 20 },
-            &patient(),
+            &ten_seconds(),
             &mut sink,
         )?;
         if events == before {
@@ -40,7 +40,7 @@ pub fn read_all(store: &dyn Store) -> dcb::Result<(i64, i64)> {
     }
 }
 
-fn patient() -> CallOptions {
+fn ten_seconds() -> CallOptions {
     CallOptions { timeout: Timeout::After(Duration::from_secs(10)), cancel: None }
 }
 
@@ -63,17 +63,17 @@ impl Scene {
                  "condition": {{"failIfEventsMatch": {{"items": [{{"tags": ["row:{0}"]}}]}}}}}}"#,
             rows.next
         );
-        match store.append(parse_append(request.as_bytes()).unwrap(), &patient()) {
+        match store.append(parse_append(request.as_bytes()).unwrap(), &ten_seconds()) {
             Ok(_) => rows.acknowledge(),
             Err(error) if error.status == Status::Busy => {}
             Err(error) => self.broken("store", &error),
         }
     }
 
-    /// What a store tells of whom else has its file open.
+    /// Checks that the store's diagnosis reports another SQLite that has its file open.
     pub fn store_diagnose(&self) {
         let store = self.store();
-        let other = || store.diagnose(&patient()).unwrap().sqlite.unwrap().other_sqlite;
+        let other = || store.diagnose(&ten_seconds()).unwrap().sqlite.unwrap().other_sqlite;
         assert_eq!(other(), Some(false));
         let host = Sqlite::load().open(&self.file(), 10_000);
         host.run("SELECT * FROM dcb_events").unwrap();
@@ -118,7 +118,7 @@ impl Scene {
                 }
             });
             loop {
-                // A table of its own beside the store's: the log is used by both.
+                // The host writes a table of its own beside the store's, so that both use the WAL.
                 let host = sqlite.open(&self.file(), 10_000);
                 for statement in [
                     "CREATE TABLE IF NOT EXISTS host_rows (filler)",
