@@ -31,12 +31,11 @@ use crate::sqlite::connection::transaction::{Transaction, retry, wait_for_lock};
 use crate::sqlite::connection::{Location, OpenMode, connect};
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::open::explain::check_path;
-use crate::sqlite::open::wal_match::beside;
-use crate::sqlite::schema::{FileKind, detect_at_once};
+use crate::sqlite::schema::{FileKind, detect_in_transaction};
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
 use crate::sqlite::store::SqliteStore;
-use crate::sqlite::wal::file_ops::sync_folder_of;
+use crate::sqlite::wal::file_ops::{beside, sync_folder_of};
 use crate::store::BackupProgress;
 
 /// Pages that are copied between two looks at the cancel: 2 MiB, some milliseconds.
@@ -70,7 +69,7 @@ impl SqliteStore {
             }
             (None, Some(writer)) => {
                 let draft = Draft::create(&target, 0o666)?;
-                let mut core = writer.core_within(&limit.lock)?;
+                let mut core = writer.lock_within(&limit.lock)?;
                 let snapshot = copy(core.open()?.parts().0, &draft, &limit, progress)?;
                 (draft, snapshot)
             }
@@ -268,7 +267,7 @@ fn check_store(copy: &Connection, snapshot: Snapshot, limit: &Limit) -> Result<(
     let damaged = |what: &str| {
         Error::new(Status::Corrupt, format!("the copy is damaged, so the store may be: {what}"))
     };
-    if detect_at_once(copy)? != FileKind::Store {
+    if detect_in_transaction(copy)? != FileKind::Store {
         return Err(damaged("it is not a store"));
     }
     let found: String =

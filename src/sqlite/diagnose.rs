@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::commit::deadline::Deadline;
 use crate::error::Result;
 use crate::sqlite::index::segment_list::Segments;
-use crate::sqlite::open::wal_match::beside;
 use crate::sqlite::read::pool::{ReaderPool, lend};
 use crate::sqlite::schema::FORMAT;
 use crate::sqlite::state::StoreState;
 use crate::sqlite::store::SqliteStore;
 use crate::sqlite::vfs::ofd_locks;
 use crate::sqlite::vfs::ofd_locks::LockKind;
+use crate::sqlite::wal::file_ops::beside;
 use crate::store::diagnosis::{Diagnosis, SqliteDiagnosis};
 
 impl StoreState {

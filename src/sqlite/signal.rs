@@ -110,44 +110,41 @@ mod tests {
     #[test]
     fn maintenance_sleeps_until_work_is_due_or_the_store_closes() {
         const LONG: Duration = Duration::from_secs(600);
-        let maintenance_signal = MaintenanceSignal::default();
-        assert_eq!(maintenance_signal.sleep_for(Duration::from_millis(1)), WakeReason::Idle);
+        let signal = MaintenanceSignal::default();
+        assert_eq!(signal.sleep_for(Duration::from_millis(1)), WakeReason::Idle);
         for _ in 0..2 {
-            maintenance_signal.wake();
-            maintenance_signal.wake();
-            assert_eq!(maintenance_signal.sleep_for(LONG), WakeReason::Due);
-            assert_eq!(maintenance_signal.sleep_for(Duration::ZERO), WakeReason::Idle);
+            signal.wake();
+            signal.wake();
+            assert_eq!(signal.sleep_for(LONG), WakeReason::Due);
+            assert_eq!(signal.sleep_for(Duration::ZERO), WakeReason::Idle);
         }
         std::thread::scope(|scope| {
-            let sleeper = scope.spawn(|| maintenance_signal.sleep_for(LONG));
+            let sleeper = scope.spawn(|| signal.sleep_for(LONG));
             std::thread::sleep(Duration::from_millis(5));
             signal.wake();
             assert_eq!(sleeper.join().unwrap(), WakeReason::Due);
-            let sleeper = scope.spawn(|| maintenance_signal.sleep_for(LONG));
+            let sleeper = scope.spawn(|| signal.sleep_for(LONG));
             std::thread::sleep(Duration::from_millis(5));
             assert!(!signal.ended());
             signal.end();
             assert_eq!(sleeper.join().unwrap(), WakeReason::Ended);
         });
-        maintenance_signal.wake();
-        assert_eq!(
-            (maintenance_signal.sleep_for(LONG), maintenance_signal.ended()),
-            (WakeReason::Ended, true)
-        );
+        signal.wake();
+        assert_eq!((signal.sleep_for(LONG), signal.ended()), (WakeReason::Ended, true));
     }
 
     #[test]
     fn a_store_that_nobody_uses_is_looked_after_less_often_until_somebody_does() {
-        let (maintenance_signal, unit) = (MaintenanceSignal::default(), Duration::from_millis(20));
+        let (signal, unit) = (MaintenanceSignal::default(), Duration::from_millis(20));
         let nap = || {
             let begun = std::time::Instant::now();
-            assert_eq!(maintenance_signal.sleep_for(unit), WakeReason::Idle);
+            assert_eq!(signal.sleep_for(unit), WakeReason::Idle);
             begun.elapsed()
         };
         for times in [1, 2, 3, 4, 5, 6, 7, 8, 8, 8] {
             assert!(nap() >= unit * times);
         }
-        maintenance_signal.touch();
+        signal.touch();
         let used = nap();
         assert!(unit <= used && used < unit * 7, "{used:?}");
         // Somebody uses it while maintenance sleeps for long.
@@ -155,10 +152,10 @@ mod tests {
             nap();
         }
         std::thread::scope(|scope| {
-            let sleeper = scope.spawn(|| maintenance_signal.sleep_for(Duration::from_millis(300)));
+            let sleeper = scope.spawn(|| signal.sleep_for(Duration::from_millis(300)));
             std::thread::sleep(Duration::from_millis(50));
             let begun = std::time::Instant::now();
-            maintenance_signal.touch();
+            signal.touch();
             assert_eq!(sleeper.join().unwrap(), WakeReason::Idle);
             assert!(begun.elapsed() < Duration::from_millis(1_500), "{:?}", begun.elapsed());
         });

@@ -113,7 +113,7 @@ impl StoreState {
     /// It is not enough that all pages were checkpointed: as long as a reader uses the WAL, the next
     /// commit appends to it, and readers that overlap would let it grow without bound.
     pub fn note_log(&self, pages: i64, is_reset: bool) {
-        self.log_held.store(pages >= MAX_LOG_PAGES && !is_reset, Relaxed);
+        self.log_held.store(pages >= MAX_WAL_PAGES && !is_reset, Relaxed);
     }
 
     /// Starts the default deadline of a call that was given none.
@@ -240,10 +240,10 @@ mod tests {
     fn the_wal_is_held_if_it_is_long_and_has_a_reader() {
         let shared = shared(0);
         for (pages, is_reset, is_held) in [
-            (MAX_LOG_PAGES, false, true),
-            (MAX_LOG_PAGES, true, false),
-            (MAX_LOG_PAGES + 1, false, true),
-            (MAX_LOG_PAGES - 1, false, false),
+            (MAX_WAL_PAGES, false, true),
+            (MAX_WAL_PAGES, true, false),
+            (MAX_WAL_PAGES + 1, false, true),
+            (MAX_WAL_PAGES - 1, false, false),
         ] {
             shared.note_log(pages, is_reset);
             assert_eq!(shared.log_held.load(Relaxed), is_held, "{pages}, {is_reset}");

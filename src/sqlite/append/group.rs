@@ -124,7 +124,7 @@ pub fn attempt<'s>(
             Ok(Verdict::Repeated(last)) => Ok(Appended::repeated(last)),
             Ok(Verdict::New) => {
                 let last = staged.store(request)?;
-                stored.push(&request.filed);
+                stored.push(&request.prepared);
                 Ok(Appended::new(last))
             }
             Err(error) => Err(error),

@@ -80,15 +80,15 @@ impl Writer {
     /// The core with SQLite's write lock, for maintenance. While another process has that lock,
     /// the core is let go of between two tries: an append that comes waits no longer than its own
     /// patience lasts.
-    pub fn begin_chore(&self) -> Result<WriterGuard<'_>> {
-        self.begin_chore_within(&CallOptions::default().start(None))
+    pub fn begin_maintenance(&self) -> Result<WriterGuard<'_>> {
+        self.begin_maintenance_within(&CallOptions::default().start(None))
     }
 
     /// The same, as long as `deadline` lasts, and no longer than a chore tries.
-    pub fn begin_chore_within(&self, deadline: &Deadline) -> Result<WriterGuard<'_>> {
-        let tries = deadline.at_most(CHORE_PATIENCE);
+    pub fn begin_maintenance_within(&self, deadline: &Deadline) -> Result<WriterGuard<'_>> {
+        let tries = deadline.at_most(MAINTENANCE_TIMEOUT);
         loop {
-            let mut guard = self.core_within(deadline)?;
+            let mut guard = self.lock_within(deadline)?;
             match try_begin_immediate(&guard.open()?.connection) {
                 Ok(()) => return Ok(guard),
                 Err(error) if error.status == Status::Busy => drop(guard),
@@ -114,8 +114,8 @@ impl Committer for GroupRunner<'_> {
         take: impl FnOnce() -> Vec<PreparedAppend>,
     ) -> Result<Vec<Outcome>> {
         self.shared.maintenance_signal.touch();
-        wait_for_log(self.shared, deadline)?;
-        let mut guard = self.writer.core_within(deadline)?;
+        wait_for_wal(self.shared, deadline)?;
+        let mut guard = self.writer.lock_within(deadline)?;
         let core = guard.open()?;
         core.turns.begin();
         begin_immediate(&core.connection, deadline)?;
@@ -163,7 +163,7 @@ impl WriterGuard<'_> {
 
 /// Waits while the WAL is at its limit and readers of other processes keep it from being reset;
 /// maintenance goes on trying.
-pub fn wait_for_log(shared: &StoreState, deadline: &Deadline) -> Result<()> {
+pub fn wait_for_wal(shared: &StoreState, deadline: &Deadline) -> Result<()> {
     while shared.log_held.load(Relaxed) {
         // Maintenance has stopped if the store is closed or a sync has failed.
         shared.watch.check_open()?;

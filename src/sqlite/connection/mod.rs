@@ -55,19 +55,19 @@ pub fn connect(location: &Location, mode: OpenMode) -> Result<Connection> {
     };
     crate::sqlite::vfs::ofd_locks::install();
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let connection = match place {
+    let connection = match location {
         Location::Memory => Connection::open_in_memory_with_flags(flags).map_err(from_sqlite),
-        Location::File(path) if role == OpenMode::Immutable => {
+        Location::File(path) if mode == OpenMode::Immutable => {
             open(uri(path, "immutable=1"), flags | OpenFlags::SQLITE_OPEN_URI)
         }
-        Location::File(path) if role == OpenMode::ReadWithOwnIndex => {
+        Location::File(path) if mode == OpenMode::ReadWithOwnIndex => {
             open(uri(path, "readonly_shm=1"), flags | OpenFlags::SQLITE_OPEN_URI)
         }
         Location::File(path) => open(verbatim(path).into_os_string().into_vec(), flags),
     }?;
     // SQLite opens a file for reading where it may not write, or could not just now: every append
     // of this store would be refused.
-    let writes = matches!(role, OpenMode::Create | OpenMode::Write);
+    let writes = matches!(mode, OpenMode::Create | OpenMode::Write);
     if writes && connection.is_readonly("main").map_err(from_sqlite)? {
         return Err(Error::new(
             Status::ReadOnly,
@@ -75,7 +75,7 @@ pub fn connect(location: &Location, mode: OpenMode) -> Result<Connection> {
         )
         .with_detail(rusqlite::ffi::SQLITE_READONLY));
     }
-    configure(&connection, role)
+    configure(&connection, mode)
         .map_err(|error| with_system_reason(from_sqlite(error), &connection))?;
     Ok(connection)
 }

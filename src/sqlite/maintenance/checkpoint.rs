@@ -9,7 +9,7 @@ use crate::failpoints::crash_point;
 use crate::sqlite::connection::error::from_sqlite;
 use crate::sqlite::connection::transaction::end_left_over;
 use crate::sqlite::maintenance::Maintenance;
-use crate::sqlite::state::{CHECKPOINT_PAGES, MAX_LOG_PAGES};
+use crate::sqlite::state::{CHECKPOINT_PAGES, MAX_WAL_PAGES};
 
 /// How often SQLite's lock is asked for to have the log begin anew, with this process held up,
 const RESTART_TRIES: u32 = 20;
@@ -32,7 +32,7 @@ impl Maintenance {
         // Most of it without holding anybody up,
         let (mut log, done) = self.checkpoint_passively()?;
         let mut is_reset = false;
-        if !is_idle || done < log || log >= MAX_LOG_PAGES {
+        if !is_idle || done < log || log >= MAX_WAL_PAGES {
             crash_point("in a checkpoint");
             // and what was added meanwhile while nobody writes, nor reads from the log.
             let mut guard = self.writer.lock();

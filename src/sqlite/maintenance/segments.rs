@@ -59,8 +59,8 @@ pub fn write_segment_within(
         }
     };
     let Some(draft) = draft_segment(shared, at_least)? else { return Ok(false) };
-    let mut guard = writer.begin_chore_within(deadline)?;
-    let (connection, decoder) = guard.open()?.parts();
+    let mut guard = writer.begin_maintenance_within(deadline)?;
+    let (connection, reader) = guard.open()?.parts();
     let transaction = Transaction(connection);
     let Some(blocks) = store_segment(shared, connection, reader, draft)? else {
         return Ok(false);

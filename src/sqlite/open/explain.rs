@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ffi;
 
 use crate::error::{Error, Status};
-use crate::sqlite::open::wal_match::beside;
+use crate::sqlite::wal::file_ops::beside;
 
 /// The longest message that the C interface passes on.
 const MAX_MESSAGE: usize = 239;

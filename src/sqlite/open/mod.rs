@@ -1,7 +1,6 @@
 //! Opening a SQLite store: judging the file, making its WAL durable, loading the index.
 
 pub mod explain;
-pub mod owner_access;
 pub mod wal_match;
 
 use std::io::Read as _;
@@ -28,16 +27,15 @@ use crate::sqlite::index::tail::TAIL_EVENTS;
 use crate::sqlite::maintenance::Maintenance;
 use crate::sqlite::maintenance::segments::write_segment;
 use crate::sqlite::open::explain::{Purpose, check_path, explain};
-use crate::sqlite::open::owner_access::create_for_owner;
-use crate::sqlite::open::wal_match::beside;
 use crate::sqlite::read::pool::ReaderPool;
-use crate::sqlite::schema::{FileKind, create, detect_at_once, no_store};
+use crate::sqlite::schema::{FileKind, create, detect_in_transaction, no_store};
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
 use crate::sqlite::store::SqliteStore;
 use crate::sqlite::wal::file_id;
-use crate::sqlite::wal::file_ops::sync_folder_of;
+use crate::sqlite::wal::file_ops::{beside, sync_folder_of};
 use crate::sqlite::wal::host_wal::HostWal;
+use crate::sqlite::wal::owner_access::create_for_owner;
 use crate::sqlite::wal::wal_file::Wal;
 use crate::sqlite::wal::wal_index::forget_backfill;
 use crate::store::options::Options;
@@ -94,7 +92,8 @@ pub fn open_read_only(
     let detect = |role| {
         let connection = retry(deadline, || connect(&place, role))?;
         let kind = retry(deadline, || {
-            detect_at_once(&connection).map_err(|error| with_system_reason(error, &connection))
+            detect_in_transaction(&connection)
+                .map_err(|error| with_system_reason(error, &connection))
         })?;
         Ok::<_, Error>((role, connection, kind))
     };
@@ -262,8 +261,8 @@ fn judge_unchanged(
     // Connecting reads already, so it may meet the journal as well.
     let judged = retry(deadline, || {
         let connection = connect(place, OpenMode::Read)?;
-        let judgement =
-            detect_at_once(&connection).map_err(|error| with_system_reason(error, &connection))?;
+        let judgement = detect_in_transaction(&connection)
+            .map_err(|error| with_system_reason(error, &connection))?;
         if let (FileKind::Store, Location::File(path)) = (judgement, place) {
             wal_match::check(&connection, &real_path(&connection, path))?;
         }
@@ -303,7 +302,7 @@ fn is_of_creation(place: &Location) -> bool {
             .flatten();
         let is_one_page = len <= MAX_FIRST_PAGE && pages.is_some_and(|pages| pages <= 1);
         Ok(is_one_page
-            || detect_at_once(&connection)? == FileKind::Store
+            || detect_in_transaction(&connection)? == FileKind::Store
                 && Snapshot::take(&connection)?.head == 0)
     };
     looks_so().unwrap_or(false)

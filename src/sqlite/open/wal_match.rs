@@ -5,7 +5,7 @@
 
 use std::fs::{File, metadata};
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -14,19 +14,13 @@ use crate::domain::SequencedEvent;
 use crate::error::{Error, Result, Status};
 use crate::sqlite::connection::{Location, OpenMode, connect};
 use crate::sqlite::events::reader::{EventReader, to_owned};
+use crate::sqlite::wal::file_ops::beside;
 
 /// The header of a log; one that is no longer holds nothing.
 const LOG_HEADER: u64 = 32;
 
 fn has_log(database: &Path) -> bool {
     metadata(beside(database, "-wal")).is_ok_and(|log| log.len() > LOG_HEADER)
-}
-
-/// The path of the file beside a database whose name ends with `end`.
-pub fn beside(database: &Path, end: &str) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(end);
-    PathBuf::from(name)
 }
 
 /// Refuses a database that is missing or empty where there is a log: SQLite would delete the log,

@@ -15,11 +15,11 @@ use crate::sqlite::connection::transaction::{end_left_over, retry, wait_for_lock
 use crate::sqlite::connection::{Location, OpenMode, connect};
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::reader::EventReader;
-use crate::sqlite::open::owner_access::create_for_owner;
 use crate::sqlite::read::lock_free::SnapshotCache;
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::wal::file_id::{FileId, file_id_at};
 use crate::sqlite::wal::file_ops::replaced;
+use crate::sqlite::wal::owner_access::create_for_owner;
 use crate::sqlite::wal::wal_index::{is_in_wal_mode, log_header};
 
 /// At most so many connections read at a time; further readers wait for one of them.

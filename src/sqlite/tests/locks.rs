@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::sqlite::maintenance::segments::write_segment;
 use crate::sqlite::read::pool::PooledReader;
-use crate::sqlite::state::{MAX_LOG_PAGES, SEGMENT_EVENTS};
+use crate::sqlite::state::{MAX_WAL_PAGES, SEGMENT_EVENTS};
 use crate::{CancelToken, Status, Timeout};
 
 /// Another connection to the file, as another process has one.
@@ -135,7 +135,7 @@ fn the_log_keeps_its_limit_whatever_readers_overlap() {
         done.store(true, std::sync::atomic::Ordering::SeqCst);
         longest
     });
-    let limit = MAX_LOG_PAGES as u64 * 4_120;
+    let limit = MAX_WAL_PAGES as u64 * 4_120;
     assert!(longest > limit / 2, "the readers did not overlap: {longest}");
     // What was written since the checkpoint that came before the limit, and during it.
     assert!(longest < limit * 3 / 2, "{longest} bytes, {limit} being the limit");
@@ -266,7 +266,7 @@ fn an_append_that_helps_with_the_index_waits_no_longer_than_it_may() {
     stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
     let deadline = CallOptions { timeout: Timeout::After(Duration::from_millis(20)), cancel: None };
     let begun = Instant::now();
-    let helped = writer.begin_chore_within(&deadline.start(None)).map(drop);
+    let helped = writer.begin_maintenance_within(&deadline.start(None)).map(drop);
     assert_eq!(helped.unwrap_err().status, Status::Busy);
     assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
     stranger.execute_batch("ROLLBACK").unwrap();
@@ -281,12 +281,12 @@ fn a_group_that_failed_ends_though_somebody_takes_the_lock_for_good() {
     fixture.store = Arc::new(SqliteStore::open(Location::File(fixture.path()), &options).unwrap());
     let store = &fixture.store;
     {
-        let mut core = store.writer.as_ref().unwrap().core();
+        let mut core = store.writer.as_ref().unwrap().lock();
         let (connection, _) = core.open().unwrap().parts();
         let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         connection.pragma_update(None, "max_page_count", pages).unwrap();
     }
-    let core = store.writer.as_ref().unwrap().core();
+    let core = store.writer.as_ref().unwrap().lock();
     thread::scope(|scope| {
         let appends: Vec<_> =
             (0..64).map(|_| scope.spawn(|| append(store, large(), None))).collect();

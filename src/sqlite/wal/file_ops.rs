@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, Status};
 
@@ -36,4 +36,11 @@ pub fn sync_folder_of(path: &Path) -> Result<()> {
     };
     File::open(folder)?.sync_all()?;
     Ok(())
+}
+
+/// The path of the file beside a database whose name ends with `end`.
+pub fn beside(database: &Path, end: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
 }

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::sqlite::wal::database_name::DatabaseName;
 use crate::sqlite::wal::file_id::{FileId, file_id_at, file_id_of};
 use crate::sqlite::wal::file_ops::{replaced, sync_folder_of, write_again};
-use crate::sqlite::wal::wal_file::DatabaseName;
 
 /// How often one looks again where a log is replaced while it is looked at.
 const TRIES: u32 = 100;

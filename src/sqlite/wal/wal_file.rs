@@ -6,13 +6,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::commit::durability::Log;
 use crate::error::Result;
 use crate::failpoints::{SeededBug, has};
-use crate::sqlite::wal::file_id::{FileId, Found, file_id_at, file_id_of, find};
+use crate::sqlite::wal::database_name::DatabaseName;
+use crate::sqlite::wal::file_id::{FileId, file_id_at, file_id_of};
 use crate::sqlite::wal::file_ops::{replaced, write_again};
 use crate::sqlite::wal::host_wal::HostWal;
 
@@ -40,50 +39,6 @@ pub struct WalFile {
     path: PathBuf,
     identity: FileId,
     database: DatabaseName,
-}
-
-/// The database file, watched for whether it is still at its path and has no other name.
-#[derive(Debug)]
-pub struct DatabaseName {
-    path: PathBuf,
-    identity: FileId,
-    /// Whether the last look found a second name.
-    has_other_name: AtomicBool,
-}
-
-impl DatabaseName {
-    /// The database at `path`, which must have one name only.
-    pub fn at(path: &Path) -> Result<Self> {
-        let found = find(path)?;
-        found.check_single_name()?;
-        let has_other_name = AtomicBool::new(false);
-        Ok(DatabaseName { path: path.to_owned(), identity: found.identity, has_other_name })
-    }
-
-    /// The path of the file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether the file is still at its path.
-    pub fn is_in_place(&self) -> bool {
-        self.look().is_some()
-    }
-
-    /// Returns an error as long as the file has a second name. Costs nothing as long as
-    /// [`Self::is_in_place`] has not seen one.
-    pub fn check_single_name(&self) -> Result<()> {
-        if !self.has_other_name.load(Relaxed) {
-            return Ok(());
-        }
-        self.look().map_or(Ok(()), |found| found.check_single_name())
-    }
-
-    fn look(&self) -> Option<Found> {
-        let found = find(&self.path).ok().filter(|found| found.identity == self.identity)?;
-        self.has_other_name.store(found.check_single_name().is_err(), Relaxed);
-        Some(found)
-    }
 }
 
 impl Wal {

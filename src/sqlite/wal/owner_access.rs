@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::error::{Error, Result, Status};
 use crate::sqlite::connection::{Location, OpenMode, connect};
-use crate::sqlite::open::wal_match::beside;
+use crate::sqlite::wal::file_ops::beside;
 use crate::sqlite::wal::wal_index::is_in_wal_mode;
 
 /// Creates what is missing of the WAL and its index beside `database`, if that is in WAL mode and
