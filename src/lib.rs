@@ -81,4 +81,4 @@ pub use error::{Error, Result, Status};
 pub use open::open;
 pub use store::diagnosis::{Diagnosis, SqliteDiagnosis};
 pub use store::options::Options;
-pub use store::{Appended, BatchLimits, Sink, Store};
+pub use store::{Appended, BackupProgress, BatchLimits, Sink, Store};
