@@ -34,9 +34,9 @@ static void release(void *connection, int32_t spoiled) {
 }
 
 // A driver may make a call on another store, within this one.
-#define DURING(token, call)                                                                          \
+#define DURING(token, call)                                                                        \
     uintptr_t outer = current;                                                                     \
-    current = token;                                                                                 \
+    current = token;                                                                               \
     dcb_status status = call;                                                                      \
     current = outer;                                                                               \
     return status
