@@ -12,7 +12,7 @@ use crate::store::options::Options;
 /// Opens the store that `uri` names.
 pub fn open(uri: &str, options: &Options) -> Result<Arc<dyn Store>> {
     if uri == "memory:" {
-        if options.read_only {
+        if options.is_read_only() {
             return Err(Error::invalid(
                 "read_only: a store in memory cannot be read-only, since it would stay empty",
             ));

@@ -17,6 +17,13 @@ pub struct Options {
     pub busy_timeout_ms: i64,
 }
 
+impl Options {
+    /// Returns whether the store refuses appends.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only || self.immutable
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options {

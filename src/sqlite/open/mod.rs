@@ -47,11 +47,11 @@ impl SqliteStore {
         let busy_timeout = u64::try_from(options.busy_timeout_ms).ok().map(Duration::from_millis);
         let deadline = CallOptions::default().start(busy_timeout);
         match place {
-            Location::Memory if options.read_only => {
+            Location::Memory if options.is_read_only() => {
                 Err(Error::invalid("read_only: a database in memory would stay empty"))
             }
             Location::Memory => open_memory(busy_timeout),
-            Location::File(path) if options.read_only => {
+            Location::File(path) if options.is_read_only() => {
                 open_read_only(path.clone(), options.immutable, busy_timeout, &deadline)
                     .map_err(|error| explain(error, &path, Purpose::Read))
             }

@@ -315,14 +315,30 @@ fn a_head_that_is_no_event_is_not_told() {
     let shell = rusqlite::Connection::open(fixture.path()).unwrap();
     let row = "INSERT INTO dcb_events VALUES (34359738368, 'A', '[]', '1', NULL, NULL, 0, 0)";
     shell.execute(row, []).unwrap();
+    // With a WAL beside it, no file is immutable.
+    drop(shell);
     for options in [
-        Options::default(),
-        Options { read_only: true, ..Options::default() },
         Options { immutable: true, ..Options::default() },
+        Options { read_only: true, ..Options::default() },
+        Options::default(),
     ] {
         let error = SqliteStore::open(Location::File(fixture.path()), &options).unwrap_err();
         assert_eq!(error.status, crate::Status::Corrupt, "{error}");
     }
+}
+
+#[test]
+fn an_immutable_store_cannot_be_written() {
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    fixture.store.close();
+    let options = Options { immutable: true, ..Options::default() };
+    let store = SqliteStore::open(Location::File(fixture.path()), &options).unwrap();
+    assert_eq!(all(&store, Query::all()), [1]);
+    let error = append(&store, vec![event("A", &[])], None).unwrap_err();
+    assert_eq!(error.status, crate::Status::ReadOnly, "{error}");
+    let error = SqliteStore::open(Location::Memory, &options).unwrap_err();
+    assert_eq!(error.status, crate::Status::InvalidArgument, "{error}");
 }
 
 /// Where memory is refused to a ROLLBACK too, the transaction stays open.
