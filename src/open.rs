@@ -34,7 +34,8 @@ pub fn open(uri: &str, options: &Options) -> Result<Arc<dyn Store>> {
 fn without_scheme(uri: &str) -> Error {
     const MESSAGE: &str = "uri: must start with memory:, sqlite: or file:";
     let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
-    let has_scheme = !scheme.is_empty()
+    // A single letter is a drive of Windows.
+    let has_scheme = scheme.len() > 1
         && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
     if uri.is_empty() || has_scheme {
         return Error::invalid(MESSAGE);
@@ -130,6 +131,7 @@ mod tests {
         let message = |uri: &str| open(uri, &Options::default()).err().unwrap().message;
         assert!(message("events.db").ends_with("(did you mean sqlite:events.db?)"));
         assert!(message("/var/lib/a:b.db").ends_with("sqlite:/var/lib/a:b.db?)"));
+        assert!(message(r"C:\events.db").ends_with(r"sqlite:C:\events.db?)"));
         let long = message(&"x".repeat(10_000));
         assert!(long.len() < 240 && long.ends_with("x?)"), "{long}");
         for other in ["", "http://example.org/x", "mysql:x"] {

@@ -28,7 +28,9 @@ type Diagnosis struct {
 	BundledSQLite bool `json:"bundled_sqlite"`
 	// Locks is the kind of lock that guards the file. It is "open-file-description"; or "process",
 	// with which this process must not open the file through another copy of SQLite, such as that of
-	// another Go driver; or empty if nothing guards it (a database in memory, or [Immutable]).
+	// another Go driver; or empty if nothing guards it (a database in memory, or [Immutable]). A store
+	// on a driver's connections ([NewSQLiteStoreFromDB]) says "process", and a store that [Open] opens
+	// beside it is safe if its own Locks is "open-file-description".
 	Locks string `json:"locks"`
 	// OtherSQLite reports whether another copy of SQLite in this process has the file open. It is nil
 	// if that is unknown.

@@ -94,7 +94,7 @@ func TestErrorsOfAppend(t *testing.T) {
 		{"metadata that is no object", []Event{{Type: "A", Metadata: 1}}, nil,
 			ErrInvalidArgument, "events[0].metadata"},
 		{"ids on some events only", []Event{{Type: "A", ID: "1"}, {Type: "A"}}, nil,
-			ErrInvalidArgument, "every event of an append has an id"},
+			ErrInvalidArgument, "every event of an append must have an id"},
 	}
 	onEach(t, func(t *testing.T, store *Store) {
 		for _, test := range tests {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"iter"
 	"runtime"
-	"strings"
 )
 
 // EventStore is a store of events with append conditions. [Store], [MemoryStore] and [SQLiteStore]
@@ -86,26 +85,10 @@ func Open(uri string, opts ...Option) (*Store, error) {
 	}
 	h, err := openHandle(uri, document, busyTimeoutMS)
 	if err != nil {
-		return nil, suggestScheme(err, uri)
+		return nil, err
 	}
 	return newStore(h, o), nil
 }
-
-// suggestScheme adds to the error of a uri that looks like a path which uri was probably meant.
-func suggestScheme(err error, uri string) error {
-	failure, ok := err.(*Error)
-	scheme, _, found := strings.Cut(uri, ":")
-	// A single letter before the colon is a drive of Windows.
-	hasScheme := found && len(scheme) > 1 && !strings.ContainsAny(scheme, `/\.`)
-	isPath := !hasScheme && uri != "" && len(uri) <= maxSuggestion && !strings.Contains(uri, "\x00")
-	if ok && failure.Status == StatusInvalidArgument && isPath {
-		failure.Message += "; did you mean sqlite:" + uri + "?"
-	}
-	return err
-}
-
-// maxSuggestion is the length up to which a uri is repeated in a message, in bytes.
-const maxSuggestion = 200
 
 func newStore(h *handle, o *options) *Store {
 	s := &Store{h: h, registry: o.registry, useNumber: o.useNumber, observer: o.observer}

@@ -288,9 +288,9 @@ func TestAppendedPositions(t *testing.T) {
 	onEach(t, func(t *testing.T, store *Store) {
 		ctx := context.Background()
 		mustAppend(t, store, Event{Type: "A"})
-		for range 2 { // the second time nothing is stored
+		for _, repeated := range []bool{false, true} { // the second time nothing is stored
 			got, err := store.AppendEvents(ctx, []Event{{Type: "A", ID: "1"}, {Type: "A", ID: "2"}})
-			if want := (Appended{First: 2, Last: 3}); got != want || err != nil {
+			if want := (Appended{First: 2, Last: 3, Repeated: repeated}); got != want || err != nil {
 				t.Errorf("got %v, %v", got, err)
 			}
 		}
@@ -588,16 +588,16 @@ func TestOpenFails(t *testing.T) {
 
 func TestOpenWithoutAScheme(t *testing.T) {
 	for uri, want := range map[string]string{
-		"events.db":                "did you mean sqlite:events.db?",
-		"./events.db":              "did you mean sqlite:./events.db?",
-		"/var/lib/a:b.db":          "did you mean sqlite:/var/lib/a:b.db?",
-		"C:\\events.db":            "did you mean sqlite:C:\\events.db?",
-		":memory:":                 "did you mean sqlite::memory:?",
+		"events.db":                "(did you mean sqlite:events.db?)",
+		"./events.db":              "(did you mean sqlite:./events.db?)",
+		"/var/lib/a:b.db":          "(did you mean sqlite:/var/lib/a:b.db?)",
+		"C:\\events.db":            "(did you mean sqlite:C:\\events.db?)",
+		":memory:":                 "(did you mean sqlite::memory:?)",
 		"":                         "",
 		"http://events":            "",
 		"sqlite3:events.db":        "",
 		"events\x00.db":            "",
-		strings.Repeat("x", 1<<20): "",
+		strings.Repeat("x", 1<<20): "xxx?)",
 	} {
 		_, err := Open(uri)
 		if !errors.Is(err, ErrInvalidArgument) || !strings.HasSuffix(err.Error(), want) || want == "" && strings.Contains(err.Error(), "did you mean") {

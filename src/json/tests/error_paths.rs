@@ -171,7 +171,7 @@ fn a_number_of_any_size_and_a_string_of_any_length_are_of_the_wrong_kind() {
         refuses(r#"{"condition": [?]}"#, "condition[0]: must be an object");
         refuses(
             r#"{"condition": {"failIfEventsMatch": ?}}"#,
-            "condition.failIfEventsMatch: must be an object, or null for every event",
+            "condition.failIfEventsMatch: must be an object, or null to match every event",
         );
         refuses(
             r#"{"condition": {"failIfEventsMatch": {"items": [{}, ?]}}}"#,
