@@ -23,7 +23,7 @@ std::string in(const temporary_folder &folder) {
 
 dcb::store filled() {
     dcb::store store("sqlite::memory:");
-    store.append(std::vector<dcb::event>(300, dcb::event("A", {"x"}, R"({"n": 1})")));
+    store.append(std::vector<dcb::event>(300, dcb::event("A", {"k:x"}, R"({"n": 1})")));
     return store;
 }
 
@@ -44,7 +44,7 @@ TEST(a_copy_is_a_store_of_its_own) {
     CHECK(done > 0 && done == total);
     {
         dcb::store copy("sqlite:" + in(folder));
-        CHECK_EQUAL(copy.read_all(dcb::tagged("x")).events.size(), 300u);
+        CHECK_EQUAL(copy.read_all(dcb::tagged("k:x")).events.size(), 300u);
         CHECK_EQUAL(copy.append(dcb::event("B")), 301);
     }
     CHECK_EQUAL(store.head(), 300);
