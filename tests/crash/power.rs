@@ -261,11 +261,7 @@ fn cut_power(
         flaw,
         ..Part::default()
     };
-    let status = part.start().wait().unwrap();
-    assert!(status.success(), "{status} (seed {})", part.writer);
-    let outcome = std::fs::read_to_string(&part.witness).unwrap();
-    let (done, wrong) = outcome.split_once('\n').unwrap();
-    let wrong = (!wrong.is_empty()).then(|| format!("seed {}: {wrong}", part.writer));
+    let (done, wrong) = part.outcome();
     (done.parse().unwrap(), wrong)
 }
 

@@ -80,6 +80,18 @@ impl Part {
             .spawn()
             .unwrap()
     }
+
+    /// Plays the task in a process of its own. Returns what it writes to its witness: the first
+    /// line, which says how far it came, and the rest with the seed if there is any, which says
+    /// what was wrong.
+    pub fn outcome(&self) -> (String, Option<String>) {
+        let status = self.start().wait().unwrap();
+        assert!(status.success(), "{status} (seed {})", self.writer);
+        let outcome = std::fs::read_to_string(&self.witness).unwrap();
+        let (done, wrong) = outcome.split_once('\n').unwrap();
+        let wrong = (!wrong.is_empty()).then(|| format!("seed {}: {wrong}", self.writer));
+        (done.to_owned(), wrong)
+    }
 }
 
 /// Every bug that can be seeded.

@@ -246,12 +246,7 @@ fn undo(rounds: u64, flaw: Option<SeededBug>) -> (String, Option<String>) {
         flaw,
         ..Part::default()
     };
-    let status = part.start().wait().unwrap();
-    assert!(status.success(), "{status} (seed {})", part.writer);
-    let outcome = std::fs::read_to_string(&part.witness).unwrap();
-    let (done, wrong) = outcome.split_once('\n').unwrap();
-    let wrong = (!wrong.is_empty()).then(|| format!("seed {}: {wrong}", part.writer));
-    (done.to_owned(), wrong)
+    part.outcome()
 }
 
 #[test]
