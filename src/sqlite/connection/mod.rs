@@ -80,6 +80,14 @@ pub fn connect(location: &Location, mode: OpenMode) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Opens a connection to a file of any content, through which only `wal_index.rs` reads: SQL may
+/// fail. The file's journal and locks are passed over.
+pub fn connect_to_bytes(path: &Path) -> Result<Connection> {
+    let access = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    crate::sqlite::vfs::ofd_locks::install();
+    open(uri(path, "immutable=1"), access | OpenFlags::SQLITE_OPEN_URI)
+}
+
 /// Opens a connection. An error has the system's reason, which SQLite keeps with a connection that
 /// it could not open.
 fn open(name: impl Into<Vec<u8>>, flags: OpenFlags) -> Result<Connection> {

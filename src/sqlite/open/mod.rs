@@ -19,7 +19,7 @@ use crate::sqlite::connection::error::{busy, from_sqlite, is_busy, with_system_r
 use crate::sqlite::connection::transaction::{
     begin_immediate, end_left_over, retry, retry_busy, wait_for_lock,
 };
-use crate::sqlite::connection::{Location, OpenMode, connect};
+use crate::sqlite::connection::{Location, OpenMode, connect, connect_to_bytes};
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::index::segment_list::SegmentsCache;
@@ -37,7 +37,7 @@ use crate::sqlite::wal::file_ops::{beside, sync_folder_of};
 use crate::sqlite::wal::host_wal::HostWal;
 use crate::sqlite::wal::owner_access::create_for_owner;
 use crate::sqlite::wal::wal_file::Wal;
-use crate::sqlite::wal::wal_index::forget_backfill;
+use crate::sqlite::wal::wal_index::{forget_backfill, is_all_zero};
 use crate::store::options::Options;
 use crate::threads::spawn;
 
@@ -104,9 +104,12 @@ pub fn open_read_only(
         }
         other => other,
     };
-    let (role, connection, kind) = detected.map_err(|error| {
-        if would_be_undone(&error, &place) { unfinished() } else { explain_read_only(error, &path) }
-    })?;
+    let (role, connection, kind) =
+        detected.map_err(|error| match would_be_undone(&error, &place) {
+            true if is_of_creation(&place) => no_store(),
+            true => unfinished(),
+            false => explain_read_only(error, &path),
+        })?;
     match kind {
         FileKind::Store if immutable => {}
         FileKind::Store => {
@@ -288,12 +291,16 @@ fn would_be_undone(error: &Error, place: &Location) -> bool {
 }
 
 /// Whether a file whose journal undoes all of it can have been left by a crash while the library
-/// created a store there: one page without a table, or a store without an event. Anything else is a
-/// part of something, such as a copy that was cut off.
+/// created a store there: any sectors of one page without a table, or a store without an event.
+/// Anything else is a part of something, such as a copy that was cut off.
 fn is_of_creation(place: &Location) -> bool {
     let Location::File(path) = place else { return false };
     let looks_so = || -> Result<bool> {
         let len = std::fs::metadata(path)?.len();
+        // Only the first sector of that page has something in it, and it may be missing.
+        if len <= MAX_FIRST_PAGE && is_all_zero(&connect_to_bytes(path)?, len as usize) {
+            return Ok(true);
+        }
         // Passes the journal over. By SQLite alone: another open and close of the file would drop
         // the locks that a SQLite of the program's has on it.
         let connection = connect(place, OpenMode::Immutable)?;

@@ -24,6 +24,44 @@ fn a_file_whose_very_first_transaction_was_cut_off_is_an_empty_one() {
     assert_eq!(append(&store, vec![event("T", &[])], None), Ok(1));
 }
 
+/// A power failure may leave any of the sectors of the first page, and the length of all.
+#[test]
+fn any_sectors_of_a_very_first_transaction_are_an_empty_file() {
+    let folder = TempDir::new().unwrap();
+    let whole = {
+        let database = rusqlite::Connection::open(folder.path().join("whole.db")).unwrap();
+        database.pragma_update(None, "journal_mode", "wal").unwrap();
+        database.close().unwrap();
+        std::fs::read(folder.path().join("whole.db")).unwrap()
+    };
+    let mut sectors = vec![0];
+    sectors.extend((0..8).map(|sector| 1_u8 << sector));
+    sectors.extend((1..8).map(|count| (1_u8 << count) - 1));
+    sectors.extend((1..8).map(|count| !0 << count));
+    for (number, kept) in sectors.into_iter().enumerate() {
+        let last = if kept == 0 { 8 } else { 8 - kept.leading_zeros() as usize };
+        for len in [last * 512, 4096] {
+            let mut bytes = vec![0; len];
+            for sector in (0..last).filter(|sector| kept >> sector & 1 == 1) {
+                let range = sector * 512..(sector + 1) * 512;
+                bytes[range.clone()].copy_from_slice(&whole[range]);
+            }
+            let path = folder.path().join(format!("{number}-{len}.db"));
+            std::fs::write(&path, &bytes).unwrap();
+            std::fs::write(path.with_extension("db-journal"), journal(0)).unwrap();
+            let read_only = Options { read_only: true, ..Options::default() };
+            let refused = SqliteStore::open(Location::File(path.clone()), &read_only).unwrap_err();
+            assert!(
+                refused.message.contains("a database without a store"),
+                "{kept:b} {len}: {refused}"
+            );
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
+            let store = open(path);
+            assert_eq!(append(&store, vec![event("T", &[])], None), Ok(1), "{kept:b} {len}");
+        }
+    }
+}
+
 /// The journal of a transaction that began with a file of so many pages: the magic number, no
 /// pages, a seed for checksums, the size before, sectors of 512 bytes and pages of 4096.
 fn journal(pages_before: u32) -> Vec<u8> {

@@ -137,6 +137,15 @@ impl<'a> DatabaseFile<'a> {
     }
 }
 
+/// Whether the first `len` bytes of the connection's file are zeros, or as many as it has. They are
+/// read whether the file is a database or not, and whatever its journal says.
+pub fn is_all_zero(connection: &Connection, len: usize) -> bool {
+    let Some((file, methods)) = file_of(connection) else { return false };
+    let mut buffer = vec![0; len];
+    DatabaseFile { file, methods, index: None }.read_at(&mut buffer, 0)
+        && buffer.iter().all(|byte| *byte == 0)
+}
+
 /// The beginning of the log's index, if the connection has a log; an error: it cannot be had.
 fn index_of<'a>(
     connection: &Connection,
