@@ -39,15 +39,16 @@ pub struct HostConnection<'h> {
     lent: RefCell<Box<dyn BorrowedConnection + 'h>>,
     /// Whether the transaction is the caller's: it is neither begun nor ended here.
     is_callers: bool,
-    /// Whether a transaction of ours is open,
+    /// Whether a transaction of the library's own is open.
     in_transaction: Cell<bool>,
-    /// and whether a statement has failed in it: the database may have ended it.
+    /// Whether a statement has failed in that transaction, which the database may have ended.
     in_doubt: Cell<bool>,
     /// Whether it was lent amid a transaction of somebody else's, which a driver has left there.
     is_dirty: Cell<bool>,
-    /// Whether the transaction has the write lock: its statements wait for other locks,
+    /// Whether the transaction has the write lock. Its statements then wait for other locks until
+    /// `deadline`.
     is_writing: Cell<bool>,
-    /// for as long as this.
+    /// How long statements of the transaction wait for locks.
     deadline: RefCell<Deadline>,
     /// What restores the settings that were changed; in a transaction of the caller's none is.
     restoring: RefCell<Vec<String>>,

@@ -11,9 +11,10 @@ use crate::sqlite::connection::transaction::end_left_over;
 use crate::sqlite::maintenance::Maintenance;
 use crate::sqlite::state::{CHECKPOINT_PAGES, MAX_WAL_PAGES};
 
-/// How often SQLite's lock is asked for to have the log begin anew, with this process held up,
+/// How often a restart of the WAL is tried. Meanwhile the writers of this process wait.
 const RESTART_TRIES: u32 = 20;
-/// and how long after one another: in a turn's pause of another process there is one at least.
+/// The time between two tries. Writers of other processes pause for longer between two turns, so at
+/// least one try falls into a pause.
 const RESTART_POLL: Duration = Duration::from_micros(500);
 
 impl Maintenance {

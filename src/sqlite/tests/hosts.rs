@@ -705,13 +705,13 @@ struct Faulty {
 
 #[derive(Default)]
 struct Fault {
-    /// So many statements are left until it,
+    /// The number of statements before the one that fails.
     left: usize,
-    /// which is this one then, or begins so;
+    /// The beginning of the failing statement; the first one to fail sets it if it is `None`.
     sql: Option<String>,
-    /// so often it fails,
+    /// How many times it fails.
     times: usize,
-    /// with this code.
+    /// The code with which it fails.
     code: i32,
 }
 
