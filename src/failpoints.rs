@@ -45,6 +45,9 @@ pub enum SeededBug {
     KeepLostEvents,
     /// Pages that were read ahead are used although the file has changed.
     BelieveOldPages,
+    /// A condition that is checked before the group runs is taken to be checked on events above the
+    /// snapshot, too.
+    CheckTooFar,
 }
 
 #[cfg(feature = "testing")]

@@ -9,6 +9,8 @@ use rusqlite::config::DbConfig;
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::domain::{AppendRequest, ReadState};
 use crate::error::{Error, Result, Status};
+use crate::sqlite::append::ahead::check_ahead;
+use crate::sqlite::append::group::PreparedAppend;
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::events::source::{ReadStop, Source};
 use crate::sqlite::maintenance::segments::write_segment_within;
@@ -91,7 +93,11 @@ impl Store for SqliteStore {
         if let Some(failure) = self.shared.durability.failure() {
             return Err(failure);
         }
-        let appended = writer.append(&self.shared, request, &deadline)?;
+        let mut prepared = PreparedAppend::new(request)?;
+        if let Some(readers) = &self.readers {
+            check_ahead(&self.shared, readers, &mut prepared, &deadline)?;
+        }
+        let appended = writer.append(&self.shared, prepared, &deadline)?;
         if self.shared.is_tail_too_long() {
             // Whether it works or not, the append is done: maintenance meets the cause again.
             let _ = write_segment_within(&self.shared, writer, SEGMENT_EVENTS, &deadline);

@@ -514,6 +514,7 @@ fn histories_reveal_bugs_of_the_index_and_the_conditions() {
         SeededBug::ForgetGroup,
         SeededBug::MarkTooEarly,
         SeededBug::LoseLastBlock,
+        SeededBug::CheckTooFar,
     ] {
         let wrong = history(true, 3, 6_000, Some(flaw)).expect_err("a flaw that nobody noticed");
         println!("{flaw:?}: {wrong}");

@@ -95,7 +95,7 @@ impl Part {
 }
 
 /// Every bug that can be seeded.
-pub const FLAWS: [SeededBug; 8] = [
+pub const FLAWS: [SeededBug; 9] = [
     SeededBug::BelieveLog,
     SeededBug::AnswerBeforeSync,
     SeededBug::SkipCatchUp,
@@ -104,6 +104,7 @@ pub const FLAWS: [SeededBug; 8] = [
     SeededBug::ShowUnsynced,
     SeededBug::LoseLastBlock,
     SeededBug::BelieveOldPages,
+    SeededBug::CheckTooFar,
 ];
 
 /// Runs the task that the environment names.

@@ -37,6 +37,8 @@ pub struct PreparedAppend {
     prepared: PreparedEvents,
     checksums: Checksums,
     conditions: SmallVec<[AppendCondition; 1]>,
+    /// The highest head of a snapshot in which conditions were checked already; 0 if none was.
+    checked_to: i64,
 }
 
 impl PreparedAppend {
@@ -44,7 +46,18 @@ impl PreparedAppend {
     pub fn new(request: AppendRequest) -> Result<Self> {
         let (events, conditions) = request.into_parts();
         let checksums = checksums(&events);
-        Ok(PreparedAppend { prepared: PreparedEvents::new(events)?, checksums, conditions })
+        let prepared = PreparedEvents::new(events)?;
+        Ok(PreparedAppend { prepared, checksums, conditions, checked_to: 0 })
+    }
+
+    /// Returns the conditions, which may be checked in part before the group runs.
+    pub fn conditions_mut(&mut self) -> impl Iterator<Item = &mut AppendCondition> {
+        self.conditions.iter_mut()
+    }
+
+    /// Notes that conditions were checked in a snapshot with this head.
+    pub fn note_checked(&mut self, head: i64) {
+        self.checked_to = self.checked_to.max(head);
     }
 
     /// Returns how many events the request has.
@@ -163,12 +176,16 @@ pub fn check_tail(tail: &Tail, snapshot: Snapshot) -> Result<i64> {
     if known <= snapshot.head {
         return Ok(known);
     }
-    // Conditions would be checked against events that are gone, and not against those in their
-    // place.
-    Err(Error::new(
+    Err(lost_events())
+}
+
+/// Returns the error for a database that holds fewer events than this process has seen in it.
+/// Conditions would be checked against events that are gone, and not against those in their place.
+fn lost_events() -> Error {
+    Error::new(
         Status::Corrupt,
         "the database has lost events since the store was opened: close the store and open it again",
-    ))
+    )
 }
 
 /// A write transaction in progress, with the events that its group has stored so far.
@@ -197,6 +214,9 @@ impl<'a> Staged<'a> {
     /// Checks the ids and the conditions of the request. A rejected request is an error.
     pub fn check(&mut self, request: &PreparedAppend) -> Result<Verdict> {
         let Staged { view, reader, found, index, .. } = self;
+        if request.checked_to > *found {
+            return Err(lost_events());
+        }
         let index = index.as_ref().filter(|_| !has(SeededBug::ForgetGroup));
         // Both closures use the one reader.
         let reader = std::cell::RefCell::new(&mut **reader);

@@ -13,7 +13,6 @@ use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::fair_mutex::{FairMutex, Guard};
 use crate::commit::group_commit::{Committer, GroupCommit, Outcome};
 use crate::commit::head_watch::HeadWatch;
-use crate::domain::AppendRequest;
 use crate::error::{Error, Result, Status};
 use crate::sqlite::append::connection::WriterConnection;
 use crate::sqlite::append::group::{PreparedAppend, run};
@@ -65,14 +64,13 @@ impl Writer {
         self.lock().0.take().map(|writer| writer.connection)
     }
 
-    /// Appends the request's events, in a group with other requests that wait.
+    /// Appends the events of a prepared request, in a group with other requests that wait.
     pub fn append(
         &self,
         shared: &StoreState,
-        request: AppendRequest,
+        prepared: PreparedAppend,
         deadline: &Deadline,
     ) -> Result<Appended> {
-        let prepared = PreparedAppend::new(request)?;
         let events = prepared.len();
         self.queue.append(&GroupRunner { writer: self, shared }, prepared, events, deadline)
     }

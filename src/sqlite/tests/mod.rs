@@ -1,5 +1,6 @@
 //! What the engine has to keep whatever happens between its parts.
 
+mod ahead;
 mod backup;
 mod diagnose;
 mod full_disk;
