@@ -97,6 +97,8 @@ impl Store for SqliteStore {
         if let Some(readers) = &self.readers {
             check_ahead(&self.shared, readers, &mut prepared, &deadline)?;
         }
+        // The timeout bounds the wait for earlier appends, not the check.
+        let deadline = self.shared.start(call, self.shared.busy_timeout)?;
         let appended = writer.append(&self.shared, prepared, &deadline)?;
         if self.shared.is_tail_too_long() {
             // Whether it works or not, the append is done: maintenance meets the cause again.
