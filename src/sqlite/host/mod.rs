@@ -7,6 +7,7 @@
 //! do is theirs. So are their triggers on the store's tables, which run here.
 
 mod connection;
+mod group;
 mod maintenance;
 mod store;
 

@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::fair_mutex::FairMutex;
-use crate::commit::group_commit;
-use crate::commit::group_commit::Outcome;
+use crate::commit::group_commit::{Committer, GroupCommit, Outcome, late};
 use crate::commit::head_watch::HeadWatch;
 use crate::domain::{AppendRequest, ReadState, Verdict};
 use crate::error::{Error, Result, Status};
 use crate::sql::host::{BorrowedConnection, ConnectionHandle, Host};
 use crate::sql::{SqlConnection, Value};
-use crate::sqlite::append::group::{PreparedAppend, Staged, attempt, check_tail};
+use crate::sqlite::append::group::{PreparedAppend, Staged, check_tail};
 use crate::sqlite::append::turns::Turns;
 use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::connection::transaction::{begin_immediate, commit};
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::Source;
 use crate::sqlite::host::connection::{HostConnection, explain, retry_locked, wait_again};
+use crate::sqlite::host::group::{QueuedAppend, run};
 use crate::sqlite::host::maintenance::{HostMaintenance, index_within};
 use crate::sqlite::index::segment_list::{Segments, SegmentsCache};
 use crate::sqlite::index::tail::TAIL_EVENTS;
@@ -44,10 +44,13 @@ pub struct HostStore {
     path: Option<PathBuf>,
     /// What a database in memory is known by.
     identity: Option<i64>,
-    /// Held by the append that writes; what it writes with.
-    pen: FairMutex<HostWriter>,
+    /// The appends that wait for a leader.
+    queue: GroupCommit<QueuedAppend>,
+    /// What groups are written with, for one leader at a time.
+    writer: FairMutex<HostWriter>,
 }
 
+/// What a leader writes its group with, besides a connection.
 struct HostWriter {
     decoder: EventReader,
     turns: Turns,
@@ -66,7 +69,7 @@ impl HostStore {
         let busy_timeout = u64::try_from(options.busy_timeout_ms).ok().map(Duration::from_millis);
         let deadline = CallOptions::default().start(busy_timeout);
         let (connection, (judgement, path)) = lend(&*host, &deadline, |connection| {
-            connection.settle()?;
+            connection.settle(false)?;
             connection.begin_look(&deadline, || Ok((detect(connection)?, path_of(connection)?)))
         })?;
         connection.end();
@@ -127,21 +130,33 @@ impl HostStore {
             connection.end();
         }
         drop(connection);
-        let pen =
+        let writer =
             HostWriter { decoder, turns: Turns::new(), maintenance_signal: HostMaintenance::new() };
-        Ok(HostStore { host, shared, path, identity, pen: FairMutex::new(pen) })
+        Ok(HostStore {
+            host,
+            shared,
+            path,
+            identity,
+            queue: GroupCommit::default(),
+            writer: FairMutex::new(writer),
+        })
     }
 
     /// A connection for a read, in a transaction, and what that sees.
     fn lend(&self, deadline: &Deadline) -> Result<(HostConnection<'_>, Snapshot)> {
         lend(&*self.host, deadline, |connection| {
             // With a log, no reader waits for a writer.
-            if self.shared.wal.as_deref().is_some_and(Wal::has_journal) {
-                connection.settle()?;
+            if self.shared.wal.is_some() && !self.has_log() {
+                connection.settle(false)?;
             }
             connection.see_committed()?;
             connection.begin_read(deadline)
         })
+    }
+
+    /// Whether the file has a log, which the store syncs itself.
+    fn has_log(&self) -> bool {
+        self.shared.wal.as_deref().is_some_and(|wal| !wal.has_journal())
     }
 
     /// How many events are held in memory.
@@ -196,27 +211,10 @@ impl HostStore {
         Ok(diagnosis)
     }
 
-    /// Runs an append on a connection of the store's own choice.
-    fn write(&self, request: AppendRequest, deadline: &Deadline) -> Result<Outcome> {
-        let stored = request.events().len();
-        let mut prepared = [PreparedAppend::new(request)?];
-        let mut pen = self.pen.lock_within(deadline, group_commit::late)?;
-        let _panic = ClosesOnPanic(&self.shared.watch);
-        let HostWriter { decoder, turns, maintenance_signal } = &mut *pen;
-        let (connection, ()) = lend(&*self.host, deadline, |connection| {
-            connection.settle()?;
-            connection.see_committed()?;
-            turns.begin();
-            begin_immediate(connection, deadline)
-        })?;
-        let outcomes = attempt(&connection, decoder, turns, &self.shared, &mut prepared);
-        connection.end();
-        turns.end();
-        let outcome = outcomes?.remove(0);
-        if outcome.answer.is_ok() {
-            maintenance_signal.help(&self.shared, &connection, decoder, stored);
-        }
-        Ok(outcome)
+    /// How many appends wait for a leader.
+    #[cfg(test)]
+    pub fn queued(&self) -> usize {
+        self.queue.queued()
     }
 
     /// The connection of a transaction that the caller has open, for
@@ -372,17 +370,6 @@ fn undo(connection: &HostConnection<'_>) -> Result<()> {
     ))
 }
 
-/// What a panic leaves behind is not to be trusted with another append.
-struct ClosesOnPanic<'a>(&'a HeadWatch);
-
-impl Drop for ClosesOnPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.close();
-        }
-    }
-}
-
 /// The file of the connection's main database, as its SQLite names it; `None`: it has none.
 fn path_of(connection: &dyn SqlConnection) -> Result<Option<PathBuf>> {
     let sql = "SELECT file FROM pragma_database_list WHERE name = 'main'";
@@ -463,20 +450,57 @@ fn lock_within(connection: &HostConnection<'_>, deadline: &Deadline) -> Result<(
     Ok(())
 }
 
+impl Committer for HostStore {
+    type Request = QueuedAppend;
+
+    fn run(
+        &self,
+        deadline: &Deadline,
+        take: impl FnOnce() -> Vec<QueuedAppend>,
+    ) -> Result<Vec<Outcome>> {
+        let mut writer = self.writer.lock_within(deadline, late)?;
+        let HostWriter { decoder, turns, maintenance_signal } = &mut *writer;
+        let (connection, ()) = lend(&*self.host, deadline, |connection| {
+            connection.settle(self.has_log())?;
+            connection.see_committed()?;
+            turns.begin();
+            begin_immediate(connection, deadline)
+        })?;
+        let group = take();
+        let events = group.iter().map(|queued| queued.prepared.len()).sum();
+        let outcomes = run(&connection, decoder, turns, &self.shared, group, deadline);
+        connection.end();
+        turns.end();
+        if outcomes.iter().any(|outcome| outcome.answer.is_ok()) {
+            maintenance_signal.help(&self.shared, &connection, decoder, events);
+        }
+        Ok(outcomes)
+    }
+
+    fn make_durable(&self, position: i64) -> Result<()> {
+        self.shared.durability.ensure(position)
+    }
+
+    fn durable(&self) -> i64 {
+        self.shared.durability.durable()
+    }
+
+    fn failure(&self) -> Option<Error> {
+        self.shared.durability.failure()
+    }
+
+    fn watch(&self) -> &HeadWatch {
+        &self.shared.watch
+    }
+}
+
 impl Store for HostStore {
     fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
-        if let Some(failure) = self.shared.durability.failure() {
-            return Err(failure);
-        }
-        let outcome = self.write(request, &deadline).map_err(|error| self.explain(error))?;
-        let durability = &self.shared.durability;
-        let ensured = durability.ensure(outcome.rests_on);
-        self.shared.watch.publish(durability.durable());
-        match ensured {
-            Err(error) if outcome.rests_on > durability.durable() => Err(error),
-            _ => outcome.answer,
-        }
+        let prepared = PreparedAppend::new(request)?;
+        let events = prepared.len();
+        let queued = QueuedAppend { prepared, deadline: deadline.clone() };
+        self.queue.append(self, queued, events, &deadline).map_err(|error| self.explain(error))
     }
 
     fn read(
