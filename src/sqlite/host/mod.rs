@@ -9,6 +9,7 @@
 mod connection;
 mod group;
 mod maintenance;
+mod overlay;
 mod store;
 
 use crate::error::Error;

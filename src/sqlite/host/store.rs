@@ -1,9 +1,8 @@
 //! The store on the host's connections.
 
-use std::ffi::OsStr;
 use std::hash::{BuildHasher as _, RandomState};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::commit::deadline::{CallOptions, Deadline};
@@ -23,6 +22,7 @@ use crate::sqlite::events::source::Source;
 use crate::sqlite::host::connection::{HostConnection, explain, retry_locked, wait_again};
 use crate::sqlite::host::group::{QueuedAppend, run};
 use crate::sqlite::host::maintenance::{HostMaintenance, index_within};
+use crate::sqlite::host::overlay::{Overlay, Seen, path_in, write_mark};
 use crate::sqlite::index::segment_list::{Segments, SegmentsCache};
 use crate::sqlite::index::tail::TAIL_EVENTS;
 use crate::sqlite::index::view::View;
@@ -48,6 +48,9 @@ pub struct HostStore {
     queue: GroupCommit<QueuedAppend>,
     /// What groups are written with, for one leader at a time.
     writer: FairMutex<HostWriter>,
+    /// What the transactions of callers see above the tail. An append there takes it, and leaves an
+    /// empty one to any that runs beside it.
+    overlay: Mutex<Overlay>,
 }
 
 /// What a leader writes its group with, besides a connection.
@@ -139,6 +142,7 @@ impl HostStore {
             identity,
             queue: GroupCommit::default(),
             writer: FairMutex::new(writer),
+            overlay: Mutex::default(),
         })
     }
 
@@ -235,18 +239,23 @@ impl HostStore {
         if let Some(failure) = self.shared.durability.failure() {
             return Err(failure);
         }
-        let mut prepared = PreparedAppend::new(request)?;
+        let prepared = PreparedAppend::new(request)?;
         let connection = HostConnection::within(lent, &deadline);
         connection.expect_transaction()?;
-        let locked = lock_within(&connection, &deadline);
-        // Another database may lack what is locked with.
-        let is_busy = locked.as_ref().is_err_and(|error| error.status == Status::Busy);
-        let is_other = !is_busy && path_of(&connection)? != self.path
-            || locked.is_ok() && self.identity.is_some() && mark_of(&connection)? != self.identity;
+        let seen = lock_within(&connection, &deadline).and_then(|()| Seen::take(&connection));
+        let is_other = match &seen {
+            Ok(seen) => {
+                seen.path != self.path
+                    || self.identity.is_some() && mark_of(&connection)? != self.identity
+            }
+            // Another database may lack what is locked with, or read.
+            Err(error) if error.status != Status::Busy => path_of(&connection)? != self.path,
+            Err(_) => false,
+        };
         if is_other {
             return Err(Error::invalid("the transaction is one of another database"));
         }
-        locked.map_err(|error| self.explain(error))?;
+        let seen = seen.map_err(|error| self.explain(error))?;
         if let Err(error) = connection.run("SAVEPOINT dcb_append", &[]) {
             // It may be there nevertheless, and would last as long as the transaction.
             let released = connection.run("RELEASE dcb_append", &[]);
@@ -257,12 +266,13 @@ impl HostStore {
             return Err(error);
         }
         let outcome = self
-            .attempt_within(&connection, &mut prepared)
+            .attempt_within(&connection, prepared, &seen)
             .and_then(|outcome| connection.run("RELEASE dcb_append", &[]).map(|_| outcome));
         if outcome.is_err() {
             undo(&connection)?;
         }
-        let (verdict, rests_on) = outcome?;
+        let (verdict, rests_on, overlay) = outcome?;
+        *self.overlay() = overlay;
         if rests_on > self.shared.durability.durable() {
             // What the caller's transaction has stored itself has no position that is known to be
             // its own, so no position becomes durable by this.
@@ -271,35 +281,59 @@ impl HostStore {
         verdict
     }
 
-    /// Nothing that the transaction shows enters what is shared: it may be rolled back, and its
-    /// positions be taken by others. An error: what was written is to be undone.
+    fn overlay(&self) -> MutexGuard<'_, Overlay> {
+        self.overlay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing that the transaction shows enters the tail: it may be rolled back, and its positions
+    /// be taken by others. The overlay knows that. An error: what was written is to be undone.
     fn attempt_within(
         &self,
         connection: &HostConnection<'_>,
-        request: &mut PreparedAppend,
-    ) -> Result<(Result<Appended>, i64)> {
-        let snapshot = Snapshot::take(connection)?;
-        let known = self.shared.segments.newest();
-        let segments = Segments::load(connection, snapshot.version, &known)?;
+        mut request: PreparedAppend,
+        seen: &Seen,
+    ) -> Result<(Result<Appended>, i64, Overlay)> {
+        let Seen { snapshot, mark, .. } = *seen;
+        let mut overlay = std::mem::take(&mut *self.overlay());
+        let committed = self.shared.segments.newest();
+        let segments = overlay.segments(connection, snapshot, mark, &committed)?;
         segments.check(snapshot)?;
-        check_tail(&self.shared.tail, snapshot)?;
         // With the write lock, the transaction sees all that is committed; so what the tail holds
         // is a part of it.
+        let covered = check_tail(&self.shared.tail, snapshot)?.max(segments.indexed());
         let mut decoder = EventReader::default();
-        let view =
-            View { source: connection.into(), segments: segments.into(), tail: &self.shared.tail };
-        let segments = view.segments.clone();
-        let mut staged = Staged::new(view, &mut decoder, snapshot.head);
-        let verdict = staged.check(request);
+        overlay.enter(connection, &mut decoder, snapshot, mark, covered)?;
+        overlay.note_segments(mark, Arc::clone(&segments));
+        let is_long = overlay.is_long();
+        let view = View {
+            source: connection.into(),
+            segments: Arc::clone(&segments),
+            tail: &self.shared.tail,
+        };
+        let mut staged = Staged::over(view, &mut decoder, overlay.take_index(), snapshot.head);
+        let verdict = staged.check(&request);
         let answer = match verdict {
             Ok(Verdict::Repeated(last)) => Ok(Appended::repeated(last)),
             Ok(Verdict::New) => {
-                let last = staged.store(request)?;
-                index_within(&self.shared, connection, &mut decoder, last, &segments)?;
-                return Ok((Ok(Appended::new(last)), 0));
+                let last = staged.store(&mut request)?;
+                staged.into_index().into_iter().for_each(|index| overlay.give_back(index));
+                let is_indexed =
+                    index_within(&self.shared, connection, &mut decoder, last, &segments, is_long)?;
+                let segments = if is_indexed {
+                    let version = Snapshot::take(connection)?.version;
+                    Arc::new(Segments::load(connection, version, &segments)?)
+                } else {
+                    segments
+                };
+                match write_mark(connection)? {
+                    Some(written) => overlay.note_append(written, request, segments),
+                    None => overlay = Overlay::default(),
+                }
+                return Ok((Ok(Appended::new(last)), 0, overlay));
             }
             Err(error) => Err(error),
         };
+        staged.into_index().into_iter().for_each(|index| overlay.give_back(index));
         if connection.is_autocommit() {
             return Err(answer.err().unwrap_or_else(damaged_index));
         }
@@ -307,7 +341,7 @@ impl HostStore {
         if matches!(&outcome.answer, Err(error) if error.status == Status::DuplicateId) {
             outcome.rests_on = snapshot.head;
         }
-        Ok((outcome.answer, outcome.rests_on))
+        Ok((outcome.answer, outcome.rests_on, overlay))
     }
 
     fn read_some(
@@ -373,14 +407,7 @@ fn undo(connection: &HostConnection<'_>) -> Result<()> {
 /// The file of the connection's main database, as its SQLite names it; `None`: it has none.
 fn path_of(connection: &dyn SqlConnection) -> Result<Option<PathBuf>> {
     let sql = "SELECT file FROM pragma_database_list WHERE name = 'main'";
-    // A path is bytes, of which not all are text.
-    let file = connection.query_row(sql, &[], |row| {
-        Ok(match row.value(0) {
-            Value::Text(path) | Value::Blob(path) => Some(PathBuf::from(OsStr::from_bytes(path))),
-            _ => None,
-        })
-    })?;
-    Ok(file.flatten().filter(|file| !file.as_os_str().is_empty()))
+    Ok(connection.query_row(sql, &[], |row| Ok(path_in(row.value(0))))?.flatten())
 }
 
 /// Marks a database in memory, which has no path to be told from another by.

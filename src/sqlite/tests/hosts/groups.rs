@@ -291,3 +291,92 @@ fn a_group_answers_what_its_requests_would_be_answered_one_by_one() {
         assert_eq!(found(&hosted.store, Query::all()).len(), plain.0.len());
     }
 }
+
+/// Transactions of the program's that commit, roll back, or go back to a savepoint, beside appends
+/// of the store, of another store of the program's, and of a store that has the file open itself.
+#[test]
+fn an_append_in_a_transaction_is_judged_on_all_that_the_transaction_sees() {
+    for seed in 1..=4 {
+        let mut dice = Dice(seed * 0x2545_f491_4f6c_dd1d);
+        let hosted = Hosted::new(4, "wal");
+        let own = open(hosted.path());
+        let second = {
+            let pool = Pool::new(Some(hosted.path()), 4);
+            HostStore::open(Box::new(pool), &Options::default()).unwrap()
+        };
+        let mut plain = Plain::default();
+        for step in 0..250 {
+            let place = format!("seed {seed}, step {step}");
+            let other: Option<&dyn Store> = match dice.roll(12) {
+                0 => Some(&hosted.store),
+                1 => Some(&second),
+                2 => Some(&*own),
+                _ => None,
+            };
+            if let Some(store) = other {
+                let request = dice.request(plain.head());
+                let answer = store.append(request.clone(), &CallOptions::default());
+                assert_eq!(bare(answer), bare(plain.append(request)), "{place}");
+                continue;
+            }
+            let mut transaction = Borrowed::callers(hosted.pool.take());
+            let run = |transaction: &Borrowed, sql: &str| {
+                transaction.connection().execute_batch(sql).unwrap();
+            };
+            run(&transaction, "BEGIN");
+            let mut within = plain.clone();
+            for _ in 0..1 + dice.roll(3) {
+                let undone = (dice.roll(4) == 0).then(|| within.clone());
+                if undone.is_some() {
+                    run(&transaction, "SAVEPOINT theirs");
+                }
+                let store = if dice.roll(6) == 0 { &second } else { &hosted.store };
+                let request = dice.request(within.head());
+                // SAFETY: as in `Hosted::appended_within`.
+                let handle =
+                    unsafe { ConnectionHandle::new(std::ptr::from_mut(&mut transaction).cast()) };
+                let lent = store.transaction(handle);
+                let answer = store.append_within(lent, request.clone(), &CallOptions::default());
+                assert_eq!(bare(answer), bare(within.append(request)), "{place}");
+                if let Some(undone) = undone {
+                    run(&transaction, "ROLLBACK TO theirs; RELEASE theirs");
+                    within = undone;
+                }
+            }
+            if dice.roll(3) == 0 {
+                run(&transaction, "ROLLBACK");
+            } else {
+                run(&transaction, "COMMIT");
+                plain = within;
+            }
+            hosted.pool.give_back(transaction.connection.take());
+        }
+        let all: Vec<i64> = (1..=plain.head()).collect();
+        assert!(all.len() > 100, "{} events", all.len());
+        assert_eq!(found(&hosted.store, Query::all()), all);
+    }
+}
+
+#[test]
+fn appends_in_transactions_do_not_read_again_what_they_have_seen() {
+    let hosted = Hosted::new(1, "wal");
+    let fault = Arc::new(Mutex::new(Fault::default()));
+    let (count, mut scans) = (3 * SEGMENT_EVENTS as usize, 0);
+    for n in 0..count {
+        let mut transaction = Borrowed::callers(hosted.pool.take());
+        transaction.connection().execute_batch("BEGIN IMMEDIATE").unwrap();
+        let guarded = request(vec![numbered(n)], Some(query(&[], &[&format!("n:{n}")])));
+        fault.lock().unwrap().said.clear();
+        let lent = FaultyConnection { of: Box::new(&mut transaction), fault: Arc::clone(&fault) };
+        let call = CallOptions::default();
+        let answer = hosted.store.append_within(Box::new(lent), guarded, &call);
+        assert_eq!(answer, Ok(Appended::new(n as i64 + 1)));
+        let said = std::mem::take(&mut fault.lock().unwrap().said);
+        scans += said.iter().filter(|sql| sql.contains("dcb_events WHERE position >")).count();
+        transaction.connection().execute_batch("COMMIT").unwrap();
+        hosted.pool.give_back(transaction.connection.take());
+    }
+    // Each segment that was written has read its rows.
+    let written = segments(&hosted).0.list.len();
+    assert!(scans <= count / (SEGMENT_EVENTS as usize / 4), "{scans} scans, {written} segments");
+}
