@@ -64,6 +64,11 @@ impl PreparedAppend {
     pub fn len(&self) -> usize {
         self.checksums.len()
     }
+
+    /// Adds its events, which are stored, to an index that ends where they begin.
+    pub fn add_to(&self, index: &mut Index) {
+        self.prepared.add_to(index);
+    }
 }
 
 /// Runs the requests of a group in the transaction that has begun. If the database fails one of
@@ -204,6 +209,17 @@ impl<'a> Staged<'a> {
     /// Creates the state of a transaction that found this head and has stored nothing.
     pub fn new(view: View<'a>, reader: &'a mut EventReader, found: i64) -> Self {
         Staged { view, reader, found, head: found, index: None }
+    }
+
+    /// Creates the state of a transaction that sees events up to `head`, of which the view shows
+    /// those below the index.
+    pub fn over(view: View<'a>, reader: &'a mut EventReader, index: Index, head: i64) -> Self {
+        Staged { view, reader, found: index.base(), head, index: Some(index) }
+    }
+
+    /// Returns the index that it was created with.
+    pub fn into_index(self) -> Option<Index> {
+        self.index
     }
 
     /// Makes stored events visible to the requests after them. Events added before are skipped.

@@ -1,5 +1,7 @@
 //! The store on connections of a host, here of a pool of rusqlite's.
 
+mod groups;
+
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
@@ -713,10 +715,15 @@ struct Fault {
     times: usize,
     /// The code with which it fails.
     code: i32,
+    /// Whether it fails only after it has done its work.
+    is_after: bool,
+    /// All statements so far.
+    said: Vec<String>,
 }
 
 impl Fault {
     fn check(&mut self, sql: &str) -> std::result::Result<(), Failure> {
+        self.said.push(sql.to_owned());
         self.left = self.left.saturating_sub(1);
         if self.left == 0 && self.sql.is_none() && self.times > 0 {
             self.sql = Some(sql.to_owned());
@@ -751,8 +758,15 @@ impl Host for Faulty {
 
 impl BorrowedConnection for FaultyConnection<'_> {
     fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
-        self.fault.lock().unwrap().check(sql)?;
-        self.of.run(sql, values)
+        let mut fault = self.fault.lock().unwrap();
+        let checked = fault.check(sql);
+        let is_after = fault.is_after;
+        drop(fault);
+        if !is_after {
+            checked.clone()?;
+        }
+        let reply = self.of.run(sql, values)?;
+        checked.map(|()| reply)
     }
     fn query(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
         self.fault.lock().unwrap().check(sql)?;
@@ -795,7 +809,7 @@ fn fail_at_each_statement(
     let store = HostStore::open(faulty(), &Options::default()).unwrap();
     for code in codes {
         for at in 1.. {
-            *fault.lock().unwrap() = Fault { left: at, sql: None, times: 2, code: *code };
+            *fault.lock().unwrap() = Fault { left: at, times: 2, code: *code, ..Fault::default() };
             let answer = deed(&store, &hosted.pool, faulty());
             let fault = std::mem::take(&mut *fault.lock().unwrap());
             let Some(sql) = fault.sql else {
@@ -845,7 +859,7 @@ fn a_store_is_made_whatever_locks_that_meets() {
         let folder = TempDir::new().unwrap();
         let pool = Pool::new(Some(folder.path().join("new.db")), 1);
         let code = LOCKS[at % LOCKS.len()];
-        let fault = Arc::new(Mutex::new(Fault { left: at, sql: None, times: 2, code }));
+        let fault = Arc::new(Mutex::new(Fault { left: at, times: 2, code, ..Fault::default() }));
         let faulty = Faulty { pool, fault: Arc::clone(&fault) };
         let store = HostStore::open(Box::new(faulty), &Options::default()).unwrap();
         assert_eq!(append_to(&store, vec![numbered(1)], None), Ok(1));
@@ -880,7 +894,8 @@ fn an_append_within_a_transaction_waits_for_every_lock_it_meets() {
             let mut transaction = Borrowed::callers(hosted.pool.take());
             transaction.connection().execute_batch("BEGIN").unwrap();
             // The first statement is the BEGIN that has to fail, and meets no lock.
-            let fault = Arc::new(Mutex::new(Fault { left: at + 1, sql: None, times: 2, code }));
+            let fault =
+                Arc::new(Mutex::new(Fault { left: at + 1, times: 2, code, ..Fault::default() }));
             let connection =
                 FaultyConnection { of: Box::new(&mut transaction), fault: Arc::clone(&fault) };
             let guard = AppendCondition::new(query(&["B"], &["n:1"]), 0).unwrap();
@@ -1334,7 +1349,7 @@ fn a_panic_closes_the_store_and_leaves_the_connection_as_it_was() {
     append_to(&hosted.store, vec![numbered(1)], None).unwrap();
     hosted.store.panic_once();
     let append = || append_to(&hosted.store, vec![numbered(2)], None);
-    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(append)).is_err());
+    assert_eq!(append().unwrap_err().status, Status::Internal);
     assert_eq!(append().unwrap_err().status, Status::Closed);
     assert!(hosted.pool.take().is_autocommit());
     assert_eq!(hosted.pool.spoiled.load(SeqCst), 0);
