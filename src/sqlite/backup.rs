@@ -24,7 +24,7 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use crate::commit::deadline::{CallOptions, Deadline};
-use crate::domain::PositionRange;
+use crate::domain::{Direction, PositionRange};
 use crate::error::{Error, Result, Status};
 use crate::sqlite::connection::error::from_sqlite;
 use crate::sqlite::connection::transaction::{Transaction, retry, wait_for_lock};
@@ -279,7 +279,7 @@ fn check_store(copy: &Connection, snapshot: Snapshot, limit: &Limit) -> Result<(
         return Err(damaged("it does not end where the store did"));
     }
     let span = PositionRange { after: 0, through: snapshot.head };
-    EventReader::default().scan(copy, span, false, |event| {
+    EventReader::default().scan(copy, span, Direction::Forward, |event| {
         if event.position % CHECK_EVENTS == 0 {
             limit.check()?;
         }

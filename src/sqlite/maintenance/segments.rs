@@ -8,7 +8,7 @@ use std::sync::TryLockError;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::commit::deadline::{CallOptions, Deadline};
-use crate::domain::{EventView, PositionRange, Term};
+use crate::domain::{Direction, EventView, PositionRange, Term};
 use crate::error::Result;
 use crate::failpoints::{SeededBug, crash_point, has};
 use crate::sql::SqlConnection;
@@ -174,7 +174,7 @@ pub fn postings_of_rows<'s>(
     span: PositionRange,
 ) -> Result<Vec<(Term, i64)>> {
     let mut postings = Vec::new();
-    reader.scan(source, span, false, |view| {
+    reader.scan(source, span, Direction::Forward, |view| {
         postings.extend(terms_of(view).map(|term| (term, view.position)));
         Ok(ControlFlow::Continue(()))
     })?;

@@ -94,8 +94,8 @@ impl StoreState {
         let view = View { source, segments, tail: &self.tail };
         let until = Instant::now() + MAX_TRANSACTION;
         let query = state.query().clone();
-        let backwards = state.backwards();
-        let progress = view.search(reader, &query, span, backwards, Some(until), &mut |event| {
+        let direction = state.direction();
+        let progress = view.search(reader, &query, span, direction, Some(until), &mut |event| {
             sink.event(event)?;
             state.delivered(event.position);
             left.max_events -= 1;

@@ -18,7 +18,7 @@ fn back_up(store: &dyn Store, path: &Path) -> Result<i64> {
 
 /// The events up to `limit`, each with all that is stored of it.
 fn events(store: &dyn Store, limit: i64) -> Vec<(i64, i64, Event)> {
-    let request = ReadRequest::new(Query::all(), 0, None, Some(limit), false).unwrap();
+    let request = ReadRequest::new(Query::all(), 0, None, Some(limit), Direction::Forward).unwrap();
     let mut reading = ReadState::new(request);
     let mut events = Vec::new();
     while !reading.has_begun() || reading.span().is_some() {

@@ -22,7 +22,7 @@ fn stranger(fixture: &Fixture) -> Connection {
 fn neither_an_append_nor_a_read_waits_for_maintenance_longer_than_it_may() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
-    let request = || ReadRequest::new(Query::all(), 0, None, None, false).unwrap();
+    let request = || ReadRequest::new(Query::all(), 0, None, None, Direction::Forward).unwrap();
     let cancel = CancelToken::new();
     cancel.trigger();
     let calls = [
@@ -197,7 +197,8 @@ fn more_long_reads_than_connections_take_turns() {
         let reads: Vec<_> = (0..count)
             .map(|_| {
                 scope.spawn(|| {
-                    let all = ReadRequest::new(Query::all(), 0, None, None, false).unwrap();
+                    let all =
+                        ReadRequest::new(Query::all(), 0, None, None, Direction::Forward).unwrap();
                     let mut reading = ReadState::new(all);
                     let batch = BatchLimits { max_events: usize::MAX, max_bytes: usize::MAX };
                     let mut given = 0;

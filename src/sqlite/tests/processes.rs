@@ -257,7 +257,7 @@ fn reads_without_a_transaction_see_what_was_committed_before_them() {
             let found = positions(&fixture.store, everything()).unwrap();
             assert!(found.into_iter().eq(1..=last));
             let tagged = query(&[], &[&format!("own:{round}")]);
-            let tagged = ReadRequest::new(tagged, 0, None, None, true).unwrap();
+            let tagged = ReadRequest::new(tagged, 0, None, None, Direction::Backward).unwrap();
             assert_eq!(positions(&fixture.store, tagged).unwrap().first(), Some(&last));
         }
     }
