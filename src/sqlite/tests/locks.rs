@@ -187,6 +187,48 @@ fn a_wait_ends_in_time_while_all_connections_are_in_use() {
 }
 
 #[test]
+fn a_read_that_gives_up_leaves_the_connection_to_the_next() {
+    let fixture = Fixture::new();
+    let readers = fixture.store.readers.as_ref().unwrap();
+    let mut lent = all_readers(&fixture.store);
+    let cancel = CancelToken::new();
+    let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
+    let cancelled = CallOptions { timeout: Timeout::Never, cancel: Some(cancel.clone()) };
+    thread::scope(|scope| {
+        let first = scope.spawn(|| readers.get(&cancelled.start(None)).map(drop));
+        assert!(eventually(|| readers.waiting() == 1));
+        let second = scope.spawn(|| readers.get(&never).map(drop));
+        assert!(eventually(|| readers.waiting() == 2));
+        cancel.trigger();
+        assert_eq!(first.join().unwrap().unwrap_err().status, Status::Cancelled);
+        lent.pop();
+        assert!(eventually(|| second.is_finished()), "the connection was lost");
+        assert_eq!(second.join().unwrap(), Ok(()));
+    });
+    // The connection came back: one can be had, and no more than before.
+    assert_eq!(all_readers(&fixture.store).len(), 1);
+}
+
+#[test]
+fn closing_the_store_ends_the_reads_that_wait_for_a_connection() {
+    let fixture = Fixture::new();
+    let readers = fixture.store.readers.as_ref().unwrap();
+    let lent = all_readers(&fixture.store);
+    let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
+    thread::scope(|scope| {
+        let waits = [(); 3].map(|()| scope.spawn(|| readers.get(&never).map(drop)));
+        assert!(eventually(|| readers.waiting() == 3));
+        readers.close();
+        for wait in waits {
+            assert!(eventually(|| wait.is_finished()));
+            assert_eq!(wait.join().unwrap().unwrap_err().status, Status::Closed);
+        }
+    });
+    drop(lent);
+    assert_eq!(readers.get(&never).map(drop).unwrap_err().status, Status::Closed);
+}
+
+#[test]
 fn more_long_reads_than_connections_take_turns() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[]); 8_000], None).unwrap();
