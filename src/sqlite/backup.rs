@@ -79,7 +79,7 @@ impl SqliteStore {
         };
         // An event that was committed and not yet synced could be lost by the store and kept by the
         // copy.
-        self.shared.durability.ensure(snapshot.head)?;
+        self.shared.commits.durability.ensure(snapshot.head)?;
         draft.set_rollback_mode()?;
         draft.file.sync_all()?;
         limit.check()?;
@@ -102,7 +102,7 @@ struct Limit {
 
 impl Limit {
     fn check(&self) -> Result<()> {
-        self.shared.watch.check_open()?;
+        self.shared.commits.watch.check_open()?;
         self.whole.check_cancel()?;
         if self.whole.is_over() {
             return Err(Error::new(

@@ -98,15 +98,15 @@ impl HostStore {
         let tail = if is_far_behind { snapshot.head } else { indexed };
         let mut shared = StoreState::new(log, 0, tail, snapshot.head, busy_timeout);
         if path.is_some() {
-            shared.durability.ensure(snapshot.head)?;
-            shared.watch.publish(shared.durability.durable());
+            shared.commits.durability.ensure(snapshot.head)?;
+            shared.commits.watch.publish(shared.commits.durability.durable());
         }
-        shared.segments = segments;
+        shared.index.segments = segments;
         let mut decoder = EventReader::default();
         if !is_far_behind {
             connection.begin_look(&deadline, || {
                 let snapshot = Snapshot::take(&connection)?;
-                Ok(shared.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?)
+                Ok(shared.index.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?)
             })?;
             connection.end();
         }
@@ -121,7 +121,8 @@ impl HostStore {
             commit(&connection)?;
             is_behind = connection.begin_look(&deadline, || {
                 let snapshot = Snapshot::take(&connection)?;
-                let indexed = shared.segments.at_version(&connection, snapshot.version)?.indexed();
+                let indexed =
+                    shared.index.segments.at_version(&connection, snapshot.version)?.indexed();
                 Ok(blocks.is_some() && indexed < snapshot.head)
             })?;
             connection.end();
@@ -136,7 +137,7 @@ impl HostStore {
     fn lend(&self, deadline: &Deadline) -> Result<(HostConnection<'_>, Snapshot)> {
         lend(&*self.host, deadline, |connection| {
             // With a log, no reader waits for a writer.
-            if self.shared.wal.as_deref().is_some_and(Wal::has_journal) {
+            if self.shared.checkpoints.wal.as_deref().is_some_and(Wal::has_journal) {
                 connection.settle()?;
             }
             connection.see_committed()?;
@@ -147,25 +148,35 @@ impl HostStore {
     /// How many events are held in memory.
     #[cfg(test)]
     pub fn tail_len(&self) -> usize {
-        self.shared.tail.read(crate::sqlite::index::tail::Generations::len)
+        self.shared.index.tail.read(crate::sqlite::index::tail::Generations::len)
     }
 
     /// How many syncs there were.
     #[cfg(test)]
     pub fn syncs(&self) -> u64 {
-        self.shared.durability.tampering.count.load(std::sync::atomic::Ordering::SeqCst)
+        self.shared.commits.durability.tampering.count.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     /// What notes the next commit panics.
     #[cfg(test)]
     pub fn panic_once(&self) {
-        self.shared.durability.tampering.panic.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.shared
+            .commits
+            .durability
+            .tampering
+            .panic
+            .store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
     /// From now on syncs fail.
     #[cfg(test)]
     pub fn fail_syncs(&self) {
-        self.shared.durability.tampering.fail.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.shared
+            .commits
+            .durability
+            .tampering
+            .fail
+            .store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
     fn explain(&self, error: Error) -> Error {
@@ -181,7 +192,7 @@ impl HostStore {
     fn diagnosis(&self, deadline: &Deadline) -> Result<Diagnosis> {
         let (snapshot, segments, version) = retry_locked(deadline, || {
             let (connection, snapshot) = self.lend(deadline)?;
-            let segments = self.shared.segments.at_version(&connection, snapshot.version)?;
+            let segments = self.shared.index.segments.at_version(&connection, snapshot.version)?;
             let database: &dyn SqlConnection = &connection;
             let version = database.query_row("SELECT sqlite_version()", &[], |row| {
                 Ok(row.text(0).unwrap_or_default().to_owned())
@@ -201,7 +212,7 @@ impl HostStore {
         let stored = request.events().len();
         let mut prepared = [PreparedAppend::new(request)?];
         let mut pen = self.pen.lock_within(deadline, group_commit::late)?;
-        let _panic = ClosesOnPanic(&self.shared.watch);
+        let _panic = ClosesOnPanic(&self.shared.commits.watch);
         let HostWriter { decoder, turns, maintenance_signal } = &mut *pen;
         let (connection, ()) = lend(&*self.host, deadline, |connection| {
             connection.settle()?;
@@ -234,7 +245,7 @@ impl HostStore {
         call: &CallOptions,
     ) -> Result<Appended> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
-        if let Some(failure) = self.shared.durability.failure() {
+        if let Some(failure) = self.shared.commits.durability.failure() {
             return Err(failure);
         }
         let mut prepared = PreparedAppend::new(request)?;
@@ -265,10 +276,10 @@ impl HostStore {
             undo(&connection)?;
         }
         let (verdict, rests_on) = outcome?;
-        if rests_on > self.shared.durability.durable() {
+        if rests_on > self.shared.commits.durability.durable() {
             // What the caller's transaction has stored itself has no position that is known to be
             // its own, so no position becomes durable by this.
-            self.shared.durability.check()?;
+            self.shared.commits.durability.check()?;
         }
         verdict
     }
@@ -281,15 +292,18 @@ impl HostStore {
         request: &mut PreparedAppend,
     ) -> Result<(Result<Appended>, i64)> {
         let snapshot = Snapshot::take(connection)?;
-        let known = self.shared.segments.newest();
+        let known = self.shared.index.segments.newest();
         let segments = Segments::load(connection, snapshot.version, &known)?;
         segments.check(snapshot)?;
-        check_tail(&self.shared.tail, snapshot)?;
+        check_tail(&self.shared.index.tail, snapshot)?;
         // With the write lock, the transaction sees all that is committed; so what the tail holds
         // is a part of it.
         let mut decoder = EventReader::default();
-        let view =
-            View { source: connection.into(), segments: segments.into(), tail: &self.shared.tail };
+        let view = View {
+            source: connection.into(),
+            segments: segments.into(),
+            tail: &self.shared.index.tail,
+        };
         let segments = view.segments.clone();
         let mut staged = Staged::new(view, &mut decoder, snapshot.head);
         let verdict = staged.check(request);
@@ -466,13 +480,13 @@ fn lock_within(connection: &HostConnection<'_>, deadline: &Deadline) -> Result<(
 impl Store for HostStore {
     fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
-        if let Some(failure) = self.shared.durability.failure() {
+        if let Some(failure) = self.shared.commits.durability.failure() {
             return Err(failure);
         }
         let outcome = self.write(request, &deadline).map_err(|error| self.explain(error))?;
-        let durability = &self.shared.durability;
+        let durability = &self.shared.commits.durability;
         let ensured = durability.ensure(outcome.rests_on);
-        self.shared.watch.publish(durability.durable());
+        self.shared.commits.watch.publish(durability.durable());
         match ensured {
             Err(error) if outcome.rests_on > durability.durable() => Err(error),
             _ => outcome.answer,
@@ -520,6 +534,6 @@ impl Store for HostStore {
     }
 
     fn close(&self) {
-        self.shared.watch.close();
+        self.shared.commits.watch.close();
     }
 }

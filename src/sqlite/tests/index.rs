@@ -445,7 +445,7 @@ fn a_lost_index_is_made_anew_before_the_store_answers() {
                 UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'";
     Connection::open(fixture.path()).unwrap().execute_batch(lose).unwrap();
     fixture.store = open(fixture.path());
-    assert_eq!(fixture.store.shared.segments.newest().indexed(), count);
+    assert_eq!(fixture.store.shared.index.segments.newest().indexed(), count);
 }
 
 #[test]
@@ -660,7 +660,7 @@ fn a_few_large_events_do_not_fill_the_memory() {
     for _ in 0..count {
         append(&fixture.store, vec![large()], None).unwrap();
     }
-    let footprint = || fixture.store.shared.tail.read(Generations::footprint);
+    let footprint = || fixture.store.shared.index.tail.read(Generations::footprint);
     assert!(eventually(|| footprint() <= TAIL_BYTES), "{} bytes are held", footprint());
     assert_eq!(all(&fixture.store, query(&["Large"], &[])).len() as i64, count);
 }
@@ -679,7 +679,7 @@ fn who_only_follows_another_holds_no_more_than_the_newest_events() {
         write_segment(&fixture.store.shared, fixture.store.writer.as_ref().unwrap(), 1).unwrap();
     }
     assert_eq!(seen, 60 * 20);
-    let held = follower.shared.tail.read(Generations::len);
+    let held = follower.shared.index.tail.read(Generations::len);
     assert!(held <= 2 * TAIL_EVENTS, "{held} events are held");
 }
 

@@ -35,7 +35,7 @@ fn neither_an_append_nor_a_read_waits_for_maintenance_longer_than_it_may() {
     ];
     // As at the end of a checkpoint, which may wait for the disk.
     let core = fixture.store.writer.as_ref().unwrap().lock();
-    let gate = fixture.store.shared.close_gate();
+    let gate = fixture.store.shared.checkpoints.close_gate();
     for (call, status) in &calls {
         let events = AppendRequest::new(vec![event("A", &[])], Vec::new()).unwrap();
         assert_eq!(fixture.store.append(events, call).unwrap_err().status, *status);
@@ -295,7 +295,8 @@ fn an_append_that_helps_with_the_index_waits_no_longer_than_it_may() {
     let store = &fixture.store;
     let writer = store.writer.as_ref().unwrap();
     // As maintenance has it while it waits for the lock of SQLite.
-    let segmenting = store.shared.segmenting.lock().unwrap();
+    let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
+    let segmenting = store.shared.index.begin_segment(&never).unwrap();
     thread::scope(|scope| {
         let many = vec![event("A", &[]); 3 * SEGMENT_EVENTS as usize];
         let helps = scope.spawn(|| append_within(store, many, Duration::from_millis(100)));
