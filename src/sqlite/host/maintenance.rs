@@ -89,7 +89,8 @@ impl HostMaintenance {
         stored: usize,
     ) {
         for _ in 0..1 + stored / EVENTS_PER_CHORE {
-            if Instant::now() < self.rests_until || !self.is_pending && !shared.is_tail_long() {
+            if Instant::now() < self.rests_until || !self.is_pending && !shared.index.is_tail_long()
+            {
                 return;
             }
             let deadline = CallOptions::default().start(Some(PATIENCE));
@@ -118,10 +119,11 @@ impl HostMaintenance {
         decoder: &mut EventReader,
     ) -> Result<Step> {
         let snapshot = Snapshot::take(connection)?;
-        let segments = shared.segments.at_version(connection, snapshot.version)?;
+        let segments = shared.index.segments.at_version(connection, snapshot.version)?;
         segments.check(snapshot)?;
-        shared.tail.trim(segments.indexed());
-        let is_long = snapshot.head - segments.indexed() >= SEGMENT_EVENTS || shared.is_tail_long();
+        shared.index.tail.trim(segments.indexed());
+        let is_long =
+            snapshot.head - segments.indexed() >= SEGMENT_EVENTS || shared.index.is_tail_long();
         if is_long
             && let Some(draft) = draft_segment(shared, SEGMENT_EVENTS)?
             && store_segment(shared, connection, decoder, draft)?.is_some()
@@ -213,7 +215,8 @@ pub fn index_within(
     is_due: bool,
 ) -> Result<bool> {
     let indexed = segments.indexed();
-    let seen = shared.tail.read(|tail| if tail.base() <= indexed { tail.head() } else { indexed });
+    let seen =
+        shared.index.tail.read(|tail| if tail.base() <= indexed { tail.head() } else { indexed });
     let is_short = head - indexed < 2 * SEGMENT_EVENTS && head - seen.max(indexed) < UNSEEN_EVENTS;
     if is_short && !is_due {
         return Ok(false);

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::now_us;
-use crate::domain::PositionRange;
+use crate::domain::{Direction, PositionRange};
 use crate::error::Result;
 use crate::index::Index;
 use crate::sql::{SqlConnection, Value};
@@ -94,7 +94,7 @@ impl Overlay {
             return Ok(());
         }
         let (mut events, mut bytes) = (Vec::new(), 0);
-        reader.scan(connection, span, true, |view| {
+        reader.scan(connection, span, Direction::Backward, |view| {
             bytes += view.text_len();
             if bytes > TAIL_BYTES {
                 return Ok(ControlFlow::Break(()));

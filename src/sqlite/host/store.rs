@@ -104,15 +104,15 @@ impl HostStore {
         let tail = if is_far_behind { snapshot.head } else { indexed };
         let mut shared = StoreState::new(log, 0, tail, snapshot.head, busy_timeout);
         if path.is_some() {
-            shared.durability.ensure(snapshot.head)?;
-            shared.watch.publish(shared.durability.durable());
+            shared.commits.durability.ensure(snapshot.head)?;
+            shared.commits.watch.publish(shared.commits.durability.durable());
         }
-        shared.segments = segments;
+        shared.index.segments = segments;
         let mut decoder = EventReader::default();
         if !is_far_behind {
             connection.begin_look(&deadline, || {
                 let snapshot = Snapshot::take(&connection)?;
-                Ok(shared.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?)
+                Ok(shared.index.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?)
             })?;
             connection.end();
         }
@@ -127,7 +127,8 @@ impl HostStore {
             commit(&connection)?;
             is_behind = connection.begin_look(&deadline, || {
                 let snapshot = Snapshot::take(&connection)?;
-                let indexed = shared.segments.at_version(&connection, snapshot.version)?.indexed();
+                let indexed =
+                    shared.index.segments.at_version(&connection, snapshot.version)?.indexed();
                 Ok(blocks.is_some() && indexed < snapshot.head)
             })?;
             connection.end();
@@ -150,7 +151,7 @@ impl HostStore {
     fn lend(&self, deadline: &Deadline) -> Result<(HostConnection<'_>, Snapshot)> {
         lend(&*self.host, deadline, |connection| {
             // With a log, no reader waits for a writer.
-            if self.shared.wal.is_some() && !self.has_log() {
+            if self.shared.checkpoints.wal.is_some() && !self.has_log() {
                 connection.settle(false)?;
             }
             connection.see_committed()?;
@@ -160,31 +161,41 @@ impl HostStore {
 
     /// Whether the file has a log, which the store syncs itself.
     fn has_log(&self) -> bool {
-        self.shared.wal.as_deref().is_some_and(|wal| !wal.has_journal())
+        self.shared.checkpoints.wal.as_deref().is_some_and(|wal| !wal.has_journal())
     }
 
     /// How many events are held in memory.
     #[cfg(test)]
     pub fn tail_len(&self) -> usize {
-        self.shared.tail.read(crate::sqlite::index::tail::Generations::len)
+        self.shared.index.tail.read(crate::sqlite::index::tail::Generations::len)
     }
 
     /// How many syncs there were.
     #[cfg(test)]
     pub fn syncs(&self) -> u64 {
-        self.shared.durability.tampering.count.load(std::sync::atomic::Ordering::SeqCst)
+        self.shared.commits.durability.tampering.count.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     /// What notes the next commit panics.
     #[cfg(test)]
     pub fn panic_once(&self) {
-        self.shared.durability.tampering.panic.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.shared
+            .commits
+            .durability
+            .tampering
+            .panic
+            .store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
     /// From now on syncs fail.
     #[cfg(test)]
     pub fn fail_syncs(&self) {
-        self.shared.durability.tampering.fail.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.shared
+            .commits
+            .durability
+            .tampering
+            .fail
+            .store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
     fn explain(&self, error: Error) -> Error {
@@ -200,7 +211,7 @@ impl HostStore {
     fn diagnosis(&self, deadline: &Deadline) -> Result<Diagnosis> {
         let (snapshot, segments, version) = retry_locked(deadline, || {
             let (connection, snapshot) = self.lend(deadline)?;
-            let segments = self.shared.segments.at_version(&connection, snapshot.version)?;
+            let segments = self.shared.index.segments.at_version(&connection, snapshot.version)?;
             let database: &dyn SqlConnection = &connection;
             let version = database.query_row("SELECT sqlite_version()", &[], |row| {
                 Ok(row.text(0).unwrap_or_default().to_owned())
@@ -236,7 +247,7 @@ impl HostStore {
         call: &CallOptions,
     ) -> Result<Appended> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
-        if let Some(failure) = self.shared.durability.failure() {
+        if let Some(failure) = self.shared.commits.durability.failure() {
             return Err(failure);
         }
         let prepared = PreparedAppend::new(request)?;
@@ -273,10 +284,10 @@ impl HostStore {
         }
         let (verdict, rests_on, overlay) = outcome?;
         *self.overlay() = overlay;
-        if rests_on > self.shared.durability.durable() {
+        if rests_on > self.shared.commits.durability.durable() {
             // What the caller's transaction has stored itself has no position that is known to be
             // its own, so no position becomes durable by this.
-            self.shared.durability.check()?;
+            self.shared.commits.durability.check()?;
         }
         verdict
     }
@@ -295,12 +306,12 @@ impl HostStore {
     ) -> Result<(Result<Appended>, i64, Overlay)> {
         let Seen { snapshot, mark, .. } = *seen;
         let mut overlay = std::mem::take(&mut *self.overlay());
-        let committed = self.shared.segments.newest();
+        let committed = self.shared.index.segments.newest();
         let segments = overlay.segments(connection, snapshot, mark, &committed)?;
         segments.check(snapshot)?;
         // With the write lock, the transaction sees all that is committed; so what the tail holds
         // is a part of it.
-        let covered = check_tail(&self.shared.tail, snapshot)?.max(segments.indexed());
+        let covered = check_tail(&self.shared.index.tail, snapshot)?.max(segments.indexed());
         let mut decoder = EventReader::default();
         overlay.enter(connection, &mut decoder, snapshot, mark, covered)?;
         overlay.note_segments(mark, Arc::clone(&segments));
@@ -308,7 +319,7 @@ impl HostStore {
         let view = View {
             source: connection.into(),
             segments: Arc::clone(&segments),
-            tail: &self.shared.tail,
+            tail: &self.shared.index.tail,
         };
         let mut staged = Staged::over(view, &mut decoder, overlay.take_index(), snapshot.head);
         let verdict = staged.check(&request);
@@ -505,19 +516,19 @@ impl Committer for HostStore {
     }
 
     fn make_durable(&self, position: i64) -> Result<()> {
-        self.shared.durability.ensure(position)
+        self.shared.commits.durability.ensure(position)
     }
 
     fn durable(&self) -> i64 {
-        self.shared.durability.durable()
+        self.shared.commits.durability.durable()
     }
 
     fn failure(&self) -> Option<Error> {
-        self.shared.durability.failure()
+        self.shared.commits.durability.failure()
     }
 
     fn watch(&self) -> &HeadWatch {
-        &self.shared.watch
+        &self.shared.commits.watch
     }
 }
 
@@ -571,6 +582,6 @@ impl Store for HostStore {
     }
 
     fn close(&self) {
-        self.shared.watch.close();
+        self.shared.commits.watch.close();
     }
 }

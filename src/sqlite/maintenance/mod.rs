@@ -41,7 +41,7 @@ impl Maintenance {
     pub fn run(mut self) {
         loop {
             let waking = self.shared.maintenance_signal.sleep();
-            if self.shared.durability.failure().is_some() {
+            if self.shared.commits.durability.failure().is_some() {
                 // The log may have a hole on the disk that no further sync tells of: nothing of it
                 // goes into the database before the store is opened again.
                 match waking {

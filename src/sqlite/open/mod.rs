@@ -214,12 +214,12 @@ pub fn open_file(
     let is_far_behind = snapshot.head - indexed > TAIL_EVENTS as i64;
     let tail = if is_far_behind { snapshot.head } else { indexed };
     let mut shared = StoreState::new(Some(log), snapshot.head, tail, snapshot.head, busy_timeout);
-    shared.segments = segments;
+    shared.index.segments = segments;
     let shared = Arc::new(shared);
     let tree = Arc::new(BTree::of_events());
     let mut decoder = EventReader::new(Arc::clone(&tree));
     if !is_far_behind {
-        shared.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?;
+        shared.index.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?;
     }
     // By its full path: the process may change its working folder.
     let readers = ReaderPool::new(real_path, OpenMode::Read, tree, true)?;

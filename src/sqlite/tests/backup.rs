@@ -18,7 +18,7 @@ fn back_up(store: &dyn Store, path: &Path) -> Result<i64> {
 
 /// The events up to `limit`, each with all that is stored of it.
 fn events(store: &dyn Store, limit: i64) -> Vec<(i64, i64, Event)> {
-    let request = ReadRequest::new(Query::all(), 0, None, Some(limit), false).unwrap();
+    let request = ReadRequest::new(Query::all(), 0, None, Some(limit), Direction::Forward).unwrap();
     let mut reading = ReadState::new(request);
     let mut events = Vec::new();
     while !reading.has_begun() || reading.span().is_some() {
@@ -203,7 +203,7 @@ fn a_copy_ends_where_it_is_told_to_and_leaves_nothing() {
     let full = |step| if step < 4 { Ok(()) } else { Err(Error::new(Status::Full, "on purpose")) };
     assert_eq!(attempt(&CallOptions::default(), &full), (Status::Full, 4));
     let (status, _) = attempt(&CallOptions::default(), &|_| {
-        fixture.store.shared.watch.close();
+        fixture.store.shared.commits.watch.close();
         Ok(())
     });
     assert_eq!(status, Status::Closed);
@@ -404,12 +404,12 @@ fn a_copy_has_nothing_that_could_not_be_made_durable() {
     )
     .unwrap();
     let folder = TempDir::new().unwrap();
-    let syncs = || reader.shared.durability.tampering.count.load(SeqCst);
+    let syncs = || reader.shared.commits.durability.tampering.count.load(SeqCst);
     let before = syncs();
     assert_eq!(back_up(&reader, &folder.path().join("a.db")), Ok(10));
     assert_eq!(syncs(), before + 1);
     fill(&fixture.store, 1);
-    reader.shared.durability.tampering.fail.store(true, SeqCst);
+    reader.shared.commits.durability.tampering.fail.store(true, SeqCst);
     let error = back_up(&reader, &folder.path().join("b.db")).unwrap_err();
     assert_eq!(error.status, Status::Io);
     assert_eq!(names(folder.path()), ["a.db"]);

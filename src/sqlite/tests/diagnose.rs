@@ -82,7 +82,7 @@ fn a_database_in_memory() {
 fn a_store_whose_log_could_not_be_synced() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
-    fixture.store.shared.durability.tampering.fail.store(true, SeqCst);
+    fixture.store.shared.commits.durability.tampering.fail.store(true, SeqCst);
     assert_eq!(append(&fixture.store, vec![event("A", &[])], None).unwrap_err().status, Status::Io);
     let (head, found) = diagnosis(&fixture.store);
     assert_eq!((head, found.durable), (1, Some(1)));

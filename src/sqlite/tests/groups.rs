@@ -58,7 +58,7 @@ fn guards_on_different_facts_in_a_group_all_win() {
 #[test]
 fn a_group_has_one_sync() {
     let fixture = Fixture::new();
-    let syncs = || fixture.store.shared.durability.tampering.count.load(SeqCst);
+    let syncs = || fixture.store.shared.commits.durability.tampering.count.load(SeqCst);
     let before = syncs();
     let appends = (0..10).map(|n| (event("A", &[format!("n:{n}")]), query(&["B"], &[]))).collect();
     let answers = in_one_group(&fixture.store, appends);
@@ -71,10 +71,10 @@ fn nobody_sees_or_is_told_of_an_event_before_it_is_durable() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let shared = &fixture.store.shared;
-    let stalled = shared.durability.tampering.stall.lock().unwrap();
+    let stalled = shared.commits.durability.tampering.stall.lock().unwrap();
     thread::scope(|scope| {
         let first = scope.spawn(|| append(&fixture.store, vec![event("B", &[])], None));
-        while shared.tail.read(|tail| tail.head()) < 2 {
+        while shared.index.tail.read(|tail| tail.head()) < 2 {
             thread::yield_now();
         }
         // Committed, in memory, not durable.
@@ -93,7 +93,7 @@ fn nobody_sees_or_is_told_of_an_event_before_it_is_durable() {
 fn a_refusal_waits_until_the_event_that_it_names_is_durable() {
     let fixture = Fixture::new();
     let claim = || (event("Claimed", &[]), query(&["Claimed"], &[]));
-    let stalled = fixture.store.shared.durability.tampering.stall.lock().unwrap();
+    let stalled = fixture.store.shared.commits.durability.tampering.stall.lock().unwrap();
     let (wins, fails) = thread::scope(|scope| {
         let answers = scope.spawn(|| in_one_group(&fixture.store, vec![claim(), claim()]));
         thread::sleep(Duration::from_millis(50));
@@ -109,7 +109,7 @@ fn a_refusal_waits_until_the_event_that_it_names_is_durable() {
 fn after_a_failed_sync_nothing_is_believed_until_the_store_is_opened_again() {
     let mut fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
-    let tampering = &fixture.store.shared.durability.tampering;
+    let tampering = &fixture.store.shared.commits.durability.tampering;
     tampering.fail.store(true, SeqCst);
     let error = append(&fixture.store, vec![event("B", &[])], None).unwrap_err();
     assert_eq!((error.status, error.detail), (Status::Io, libc::EIO));
@@ -187,7 +187,7 @@ fn an_append_that_the_database_refuses_takes_no_other_with_it() {
 #[test]
 fn a_panic_answers_its_group_and_closes_the_store_to_who_waits_behind_it() {
     let mut fixture = Fixture::new();
-    fixture.store.shared.durability.tampering.panic.store(true, SeqCst);
+    fixture.store.shared.commits.durability.tampering.panic.store(true, SeqCst);
     let store = &fixture.store;
     let writer = store.writer.as_ref().unwrap();
     let start = |count: usize| {
@@ -213,7 +213,7 @@ fn a_panic_answers_its_group_and_closes_the_store_to_who_waits_behind_it() {
 #[test]
 fn after_a_failed_sync_nothing_of_the_log_goes_into_the_database() {
     let fixture = Fixture::new();
-    let tampering = &fixture.store.shared.durability.tampering;
+    let tampering = &fixture.store.shared.commits.durability.tampering;
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     tampering.fail.store(true, SeqCst);
     let stored = vec![event("B", &[]); 20];
@@ -229,7 +229,7 @@ fn after_a_failed_sync_nothing_of_the_log_goes_into_the_database() {
 #[test]
 fn after_a_failed_sync_the_queue_is_refused() {
     let fixture = Fixture::new();
-    let tampering = &fixture.store.shared.durability.tampering;
+    let tampering = &fixture.store.shared.commits.durability.tampering;
     tampering.fail.store(true, SeqCst);
     let writer = fixture.store.writer.as_ref().unwrap();
     let core = writer.lock();
@@ -248,7 +248,7 @@ fn after_a_failed_sync_the_queue_is_refused() {
         assert_eq!(answer.join().unwrap().unwrap_err().status, Status::Io);
     }
     assert_eq!(
-        fixture.store.shared.tail.read(crate::sqlite::index::tail::Generations::head),
+        fixture.store.shared.index.tail.read(crate::sqlite::index::tail::Generations::head),
         16_384
     );
 }
@@ -262,10 +262,10 @@ fn nobody_waits_for_a_log_that_nothing_more_comes_of() {
         wait_for_wal(shared, &within.start(None)).map_err(|error| error.status)
     };
     assert_eq!(wait(), Ok(()));
-    shared.durability.fail(&Error::new(Status::Io, "as the test asked"));
-    shared.log_held.store(true, SeqCst);
+    shared.commits.durability.fail(&Error::new(Status::Io, "as the test asked"));
+    shared.checkpoints.end(crate::sqlite::state::MAX_WAL_PAGES, false);
     assert_eq!(wait(), Err(Status::Io));
-    shared.watch.close();
+    shared.commits.watch.close();
     assert_eq!(wait(), Err(Status::Closed));
 }
 
@@ -275,7 +275,7 @@ fn nothing_is_judged_on_events_that_the_database_has_not() {
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let mut lost = PreparedEvents::new([event("B", &[])].into_iter().collect()).unwrap();
     lost.place(1, 0);
-    fixture.store.shared.tail.extend([&lost]);
+    fixture.store.shared.index.tail.extend([&lost]);
     let error = append(&fixture.store, vec![event("C", &[])], None).unwrap_err();
     assert_eq!(error.status, Status::Corrupt);
     // Nor do they enter the index when the store is closed, which would hide what takes their
@@ -308,7 +308,7 @@ fn a_duplicate_rests_on_every_event_that_it_met() {
         builder.build()
     };
     append(store, vec![with_id("a", "A")], None).unwrap();
-    store.shared.durability.tampering.fail.store(true, SeqCst);
+    store.shared.commits.durability.tampering.fail.store(true, SeqCst);
     let writer = store.writer.as_ref().unwrap();
     let core = writer.lock();
     let start = |events: Vec<Event>| {
@@ -333,7 +333,7 @@ fn a_duplicate_rests_on_every_event_that_it_met() {
 fn a_failed_sync_leaves_an_answer_that_rests_on_what_was_durable() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("Claimed", &[])], None).unwrap();
-    fixture.store.shared.durability.tampering.fail.store(true, SeqCst);
+    fixture.store.shared.commits.durability.tampering.fail.store(true, SeqCst);
     let answers = in_one_group(
         &fixture.store,
         vec![

@@ -11,7 +11,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use super::*;
-use crate::domain::{EventId, PositionRange, SequencedEvent};
+use crate::domain::{Direction, EventId, PositionRange, SequencedEvent};
 use crate::sql::host::{BorrowedConnection, ConnectionHandle, Failure, Host, Reply};
 use crate::sql::{Columns, Value};
 use crate::sqlite::connection::native::bound;
@@ -326,7 +326,8 @@ fn append_to(store: &dyn Store, events: Vec<Event>, guard: Option<Query>) -> Res
 }
 
 fn found(store: &dyn Store, query: Query) -> Vec<i64> {
-    let mut reading = ReadState::new(ReadRequest::new(query, 0, None, None, false).unwrap());
+    let mut reading =
+        ReadState::new(ReadRequest::new(query, 0, None, None, Direction::Forward).unwrap());
     let mut positions = Vec::new();
     while !reading.has_begun() || reading.span().is_some() {
         let batch = BatchLimits { max_events: 7, max_bytes: usize::MAX };
@@ -826,7 +827,8 @@ fn every_call_waits_for_every_lock_it_meets() {
     let deeds: [Deed<'_>; 6] = [
         &|store, _, _| store.head(&CallOptions::default()).map(|head| assert_eq!(head, 20)),
         &|store, _, _| {
-            let request = ReadRequest::new(query(&[], &["n:3"]), 0, None, None, false).unwrap();
+            let request =
+                ReadRequest::new(query(&[], &["n:3"]), 0, None, None, Direction::Forward).unwrap();
             let mut reading = ReadState::new(request);
             let batch = BatchLimits { max_events: 7, max_bytes: usize::MAX };
             let mut count = 0;
@@ -1202,8 +1204,8 @@ fn assert_indexed(hosted: &Hosted, head: i64) {
                 Ok(ControlFlow::Continue(()))
             };
             match scans {
-                true => disk.scan(decoder, &query, all, false, &mut visit),
-                false => disk.search(decoder, &query, all, false, &mut visit),
+                true => disk.scan(decoder, &query, all, Direction::Forward, &mut visit),
+                false => disk.search(decoder, &query, all, Direction::Forward, &mut visit),
             }
             .unwrap();
             positions

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::Status;
-use crate::domain::{PositionRange, SequencedEvent, Term};
+use crate::domain::{Direction, PositionRange, SequencedEvent, Term};
 use crate::index::Progress;
 use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::connection::{OpenMode, connect};
@@ -123,7 +123,7 @@ fn an_index_of_events_that_are_not_there_is_not_read() {
     let shell = Connection::open(fixture.path()).unwrap();
     shell.execute("UPDATE dcb_segments SET high = 9", []).unwrap();
     shell.execute("UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'", []).unwrap();
-    let request = ReadRequest::new(query(&["A"], &[]), 0, None, None, false).unwrap();
+    let request = ReadRequest::new(query(&["A"], &[]), 0, None, None, Direction::Forward).unwrap();
     assert_eq!(positions(&other, request).unwrap_err().status, Status::Corrupt);
 }
 
@@ -165,14 +165,14 @@ fn search(
     disk: &SegmentSearch<'_>,
     query: &Query,
     span: PositionRange,
-    backwards: bool,
+    direction: Direction,
     step: usize,
 ) -> Vec<i64> {
     let (mut found, mut rest) = (Vec::new(), span);
     while rest.after < rest.through {
         let mut left = step;
         let progress = disk
-            .search(&mut EventReader::default(), query, rest, backwards, &mut |view| {
+            .search(&mut EventReader::default(), query, rest, direction, &mut |view| {
                 found.push(view.position);
                 left -= 1;
                 Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -180,8 +180,7 @@ fn search(
             .unwrap();
         match progress {
             Progress::Exhausted => break,
-            Progress::Reached(position) if backwards => rest.through = position - 1,
-            Progress::Reached(position) => rest.after = position,
+            Progress::Reached(position) => rest = rest.beyond(position, direction),
         }
     }
     found
@@ -235,18 +234,19 @@ proptest! {
         prop_assert_eq!(segments.indexed(), head);
         let disk = SegmentSearch { source: Source::Own(&connection), segments: &segments, until: None };
         for (query, low, high, backwards, step) in queries {
+            let direction = Direction::from_backwards(backwards);
             let span = PositionRange { after: low.min(head), through: high.min(head) };
             let mut wanted = Vec::new();
             if span.after < span.through {
-                EventReader::default().scan(&connection, span, backwards, |view| {
+                EventReader::default().scan(&connection, span, direction, |view| {
                     if query.matches(view) {
                         wanted.push(view.position);
                     }
                     Ok(ControlFlow::Continue(()))
                 }).unwrap();
             }
-            prop_assert_eq!(search(&disk, &query, span, backwards, step), wanted.clone());
-            if !backwards && span.after < span.through {
+            prop_assert_eq!(search(&disk, &query, span, direction, step), wanted.clone());
+            if direction == Direction::Forward && span.after < span.through {
                 let first = disk.first_match(&mut EventReader::default(), &query, span).unwrap();
                 prop_assert_eq!(first, wanted.first().copied());
             }
@@ -274,17 +274,24 @@ fn blocks_are_read_from_the_pages_of_the_file() {
         let _moment = Transaction::begin(&connection).unwrap();
         for position in 1..=2_000 {
             let term = Term::of_tag(&name(position));
-            for backwards in [false, true] {
+            for direction in [Direction::Forward, Direction::Backward] {
                 let mut found = Vec::new();
                 let span = PositionRange { after: 0, through: 2_000 };
                 let max = usize::MAX;
-                segments.collect(&connection, term, span, backwards, max, &mut found).unwrap();
+                segments.collect(&connection, term, span, direction, max, &mut found).unwrap();
                 assert_eq!(found, [position]);
             }
         }
         let (mut found, span) = (Vec::new(), PositionRange { after: 3, through: 1_999 });
         segments
-            .collect(&connection, Term::of_type("A"), span, false, usize::MAX, &mut found)
+            .collect(
+                &connection,
+                Term::of_type("A"),
+                span,
+                Direction::Forward,
+                usize::MAX,
+                &mut found,
+            )
             .unwrap();
         assert!(found.iter().copied().eq(4..=1_999));
     };
@@ -306,7 +313,7 @@ fn blocks_are_read_from_the_pages_of_the_file() {
     let merged = newest(&connection);
     let mut found = Vec::new();
     let (term, span) = (Term::of_tag(&name(1_500)), PositionRange { after: 0, through: 2_000 });
-    merged.collect(&connection, term, span, false, usize::MAX, &mut found).unwrap();
+    merged.collect(&connection, term, span, Direction::Forward, usize::MAX, &mut found).unwrap();
     assert_eq!(found, [1_500]);
     assert!(merged.known_blocks().0 > 0);
 }
@@ -335,7 +342,9 @@ fn a_block_under_the_number_of_another_is_not_taken_for_it() {
     for position in 1..=1_000 {
         let term = Term::of_tag(&format!("own:{position}"));
         let (mut found, span) = (Vec::new(), PositionRange { after: 0, through: 1_000 });
-        segments.collect(&connection, term, span, false, usize::MAX, &mut found).unwrap();
+        segments
+            .collect(&connection, term, span, Direction::Forward, usize::MAX, &mut found)
+            .unwrap();
         assert_eq!(found, [position]);
     }
 }
@@ -354,7 +363,7 @@ fn check_all(store: &SqliteStore, appended: &[Event]) {
                 .map(|(position, _)| position)
                 .collect();
             assert_eq!(all(store, query.clone()), wanted, "{query:?}");
-            let backwards = ReadRequest::new(query, 0, None, None, true).unwrap();
+            let backwards = ReadRequest::new(query, 0, None, None, Direction::Backward).unwrap();
             let mut reversed = positions(store, backwards).unwrap();
             reversed.reverse();
             assert_eq!(reversed, wanted);
@@ -436,7 +445,7 @@ fn a_lost_index_is_made_anew_before_the_store_answers() {
                 UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'";
     Connection::open(fixture.path()).unwrap().execute_batch(lose).unwrap();
     fixture.store = open(fixture.path());
-    assert_eq!(fixture.store.shared.segments.newest().indexed(), count);
+    assert_eq!(fixture.store.shared.index.segments.newest().indexed(), count);
 }
 
 #[test]
@@ -449,7 +458,8 @@ fn a_damaged_block_is_told_and_not_believed() {
         .execute_batch("UPDATE dcb_postings SET block = zeroblob(length(block))")
         .unwrap();
     fixture.store = open(fixture.path());
-    let request = ReadRequest::new(query(&[], &["rare:3"]), 0, None, None, false).unwrap();
+    let request =
+        ReadRequest::new(query(&[], &["rare:3"]), 0, None, None, Direction::Forward).unwrap();
     let error = positions(&fixture.store, request).unwrap_err();
     assert_eq!(error.status, crate::Status::Corrupt);
 }
@@ -466,9 +476,13 @@ fn told_or_right(path: &Path, events: &[Event]) -> usize {
     };
     let mut told = 0;
     for (position, event) in (1..).zip(events) {
-        for (tag, backwards) in event.tags().iter().flat_map(|tag| [(tag, true), (tag, false)]) {
+        for (tag, direction) in event
+            .tags()
+            .iter()
+            .flat_map(|tag| [(tag, Direction::Backward), (tag, Direction::Forward)])
+        {
             let query = query(&[], &[tag]);
-            let request = ReadRequest::new(query, position - 1, None, None, backwards).unwrap();
+            let request = ReadRequest::new(query, position - 1, None, None, direction).unwrap();
             match positions(&store, request) {
                 Ok(found) => assert!(found.contains(&position), "{tag} is not found"),
                 Err(error) => {
@@ -646,7 +660,7 @@ fn a_few_large_events_do_not_fill_the_memory() {
     for _ in 0..count {
         append(&fixture.store, vec![large()], None).unwrap();
     }
-    let footprint = || fixture.store.shared.tail.read(Generations::footprint);
+    let footprint = || fixture.store.shared.index.tail.read(Generations::footprint);
     assert!(eventually(|| footprint() <= TAIL_BYTES), "{} bytes are held", footprint());
     assert_eq!(all(&fixture.store, query(&["Large"], &[])).len() as i64, count);
 }
@@ -659,13 +673,13 @@ fn who_only_follows_another_holds_no_more_than_the_newest_events() {
     let mut seen = 0;
     for round in 0..60 {
         append(&fixture.store, some_events(round * 20, 20), None).unwrap();
-        let request = ReadRequest::new(Query::all(), seen, None, None, false).unwrap();
+        let request = ReadRequest::new(Query::all(), seen, None, None, Direction::Forward).unwrap();
         seen += positions(&follower, request).unwrap().len() as i64;
         // All that the follower holds is covered by now, and nothing that comes.
         write_segment(&fixture.store.shared, fixture.store.writer.as_ref().unwrap(), 1).unwrap();
     }
     assert_eq!(seen, 60 * 20);
-    let held = follower.shared.tail.read(Generations::len);
+    let held = follower.shared.index.tail.read(Generations::len);
     assert!(held <= 2 * TAIL_EVENTS, "{held} events are held");
 }
 

@@ -22,7 +22,7 @@ fn stranger(fixture: &Fixture) -> Connection {
 fn neither_an_append_nor_a_read_waits_for_maintenance_longer_than_it_may() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
-    let request = || ReadRequest::new(Query::all(), 0, None, None, false).unwrap();
+    let request = || ReadRequest::new(Query::all(), 0, None, None, Direction::Forward).unwrap();
     let cancel = CancelToken::new();
     cancel.trigger();
     let calls = [
@@ -35,7 +35,7 @@ fn neither_an_append_nor_a_read_waits_for_maintenance_longer_than_it_may() {
     ];
     // As at the end of a checkpoint, which may wait for the disk.
     let core = fixture.store.writer.as_ref().unwrap().lock();
-    let gate = fixture.store.shared.close_gate();
+    let gate = fixture.store.shared.checkpoints.close_gate();
     for (call, status) in &calls {
         let events = AppendRequest::new(vec![event("A", &[])], Vec::new()).unwrap();
         assert_eq!(fixture.store.append(events, call).unwrap_err().status, *status);
@@ -187,6 +187,48 @@ fn a_wait_ends_in_time_while_all_connections_are_in_use() {
 }
 
 #[test]
+fn a_read_that_gives_up_leaves_the_connection_to_the_next() {
+    let fixture = Fixture::new();
+    let readers = fixture.store.readers.as_ref().unwrap();
+    let mut lent = all_readers(&fixture.store);
+    let cancel = CancelToken::new();
+    let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
+    let cancelled = CallOptions { timeout: Timeout::Never, cancel: Some(cancel.clone()) };
+    thread::scope(|scope| {
+        let first = scope.spawn(|| readers.get(&cancelled.start(None)).map(drop));
+        assert!(eventually(|| readers.waiting() == 1));
+        let second = scope.spawn(|| readers.get(&never).map(drop));
+        assert!(eventually(|| readers.waiting() == 2));
+        cancel.trigger();
+        assert_eq!(first.join().unwrap().unwrap_err().status, Status::Cancelled);
+        lent.pop();
+        assert!(eventually(|| second.is_finished()), "the connection was lost");
+        assert_eq!(second.join().unwrap(), Ok(()));
+    });
+    // The connection came back: one can be had, and no more than before.
+    assert_eq!(all_readers(&fixture.store).len(), 1);
+}
+
+#[test]
+fn closing_the_store_ends_the_reads_that_wait_for_a_connection() {
+    let fixture = Fixture::new();
+    let readers = fixture.store.readers.as_ref().unwrap();
+    let lent = all_readers(&fixture.store);
+    let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
+    thread::scope(|scope| {
+        let waits = [(); 3].map(|()| scope.spawn(|| readers.get(&never).map(drop)));
+        assert!(eventually(|| readers.waiting() == 3));
+        readers.close();
+        for wait in waits {
+            assert!(eventually(|| wait.is_finished()));
+            assert_eq!(wait.join().unwrap().unwrap_err().status, Status::Closed);
+        }
+    });
+    drop(lent);
+    assert_eq!(readers.get(&never).map(drop).unwrap_err().status, Status::Closed);
+}
+
+#[test]
 fn more_long_reads_than_connections_take_turns() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[]); 8_000], None).unwrap();
@@ -197,7 +239,8 @@ fn more_long_reads_than_connections_take_turns() {
         let reads: Vec<_> = (0..count)
             .map(|_| {
                 scope.spawn(|| {
-                    let all = ReadRequest::new(Query::all(), 0, None, None, false).unwrap();
+                    let all =
+                        ReadRequest::new(Query::all(), 0, None, None, Direction::Forward).unwrap();
                     let mut reading = ReadState::new(all);
                     let batch = BatchLimits { max_events: usize::MAX, max_bytes: usize::MAX };
                     let mut given = 0;
@@ -252,7 +295,8 @@ fn an_append_that_helps_with_the_index_waits_no_longer_than_it_may() {
     let store = &fixture.store;
     let writer = store.writer.as_ref().unwrap();
     // As maintenance has it while it waits for the lock of SQLite.
-    let segmenting = store.shared.segmenting.lock().unwrap();
+    let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
+    let segmenting = store.shared.index.begin_segment(&never).unwrap();
     thread::scope(|scope| {
         let many = vec![event("A", &[]); 3 * SEGMENT_EVENTS as usize];
         let helps = scope.spawn(|| append_within(store, many, Duration::from_millis(100)));

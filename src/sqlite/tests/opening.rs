@@ -326,11 +326,11 @@ fn what_is_read_is_durable_though_the_file_had_no_log_when_it_was_opened() {
     let shell = rusqlite::Connection::open(fixture.path()).unwrap();
     shell.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
     let reader = read_only(copy.clone());
-    let syncs = || reader.shared.durability.tampering.count.load(SeqCst);
+    let syncs = || reader.shared.commits.durability.tampering.count.load(SeqCst);
     assert_eq!(reader.head(&CallOptions::default()), Ok(1));
     assert_eq!(syncs(), 1);
     let writer = open(copy);
-    let stalled = writer.shared.durability.tampering.stall.lock().unwrap();
+    let stalled = writer.shared.commits.durability.tampering.stall.lock().unwrap();
     thread::scope(|scope| {
         let append = scope.spawn(|| append(&writer, vec![event("B", &[])], None));
         let seen = eventually(|| reader.head(&CallOptions::default()) == Ok(2));
