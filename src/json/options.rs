@@ -50,7 +50,6 @@ impl<'de> Shape<'de> for OptionsIn<'_> {
             }
             path.leave();
         }
-        options.read_only |= options.immutable;
         Ok(options)
     }
 }

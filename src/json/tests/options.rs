@@ -28,7 +28,7 @@ fn every_option_is_parsed() {
 fn immutable_implies_read_only() {
     for options in [r#"{"immutable": true}"#, r#"{"immutable": true, "read_only": false}"#] {
         let options = parse_options(options.as_bytes()).unwrap();
-        assert!(options.immutable && options.read_only);
+        assert!(options.immutable && options.is_read_only());
     }
 }
 
