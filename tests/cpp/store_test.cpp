@@ -150,6 +150,10 @@ TEST(options_are_passed_to_the_library) {
     dcb::store reader(uri, options);
     CHECK_EQUAL(reader.head(), 1);
     CHECK_THROWS(read_only, reader.append(dcb::event("B")));
+    options.max_readers = 1;
+    CHECK_EQUAL(dcb::store(uri, options).head(), 1);
+    options.max_readers = 0;
+    CHECK_THROWS(invalid_argument, dcb::store(uri, options));
 }
 
 TEST(a_wait_ends_with_an_event_a_timeout_or_a_cancel) {

@@ -63,6 +63,7 @@ impl HostStore {
                 "read_only: a store on the host's connections may do what they may",
             ));
         }
+        options.check_without_readers()?;
         let busy_timeout = u64::try_from(options.busy_timeout_ms).ok().map(Duration::from_millis);
         let deadline = CallOptions::default().start(busy_timeout);
         let (connection, (judgement, path)) = lend(&*host, &deadline, |connection| {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -22,8 +23,13 @@ use crate::sqlite::wal::file_ops::replaced;
 use crate::sqlite::wal::owner_access::create_for_owner;
 use crate::sqlite::wal::wal_index::{is_in_wal_mode, log_header};
 
-/// At most so many connections read at a time; further readers wait for one of them.
-const MAX_READERS: usize = 8;
+/// How many connections read at a time unless the options say otherwise; further readers wait for
+/// one of them.
+pub const DEFAULT_MAX_READERS: usize = 8;
+
+/// A connection that nobody has used for so long is closed. Opening another takes less than a
+/// millisecond, but it finds nothing of the file in its cache.
+const MAX_IDLE: Duration = Duration::from_secs(10);
 
 /// Read-only connections, opened as they are needed and kept.
 #[derive(Debug)]
@@ -33,6 +39,8 @@ pub struct ReaderPool {
     /// Which file was at the path when the store was opened.
     file: FileId,
     tree: Arc<BTree>,
+    /// How many connections there may be.
+    max_readers: usize,
     /// Whether the database has a log.
     is_logged: bool,
     /// What a transaction of theirs would find, as long as nothing is committed.
@@ -43,6 +51,7 @@ pub struct ReaderPool {
 
 #[derive(Debug, Default)]
 struct State {
+    /// The one that came back last is the last, and the first to be lent again.
     #[expect(clippy::vec_box, reason = "they move out and in")]
     idle: Vec<Box<Reader>>,
     open: usize,
@@ -61,22 +70,31 @@ pub struct Reader {
     pub decoder: EventReader,
     /// Whether it has been in a transaction.
     has_read: bool,
+    /// When it came back.
+    idle_since: Instant,
     /// Whether it waits for the next read, which spares its opening.
     is_kept: bool,
 }
 
 impl ReaderPool {
     /// For the database at `path`.
-    pub fn new(path: PathBuf, role: OpenMode, tree: Arc<BTree>, is_logged: bool) -> Result<Self> {
+    pub fn new(
+        path: PathBuf,
+        role: OpenMode,
+        tree: Arc<BTree>,
+        max_readers: usize,
+        is_logged: bool,
+    ) -> Result<Self> {
         let file = file_id_at(&path)?;
         let (state, returned) = (Mutex::default(), Condvar::new());
         let seen = SnapshotCache::default();
-        Ok(ReaderPool { path, role, file, tree, is_logged, seen, state, returned })
+        Ok(ReaderPool { path, role, file, tree, max_readers, is_logged, seen, state, returned })
     }
 
     fn reader(&self, connection: Connection) -> Box<Reader> {
         let decoder = EventReader::new(Arc::clone(&self.tree));
-        Box::new(Reader { connection, decoder, has_read: false, is_kept: true })
+        let idle_since = Instant::now();
+        Box::new(Reader { connection, decoder, has_read: false, idle_since, is_kept: true })
     }
 
     /// The database's.
@@ -156,13 +174,34 @@ impl ReaderPool {
         }
         let reader = state.idle.pop();
         if reader.is_none() {
-            if state.open == MAX_READERS {
+            if state.open == self.max_readers {
                 return None;
             }
             // Counted before it is open; given back by the drop if that fails.
             state.open += 1;
         }
         Some(PooledReader { readers: self, reader })
+    }
+
+    /// Closes the connections that nobody has used for a while.
+    pub fn close_idle(&self) {
+        self.close_idle_for(MAX_IDLE);
+    }
+
+    /// Closes the connections that nobody has used for `time`.
+    pub fn close_idle_for(&self, time: Duration) {
+        let mut state = self.state();
+        let used = state.idle.iter().position(|reader| reader.idle_since.elapsed() < time);
+        let count = used.unwrap_or(state.idle.len());
+        if count == 0 {
+            return;
+        }
+        let unused: Vec<_> = state.idle.drain(..count).collect();
+        drop(state);
+        drop(unused);
+        // Only now may others be opened in their place.
+        self.state().open -= count;
+        self.returned.notify_all();
     }
 
     /// Closes the connections; those that are lent out, when they come back.
@@ -174,6 +213,14 @@ impl ReaderPool {
         drop(state);
         drop(idle);
         self.returned.notify_all();
+    }
+
+    /// Lets the idle connections look as if nobody had used them for `time` longer.
+    #[cfg(test)]
+    pub fn age_idle(&self, time: Duration) {
+        for reader in &mut self.state().idle {
+            reader.idle_since = reader.idle_since.checked_sub(time).expect("a clock that old");
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -199,9 +246,14 @@ impl PooledReader<'_> {
 
 impl Drop for PooledReader<'_> {
     fn drop(&mut self) {
+        // A store that is open to read has no maintenance to do it.
+        self.readers.close_idle();
         let mut state = self.readers.state();
         match self.reader.take() {
-            Some(reader) if !state.closed && reader.is_kept => state.idle.push(reader),
+            Some(mut reader) if !state.closed && reader.is_kept => {
+                reader.idle_since = Instant::now();
+                state.idle.push(reader);
+            }
             gone => {
                 state.open -= 1;
                 drop(state);
