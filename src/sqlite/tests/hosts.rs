@@ -711,8 +711,10 @@ struct Fault {
     sql: Option<String>,
     /// so often it fails,
     times: usize,
-    /// with this code.
+    /// with this code,
     code: i32,
+    /// and with this message, if its text matters.
+    message: Option<&'static str>,
 }
 
 impl Fault {
@@ -725,7 +727,8 @@ impl Fault {
             return Ok(());
         }
         self.times -= 1;
-        Err(Failure { code: self.code, message: "as the test asked".into() })
+        let message = self.message.unwrap_or("as the test asked");
+        Err(Failure { code: self.code, message: message.into() })
     }
 }
 
@@ -795,7 +798,7 @@ fn fail_at_each_statement(
     let store = HostStore::open(faulty(), &Options::default()).unwrap();
     for code in codes {
         for at in 1.. {
-            *fault.lock().unwrap() = Fault { left: at, sql: None, times: 2, code: *code };
+            *fault.lock().unwrap() = Fault { left: at, times: 2, code: *code, ..Fault::default() };
             let answer = deed(&store, &hosted.pool, faulty());
             let fault = std::mem::take(&mut *fault.lock().unwrap());
             let Some(sql) = fault.sql else {
@@ -845,7 +848,7 @@ fn a_store_is_made_whatever_locks_that_meets() {
         let folder = TempDir::new().unwrap();
         let pool = Pool::new(Some(folder.path().join("new.db")), 1);
         let code = LOCKS[at % LOCKS.len()];
-        let fault = Arc::new(Mutex::new(Fault { left: at, sql: None, times: 2, code }));
+        let fault = Arc::new(Mutex::new(Fault { left: at, times: 2, code, ..Fault::default() }));
         let faulty = Faulty { pool, fault: Arc::clone(&fault) };
         let store = HostStore::open(Box::new(faulty), &Options::default()).unwrap();
         assert_eq!(append_to(&store, vec![numbered(1)], None), Ok(1));
@@ -880,7 +883,8 @@ fn an_append_within_a_transaction_waits_for_every_lock_it_meets() {
             let mut transaction = Borrowed::callers(hosted.pool.take());
             transaction.connection().execute_batch("BEGIN").unwrap();
             // The first statement is the BEGIN that has to fail, and meets no lock.
-            let fault = Arc::new(Mutex::new(Fault { left: at + 1, sql: None, times: 2, code }));
+            let fault =
+                Arc::new(Mutex::new(Fault { left: at + 1, times: 2, code, ..Fault::default() }));
             let connection =
                 FaultyConnection { of: Box::new(&mut transaction), fault: Arc::clone(&fault) };
             let guard = AppendCondition::new(query(&["B"], &["n:1"]), 0).unwrap();
@@ -1098,38 +1102,17 @@ fn damage_is_not_taken_for_a_refusal_by_a_trigger() {
     transaction.connection().execute_batch(statements).unwrap();
     let constraint = rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
     let message = "UNIQUE constraint failed: dcb_events.position";
-    let refused = Refused { of: &mut transaction, code: constraint, message };
+    let fault = Arc::new(Mutex::new(Fault {
+        sql: Some("INSERT INTO dcb_events".to_owned()),
+        times: usize::MAX,
+        code: constraint,
+        message: Some(message),
+        ..Fault::default()
+    }));
+    let refused = FaultyConnection { of: Box::new(&mut transaction), fault };
     let request = AppendRequest::new(vec![numbered(2)], vec![]).unwrap();
     let error = hosted.store.append_within(Box::new(refused), request, &brief()).unwrap_err();
     assert_eq!((error.status, error.detail), (Status::Corrupt, constraint));
-}
-
-/// A connection that refuses events.
-struct Refused<'a> {
-    of: &'a mut Borrowed,
-    code: i32,
-    message: &'static str,
-}
-
-impl BorrowedConnection for Refused<'_> {
-    fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
-        if sql.starts_with("INSERT INTO dcb_events") {
-            return Err(Failure { code: self.code, message: self.message.into() });
-        }
-        self.of.run(sql, values)
-    }
-    fn query(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
-        self.of.query(sql, values)
-    }
-    fn more(&mut self) -> std::result::Result<Reply, Failure> {
-        self.of.more()
-    }
-    fn finish(&mut self) {
-        self.of.finish();
-    }
-    fn spoil(&mut self) {
-        self.of.spoil();
-    }
 }
 
 #[test]
