@@ -52,8 +52,8 @@ func NewSQLiteStoreFromDB(db *sql.DB) (*SQLiteStore, error) {
 	return OpenDB(db)
 }
 
-// OpenDB is like [NewSQLiteStoreFromDB], with options. [ReadOnly] and [Immutable] are errors, and [Adopt]
-// changes nothing, since the program has chosen the database.
+// OpenDB is like [NewSQLiteStoreFromDB], with options. [ReadOnly], [Immutable] and [MaxReaders] are errors,
+// and [Adopt] changes nothing, since the program has chosen the database.
 func OpenDB(db *sql.DB, opts ...Option) (*SQLiteStore, error) {
 	if err := checkLibrary(); err != nil {
 		return nil, err

@@ -308,9 +308,10 @@ unsafe fn functions(host: *const dcb_host) -> Result<Functions> {
 /// as the first of their calls would.
 ///
 /// `host` is copied. Its functions are not called after dcb_close has returned. The options are
-/// those of dcb_open, but `read_only` and `immutable` are refused, and `adopt` has no effect. The
-/// store is written to `*out`, and the caller closes it with dcb_close. A call that waits in
-/// `acquire` ends when its timeout expires; its dcb_cancel is checked before and after `acquire`.
+/// those of dcb_open, but `read_only`, `immutable` and `max_readers` are refused, and `adopt` has no
+/// effect. The store is written to `*out`, and the caller closes it with dcb_close. A call that
+/// waits in `acquire` ends when its timeout expires; its dcb_cancel is checked before and after
+/// `acquire`.
 ///
 /// It returns the statuses of dcb_open. Like every call on the store and its cursors, it also
 /// returns DCB_CANCELLED if `acquire` returns SQLITE_INTERRUPT, and DCB_UNAVAILABLE if a function of

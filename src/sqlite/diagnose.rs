@@ -56,13 +56,13 @@ impl SqliteStore {
     pub(super) fn diagnosis(&self, deadline: &Deadline) -> Result<Diagnosis> {
         let shared = &self.shared;
         let (snapshot, segments) = {
-            let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), deadline)?;
+            let mut connection = lend(self.readers.as_deref(), self.writer.as_deref(), deadline)?;
             let _gate = shared.checkpoints.pass_gate(deadline)?;
             connection.transaction(deadline, |connection, _, snapshot| {
                 Ok((snapshot, shared.index.segments.at_version(connection, snapshot.version)?))
             })?
         };
-        let path = self.readers.as_ref().map(ReaderPool::path);
+        let path = self.readers.as_deref().map(ReaderPool::path);
         let diagnosis = shared.diagnosis(self.visible(snapshot.head), &segments, path)?;
         let locks = path.and_then(ofd_locks::inspect);
         Ok(Diagnosis {

@@ -28,7 +28,7 @@ pub struct SqliteStore {
     pub(super) writer: Option<Arc<Writer>>,
     /// The pool of read connections; `None` for a database in memory, whose one connection does
     /// everything.
-    pub(super) readers: Option<ReaderPool>,
+    pub(super) readers: Option<Arc<ReaderPool>>,
     /// The maintenance thread, until the store is closed.
     pub(super) maintenance: Mutex<Option<JoinHandle<()>>>,
 }
@@ -42,7 +42,7 @@ impl SqliteStore {
     /// Returns the visible head, without waiting for events.
     fn current_head(&self, deadline: &Deadline) -> Result<i64> {
         let head = {
-            let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), deadline)?;
+            let mut connection = lend(self.readers.as_deref(), self.writer.as_deref(), deadline)?;
             match connection.lock_free() {
                 Some((_, _, snapshot)) => snapshot.head,
                 None => {
@@ -62,7 +62,7 @@ impl SqliteStore {
         deadline: &Deadline,
         sink: &mut dyn Sink,
     ) -> Result<bool> {
-        let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), deadline)?;
+        let mut connection = lend(self.readers.as_deref(), self.writer.as_deref(), deadline)?;
         let visible = |head| self.visible(head);
         if let Some((connection, reader, snapshot)) = connection.lock_free() {
             let source = Source::Pages(connection);

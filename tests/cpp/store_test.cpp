@@ -138,6 +138,10 @@ TEST_CASE("options are passed to the library") {
     dcb::store reader(uri, options);
     CHECK(reader.head() == 1);
     CHECK_FAILS(read_only, reader.append(dcb::event("B")));
+    options.max_readers = 1;
+    CHECK(dcb::store(uri, options).head() == 1);
+    options.max_readers = 0;
+    CHECK_FAILS(invalid_argument, dcb::store(uri, options));
 }
 
 TEST_CASE("a wait ends with an event, a timeout or a cancel") {

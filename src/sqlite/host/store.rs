@@ -64,11 +64,12 @@ impl HostStore {
     /// Opens the store in the host's database, making it if the options allow that: who lends the
     /// connections of a database has chosen it, whatever else is in it.
     pub fn open(host: Box<dyn Host>, options: &Options) -> Result<Self> {
-        if options.read_only || options.immutable {
+        if options.is_read_only() {
             return Err(Error::invalid(
                 "read_only: a store on the host's connections may do what they may",
             ));
         }
+        options.check_without_readers()?;
         let busy_timeout = u64::try_from(options.busy_timeout_ms).ok().map(Duration::from_millis);
         let deadline = CallOptions::default().start(busy_timeout);
         let (connection, (judgement, path)) = lend(&*host, &deadline, |connection| {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -22,8 +23,13 @@ use crate::sqlite::wal::file_ops::replaced;
 use crate::sqlite::wal::owner_access::create_for_owner;
 use crate::sqlite::wal::wal_index::{is_in_wal_mode, log_header};
 
-/// At most so many connections read at a time; further readers wait for one of them.
-const MAX_READERS: usize = 8;
+/// How many connections read at a time unless the options say otherwise; further readers wait for
+/// one of them.
+pub const DEFAULT_MAX_READERS: usize = 8;
+
+/// A connection that nobody has used for so long is closed. Opening another takes less than a
+/// millisecond, but it finds nothing of the file in its cache.
+const MAX_IDLE: Duration = Duration::from_secs(10);
 
 /// Read-only connections, opened as they are needed and kept.
 #[derive(Debug)]
@@ -41,13 +47,25 @@ pub struct ReaderPool {
 }
 
 /// The connections that no read has, and the places for those that are still to be opened.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Connections {
+    /// In the order in which they came back. The last one is the first to be lent again.
     #[expect(clippy::vec_box, reason = "they move out and in")]
     idle: Vec<Box<Reader>>,
     /// The number of connections, idle or lent, and of the places that were given for one.
     open: usize,
+    /// How many there may be.
+    max: usize,
     closed: bool,
+}
+
+impl Connections {
+    /// Takes the connections out that nobody has used for `time`. Their places stay taken until
+    /// they are closed.
+    fn take_idle_for(&mut self, time: Duration) -> Vec<Box<Reader>> {
+        let used = self.idle.iter().position(|reader| reader.idle_since.elapsed() < time);
+        self.idle.drain(..used.unwrap_or(self.idle.len())).collect()
+    }
 }
 
 /// What the pool gives to a read.
@@ -72,7 +90,7 @@ impl Stock for Connections {
             return Some(Lent::Reader(reader));
         }
         // Counted before it is open. If the read fails to open it, it returns the place.
-        (self.open < MAX_READERS).then(|| {
+        (self.open < self.max).then(|| {
             self.open += 1;
             Lent::Place
         })
@@ -88,22 +106,32 @@ pub struct Reader {
     pub decoder: EventReader,
     /// Whether it has been in a transaction.
     has_read: bool,
+    /// When it came back.
+    idle_since: Instant,
     /// Whether it waits for the next read, which spares its opening.
     is_kept: bool,
 }
 
 impl ReaderPool {
     /// For the database at `path`.
-    pub fn new(path: PathBuf, role: OpenMode, tree: Arc<BTree>, is_logged: bool) -> Result<Self> {
+    pub fn new(
+        path: PathBuf,
+        role: OpenMode,
+        tree: Arc<BTree>,
+        max_readers: usize,
+        is_logged: bool,
+    ) -> Result<Self> {
         let file = file_id_at(&path)?;
-        let connections = FairQueue::new(Connections::default());
+        let none = Connections { idle: Vec::new(), open: 0, max: max_readers, closed: false };
+        let connections = FairQueue::new(none);
         let seen = SnapshotCache::default();
         Ok(ReaderPool { path, role, file, tree, is_logged, seen, connections })
     }
 
     fn reader(&self, connection: Connection) -> Box<Reader> {
         let decoder = EventReader::new(Arc::clone(&self.tree));
-        Box::new(Reader { connection, decoder, has_read: false, is_kept: true })
+        let idle_since = Instant::now();
+        Box::new(Reader { connection, decoder, has_read: false, idle_since, is_kept: true })
     }
 
     /// The database's.
@@ -149,6 +177,37 @@ impl ReaderPool {
         PooledReader { readers: self, reader }.opened(deadline)
     }
 
+    /// Closes the connections that nobody has used for a while.
+    pub fn close_idle(&self) {
+        self.close_idle_for(MAX_IDLE);
+    }
+
+    /// Closes the connections that nobody has used for `time`.
+    pub fn close_idle_for(&self, time: Duration) {
+        let unused = self.connections.change(|connections| connections.take_idle_for(time));
+        self.close_all(unused);
+    }
+
+    /// Closes connections whose places are taken, and frees the places. Not under the lock.
+    fn close_all(&self, unused: Vec<Box<Reader>>) {
+        let count = unused.len();
+        if count > 0 {
+            drop(unused);
+            // Only now may others be opened in their place.
+            self.connections.change(|connections| connections.open -= count);
+        }
+    }
+
+    /// Lets the idle connections look as if nobody had used them for `time` longer.
+    #[cfg(test)]
+    pub fn age_idle(&self, time: Duration) {
+        self.connections.change(|connections| {
+            for reader in &mut connections.idle {
+                reader.idle_since = reader.idle_since.checked_sub(time).expect("a clock that old");
+            }
+        });
+    }
+
     /// Closes the idle connections. Those that are lent out are closed when they come back, and
     /// threads that wait for one fail with `closed`.
     pub fn close(&self) {
@@ -187,13 +246,17 @@ impl PooledReader<'_> {
 impl Drop for PooledReader<'_> {
     fn drop(&mut self) {
         let pool = &self.readers.connections;
-        let gone = pool.change(|connections| match self.reader.take() {
-            Some(reader) if !connections.closed && reader.is_kept => {
+        let (gone, unused) = pool.change(|connections| match self.reader.take() {
+            Some(mut reader) if !connections.closed && reader.is_kept => {
+                // A store that is open to read has no maintenance to close them.
+                let unused = connections.take_idle_for(MAX_IDLE);
+                reader.idle_since = Instant::now();
                 connections.idle.push(reader);
-                None
+                (None, unused)
             }
-            gone => Some(gone),
+            gone => (Some(gone), Vec::new()),
         });
+        self.readers.close_all(unused);
         if let Some(gone) = gone {
             // Its place is free only once the connection is closed.
             drop(gone);

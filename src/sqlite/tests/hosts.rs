@@ -720,6 +720,8 @@ struct Fault {
     is_after: bool,
     /// All statements so far.
     said: Vec<String>,
+    /// The message with which it fails, if its text matters.
+    message: Option<&'static str>,
 }
 
 impl Fault {
@@ -733,7 +735,8 @@ impl Fault {
             return Ok(());
         }
         self.times -= 1;
-        Err(Failure { code: self.code, message: "as the test asked".into() })
+        let message = self.message.unwrap_or("as the test asked");
+        Err(Failure { code: self.code, message: message.into() })
     }
 }
 
@@ -1115,38 +1118,17 @@ fn damage_is_not_taken_for_a_refusal_by_a_trigger() {
     transaction.connection().execute_batch(statements).unwrap();
     let constraint = rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
     let message = "UNIQUE constraint failed: dcb_events.position";
-    let refused = Refused { of: &mut transaction, code: constraint, message };
+    let fault = Arc::new(Mutex::new(Fault {
+        sql: Some("INSERT INTO dcb_events".to_owned()),
+        times: usize::MAX,
+        code: constraint,
+        message: Some(message),
+        ..Fault::default()
+    }));
+    let refused = FaultyConnection { of: Box::new(&mut transaction), fault };
     let request = AppendRequest::new(vec![numbered(2)], vec![]).unwrap();
     let error = hosted.store.append_within(Box::new(refused), request, &brief()).unwrap_err();
     assert_eq!((error.status, error.detail), (Status::Corrupt, constraint));
-}
-
-/// A connection that refuses events.
-struct Refused<'a> {
-    of: &'a mut Borrowed,
-    code: i32,
-    message: &'static str,
-}
-
-impl BorrowedConnection for Refused<'_> {
-    fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
-        if sql.starts_with("INSERT INTO dcb_events") {
-            return Err(Failure { code: self.code, message: self.message.into() });
-        }
-        self.of.run(sql, values)
-    }
-    fn query(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
-        self.of.query(sql, values)
-    }
-    fn more(&mut self) -> std::result::Result<Reply, Failure> {
-        self.of.more()
-    }
-    fn finish(&mut self) {
-        self.of.finish();
-    }
-    fn spoil(&mut self) {
-        self.of.spoil();
-    }
 }
 
 #[test]

@@ -700,7 +700,12 @@ fn a_merge_that_fails_leaves_nothing_behind() {
         )
         .unwrap();
     let own = connect(&Location::File(fixture.path()), OpenMode::Write).unwrap();
-    let mut maintenance = Maintenance::new(Arc::clone(&store.shared), Arc::clone(writer), own);
+    let mut maintenance = Maintenance::new(
+        Arc::clone(&store.shared),
+        Arc::clone(writer),
+        Arc::clone(store.readers.as_ref().unwrap()),
+        own,
+    );
     let building = || {
         let sql = "SELECT count(*) FROM dcb_segments WHERE state = 0";
         shell.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()

@@ -169,7 +169,7 @@ fn appends_go_on_once_the_reader_that_held_the_log_is_gone() {
 }
 
 /// All the connections that may read at a time.
-fn all_readers(store: &SqliteStore) -> Vec<PooledReader<'_>> {
+pub(super) fn all_readers(store: &SqliteStore) -> Vec<PooledReader<'_>> {
     let at_once = CallOptions { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
     let readers = store.readers.as_ref().unwrap();
     std::iter::from_fn(|| readers.get(&at_once).ok()).collect()

@@ -12,6 +12,7 @@ mod moved_files;
 mod opening;
 mod pages;
 mod processes;
+mod readers;
 mod rights;
 
 use std::ops::ControlFlow;

@@ -387,7 +387,7 @@ fn a_transaction_that_could_not_be_undone_is_undone_before_anything_is_read() {
     let deadline = CallOptions::default().start(None);
     // A reader's would go on seeing what there was.
     let reader = read_only(fixture.path());
-    lend(reader.readers.as_ref(), None, &deadline)
+    lend(reader.readers.as_deref(), None, &deadline)
         .unwrap()
         .transaction(&deadline, |connection, _, _| {
             connection.execute_batch("BEGIN; SELECT * FROM dcb_meta").unwrap();
