@@ -87,7 +87,7 @@ fn an_index_is_not_believed_because_it_could_not_be_looked_at() {
     (1..=9).for_each(|position| insert_at(&connection, position, event("A", &[])));
     write(&connection, 0, 8);
     let error = Error::new(Status::NoMemory, "as the test asked");
-    let failing = Failing { of: &connection, sql: "SELECT position, type", error };
+    let failing = Failing { inner: &connection, sql: "SELECT position, type", error };
     let cache = SegmentsCache::default();
     let statuses = |look: &dyn Fn(&dyn SqlConnection) -> Result<()>| {
         let _moment = Transaction::begin(&connection).unwrap();
