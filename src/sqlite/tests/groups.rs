@@ -16,7 +16,7 @@ use crate::{CancelToken, Status};
 /// the writer. Each has an event and a query that no event may match.
 fn in_one_group(store: &Arc<SqliteStore>, appends: Vec<(Event, Query)>) -> Vec<Result<i64>> {
     let writer = store.writer.as_ref().unwrap();
-    let core = writer.lock();
+    let guard = writer.lock();
     let count = appends.len();
     let threads: Vec<_> = appends
         .into_iter()
@@ -32,7 +32,7 @@ fn in_one_group(store: &Arc<SqliteStore>, appends: Vec<(Event, Query)>) -> Vec<R
         })
         .collect();
     assert_eq!(writer.queued(), count);
-    drop(core);
+    drop(guard);
     threads.into_iter().map(|thread| thread.join().unwrap()).collect()
 }
 
@@ -133,7 +133,7 @@ fn after_a_failed_sync_the_store_accepts_nothing_until_reopened() {
 fn a_request_leaves_the_queue_on_timeout_or_cancellation() {
     let fixture = Fixture::new();
     let writer = fixture.store.writer.as_ref().unwrap();
-    let core = writer.lock();
+    let guard = writer.lock();
     let start = |timeout, cancel| {
         let store = Arc::clone(&fixture.store);
         let request = AppendRequest::new(vec![event("A", &[])], Vec::new()).unwrap();
@@ -156,7 +156,7 @@ fn a_request_leaves_the_queue_on_timeout_or_cancellation() {
     cancel.trigger();
     assert_eq!(cancelled.join().unwrap().unwrap_err().status, Status::Cancelled);
     assert_eq!(writer.queued(), 1);
-    drop(core);
+    drop(guard);
     assert_eq!(leader.join().unwrap(), Ok(Appended::new(1)));
     assert_eq!(append(&fixture.store, vec![event("A", &[])], None), Ok(2));
 }
@@ -172,8 +172,8 @@ fn an_append_rejected_by_sqlite_fails_alone() {
         builder.build()
     };
     {
-        let mut core = writer.lock();
-        let (connection, _) = core.open().unwrap().parts();
+        let mut guard = writer.lock();
+        let (connection, _) = guard.open().unwrap().parts();
         let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         connection.pragma_update(None, "max_page_count", pages + 200).unwrap();
     }
@@ -201,10 +201,10 @@ fn a_panic_fails_its_group_and_closes_the_store() {
         }
         thread
     };
-    let core = writer.lock();
+    let guard = writer.lock();
     // The first two fill a group (16,384 events), so the third is in the next group.
     let answers = [start(16_383), start(1), start(1)];
-    drop(core);
+    drop(guard);
     let statuses = answers.map(|answer| answer.join().unwrap().unwrap_err().status);
     assert_eq!(statuses, [Status::Internal, Status::Internal, Status::Closed]);
     assert_eq!(append(store, vec![event("A", &[])], None).unwrap_err().status, Status::Closed);
@@ -234,7 +234,7 @@ fn after_a_failed_sync_queued_appends_fail() {
     let tampering = &fixture.store.shared.durability.tampering;
     tampering.fail.store(true, SeqCst);
     let writer = fixture.store.writer.as_ref().unwrap();
-    let core = writer.lock();
+    let guard = writer.lock();
     let start = |count: usize| {
         let (own, before) = (Arc::clone(&fixture.store), writer.queued());
         let thread = thread::spawn(move || append(&own, vec![event("A", &[]); count], None));
@@ -245,7 +245,7 @@ fn after_a_failed_sync_queued_appends_fail() {
     };
     // The first fills a group, so the second is in the next group.
     let answers = [start(16_384), start(1)];
-    drop(core);
+    drop(guard);
     for answer in answers {
         assert_eq!(answer.join().unwrap().unwrap_err().status, Status::Io);
     }
@@ -313,7 +313,7 @@ fn a_duplicate_depends_on_every_stored_event_it_matches() {
     append(store, vec![with_id("a", "A")], None).unwrap();
     store.shared.durability.tampering.fail.store(true, SeqCst);
     let writer = store.writer.as_ref().unwrap();
-    let core = writer.lock();
+    let guard = writer.lock();
     let start = |events: Vec<Event>| {
         let (own, before) = (Arc::clone(store), writer.queued());
         let thread = thread::spawn(move || append(&own, events, None));
@@ -328,7 +328,7 @@ fn a_duplicate_depends_on_every_stored_event_it_matches() {
         // durable, so this error depends on that event too.
         start(vec![with_id("a", "A"), with_id("b", "other")]),
     ];
-    drop(core);
+    drop(guard);
     let statuses = answers.map(|answer| answer.join().unwrap().unwrap_err().status);
     assert_eq!(statuses, [Status::Io; 2]);
 }
