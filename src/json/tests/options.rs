@@ -1,5 +1,5 @@
 use crate::json::parse_options;
-use crate::json::tests::refused;
+use crate::json::tests::assert_invalid;
 use crate::store::options::Options;
 
 #[test]
@@ -34,7 +34,7 @@ fn immutable_implies_read_only() {
 }
 
 #[test]
-fn an_error_of_the_options_names_the_place() {
+fn an_error_of_the_options_names_the_json_path() {
     for (options, message) in [
         ("null", "options: must be an object"),
         ("[true]", "options: must be an object"),
@@ -50,6 +50,6 @@ fn an_error_of_the_options_names_the_place() {
             "options: unknown key \"readonly\" (known: read_only, immutable, create, adopt, busy_timeout_ms, max_readers)",
         ),
     ] {
-        refused(parse_options(options.as_bytes()), message);
+        assert_invalid(parse_options(options.as_bytes()), message);
     }
 }

@@ -12,7 +12,7 @@ use crate::sqlite::connection::{OpenMode, connect};
 use crate::sqlite::read::check_ahead::check_ahead;
 use crate::sqlite::state::SEGMENT_EVENTS;
 
-/// Stores the events, and opens the store anew once segments cover all but a few.
+/// Stores the events, and reopens the store once segments cover all but a few.
 fn stored(events: Vec<Event>) -> Fixture {
     let mut fixture = Fixture::new();
     let count = events.len() as i64;
@@ -23,7 +23,8 @@ fn stored(events: Vec<Event>) -> Fixture {
     fixture
 }
 
-/// Stores so many events of the types A and B with a tag each, in turns.
+/// Stores and indexes `count` events: in turn one of type A with tag y, and one of type B with
+/// tag x.
 fn two_kinds(count: usize) -> Fixture {
     let one = |number: usize| match number % 2 {
         0 => event("A", &["y".into()]),
@@ -36,7 +37,8 @@ fn prepared(conditions: Vec<AppendCondition>) -> PreparedAppend {
     PreparedAppend::new(AppendRequest::new(vec![event("N", &[])], conditions).unwrap()).unwrap()
 }
 
-/// Checks a condition ahead. Returns where it starts then.
+/// Checks a condition ahead of its group. Returns the position after which it still has to be
+/// checked.
 fn checked(fixture: &Fixture, query: Query, after: i64) -> i64 {
     let mut append = prepared(vec![AppendCondition::new(query, after).unwrap()]);
     let deadline = CallOptions::default().start(None);
@@ -46,11 +48,11 @@ fn checked(fixture: &Fixture, query: Query, after: i64) -> i64 {
 }
 
 #[test]
-fn an_expensive_condition_is_left_with_the_events_that_come() {
+fn an_expensive_condition_is_checked_up_to_the_head() {
     let fixture = two_kinds(400);
     assert_eq!(checked(&fixture, query(&["A"], &["x"]), 0), 400);
     assert_eq!(checked(&fixture, query(&["A"], &["x"]), 7), 400);
-    // The lowest match is the next event that the condition looks at.
+    // If an event matches, the condition is left to start right before the first one.
     assert_eq!(checked(&fixture, query(&["A"], &["y"]), 0), 0);
     assert_eq!(checked(&fixture, query(&["A"], &["y"]), 7), 8);
     let many = (0..20).map(|number| item(&[], &[&format!("none:{number}")])).collect();
@@ -63,13 +65,13 @@ fn a_cheap_condition_is_left_to_its_group() {
     for cheap in [query(&["A"], &[]), query(&[], &["z"]), Query::all()] {
         assert_eq!(checked(&fixture, cheap, 0), 0);
     }
-    // The events above are in memory, or there are none.
+    // There are no events above these positions.
     for after in [400, 1_000] {
         assert_eq!(checked(&fixture, query(&["A"], &["x"]), after), after);
     }
 }
 
-/// Another process may hold SQLite's write lock for as long as it likes.
+/// Another process holds SQLite's write lock, and another thread the writer's connection.
 #[test]
 fn conditions_are_checked_ahead_without_the_write_lock() {
     let fixture = two_kinds(400);
@@ -98,7 +100,7 @@ fn a_check_ahead_can_be_cancelled() {
     assert_eq!(checked.unwrap_err().status, Status::Cancelled);
 }
 
-/// The file was replaced by an older one since the check.
+/// If the head is below the position of the check, the file was replaced by an older one.
 #[test]
 fn events_that_were_checked_ahead_must_still_be_there() {
     let fixture = two_kinds(40);
@@ -114,7 +116,8 @@ fn events_that_were_checked_ahead_must_still_be_there() {
     assert_eq!(stored.last, 41);
 }
 
-/// Conditions of several criteria on few names, so that they fail at any position, or never.
+/// Generates the items and the `after` of a condition. The names are few, so that conditions fail at
+/// any position or never.
 fn any_condition() -> impl Strategy<Value = (Vec<(Vec<u8>, Vec<u8>)>, i64)> {
     let item = (vec(0_u8..3, 0..3), vec(0_u8..6, 0..3))
         .prop_filter("an item has a criterion", |(types, tags)| types.len() + tags.len() > 0);
@@ -124,13 +127,13 @@ fn any_condition() -> impl Strategy<Value = (Vec<(Vec<u8>, Vec<u8>)>, i64)> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
 
-    /// The oracle looks at every event.
+    /// The oracle checks the conditions against every event.
     #[test]
     fn a_check_ahead_changes_no_answer(
         conditions in vec(any_condition(), 1..4),
         names in vec((0_u8..3, 0_u8..6, 0_u8..60), 380),
     ) {
-        // Rare names, so that most conditions hold.
+        // The tags of the conditions are rare, so that most conditions hold.
         let one = |(event_type, tag, rare): &(u8, u8, u8)| {
             let tag = if *rare == 0 { *tag } else { 6 };
             event(&format!("T{event_type}"), &[format!("t:{tag}")])
@@ -142,7 +145,7 @@ proptest! {
             .map(|(items, after)| {
                 let items = items.iter().map(|(types, tags)| {
                     let mut item = QueryItem::new();
-                    // A name that is there already changes nothing, or is an error.
+                    // A repeated name is ignored or rejected, which makes no difference here.
                     for name in types {
                         let _ = item.or_type(EventType::new(&format!("T{name}")).unwrap());
                     }
