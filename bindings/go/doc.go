@@ -61,7 +61,11 @@ events follow. If the decision depends on several questions, each can be a [Proj
 		dcb.PartOf(courseExists("c1"), func(m *model) *bool { return &m.exists }),
 		dcb.PartOf(seatsTaken("c1"), func(m *model) *int { return &m.taken }),
 	)
-	err := dcb.Decide(ctx, store, model, func(m model) ([]dcb.Event, error) { ... })
+	decision, err := dcb.Decide(ctx, store, model, func(m model) ([]dcb.Event, error) { ... })
+
+A [Decision] has the positions of the events. A decision whose append conflicts is made again until the deadline
+of the context, or for ten seconds if it has none: see [RetryPolicy]. Of the decisions that have lost, the
+oldest goes next. One that gives up returns a [RetryError], which is also an [ErrAppendConditionFailed].
 
 # Payloads
 
