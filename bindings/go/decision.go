@@ -2,6 +2,7 @@ package dcb
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -149,6 +150,47 @@ func Decide[S any](
 	})
 }
 
+// DecideValue is like [Decide], for a decision that also has a value of its own to return, such as the number
+// of the invoice that it makes.
+//
+// With [WithRequestID], the value is stored as JSON in the metadata of the first event, under the key dcb_value,
+// and a repeated decision returns the stored one. It is the zero V if the request was first decided without a
+// value, by [Decide]. If decide returns an error, or DecideValue fails otherwise, the value is the zero V.
+func DecideValue[S, V any](
+	ctx context.Context, store EventStore, model Projection[S],
+	decide func(state S) ([]Event, V, error), opts ...DecideOption,
+) (V, Decision, error) {
+	var value, none V
+	if store == nil {
+		return none, Decision{}, missing("store")
+	}
+	d, err := newDecision(store, model, decide == nil, opts)
+	if err != nil {
+		return none, Decision{}, err
+	}
+	d.encodeValue = func() ([]byte, error) {
+		encoded, err := json.Marshal(value)
+		if err != nil {
+			return nil, notEncoded("value", err)
+		}
+		return encoded, nil
+	}
+	d.decodeValue = func(encoded []byte) error {
+		var stored V
+		err := json.Unmarshal(encoded, &stored)
+		value = stored
+		return err
+	}
+	decision, err := d.run(ctx, func(events []SequencedEvent) (decided []Event, err error) {
+		decided, value, err = decide(model.Fold(events))
+		return decided, err
+	})
+	if err != nil {
+		return none, decision, err
+	}
+	return value, decision, nil
+}
+
 // newDecision returns the decision of a model, or an error if a function is missing.
 func newDecision[S any](store EventStore, model Projection[S], isUndecided bool, opts []DecideOption) (*decision, error) {
 	switch {
@@ -171,6 +213,13 @@ type decision struct {
 	guard *Query // the query of the condition; nil: query
 	retry RetryPolicy
 
+	// request is the tag of the request, or nil.
+	request *Tag
+	// encodeValue returns the JSON of the decision's value, and decodeValue replaces the value by one that was
+	// stored; both are nil if the decision has none.
+	encodeValue func() ([]byte, error)
+	decodeValue func([]byte) error
+
 	// appends is how the events are appended; nil: by the store.
 	appends func(context.Context, []Event, []AppendCondition) (Appended, error)
 }
@@ -187,6 +236,9 @@ func (d *decision) run(ctx context.Context, decide func([]SequencedEvent) ([]Eve
 	start := time.Now()
 	policy := d.retry.withDefaults(ctx)
 	queue := d.queue()
+	if err := d.checkRequest(); err != nil {
+		return Decision{}, err
+	}
 	if err := d.letLosersPass(ctx, queue); err != nil {
 		return Decision{}, err
 	}
@@ -199,14 +251,22 @@ func (d *decision) run(ctx context.Context, decide func([]SequencedEvent) ([]Eve
 	}()
 	for attempt := 1; ; attempt++ {
 		outcome.Attempt = attempt
-		read, position, err := d.read(ctx)
+		read, stored, position, err := d.read(ctx)
 		if err != nil {
 			return Decision{}, gaveUp(attempt-1, start, conflict, err)
+		}
+		if len(stored) > 0 {
+			return d.repeat(stored, attempt)
 		}
 		decided, err := decide(read)
 		if err != nil || len(decided) == 0 {
 			outcome.Refused = err != nil
 			return Decision{Attempts: attempt}, err
+		}
+		if d.request != nil {
+			if decided, err = d.markRequest(decided); err != nil {
+				return Decision{}, err
+			}
 		}
 		appended, err := d.append(ctx, decided, d.conditions(position))
 		if err == nil {
@@ -298,10 +358,16 @@ func (d *decision) append(ctx context.Context, events []Event, conditions []Appe
 
 // guards returns the queries that guard the append.
 func (d *decision) guards() []Query {
+	guards := make([]Query, 0, 2)
 	if d.guard == nil {
-		return []Query{d.query}
+		guards = append(guards, d.query)
+	} else {
+		guards = append(guards, *d.guard)
 	}
-	return []Query{*d.guard}
+	if d.request != nil {
+		guards = append(guards, d.requestQuery())
+	}
+	return guards
 }
 
 // conditions returns the conditions of an append after a read up to the position.
@@ -314,28 +380,41 @@ func (d *decision) conditions(position int64) []AppendCondition {
 	return conditions
 }
 
-// read returns the events of the query, and a position that is safe as the After of the conditions.
-// That of ReadSnapshot is the head. That of Read is the last event that its query matches: so if the
+// read returns the events of the query, those of the request, and a position that is safe as the After of the
+// conditions. That of ReadSnapshot is the head. That of Read is the last event that its query matches: so if the
 // condition has a query of its own, Read has to look for the events of both. Otherwise an event that
 // only the condition's query matches would fail every attempt.
-func (d *decision) read(ctx context.Context) ([]SequencedEvent, int64, error) {
+func (d *decision) read(ctx context.Context) (asked, stored []SequencedEvent, position int64, err error) {
+	query, read := d.query, d.store.Read
 	if store, ok := d.store.(SnapshotReader); ok {
-		return store.ReadSnapshot(ctx, d.query)
+		read = store.ReadSnapshot
+	} else if d.guard != nil {
+		query = query.Or(*d.guard)
 	}
-	if d.guard == nil {
-		return d.store.Read(ctx, d.query)
+	if d.request != nil {
+		query = query.Or(d.requestQuery())
 	}
-	events, position, err := d.store.Read(ctx, d.query.Or(*d.guard))
+	events, position, err := read(ctx, query)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
-	asked := events[:0:0]
-	for _, event := range events {
-		if d.query.Matches(event) {
-			asked = append(asked, event)
+	if len(query.items) == len(d.query.items) {
+		asked = events
+	} else {
+		for _, event := range events {
+			if d.query.Matches(event) {
+				asked = append(asked, event)
+			}
 		}
 	}
-	return asked, position, nil
+	if d.request != nil {
+		for _, event := range events {
+			if event.HasTag(d.request.Key, d.request.Value) {
+				stored = append(stored, event)
+			}
+		}
+	}
+	return asked, stored, position, nil
 }
 
 // library returns the store of this package that the decision's store is or wraps, or nil.

@@ -67,6 +67,14 @@ A [Decision] has the positions of the events. A decision whose append conflicts 
 of the context, or for ten seconds if it has none: see [RetryPolicy]. Of the decisions that have lost, the
 oldest goes next. One that gives up returns a [RetryError], which is also an [ErrAppendConditionFailed].
 
+A client that got no answer asks again, and must not be told that its own first attempt is in the way. With
+[WithRequestID], a decision is made once for each id, and a retry returns the result of the first one.
+[DecideValue] is for a decision that has more to return than the positions of its events:
+
+	number, decision, err := dcb.DecideValue(ctx, store, invoices, func(last int) ([]dcb.Event, int, error) {
+		...
+	}, dcb.WithRequestID(r.Header.Get("Idempotency-Key")))
+
 # Payloads
 
 Data is encoded by [encoding/json] and decoded as [json.Unmarshal] decodes into an any. With a [Registry],
