@@ -37,7 +37,7 @@ func (d Decider[S, C]) Fold(events []SequencedEvent) S {
 	return state
 }
 
-// Model returns what the decider knows about the command as a [Projection], for [DecideValue] and [DecideTx].
+// Model returns what the decider knows about the command as a [Projection], for [DecideValue].
 func (d Decider[S, C]) Model(cmd C) Projection[S] {
 	model := Projection[S]{Query: NewQuery(), InitialState: d.InitialState, Evolve: d.Evolve}
 	if d.Query != nil {

@@ -80,15 +80,16 @@ func (p RetryPolicy) delay(attempts int) time.Duration {
 	return rand.N(min(bound, p.MaxDelay)) + 1
 }
 
-// RetryError is returned when a decision gave up, because its appends kept conflicting with others until the
-// [RetryPolicy] or the context allowed no further attempt. Nothing was stored. [errors.Is] finds
-// [ErrAppendConditionFailed], and also the context's error if that ended the decision.
+// RetryError is returned when a decision, or a transaction of [SQLiteStore.InTx], gave up, because it kept
+// conflicting with others until the [RetryPolicy] or the context allowed no further attempt. Nothing was stored.
+// [errors.Is] finds [ErrAppendConditionFailed], or [ErrBusy] if a transaction did not get its lock, and also the
+// context's error if that ended the retries.
 type RetryError struct {
-	// Attempts is how many times the decision was made.
+	// Attempts is how many attempts were made.
 	Attempts int
 	// Elapsed is how long that took, with the delays.
 	Elapsed time.Duration
-	// Err is the error of the last append that conflicted.
+	// Err is the error of the last attempt that conflicted.
 	Err error
 
 	// cause is what ended the retries, or nil if the policy did.
@@ -108,7 +109,7 @@ func (e *RetryError) Error() string {
 	return text
 }
 
-// Unwrap returns the error of the last append that conflicted, and what ended the retries.
+// Unwrap returns the error of the last attempt that conflicted, and what ended the retries.
 func (e *RetryError) Unwrap() []error {
 	if e.cause == nil {
 		return []error{e.Err}
@@ -222,6 +223,10 @@ type decision struct {
 
 	// appends is how the events are appended; nil: by the store.
 	appends func(context.Context, []Event, []AppendCondition) (Appended, error)
+	// attempt is the number of attempts so far.
+	attempt int
+	// isRefused is set if the last error is one of the caller's own function.
+	isRefused bool
 }
 
 func (d *decision) run(ctx context.Context, decide func([]SequencedEvent) ([]Event, error)) (result Decision, err error) {
@@ -250,7 +255,7 @@ func (d *decision) run(ctx context.Context, decide func([]SequencedEvent) ([]Eve
 		}
 	}()
 	for attempt := 1; ; attempt++ {
-		outcome.Attempt = attempt
+		d.attempt, outcome.Attempt = attempt, attempt
 		read, stored, position, err := d.read(ctx)
 		if err != nil {
 			return Decision{}, gaveUp(attempt-1, start, conflict, err)
@@ -274,8 +279,10 @@ func (d *decision) run(ctx context.Context, decide func([]SequencedEvent) ([]Eve
 			return Decision{appended.First, appended.Last, attempt, appended.Repeated}, nil
 		}
 		if !errors.Is(err, ErrAppendConditionFailed) {
+			outcome.Refused = d.isRefused
 			return Decision{}, gaveUp(attempt-1, start, conflict, err)
 		}
+		d.isRefused = false
 		conflict = err
 		lost := time.Now()
 		var delay time.Duration

@@ -94,21 +94,24 @@ repeated append is compared by.
 # Your own database
 
 Events may be stored in a database that the program has open with a driver of its own, beside its other
-tables: [NewSQLiteStoreFromDB] takes the *sql.DB. [SQLiteStore.AppendTx] appends in a transaction of the
-program, so that events and rows are committed together:
+tables: [NewSQLiteStoreFromDB] takes the *sql.DB. [WithTx] makes a decision in one transaction with statements of
+the program's own, so that events and rows are committed together:
 
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
+	decision, err := handler.Run(ctx, cmd, dcb.WithTx(func(tx *sql.Tx, decision dcb.Decision) error {
+		_, err := tx.ExecContext(ctx, "INSERT INTO bookings (position) VALUES (?)", decision.First)
 		return err
-	}
-	defer tx.Rollback()
-	if err := store.AppendTx(ctx, tx, decided, condition); err != nil {
-		return err // after dcb.ErrBusy, run all of it again
-	}
-	if _, err := tx.ExecContext(ctx, "UPDATE seats SET taken = taken + 1 WHERE course = 'c1'"); err != nil {
+	}))
+
+[SQLiteStore.InTx] runs a transaction of the program that queues with the appends, and runs it again if the
+database was busy. [SQLiteStore.AppendTx] appends in it, or in a transaction that the program begins itself:
+
+	err := store.InTx(ctx, func(tx *sql.Tx) error {
+		if err := store.AppendTx(ctx, tx, events, condition); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "UPDATE seats SET taken = taken + 1 WHERE course = 'c1'")
 		return err
-	}
-	return tx.Commit()
+	})
 
 # Observing
 
