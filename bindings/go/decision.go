@@ -200,7 +200,7 @@ func newDecision[S any](store EventStore, model Projection[S], isUndecided bool,
 	case isUndecided:
 		return nil, missing("decide")
 	}
-	d := &decision{store: store, query: model.Query}
+	d := &decision{store: store, query: model.Query, windows: model.windows()}
 	for _, opt := range opts {
 		opt(d)
 	}
@@ -213,6 +213,8 @@ type decision struct {
 	query Query
 	guard *Query // the query of the condition; nil: query
 	retry RetryPolicy
+	// windows are what the decision needs of the query's events; nil: all of them.
+	windows []window
 
 	// request is the tag of the request, or nil.
 	request *Tag
@@ -392,7 +394,7 @@ func (d *decision) conditions(position int64) []AppendCondition {
 // condition has a query of its own, Read has to look for the events of both. Otherwise an event that
 // only the condition's query matches would fail every attempt.
 func (d *decision) read(ctx context.Context) (asked, stored []SequencedEvent, position int64, err error) {
-	query, read := d.query, d.store.Read
+	query, read := d.query, readFunc(d.store.Read)
 	if store, ok := d.store.(SnapshotReader); ok {
 		read = store.ReadSnapshot
 	} else if d.guard != nil {
@@ -401,7 +403,16 @@ func (d *decision) read(ctx context.Context) (asked, stored []SequencedEvent, po
 	if d.request != nil {
 		query = query.Or(d.requestQuery())
 	}
-	events, position, err := read(ctx, query)
+	var events []SequencedEvent
+	if d.windows == nil {
+		events, position, err = read(ctx, query)
+	} else {
+		var more []Query
+		if d.request != nil {
+			more = append(more, d.requestQuery())
+		}
+		events, position, err = readWindows(ctx, read, d.windows, more, query)
+	}
 	if err != nil {
 		return nil, nil, 0, err
 	}

@@ -63,6 +63,11 @@ events follow. If the decision depends on several questions, each can be a [Proj
 	)
 	decision, err := dcb.Decide(ctx, store, model, func(m model) ([]dcb.Event, error) { ... })
 
+A projection that needs only the newest events says so with its Last or Since, and a decision reads no others. The
+append is still conditional on all events of the query:
+
+	lastNumber := dcb.Projection[int]{Query: invoices, Last: 1, Evolve: numberOf}
+
 A [Decision] has the positions of the events. A decision whose append conflicts is made again until the deadline
 of the context, or for ten seconds if it has none: see [RetryPolicy]. Of the decisions that have lost, the
 oldest goes next. One that gives up returns a [RetryError], which is also an [ErrAppendConditionFailed].
@@ -71,7 +76,7 @@ A client that got no answer asks again, and must not be told that its own first 
 [WithRequestID], a decision is made once for each id, and a retry returns the result of the first one.
 [DecideValue] is for a decision that has more to return than the positions of its events:
 
-	number, decision, err := dcb.DecideValue(ctx, store, invoices, func(last int) ([]dcb.Event, int, error) {
+	number, decision, err := dcb.DecideValue(ctx, store, lastNumber, func(last int) ([]dcb.Event, int, error) {
 		...
 	}, dcb.WithRequestID(r.Header.Get("Idempotency-Key")))
 

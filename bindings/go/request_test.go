@@ -286,12 +286,15 @@ func ExampleWithRequestID() {
 	ctx := context.Background()
 	store := dcb.NewMemoryStore()
 
-	invoices := dcb.Projection[int]{
-		Query:  dcb.NewQuery(dcb.QueryItem{Types: []string{"InvoiceCreated"}}),
-		Evolve: func(last int, _ dcb.SequencedEvent) int { return last + 1 },
+	lastNumber := dcb.Projection[int]{
+		Query: dcb.NewQuery(dcb.QueryItem{Types: []string{"InvoiceCreated"}}),
+		Last:  1, // it reads no other
+		Evolve: func(_ int, event dcb.SequencedEvent) int {
+			return int(event.Data.(map[string]any)["number"].(float64))
+		},
 	}
 	create := func(requestID string) {
-		number, decision, err := dcb.DecideValue(ctx, store, invoices, func(last int) ([]dcb.Event, int, error) {
+		number, decision, err := dcb.DecideValue(ctx, store, lastNumber, func(last int) ([]dcb.Event, int, error) {
 			number := last + 1
 			return []dcb.Event{{Type: "InvoiceCreated", Data: map[string]int{"number": number}}}, number, nil
 		}, dcb.WithRequestID(requestID))
