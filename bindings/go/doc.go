@@ -83,7 +83,8 @@ A client that got no answer asks again, and must not be told that its own first 
 # Payloads
 
 Data is encoded by [encoding/json] and decoded as [json.Unmarshal] decodes into an any. With a [Registry],
-it is decoded into Go types. [Store.ReadRaw], [Store.RawEvents] and [Store.SubscribeRaw] return the bytes
+it is decoded into Go types. Events are never changed, but types are: [RegisterOld] reads the events of an old
+type as those of a newer one, and [RegisterFunc] those of all versions of one type. [Store.ReadRaw], [Store.RawEvents] and [Store.SubscribeRaw] return the bytes
 as they were stored, which is fastest.
 
 # Errors

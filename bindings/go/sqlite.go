@@ -15,10 +15,9 @@ type SQLiteStore struct {
 }
 
 // NewSQLiteStore opens the store that the dsn names and creates it if there is none. The dsn is a path,
-// ":memory:", "file:..." with mode as its only parameter, or a uri as [Open] takes it. Use [Open] to
-// open a store with options.
-func NewSQLiteStore(dsn string) (*SQLiteStore, error) {
-	store, err := Open(uriOf(dsn))
+// ":memory:", "file:..." with mode as its only parameter, or a uri as [Open] takes it.
+func NewSQLiteStore(dsn string, opts ...Option) (*SQLiteStore, error) {
+	store, err := Open(uriOf(dsn), opts...)
 	if err != nil {
 		return nil, err
 	}
