@@ -1,7 +1,6 @@
 package dcb
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -94,32 +93,13 @@ func (d *decision) markRequest(events []Event) ([]Event, error) {
 	return marked, err
 }
 
-// withValue returns the metadata of an event with the value of a decision added.
+// withValue returns the metadata of a decision's first event with the value of the decision added.
 func withValue(metadata any, value []byte) (json.RawMessage, error) {
-	text, err := json.Marshal(string(value))
-	if err != nil {
-		return nil, err
+	merged, taken, err := withKeys(metadata, map[string]any{valueKey: string(value)}, 0)
+	if err == nil && len(taken) > 0 {
+		err = invalid(place(0, "metadata") + ": the key " + valueKey + " is that of the decision's value")
 	}
-	added := append([]byte(`{"`+valueKey+`":`), text...)
-	if metadata == nil {
-		return append(added, '}'), nil
-	}
-	given, err := encode(metadata)
-	if err != nil {
-		return nil, notEncoded(place(0, "metadata"), err)
-	}
-	given = bytes.TrimSpace(given)
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(given, &keys); err != nil || keys == nil {
-		return nil, invalid(place(0, "metadata") + ": must be an object")
-	}
-	if _, taken := keys[valueKey]; taken {
-		return nil, invalid(place(0, "metadata") + ": the key " + valueKey + " is that of the decision's value")
-	}
-	if len(keys) > 0 {
-		added = append(added, ',')
-	}
-	return append(added, given[1:]...), nil // with the rest of the object
+	return merged, err
 }
 
 // repeat returns the decision that stored these events of the request.

@@ -67,6 +67,7 @@ type Store struct {
 	registry  *Registry
 	useNumber bool
 	observer  Observer
+	metadata  func(context.Context) map[string]any // may be nil
 	turns     turns
 }
 
@@ -95,7 +96,7 @@ func Open(uri string, opts ...Option) (*Store, error) {
 }
 
 func newStore(h *handle, o *options) *Store {
-	s := &Store{h: h, registry: o.registry, useNumber: o.useNumber, observer: o.observer}
+	s := &Store{h: h, registry: o.registry, useNumber: o.useNumber, observer: o.observer, metadata: o.metadata}
 	// Closing waits for running calls, so it must not run on the goroutine that runs all cleanups.
 	runtime.AddCleanup(s, func(h *handle) { go h.close() }, h)
 	return s
@@ -164,6 +165,10 @@ func (s *Store) appendBy(
 	events []Event, conditions []AppendCondition,
 ) (Appended, error) {
 	if err := ctx.Err(); err != nil {
+		return Appended{}, err
+	}
+	events, err := s.addMetadata(ctx, events)
+	if err != nil {
 		return Appended{}, err
 	}
 	request, err := appendRequest(make([]byte, 0, 512), events, conditions)
