@@ -1,4 +1,6 @@
-//! The connections that read.
+//! The pool of connections that read.
+//!
+//! Reads wait for a connection in the order in which they came (`commit/fair_queue.rs`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,20 +24,20 @@ use crate::sqlite::wal::file_ops::replaced;
 use crate::sqlite::wal::owner_access::create_for_owner;
 use crate::sqlite::wal::wal_index::{is_in_wal_mode, log_header};
 
-/// At most so many connections read at a time; further readers wait for one of them.
+/// The number of connections that read at a time. Further reads wait for one of them.
 const MAX_READERS: usize = 8;
 
-/// Read-only connections, opened as they are needed and kept.
+/// A pool of connections that read. They are opened as they are needed, and kept.
 #[derive(Debug)]
 pub struct ReaderPool {
     path: PathBuf,
     role: OpenMode,
-    /// Which file was at the path when the store was opened.
+    /// The file that was at the path when the store was opened.
     file: FileId,
     tree: Arc<BTree>,
-    /// Whether the database has a log.
+    /// Whether the database is in WAL mode.
     is_logged: bool,
-    /// What a transaction of theirs would find, as long as nothing is committed.
+    /// The snapshot that a transaction would find as long as nothing is committed.
     pub seen: SnapshotCache,
     connections: FairQueue<Connections>,
 }
@@ -79,21 +81,21 @@ impl Stock for Connections {
     }
 }
 
-/// A connection that reads, and the scratch that goes with it.
+/// A connection that reads, with its buffers.
 #[derive(Debug)]
 pub struct Reader {
     /// The connection.
     pub connection: Connection,
-    /// For its rows.
+    /// The reader of its rows.
     pub decoder: EventReader,
-    /// Whether it has been in a transaction.
+    /// Whether the connection has been in a transaction.
     has_read: bool,
-    /// Whether it waits for the next read, which spares its opening.
+    /// Whether the pool keeps the connection for the next read.
     is_kept: bool,
 }
 
 impl ReaderPool {
-    /// For the database at `path`.
+    /// Creates a pool without a connection, for the database at `path`.
     pub fn new(path: PathBuf, role: OpenMode, tree: Arc<BTree>, is_logged: bool) -> Result<Self> {
         let file = file_id_at(&path)?;
         let connections = FairQueue::new(Connections::default());
@@ -106,17 +108,18 @@ impl ReaderPool {
         Box::new(Reader { connection, decoder, has_read: false, is_kept: true })
     }
 
-    /// The database's.
+    /// Returns the path of the database.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// One more connection, to the file that the store was opened on.
+    /// Opens one more connection. Fails if another file is at the path than when the store was
+    /// opened.
     pub fn open(&self) -> Result<Box<Reader>> {
         let place = Location::File(self.path.clone());
         let (connection, is_kept) = match self.role {
-            // With an index of its own only as long as it has to be. Such a connection would keep
-            // every other in this process from writing.
+            // A connection with a WAL-index of its own keeps every other one in this process from
+            // writing, so it is used only where it has to be.
             OpenMode::ReadWithOwnIndex => match connect(&place, OpenMode::Read) {
                 Err(error) if error.status == Status::Full => (connect(&place, self.role)?, false),
                 other => (other?, true),
@@ -129,7 +132,7 @@ impl ReaderPool {
         Ok(Box::new(Reader { is_kept, ..*self.reader(connection) }))
     }
 
-    /// Takes a connection that is open already.
+    /// Adds a connection that is open already.
     pub fn keep(&self, connection: Connection) {
         let reader = self.reader(connection);
         self.connections.change(|connections| {
@@ -168,14 +171,14 @@ impl ReaderPool {
     }
 }
 
-/// A connection that was lent out.
+/// A connection that a read holds. It goes back to the pool when it is dropped.
 pub struct PooledReader<'a> {
     readers: &'a ReaderPool,
     reader: Option<Box<Reader>>,
 }
 
 impl PooledReader<'_> {
-    /// Opens the connection if that is still to be done. Not under the lock.
+    /// Opens the connection if that is still to be done. No lock is held meanwhile.
     fn opened(mut self, deadline: &Deadline) -> Result<Self> {
         if self.reader.is_none() {
             self.reader = Some(retry(deadline, || self.readers.open())?);
@@ -202,17 +205,17 @@ impl Drop for PooledReader<'_> {
     }
 }
 
-/// What a read runs on: a connection of its own, or the writer's where there is only that.
+/// The connection that a read runs on.
 pub enum ReadConnection<'a> {
-    /// A connection of its own.
+    /// A connection of the pool.
     Own(PooledReader<'a>),
-    /// The only one.
+    /// The writer's, in a store that has only that.
     Writers(WriterGuard<'a>),
 }
 
 impl ReadConnection<'_> {
-    /// For a read without a transaction: the file, and the snapshot that a transaction would find;
-    /// `None`: it has to begin one.
+    /// Returns what a read without a transaction needs, with the snapshot that a transaction would
+    /// find. Returns `None` if the read has to begin one.
     pub fn lock_free(&mut self) -> Option<(&Connection, &mut EventReader, Snapshot)> {
         let ReadConnection::Own(PooledReader { readers, reader: Some(reader) }) = self else {
             return None;
@@ -222,7 +225,7 @@ impl ReadConnection<'_> {
         Some((connection, decoder, snapshot))
     }
 
-    /// Begins a read transaction and runs `body` in it, with the snapshot that it took.
+    /// Begins a read transaction, and runs `body` in it with the snapshot that it took.
     pub fn transaction<T>(
         &mut self,
         deadline: &Deadline,
@@ -250,8 +253,8 @@ impl ReadConnection<'_> {
         end_left_over(connection)?;
         let before =
             seen.as_ref().filter(|(_, has_read)| **has_read).and_then(|_| log_header(connection));
-        // A statement under way holds its snapshot for every other on the connection: that spares
-        // a BEGIN and an end of it.
+        // A statement that runs holds its snapshot for all others on the connection, which saves a
+        // BEGIN and its end.
         let mut statement = connection.prepare_cached(Snapshot::SQL).map_err(from_sqlite)?;
         loop {
             let mut open = statement.query([]).map_err(from_sqlite)?;

@@ -17,7 +17,7 @@ use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::Source;
 use crate::sqlite::events::write::insert;
 use crate::sqlite::index::merge::Merge;
-use crate::sqlite::index::search::SegmentSearch;
+use crate::sqlite::index::search::{Search, SegmentSearch};
 use crate::sqlite::index::segment::{BUILDING, LIVE};
 use crate::sqlite::index::segment_list::{Segments, SegmentsCache};
 use crate::sqlite::index::segment_writer::{
@@ -172,11 +172,15 @@ fn search(
     while rest.after < rest.through {
         let mut left = step;
         let progress = disk
-            .search(&mut EventReader::default(), query, rest, direction, &mut |view| {
-                found.push(view.position);
-                left -= 1;
-                Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-            })
+            .search(
+                &mut EventReader::default(),
+                Search { query, range: rest, direction },
+                &mut |view| {
+                    found.push(view.position);
+                    left -= 1;
+                    Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                },
+            )
             .unwrap();
         match progress {
             Progress::Exhausted => break,
