@@ -11,7 +11,7 @@ use crate::commit::deadline::Deadline;
 use crate::commit::fair_queue::{FairQueue, Stock};
 use crate::error::{Error, Result, Status};
 use crate::sql::Row;
-use crate::sqlite::append::writer::{Writer, WriterGuard};
+use crate::sqlite::append::writer::WriterGuard;
 use crate::sqlite::connection::error::{busy, damaged_index, from_sqlite, is_busy};
 use crate::sqlite::connection::transaction::{end_left_over, retry, wait_for_lock};
 use crate::sqlite::connection::{Location, OpenMode, connect};
@@ -39,12 +39,12 @@ pub struct ReaderPool {
     is_logged: bool,
     /// The snapshot that a transaction would find as long as nothing is committed.
     pub seen: SnapshotCache,
-    connections: FairQueue<Connections>,
+    stock: FairQueue<PoolStock>,
 }
 
 /// The connections that no read has, and the places for those that are still to be opened.
 #[derive(Debug, Default)]
-struct Connections {
+struct PoolStock {
     #[expect(clippy::vec_box, reason = "they move out and in")]
     idle: Vec<Box<Reader>>,
     /// The number of connections, idle or lent, and of the places that were given for one.
@@ -63,7 +63,7 @@ enum Lent {
     Closed,
 }
 
-impl Stock for Connections {
+impl Stock for PoolStock {
     type Item = Lent;
 
     fn take(&mut self) -> Option<Lent> {
@@ -98,9 +98,9 @@ impl ReaderPool {
     /// Creates a pool without a connection, for the database at `path`.
     pub fn new(path: PathBuf, role: OpenMode, tree: Arc<BTree>, is_logged: bool) -> Result<Self> {
         let file = file_id_at(&path)?;
-        let connections = FairQueue::new(Connections::default());
+        let stock = FairQueue::new(PoolStock::default());
         let seen = SnapshotCache::default();
-        Ok(ReaderPool { path, role, file, tree, is_logged, seen, connections })
+        Ok(ReaderPool { path, role, file, tree, is_logged, seen, stock })
     }
 
     fn reader(&self, connection: Connection) -> Box<Reader> {
@@ -135,16 +135,16 @@ impl ReaderPool {
     /// Adds a connection that is open already.
     pub fn keep(&self, connection: Connection) {
         let reader = self.reader(connection);
-        self.connections.change(|connections| {
-            connections.open += 1;
-            connections.idle.push(reader);
+        self.stock.change(|stock| {
+            stock.open += 1;
+            stock.idle.push(reader);
         });
     }
 
     /// Returns a connection, which comes back to the pool when it is dropped. Threads that wait for
     /// one get it in the order in which they came.
     pub fn get(&self, deadline: &Deadline) -> Result<PooledReader<'_>> {
-        let reader = match self.connections.take_within(deadline, busy)? {
+        let reader = match self.stock.take_within(deadline, busy)? {
             Lent::Reader(reader) => Some(reader),
             Lent::Place => None,
             Lent::Closed => return Err(Error::new(Status::Closed, "the store is closed")),
@@ -155,10 +155,10 @@ impl ReaderPool {
     /// Closes the idle connections. Those that are lent out are closed when they come back, and
     /// threads that wait for one fail with `closed`.
     pub fn close(&self) {
-        let idle = self.connections.change(|connections| {
-            connections.closed = true;
-            let idle = std::mem::take(&mut connections.idle);
-            connections.open -= idle.len();
+        let idle = self.stock.change(|stock| {
+            stock.closed = true;
+            let idle = std::mem::take(&mut stock.idle);
+            stock.open -= idle.len();
             idle
         });
         drop(idle);
@@ -167,7 +167,7 @@ impl ReaderPool {
     /// Returns how many threads wait for a connection.
     #[cfg(test)]
     pub fn waiting(&self) -> usize {
-        self.connections.waiting()
+        self.stock.waiting()
     }
 }
 
@@ -189,10 +189,10 @@ impl PooledReader<'_> {
 
 impl Drop for PooledReader<'_> {
     fn drop(&mut self) {
-        let pool = &self.readers.connections;
-        let gone = pool.change(|connections| match self.reader.take() {
-            Some(reader) if !connections.closed && reader.is_kept => {
-                connections.idle.push(reader);
+        let pool = &self.readers.stock;
+        let gone = pool.change(|stock| match self.reader.take() {
+            Some(reader) if !stock.closed && reader.is_kept => {
+                stock.idle.push(reader);
                 None
             }
             gone => Some(gone),
@@ -200,7 +200,7 @@ impl Drop for PooledReader<'_> {
         if let Some(gone) = gone {
             // Its place is free only once the connection is closed.
             drop(gone);
-            pool.change(|connections| connections.open -= 1);
+            pool.change(|stock| stock.open -= 1);
         }
     }
 }
@@ -274,18 +274,5 @@ impl ReadConnection<'_> {
                 Err(error) => return Err(from_sqlite(error)),
             }
         }
-    }
-}
-
-/// Lends a connection to a read.
-pub fn lend<'a>(
-    readers: Option<&'a ReaderPool>,
-    writer: Option<&'a Writer>,
-    deadline: &Deadline,
-) -> Result<ReadConnection<'a>> {
-    match (readers, writer) {
-        (Some(readers), _) => Ok(ReadConnection::Own(readers.get(deadline)?)),
-        (None, Some(writer)) => Ok(ReadConnection::Writers(writer.lock_within(deadline)?)),
-        (None, None) => Err(Error::new(Status::Internal, "a store without connections")),
     }
 }

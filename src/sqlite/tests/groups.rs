@@ -14,7 +14,7 @@ use crate::{CancelToken, Status};
 
 /// Runs the appends in one group: they queue up while the test holds the core.
 fn in_one_group(store: &Arc<SqliteStore>, appends: Vec<(Event, Query)>) -> Vec<Result<i64>> {
-    let writer = store.writer.as_ref().unwrap();
+    let writer = store.connections.writer().unwrap();
     let core = writer.lock();
     let count = appends.len();
     let threads: Vec<_> = appends
@@ -130,7 +130,7 @@ fn after_a_failed_sync_nothing_is_believed_until_the_store_is_opened_again() {
 #[test]
 fn a_request_leaves_the_queue_when_its_time_is_over_or_it_is_cancelled() {
     let fixture = Fixture::new();
-    let writer = fixture.store.writer.as_ref().unwrap();
+    let writer = fixture.store.connections.writer().unwrap();
     let core = writer.lock();
     let start = |timeout, cancel| {
         let store = Arc::clone(&fixture.store);
@@ -162,7 +162,7 @@ fn a_request_leaves_the_queue_when_its_time_is_over_or_it_is_cancelled() {
 #[test]
 fn an_append_that_the_database_refuses_takes_no_other_with_it() {
     let fixture = Fixture::new();
-    let writer = fixture.store.writer.as_ref().unwrap();
+    let writer = fixture.store.connections.writer().unwrap();
     let large = {
         let data = format!("\"{}\"", "x".repeat(4 * 1024 * 1024));
         let mut builder = EventBuilder::new(EventType::new("Large").unwrap());
@@ -189,7 +189,7 @@ fn a_panic_answers_its_group_and_closes_the_store_to_who_waits_behind_it() {
     let mut fixture = Fixture::new();
     fixture.store.shared.commits.durability.tampering.panic.store(true, SeqCst);
     let store = &fixture.store;
-    let writer = store.writer.as_ref().unwrap();
+    let writer = store.connections.writer().unwrap();
     let start = |count: usize| {
         let (own, before) = (Arc::clone(store), writer.queued());
         let events = vec![event("A", &[]); count];
@@ -231,7 +231,7 @@ fn after_a_failed_sync_the_queue_is_refused() {
     let fixture = Fixture::new();
     let tampering = &fixture.store.shared.commits.durability.tampering;
     tampering.fail.store(true, SeqCst);
-    let writer = fixture.store.writer.as_ref().unwrap();
+    let writer = fixture.store.connections.writer().unwrap();
     let core = writer.lock();
     let start = |count: usize| {
         let (own, before) = (Arc::clone(&fixture.store), writer.queued());
@@ -309,7 +309,7 @@ fn a_duplicate_rests_on_every_event_that_it_met() {
     };
     append(store, vec![with_id("a", "A")], None).unwrap();
     store.shared.commits.durability.tampering.fail.store(true, SeqCst);
-    let writer = store.writer.as_ref().unwrap();
+    let writer = store.connections.writer().unwrap();
     let core = writer.lock();
     let start = |events: Vec<Event>| {
         let (own, before) = (Arc::clone(store), writer.queued());

@@ -119,7 +119,7 @@ fn an_index_of_events_that_are_not_there_is_not_read() {
     append(store, vec![event("A", &[]); 3], None).unwrap();
     // It has not seen the segment yet.
     let other = open(fixture.path());
-    write_segment(&store.shared, store.writer.as_ref().unwrap(), 1).unwrap();
+    write_segment(&store.shared, store.connections.writer().unwrap(), 1).unwrap();
     let shell = Connection::open(fixture.path()).unwrap();
     shell.execute("UPDATE dcb_segments SET high = 9", []).unwrap();
     shell.execute("UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'", []).unwrap();
@@ -680,7 +680,8 @@ fn who_only_follows_another_holds_no_more_than_the_newest_events() {
         let request = ReadRequest::new(Query::all(), seen, None, None, Direction::Forward).unwrap();
         seen += positions(&follower, request).unwrap().len() as i64;
         // All that the follower holds is covered by now, and nothing that comes.
-        write_segment(&fixture.store.shared, fixture.store.writer.as_ref().unwrap(), 1).unwrap();
+        write_segment(&fixture.store.shared, fixture.store.connections.writer().unwrap(), 1)
+            .unwrap();
     }
     assert_eq!(seen, 60 * 20);
     let held = follower.shared.index.tail.read(Generations::len);
@@ -692,7 +693,7 @@ fn who_only_follows_another_holds_no_more_than_the_newest_events() {
 fn a_merge_that_fails_leaves_nothing_behind() {
     let fixture = Fixture::new();
     let store = &fixture.store;
-    let writer = store.writer.as_ref().unwrap();
+    let writer = store.connections.writer().unwrap();
     for n in 0..2 {
         append(store, some_events(n * 20, 20), None).unwrap();
         write_segment(&store.shared, writer, 1).unwrap();

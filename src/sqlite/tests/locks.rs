@@ -34,7 +34,7 @@ fn neither_an_append_nor_a_read_waits_for_maintenance_longer_than_it_may() {
         (CallOptions { timeout: Timeout::Never, cancel: Some(cancel) }, Status::Cancelled),
     ];
     // As at the end of a checkpoint, which may wait for the disk.
-    let core = fixture.store.writer.as_ref().unwrap().lock();
+    let core = fixture.store.connections.writer().unwrap().lock();
     let gate = fixture.store.shared.checkpoints.close_gate();
     for (call, status) in &calls {
         let events = AppendRequest::new(vec![event("A", &[])], Vec::new()).unwrap();
@@ -46,12 +46,12 @@ fn neither_an_append_nor_a_read_waits_for_maintenance_longer_than_it_may() {
         assert_eq!(read.unwrap_err().status, *status);
     }
     drop((gate, core));
-    assert_eq!(fixture.store.writer.as_ref().unwrap().queued(), 0);
+    assert_eq!(fixture.store.connections.writer().unwrap().queued(), 0);
     assert_eq!(append(&fixture.store, vec![event("A", &[])], None), Ok(2));
 
     // In memory, the one connection is the writer's.
     let store = SqliteStore::open(Location::Memory, &Options::default()).unwrap();
-    let core = store.writer.as_ref().unwrap().lock();
+    let core = store.connections.writer().unwrap().lock();
     for (call, status) in &calls {
         assert_eq!(store.head(call).unwrap_err().status, *status);
     }
@@ -77,7 +77,7 @@ fn an_append_whose_time_is_over_does_not_wait_for_maintenance() {
     stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
     let own = Arc::clone(&store);
     let chore = thread::spawn(move || {
-        let writer = own.writer.as_ref().unwrap();
+        let writer = own.connections.writer().unwrap();
         write_segment(&own.shared, writer, 1)
     });
     thread::sleep(Duration::from_millis(50));
@@ -171,7 +171,7 @@ fn appends_go_on_once_the_reader_that_held_the_log_is_gone() {
 /// All the connections that may read at a time.
 fn all_readers(store: &SqliteStore) -> Vec<PooledReader<'_>> {
     let at_once = CallOptions { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
-    let readers = store.readers.as_ref().unwrap();
+    let readers = store.connections.readers().unwrap();
     std::iter::from_fn(|| readers.get(&at_once).ok()).collect()
 }
 
@@ -189,7 +189,7 @@ fn a_wait_ends_in_time_while_all_connections_are_in_use() {
 #[test]
 fn a_read_that_gives_up_leaves_the_connection_to_the_next() {
     let fixture = Fixture::new();
-    let readers = fixture.store.readers.as_ref().unwrap();
+    let readers = fixture.store.connections.readers().unwrap();
     let mut lent = all_readers(&fixture.store);
     let cancel = CancelToken::new();
     let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
@@ -212,7 +212,7 @@ fn a_read_that_gives_up_leaves_the_connection_to_the_next() {
 #[test]
 fn closing_the_store_ends_the_reads_that_wait_for_a_connection() {
     let fixture = Fixture::new();
-    let readers = fixture.store.readers.as_ref().unwrap();
+    let readers = fixture.store.connections.readers().unwrap();
     let lent = all_readers(&fixture.store);
     let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
     thread::scope(|scope| {
@@ -263,7 +263,7 @@ fn more_long_reads_than_connections_take_turns() {
 fn a_leader_that_does_not_get_the_lock_in_time_fails_alone_and_hands_on() {
     let fixture = Fixture::new();
     let store = &fixture.store;
-    let writer = store.writer.as_ref().unwrap();
+    let writer = store.connections.writer().unwrap();
     let stranger = stranger(&fixture);
     stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
     let cancel = CancelToken::new();
@@ -293,7 +293,7 @@ fn a_leader_that_does_not_get_the_lock_in_time_fails_alone_and_hands_on() {
 fn an_append_that_helps_with_the_index_waits_no_longer_than_it_may() {
     let fixture = Fixture::new();
     let store = &fixture.store;
-    let writer = store.writer.as_ref().unwrap();
+    let writer = store.connections.writer().unwrap();
     // As maintenance has it while it waits for the lock of SQLite.
     let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
     let segmenting = store.shared.index.begin_segment(&never).unwrap();
@@ -325,20 +325,20 @@ fn a_group_that_failed_ends_though_somebody_takes_the_lock_for_good() {
     fixture.store = Arc::new(SqliteStore::open(Location::File(fixture.path()), &options).unwrap());
     let store = &fixture.store;
     {
-        let mut core = store.writer.as_ref().unwrap().lock();
+        let mut core = store.connections.writer().unwrap().lock();
         let (connection, _) = core.open().unwrap().parts();
         let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         connection.pragma_update(None, "max_page_count", pages).unwrap();
     }
-    let core = store.writer.as_ref().unwrap().lock();
+    let core = store.connections.writer().unwrap().lock();
     thread::scope(|scope| {
         let appends: Vec<_> =
             (0..64).map(|_| scope.spawn(|| append(store, large(), None))).collect();
-        assert!(eventually(|| store.writer.as_ref().unwrap().queued() == 64));
+        assert!(eventually(|| store.connections.writer().unwrap().queued() == 64));
         let stranger = stranger(&fixture);
         drop(core);
         // Once they run: before that, each waits for the lock as long as it was told.
-        while store.writer.as_ref().unwrap().queued() > 0 {
+        while store.connections.writer().unwrap().queued() > 0 {
             thread::yield_now();
         }
         while stranger.execute_batch("BEGIN IMMEDIATE").is_err()

@@ -8,7 +8,6 @@ use super::*;
 use crate::domain::SequencedEvent;
 use crate::sqlite::events::checksum::checksums;
 use crate::sqlite::events::write::insert;
-use crate::sqlite::read::pool::lend;
 
 #[test]
 fn a_file_whose_very_first_transaction_was_cut_off_is_an_empty_one() {
@@ -387,7 +386,9 @@ fn a_transaction_that_could_not_be_undone_is_undone_before_anything_is_read() {
     let deadline = CallOptions::default().start(None);
     // A reader's would go on seeing what there was.
     let reader = read_only(fixture.path());
-    lend(reader.readers.as_ref(), None, &deadline)
+    reader
+        .connections
+        .lend(&deadline)
         .unwrap()
         .transaction(&deadline, |connection, _, _| {
             connection.execute_batch("BEGIN; SELECT * FROM dcb_meta").unwrap();
@@ -400,7 +401,7 @@ fn a_transaction_that_could_not_be_undone_is_undone_before_anything_is_read() {
     // That of a database in memory would show what was never stored, and keep it in mind.
     let store = SqliteStore::open(Location::Memory, &Options::default()).unwrap();
     {
-        let mut core = store.writer.as_ref().unwrap().lock();
+        let mut core = store.connections.writer().unwrap().lock();
         let (connection, _) = core.open().unwrap().parts();
         let lost = event("Lost", &[]);
         let checksums = checksums(std::slice::from_ref(&lost));
@@ -419,7 +420,7 @@ fn a_transaction_that_could_not_be_undone_is_undone_before_anything_is_read() {
 fn a_transaction_that_could_not_be_undone_lets_others_append_in_the_end() {
     let fixture = Fixture::new();
     {
-        let mut core = fixture.store.writer.as_ref().unwrap().lock();
+        let mut core = fixture.store.connections.writer().unwrap().lock();
         let (connection, _) = core.open().unwrap().parts();
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
     }
