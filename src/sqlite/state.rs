@@ -177,10 +177,12 @@ pub struct Checkpoints {
     gate: RwLock<()>,
     /// About how many pages were written to the WAL since the last checkpoint.
     pages_written: AtomicU64,
+    /// How many pages the last checkpoint left in a WAL that it could not reset.
+    pages_left: AtomicU64,
     /// When the last checkpoint ran.
     checkpointed: Mutex<Instant>,
-    /// Whether the WAL is as long as it may become and could not be reset: readers outside of this
-    /// process use it.
+    /// Whether the WAL is as long as it may become: readers outside of this process keep it from
+    /// being reset, or no checkpoint has come round to it yet.
     log_held: AtomicBool,
 }
 
@@ -190,6 +192,7 @@ impl Checkpoints {
             wal,
             gate: RwLock::new(()),
             pages_written: AtomicU64::new(0),
+            pages_left: AtomicU64::new(0),
             checkpointed: Mutex::new(Instant::now()),
             log_held: AtomicBool::new(false),
         }
@@ -214,8 +217,18 @@ impl Checkpoints {
 
     /// Counts pages that were written to the WAL. Returns how many there are since the last
     /// checkpoint.
+    ///
+    /// If the WAL is too long by that count, appends wait for the next checkpoint, which measures
+    /// it. Otherwise they could outrun a maintenance thread that gets no processor time.
     pub fn add_pages(&self, pages: u64) -> u64 {
-        self.pages_written.fetch_add(pages, Relaxed) + pages
+        let written = self.pages_written.fetch_add(pages, Relaxed) + pages;
+        let is_checkpointed_here = matches!(self.wal.as_deref(), Some(Wal::Own(_)));
+        if is_checkpointed_here
+            && self.pages_left.load(Relaxed) + written >= MAX_WAL_PAGES.unsigned_abs()
+        {
+            self.log_held.store(true, Relaxed);
+        }
+        written
     }
 
     /// Returns about how many pages were written to the WAL since the last checkpoint.
@@ -235,10 +248,12 @@ impl Checkpoints {
     /// It is not enough that all pages were checkpointed: as long as a reader uses the WAL, the next
     /// commit appends to it, and readers that overlap would let it grow without bound.
     pub fn end(&self, pages: i64, is_reset: bool) {
-        self.log_held.store(pages >= MAX_WAL_PAGES && !is_reset, Relaxed);
+        let left = if is_reset { 0 } else { pages };
+        self.pages_left.store(left.unsigned_abs(), Relaxed);
+        self.log_held.store(left >= MAX_WAL_PAGES, Relaxed);
     }
 
-    /// Returns whether the WAL is as long as it may become and could not be reset.
+    /// Returns whether the WAL is as long as it may become, so that appends wait.
     pub fn is_log_held(&self) -> bool {
         self.log_held.load(Relaxed)
     }

@@ -143,6 +143,23 @@ fn the_wal_keeps_its_limit_under_overlapping_readers() {
     assert!(longest < limit * 3 / 2, "{longest} bytes; the limit is {limit}");
 }
 
+/// A maintenance thread that gets no processor time measures nothing. The count of pages, which may
+/// be too high, then stops the appends until it does.
+#[test]
+fn appends_wait_for_a_checkpoint_once_the_wal_is_long_by_count() {
+    let fixture = Fixture::new();
+    let checkpoints = &fixture.store.shared.checkpoints;
+    // Maintenance needs the writer for a checkpoint.
+    let writer = fixture.store.connections.writer().unwrap().lock();
+    checkpoints.add_pages(MAX_WAL_PAGES.unsigned_abs() - 1);
+    assert!(!checkpoints.is_log_held());
+    checkpoints.add_pages(1);
+    assert!(checkpoints.is_log_held());
+    drop(writer);
+    assert_eq!(append(&fixture.store, vec![event("A", &[])], None), Ok(1));
+    assert!(!checkpoints.is_log_held());
+}
+
 #[test]
 fn appends_resume_once_the_reader_that_held_the_wal_ends() {
     let fixture = Fixture::new();
