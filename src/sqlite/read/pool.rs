@@ -216,7 +216,7 @@ impl ReaderPool {
     }
 
     /// Lets the idle connections look as if nobody had used them for `time` longer.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux", feature = "bundled-sqlite"))]
     pub fn age_idle(&self, time: Duration) {
         for reader in &mut self.state().idle {
             reader.idle_since = reader.idle_since.checked_sub(time).expect("a clock that old");
