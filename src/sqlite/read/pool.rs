@@ -202,7 +202,7 @@ impl ReaderPool {
     }
 
     /// Lets the idle connections look as if nobody had used them for `time` longer.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux", feature = "bundled-sqlite"))]
     pub fn age_idle(&self, time: Duration) {
         self.stock.change(|stock| {
             for reader in &mut stock.idle {

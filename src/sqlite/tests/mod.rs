@@ -12,6 +12,7 @@ mod moved_files;
 mod opening;
 mod pages;
 mod processes;
+#[cfg(all(target_os = "linux", feature = "bundled-sqlite"))]
 mod readers;
 mod rights;
 

@@ -168,6 +168,7 @@ mod hooks {
 
 #[cfg(not(all(target_os = "linux", feature = "bundled-sqlite")))]
 mod hooks {
+    use std::path::Path;
 
     pub(super) fn install() -> bool {
         false
