@@ -468,9 +468,11 @@ pub fn wait_again(deadline: &Deadline, error: Error) -> Result<()> {
     wait_for_lock(deadline).map_err(|over| if over.status == Status::Busy { error } else { over })
 }
 
-/// What a store says where its tables are not there any more.
+/// Explains an error of SQLite that says that the tables of a store are gone.
 pub fn explain(error: Error, is_in_memory: bool) -> Error {
-    if is_in_memory && error.detail == ffi::SQLITE_ERROR {
+    // The detail of a failed condition is its index, and not a code of SQLite.
+    let is_of_sqlite = error.status != Status::ConditionFailed;
+    if is_in_memory && is_of_sqlite && error.detail == ffi::SQLITE_ERROR {
         return Error {
             status: Status::InvalidArgument,
             message: "the host's connections do not share one database: give a database in memory \

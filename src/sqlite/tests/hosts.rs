@@ -1177,6 +1177,24 @@ fn a_transaction_on_a_database_without_a_store_is_rejected() {
     assert_eq!(error.status, Status::InvalidArgument, "{error}");
 }
 
+/// The index of a failed condition is no code of SQLite: 1 would be that of a missing table.
+#[test]
+fn every_condition_that_fails_in_memory_is_reported_as_that() {
+    let pool = Pool::new(None, 1);
+    let store = HostStore::open(Box::new(Arc::clone(&pool)), &Options::default()).unwrap();
+    append_to(&store, vec![event("A", &[])], None).unwrap();
+    for failing in 0..3 {
+        let condition = |index| {
+            let query = query(&[if index == failing { "A" } else { "B" }], &[]);
+            AppendCondition::new(query, 0).unwrap()
+        };
+        let request =
+            AppendRequest::new(vec![event("N", &[])], (0..3).map(condition).collect()).unwrap();
+        let error = store.append(request, &CallOptions::default()).unwrap_err();
+        assert_eq!((error.status, error.detail), (Status::ConditionFailed, failing), "{error}");
+    }
+}
+
 #[test]
 fn a_transaction_on_another_in_memory_database_is_rejected() {
     let open = || {
