@@ -4,6 +4,8 @@
 //! `include/dcb_host.h`, so they address a C programmer. The preamble of `dcb.h` (`cbindgen.toml`)
 //! says once for all functions what a valid pointer is.
 
+// The header's examples are JSON and tables, and its brackets are no links.
+#![allow(rustdoc::invalid_rust_codeblocks, rustdoc::broken_intra_doc_links)]
 // The names are those of C.
 #![allow(non_camel_case_types)]
 // The header says what every function demands of its pointers.

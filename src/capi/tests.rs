@@ -1,4 +1,5 @@
-//! What no real store can be brought to at will: failures in the middle of a batch, and panics.
+//! The C interface on stores that fail in the middle of a batch or panic, which a real store cannot
+//! be made to do at will.
 
 use std::ptr;
 use std::sync::Arc;
@@ -17,26 +18,27 @@ use crate::domain::{AppendRequest, EventView, ReadState, Tags};
 use crate::error::{Error, Result, Status};
 use crate::store::{Appended, BatchLimits, Sink, Store};
 
-/// Ten events, of which a read gives three at a time; the read that comes to the one at `at`
-/// fails before it, once.
-struct Faulty {
+/// A store of ten events that delivers up to three in a batch. The first read that reaches the
+/// event at `at` fails with `status` before it.
+struct FailingStore {
     status: Status,
     at: i64,
     failures: AtomicUsize,
 }
 
-impl Faulty {
+impl FailingStore {
+    /// Returns a handle of a new store.
     fn open(status: Status, at: i64) -> *mut dcb_store {
         boundary::give(dcb_store::new(
-            Arc::new(Faulty { status, at, failures: 1.into() }),
+            Arc::new(FailingStore { status, at, failures: 1.into() }),
             OpenStore::count(),
         ))
     }
 }
 
-impl Store for Faulty {
+impl Store for FailingStore {
     fn append(&self, _: AppendRequest, _: &CallOptions) -> Result<Appended> {
-        unreachable!("nobody appends")
+        unreachable!("no test appends")
     }
 
     fn read(
@@ -49,7 +51,7 @@ impl Store for Faulty {
         reading.begin(10);
         for _ in 0..batch.max_events.min(3) {
             let Some(span) = reading.span() else { break };
-            let position = if reading.backwards() { span.through } else { span.after + 1 };
+            let position = span.first(reading.direction());
             if position == self.at && self.failures.swap(0, Ordering::Relaxed) == 1 {
                 return Err(Error::new(self.status, "on purpose"));
             }
@@ -72,16 +74,16 @@ impl Store for Faulty {
     }
 
     fn wait(&self, _: i64, _: &CallOptions) -> Result<i64> {
-        unreachable!("nobody waits")
+        unreachable!("no test waits")
     }
 
     fn close(&self) {}
 }
 
-/// One call: its status, and the positions that it gave.
+/// Calls `dcb_cursor_next`; returns its status and the positions of the events that it returned.
 fn next(cursor: *mut dcb_cursor) -> (dcb_status, Vec<i64>) {
     let (mut events, mut len) = (ptr::null::<dcb_event>(), 0);
-    // SAFETY: a cursor of the test's own; the events live until the next call.
+    // SAFETY: the test owns the cursor, and the events live until the next call.
     unsafe {
         let status =
             dcb_cursor_next(cursor, 100, ptr::null(), &mut events, &mut len, ptr::null_mut());
@@ -90,11 +92,12 @@ fn next(cursor: *mut dcb_cursor) -> (dcb_status, Vec<i64>) {
     }
 }
 
-/// Reads to the end with a store that fails once; gives each answer, and the position after it.
-fn play(store: *mut dcb_store, request: &str) -> Vec<(dcb_status, Vec<i64>, i64)> {
+/// Reads `store` with six calls, more than it takes to its end, and closes it. Returns the status,
+/// the positions and the position of the cursor of each call.
+fn read_to_end(store: *mut dcb_store, request: &str) -> Vec<(dcb_status, Vec<i64>, i64)> {
     let mut cursor = ptr::null_mut();
-    let mut answers = Vec::new();
-    // SAFETY: handles of the test's own.
+    let mut calls = Vec::new();
+    // SAFETY: the test owns the handles.
     unsafe {
         let text = request.as_ptr().cast();
         let status =
@@ -102,19 +105,19 @@ fn play(store: *mut dcb_store, request: &str) -> Vec<(dcb_status, Vec<i64>, i64)
         assert_eq!(status, DCB_OK);
         for _ in 0..6 {
             let (status, positions) = next(cursor);
-            answers.push((status, positions, dcb_cursor_position(cursor)));
+            calls.push((status, positions, dcb_cursor_position(cursor)));
         }
         dcb_cursor_close(cursor);
         dcb_close(store);
     }
-    answers
+    calls
 }
 
 #[test]
-fn a_batch_that_a_passing_failure_cuts_short_is_given_and_the_next_goes_on() {
-    let answers = play(Faulty::open(Status::Busy, 6), "");
+fn a_transient_failure_shortens_one_batch_only() {
+    let calls = read_to_end(FailingStore::open(Status::Busy, 6), "");
     assert_eq!(
-        answers[..5],
+        calls[..5],
         [
             (DCB_OK, vec![1, 2, 3], 3),
             (DCB_OK, vec![4, 5], 5),
@@ -123,25 +126,26 @@ fn a_batch_that_a_passing_failure_cuts_short_is_given_and_the_next_goes_on() {
             (DCB_OK, vec![], 10),
         ]
     );
-    let answers = play(Faulty::open(Status::Busy, 4), "");
-    assert_eq!(answers[1], (DCB_BUSY, vec![], 3));
-    assert_eq!(answers[2], (DCB_OK, vec![4, 5, 6], 6));
+    let calls = read_to_end(FailingStore::open(Status::Busy, 4), "");
+    assert_eq!(calls[1], (DCB_BUSY, vec![], 3));
+    assert_eq!(calls[2], (DCB_OK, vec![4, 5, 6], 6));
 }
 
 #[test]
-fn a_failure_that_stays_comes_after_the_events_before_it() {
-    let answers = play(Faulty::open(Status::Io, 6), "");
-    assert_eq!(answers[1], (DCB_OK, vec![4, 5], 5));
-    assert!(answers[2..].iter().all(|answer| *answer == (DCB_IO, vec![], 5)));
-    let answers = play(Faulty::open(Status::Io, 5), r#"{"backwards": true}"#);
-    assert_eq!(answers[1], (DCB_OK, vec![7, 6], 10));
-    assert!(answers[2..].iter().all(|answer| *answer == (DCB_IO, vec![], 10)));
+fn a_permanent_failure_is_reported_after_the_events_before_it() {
+    let calls = read_to_end(FailingStore::open(Status::Io, 6), "");
+    assert_eq!(calls[1], (DCB_OK, vec![4, 5], 5));
+    assert!(calls[2..].iter().all(|call| *call == (DCB_IO, vec![], 5)));
+    let calls = read_to_end(FailingStore::open(Status::Io, 5), r#"{"backwards": true}"#);
+    assert_eq!(calls[1], (DCB_OK, vec![7, 6], 10));
+    assert!(calls[2..].iter().all(|call| *call == (DCB_IO, vec![], 10)));
 }
 
-/// A store that panics wherever it can, with a reading that it has brought to its end.
-struct Broken;
+/// A store that panics in every call but the first read. The second read panics after it has
+/// finished the read, so that the cursor could take the panic for the end.
+struct PanickingStore;
 
-impl Store for Broken {
+impl Store for PanickingStore {
     fn append(&self, _: AppendRequest, _: &CallOptions) -> Result<Appended> {
         panic!("append")
     }
@@ -177,7 +181,7 @@ impl Store for Broken {
     }
 }
 
-impl Drop for Broken {
+impl Drop for PanickingStore {
     fn drop(&mut self) {
         panic!("drop")
     }
@@ -185,15 +189,15 @@ impl Drop for Broken {
 
 #[test]
 fn panics_in_close_and_drop_are_contained() {
-    let store = boundary::give(dcb_store::new(Arc::new(Broken), OpenStore::count()));
+    let store = boundary::give(dcb_store::new(Arc::new(PanickingStore), OpenStore::count()));
     let (mut cursor, mut head) = (ptr::null_mut(), 0);
-    // SAFETY: handles of the test's own.
+    // SAFETY: the test owns the handles.
     unsafe {
         let no_error = ptr::null_mut();
         assert_eq!(dcb_head(store, ptr::null(), &mut head, no_error), DCB_INTERNAL);
         let status = dcb_cursor_open(store, ptr::null(), 0, ptr::null(), &mut cursor, no_error);
         assert_eq!(status, DCB_OK);
-        // A panic stays, as every failure does that does not pass.
+        // A panic is permanent: every later call reports it too.
         for _ in 0..3 {
             assert_eq!(next(cursor), (DCB_INTERNAL, vec![]));
         }

@@ -29,6 +29,12 @@ impl AppendCondition {
         self.after
     }
 
+    /// Raises [`AppendCondition::after`] to `position`, up to which no event is known to match. A
+    /// lower position changes nothing.
+    pub(crate) fn raise_after(&mut self, position: i64) {
+        self.after = self.after.max(position);
+    }
+
     /// Returns whether `event` makes the append fail.
     pub fn fails_on(&self, event: &EventView<'_>) -> bool {
         event.position > self.after && self.query.matches(event)

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::domain::{
-    Event, EventBuilder, EventId, EventType, PositionRange, Query, QueryItem, SequencedEvent, Tag,
-    Term,
+    Direction, Event, EventBuilder, EventId, EventType, PositionRange, Query, QueryItem,
+    SequencedEvent, Tag, Term,
 };
 use crate::index::{Index, Progress};
 
@@ -69,12 +69,12 @@ fn any_span() -> impl Strategy<Value = PositionRange> {
     (bound.clone(), bound).prop_map(|(low, high)| PositionRange { after: low, through: high })
 }
 
-/// Masks of few bits, so that most terms collide, and one of all bits, so that none does.
+/// Generates a mask for the hashes of terms: with few bits most terms collide, with all bits none.
 fn any_mask() -> impl Strategy<Value = u64> {
     select(vec![0, 1, 7, u64::MAX])
 }
 
-/// Returns the positions that the index has to find, by a filter over all events.
+/// Returns the positions that the index must find, computed by a filter over all events.
 fn naive(events: &[Arc<SequencedEvent>], query: &Query, span: PositionRange) -> Vec<i64> {
     let in_span = |position| span.after < position && position <= span.through;
     let hits = events.iter().filter(|event| query.matches(&event.view()));
@@ -83,7 +83,7 @@ fn naive(events: &[Arc<SequencedEvent>], query: &Query, span: PositionRange) -> 
 
 proptest! {
     #[test]
-    fn the_index_finds_what_a_filter_finds(
+    fn a_search_finds_what_a_filter_finds(
         base in 0..5i64,
         events in prop::collection::vec(any_event(), 0..60),
         mask in any_mask(),
@@ -106,19 +106,20 @@ proptest! {
         let mut expected = naive(&held, &query, span);
         prop_assert_eq!(index.first_match(&query, span), expected.first().copied());
 
+        let direction = Direction::from_backwards(backwards);
         if backwards {
             expected.reverse();
         }
         let mut found = Vec::new();
         if max == 0 {
-            let progress = index.find(&query, span, backwards, 0, &mut found);
+            let progress = index.find(&query, span, direction, 0, &mut found);
             prop_assert!(found.is_empty());
             prop_assert!(progress != Progress::Exhausted || expected.is_empty());
             return Ok(());
         }
         loop {
             let before = found.len();
-            let progress = index.find(&query, span, backwards, max, &mut found);
+            let progress = index.find(&query, span, direction, max, &mut found);
             prop_assert!(found.len() - before <= max);
             match progress {
                 Progress::Exhausted => break,
@@ -136,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn postings_are_the_terms_of_the_events(
+    fn postings_list_every_term_of_every_event(
         events in prop::collection::vec(any_event(), 0..40),
     ) {
         let mut index = Index::new(0);
@@ -151,7 +152,7 @@ proptest! {
 }
 
 #[test]
-fn an_index_has_a_range_of_events() {
+fn an_index_holds_a_range_of_positions() {
     let mut index = Index::new(3);
     assert_eq!((index.base(), index.head(), index.len()), (3, 3, 0));
     assert!(index.is_empty() && index.get(3).is_none() && index.get(4).is_none());
@@ -173,7 +174,7 @@ fn a_gap_in_the_positions_panics() {
 }
 
 #[test]
-fn an_id_is_compared_with_the_event() {
+fn an_id_is_found_among_colliding_hashes() {
     let mut index = Index::with_mask(0, 0);
     index.push(at(1, event("A", &["one"], Some("one"))));
     index.push(at(2, event("two", &["two"], None)));
@@ -184,18 +185,18 @@ fn an_id_is_compared_with_the_event() {
 }
 
 #[test]
-fn an_event_whose_terms_collide_is_filed_once() {
+fn an_event_with_colliding_terms_is_indexed_once() {
     let mut index = Index::with_mask(0, 0);
     index.push(at(1, event("A", &["x", "y:1"], None)));
     assert_eq!(index.postings(), [(Term(0), 1)]);
     let mut found = Vec::new();
     let both = query(&[(&["A"], &[]), (&[], &["x"]), (&["A"], &["y:1"])]);
-    index.find(&both, PositionRange { after: 0, through: 1 }, false, 9, &mut found);
+    index.find(&both, PositionRange { after: 0, through: 1 }, Direction::Forward, 9, &mut found);
     assert_eq!(positions(&found), [1]);
 }
 
 #[test]
-fn a_search_examines_a_bounded_number_of_candidates() {
+fn a_search_examines_a_limited_number_of_candidates() {
     let mut index = Index::new(0);
     for position in 1..=10_000 {
         index.push(at(position, event("A", if position == 10_000 { &["x"] } else { &[] }, None)));
@@ -206,20 +207,29 @@ fn a_search_examines_a_bounded_number_of_candidates() {
     let span = PositionRange { after: 0, through: 10_000 };
     let mut found = Vec::new();
     let rare = query(&[(&[], &["x"])]);
-    assert_eq!(index.find(&rare, span, false, 9, &mut found), Progress::Exhausted);
+    assert_eq!(index.find(&rare, span, Direction::Forward, 9, &mut found), Progress::Exhausted);
     assert_eq!(positions(&found), [10_000]);
     found.clear();
-    assert_eq!(colliding.find(&rare, span, false, 9, &mut found), Progress::Reached(4096));
+    assert_eq!(
+        colliding.find(&rare, span, Direction::Forward, 9, &mut found),
+        Progress::Reached(4096)
+    );
     assert!(found.is_empty());
-    assert_eq!(colliding.find(&rare, span, true, 9, &mut found), Progress::Reached(5905));
+    assert_eq!(
+        colliding.find(&rare, span, Direction::Backward, 9, &mut found),
+        Progress::Reached(5905)
+    );
     assert_eq!(positions(&found), [10_000]);
     found.clear();
-    assert_eq!(index.find(&Query::all(), span, false, 9_999, &mut found), Progress::Reached(4096));
+    assert_eq!(
+        index.find(&Query::all(), span, Direction::Forward, 9_999, &mut found),
+        Progress::Reached(4096)
+    );
     assert_eq!(found.len(), 4096);
 }
 
 #[test]
-fn a_query_of_ten_thousand_items_gives_each_event_once() {
+fn a_query_of_ten_thousand_items_finds_each_event_once() {
     let mut index = Index::new(0);
     for position in 1..=2_000 {
         let tags = [format!("k:{position}"), format!("k:{}", position + 1)];
@@ -229,9 +239,13 @@ fn a_query_of_ten_thousand_items_gives_each_event_once() {
     let query = Query::of(items).unwrap();
     let mut found = Vec::new();
     let mut low = 0;
-    while let Progress::Reached(position) =
-        index.find(&query, PositionRange { after: low, through: 2_000 }, false, 300, &mut found)
-    {
+    while let Progress::Reached(position) = index.find(
+        &query,
+        PositionRange { after: low, through: 2_000 },
+        Direction::Forward,
+        300,
+        &mut found,
+    ) {
         low = position;
     }
     assert_eq!(positions(&found), (1..=2_000).collect::<Vec<_>>());

@@ -2,8 +2,8 @@ use std::thread;
 
 use super::*;
 use crate::domain::{
-    AppendCondition, Event, EventBuilder, EventId, EventType, EventView, Query, QueryItem,
-    ReadRequest, Tag,
+    AppendCondition, Direction, Event, EventBuilder, EventId, EventType, EventView, Query,
+    QueryItem, ReadRequest, Tag,
 };
 use crate::{CancelToken, Status, Timeout};
 
@@ -38,10 +38,10 @@ fn append(store: &MemoryStore, events: Vec<Event>, conditions: &[(Query, i64)]) 
 }
 
 fn reading(query: Query) -> ReadState {
-    ReadState::new(ReadRequest::new(query, 0, None, None, false).unwrap())
+    ReadState::new(ReadRequest::new(query, 0, None, None, Direction::Forward).unwrap())
 }
 
-/// Returns the positions of one batch.
+/// Reads one batch; returns the positions of its events.
 fn batch(store: &MemoryStore, reading: &mut ReadState, batch: BatchLimits) -> Result<Vec<i64>> {
     let mut positions = Vec::new();
     let mut sink = |event: &EventView<'_>| {
@@ -87,8 +87,8 @@ fn a_failed_condition_reports_the_lowest_position() {
     assert_eq!(try_with(&[(Query::all(), 3)]), failed(4));
     assert_eq!(try_with(&[(query(&["B"], &["x"]), 0), (query(&["B"], &["y"]), -1)]), failed(2));
     assert_eq!(store.head(&CallOptions::default()), Ok(4));
-    // Each condition has a query of its own: no event matches {A|y} after 3 or {B|x} after 4,
-    // although the event at 4 matches {A or B | x or y} after 3.
+    // Each condition is checked by itself. No event matches type A and tag y after 3, or type B and
+    // tag x after 4, although the types and tags of both together match the event at 4.
     let both = [(query(&["A"], &["y"]), 3), (query(&["B"], &["x"]), 4)];
     assert_eq!(try_with(&both), Ok(5));
     assert_eq!(try_with(&[(Query::all(), 99), (Query::all(), i64::MAX)]), Ok(6));
@@ -131,10 +131,10 @@ fn a_read_is_a_snapshot() {
 }
 
 #[test]
-fn a_batch_is_bounded_in_events_and_bytes() {
+fn a_batch_is_limited_in_events_and_bytes() {
     let store = filled(600);
     let mut tagged = reading(query(&[], &["x"]));
-    // Each event has three bytes: its type, its tag, its data.
+    // Each event has three bytes: one each for its type, its tag and its data.
     assert_eq!(batch(&store, &mut tagged, BatchLimits { max_bytes: 4, ..ALL }), Ok(vec![1, 2]));
     assert_eq!(batch(&store, &mut tagged, BatchLimits { max_bytes: 0, ..ALL }), Ok(vec![3]));
     assert_eq!(batch(&store, &mut tagged, BatchLimits { max_events: 1, ..ALL }), Ok(vec![4]));
@@ -142,7 +142,7 @@ fn a_batch_is_bounded_in_events_and_bytes() {
 }
 
 #[test]
-fn a_read_continues_at_the_event_that_its_sink_refused() {
+fn a_read_resumes_at_the_event_its_sink_rejected() {
     let store = filled(5);
     let mut all = reading(Query::all());
     let mut taken = 0;
@@ -155,18 +155,18 @@ fn a_read_continues_at_the_event_that_its_sink_refused() {
 }
 
 #[test]
-fn events_carry_the_time_of_their_append() {
+fn events_have_the_timestamp_of_their_append() {
     let store = MemoryStore::new();
     let before = now_us();
     append(&store, vec![event("A", &[], "1", None)], &[]).unwrap();
     let after = now_us();
-    let mut stamps = Vec::new();
+    let mut timestamps = Vec::new();
     let mut sink = |event: &EventView<'_>| {
-        stamps.push(event.timestamp_us);
+        timestamps.push(event.timestamp_us);
         Ok(())
     };
     store.read(&mut reading(Query::all()), ALL, &CallOptions::default(), &mut sink).unwrap();
-    assert!(stamps.len() == 1 && (before..=after).contains(&stamps[0]), "{stamps:?}");
+    assert!(timestamps.len() == 1 && (before..=after).contains(&timestamps[0]), "{timestamps:?}");
 }
 
 #[test]
@@ -218,14 +218,14 @@ fn every_call_on_a_closed_store_reports_closed() {
 }
 
 #[test]
-fn every_call_after_a_panic_under_the_lock_is_internal() {
+fn calls_after_a_panic_under_the_lock_report_internal() {
     let store = filled(1);
     thread::scope(|scope| {
-        let broken = scope.spawn(|| {
+        let panicking = scope.spawn(|| {
             let _index = store.index.write().unwrap();
             panic!("on purpose");
         });
-        assert!(broken.join().is_err());
+        assert!(panicking.join().is_err());
     });
     assert_eq!(store.head(&CallOptions::default()).unwrap_err().status, Status::Internal);
     let append = append(&store, vec![event("A", &[], "1", None)], &[]);

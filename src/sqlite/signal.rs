@@ -20,9 +20,10 @@ struct SignalState {
     quiet: u32,
 }
 
-/// How long maintenance sleeps when nobody wakes it, while there is something to do now and then,
+/// How long maintenance sleeps when nobody wakes it and the store was used recently.
 const IDLE: Duration = Duration::from_millis(500);
-/// and how many times as long at most where nobody uses the store: so it costs next to nothing.
+/// How many times as long maintenance sleeps at most when nobody uses the store, so that an idle store
+/// costs next to nothing.
 const LONGEST: u32 = 8;
 
 /// Why maintenance woke.

@@ -1,4 +1,4 @@
-//! Checks a store against what its writers wrote down.
+//! Compares a store with the records of its writers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::client::{ReadResult, Store};
 use crate::random::Random;
 use crate::work::{Append, Name};
 
-/// What the writers know about their appends.
+/// The appends of the writers and their results.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     /// The appends that were sent, whether answered or not.
@@ -18,12 +18,12 @@ pub struct Known {
     pub stored: BTreeMap<(u64, u64), i64>,
     /// The appends that were rejected, each with the position of the conflicting event.
     pub refused: BTreeMap<(u64, u64), i64>,
-    /// Answers that no append may get.
+    /// Results that no append may have.
     pub broken: Vec<String>,
 }
 
 impl Known {
-    /// Reads what the writers wrote down in `folder`.
+    /// Reads the records of the writers in `folder`.
     pub fn read(folder: &Path) -> Known {
         let mut known = Known::default();
         for entry in folder.read_dir().unwrap() {
@@ -40,7 +40,7 @@ impl Known {
         known
     }
 
-    /// Adds one line of a writer.
+    /// Adds one line of a writer's record.
     pub fn note(&mut self, writer: u64, line: &str) {
         let mut words = line.split(' ');
         let what = words.next().unwrap_or_default();
@@ -57,8 +57,14 @@ impl Known {
     }
 }
 
-/// Returns an error if anything is wrong with the store. `asked` is how many tags are looked up.
-pub fn check(store: &Store, known: &Known, asked: u64, random: &mut Random) -> Result<(), String> {
+/// Returns an error if anything is wrong with the store. The tags of up to `samples` events are
+/// looked up in the index.
+pub fn check(
+    store: &Store,
+    known: &Known,
+    samples: u64,
+    random: &mut Random,
+) -> Result<(), String> {
     if let Some(broken) = known.broken.first() {
         return Err(broken.clone());
     }
@@ -68,21 +74,22 @@ pub fn check(store: &Store, known: &Known, asked: u64, random: &mut Random) -> R
         return Err(format!("the read goes up to {}, the head is {head}", all.position));
     }
     check_events(&all, known)?;
-    check_index(store, &all, asked, random)?;
+    check_index(store, &all, samples, random)?;
     check_conflicts(store, &all, head, random)
 }
 
-/// Checks that positions have no gap, that only whole appends are stored, and that answers hold.
+/// Checks that positions have no gap, that only whole appends are stored, and that the results of
+/// the writers hold.
 fn check_events(all: &ReadResult, known: &Known) -> Result<(), String> {
     let mut found: BTreeMap<(u64, u64), i64> = BTreeMap::new();
     let mut tagged: HashMap<&str, i64> = HashMap::new();
-    let mut under_way: Option<(Append, u64)> = None;
+    let mut unfinished: Option<(Append, u64)> = None;
     for (event, position) in all.events.iter().zip(1..) {
         if event.position != position {
             return Err(format!("position {position} has the event {}", event.position));
         }
-        let name = Name::of(event).ok_or_else(|| format!("nobody sent the event {position}"))?;
-        let (append, index) = under_way.take().unwrap_or_else(|| {
+        let name = Name::of(event).ok_or_else(|| format!("no writer sent the event {position}"))?;
+        let (append, index) = unfinished.take().unwrap_or_else(|| {
             let append = Append::new(name.writer, name.number);
             (append, 0)
         });
@@ -92,20 +99,21 @@ fn check_events(all: &ReadResult, known: &Known) -> Result<(), String> {
                 "position {position}: not what writer {writer} sent as event {index} of {number}"
             ));
         }
-        // An append is unique by its own tag, and by the subject that it took.
-        let unique = event.tags.iter().filter(|tag| index == 0 && append.wanted().contains(tag));
+        // The tag of an append and its subject are each stored once, on its first event.
+        let unique =
+            event.tags.iter().filter(|tag| index == 0 && append.conflicting_tags().contains(tag));
         for tag in unique {
             if let Some(first) = tagged.insert(tag, position) {
-                return Err(format!("{tag} was taken at {first}, and once more at {position}"));
+                return Err(format!("{tag} is stored at {first}, and again at {position}"));
             }
         }
         if index + 1 < len {
-            under_way = Some((append, index + 1));
+            unfinished = Some((append, index + 1));
         } else {
             found.insert((writer, number), position);
         }
     }
-    if let Some((Append { writer, number, .. }, index)) = under_way {
+    if let Some((Append { writer, number, .. }, index)) = unfinished {
         return Err(format!("append {number} of writer {writer} has only {index} events"));
     }
     for ((writer, number), last) in &known.stored {
@@ -113,17 +121,17 @@ fn check_events(all: &ReadResult, known: &Known) -> Result<(), String> {
             Some(position) if position == last => {}
             other => {
                 return Err(format!(
-                    "append {number} of writer {writer} was stored up to {last}, and is now at {other:?}"
+                    "append {number} of writer {writer} was stored up to {last}, but is now at {other:?}"
                 ));
             }
         }
     }
     for ((writer, number), position) in &known.refused {
-        let wanted = Append::new(*writer, *number).wanted();
+        let wanted = Append::new(*writer, *number).conflicting_tags();
         let event = usize::try_from(position - 1).ok().and_then(|index| all.events.get(index));
         if !event.is_some_and(|event| event.tags.iter().any(|tag| wanted.contains(tag))) {
             return Err(format!(
-                "append {number} of writer {writer} was refused for {position}, which does not match"
+                "append {number} of writer {writer} was rejected for {position}, which does not match"
             ));
         }
     }
@@ -134,7 +142,7 @@ fn check_events(all: &ReadResult, known: &Known) -> Result<(), String> {
 fn check_index(
     store: &Store,
     all: &ReadResult,
-    asked: u64,
+    samples: u64,
     random: &mut Random,
 ) -> Result<(), String> {
     let mut by_tag: BTreeMap<String, Vec<i64>> = BTreeMap::new();
@@ -145,7 +153,7 @@ fn check_index(
     }
     let mut tags: Vec<String> = (0..7).map(|shard| format!("shard:{shard}")).collect();
     tags.push("subject:none".into());
-    for _ in 0..asked.min(all.events.len() as u64) {
+    for _ in 0..samples.min(all.events.len() as u64) {
         let event = &all.events[random.below(all.events.len() as u64) as usize];
         tags.extend(event.tags.iter().filter(|tag| !tag.starts_with("shard:")).cloned());
     }
@@ -181,30 +189,30 @@ fn check_conflicts(
         match store.append(&request) {
             Err(failure) if failure.status == DCB_CONDITION_FAILED && failure.position == first => {
             }
-            other => return Err(format!("{tag} is stored at {first}, and yet: {other:?}")),
+            other => return Err(format!("{tag} is stored at {first}, but: {other:?}")),
         }
         let Some(id) = &event.id else { continue };
         match store.append(&format!(r#"{{"events":[{{"type":"Checked","id":"{id}"}}]}}"#)) {
             Err(failure)
                 if failure.status == DCB_DUPLICATE_ID && failure.position == event.position => {}
             other => {
-                return Err(format!("the id {id} is stored at {}, yet: {other:?}", event.position));
+                return Err(format!("the id {id} is stored at {}, but: {other:?}", event.position));
             }
         }
-        // Sends the append again: it is stored already.
+        // The append has ids, so sending it again returns the position at which it is stored.
         let Some(name) = Name::of(event) else { continue };
         let append = Append::new(name.writer, name.number);
         let last = event.position + (append.len - 1 - name.index) as i64;
         match store.append(&append.request()) {
             Ok(position) if position == last => {}
             other => {
-                return Err(format!("sent again, append {append:?} at {last} gives {other:?}"));
+                return Err(format!("sent again, append {append:?} at {last} returns {other:?}"));
             }
         }
     }
     match store.head() {
         Ok(now) if now == head => Ok(()),
-        other => Err(format!("the head was {head}, and after refusals is {other:?}")),
+        other => Err(format!("the head was {head}, and after rejected appends is {other:?}")),
     }
 }
 
@@ -213,6 +221,6 @@ pub fn check_next(store: &Store, append: &Append) -> Result<(), String> {
     let head = store.head().map_err(|failure| failure.to_string())?;
     match store.append(&append.request()) {
         Ok(last) if last == head + append.len as i64 => Ok(()),
-        other => Err(format!("the append after {head} gives {other:?}")),
+        other => Err(format!("the append after {head} returns {other:?}")),
     }
 }

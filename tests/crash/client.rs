@@ -25,7 +25,7 @@ pub struct Failure {
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // SAFETY: a static text.
+        // SAFETY: the name is a static, terminated text.
         let name = unsafe { CStr::from_ptr(dcb_status_name(self.status)) };
         write!(f, "{} ({}): {}", name.to_string_lossy(), self.detail, self.message)
     }
@@ -121,15 +121,15 @@ impl Store {
         let uri = CString::new(uri).expect("no NUL");
         let options = CString::new(options).expect("no NUL");
         let mut store = ptr::null_mut();
-        // SAFETY: texts and outputs of our own.
+        // SAFETY: both texts are terminated, and the output is a local variable.
         call(|err| unsafe { dcb_open(uri.as_ptr(), options.as_ptr(), &raw mut store, err) })?;
         Ok(Store(store, None))
     }
 
-    /// Opens the store in a database that a program has open. The functions use `pool`.
+    /// Opens the store in a database that a program has open. The functions of `host` use `pool`.
     pub fn open_host(host: &dcb_host, pool: Box<dyn Any + Send + Sync>) -> Answer<Store> {
         let mut store = ptr::null_mut();
-        // SAFETY: the pool stays until the store is closed.
+        // SAFETY: the functions' context is the pool, which is dropped after the store is closed.
         call(|err| unsafe { dcb_open_host(host, ptr::null(), &raw mut store, err) })?;
         Ok(Store(store, Some(pool)))
     }
@@ -137,7 +137,7 @@ impl Store {
     /// Appends in a transaction that is open on a connection of the host.
     pub fn append_within(&self, connection: *mut c_void, request: &str) -> Answer<i64> {
         let mut last = 0;
-        // SAFETY: a store that is open, a connection of its host's, and buffers of our own.
+        // SAFETY: the store is open, the connection is its host's, and the buffers are local.
         call(|err| unsafe {
             let (data, len) = (request.as_ptr().cast(), request.len());
             dcb_append_within(self.0, connection, data, len, ptr::null(), &raw mut last, err)
@@ -148,7 +148,7 @@ impl Store {
     /// Appends, and returns the position of the last event.
     pub fn append(&self, request: &str) -> Answer<i64> {
         let mut last = 0;
-        // SAFETY: a store that is open, and buffers of our own.
+        // SAFETY: the store is open, and the buffers are local.
         call(|err| unsafe {
             let (data, len) = (request.as_ptr().cast(), request.len());
             dcb_append(self.0, data, len, ptr::null(), &raw mut last, err)
@@ -159,12 +159,12 @@ impl Store {
     /// Reads, and returns the text of the result.
     pub fn read_text(&self, request: &str) -> Answer<String> {
         let mut buf = dcb_buf { data: ptr::null_mut(), len: 0, cap: 0 };
-        // SAFETY: a store that is open, and buffers of our own.
+        // SAFETY: the store is open, and the buffers are local.
         call(|err| unsafe {
             let (data, len) = (request.as_ptr().cast(), request.len());
             dcb_read(self.0, data, len, ptr::null(), &raw mut buf, err)
         })?;
-        // SAFETY: filled by the call; freed once and not used after.
+        // SAFETY: the call has filled the buffer, which is freed once and not used afterwards.
         let bytes = unsafe {
             let bytes = std::slice::from_raw_parts(buf.data.cast::<u8>(), buf.len).to_vec();
             dcb_buf_free(&raw mut buf);
@@ -182,7 +182,7 @@ impl Store {
     /// Returns the head.
     pub fn head(&self) -> Answer<i64> {
         let mut head = 0;
-        // SAFETY: a store that is open, and an output of our own.
+        // SAFETY: the store is open, and the output is a local variable.
         call(|err| unsafe { dcb_head(self.0, ptr::null(), &raw mut head, err) })?;
         Ok(head)
     }
@@ -192,7 +192,7 @@ impl Store {
         let size = size_of::<dcb_call>();
         let options = dcb_call { size, timeout_ms: milliseconds, cancel: ptr::null_mut() };
         let mut head = 0;
-        // SAFETY: a store that is open, and an output of our own.
+        // SAFETY: the store is open, and the output is a local variable.
         call(|err| unsafe { dcb_wait(self.0, after, &raw const options, &raw mut head, err) })?;
         Ok(head)
     }
@@ -200,7 +200,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // SAFETY: open until here, and nobody has it any more.
+        // SAFETY: the store is open until here, and no other thread uses it any more.
         unsafe { dcb_close(self.0) };
         self.1 = None;
     }

@@ -78,7 +78,7 @@ pub struct Fault {
     /// Whether all later calls fail too.
     pub for_good: bool,
     pub errno: c_int,
-    /// Whether a write first does half of its work, and fails the next time.
+    /// Whether the nth write writes half of its bytes, and the next one fails.
     pub short: bool,
 }
 
@@ -97,7 +97,8 @@ struct Disk {
     /// Whether the store's own syncs do nothing, and report success.
     forgets_wal_syncs: bool,
     fault: Option<Fault>,
-    /// How many calls that change something may follow until the process ends; 0 for no end.
+    /// The number of calls that change something, up to the one before which the process ends; 0 if
+    /// it does not end.
     left: u64,
     /// How many calls of the fault's kind were made.
     calls: u64,
@@ -180,7 +181,7 @@ impl Disk {
 
     /// Returns the name of a path in the folder; that of the folder itself is empty.
     fn name(&self, path: *const c_char) -> Option<String> {
-        // SAFETY: what the system would be given.
+        // SAFETY: the caller passes a terminated path, as the system call demands.
         let path = unsafe { CStr::from_ptr(path) }.to_bytes();
         if !self.folder.is_empty() && path == &self.folder[..self.folder.len() - 1] {
             return Some(String::new());
@@ -204,8 +205,8 @@ impl Disk {
         self.open.insert(fd, file);
     }
 
-    /// Returns the error with which a call has to fail, if any, and whether a write does half of
-    /// its work first.
+    /// Returns the error with which this call must fail, if any, and whether a write first writes
+    /// half of its bytes. Ends the process if this is the call to end at.
     fn fault(&mut self, call: Call) -> Option<(c_int, bool)> {
         if self.left > 0 && !matches!(call, Call::Read | Call::Map) {
             self.left -= 1;
@@ -224,8 +225,8 @@ impl Disk {
     }
 }
 
-fn refuse(errno: c_int) -> c_int {
-    // SAFETY: the thread's own.
+fn fail_with(errno: c_int) -> c_int {
+    // SAFETY: the location is the calling thread's.
     unsafe { *libc::__errno_location() = errno };
     -1
 }
@@ -250,7 +251,7 @@ unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: libc::mode_
         return real();
     };
     if let Some((errno, _)) = disk.fault(Call::Open) {
-        return refuse(errno);
+        return fail_with(errno);
     }
     let fd = real();
     if fd >= 0 {
@@ -274,7 +275,7 @@ unsafe extern "C" fn pread64(fd: c_int, buf: *mut c_void, len: usize, offset: i6
     if let Some((mut disk, _)) = watched(fd)
         && let Some((errno, _)) = disk.fault(Call::Read)
     {
-        return refuse(errno) as isize;
+        return fail_with(errno) as isize;
     }
     // SAFETY: the caller's arguments, passed on.
     unsafe { libc::syscall(libc::SYS_pread64, fd as c_long, buf, len, offset) as isize }
@@ -290,14 +291,14 @@ unsafe extern "C" fn pwrite64(fd: c_int, buf: *const c_void, len: usize, offset:
     let mut len = len;
     if let Some((errno, short)) = disk.fault(Call::Write) {
         if !short || len < 2 {
-            return refuse(errno) as isize;
+            return fail_with(errno) as isize;
         }
         len /= 2;
     }
     let written = real(len);
     if written > 0 {
         disk.step(|| {
-            // SAFETY: so many bytes the system has just read there.
+            // SAFETY: the system has just read this many bytes there.
             let data = unsafe { std::slice::from_raw_parts(buf.cast::<u8>(), written as usize) };
             Step::Write { file, offset: offset as u64, data: data.to_vec() }
         });
@@ -312,7 +313,7 @@ unsafe extern "C" fn ftruncate64(fd: c_int, len: i64) -> c_int {
     let real = || unsafe { libc::syscall(libc::SYS_ftruncate, fd as c_long, len) as c_int };
     let Some((mut disk, file)) = watched else { return real() };
     if let Some((errno, _)) = disk.fault(Call::Truncate) {
-        return refuse(errno);
+        return fail_with(errno);
     }
     let done = real();
     if done == 0 {
@@ -330,7 +331,7 @@ fn sync(fd: c_int, call: Call, number: c_long) -> c_int {
     }
     let Some((mut disk, file)) = watched(fd) else { return 0 };
     if disk.unreported.remove(&fd) {
-        return refuse(libc::EIO);
+        return fail_with(libc::EIO);
     }
     if let Some((errno, _)) = disk.fault(call) {
         // Linux reports the failure once to each open descriptor of the file.
@@ -344,7 +345,7 @@ fn sync(fd: c_int, call: Call, number: c_long) -> c_int {
             disk.unreported.extend(others);
         }
         disk.step(|| Step::SyncFails { file });
-        return refuse(errno);
+        return fail_with(errno);
     }
     if disk.steps.is_none() || (call == Call::WalSync && disk.forgets_wal_syncs) {
         return 0;
@@ -357,7 +358,7 @@ fn sync(fd: c_int, call: Call, number: c_long) -> c_int {
     std::thread::sleep(Duration::from_micros(150));
     if let Some((mut disk, _)) = watched(fd) {
         if disk.unreported.remove(&fd) {
-            return refuse(libc::EIO);
+            return fail_with(libc::EIO);
         }
         disk.step(|| Step::SyncEnds { sync });
     }
@@ -385,7 +386,7 @@ unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
         return real();
     };
     if let Some((errno, _)) = disk.fault(Call::Unlink) {
-        return refuse(errno);
+        return fail_with(errno);
     }
     let done = real();
     if done == 0 {
@@ -408,7 +409,7 @@ unsafe extern "C" fn mmap64(
         && let Some((mut disk, _)) = watched(fd)
         && let Some((errno, _)) = disk.fault(Call::Map)
     {
-        refuse(errno);
+        fail_with(errno);
         return libc::MAP_FAILED;
     }
     // SAFETY: the caller's arguments, passed on.

@@ -19,7 +19,7 @@ use crate::random::Random;
 use crate::roles::Part;
 use crate::work::Append;
 
-/// The call that fails, its error number, and whether a write does half of its work first.
+/// The calls that fail, with the error number, and whether a write first writes half of its bytes.
 const KINDS: [(Call, i32, bool); 15] = [
     (Call::Open, libc::EMFILE, false),
     (Call::Open, libc::EIO, false),
@@ -53,7 +53,7 @@ pub struct Run<'a> {
     next: u64,
     /// Whether a sync has failed, so that the store has to be reopened.
     ended: bool,
-    /// The first answer that no fault permits.
+    /// The first result that no fault permits.
     wrong: Option<String>,
 }
 
@@ -113,7 +113,7 @@ impl<'a> Run<'a> {
         answer
     }
 
-    /// Uses the store as a program does, with a fault somewhere.
+    /// Opens, uses, closes and reopens the store as a program does, while the fault is active.
     pub fn use_store(&mut self) -> Option<Store> {
         let store = self.open();
         if let Some(store) = &store {
@@ -125,7 +125,10 @@ impl<'a> Run<'a> {
                     Ok(read) => {
                         let seen = self.known.stored.values().max().copied().unwrap_or(0);
                         if read.position < seen && self.wrong.is_none() {
-                            self.wrong = Some(format!("a read up to {} of {seen}", read.position));
+                            self.wrong = Some(format!(
+                                "a read ends at {}, but {seen} is stored",
+                                read.position
+                            ));
                         }
                     }
                     Err(failure) => self.check_status("read", failure.status, &failure),
@@ -143,7 +146,7 @@ impl<'a> Run<'a> {
         store
     }
 
-    /// Checks the store once nothing fails any more.
+    /// Checks the store once no call fails any more.
     pub fn recover(&mut self, store: Option<Store>, random: &mut Random) -> Result<(), String> {
         if let Some(wrong) = self.wrong.take() {
             return Err(wrong);
@@ -153,7 +156,7 @@ impl<'a> Run<'a> {
             && failure.status != DCB_CONDITION_FAILED
             && !failure.message.contains(ENDED)
         {
-            return Err(format!("nothing fails any more, but an append gives {failure}"));
+            return Err(format!("no call fails any more, but an append returns {failure}"));
         }
         let store = self.open().ok_or_else(|| self.wrong.take().unwrap_or_default())?;
         check(&store, &self.known, 2, random)?;
@@ -162,7 +165,7 @@ impl<'a> Run<'a> {
             let request = format!(r#"{{"query":{{"items":[{{"tags":["{tag}"]}}]}}}}"#);
             let found = store.read(&request).map_err(|failure| failure.to_string())?;
             if !found.events.is_empty() {
-                return Err(format!("append {number} was refused, and is at {:?}", found.events));
+                return Err(format!("append {number} failed, but is stored: {:?}", found.events));
             }
         }
         let mut appends = (1_000..).map(|number| Append::new(WRITER, number));
@@ -170,7 +173,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Fails the `nth` call. Returns whether there was one.
+/// Runs once with this fault. Returns whether a call failed.
 fn run(fault: Fault, random: &mut Random) -> Result<bool, String> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("x.db");
@@ -222,7 +225,7 @@ fn no_failing_file_call_loses_an_event() {
             ..Part::default()
         };
         let mut process = part.start();
-        // A hang is a failure. The bound is far above what all the runs take.
+        // A hang is a failure. The limit is far above what all runs take.
         let end = Instant::now() + Duration::from_secs(300);
         let status = loop {
             match process.try_wait().unwrap() {
@@ -244,7 +247,7 @@ fn no_failing_file_call_loses_an_event() {
 }
 
 /// The role of a process whose store's folder is deleted, and which then runs out of descriptors.
-pub fn ruin(part: &Part) {
+pub fn lose_files(part: &Part) {
     let folder = TempDir::new().unwrap();
     let store = Store::open(&folder.path().join("x.db")).unwrap();
     assert_eq!(
@@ -284,7 +287,7 @@ pub fn ruin(part: &Part) {
 /// Limits how many descriptors this process may have.
 fn set_descriptors(count: u64) {
     let limit = libc::rlimit { rlim_cur: count, rlim_max: count };
-    // SAFETY: a limit of our own.
+    // SAFETY: the limit is a local variable.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
 }
 
@@ -292,7 +295,7 @@ fn set_descriptors(count: u64) {
 fn a_deleted_folder_and_used_up_descriptors_are_reported() {
     let folder = TempDir::new().unwrap();
     let witness = folder.path().join("outcome");
-    let part = Part { role: "ruin".into(), witness: witness.clone(), ..Part::default() };
+    let part = Part { role: "lost files".into(), witness: witness.clone(), ..Part::default() };
     assert!(part.start().wait().unwrap().success());
     assert_eq!(std::fs::read_to_string(witness).unwrap(), "done");
 }

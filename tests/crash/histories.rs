@@ -1,9 +1,9 @@
-//! Histories: the concurrent calls of threads and processes and their answers, and a check that
-//! they are possible.
+//! Histories: the concurrent calls of threads and processes with their results, and a check that
+//! these are possible.
 //!
 //! Every call is recorded with the times before and after it, on one clock that all processes
-//! share. Positions give the order in which appends took effect, so that no search for an order is
-//! needed: each answer is compared with the final events.
+//! share. Positions give the order in which appends took effect, so the check does not have to
+//! search for an order: it compares each result with the final events.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ const THREADS: u64 = 6;
 /// Returns the time in nanoseconds, on a monotonic clock that all processes share.
 fn now() -> i64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: an output of our own.
+    // SAFETY: the output is a local variable.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
@@ -50,18 +50,18 @@ impl Wanted {
     }
 }
 
-/// One call and its answer, which is written as a line of numbers.
+/// One call and its result, which is written as a line of numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Called {
     what: What,
-    asked: i64,
-    answered: i64,
+    called_at: i64,
+    returned_at: i64,
     wanted: Wanted,
     after: i64,
     /// The name of an append and the number of its events, or the limit of a read.
     number: i64,
     len: i64,
-    /// The position in the answer.
+    /// The position in the result.
     position: i64,
     /// The positions that a read returned.
     found: Vec<i64>,
@@ -70,7 +70,7 @@ struct Called {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     Stored,
-    Refused,
+    Rejected,
     Read,
     ReadBackwards,
     Head,
@@ -79,7 +79,7 @@ enum What {
 }
 
 const WHAT: [What; 6] =
-    [What::Stored, What::Refused, What::Read, What::ReadBackwards, What::Head, What::Delivered];
+    [What::Stored, What::Rejected, What::Read, What::ReadBackwards, What::Head, What::Delivered];
 
 impl Called {
     fn to_line(&self) -> String {
@@ -87,8 +87,8 @@ impl Called {
         let kind = self.wanted.kind.map_or(-1, |kind| kind as i64);
         let mut line = format!(
             "{what} {} {} {} {kind} {} {} {} {}",
-            self.asked,
-            self.answered,
+            self.called_at,
+            self.returned_at,
             self.wanted.tag,
             self.after,
             self.number,
@@ -103,15 +103,15 @@ impl Called {
 
     fn from_line(line: &str) -> Called {
         let numbers: Vec<i64> = line.split(' ').map(|word| word.parse().unwrap()).collect();
-        let [what, asked, answered, tag, kind, after, number, len, position, found @ ..] =
+        let [what, called_at, returned_at, tag, kind, after, number, len, position, found @ ..] =
             numbers.as_slice()
         else {
             panic!("not a call: {line}");
         };
         Called {
             what: WHAT[*what as usize],
-            asked: *asked,
-            answered: *answered,
+            called_at: *called_at,
+            returned_at: *returned_at,
             wanted: Wanted { tag: *tag as u64, kind: u64::try_from(*kind).ok() },
             after: *after,
             number: *number,
@@ -134,8 +134,8 @@ fn call(store: &Store, thread: u64, operations: u64, seen: &AtomicI64) -> Vec<Ca
         let number = (thread << 32 | operation) as i64;
         let mut called = Called {
             what: What::Head,
-            asked: now(),
-            answered: 0,
+            called_at: now(),
+            returned_at: 0,
             wanted,
             after,
             number,
@@ -164,7 +164,7 @@ fn call(store: &Store, thread: u64, operations: u64, seen: &AtomicI64) -> Vec<Ca
                         Ok(last)
                     }
                     Err(failure) if failure.status == DCB_CONDITION_FAILED => {
-                        called.what = What::Refused;
+                        called.what = What::Rejected;
                         Ok(failure.position)
                     }
                     Err(failure) => Err(failure),
@@ -188,11 +188,11 @@ fn call(store: &Store, thread: u64, operations: u64, seen: &AtomicI64) -> Vec<Ca
                     })
             }
         };
-        called.answered = now();
+        called.returned_at = now();
         match answer {
             Ok(position) => {
                 called.position = position;
-                if called.what != What::Refused {
+                if called.what != What::Rejected {
                     seen.fetch_max(position, SeqCst);
                 }
                 calls.push(called);
@@ -217,12 +217,12 @@ fn subscribe(store: &Store, over: &AtomicBool) -> Vec<Called> {
             Err(failure) if [DCB_TIMEOUT, DCB_BUSY].contains(&failure.status) => continue,
             Err(failure) => panic!("{failure}"),
         }
-        let asked = now();
+        let called_at = now();
         let read = store.read(&format!(r#"{{"after":{after},"limit":100}}"#)).expect("a read");
         calls.push(Called {
             what: What::Delivered,
-            asked,
-            answered: now(),
+            called_at,
+            returned_at: now(),
             wanted: Wanted { tag: 0, kind: None },
             after,
             number: 0,
@@ -279,19 +279,19 @@ fn stored(store: &Store) -> String {
 #[derive(Debug, Clone, Copy)]
 struct Event {
     kind: u64,
-    /// When its append was called; `None` if no caller was told that it was stored.
-    asked: Option<i64>,
+    /// When its append was called; `None` if no call returned that it is stored.
+    called_at: Option<i64>,
     name: i64,
 }
 
-/// Decides whether the calls and their answers are possible.
+/// Decides whether the results of the calls are possible.
 struct Checker {
     /// The final events; the first has position 1.
     events: Vec<Event>,
     by_tag: HashMap<u64, Vec<i64>>,
-    /// The stored appends by the time of their answer, with the highest position answered until
-    /// then.
-    answered: Vec<(i64, i64)>,
+    /// The times at which stored appends returned, each with the highest position that any append
+    /// had returned until then.
+    returns: Vec<(i64, i64)>,
 }
 
 impl Checker {
@@ -304,30 +304,30 @@ impl Checker {
                 return Err(format!("position {position} has the event {line}"));
             }
             by_tag.entry(numbers[1] as u64).or_default().push(position);
-            events.push(Event { kind: numbers[2] as u64, asked: None, name: numbers[3] });
+            events.push(Event { kind: numbers[2] as u64, called_at: None, name: numbers[3] });
         }
-        let mut answered = Vec::new();
+        let mut returns = Vec::new();
         for call in calls.iter().filter(|call| call.what == What::Stored) {
             for position in call.position - call.len + 1..=call.position {
                 match events.get_mut(position as usize - 1) {
-                    Some(event) if event.name == call.number && event.asked.is_none() => {
-                        event.asked = Some(call.asked);
+                    Some(event) if event.name == call.number && event.called_at.is_none() => {
+                        event.called_at = Some(call.called_at);
                     }
                     other => return Err(format!("{call:?} is not at {position}: {other:?}")),
                 }
             }
-            answered.push((call.answered, call.position));
+            returns.push((call.returned_at, call.position));
         }
-        if let Some(at) = events.iter().position(|event| event.asked.is_none()) {
-            return Err(format!("nobody was told that {} is stored", at + 1));
+        if let Some(at) = events.iter().position(|event| event.called_at.is_none()) {
+            return Err(format!("no call returned that the event at {} is stored", at + 1));
         }
-        answered.sort_unstable();
+        returns.sort_unstable();
         let mut highest = 0;
-        for (_, position) in &mut answered {
+        for (_, position) in &mut returns {
             highest = highest.max(*position);
             *position = highest;
         }
-        Ok(Checker { events, by_tag, answered })
+        Ok(Checker { events, by_tag, returns })
     }
 
     /// Returns the events that match, at the positions above `low` up to `high`.
@@ -350,37 +350,37 @@ impl Checker {
             .into_iter()
     }
 
-    /// Returns the highest position of which any caller had been told before `moment`.
-    fn known_before(&self, moment: i64) -> i64 {
-        let before = self.answered.partition_point(|(answered, _)| *answered < moment);
-        before.checked_sub(1).map_or(0, |last| self.answered[last].1)
+    /// Returns the highest position that any append had returned before `time`.
+    fn known_before(&self, time: i64) -> i64 {
+        let before = self.returns.partition_point(|(returned_at, _)| *returned_at < time);
+        before.checked_sub(1).map_or(0, |last| self.returns[last].1)
     }
 
-    /// Returns whether the event at `position` can have been stored at `moment`.
-    fn was_asked_before(&self, position: i64, moment: i64) -> bool {
+    /// Returns whether the append of the event at `position` was called before `time`.
+    fn was_called_before(&self, position: i64, time: i64) -> bool {
         let event = usize::try_from(position - 1).ok().and_then(|index| self.events.get(index));
-        position == 0 || event.is_some_and(|event| event.asked.is_some_and(|at| at < moment))
+        position == 0 || event.is_some_and(|event| event.called_at.is_some_and(|at| at < time))
     }
 
-    /// Checks that an append that was answered before another was called has the lower position.
+    /// Checks that an append that returned before another was called has the lower position.
     fn check_order(&self, calls: &[Called]) -> Result<(), String> {
         let mut stored: Vec<&Called> =
             calls.iter().filter(|call| call.what == What::Stored).collect();
         stored.sort_unstable_by_key(|call| std::cmp::Reverse(call.position));
         let mut earliest = i64::MAX;
         for call in stored {
-            if earliest < call.asked {
+            if earliest < call.called_at {
                 return Err(format!(
-                    "{call:?}: a higher position was answered before it was asked"
+                    "{call:?}: an append with a higher position returned before this one was called"
                 ));
             }
-            earliest = earliest.min(call.answered);
+            earliest = earliest.min(call.returned_at);
         }
         Ok(())
     }
 
     fn check(&self, call: &Called) -> Result<(), String> {
-        let Called { wanted, after, position, answered, .. } = *call;
+        let Called { wanted, after, position, returned_at, .. } = *call;
         let wrong = |why: String| Err(format!("{call:?}: {why}"));
         match call.what {
             What::Stored => {
@@ -389,15 +389,15 @@ impl Checker {
                     return wrong(format!("the condition fails at {conflict}"));
                 }
             }
-            What::Refused => {
+            What::Rejected => {
                 let first = self.matching(wanted, after, i64::MAX).next();
-                if first != Some(position) || !self.was_asked_before(position, answered) {
+                if first != Some(position) || !self.was_called_before(position, returned_at) {
                     return wrong(format!("the first that matches is {first:?}"));
                 }
             }
             What::Head => {
-                let known = self.known_before(call.asked);
-                if position < known || !self.was_asked_before(position, answered) {
+                let known = self.known_before(call.called_at);
+                if position < known || !self.was_called_before(position, returned_at) {
                     return wrong(format!("{known} was known"));
                 }
             }
@@ -405,11 +405,11 @@ impl Checker {
                 let limit = call.len as usize;
                 let found: Vec<i64> = self.matching(wanted, after, position).take(limit).collect();
                 if found != call.found {
-                    return wrong(format!("it should have given {found:?}"));
+                    return wrong(format!("it should have returned {found:?}"));
                 }
                 let full = found.len() == limit;
-                let known = self.known_before(call.asked);
-                if (!full && position < known) || !self.was_asked_before(position, answered) {
+                let known = self.known_before(call.called_at);
+                if (!full && position < known) || !self.was_called_before(position, returned_at) {
                     return wrong(format!("{known} was known"));
                 }
             }
@@ -417,12 +417,12 @@ impl Checker {
                 let limit = call.len as usize;
                 let found: Vec<i64> =
                     self.matching(wanted, after, position).rev().take(limit).collect();
-                let known = self.known_before(call.asked);
+                let known = self.known_before(call.called_at);
                 if found != call.found
                     || position < known
-                    || !self.was_asked_before(position, answered)
+                    || !self.was_called_before(position, returned_at)
                 {
-                    return wrong(format!("it should have given {found:?}; {known} was known"));
+                    return wrong(format!("it should have returned {found:?}; {known} was known"));
                 }
             }
             What::Delivered => {
@@ -514,8 +514,9 @@ fn histories_reveal_bugs_of_the_index_and_the_conditions() {
         SeededBug::ForgetGroup,
         SeededBug::MarkTooEarly,
         SeededBug::LoseLastBlock,
+        SeededBug::CheckTooFar,
     ] {
-        let wrong = history(true, 3, 6_000, Some(flaw)).expect_err("a flaw that nobody noticed");
+        let wrong = history(true, 3, 6_000, Some(flaw)).expect_err("the bug was not noticed");
         println!("{flaw:?}: {wrong}");
     }
 }

@@ -24,18 +24,18 @@ pub struct Settings {
 pub struct Pool {
     path: PathBuf,
     settings: Settings,
-    idle: Mutex<Vec<Lent>>,
+    idle: Mutex<Vec<PooledConnection>>,
 }
 
 /// A connection that is lent to the library, and the rows that it returned last.
-struct Lent {
+struct PooledConnection {
     pool: *const Pool,
     connection: Connection,
     rows: Vec<u8>,
 }
 
 // SAFETY: the pool outlives its connections, and may be used from any thread.
-unsafe impl Send for Lent {}
+unsafe impl Send for PooledConnection {}
 
 impl Pool {
     /// Creates a pool for the database at `path`, which is created if needed. The library gets the
@@ -52,16 +52,18 @@ impl Pool {
 
     /// Runs `work` in a transaction of the program. Returns `None` if the commit failed.
     pub fn transaction<T>(&self, work: impl FnOnce(*mut c_void) -> Answer<T>) -> Option<Answer<T>> {
-        let mut lent = self.lend().ok()?;
-        let run = |lent: &Lent, sql| lent.connection.execute_batch(sql);
-        run(&lent, "BEGIN").ok()?;
-        let answer = work((&raw mut lent).cast());
+        let mut pooled = self.take().ok()?;
+        let run = |pooled: &PooledConnection, sql| pooled.connection.execute_batch(sql);
+        run(&pooled, "BEGIN").ok()?;
+        let answer = work((&raw mut pooled).cast());
         let ended = match &answer {
-            Ok(_) => run(&lent, "COMMIT").or_else(|error| run(&lent, "ROLLBACK").and(Err(error))),
-            Err(_) => run(&lent, "ROLLBACK"),
+            Ok(_) => {
+                run(&pooled, "COMMIT").or_else(|error| run(&pooled, "ROLLBACK").and(Err(error)))
+            }
+            Err(_) => run(&pooled, "ROLLBACK"),
         };
         ended.ok()?;
-        self.idle().push(lent);
+        self.idle().push(pooled);
         Some(answer)
     }
 
@@ -79,15 +81,15 @@ impl Pool {
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Lent>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<PooledConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lend(&self) -> rusqlite::Result<Lent> {
+    fn take(&self) -> rusqlite::Result<PooledConnection> {
         let idle = self.idle().pop();
         match idle {
-            Some(lent) => Ok(lent),
-            None => Ok(Lent { pool: self, connection: self.open()?, rows: Vec::new() }),
+            Some(pooled) => Ok(pooled),
+            None => Ok(PooledConnection { pool: self, connection: self.open()?, rows: Vec::new() }),
         }
     }
 
@@ -103,9 +105,9 @@ impl Pool {
     }
 }
 
-fn refuse(error: &rusqlite::Error, reply: *mut dcb_reply) -> i32 {
+fn report_error(error: &rusqlite::Error, reply: *mut dcb_reply) -> i32 {
     let text = error.to_string();
-    // SAFETY: the library's own, of which nobody else knows.
+    // SAFETY: the reply is valid, and no other thread uses it during this call.
     let reply = unsafe { &mut *reply };
     for (to, from) in reply.message.iter_mut().take(239).zip(text.bytes()) {
         *to = from as c_char;
@@ -119,24 +121,24 @@ unsafe extern "C" fn acquire(
     connection: *mut *mut c_void,
     reply: *mut dcb_reply,
 ) -> i32 {
-    // SAFETY: what `Pool::functions` gave.
+    // SAFETY: the context is the pool, as `Pool::functions` sets it.
     let pool = unsafe { &*context.cast_const().cast::<Pool>() };
-    let lent = match pool.lend() {
-        Ok(lent) => lent,
-        Err(error) => return refuse(&error, reply),
+    let pooled = match pool.take() {
+        Ok(pooled) => pooled,
+        Err(error) => return report_error(&error, reply),
     };
-    // SAFETY: the library's own.
-    unsafe { *connection = Box::into_raw(Box::new(lent)).cast() };
+    // SAFETY: the library passes a valid pointer.
+    unsafe { *connection = Box::into_raw(Box::new(pooled)).cast() };
     0
 }
 
 unsafe extern "C" fn release(connection: *mut c_void, spoiled: c_int) {
-    // SAFETY: what `acquire` gave, and not used any more.
-    let lent = unsafe { Box::from_raw(connection.cast::<Lent>()) };
+    // SAFETY: `acquire` created the connection, and the library does not use it any more.
+    let pooled = unsafe { Box::from_raw(connection.cast::<PooledConnection>()) };
     if spoiled == 0 {
-        // SAFETY: the pool is there as long as the store.
-        let pool = unsafe { &*lent.pool };
-        pool.idle().push(*lent);
+        // SAFETY: the pool lives as long as the store.
+        let pool = unsafe { &*pooled.pool };
+        pool.idle().push(*pooled);
     }
 }
 
@@ -147,31 +149,32 @@ unsafe extern "C" fn statement(
     len: usize,
     reply: *mut dcb_reply,
 ) -> i32 {
-    // SAFETY: what `acquire` gave, lent to one thread.
-    let Lent { connection, rows, .. } = unsafe { &mut *connection.cast::<Lent>() };
+    // SAFETY: `acquire` created the connection, and one thread at a time uses it.
+    let PooledConnection { connection, rows, .. } =
+        unsafe { &mut *connection.cast::<PooledConnection>() };
     let text = std::str::from_utf8(bytes(&sql)).expect("UTF-8");
     let values = match len {
         0 => &[][..],
-        // SAFETY: so many are there.
+        // SAFETY: the library passes `len` values.
         _ => unsafe { std::slice::from_raw_parts(values, len) },
     };
     rows.clear();
     if let Err(error) = run(connection, text, values, rows) {
-        return refuse(&error, reply);
+        return report_error(&error, reply);
     }
-    // SAFETY: the library's own, of which nobody else knows.
+    // SAFETY: the reply is valid, and no other thread uses it during this call.
     let reply = unsafe { &mut *reply };
     reply.changes = connection.changes() as i64;
     reply.rows = dcb_str { data: rows.as_ptr().cast(), len: rows.len() };
     0
 }
 
-/// Runs a statement, and packs all rows that it returns.
+/// Runs a statement, and encodes all rows that it returns.
 fn run(
     connection: &Connection,
     sql: &str,
     values: &[dcb_value],
-    packed: &mut Vec<u8>,
+    encoded: &mut Vec<u8>,
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(sql)?;
     let count = statement.column_count();
@@ -185,24 +188,24 @@ fn run(
     });
     let mut rows = statement.query(params_from_iter(values))?;
     while let Some(row) = rows.next()? {
-        packed.extend((count as u16).to_le_bytes());
+        encoded.extend((count as u16).to_le_bytes());
         for column in 0..count {
             let (kind, bytes) = match row.get_ref(column)? {
                 ValueRef::Integer(integer) => {
-                    packed.push(DCB_VALUE_INTEGER as u8);
-                    packed.extend(integer.to_le_bytes());
+                    encoded.push(DCB_VALUE_INTEGER as u8);
+                    encoded.extend(integer.to_le_bytes());
                     continue;
                 }
                 ValueRef::Text(text) => (DCB_VALUE_TEXT, text),
                 ValueRef::Blob(blob) => (DCB_VALUE_BLOB, blob),
                 ValueRef::Null | ValueRef::Real(_) => {
-                    packed.push(DCB_VALUE_NULL as u8);
+                    encoded.push(DCB_VALUE_NULL as u8);
                     continue;
                 }
             };
-            packed.push(kind as u8);
-            packed.extend((bytes.len() as u32).to_le_bytes());
-            packed.extend(bytes);
+            encoded.push(kind as u8);
+            encoded.extend((bytes.len() as u32).to_le_bytes());
+            encoded.extend(bytes);
         }
     }
     Ok(())
@@ -211,7 +214,7 @@ fn run(
 fn bytes(text: &dcb_str) -> &[u8] {
     match text.len {
         0 => &[],
-        // SAFETY: the library says so.
+        // SAFETY: the library passes texts with their length.
         len => unsafe { std::slice::from_raw_parts(text.data.cast(), len) },
     }
 }

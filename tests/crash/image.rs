@@ -9,33 +9,33 @@ use crate::random::Random;
 /// The size of a sector, which reaches the disk as a whole or not at all.
 const SECTOR: u64 = 512;
 
-/// What happens to the writes that were not synced.
+/// What happens in a power failure to the writes that were not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// None of them reached the disk.
+pub enum UnsyncedWrites {
+    /// None of the writes reached the disk.
     Dropped,
-    /// All of them reached the disk.
+    /// All writes reached the disk.
     Kept,
     /// Each sector of each write reached the disk with a chance of this many in sixteen.
     Torn(u64),
 }
 
-impl Fate {
-    pub fn any(random: &mut Random) -> Fate {
+impl UnsyncedWrites {
+    pub fn any(random: &mut Random) -> UnsyncedWrites {
         match random.below(6) {
-            0 => Fate::Dropped,
-            1 => Fate::Kept,
-            2 => Fate::Torn(1),
-            3 => Fate::Torn(15),
-            _ => Fate::Torn(8),
+            0 => UnsyncedWrites::Dropped,
+            1 => UnsyncedWrites::Kept,
+            2 => UnsyncedWrites::Torn(1),
+            3 => UnsyncedWrites::Torn(15),
+            _ => UnsyncedWrites::Torn(8),
         }
     }
 
     fn keeps(self, random: &mut Random) -> bool {
         match self {
-            Fate::Dropped => false,
-            Fate::Kept => true,
-            Fate::Torn(of_sixteen) => random.below(16) < of_sixteen,
+            UnsyncedWrites::Dropped => false,
+            UnsyncedWrites::Kept => true,
+            UnsyncedWrites::Torn(of_sixteen) => random.below(16) < of_sixteen,
         }
     }
 }
@@ -52,8 +52,9 @@ pub struct Disk<'a> {
     steps: &'a [Step],
     done: usize,
     files: BTreeMap<FileId, File>,
-    /// The entries of the folder that are durable, before the steps that are not.
+    /// The durable entries of the folder.
     entries: BTreeMap<String, FileId>,
+    /// The numbers of the steps that change entries and are not synced.
     pending: Vec<usize>,
     /// The syncs in progress: their file, and the step at which each started.
     syncs: BTreeMap<usize, (FileId, usize)>,
@@ -81,7 +82,7 @@ impl<'a> Disk<'a> {
                     self.files.entry(*file).or_default().pending.push(number);
                 }
                 Step::SyncFails { file } => {
-                    // Loses the same sectors in every image of this recording.
+                    // Loses the same writes in every image of this recording.
                     let mut lost = Random::new(number as u64);
                     let file = self.files.entry(*file).or_default();
                     file.pending.retain(|_| lost.one_in(2));
@@ -91,7 +92,7 @@ impl<'a> Disk<'a> {
                 }
                 Step::SyncEnds { sync } => {
                     if let Some((file, since)) = self.syncs.remove(sync) {
-                        self.synced(file, since);
+                        self.complete_sync(file, since);
                     }
                 }
             }
@@ -99,7 +100,8 @@ impl<'a> Disk<'a> {
         self.done = until;
     }
 
-    fn synced(&mut self, file: FileId, since: usize) {
+    /// Makes the changes of `file` durable that were made before step `since`.
+    fn complete_sync(&mut self, file: FileId, since: usize) {
         let steps = self.steps;
         let durable = |pending: &mut Vec<usize>, apply: &mut dyn FnMut(&Step)| {
             let later = pending.partition_point(|number| *number < since);
@@ -107,7 +109,7 @@ impl<'a> Disk<'a> {
         };
         if file == FOLDER {
             let entries = &mut self.entries;
-            durable(&mut self.pending, &mut |step| enter(entries, step));
+            durable(&mut self.pending, &mut |step| apply_entry(entries, step));
         } else {
             let file = self.files.entry(file).or_default();
             let content = &mut file.durable;
@@ -116,19 +118,20 @@ impl<'a> Disk<'a> {
     }
 
     /// Writes the files that are found if the power fails now into `folder`.
-    pub fn write(&self, folder: &Path, fate: Fate, random: &mut Random) {
+    pub fn write(&self, folder: &Path, unsynced: UnsyncedWrites, random: &mut Random) {
         let mut entries = self.entries.clone();
-        // File systems journal folders, so that some first changes are kept and the rest is lost.
-        let changes = match fate {
-            Fate::Dropped => 0,
-            Fate::Kept => self.pending.len(),
-            Fate::Torn(_) => random.below(self.pending.len() as u64 + 1) as usize,
+        // File systems journal folders, so the changes up to some point are kept and the rest is
+        // lost.
+        let changes = match unsynced {
+            UnsyncedWrites::Dropped => 0,
+            UnsyncedWrites::Kept => self.pending.len(),
+            UnsyncedWrites::Torn(_) => random.below(self.pending.len() as u64 + 1) as usize,
         };
         for number in &self.pending[..changes] {
-            enter(&mut entries, &self.steps[*number]);
+            apply_entry(&mut entries, &self.steps[*number]);
         }
         for (name, id) in entries {
-            // The first process that opens the file creates it again.
+            // The shared memory does not survive: the first process that opens the store creates it.
             if name.ends_with("-shm") {
                 continue;
             }
@@ -136,7 +139,7 @@ impl<'a> Disk<'a> {
             if let Some(file) = self.files.get(&id) {
                 content.clone_from(&file.durable);
                 for number in &file.pending {
-                    apply(&mut content, &self.steps[*number], &mut || fate.keeps(random));
+                    apply(&mut content, &self.steps[*number], &mut || unsynced.keeps(random));
                 }
             }
             std::fs::write(folder.join(name), content).unwrap();
@@ -144,7 +147,7 @@ impl<'a> Disk<'a> {
     }
 }
 
-fn enter(entries: &mut BTreeMap<String, FileId>, step: &Step) {
+fn apply_entry(entries: &mut BTreeMap<String, FileId>, step: &Step) {
     match step {
         Step::Create { file, name } => drop(entries.insert(name.clone(), *file)),
         Step::Unlink { name } => drop(entries.remove(name)),

@@ -12,7 +12,7 @@ use crate::roles::{FILE_CALL, Part, Witness, open};
 use crate::times;
 use crate::work::Append;
 
-const PLACES: [&str; 8] = [
+const CRASH_POINTS: [&str; 8] = [
     "before commit",
     "after commit",
     "after sync",
@@ -28,7 +28,7 @@ const THREADS: u64 = 3;
 /// One file, and the processes that write to it and are killed again and again.
 struct Scene {
     folder: TempDir,
-    /// What the writers wrote down, outside of the store's folder.
+    /// The folder of the writers' records, outside of the store's folder.
     witness: TempDir,
     random: Random,
     rounds: u64,
@@ -60,8 +60,8 @@ impl Scene {
         let first = self.rounds * 1_000;
         let mut running = Vec::new();
         for process in 0..PROCESSES {
-            let place = PLACES[self.random.below(PLACES.len() as u64) as usize];
-            let nth = 1 + self.random.below(if place == FILE_CALL { 400 } else { 12 });
+            let point = CRASH_POINTS[self.random.below(CRASH_POINTS.len() as u64) as usize];
+            let nth = 1 + self.random.below(if point == FILE_CALL { 400 } else { 12 });
             let part = Part {
                 role: "writer".into(),
                 store: self.store(),
@@ -69,7 +69,7 @@ impl Scene {
                 writer: self.next_writer() + process * THREADS,
                 threads: THREADS,
                 first,
-                end_at: self.random.one_in(2).then(|| (place.to_owned(), nth as u32)),
+                end_at: self.random.one_in(2).then(|| (point.to_owned(), nth as u32)),
                 flaw: self.flaw,
             };
             let end = Instant::now() + Duration::from_millis(20 + self.random.below(180));
@@ -80,7 +80,7 @@ impl Scene {
             std::thread::sleep(end.saturating_duration_since(Instant::now()));
             child.kill().unwrap();
             let status = child.wait().unwrap();
-            // A process may be killed by the test, or end itself at its crash point.
+            // A process is killed by the test, or has aborted at its crash point.
             if status.code().is_some_and(|code| code != 0) {
                 return Err(format!("a writer ended with {status}"));
             }
@@ -105,7 +105,8 @@ impl Scene {
     }
 }
 
-/// Kills this many processes. An error is the first thing found wrong, and after how many kills.
+/// Kills this many processes. An error has the number of kills so far, and the first thing that is
+/// wrong.
 pub fn kill(kills: u64, flaw: Option<SeededBug>) -> Result<u64, (u64, String)> {
     let mut seeds = Random::new(Random::seed_of_this_run());
     let mut done = 0;
@@ -145,7 +146,7 @@ fn kills_reveal_bugs_of_the_index_and_the_conditions() {
         SeededBug::MarkTooEarly,
         SeededBug::LoseLastBlock,
     ] {
-        let (kills, wrong) = kill(300, Some(flaw)).expect_err("a flaw that nobody noticed");
+        let (kills, wrong) = kill(300, Some(flaw)).expect_err("the bug was not noticed");
         println!("{flaw:?}: noticed after {kills} kills: {wrong}");
     }
 }

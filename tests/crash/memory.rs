@@ -22,21 +22,22 @@ static REAL: OnceLock<(Malloc, Realloc)> = OnceLock::new();
 /// fails none.
 static LEFT: AtomicI64 = AtomicI64::new(i64::MAX);
 static FOR_GOOD: AtomicBool = AtomicBool::new(false);
-static REFUSED: AtomicU64 = AtomicU64::new(0);
+static FAILED: AtomicU64 = AtomicU64::new(0);
 
-fn is_refused() -> bool {
+/// Counts an allocation; returns whether it must fail.
+fn fails_now() -> bool {
     let left = LEFT.fetch_sub(1, SeqCst);
-    let refused = left == 0 || left < 0 && FOR_GOOD.load(SeqCst);
-    REFUSED.fetch_add(refused.into(), SeqCst);
-    refused
+    let fails = left == 0 || left < 0 && FOR_GOOD.load(SeqCst);
+    FAILED.fetch_add(fails.into(), SeqCst);
+    fails
 }
 
 fn real() -> (Malloc, Realloc) {
-    *REAL.get().expect("set before SQLite begins")
+    *REAL.get().expect("`intercept` runs before SQLite")
 }
 
 unsafe extern "C" fn malloc(size: c_int) -> *mut c_void {
-    if is_refused() {
+    if fails_now() {
         return std::ptr::null_mut();
     }
     // SAFETY: the caller's argument, passed on.
@@ -44,7 +45,7 @@ unsafe extern "C" fn malloc(size: c_int) -> *mut c_void {
 }
 
 unsafe extern "C" fn realloc(block: *mut c_void, size: c_int) -> *mut c_void {
-    if is_refused() {
+    if fails_now() {
         return std::ptr::null_mut();
     }
     // SAFETY: the caller's arguments, passed on.
@@ -53,9 +54,9 @@ unsafe extern "C" fn realloc(block: *mut c_void, size: c_int) -> *mut c_void {
 
 /// Replaces SQLite's allocation functions. Must run before any other call of SQLite.
 fn intercept() {
-    // SAFETY: bytes of functions, absent until SQLite fills them.
+    // SAFETY: all fields are optional functions or a pointer, for which zeros are valid.
     let mut methods: ffi::sqlite3_mem_methods = unsafe { std::mem::zeroed() };
-    // SAFETY: SQLite is not initialized; it fills the struct, and later copies it.
+    // SAFETY: SQLite is not initialized yet. It fills the struct first, and later copies it.
     unsafe {
         assert_eq!(ffi::sqlite3_config(ffi::SQLITE_CONFIG_GETMALLOC, &raw mut methods), 0);
         let _ = REAL.set((methods.xMalloc.expect("one"), methods.xRealloc.expect("one")));
@@ -84,7 +85,7 @@ pub fn play(part: &Part) {
     intercept();
     let mut random = Random::new(part.writer);
     let mut outcome = String::new();
-    let all = run(1 << 40, false, &mut random).expect("nothing is refused");
+    let all = run(1 << 40, false, &mut random).expect("no allocation fails");
     let runs = times(80, 8_000);
     for for_good in [false, true] {
         for number in 0..runs as i64 {
@@ -99,7 +100,7 @@ pub fn play(part: &Part) {
             }
         }
     }
-    outcome += &format!("{} refused in all, of {all} in each run", REFUSED.load(SeqCst));
+    outcome += &format!("{} allocations failed in all runs; a run has {all}", FAILED.load(SeqCst));
     std::fs::write(&part.witness, outcome).unwrap();
 }
 
@@ -115,5 +116,8 @@ fn no_failing_allocation_loses_an_event() {
     let status = part.start().wait().unwrap();
     let outcome = std::fs::read_to_string(&part.witness).unwrap_or_default();
     println!("{outcome}");
-    assert!(status.success() && outcome.contains("refused"), "{status}: {outcome}");
+    assert!(
+        status.success() && outcome.contains("allocations failed in all runs"),
+        "{status}: {outcome}"
+    );
 }

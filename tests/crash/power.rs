@@ -1,7 +1,8 @@
 //! Simulated power failures: a write that was not synced may be on the disk, or not, or in part.
 //!
-//! A run is recorded call by call. For any point of it, a state that a power failure may leave is
-//! built from the record, opened, and compared with what the store had answered until then.
+//! A run is recorded call by call. For random points of the recording, an image of the files that a
+//! power failure may leave is built, opened, and compared with the results returned before that
+//! point.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::check::{Known, check};
 use crate::client::{Answer, Store};
 use crate::disk::{self, Call, Fault, Step};
 use crate::host::{Pool, Settings};
-use crate::image::{Disk, Fate};
+use crate::image::{Disk, UnsyncedWrites};
 use crate::random::Random;
 use crate::roles::{Part, open};
 use crate::times;
@@ -44,7 +45,7 @@ const SETTINGS: [Settings; 3] = [
 
 const SYNCS: [Syncs; 3] = [Syncs::Working, Syncs::Failing, Syncs::Missing];
 
-/// Opens the file, through the connections of a program if it has settings.
+/// Opens the store; if there are settings of a host, on a pool of connections with them.
 fn open_as(path: &Path, host: Option<Settings>) -> Answer<(Store, Option<Arc<Pool>>)> {
     let Some(settings) = host else { return Ok((open(path)?, None)) };
     loop {
@@ -143,7 +144,7 @@ fn append(store: &Store, pool: Option<&Pool>, writer: u64, number: u64) {
     disk::note(format!("{writer} {answer}"));
 }
 
-/// What the writers know, and the highest head that any caller has seen.
+/// The results of the writers, and the highest head that any reader has seen.
 #[derive(Default)]
 struct Observed {
     known: Known,
@@ -167,11 +168,11 @@ fn check_image(
     random: &mut Random,
 ) -> Result<(), String> {
     let path = folder.join("x.db");
-    // Before the first opening returned, there may be no store.
+    // If the power failed before the store was created, this creates it.
     let (store, _) = open_as(&path, host).map_err(|failure| format!("opening: {failure}"))?;
     let head = store.head().map_err(|failure| format!("the head: {failure}"))?;
     if head < observed.seen {
-        return Err(format!("the head is {head}, and somebody has seen {}", observed.seen));
+        return Err(format!("the head is {head}, but a reader has seen {}", observed.seen));
     }
     check(&store, &observed.known, 3, random)
 }
@@ -200,22 +201,25 @@ fn images(
     for (image, cut) in cuts.into_iter().enumerate() {
         disk.advance(cut, |text| observed.note(text));
         let folder = TempDir::new().unwrap();
-        let fate = Fate::any(random);
-        disk.write(folder.path(), fate, random);
+        let unsynced = UnsyncedWrites::any(random);
+        disk.write(folder.path(), unsynced, random);
         let files = list(folder.path());
-        // Either store can recover what the other left, but only a program in rollback mode rolls
-        // back its journal.
+        // In WAL mode, a native store can recover the files of a host and the other way round. In
+        // rollback mode, only the host's SQLite rolls its journal back.
         let host = host.filter(|host| host.journal_mode != "WAL" || random.one_in(2));
         check_image(folder.path(), &observed, host, random).map_err(|wrong| {
             let steps = steps.len();
             let by = host.map_or(String::new(), |host| format!(" by {host:?}"));
-            (image as u64, format!("after step {cut} of {steps}, {fate:?}, {files}{by}: {wrong}"))
+            (
+                image as u64,
+                format!("after step {cut} of {steps}, {unsynced:?}, {files}{by}: {wrong}"),
+            )
         })?;
     }
     Ok(count)
 }
 
-/// The role of a process that checks images until one is wrong or there were enough.
+/// The role of a process that checks images until one is wrong or all of `part.first` are right.
 pub fn play(part: &Part) {
     let host =
         part.role.strip_prefix(HOSTED).map(|index| SETTINGS[index.parse::<usize>().unwrap()]);
@@ -280,7 +284,7 @@ fn a_power_failure_after_a_failed_sync_loses_nothing() {
     assert_eq!(wrong, None);
 }
 
-/// Validates the tests above: without any sync, they have to find lost events.
+/// Validates the tests above: without the store's syncs, they must find lost events.
 #[test]
 fn without_the_store_s_sync_power_failures_lose_events() {
     let (images, wrong) = cut_power(NATIVE, 2_000, Syncs::Missing, None);

@@ -17,7 +17,7 @@ use crate::random::Random;
 use crate::work::Append;
 
 const PART: &str = "CRASH_PART";
-/// The name of a crash point that is no place in the library: any call that changes a file.
+/// The name of a crash point that is not in the library: any call that changes a file.
 pub const FILE_CALL: &str = "file call";
 
 /// The task of one process, which fits in an environment variable.
@@ -27,12 +27,12 @@ pub struct Part {
     pub store: PathBuf,
     /// The folder in which the process records what it does.
     pub witness: PathBuf,
-    /// The name of its first thread; the names of the others follow.
+    /// The number of the process's first writer thread; those of the others follow.
     pub writer: u64,
     pub threads: u64,
     /// The number of each thread's first append.
     pub first: u64,
-    /// The crash point at which the process ends, and at which passage.
+    /// The crash point at which the process ends, and how many times it reaches it until then.
     pub end_at: Option<(String, u32)>,
     pub flaw: Option<SeededBug>,
 }
@@ -81,9 +81,9 @@ impl Part {
             .unwrap()
     }
 
-    /// Plays the task in a process of its own. Returns what it writes to its witness: the first
-    /// line, which says how far it came, and the rest with the seed if there is any, which says
-    /// what was wrong.
+    /// Runs the task in a separate process. Returns what the process writes to its witness: the
+    /// first line, which says how far it came, and the rest, if any, with the seed, which says what
+    /// was wrong.
     pub fn outcome(&self) -> (String, Option<String>) {
         let status = self.start().wait().unwrap();
         assert!(status.success(), "{status} (seed {})", self.writer);
@@ -95,7 +95,7 @@ impl Part {
 }
 
 /// Every bug that can be seeded.
-pub const FLAWS: [SeededBug; 8] = [
+pub const FLAWS: [SeededBug; 9] = [
     SeededBug::BelieveLog,
     SeededBug::AnswerBeforeSync,
     SeededBug::SkipCatchUp,
@@ -104,6 +104,7 @@ pub const FLAWS: [SeededBug; 8] = [
     SeededBug::ShowUnsynced,
     SeededBug::LoseLastBlock,
     SeededBug::BelieveOldPages,
+    SeededBug::CheckTooFar,
 ];
 
 /// Runs the task that the environment names.
@@ -127,7 +128,7 @@ pub fn play() {
         "faults" => crate::faults::play(&part),
         "history" => crate::histories::play(&part),
         "memory" => crate::memory::play(&part),
-        "ruin" => crate::faults::ruin(&part),
+        "lost files" => crate::faults::lose_files(&part),
         "undone" => crate::undone::play(&part),
         other => panic!("no such role: {other}"),
     }
@@ -154,7 +155,7 @@ impl Witness {
         self.note(&format!("sends {number}"));
     }
 
-    /// Records the answer before anything else happens.
+    /// Records the result of an append, durably, before the thread sends the next one.
     fn answered(&mut self, number: u64, answer: &Answer<i64>) {
         let line = match answer {
             Ok(last) => format!("stored {number} {last}"),
@@ -169,7 +170,7 @@ impl Witness {
     }
 }
 
-/// Opens the store, which other processes may be opening, creating or closing.
+/// Opens the store. Retries while other processes are opening, creating or closing it.
 pub fn open(path: &Path) -> Answer<Store> {
     loop {
         match Store::open(path) {

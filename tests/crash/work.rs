@@ -41,13 +41,13 @@ impl Append {
         Append { writer, number, len, has_ids, subject }
     }
 
-    /// Returns the append's own tag. The condition on it holds only once.
+    /// Returns a tag that only the events of this append have, so that it can be stored only once.
     pub fn tag(&self) -> String {
         format!("append:{}-{}", self.writer, self.number)
     }
 
     /// Returns the tags that no stored event may have if the append is to succeed.
-    pub fn wanted(&self) -> Vec<String> {
+    pub fn conflicting_tags(&self) -> Vec<String> {
         let subject = self.subject.map(|subject| format!("subject:{subject}"));
         std::iter::once(self.tag()).chain(subject).collect()
     }
@@ -56,7 +56,7 @@ impl Append {
         let Append { writer, number, .. } = self;
         let mut random = Random::new(writer << 40 ^ number << 8 ^ index);
         let mut event = String::new();
-        let mut tags = if index == 0 { self.wanted() } else { vec![self.tag()] };
+        let mut tags = if index == 0 { self.conflicting_tags() } else { vec![self.tag()] };
         let kind = random.below(5);
         tags.push(format!("shard:{}", random.below(7)));
         let data = self.data(index);
@@ -81,11 +81,12 @@ impl Append {
         data + "\"}"
     }
 
-    /// Returns the request, which is rejected if it is stored already or its subject is taken.
+    /// Returns the request. It is rejected if another append has its subject, or if it is stored
+    /// already and has no ids.
     pub fn request(&self) -> String {
         let events: Vec<String> = (0..self.len).map(|index| self.event(index)).collect();
         let items: Vec<String> =
-            self.wanted().iter().map(|tag| format!(r#"{{"tags":["{tag}"]}}"#)).collect();
+            self.conflicting_tags().iter().map(|tag| format!(r#"{{"tags":["{tag}"]}}"#)).collect();
         format!(
             r#"{{"events":[{}],"condition":{{"failIfEventsMatch":{{"items":[{}]}}}}}}"#,
             events.join(","),
@@ -97,13 +98,13 @@ impl Append {
     pub fn is(&self, index: u64, stored: &Stored) -> bool {
         let id = stored.id.as_ref().map_or(String::new(), |id| format!(r#","id":"{id}""#));
         let tags: Vec<String> = stored.tags.iter().map(|tag| format!(r#""{tag}""#)).collect();
-        let given = format!(
+        let text = format!(
             r#"{{"type":"{}","tags":[{}],"data":{}{id}}}"#,
             stored.event_type,
             tags.join(","),
             stored.data.get()
         );
-        given == self.event(index)
+        text == self.event(index)
     }
 }
 

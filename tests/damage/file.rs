@@ -42,7 +42,7 @@ impl Files {
     }
 }
 
-/// A store's files, and the answers that the undamaged store gives.
+/// A store's files, and what the undamaged store returns.
 #[derive(Debug)]
 pub struct Original {
     pub name: &'static str,

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use file::{Files, Original};
 use mutate::{Mutation, PAGE};
 use random::Random;
-use scrutiny::{Outcome, scrutinise};
+use scrutiny::{Outcome, compare};
 
 /// Returns the number of cases for a short run or a long one.
 fn times(short: usize, long: usize) -> usize {
@@ -33,8 +33,8 @@ struct Tally {
     wrong: Vec<String>,
 }
 
-/// Runs the cases one at a time, so that only one is in memory. `may_lose` says that the WAL is
-/// damaged: then its end may be lost, as a crash may lose it too.
+/// Runs the cases one at a time, so that only one is in memory. With `may_lose`, the newest events
+/// may be missing: the WAL is damaged, and its end may be lost as in a crash.
 fn try_all(
     original: &Original,
     may_lose: bool,
@@ -43,7 +43,7 @@ fn try_all(
     let mut random = Random::new(Random::seed_of_this_run());
     let mut tally = Tally::default();
     for (name, files) in cases {
-        match scrutinise(&name, original, &files, may_lose, &mut random) {
+        match compare(&name, original, &files, may_lose, &mut random) {
             Outcome::Right => tally.right += 1,
             Outcome::Reported => tally.reported += 1,
             Outcome::Wrong(what) => tally.wrong.push(format!("{name}: {what}")),
@@ -52,6 +52,7 @@ fn try_all(
     tally
 }
 
+/// Prints the outcomes, and fails if one is wrong.
 fn report(what: &str, tally: &Tally) {
     println!(
         "{what}: {} right, {} reported, {} wrong",
@@ -69,7 +70,7 @@ fn both() -> [Original; 2] {
 }
 
 #[test]
-fn an_undamaged_file_gives_right_answers() {
+fn an_undamaged_file_returns_right_answers() {
     for original in both() {
         let tally = try_all(&original, false, [("whole".to_owned(), original.files.clone())]);
         assert_eq!((tally.right, tally.wrong.len()), (1, 0), "{tally:?}");
@@ -141,7 +142,7 @@ fn a_damaged_wal_is_reported_or_right() {
 }
 
 #[test]
-fn an_older_wal_or_one_of_another_store_gives_no_wrong_answer() {
+fn an_older_or_foreign_wal_gives_no_wrong_answer() {
     let (closed, killed, other) = (Original::closed(), Original::killed(), Original::other());
     let mut wrong = BTreeMap::new();
     let pairs = [

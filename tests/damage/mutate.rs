@@ -5,6 +5,7 @@ use crate::random::Random;
 /// SQLite's page size.
 pub const PAGE: usize = 4096;
 
+/// A kind of damage to a database file.
 #[derive(Debug, Clone, Copy)]
 pub enum Mutation {
     /// Flips a bit anywhere.
@@ -25,6 +26,7 @@ pub enum Mutation {
     Zero,
 }
 
+/// Returns the two-byte number at `at`.
 fn number(bytes: &[u8], at: usize) -> usize {
     usize::from(bytes[at]) << 8 | usize::from(bytes[at + 1])
 }
@@ -84,7 +86,7 @@ impl Mutation {
     }
 }
 
-/// Flips one bit of the byte, or several.
+/// Flips one or more bits of the byte at `at`, and describes the change.
 fn flip(file: &mut [u8], at: usize, random: &mut Random) -> String {
     let change = if random.one_in(4) { random.next() as u8 | 1 } else { 1 << random.below(8) };
     file[at] ^= change;

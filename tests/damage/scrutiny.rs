@@ -28,7 +28,7 @@ pub enum Outcome {
 static CASE: Mutex<String> = Mutex::new(String::new());
 static CASES: AtomicU64 = AtomicU64::new(0);
 
-/// Ends the process and prints the case if a case takes a minute.
+/// Ends the process and prints the case if it takes longer than a minute or two.
 fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -45,8 +45,8 @@ fn watch() {
     });
 }
 
-/// Opens the files and queries the store.
-pub fn scrutinise(
+/// Opens the files as a store, queries it, and compares each result with that of the original.
+pub fn compare(
     name: &str,
     original: &Original,
     files: &Files,
@@ -59,28 +59,30 @@ pub fn scrutinise(
     let folder = folder();
     let path = folder.path().join("x.db");
     files.write(&path);
-    let mut asked = Asked { original, head: 0, kept: 0, reported: false, wrong: None };
+    let mut comparison = Comparison { original, head: 0, kept: 0, reported: false, wrong: None };
     let reads_only = random.one_in(4);
     let options = if reads_only { r#"{"read_only":true}"# } else { r#"{"busy_timeout_ms":300}"# };
     let opened = Store::open_with(&path, options);
     let is_unknown = opened.as_ref().is_err_and(|failure| failure.status == DCB_UNSUPPORTED_FORMAT);
-    if let Some(store) = asked.answer("opening", opened) {
-        asked.ask(&store, may_lose, reads_only, random);
+    if let Some(store) = comparison.answer("opening", opened) {
+        comparison.compare_all(&store, may_lose, reads_only, random);
         drop(store);
-        if !reads_only && asked.wrong.is_none() {
-            asked.ask_again(&path);
+        if !reads_only && comparison.wrong.is_none() {
+            comparison.compare_after_reopening(&path);
         }
     } else if is_unknown && std::fs::read(&path).unwrap() != files.database {
-        asked.wrong.get_or_insert("of no known format, but the file has changed".into());
+        comparison
+            .wrong
+            .get_or_insert("the format is reported as unknown, but the file has changed".into());
     }
-    match asked {
-        Asked { wrong: Some(wrong), .. } => Outcome::Wrong(wrong),
-        Asked { reported: true, .. } => Outcome::Reported,
+    match comparison {
+        Comparison { wrong: Some(wrong), .. } => Outcome::Wrong(wrong),
+        Comparison { reported: true, .. } => Outcome::Reported,
         _ => Outcome::Right,
     }
 }
 
-struct Asked<'a> {
+struct Comparison<'a> {
     original: &'a Original,
     /// The head of the damaged store.
     head: usize,
@@ -90,8 +92,8 @@ struct Asked<'a> {
     wrong: Option<String>,
 }
 
-impl Asked<'_> {
-    /// Returns the value of a call. A failure has to be a status that reports damage.
+impl Comparison<'_> {
+    /// Returns the value of a call. A failure must have a status that reports damage.
     fn answer<T>(&mut self, what: &str, answer: Answer<T>) -> Option<T> {
         answer.map_err(|failure| self.report(what, &failure)).ok()
     }
@@ -105,15 +107,21 @@ impl Asked<'_> {
         }
     }
 
-    fn same<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, got: &T, wanted: &T) {
-        if got != wanted {
+    fn same<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, found: &T, wanted: &T) {
+        if found != wanted {
             let shown = |value: &T| format!("{value:?}").chars().take(300).collect::<String>();
-            let text = format!("{what}: {}, not {}", shown(got), shown(wanted));
+            let text = format!("{what}: {}, not {}", shown(found), shown(wanted));
             self.wrong.get_or_insert(text);
         }
     }
 
-    fn ask(&mut self, store: &Store, may_lose: bool, reads_only: bool, random: &mut Random) {
+    fn compare_all(
+        &mut self,
+        store: &Store,
+        may_lose: bool,
+        reads_only: bool,
+        random: &mut Random,
+    ) {
         let all = self.original.texts.len();
         let Some(head) = self.answer("head", store.head()) else { return };
         (self.head, self.kept) = (head as usize, head as usize);
@@ -142,7 +150,7 @@ impl Asked<'_> {
                 let request = format!(
                     r#"{{"events":[{{"type":"Wrong"}}],"condition":{{"failIfEventsMatch":{{"items":[{{"tags":["{tag}"]}}]}}}}}}"#
                 );
-                self.refused(tag, store.append(&request), first as i64 + 1);
+                self.assert_rejected(tag, store.append(&request), first as i64 + 1);
             }
         }
         for kind in 0..4 {
@@ -195,20 +203,22 @@ impl Asked<'_> {
         self.same(what, &found, &wanted);
     }
 
-    fn refused(&mut self, tag: &str, answer: Answer<i64>, first: i64) {
+    fn assert_rejected(&mut self, tag: &str, answer: Answer<i64>, first: i64) {
         match answer {
             Err(failure) if failure.status == DCB_CONDITION_FAILED => {
                 self.same(tag, &failure.position, &first);
             }
             Err(failure) => self.report(tag, &failure),
             Ok(last) => {
-                self.wrong.get_or_insert(format!("{tag} is at {first}, but appended at {last}"));
+                self.wrong.get_or_insert(format!(
+                    "{tag} is stored at {first}, but an append that it excludes is stored at {last}"
+                ));
             }
         }
     }
 
     /// Opens the store again and checks that its head is the same.
-    fn ask_again(&mut self, path: &std::path::Path) {
+    fn compare_after_reopening(&mut self, path: &std::path::Path) {
         if self.head == 0 {
             return;
         }

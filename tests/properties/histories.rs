@@ -67,8 +67,8 @@ fn write(store: &dyn Store, thread: u64) -> Vec<Appended> {
         for _ in 0..numbers.below(3) {
             let query = tagged(&entity(&mut numbers));
             let (_, position) = read_after(store, &query, 0).expect("a read");
-            // Mostly the position that a caller would use, sometimes an older one, which likely
-            // fails.
+            // Usually the position of the read, as a caller would use it; sometimes an older one,
+            // for which the condition is likely to fail.
             let back = numbers.below(4).saturating_sub(1) as i64;
             let after = (position - back).max(0);
             conditions.push(AppendCondition::new(query, after).expect("a condition"));
@@ -86,7 +86,7 @@ fn write(store: &dyn Store, thread: u64) -> Vec<Appended> {
 }
 
 /// Reads random entities until `ended` is set.
-fn look(store: &dyn Store, ended: &AtomicBool) -> Vec<Seen> {
+fn read_repeatedly(store: &dyn Store, ended: &AtomicBool) -> Vec<Seen> {
     let mut numbers = Numbers(1_000);
     let mut seen = Vec::new();
     while !ended.load(Ordering::Acquire) {
@@ -98,20 +98,20 @@ fn look(store: &dyn Store, ended: &AtomicBool) -> Vec<Seen> {
     seen
 }
 
-/// Follows the store from its start, by waiting and reading in a loop. It ends with the first wait
-/// that times out after `ended` was set.
+/// Follows the store from its start, by waiting and reading in a loop, until a wait times out after
+/// `ended` was set. Returns the positions of the events in the order of their delivery.
 fn follow(store: &dyn Store, ended: &AtomicBool) -> Vec<i64> {
     let call = CallOptions { timeout: Timeout::After(Duration::from_millis(100)), cancel: None };
-    let (mut given, mut after) = (Vec::new(), 0);
+    let (mut delivered, mut after) = (Vec::new(), 0);
     loop {
         let ending = ended.load(Ordering::Acquire);
         match store.wait(after, &call) {
             Ok(_) => {
                 let (events, position) = read_after(store, &Query::all(), after).expect("a read");
-                given.extend(events.iter().map(|event| event.position));
+                delivered.extend(events.iter().map(|event| event.position));
                 after = position;
             }
-            Err(error) if error.status == Status::Timeout && ending => return given,
+            Err(error) if error.status == Status::Timeout && ending => return delivered,
             Err(error) => assert_eq!(error.status, Status::Timeout),
         }
     }
@@ -122,14 +122,14 @@ fn a_concurrent_history_is_linearizable() {
     for subject in Subject::all() {
         let (subject, ended) = (&subject, AtomicBool::new(false));
         let (history, seen, followed) = thread::scope(|scope| {
-            let looker = scope.spawn(|| look(subject.store(1), &ended));
+            let reader = scope.spawn(|| read_repeatedly(subject.store(1), &ended));
             let follower = scope.spawn(|| follow(subject.store(0), &ended));
             let writer = |thread| scope.spawn(move || write(subject.store(thread), thread));
             let writers: Vec<_> = (0..WRITERS).map(writer).collect();
             let history = writers.into_iter().flat_map(|writer| writer.join().expect("a writer"));
             let history: Vec<_> = history.collect();
             ended.store(true, Ordering::Release);
-            (history, looker.join().expect("a reader"), follower.join().expect("a follower"))
+            (history, reader.join().expect("a reader"), follower.join().expect("a follower"))
         });
         let model = replay(subject, &history);
         for seen in seen {
@@ -149,25 +149,26 @@ fn replay(subject: &Subject, history: &[Appended]) -> Model {
         .collect();
     accepted.sort_by_key(|(last, _)| *last);
     let mut model = Model::default();
-    for (last, told) in accepted {
-        // For a repeated append the model finds it stored; a gap or an overlap it does not.
-        let replayed = model.append(&told.events, &told.conditions).map(|appended| appended.last);
-        assert_eq!(replayed, Ok(last), "{}: {:?}", subject.uri, told.conditions);
+    for (last, recorded) in accepted {
+        // The model finds a repeated append stored. A gap or an overlap makes its result differ.
+        let replayed =
+            model.append(&recorded.events, &recorded.conditions).map(|appended| appended.last);
+        assert_eq!(replayed, Ok(last), "{}: {:?}", subject.uri, recorded.conditions);
     }
     assert_eq!(subject.store.head(&CallOptions::default()), Ok(model.head()));
     let (stored, _) = read_after(&*subject.store, &Query::all(), 0).expect("a read");
     assert_eq!(stored, model.between(&Query::all(), 0, i64::MAX), "{}", subject.uri);
-    let mut refused = 0;
+    let mut rejected = 0;
     for append in history {
         if let Err(error) = &append.outcome {
-            refused += 1;
+            rejected += 1;
             assert_eq!(error.status, Status::ConditionFailed, "{}: {error}", subject.uri);
-            // Events only come on top, so the lowest failure is the same ever after.
+            // Later events have higher positions, so the lowest conflict stays the same.
             let failure = model.first_failure(&append.conditions).map(|(position, _)| position);
             assert_eq!(failure, Some(error.position), "{}", subject.uri);
         }
     }
-    assert!(refused > 0 && model.head() > 0, "{}: both outcomes must occur", subject.uri);
+    assert!(rejected > 0 && model.head() > 0, "{}: both outcomes must occur", subject.uri);
     model
 }
 

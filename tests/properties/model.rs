@@ -18,7 +18,7 @@ pub struct Asked {
     pub backwards: bool,
 }
 
-/// The list of events, of which the first is at position 1.
+/// A naive store: a list of events, of which the first has position 1.
 #[derive(Debug, Default)]
 pub struct Model {
     events: Vec<Stored>,
@@ -30,7 +30,8 @@ impl Model {
         self.events.len() as i64
     }
 
-    /// Where the events are, or the status, and the position and the condition that it names.
+    /// Appends. Returns where the events are stored, or the status of the error with the position and
+    /// the condition that it names.
     pub fn append(
         &mut self,
         events: &[Event],
@@ -61,7 +62,8 @@ impl Model {
         Ok(Appended::new(self.head()))
     }
 
-    /// The lowest position that makes one of the conditions fail, and the first that fails.
+    /// Returns the lowest position that makes a condition fail, and the first condition that it
+    /// makes fail.
     pub fn first_failure(&self, conditions: &[AppendCondition]) -> Option<(i64, i32)> {
         let fails = |condition: &AppendCondition, stored: &Stored| {
             condition.fails_on(&stored.event.view(stored.position, 0))

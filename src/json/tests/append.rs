@@ -1,6 +1,6 @@
 use crate::domain::{AppendCondition, AppendRequest, Event, EventType, QueryItem, Tag};
 use crate::json::parse_append;
-use crate::json::tests::refused;
+use crate::json::tests::assert_invalid;
 
 fn parsed(request: &str) -> AppendRequest {
     parse_append(request.as_bytes()).unwrap()
@@ -40,7 +40,7 @@ fn an_event_is_parsed_with_all_its_keys() {
 }
 
 #[test]
-fn a_missing_key_and_null_and_an_empty_list_are_the_same() {
+fn a_missing_key_null_and_an_empty_list_are_the_same() {
     let bare = only_event(r#"{"type": "T"}"#);
     assert_eq!((bare.data(), bare.id(), bare.metadata()), ("null", None, None));
     assert!(bare.tags().is_empty());
@@ -90,7 +90,7 @@ fn names_and_keys_are_unescaped() {
 }
 
 #[test]
-fn conditions_keep_their_own_query_and_after() {
+fn each_condition_has_its_own_query_and_after() {
     let a = r#"{"failIfEventsMatch": {"items": [{"types": ["A"], "tags": ["x:1", "y"]}, {}]}, "after": 7}"#;
     let b = r#"{"after": null, "failIfEventsMatch": null}"#;
     let expected_a = (Some(vec![item(&["A"], &["x:1", "y"]), item(&[], &[])]), 7);
@@ -107,7 +107,7 @@ fn conditions_keep_their_own_query_and_after() {
 }
 
 #[test]
-fn an_error_of_an_append_names_the_place() {
+fn an_error_of_an_append_names_the_json_path() {
     for (request, message) in [
         ("[]", "request: must be an object"),
         ("null", "request: must be an object"),
@@ -221,6 +221,6 @@ fn an_error_of_an_append_names_the_place() {
             "condition[0].after: must be an integer",
         ),
     ] {
-        refused(parse_append(request.as_bytes()), message);
+        assert_invalid(parse_append(request.as_bytes()), message);
     }
 }

@@ -1,10 +1,10 @@
 use crate::Status;
-use crate::json::tests::refused;
+use crate::json::tests::assert_invalid;
 use crate::json::{parse_append, parse_options, parse_read};
 
 #[test]
-fn a_repeated_key_is_refused() {
-    for (request, place) in [
+fn a_repeated_key_is_rejected() {
+    for (request, path) in [
         (r#"{"events": [{"type":"A"}], "events": []}"#, "events"),
         (r#"{"events": [{"type":"A", "tags":[], "tags":[]}]}"#, "events[0].tags"),
         (r#"{"events": [{"type":"A", "data":1, "data":1}]}"#, "events[0].data"),
@@ -26,13 +26,13 @@ fn a_repeated_key_is_refused() {
             "condition.failIfEventsMatch.items[0].types",
         ),
     ] {
-        refused(parse_append(request.as_bytes()), &format!("{place}: is given twice"));
+        assert_invalid(parse_append(request.as_bytes()), &format!("{path}: is given twice"));
     }
-    refused(parse_read(br#"{"after":1,"\u0061fter":1}"#), "after: is given twice");
+    assert_invalid(parse_read(br#"{"after":1,"\u0061fter":1}"#), "after: is given twice");
 }
 
 #[test]
-fn an_unknown_key_is_refused() {
+fn an_unknown_key_is_rejected() {
     for (request, message) in [
         (r#"{"evnts": []}"#, "request: unknown key \"evnts\" (known: events, condition)"),
         (
@@ -61,36 +61,36 @@ fn an_unknown_key_is_refused() {
             "request: unknown key \"$serde_json::private::RawValue\" (known: events, condition)",
         ),
     ] {
-        refused(parse_append(request.as_bytes()), message);
+        assert_invalid(parse_append(request.as_bytes()), message);
     }
 }
 
 #[test]
 fn a_long_key_is_shortened_in_the_error() {
-    refused(
+    assert_invalid(
         parse_append(format!("{{\"{}\": 1}}", "k".repeat(1_000)).as_bytes()),
         &format!("request: unknown key \"{}...\" (known: events, condition)", "k".repeat(40)),
     );
 }
 
 #[test]
-fn an_unpaired_surrogate_in_a_name_is_refused() {
-    for (event, place) in [
+fn an_unpaired_surrogate_in_a_name_is_rejected() {
+    for (event, path) in [
         (r#"{"type":"\ud800"}"#, "events[0].type"),
         (r#"{"type":"\udc00"}"#, "events[0].type"),
         (r#"{"type":"A","tags":["\ud800x"]}"#, "events[0].tags[0]"),
         (r#"{"type":"A","id":"\ud800\u0041"}"#, "events[0].id"),
         (r#"{"typ\ud800":"A"}"#, "events[0]"),
     ] {
-        refused(
+        assert_invalid(
             parse_append(format!(r#"{{"events":[{event}]}}"#).as_bytes()),
-            &format!("{place}: must not contain an unpaired surrogate"),
+            &format!("{path}: must not contain an unpaired surrogate"),
         );
     }
 }
 
 #[test]
-fn the_error_of_invalid_json_names_the_place() {
+fn the_error_of_invalid_json_names_the_path() {
     for (request, start) in [
         ("", "request: not valid JSON: "),
         (" ", "request: not valid JSON: "),
@@ -121,10 +121,10 @@ fn the_error_of_invalid_json_names_the_place() {
 }
 
 #[test]
-fn invalid_utf8_is_refused() {
+fn invalid_utf8_is_rejected() {
     let bad = b"{\"events\": [{\"type\": \"A\", \"data\": \"\xff\"}]}";
-    refused(parse_append(bad), "request: not valid UTF-8 at byte 35");
-    // A surrogate and an overlong form, which some decoders accept.
+    assert_invalid(parse_append(bad), "request: not valid UTF-8 at byte 35");
+    // An encoded surrogate and an overlong form, which some decoders accept, and UTF-16.
     for bytes in [b"\"\xed\xa0\x80\"".as_slice(), b"\"\xc0\x80\"", b"\xff\xfe{\0"] {
         assert!(parse_read(bytes).unwrap_err().message.contains("not valid UTF-8"));
         assert!(parse_options(bytes).unwrap_err().message.starts_with("options: not valid UTF-8"));
@@ -153,36 +153,36 @@ fn no_error_repeats_a_whole_value() {
 }
 
 #[test]
-fn a_number_of_any_size_and_a_string_of_any_length_are_of_the_wrong_kind() {
-    // Of such a length that the parser would copy it to undo the escape.
+fn huge_numbers_and_strings_of_the_wrong_type_are_rejected() {
+    // Long, with an escape: the parser would copy the string to unescape it.
     let long = format!(r#""\n{}""#, "x".repeat(100_000));
     for value in ["1e400", "-1e400", "1E+999", "123456789e1234", &long] {
-        let refuses = |request: &str, message: &str| {
-            refused(parse_append(request.replace('?', value).as_bytes()), message);
+        let invalid = |request: &str, message: &str| {
+            assert_invalid(parse_append(request.replace('?', value).as_bytes()), message);
         };
-        refuses("?", "request: must be an object");
-        refuses(r#"{"events": ?}"#, "events: must be a list of objects");
-        refuses(r#"{"events": [?]}"#, "events[0]: must be an object");
-        refuses(
+        invalid("?", "request: must be an object");
+        invalid(r#"{"events": ?}"#, "events: must be a list of objects");
+        invalid(r#"{"events": [?]}"#, "events[0]: must be an object");
+        invalid(
             r#"{"events": [{"type": "A"}, {"type": "A", "tags": ?}]}"#,
             "events[1].tags: must be a list of strings",
         );
-        refuses(r#"{"condition": ?}"#, "condition: must be an object, a list of objects, or null");
-        refuses(r#"{"condition": [?]}"#, "condition[0]: must be an object");
-        refuses(
+        invalid(r#"{"condition": ?}"#, "condition: must be an object, a list of objects, or null");
+        invalid(r#"{"condition": [?]}"#, "condition[0]: must be an object");
+        invalid(
             r#"{"condition": {"failIfEventsMatch": ?}}"#,
             "condition.failIfEventsMatch: must be an object, or null to match every event",
         );
-        refuses(
+        invalid(
             r#"{"condition": {"failIfEventsMatch": {"items": [{}, ?]}}}"#,
             "condition.failIfEventsMatch.items[1]: must be an object",
         );
         let backwards = format!(r#"{{"backwards": {value}}}"#);
-        refused(parse_read(backwards.as_bytes()), "backwards: must be true or false");
+        assert_invalid(parse_read(backwards.as_bytes()), "backwards: must be true or false");
         let options = format!(r#"{{"create": {value}}}"#);
-        refused(parse_options(options.as_bytes()), "create: must be true or false");
+        assert_invalid(parse_options(options.as_bytes()), "create: must be true or false");
     }
-    // What is no number is no valid JSON.
+    // An invalid number or string is invalid JSON.
     for value in ["1e", "01", "-", "1e400x", "\"\\x\""] {
         let request = format!(r#"{{"events": {value}}}"#);
         let error = parse_append(request.as_bytes()).unwrap_err();
@@ -191,7 +191,7 @@ fn a_number_of_any_size_and_a_string_of_any_length_are_of_the_wrong_kind() {
 }
 
 #[test]
-fn a_document_with_a_long_escaped_string_is_read_like_any_other() {
+fn a_request_with_long_escaped_strings_is_parsed() {
     let long = format!(r#"{{"a": "\n{}"}}"#, "x".repeat(100_000));
     let request = format!(
         r#"{{"events": [{{"type": "\u0041", "tags": ["t\u003a1"], "data": {long}, "metadata": {long}}}],
@@ -203,7 +203,7 @@ fn a_document_with_a_long_escaped_string_is_read_like_any_other() {
     assert_eq!(event.tags.iter().collect::<Vec<_>>(), ["t:1"]);
     assert_eq!(conditions[0].after(), 3);
     let broken = request.replace("\"after\"", "\"afte\"");
-    refused(
+    assert_invalid(
         parse_append(broken.as_bytes()),
         "condition[0]: unknown key \"afte\" (known: failIfEventsMatch, after)",
     );

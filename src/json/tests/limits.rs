@@ -6,8 +6,9 @@ use crate::limits::{
 };
 use crate::{Error, Status};
 
+/// Asserts that `result` is the error `too_large` with this message.
 #[track_caller]
-fn too_large<T: std::fmt::Debug>(result: crate::Result<T>, message: &str) {
+fn assert_too_large<T: std::fmt::Debug>(result: crate::Result<T>, message: &str) {
     assert_eq!(result.unwrap_err(), Error::too_large(message.to_owned()));
 }
 
@@ -21,7 +22,7 @@ fn the_events_of_an_append_are_limited() {
     let request = |count| format!("{{\"events\":{}}}", list_of(r#"{"type":"A"}"#, count));
     let most = parse_append(request(MAX_EVENTS_PER_APPEND).as_bytes()).unwrap();
     assert_eq!(most.events().len(), MAX_EVENTS_PER_APPEND);
-    too_large(
+    assert_too_large(
         parse_append(request(MAX_EVENTS_PER_APPEND + 1).as_bytes()),
         "events[100000]: more than 100000 events in an append",
     );
@@ -33,7 +34,7 @@ fn the_tags_of_an_event_are_limited() {
         |count| format!("{{\"events\":[{{\"type\":\"A\",\"tags\":{}}}]}}", list_of("\"t\"", count));
     let most = parse_append(request(MAX_TAGS_PER_EVENT).as_bytes()).unwrap();
     assert_eq!(most.events()[0].tags().len(), 1);
-    too_large(
+    assert_too_large(
         parse_append(request(MAX_TAGS_PER_EVENT + 1).as_bytes()),
         "events[0].tags[256]: more than 256 tags on an event",
     );
@@ -43,7 +44,7 @@ fn the_tags_of_an_event_are_limited() {
 fn the_items_of_a_query_are_limited() {
     let request = |count| format!("{{\"query\":{{\"items\":{}}}}}", list_of("{}", count));
     assert!(parse_read(request(MAX_ITEMS_PER_QUERY).as_bytes()).is_ok());
-    too_large(
+    assert_too_large(
         parse_read(request(MAX_ITEMS_PER_QUERY + 1).as_bytes()),
         "query.items[10000]: more than 10000 items in a query",
     );
@@ -57,7 +58,7 @@ fn the_types_and_tags_of_a_query_are_limited() {
         format!("{{\"query\":{{\"items\":[{{\"types\":{types}}},{{\"tags\":{tags}}}]}}}}")
     };
     assert!(parse_read(request(MAX_NAMES_PER_QUERY).as_bytes()).is_ok());
-    too_large(
+    assert_too_large(
         parse_read(request(MAX_NAMES_PER_QUERY + 1).as_bytes()),
         "query.items: more than 100000 types and tags in a query",
     );
@@ -71,13 +72,13 @@ fn the_conditions_of_an_append_are_limited() {
     };
     let most = parse_append(request(MAX_CONDITIONS_PER_APPEND).as_bytes()).unwrap();
     assert_eq!(most.conditions().len(), MAX_CONDITIONS_PER_APPEND);
-    too_large(
+    assert_too_large(
         parse_append(request(MAX_CONDITIONS_PER_APPEND + 1).as_bytes()),
         "condition[1000]: more than 1000 conditions in an append",
     );
     let [event] = most.events() else { panic!("one event") };
     let too_many = [most.conditions(), &most.conditions()[..1]].concat();
-    too_large(
+    assert_too_large(
         AppendRequest::new(vec![event.clone()], too_many),
         "condition: more than 1000 conditions in an append",
     );
@@ -110,7 +111,7 @@ fn the_bytes_of_a_name_are_limited() {
             "condition.failIfEventsMatch.items[0].types[0]: a type of 256 bytes exceeds the limit of 255",
         ),
     ] {
-        too_large(parse_append(request.as_bytes()), message);
+        assert_too_large(parse_append(request.as_bytes()), message);
     }
 }
 
@@ -121,13 +122,13 @@ fn the_bytes_of_data_and_metadata_are_limited() {
         parse_append(format!(r#"{{"events":[{{"type":"A","{key}":{value}}}]}}"#).as_bytes())
     };
     assert!(request("data", &data(MAX_DATA_BYTES)).is_ok());
-    too_large(
+    assert_too_large(
         request("data", &data(MAX_DATA_BYTES + 1)),
         "events[0].data: 16777217 bytes exceed the limit of 16777216",
     );
     let metadata = |bytes: usize| format!("{{\"m\":{}}}", data(bytes - 6));
     assert!(request("metadata", &metadata(MAX_DATA_BYTES)).is_ok());
-    too_large(
+    assert_too_large(
         request("metadata", &metadata(MAX_DATA_BYTES + 1)),
         "events[0].metadata: 16777217 bytes exceed the limit of 16777216",
     );
@@ -141,8 +142,8 @@ fn the_bytes_of_a_request_are_limited() {
     assert!(error.message.contains("not valid UTF-8 at byte 0"), "{error}");
     let longer = vec![b' '; MAX_REQUEST_BYTES + 1];
     let message = "request: 268435457 bytes exceed the limit of 268435456";
-    too_large(parse_read(&longer), message);
-    too_large(parse_append(&longer), message);
+    assert_too_large(parse_read(&longer), message);
+    assert_too_large(parse_append(&longer), message);
 }
 
 #[test]
@@ -154,13 +155,13 @@ fn the_depth_includes_data_and_metadata() {
     };
     let deepest = MAX_JSON_DEPTH - 3;
     assert!(request("data", &data(deepest)).is_ok());
-    too_large(
+    assert_too_large(
         request("data", &data(deepest + 1)),
         "events[0].data: more than 512 levels of nested arrays and objects",
     );
     let metadata = |depth: usize| format!("{{\"m\":{}}}", data(depth - 1));
     assert!(request("metadata", &metadata(deepest)).is_ok());
-    too_large(
+    assert_too_large(
         request("metadata", &metadata(deepest + 1)),
         "events[0].metadata: more than 512 levels of nested arrays and objects",
     );
@@ -168,18 +169,17 @@ fn the_depth_includes_data_and_metadata() {
 
 #[test]
 fn the_depth_takes_precedence_over_other_rules() {
-    for opened in [
+    for request in [
         "[".repeat(MAX_JSON_DEPTH + 1),
         "[".repeat(1_000_000),
         "{\"a\":".repeat(1_000_000),
         "{\"events\":[{\"type\":\"A\",\"data\":".to_owned() + &"[".repeat(600_000),
         "{\"query\":".to_owned() + &"[".repeat(600_000),
     ] {
-        let bomb = opened;
         for result in [
-            parse_append(bomb.as_bytes()).map(drop),
-            parse_read(bomb.as_bytes()).map(drop),
-            parse_options(bomb.as_bytes()).map(drop),
+            parse_append(request.as_bytes()).map(drop),
+            parse_read(request.as_bytes()).map(drop),
+            parse_options(request.as_bytes()).map(drop),
         ] {
             let error = result.unwrap_err();
             assert_eq!(error.status, Status::TooLarge);

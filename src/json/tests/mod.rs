@@ -1,4 +1,4 @@
-//! Tests of the documents' modules together.
+//! Tests of the JSON parsers and of the JSON results.
 
 mod append;
 mod error_paths;
@@ -10,8 +10,8 @@ mod result;
 
 use crate::Error;
 
-/// Asserts that `result` is `invalid_argument` with this message.
+/// Asserts that `result` is the error `invalid_argument` with this message.
 #[track_caller]
-fn refused<T: std::fmt::Debug>(result: crate::Result<T>, message: &str) {
+fn assert_invalid<T: std::fmt::Debug>(result: crate::Result<T>, message: &str) {
     assert_eq!(result.unwrap_err(), Error::invalid(message.to_owned()));
 }

@@ -163,8 +163,8 @@ fn assert_same_query(query: &Query, oracle: &Value) {
     }
 }
 
-/// Reads `text` as what it may be, in every way.
-fn status_of(parse: fn(&[u8]) -> Status, text: &[u8]) {
+/// Asserts that parsing `text` succeeds or fails with one of the expected errors.
+fn assert_known_status(parse: fn(&[u8]) -> Status, text: &[u8]) {
     let status = parse(text);
     assert!(
         [Status::Ok, Status::InvalidArgument, Status::TooLarge].contains(&status),
@@ -172,6 +172,7 @@ fn status_of(parse: fn(&[u8]) -> Status, text: &[u8]) {
     );
 }
 
+/// Returns the three parsers, each reduced to its status.
 fn parsers() -> [fn(&[u8]) -> Status; 3] {
     fn status<T>(result: crate::Result<T>) -> Status {
         result.map_or_else(|error| error.status, |_| Status::Ok)
@@ -190,6 +191,7 @@ fn mutations() -> impl Strategy<Value = Mutations> {
     prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 1..4)
 }
 
+/// Applies the mutations to the bytes of a request.
 fn mutated(request: String, mutations: Mutations) -> Vec<u8> {
     let mut bytes = request.into_bytes();
     for (at, byte, kind) in mutations {
@@ -207,7 +209,7 @@ fn mutated(request: String, mutations: Mutations) -> Vec<u8> {
     bytes
 }
 
-/// The requests that programs usually send.
+/// The fast path must parse the requests that programs usually send.
 #[test]
 fn common_requests_take_the_fast_path() {
     for append in [
@@ -228,7 +230,7 @@ fn common_requests_take_the_fast_path() {
     }
 }
 
-/// Strings of every length up to 40 that end with each ASCII character.
+/// Tries strings of every length up to 40, with each ASCII character at the end.
 #[test]
 fn the_fast_path_finds_the_end_of_every_string() {
     for length in 0..40 {
@@ -306,7 +308,7 @@ proptest! {
         let oracle: Value = serde_json::from_str(&request).unwrap();
         let reading = crate::domain::ReadState::new(parsed);
         assert_same_query(reading.query(), &oracle["query"]);
-        prop_assert_eq!(reading.backwards(), oracle["backwards"].as_bool().unwrap_or(false));
+        prop_assert_eq!(reading.direction().is_backward(), oracle["backwards"].as_bool().unwrap_or(false));
         prop_assert_eq!(reading.position(), oracle["after"].as_i64().unwrap_or(0));
     }
 
@@ -316,7 +318,7 @@ proptest! {
         mutations in mutations(),
     ) {
         let bytes = mutated(request, mutations);
-        parsers().into_iter().for_each(|parse| status_of(parse, &bytes));
+        parsers().into_iter().for_each(|parse| assert_known_status(parse, &bytes));
     }
 
     #[test]
@@ -333,11 +335,11 @@ proptest! {
 
     #[test]
     fn no_parser_panics_on_random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-        parsers().into_iter().for_each(|parse| status_of(parse, &bytes));
+        parsers().into_iter().for_each(|parse| assert_known_status(parse, &bytes));
     }
 
     #[test]
-    fn an_additional_key_is_refused_in_every_object(
+    fn an_additional_key_is_rejected_in_every_object(
         place in 0..6_usize,
         key in prop_oneof!["[a-zA-Z]{0,12}", Just("type".to_owned()), Just("items".to_owned())],
         first in any::<bool>(),

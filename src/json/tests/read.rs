@@ -1,12 +1,14 @@
-use crate::domain::{Query, ReadRequest, ReadState};
+use crate::domain::{Direction, Query, ReadRequest, ReadState};
 use crate::json::parse_read;
-use crate::json::tests::refused;
+use crate::json::tests::assert_invalid;
 
 /// Asserts that a request parses to these values.
 #[track_caller]
 fn reads_as(request: &str, expected: (Query, i64, Option<i64>, Option<i64>, bool)) {
     let (query, after, before, limit, backwards) = expected;
-    let expected = ReadRequest::new(query, after, before, limit, backwards).unwrap();
+    let expected =
+        ReadRequest::new(query, after, before, limit, Direction::from_backwards(backwards))
+            .unwrap();
     let parsed = parse_read(request.as_bytes()).unwrap();
     assert_eq!(format!("{parsed:?}"), format!("{expected:?}"), "{request}");
 }
@@ -42,7 +44,7 @@ fn every_key_is_parsed() {
     );
 }
 
-/// With a parser whose time grows with the square of the names, this test would take minutes.
+/// A parser whose time grows with the square of the number of names would take minutes here.
 #[test]
 fn an_item_may_have_many_types_and_tags() {
     let all: Vec<String> = (0..50_000).map(|n| format!(r#""n{n}""#)).collect();
@@ -61,7 +63,7 @@ fn an_item_may_have_many_types_and_tags() {
 }
 
 #[test]
-fn an_error_of_a_read_names_the_place() {
+fn an_error_of_a_read_names_the_json_path() {
     for (request, message) in [
         ("null", "request: must be an object"),
         ("[null, 0]", "request: must be an object"),
@@ -82,7 +84,7 @@ fn an_error_of_a_read_names_the_place() {
         (r#"{"query": {"items": [["A"]]}}"#, "query.items[0]: must be an object"),
         (r#"{"query": {"items": [null]}}"#, "query.items[0]: must be an object"),
     ] {
-        refused(parse_read(request.as_bytes()), message);
+        assert_invalid(parse_read(request.as_bytes()), message);
     }
 }
 
@@ -90,7 +92,7 @@ fn an_error_of_a_read_names_the_place() {
 fn only_an_integer_is_accepted_as_an_integer() {
     for key in ["after", "before", "limit"] {
         for value in ["1.0", "1e2", "1E2", "\"1\"", "true", "[1]", "{}", "-0.0", "0e0"] {
-            refused(
+            assert_invalid(
                 parse_read(format!("{{\"{key}\": {value}}}").as_bytes()),
                 &format!("{key}: must be an integer"),
             );
@@ -98,7 +100,7 @@ fn only_an_integer_is_accepted_as_an_integer() {
         for value in
             ["9223372036854775808", "-9223372036854775809", "100000000000000000000000000000000000"]
         {
-            refused(
+            assert_invalid(
                 parse_read(format!("{{\"{key}\": {value}}}").as_bytes()),
                 &format!("{key}: is outside the range of a 64-bit integer"),
             );

@@ -37,6 +37,8 @@ pub struct PreparedAppend {
     prepared: PreparedEvents,
     checksums: Checksums,
     conditions: SmallVec<[AppendCondition; 1]>,
+    /// The highest head of a snapshot in which conditions were checked already; 0 if none was.
+    checked_to: i64,
 }
 
 impl PreparedAppend {
@@ -44,12 +46,28 @@ impl PreparedAppend {
     pub fn new(request: AppendRequest) -> Result<Self> {
         let (events, conditions) = request.into_parts();
         let checksums = checksums(&events);
-        Ok(PreparedAppend { prepared: PreparedEvents::new(events)?, checksums, conditions })
+        let prepared = PreparedEvents::new(events)?;
+        Ok(PreparedAppend { prepared, checksums, conditions, checked_to: 0 })
+    }
+
+    /// Returns the conditions, which may be checked in part before the group runs.
+    pub fn conditions_mut(&mut self) -> impl Iterator<Item = &mut AppendCondition> {
+        self.conditions.iter_mut()
+    }
+
+    /// Notes that conditions were checked in a snapshot with this head.
+    pub fn note_checked(&mut self, head: i64) {
+        self.checked_to = self.checked_to.max(head);
     }
 
     /// Returns how many events the request has.
     pub fn len(&self) -> usize {
         self.checksums.len()
+    }
+
+    /// Adds its events, which are stored, to an index that ends where they begin.
+    pub fn add_to(&self, index: &mut Index) {
+        self.prepared.add_to(index);
     }
 }
 
@@ -69,7 +87,7 @@ pub fn run(
     rollback(connection);
     if error.status == Status::Full {
         // A checkpoint may need it, which makes the log short again.
-        let _ = shared.give_back_room(connection);
+        let _ = shared.checkpoints.give_back_room(connection);
         shared.maintenance_signal.wake();
     }
     if requests.len() == 1 {
@@ -102,16 +120,16 @@ pub fn attempt<'s>(
     let source = source.into();
     let connection = source.sql()?;
     // This is only an optimization. If the disk is full, the append itself fails.
-    let _ = shared.make_room();
+    let _ = shared.checkpoints.make_room();
     let snapshot = Snapshot::take(connection)?;
-    let segments = shared.segments.at_version(source, snapshot.version)?;
+    let segments = shared.index.segments.at_version(source, snapshot.version)?;
     segments.check(snapshot)?;
-    let known = check_tail(&shared.tail, snapshot)?;
-    shared.tail.catch_up(source, reader, snapshot, segments.indexed())?;
-    if shared.own.begin(snapshot.head) {
+    let known = check_tail(&shared.index.tail, snapshot)?;
+    shared.index.tail.catch_up(source, reader, snapshot, segments.indexed())?;
+    if shared.commits.own.begin(snapshot.head) {
         turns.note_others();
     }
-    let view = View { source, segments, tail: &shared.tail };
+    let view = View { source, segments, tail: &shared.index.tail };
     let found = if has(SeededBug::SkipCatchUp) { known } else { snapshot.head };
     let mut staged = Staged { head: snapshot.head, ..Staged::new(view, reader, found) };
     let mut stored: Vec<&PreparedEvents> = Vec::new();
@@ -148,10 +166,10 @@ pub fn attempt<'s>(
     }
     let head = staged.head;
     crash_point("before commit");
-    shared.own.commit(head, || commit(connection))?;
+    shared.commits.own.commit(head, || commit(connection))?;
     crash_point("after commit");
-    shared.tail.extend(stored.iter().copied());
-    shared.durability.note_written(head);
+    shared.index.tail.extend(stored.iter().copied());
+    shared.commits.durability.note_written(head);
     shared.note_commit(stored.iter().flat_map(|prepared| prepared.events()));
     Ok(outcomes)
 }
@@ -163,12 +181,16 @@ pub fn check_tail(tail: &Tail, snapshot: Snapshot) -> Result<i64> {
     if known <= snapshot.head {
         return Ok(known);
     }
-    // Conditions would be checked against events that are gone, and not against those in their
-    // place.
-    Err(Error::new(
+    Err(lost_events())
+}
+
+/// Returns the error for a database that holds fewer events than this process has seen in it.
+/// Conditions would be checked against events that are gone, and not against those in their place.
+fn lost_events() -> Error {
+    Error::new(
         Status::Corrupt,
         "the database has lost events since the store was opened: close the store and open it again",
-    ))
+    )
 }
 
 /// A write transaction in progress, with the events that its group has stored so far.
@@ -189,6 +211,17 @@ impl<'a> Staged<'a> {
         Staged { view, reader, found, head: found, index: None }
     }
 
+    /// Creates the state of a transaction that sees events up to `head`, of which the view shows
+    /// those below the index.
+    pub fn over(view: View<'a>, reader: &'a mut EventReader, index: Index, head: i64) -> Self {
+        Staged { view, reader, found: index.base(), head, index: Some(index) }
+    }
+
+    /// Returns the index that it was created with.
+    pub fn into_index(self) -> Option<Index> {
+        self.index
+    }
+
     /// Makes stored events visible to the requests after them. Events added before are skipped.
     fn add(&mut self, prepared: &PreparedEvents) {
         prepared.add_to(self.index.get_or_insert_with(|| Index::new(self.found)));
@@ -197,6 +230,9 @@ impl<'a> Staged<'a> {
     /// Checks the ids and the conditions of the request. A rejected request is an error.
     pub fn check(&mut self, request: &PreparedAppend) -> Result<Verdict> {
         let Staged { view, reader, found, index, .. } = self;
+        if request.checked_to > *found {
+            return Err(lost_events());
+        }
         let index = index.as_ref().filter(|_| !has(SeededBug::ForgetGroup));
         // Both closures use the one reader.
         let reader = std::cell::RefCell::new(&mut **reader);

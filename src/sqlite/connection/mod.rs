@@ -88,6 +88,11 @@ pub fn connect_to_bytes(path: &Path) -> Result<Connection> {
     open(uri(path, "immutable=1"), access | OpenFlags::SQLITE_OPEN_URI)
 }
 
+/// Returns the path by which SQLite names the file, its WAL and its index: symbolic links are resolved.
+pub fn real_path(connection: &Connection, path: &Path) -> PathBuf {
+    connection.path().filter(|own| !own.is_empty()).map_or_else(|| path.to_owned(), PathBuf::from)
+}
+
 /// Opens a connection. An error has the system's reason, which SQLite keeps with a connection that
 /// it could not open.
 fn open(name: impl Into<Vec<u8>>, flags: OpenFlags) -> Result<Connection> {

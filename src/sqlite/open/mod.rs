@@ -1,9 +1,9 @@
 //! Opening a SQLite store: judging the file, making its WAL durable, loading the index.
 
 pub mod explain;
+mod judge;
 pub mod wal_match;
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,13 +13,12 @@ use rusqlite::config::DbConfig;
 
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::error::{Error, Result, Status};
-use crate::sql::SqlConnection;
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::connection::error::{busy, from_sqlite, is_busy, with_system_reason};
 use crate::sqlite::connection::transaction::{
     begin_immediate, end_left_over, retry, retry_busy, wait_for_lock,
 };
-use crate::sqlite::connection::{Location, OpenMode, connect, connect_to_bytes};
+use crate::sqlite::connection::{Location, OpenMode, connect, real_path};
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::index::segment_list::SegmentsCache;
@@ -27,17 +26,19 @@ use crate::sqlite::index::tail::TAIL_EVENTS;
 use crate::sqlite::maintenance::Maintenance;
 use crate::sqlite::maintenance::segments::write_segment;
 use crate::sqlite::open::explain::{Purpose, check_path, explain};
-use crate::sqlite::read::pool::ReaderPool;
+use crate::sqlite::open::judge::{
+    is_of_creation, judge_unchanged, no_database, unfinished, would_be_undone,
+};
+use crate::sqlite::read::pool::{DEFAULT_MAX_READERS, ReaderPool};
 use crate::sqlite::schema::{FileKind, create, detect_in_transaction, no_store};
-use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
 use crate::sqlite::store::SqliteStore;
 use crate::sqlite::wal::file_id;
-use crate::sqlite::wal::file_ops::{beside, sync_folder_of};
+use crate::sqlite::wal::file_ops::sync_folder_of;
 use crate::sqlite::wal::host_wal::HostWal;
 use crate::sqlite::wal::owner_access::create_for_owner;
 use crate::sqlite::wal::wal_file::Wal;
-use crate::sqlite::wal::wal_index::{forget_backfill, is_all_zero};
+use crate::sqlite::wal::wal_index::forget_backfill;
 use crate::store::options::Options;
 use crate::threads::spawn;
 
@@ -50,9 +51,12 @@ impl SqliteStore {
             Location::Memory if options.is_read_only() => {
                 Err(Error::invalid("read_only: a database in memory would stay empty"))
             }
-            Location::Memory => open_memory(busy_timeout),
+            Location::Memory => {
+                options.check_without_readers()?;
+                open_memory(busy_timeout)
+            }
             Location::File(path) if options.is_read_only() => {
-                open_read_only(path.clone(), options.immutable, busy_timeout, &deadline)
+                open_read_only(path.clone(), options, busy_timeout, &deadline)
                     .map_err(|error| explain(error, &path, Purpose::Read))
             }
             Location::File(path) => open_file(path.clone(), options, busy_timeout, &deadline)
@@ -75,10 +79,12 @@ pub fn open_memory(busy_timeout: Option<Duration>) -> Result<SqliteStore> {
 
 pub fn open_read_only(
     path: PathBuf,
-    immutable: bool,
+    options: &Options,
     busy_timeout: Option<Duration>,
     deadline: &Deadline,
 ) -> Result<SqliteStore> {
+    let max_readers = options.reader_limit(DEFAULT_MAX_READERS)?;
+    let immutable = options.immutable;
     let place = Location::File(path.clone());
     check_path(&path)?;
     // A file that is missing is told as that, whatever SQLite would say.
@@ -136,7 +142,8 @@ pub fn open_read_only(
     let durable = if immutable { snapshot.head } else { 0 };
     let shared = StoreState::new(log, durable, list.indexed(), 0, busy_timeout);
     let tree = Arc::new(BTree::of_events());
-    let readers = ReaderPool::new(real_path(&connection, &path), role, tree, is_logged)?;
+    let path = real_path(&connection, &path);
+    let readers = ReaderPool::new(path, role, tree, max_readers, is_logged)?;
     if role != OpenMode::ReadWithOwnIndex {
         // Without any connection here, the last writer to leave would delete the log.
         end_left_over(&connection)?;
@@ -145,7 +152,7 @@ pub fn open_read_only(
     Ok(SqliteStore {
         shared: Arc::new(shared),
         writer: None,
-        readers: Some(readers),
+        readers: Some(Arc::new(readers)),
         maintenance: Mutex::new(None),
     })
 }
@@ -156,6 +163,7 @@ pub fn open_file(
     busy_timeout: Option<Duration>,
     deadline: &Deadline,
 ) -> Result<SqliteStore> {
+    let max_readers = options.reader_limit(DEFAULT_MAX_READERS)?;
     let place = Location::File(path.clone());
     check_path(&path)?;
     wal_match::check_empty(&path)?;
@@ -213,15 +221,16 @@ pub fn open_file(
     let is_far_behind = snapshot.head - indexed > TAIL_EVENTS as i64;
     let tail = if is_far_behind { snapshot.head } else { indexed };
     let mut shared = StoreState::new(Some(log), snapshot.head, tail, snapshot.head, busy_timeout);
-    shared.segments = segments;
+    shared.index.segments = segments;
     let shared = Arc::new(shared);
     let tree = Arc::new(BTree::of_events());
     let mut decoder = EventReader::new(Arc::clone(&tree));
     if !is_far_behind {
-        shared.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?;
+        shared.index.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?;
     }
     // By its full path: the process may change its working folder.
-    let readers = ReaderPool::new(real_path, OpenMode::Read, tree, true)?;
+    let readers = ReaderPool::new(real_path, OpenMode::Read, tree, max_readers, true)?;
+    let readers = Arc::new(readers);
     connection.set_db_config(leave_log, false).map_err(from_sqlite)?;
     let writer = Arc::new(Writer::new(connection, decoder));
     if is_far_behind {
@@ -229,7 +238,12 @@ pub fn open_file(
         while retry(deadline, || write_segment(&shared, &writer, 1))? {}
     }
     let for_maintenance = retry(deadline, || connect(&place, OpenMode::Write))?;
-    let maintenance = Maintenance::new(Arc::clone(&shared), Arc::clone(&writer), for_maintenance);
+    let maintenance = Maintenance::new(
+        Arc::clone(&shared),
+        Arc::clone(&writer),
+        Arc::clone(&readers),
+        for_maintenance,
+    );
     let thread = spawn("dcb-maintenance", move || maintenance.run())?;
     Ok(SqliteStore {
         shared,
@@ -250,101 +264,6 @@ fn under_write_lock(
     // One that stays open would look like a reader that holds the checkpoint up.
     connection.execute_batch("ROLLBACK").map_err(from_sqlite)?;
     done
-}
-
-/// Judges a file without changing a byte of it.
-///
-/// Returns the connection that it looked through as well. As long as that is open, the files are not
-/// closed, for which the lock hooks would lock all of them for a moment: another SQLite without a
-/// busy timeout may just be opening them.
-fn judge_unchanged(
-    place: &Location,
-    deadline: &Deadline,
-) -> Result<(FileKind, Option<Connection>)> {
-    // Connecting reads already, so it may meet the journal as well.
-    let judged = retry(deadline, || {
-        let connection = connect(place, OpenMode::Read)?;
-        let judgement = detect_in_transaction(&connection)
-            .map_err(|error| with_system_reason(error, &connection))?;
-        if let (FileKind::Store, Location::File(path)) = (judgement, place) {
-            wal_match::check(&connection, &real_path(&connection, path))?;
-        }
-        Ok((judgement, Some(connection)))
-    });
-    match judged {
-        // The journal of a transaction that a crash cut off. Where that was the very first one, the
-        // next writer undoes all that there is: only what cannot be missed is to be undone.
-        Err(error) if would_be_undone(&error, place) => {
-            if is_of_creation(place) {
-                Ok((FileKind::Empty, None))
-            } else {
-                Err(unfinished())
-            }
-        }
-        other => other,
-    }
-}
-
-/// Whether `error` says that the journal beside the file undoes all that is in it.
-fn would_be_undone(error: &Error, place: &Location) -> bool {
-    error.detail == rusqlite::ffi::SQLITE_READONLY_ROLLBACK && undoes_all(place)
-}
-
-/// Whether a file whose journal undoes all of it can have been left by a crash while the library
-/// created a store there: any sectors of one page without a table, or a store without an event.
-/// Anything else is a part of something, such as a copy that was cut off.
-fn is_of_creation(place: &Location) -> bool {
-    let Location::File(path) = place else { return false };
-    let looks_so = || -> Result<bool> {
-        let len = std::fs::metadata(path)?.len();
-        // Only the first sector of that page has something in it, and it may be missing.
-        if len <= MAX_FIRST_PAGE && is_all_zero(&connect_to_bytes(path)?, len as usize) {
-            return Ok(true);
-        }
-        // Passes the journal over. By SQLite alone: another open and close of the file would drop
-        // the locks that a SQLite of the program's has on it.
-        let connection = connect(place, OpenMode::Immutable)?;
-        let pages = (&connection as &dyn SqlConnection)
-            .query_row("PRAGMA page_count", &[], |row| Ok(row.integer(0)))?
-            .flatten();
-        let is_one_page = len <= MAX_FIRST_PAGE && pages.is_some_and(|pages| pages <= 1);
-        Ok(is_one_page
-            || detect_in_transaction(&connection)? == FileKind::Store
-                && Snapshot::take(&connection)?.head == 0)
-    };
-    looks_so().unwrap_or(false)
-}
-
-/// The largest page that SQLite chooses by itself (`SQLITE_MAX_DEFAULT_PAGE_SIZE`).
-const MAX_FIRST_PAGE: u64 = 8_192;
-
-/// SQLite takes a file of one byte for an empty one.
-fn no_database() -> Error {
-    Error::new(Status::UnsupportedFormat, "not a database: the file has a single byte")
-}
-
-/// The file is not whole: its very first transaction was cut off.
-fn unfinished() -> Error {
-    Error::new(
-        Status::UnsupportedFormat,
-        "the file is an unfinished copy: its journal (-journal) undoes all that is in it; make the \
-         copy again, or delete both files",
-    )
-}
-
-/// Whether the journal beside a file says that the file was empty before.
-///
-/// Nothing can have been acknowledged then: the folder was not synced since, by which the journal
-/// would be gone for good.
-fn undoes_all(place: &Location) -> bool {
-    const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
-    let Location::File(path) = place else { return false };
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-    let mut header = [0; 20];
-    let read = std::fs::File::open(beside(&path, "-journal"))
-        .and_then(|mut journal| journal.read_exact(&mut header));
-    // https://sqlite.org/fileformat2.html#the_rollback_journal: at 16 the pages of before.
-    read.is_ok() && header[..8] == MAGIC && header[16..] == [0; 4]
 }
 
 /// A log that cannot be read without writing beside it has a way out, which the message names.
@@ -420,11 +339,6 @@ fn bring_in_log(connection: &Connection, deadline: &Deadline) -> Result<()> {
             _ => error,
         })?;
     }
-}
-
-/// The path by which SQLite names the log: symbolic links followed.
-fn real_path(connection: &Connection, path: &Path) -> PathBuf {
-    connection.path().filter(|own| !own.is_empty()).map_or_else(|| path.to_owned(), PathBuf::from)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Copies of a store that is in use: whole, of one moment, or not there at all.
+//! Backups of a store in use: a copy is complete and of one snapshot, or is not created at all.
 
 use std::cell::Cell;
 use std::os::unix::fs::PermissionsExt;
@@ -16,9 +16,9 @@ fn back_up(store: &dyn Store, path: &Path) -> Result<i64> {
     store.backup(path, &CallOptions::default(), &mut |_| Ok(()))
 }
 
-/// The events up to `limit`, each with all that is stored of it.
+/// Returns the first `limit` events of the store, each with its position and timestamp.
 fn events(store: &dyn Store, limit: i64) -> Vec<(i64, i64, Event)> {
-    let request = ReadRequest::new(Query::all(), 0, None, Some(limit), false).unwrap();
+    let request = ReadRequest::new(Query::all(), 0, None, Some(limit), Direction::Forward).unwrap();
     let mut reading = ReadState::new(request);
     let mut events = Vec::new();
     while !reading.has_begun() || reading.span().is_some() {
@@ -34,6 +34,7 @@ fn events(store: &dyn Store, limit: i64) -> Vec<(i64, i64, Event)> {
     events
 }
 
+/// Appends ten events of some 200 bytes, `appends` times.
 fn fill(store: &SqliteStore, appends: usize) {
     for number in 0..appends {
         let tags = [format!("n:{number}"), "x".repeat(200)];
@@ -41,16 +42,18 @@ fn fill(store: &SqliteStore, appends: usize) {
     }
 }
 
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(folder)
+/// Returns the names of the files in `folder`, in order.
+fn file_names(folder: &Path) -> Vec<String> {
+    let mut file_names: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    names.sort();
-    names
+    file_names.sort();
+    file_names
 }
 
-/// The copy is one file with exactly the first `head` events of `store`, in every way to open it.
+/// Asserts that the copy is a single file with exactly the first `head` events of `store`, and that
+/// it stays so however it is opened.
 fn assert_copied(store: &dyn Store, path: &Path, head: i64) {
     let expected = events(store, head);
     assert_eq!(expected.len() as i64, head);
@@ -78,7 +81,7 @@ fn assert_copied(store: &dyn Store, path: &Path, head: i64) {
 }
 
 #[test]
-fn a_copy_is_a_whole_store_of_its_own_with_what_was_stored() {
+fn a_copy_is_an_independent_store_with_all_events() {
     let fixture = Fixture::new();
     let folder = TempDir::new().unwrap();
     let path = |n: i64| folder.path().join(format!("{n}.db"));
@@ -88,16 +91,16 @@ fn a_copy_is_a_whole_store_of_its_own_with_what_was_stored() {
     assert_eq!(back_up(&*fixture.store, &path(300)), Ok(300));
     fill(&fixture.store, 1);
     assert_copied(&*fixture.store, &path(300), 300);
-    // It goes its own way.
+    // Appends to the copy do not reach the store, nor the other way round.
     let copy = open(path(300));
     assert_eq!(append(&copy, vec![event("B", &[])], None), Ok(301));
     assert_eq!(fixture.store.head(&CallOptions::default()), Ok(310));
     copy.close();
-    assert_eq!(names(folder.path()), ["0.db", "300.db"]);
+    assert_eq!(file_names(folder.path()), ["0.db", "300.db"]);
 }
 
 #[test]
-fn a_copy_is_in_rollback_mode_so_that_reading_it_leaves_it_alone() {
+fn a_copy_is_in_rollback_mode_so_that_reads_do_not_change_it() {
     let fixture = Fixture::new();
     let path = fixture.folder.path().join("copy.db");
     fill(&fixture.store, 3);
@@ -112,9 +115,9 @@ fn a_copy_is_in_rollback_mode_so_that_reading_it_leaves_it_alone() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
-/// Between any two steps others commit, checkpoint, and have the log begin anew if they can.
+/// Between two steps, this store and a second one commit, checkpoint, and reset the WAL if they can.
 #[test]
-fn a_copy_is_of_one_moment_whatever_is_committed_between_its_steps() {
+fn a_copy_is_one_snapshot_despite_commits_between_its_steps() {
     let fixture = Fixture::new();
     fill(&fixture.store, 40);
     let other = open(fixture.path());
@@ -127,7 +130,7 @@ fn a_copy_is_of_one_moment_whatever_is_committed_between_its_steps() {
     });
     assert_eq!(copied, Ok(400));
     assert_copied(&*other, &path, 400);
-    // It never starts over, and ends with the pages that there were when it began.
+    // The copy never starts over, and has as many pages as the store had when the copy began.
     let total = seen[0].total_pages;
     assert!(seen.len() > 5, "{seen:?}");
     assert!(seen.iter().all(|now| now.total_pages == total));
@@ -138,7 +141,7 @@ fn a_copy_is_of_one_moment_whatever_is_committed_between_its_steps() {
 }
 
 #[test]
-fn copies_are_prefixes_while_many_threads_append() {
+fn copies_made_while_threads_append_are_prefixes() {
     let fixture = Fixture::new();
     let ended = AtomicBool::new(false);
     let heads: Vec<i64> = thread::scope(|scope| {
@@ -165,31 +168,31 @@ fn copies_are_prefixes_while_many_threads_append() {
 }
 
 #[test]
-fn a_copy_ends_where_it_is_told_to_and_leaves_nothing() {
+fn a_copy_that_is_stopped_or_fails_leaves_no_file() {
     let fixture = Fixture::new();
     fill(&fixture.store, 40);
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("copy.db");
-    let attempt = |call: &CallOptions, then: &dyn Fn(i64) -> Result<()>| {
+    let attempt = |call: &CallOptions, at_step: &dyn Fn(i64) -> Result<()>| {
         let steps = Cell::new(0);
         let copied = fixture.store.backup(&path, call, &mut |_| {
-            assert_eq!(names(folder.path()).len(), 1);
+            assert_eq!(file_names(folder.path()).len(), 1);
             steps.set(steps.get() + 1);
-            then(steps.get())
+            at_step(steps.get())
         });
-        let left = names(folder.path());
+        let left = file_names(folder.path());
         assert!(left.is_empty(), "{left:?}");
         (copied.unwrap_err().status, steps.get())
     };
     let cancel = CancelToken::new();
     let call = CallOptions { timeout: Timeout::Never, cancel: Some(cancel.clone()) };
-    let third = |step| {
+    let cancel_at_third = |step| {
         if step == 3 {
             cancel.trigger();
         }
         Ok(())
     };
-    assert_eq!(attempt(&call, &third), (Status::Cancelled, 3));
+    assert_eq!(attempt(&call, &cancel_at_third), (Status::Cancelled, 3));
     assert_eq!(attempt(&call, &|_| Ok(())), (Status::Cancelled, 0));
     let limit = Duration::from_millis(500);
     let call = CallOptions { timeout: Timeout::After(limit), cancel: None };
@@ -200,17 +203,18 @@ fn a_copy_ends_where_it_is_told_to_and_leaves_nothing() {
         Ok(())
     });
     assert_eq!((status, steps), (Status::Timeout, 2));
-    let full = |step| if step < 4 { Ok(()) } else { Err(Error::new(Status::Full, "on purpose")) };
-    assert_eq!(attempt(&CallOptions::default(), &full), (Status::Full, 4));
+    let fail_at_fourth =
+        |step| if step < 4 { Ok(()) } else { Err(Error::new(Status::Full, "on purpose")) };
+    assert_eq!(attempt(&CallOptions::default(), &fail_at_fourth), (Status::Full, 4));
     let (status, _) = attempt(&CallOptions::default(), &|_| {
-        fixture.store.shared.watch.close();
+        fixture.store.shared.commits.watch.close();
         Ok(())
     });
     assert_eq!(status, Status::Closed);
     assert_eq!(attempt(&CallOptions::default(), &|_| Ok(())), (Status::Closed, 0));
 }
 
-/// When the last page is copied, there is as much to do again.
+/// The check of a finished copy reads all its pages, so it takes about as long as the copying did.
 #[test]
 fn the_check_of_a_copy_can_be_cancelled() {
     let fixture = Fixture::new();
@@ -220,18 +224,18 @@ fn the_check_of_a_copy_can_be_cancelled() {
     let call = CallOptions { timeout: Timeout::Never, cancel: Some(cancel.clone()) };
     let copied = fixture.store.backup(&folder.path().join("copy.db"), &call, &mut |now| {
         if now.done_pages == now.total_pages {
-            // After the look at it that follows the sync, or before.
+            // On another thread, so that this can happen before the check begins or during it.
             let cancel = cancel.clone();
             thread::spawn(move || cancel.trigger());
         }
         Ok(())
     });
     assert_eq!(copied.unwrap_err().status, Status::Cancelled);
-    assert!(names(folder.path()).is_empty());
+    assert!(file_names(folder.path()).is_empty());
 }
 
 #[test]
-fn a_copy_takes_no_place_that_is_taken() {
+fn a_copy_never_replaces_an_existing_file() {
     let fixture = Fixture::new();
     fill(&fixture.store, 10);
     let folder = TempDir::new().unwrap();
@@ -254,20 +258,20 @@ fn a_copy_takes_no_place_that_is_taken() {
         refused(end);
         std::fs::remove_file(&beside).unwrap();
     }
-    // Somebody is faster.
+    // Another program creates the file while the copy is made.
     let copied = fixture.store.backup(&path, &CallOptions::default(), &mut |_| {
         std::fs::write(&path, "theirs").unwrap();
         Ok(())
     });
     assert_eq!(copied.unwrap_err().detail, libc::EEXIST);
     assert_eq!(std::fs::read(&path).unwrap(), b"theirs");
-    assert_eq!(names(folder.path()), ["copy.db"]);
-    // Not the store's own file either.
+    assert_eq!(file_names(folder.path()), ["copy.db"]);
+    // A backup to the path of the store itself is rejected too.
     assert_eq!(back_up(&*fixture.store, &fixture.path()).unwrap_err().detail, libc::EEXIST);
 }
 
 #[test]
-fn a_path_that_cannot_be_a_copys_is_refused() {
+fn an_invalid_path_for_a_copy_is_rejected() {
     let fixture = Fixture::new();
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
@@ -284,27 +288,29 @@ fn a_path_that_cannot_be_a_copys_is_refused() {
         assert_eq!(error.status, status, "{path:?}: {error}");
         assert!(error.message.starts_with("path: "), "{error}");
     }
-    assert!(names(folder.path()).is_empty());
+    assert!(file_names(folder.path()).is_empty());
     assert_eq!(back_up(&*fixture.store, &at(&"n".repeat(247))), Ok(0));
 }
 
-/// A name of which a killed process has left a file is passed over, and the file left.
+/// A killed process leaves a file with a temporary name. A later backup skips such names and does
+/// not touch the files.
 #[test]
-fn the_remains_of_a_killed_copy_are_in_nobodys_way() {
+fn remains_of_a_killed_copy_do_not_prevent_another() {
     let fixture = Fixture::new();
     let folder = TempDir::new().unwrap();
-    let seen = Cell::new(0);
-    let taken = Cell::new(String::new());
+    let steps = Cell::new(0);
+    let temporary_name = Cell::new(String::new());
     let copy = |name: &str| {
         fixture.store.backup(&folder.path().join(name), &CallOptions::default(), &mut |_| {
-            let hidden = names(folder.path()).into_iter().find(|name| name.starts_with(".dcb"));
-            taken.set(hidden.unwrap());
-            seen.set(seen.get() + 1);
+            let hidden =
+                file_names(folder.path()).into_iter().find(|name| name.starts_with(".dcb"));
+            temporary_name.set(hidden.unwrap());
+            steps.set(steps.get() + 1);
             Ok(())
         })
     };
     copy("a.db").unwrap();
-    let name = taken.take();
+    let name = temporary_name.take();
     let (prefix, number) = name.rsplit_once('-').unwrap();
     assert_eq!(prefix, format!(".dcb-backup-{}", std::process::id()));
     let number: u64 = number.parse().unwrap();
@@ -313,14 +319,14 @@ fn the_remains_of_a_killed_copy_are_in_nobodys_way() {
         std::fs::write(folder.path().join(name), "left").unwrap();
     }
     copy("b.db").unwrap();
-    assert!(seen.get() >= 2);
+    assert!(steps.get() >= 2);
     for name in &left {
         assert_eq!(std::fs::read(folder.path().join(name)).unwrap(), b"left");
     }
 }
 
 #[test]
-fn a_copy_is_for_nobodys_eyes_that_could_not_see_the_store() {
+fn only_users_who_can_read_the_store_can_read_a_copy() {
     let fixture = Fixture::new();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     for (of_store, of_copy) in [(0o600, 0o600), (0o400, 0o600), (0o640, 0o640)] {
@@ -328,13 +334,13 @@ fn a_copy_is_for_nobodys_eyes_that_could_not_see_the_store() {
         std::fs::set_permissions(fixture.path(), mode_of).unwrap();
         let path = fixture.folder.path().join(format!("{of_store:o}.db"));
         back_up(&*fixture.store, &path).unwrap();
-        // The umask may take more away.
+        // The umask may clear more bits.
         assert_eq!(mode(&path) & !of_copy, 0, "{of_store:o}: {:o}", mode(&path));
     }
 }
 
 #[test]
-fn stores_that_only_read_and_those_in_memory_are_copied_too() {
+fn read_only_and_in_memory_stores_are_copied() {
     let fixture = Fixture::new();
     fill(&fixture.store, 10);
     let folder = TempDir::new().unwrap();
@@ -360,9 +366,10 @@ fn stores_that_only_read_and_those_in_memory_are_copied_too() {
     fill(&memory, 10);
     assert_eq!(back_up(&memory, &at("memory.db")), Ok(100));
     assert_copied(&memory, &at("memory.db"), 100);
-    // Its connection is left as it was.
+    // The backup used the store's only connection, and that still works.
     fill(&memory, 1);
     assert_eq!(memory.head(&CallOptions::default()), Ok(110));
+    // The memory store is not SQLite's and has no backup.
     let none = open_uri("memory:", &Options::default()).unwrap();
     let error = back_up(&*none, &at("none.db")).unwrap_err();
     assert_eq!(error.status, Status::InvalidArgument);
@@ -370,7 +377,7 @@ fn stores_that_only_read_and_those_in_memory_are_copied_too() {
 }
 
 #[test]
-fn the_other_tables_of_an_adopted_database_are_copied_too() {
+fn other_tables_of_an_adopted_database_are_copied() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
     let shell = rusqlite::Connection::open(at("theirs.db")).unwrap();
@@ -393,9 +400,10 @@ fn the_other_tables_of_an_adopted_database_are_copied_too() {
     }
 }
 
-/// What is not on the disk may be lost by the store, and must not be in a copy then.
+/// The store may lose an event that is not on its disk, and a copy must not contain such an event.
+/// So a backup syncs the WAL, and fails if the sync does.
 #[test]
-fn a_copy_has_nothing_that_could_not_be_made_durable() {
+fn a_copy_contains_only_durable_events() {
     let fixture = Fixture::new();
     fill(&fixture.store, 1);
     let reader = SqliteStore::open(
@@ -404,26 +412,26 @@ fn a_copy_has_nothing_that_could_not_be_made_durable() {
     )
     .unwrap();
     let folder = TempDir::new().unwrap();
-    let syncs = || reader.shared.durability.tampering.count.load(SeqCst);
+    let syncs = || reader.shared.commits.durability.tampering.count.load(SeqCst);
     let before = syncs();
     assert_eq!(back_up(&reader, &folder.path().join("a.db")), Ok(10));
     assert_eq!(syncs(), before + 1);
     fill(&fixture.store, 1);
-    reader.shared.durability.tampering.fail.store(true, SeqCst);
+    reader.shared.commits.durability.tampering.fail.store(true, SeqCst);
     let error = back_up(&reader, &folder.path().join("b.db")).unwrap_err();
     assert_eq!(error.status, Status::Io);
-    assert_eq!(names(folder.path()), ["a.db"]);
+    assert_eq!(file_names(folder.path()), ["a.db"]);
 }
 
 #[test]
-fn a_store_that_is_damaged_has_no_copy() {
+fn a_damaged_store_is_reported_and_not_copied() {
     let fixture = Fixture::new();
     fill(&fixture.store, 40);
     fixture.store.close();
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("copy.db");
     let shell = rusqlite::Connection::open(fixture.path()).unwrap();
-    // An event whose checksum is not that of its bytes, in a database that SQLite has no doubts of.
+    // An event whose checksum does not match its bytes. SQLite itself finds nothing wrong.
     shell
         .execute_batch(
             "DROP TRIGGER dcb_events_no_update; \
@@ -438,7 +446,7 @@ fn a_store_that_is_damaged_has_no_copy() {
     assert_eq!(error.status, Status::Corrupt, "{error}");
     assert!(error.message.contains("123"), "{error}");
     store.close();
-    // A page that is none.
+    // Pages that are overwritten with garbage.
     let pages = std::fs::metadata(fixture.path()).unwrap().len() / 4_096;
     let file = std::fs::File::options().write(true).open(fixture.path()).unwrap();
     let mut damaged = 0;
@@ -452,5 +460,5 @@ fn a_store_that_is_damaged_has_no_copy() {
         damaged += 1;
     }
     assert!(damaged > 0);
-    assert!(names(folder.path()).is_empty());
+    assert!(file_names(folder.path()).is_empty());
 }

@@ -1,4 +1,4 @@
-//! What a store tells of itself.
+//! The diagnosis of a store: head, durable and indexed positions, WAL, locks and failure.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -7,6 +7,7 @@ use crate::Status;
 use crate::sqlite::maintenance::segments::write_segment;
 use crate::store::diagnosis::SqliteDiagnosis;
 
+/// Returns the head and the SQLite part of the diagnosis of `store`.
 fn diagnosis(store: &SqliteStore) -> (i64, SqliteDiagnosis) {
     let diagnosis = store.diagnose(&CallOptions::default()).unwrap();
     (diagnosis.head, diagnosis.sqlite.unwrap())
@@ -17,7 +18,7 @@ fn open_with(path: &Path, options: Options) -> SqliteStore {
 }
 
 #[test]
-fn a_file_that_is_written() {
+fn a_store_that_is_written_is_diagnosed() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[]), event("A", &[])], None).unwrap();
     let (head, found) = diagnosis(&fixture.store);
@@ -39,7 +40,7 @@ fn a_file_that_is_written() {
 }
 
 #[test]
-fn what_another_process_did() {
+fn diagnosis_includes_the_work_of_another_store() {
     let fixture = Fixture::new();
     let other = open(fixture.path());
     append(&other, vec![event("A", &[]); 3], None).unwrap();
@@ -49,7 +50,7 @@ fn what_another_process_did() {
 }
 
 #[test]
-fn files_that_are_only_read() {
+fn read_only_and_immutable_stores_are_diagnosed() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let reader = open_with(&fixture.path(), Options { read_only: true, ..Options::default() });
@@ -70,7 +71,7 @@ fn files_that_are_only_read() {
 }
 
 #[test]
-fn a_database_in_memory() {
+fn an_in_memory_store_has_no_file_to_diagnose() {
     let store = SqliteStore::open(Location::Memory, &Options::default()).unwrap();
     append(&store, vec![event("A", &[])], None).unwrap();
     let (head, found) = diagnosis(&store);
@@ -79,10 +80,10 @@ fn a_database_in_memory() {
 }
 
 #[test]
-fn a_store_whose_log_could_not_be_synced() {
+fn diagnosis_names_a_failed_sync() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
-    fixture.store.shared.durability.tampering.fail.store(true, SeqCst);
+    fixture.store.shared.commits.durability.tampering.fail.store(true, SeqCst);
     assert_eq!(append(&fixture.store, vec![event("A", &[])], None).unwrap_err().status, Status::Io);
     let (head, found) = diagnosis(&fixture.store);
     assert_eq!((head, found.durable), (1, Some(1)));
@@ -90,7 +91,7 @@ fn a_store_whose_log_could_not_be_synced() {
 }
 
 #[test]
-fn a_closed_store() {
+fn a_closed_store_rejects_a_diagnosis() {
     let fixture = Fixture::new();
     fixture.store.close();
     let refused = fixture.store.diagnose(&CallOptions::default()).unwrap_err();

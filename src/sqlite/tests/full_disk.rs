@@ -1,4 +1,4 @@
-//! A disk that has no space left.
+//! Stores on a disk that has no space left, or little.
 
 use std::fs::File;
 use std::io::Write;
@@ -7,11 +7,11 @@ use std::process::Command;
 use super::*;
 use crate::Status;
 
-/// A disk in memory, with an open store's folder on it.
+/// A small file system in memory, mounted on a temporary folder and unmounted on drop.
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// `None`: this user may not mount one.
+    /// Mounts a file system of `size`. Returns `None` if this user may not mount one.
     fn new(size: &str) -> Option<Self> {
         let folder = TempDir::new().unwrap();
         let size = format!("size={size}");
@@ -30,7 +30,7 @@ impl SmallDisk {
         self.0.path().join(name)
     }
 
-    /// Fills the disk, but for so many bytes.
+    /// Fills the disk with a file of this name, except for `left` bytes.
     fn fill(&self, name: &str, left: usize) {
         let path = self.at(name);
         let mut file = File::options().append(true).create(true).open(path).unwrap();
@@ -39,6 +39,7 @@ impl SmallDisk {
         file.set_len(len.saturating_sub(left as u64)).unwrap();
     }
 
+    /// Returns the length of a file, 0 if it does not exist.
     fn len(&self, name: &str) -> u64 {
         std::fs::metadata(self.at(name)).map_or(0, |file| file.len())
     }
@@ -55,7 +56,7 @@ fn try_open(path: PathBuf, read_only: bool) -> Result<SqliteStore> {
 }
 
 #[test]
-fn a_full_disk_is_told_as_full_and_can_be_read() {
+fn a_full_disk_is_reported_and_its_store_can_be_read() {
     let Some(disk) = SmallDisk::new("2m") else { return };
     let path = disk.at("events.db");
     append(&open(path.clone()), vec![event("A", &[])], None).unwrap();
@@ -65,16 +66,16 @@ fn a_full_disk_is_told_as_full_and_can_be_read() {
     assert!(error.message.contains("events.db: "), "{error}");
     let reader = try_open(path.clone(), true).unwrap();
     assert_eq!(all(&reader, Query::all()), [1]);
-    // And goes on reading once there is somebody who writes.
+    // The reader also sees what a writer stores later.
     std::fs::remove_file(disk.at("filler")).unwrap();
     let writer = open(path);
     assert_eq!(append(&writer, vec![event("B", &[])], None), Ok(2));
     assert_eq!(all(&reader, Query::all()), [1, 2]);
 }
 
-/// As after a crash on a full disk.
+/// A crash on a full disk leaves a database and a WAL, and no space to create the WAL-index.
 #[test]
-fn a_log_that_has_no_index_can_be_read_on_a_full_disk() {
+fn a_wal_without_a_wal_index_can_be_read_on_a_full_disk() {
     let Some(disk) = SmallDisk::new("2m") else { return };
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
@@ -89,7 +90,7 @@ fn a_log_that_has_no_index_can_be_read_on_a_full_disk() {
 }
 
 #[test]
-fn the_last_space_of_a_disk_is_not_taken_ahead() {
+fn no_wal_is_preallocated_on_an_almost_full_disk() {
     let Some(disk) = SmallDisk::new("2m") else { return };
     let path = disk.at("events.db");
     append(&open(path.clone()), vec![event("A", &[])], None).unwrap();
@@ -104,7 +105,7 @@ fn the_last_space_of_a_disk_is_not_taken_ahead() {
 }
 
 #[test]
-fn room_ahead_is_given_back_once_the_disk_is_full() {
+fn preallocated_wal_is_released_once_the_disk_is_full() {
     let Some(disk) = SmallDisk::new("80m") else { return };
     let path = disk.at("events.db");
     let store = open(path.clone());
@@ -112,13 +113,13 @@ fn room_ahead_is_given_back_once_the_disk_is_full() {
     append(&store, vec![event("A", &[])], None).unwrap();
     assert!(disk.len("events.db-wal") > 1024 * 1024);
     disk.fill("filler", 0);
-    // Longer than the room, so that it would have to grow the file.
+    // This append is longer than the preallocated part, so it would have to grow the WAL.
     let large = vec![event("Large", &["x".repeat(250)]); 8_000];
     assert_eq!(append(&store, large, None).unwrap_err().status, Status::Full);
     assert!(disk.len("events.db-wal") < 256 * 1024, "{}", disk.len("events.db-wal"));
     assert_eq!(append(&store, vec![event("B", &[])], None), Ok(3));
     store.close();
-    // The room was free to bring the log into the database.
+    // The released space was enough to checkpoint the whole WAL.
     assert_eq!(disk.len("events.db-wal"), 0);
     assert_eq!(all(&try_open(path, true).unwrap(), Query::all()), [1, 2, 3]);
 }

@@ -1,4 +1,4 @@
-//! Group commit: who sees what, who is answered when, and what a failure takes with it.
+//! Group commit: when events become visible, when appends return, and which appends fail together.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
@@ -12,18 +12,19 @@ use crate::sqlite::connection::transaction::commit;
 use crate::sqlite::connection::{OpenMode, connect};
 use crate::{CancelToken, Status};
 
-/// Runs the appends in one group: they queue up while the test holds the core.
+/// Runs the appends in one group, in this order: they queue up while the test holds the lock of
+/// the writer. Each has an event and a query that no event may match.
 fn in_one_group(store: &Arc<SqliteStore>, appends: Vec<(Event, Query)>) -> Vec<Result<i64>> {
     let writer = store.writer.as_ref().unwrap();
-    let core = writer.lock();
+    let guard = writer.lock();
     let count = appends.len();
     let threads: Vec<_> = appends
         .into_iter()
         .enumerate()
-        .map(|(index, (event, guard))| {
+        .map(|(index, (event, condition))| {
             let own = Arc::clone(store);
-            let thread = thread::spawn(move || append(&own, vec![event], Some(guard)));
-            // One after the other, so that their order is known.
+            let thread = thread::spawn(move || append(&own, vec![event], Some(condition)));
+            // The next one starts once this one is queued, so that their order is known.
             while writer.queued() <= index {
                 thread::yield_now();
             }
@@ -31,12 +32,12 @@ fn in_one_group(store: &Arc<SqliteStore>, appends: Vec<(Event, Query)>) -> Vec<R
         })
         .collect();
     assert_eq!(writer.queued(), count);
-    drop(core);
+    drop(guard);
     threads.into_iter().map(|thread| thread.join().unwrap()).collect()
 }
 
 #[test]
-fn of_two_guards_on_one_fact_in_a_group_one_wins() {
+fn one_of_several_conflicting_appends_in_a_group_succeeds() {
     let fixture = Fixture::new();
     let claim = || (event("Claimed", &["name:x".into()]), query(&["Claimed"], &["name:x"]));
     let answers = in_one_group(&fixture.store, vec![claim(), claim(), claim()]);
@@ -47,7 +48,7 @@ fn of_two_guards_on_one_fact_in_a_group_one_wins() {
 }
 
 #[test]
-fn guards_on_different_facts_in_a_group_all_win() {
+fn appends_of_a_group_with_unrelated_conditions_all_succeed() {
     let fixture = Fixture::new();
     let claim = |kind: &str| (event(kind, &["name:x".into()]), query(&[kind], &["name:x"]));
     let answers = in_one_group(&fixture.store, vec![claim("A"), claim("B"), claim("A")]);
@@ -56,9 +57,9 @@ fn guards_on_different_facts_in_a_group_all_win() {
 }
 
 #[test]
-fn a_group_has_one_sync() {
+fn a_group_needs_one_sync() {
     let fixture = Fixture::new();
-    let syncs = || fixture.store.shared.durability.tampering.count.load(SeqCst);
+    let syncs = || fixture.store.shared.commits.durability.tampering.count.load(SeqCst);
     let before = syncs();
     let appends = (0..10).map(|n| (event("A", &[format!("n:{n}")]), query(&["B"], &[]))).collect();
     let answers = in_one_group(&fixture.store, appends);
@@ -67,17 +68,17 @@ fn a_group_has_one_sync() {
 }
 
 #[test]
-fn nobody_sees_or_is_told_of_an_event_before_it_is_durable() {
+fn an_event_is_visible_only_once_it_is_durable() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let shared = &fixture.store.shared;
-    let stalled = shared.durability.tampering.stall.lock().unwrap();
+    let stalled = shared.commits.durability.tampering.stall.lock().unwrap();
     thread::scope(|scope| {
         let first = scope.spawn(|| append(&fixture.store, vec![event("B", &[])], None));
-        while shared.tail.read(|tail| tail.head()) < 2 {
+        while shared.index.tail.read(|tail| tail.head()) < 2 {
             thread::yield_now();
         }
-        // Committed, in memory, not durable.
+        // The event is committed and in the tail, but not durable.
         assert!(!first.is_finished());
         assert_eq!(all(&fixture.store, Query::all()), [1]);
         assert_eq!(fixture.store.head(&CallOptions::default()), Ok(1));
@@ -90,10 +91,10 @@ fn nobody_sees_or_is_told_of_an_event_before_it_is_durable() {
 }
 
 #[test]
-fn a_refusal_waits_until_the_event_that_it_names_is_durable() {
+fn a_failed_condition_is_reported_once_its_event_is_durable() {
     let fixture = Fixture::new();
     let claim = || (event("Claimed", &[]), query(&["Claimed"], &[]));
-    let stalled = fixture.store.shared.durability.tampering.stall.lock().unwrap();
+    let stalled = fixture.store.shared.commits.durability.tampering.stall.lock().unwrap();
     let (wins, fails) = thread::scope(|scope| {
         let answers = scope.spawn(|| in_one_group(&fixture.store, vec![claim(), claim()]));
         thread::sleep(Duration::from_millis(50));
@@ -106,21 +107,22 @@ fn a_refusal_waits_until_the_event_that_it_names_is_durable() {
 }
 
 #[test]
-fn after_a_failed_sync_nothing_is_believed_until_the_store_is_opened_again() {
+fn after_a_failed_sync_the_store_accepts_nothing_until_reopened() {
     let mut fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
-    let tampering = &fixture.store.shared.durability.tampering;
+    let tampering = &fixture.store.shared.commits.durability.tampering;
     tampering.fail.store(true, SeqCst);
     let error = append(&fixture.store, vec![event("B", &[])], None).unwrap_err();
     assert_eq!((error.status, error.detail), (Status::Io, libc::EIO));
-    // The next sync would succeed, as the kernel's would behind a hole.
+    // The next sync would succeed: after a failed fsync, Linux reports success again although
+    // pages are missing on the disk.
     tampering.fail.store(false, SeqCst);
     let error = append(&fixture.store, vec![event("C", &[])], None).unwrap_err();
     assert_eq!(error.status, Status::Io);
     assert!(error.message.contains("open it again"), "{error}");
     assert_eq!(all(&fixture.store, Query::all()), [1]);
     assert_eq!(fixture.store.head(&CallOptions::default()), Ok(1));
-    // What became of B is unknown, but not what becomes of D.
+    // B may be stored or not. The outcome of D is known, and D follows all that is stored.
     fixture.reopen();
     let known = all(&fixture.store, Query::all());
     let last = append(&fixture.store, vec![event("D", &[])], None).unwrap();
@@ -128,16 +130,16 @@ fn after_a_failed_sync_nothing_is_believed_until_the_store_is_opened_again() {
 }
 
 #[test]
-fn a_request_leaves_the_queue_when_its_time_is_over_or_it_is_cancelled() {
+fn a_request_leaves_the_queue_on_timeout_or_cancellation() {
     let fixture = Fixture::new();
     let writer = fixture.store.writer.as_ref().unwrap();
-    let core = writer.lock();
+    let guard = writer.lock();
     let start = |timeout, cancel| {
         let store = Arc::clone(&fixture.store);
         let request = AppendRequest::new(vec![event("A", &[])], Vec::new()).unwrap();
         thread::spawn(move || store.append(request, &CallOptions { timeout, cancel }))
     };
-    // The leader waits for the core, which is in the hands of the test.
+    // The leader waits for the writer, which the test holds.
     let leader = start(Timeout::Never, None);
     while writer.queued() < 1 {
         thread::yield_now();
@@ -147,20 +149,20 @@ fn a_request_leaves_the_queue_when_its_time_is_over_or_it_is_cancelled() {
     while writer.queued() < 2 {
         thread::yield_now();
     }
-    // How long it is queued is a matter of its time alone: nothing may wait for it to be.
+    // This one leaves the queue after 10 ms, so the test cannot wait until it is queued.
     let hurried = start(Timeout::After(Duration::from_millis(10)), None);
     assert_eq!(hurried.join().unwrap().unwrap_err().status, Status::Busy);
     assert_eq!(writer.queued(), 2);
     cancel.trigger();
     assert_eq!(cancelled.join().unwrap().unwrap_err().status, Status::Cancelled);
     assert_eq!(writer.queued(), 1);
-    drop(core);
+    drop(guard);
     assert_eq!(leader.join().unwrap(), Ok(Appended::new(1)));
     assert_eq!(append(&fixture.store, vec![event("A", &[])], None), Ok(2));
 }
 
 #[test]
-fn an_append_that_the_database_refuses_takes_no_other_with_it() {
+fn an_append_rejected_by_sqlite_fails_alone() {
     let fixture = Fixture::new();
     let writer = fixture.store.writer.as_ref().unwrap();
     let large = {
@@ -170,8 +172,8 @@ fn an_append_that_the_database_refuses_takes_no_other_with_it() {
         builder.build()
     };
     {
-        let mut core = writer.lock();
-        let (connection, _) = core.open().unwrap().parts();
+        let mut guard = writer.lock();
+        let (connection, _) = guard.open().unwrap().parts();
         let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         connection.pragma_update(None, "max_page_count", pages + 200).unwrap();
     }
@@ -185,9 +187,9 @@ fn an_append_that_the_database_refuses_takes_no_other_with_it() {
 }
 
 #[test]
-fn a_panic_answers_its_group_and_closes_the_store_to_who_waits_behind_it() {
+fn a_panic_fails_its_group_and_closes_the_store() {
     let mut fixture = Fixture::new();
-    fixture.store.shared.durability.tampering.panic.store(true, SeqCst);
+    fixture.store.shared.commits.durability.tampering.panic.store(true, SeqCst);
     let store = &fixture.store;
     let writer = store.writer.as_ref().unwrap();
     let start = |count: usize| {
@@ -199,10 +201,10 @@ fn a_panic_answers_its_group_and_closes_the_store_to_who_waits_behind_it() {
         }
         thread
     };
-    let core = writer.lock();
-    // Two that are as many as a group takes, so that the next one is in the group behind them.
+    let guard = writer.lock();
+    // The first two fill a group (16,384 events), so the third is in the next group.
     let answers = [start(16_383), start(1), start(1)];
-    drop(core);
+    drop(guard);
     let statuses = answers.map(|answer| answer.join().unwrap().unwrap_err().status);
     assert_eq!(statuses, [Status::Internal, Status::Internal, Status::Closed]);
     assert_eq!(append(store, vec![event("A", &[])], None).unwrap_err().status, Status::Closed);
@@ -211,15 +213,15 @@ fn a_panic_answers_its_group_and_closes_the_store_to_who_waits_behind_it() {
 }
 
 #[test]
-fn after_a_failed_sync_nothing_of_the_log_goes_into_the_database() {
+fn after_a_failed_sync_the_wal_is_not_checkpointed() {
     let fixture = Fixture::new();
-    let tampering = &fixture.store.shared.durability.tampering;
+    let tampering = &fixture.store.shared.commits.durability.tampering;
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     tampering.fail.store(true, SeqCst);
     let stored = vec![event("B", &[]); 20];
     assert_eq!(append(&fixture.store, stored, None).unwrap_err().status, Status::Io);
     let before = std::fs::read(fixture.path()).unwrap();
-    // Longer than maintenance sleeps when there is nothing to do.
+    // Longer than the maintenance thread sleeps when it is idle.
     thread::sleep(Duration::from_millis(700));
     fixture.store.close();
     assert!(std::fs::read(fixture.path()).unwrap() == before, "the database has changed");
@@ -227,12 +229,12 @@ fn after_a_failed_sync_nothing_of_the_log_goes_into_the_database() {
 }
 
 #[test]
-fn after_a_failed_sync_the_queue_is_refused() {
+fn after_a_failed_sync_queued_appends_fail() {
     let fixture = Fixture::new();
-    let tampering = &fixture.store.shared.durability.tampering;
+    let tampering = &fixture.store.shared.commits.durability.tampering;
     tampering.fail.store(true, SeqCst);
     let writer = fixture.store.writer.as_ref().unwrap();
-    let core = writer.lock();
+    let guard = writer.lock();
     let start = |count: usize| {
         let (own, before) = (Arc::clone(&fixture.store), writer.queued());
         let thread = thread::spawn(move || append(&own, vec![event("A", &[]); count], None));
@@ -241,20 +243,20 @@ fn after_a_failed_sync_the_queue_is_refused() {
         }
         thread
     };
-    // As many as a group takes, and a group behind it.
+    // The first fills a group, so the second is in the next group.
     let answers = [start(16_384), start(1)];
-    drop(core);
+    drop(guard);
     for answer in answers {
         assert_eq!(answer.join().unwrap().unwrap_err().status, Status::Io);
     }
     assert_eq!(
-        fixture.store.shared.tail.read(crate::sqlite::index::tail::Generations::head),
+        fixture.store.shared.index.tail.read(crate::sqlite::index::tail::Generations::head),
         16_384
     );
 }
 
 #[test]
-fn nobody_waits_for_a_log_that_nothing_more_comes_of() {
+fn nothing_waits_for_the_wal_of_a_failed_or_closed_store() {
     let fixture = Fixture::new();
     let shared = &fixture.store.shared;
     let wait = || {
@@ -262,44 +264,45 @@ fn nobody_waits_for_a_log_that_nothing_more_comes_of() {
         wait_for_wal(shared, &within.start(None)).map_err(|error| error.status)
     };
     assert_eq!(wait(), Ok(()));
-    shared.durability.fail(&Error::new(Status::Io, "as the test asked"));
-    shared.log_held.store(true, SeqCst);
+    shared.commits.durability.fail(&Error::new(Status::Io, "as the test asked"));
+    shared.checkpoints.end(crate::sqlite::state::MAX_WAL_PAGES, false);
     assert_eq!(wait(), Err(Status::Io));
-    shared.watch.close();
+    shared.commits.watch.close();
     assert_eq!(wait(), Err(Status::Closed));
 }
 
 #[test]
-fn nothing_is_judged_on_events_that_the_database_has_not() {
+fn no_condition_is_checked_against_events_not_in_the_database() {
     let mut fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let mut lost = PreparedEvents::new([event("B", &[])].into_iter().collect()).unwrap();
     lost.place(1, 0);
-    fixture.store.shared.tail.extend([&lost]);
+    fixture.store.shared.index.tail.extend([&lost]);
     let error = append(&fixture.store, vec![event("C", &[])], None).unwrap_err();
     assert_eq!(error.status, Status::Corrupt);
-    // Nor do they enter the index when the store is closed, which would hide what takes their
-    // place.
+    // Closing the store does not index the missing event either: that index would hide the event
+    // that gets its position.
     fixture.reopen();
     assert_eq!(append(&fixture.store, vec![event("C", &[])], None), Ok(2));
 }
 
-/// A commit that has written the log, and then had no memory for its index, may be found there.
+/// A commit that has written the WAL and then lacks memory for the WAL-index may still be in the
+/// WAL. So the error says that the outcome is unknown, not that nothing was stored.
 #[test]
-fn a_commit_without_memory_has_an_unknown_outcome() {
+fn a_commit_out_of_memory_has_an_unknown_outcome() {
     let connection = connect(&Location::Memory, OpenMode::Create).unwrap();
-    for (met, told) in
+    for (status, reported) in
         [(Status::NoMemory, Status::Io), (Status::Full, Status::Full), (Status::Busy, Status::Busy)]
     {
-        let error = Error::new(met, "as the test asked").with_detail(7);
-        let failing = Failing { of: &connection, sql: "COMMIT", error };
+        let error = Error::new(status, "as the test asked").with_detail(7);
+        let failing = Failing { inner: &connection, sql: "COMMIT", error };
         let error = commit(&failing).unwrap_err();
-        assert_eq!((error.status, error.detail), (told, 7));
+        assert_eq!((error.status, error.detail), (reported, 7));
     }
 }
 
 #[test]
-fn a_duplicate_rests_on_every_event_that_it_met() {
+fn a_duplicate_depends_on_every_stored_event_it_matches() {
     let fixture = Fixture::new();
     let store = &fixture.store;
     let with_id = |id: &str, event_type: &str| {
@@ -308,9 +311,9 @@ fn a_duplicate_rests_on_every_event_that_it_met() {
         builder.build()
     };
     append(store, vec![with_id("a", "A")], None).unwrap();
-    store.shared.durability.tampering.fail.store(true, SeqCst);
+    store.shared.commits.durability.tampering.fail.store(true, SeqCst);
     let writer = store.writer.as_ref().unwrap();
-    let core = writer.lock();
+    let guard = writer.lock();
     let start = |events: Vec<Event>| {
         let (own, before) = (Arc::clone(store), writer.queued());
         let thread = thread::spawn(move || append(&own, events, None));
@@ -321,19 +324,20 @@ fn a_duplicate_rests_on_every_event_that_it_met() {
     };
     let answers = [
         start(vec![with_id("b", "B")]),
-        // The first is durable; that the second differs is known from one that is not.
+        // The first event is stored and durable. The second conflicts with an event that is not
+        // durable, so this error depends on that event too.
         start(vec![with_id("a", "A"), with_id("b", "other")]),
     ];
-    drop(core);
+    drop(guard);
     let statuses = answers.map(|answer| answer.join().unwrap().unwrap_err().status);
     assert_eq!(statuses, [Status::Io; 2]);
 }
 
 #[test]
-fn a_failed_sync_leaves_an_answer_that_rests_on_what_was_durable() {
+fn a_failed_sync_keeps_answers_that_depend_on_durable_events() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("Claimed", &[])], None).unwrap();
-    fixture.store.shared.durability.tampering.fail.store(true, SeqCst);
+    fixture.store.shared.commits.durability.tampering.fail.store(true, SeqCst);
     let answers = in_one_group(
         &fixture.store,
         vec![

@@ -1,4 +1,6 @@
-//! The store on connections of a host, here of a pool of rusqlite's.
+//! The store on the connections of a host: here of a pool of rusqlite connections.
+
+mod groups;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicUsize;
@@ -9,7 +11,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use super::*;
-use crate::domain::{EventId, PositionRange, SequencedEvent};
+use crate::domain::{Direction, EventId, PositionRange, SequencedEvent};
 use crate::sql::host::{BorrowedConnection, ConnectionHandle, Failure, Host, Reply};
 use crate::sql::{Columns, Value};
 use crate::sqlite::connection::native::bound;
@@ -25,7 +27,7 @@ use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::SEGMENT_EVENTS;
 use crate::{CancelToken, Status, Timeout};
 
-/// A pool of connections, of which so many may be out at once.
+/// A pool of connections that lends a limited number of them at a time.
 struct Pool {
     path: Option<PathBuf>,
     idle: Mutex<(Vec<Connection>, usize)>,
@@ -37,15 +39,15 @@ struct Pool {
 struct Borrowed {
     pool: Option<Arc<Pool>>,
     connection: Option<Connection>,
-    /// The rows that were not given yet of the queries that are not at their end, the last one
-    /// begun on top; each packed by itself.
+    /// The remaining rows of each unfinished query, the newest query last. Each row is encoded by
+    /// itself.
     rest: Vec<Vec<Vec<u8>>>,
     is_spoiled: bool,
-    /// Its settings when it was lent.
+    /// The settings of the connection when it was lent.
     found: [i64; 3],
 }
 
-/// What the library changes on a connection, and restores.
+/// Returns the settings of a connection that the library changes for a while and then restores.
 fn settings(connection: &Connection) -> [i64; 3] {
     ["busy_timeout", "synchronous", "read_uncommitted"]
         .map(|name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).unwrap())
@@ -71,7 +73,7 @@ impl Pool {
         connection
     }
 
-    /// A connection, however long it takes.
+    /// Takes a connection, waiting for as long as a minute.
     fn take(&self) -> Connection {
         self.try_take(Duration::from_secs(60)).unwrap()
     }
@@ -119,7 +121,7 @@ impl Host for Arc<Pool> {
     }
 
     fn transaction(&self, connection: ConnectionHandle) -> Box<dyn BorrowedConnection> {
-        // SAFETY: of `Hosted::within`, whose transaction outlives the append.
+        // SAFETY: the handle comes from `Hosted::within`, whose transaction outlives the append.
         Box::new(unsafe { &mut *connection.as_ptr().cast::<Borrowed>() })
     }
 }
@@ -129,6 +131,7 @@ fn failure(error: rusqlite::Error) -> Failure {
     Failure { code, message: error.to_string() }
 }
 
+/// Encodes one row as the C interface does: the number of columns, then each value.
 fn pack(row: &rusqlite::Row<'_>, count: usize) -> Vec<u8> {
     let mut packed = (count as u16).to_le_bytes().to_vec();
     for column in 0..count {
@@ -153,7 +156,7 @@ fn pack(row: &rusqlite::Row<'_>, count: usize) -> Vec<u8> {
 }
 
 impl Borrowed {
-    /// Of a transaction of the caller's.
+    /// Wraps the connection of a caller's transaction, which does not return to the pool.
     fn callers(connection: Connection) -> Self {
         let found = settings(&connection);
         let (connection, rest) = (Some(connection), Vec::new());
@@ -165,17 +168,17 @@ impl Borrowed {
     }
 }
 
-/// A connection on which each of these statements fails once, with a code.
-struct Tampered<'a> {
+/// A connection on which each statement that begins with one of `fails` fails once, with its code.
+struct FailingConnection<'a> {
     of: &'a mut Borrowed,
     fails: Vec<(&'static str, i32)>,
-    /// What was said to it.
-    said: &'a mut Vec<String>,
+    /// The statements that were run, without the queries.
+    recorded: &'a mut Vec<String>,
 }
 
-impl BorrowedConnection for Tampered<'_> {
+impl BorrowedConnection for FailingConnection<'_> {
     fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
-        self.said.push(sql.to_owned());
+        self.recorded.push(sql.to_owned());
         if let Some(at) = self.fails.iter().position(|(start, _)| sql.starts_with(start)) {
             let (_, code) = self.fails.remove(at);
             return Err(Failure { code, message: "as the test asked".into() });
@@ -241,7 +244,7 @@ impl BorrowedConnection for Borrowed {
     }
 
     fn more(&mut self) -> std::result::Result<Reply, Failure> {
-        // Few at a time, so that there are often more.
+        // At most three rows in a reply, so that most queries need several.
         let rest = self.rest.last_mut().unwrap();
         let rows = rest.drain(..rest.len().min(3)).flatten().collect();
         let is_more = !rest.is_empty();
@@ -298,21 +301,22 @@ impl Hosted {
         self.folder.path().join("host.db")
     }
 
-    /// Appends in a transaction of the caller's.
+    /// Appends in a transaction of the caller; returns the position of the last event.
     fn within(&self, transaction: &mut Borrowed, events: Vec<Event>) -> Result<i64> {
         self.appended_within(transaction, events).map(|appended| appended.last)
     }
 
-    /// The same, and says whether it was a repetition.
+    /// Appends in a transaction of the caller; the result also says whether it was a repetition.
     fn appended_within(&self, transaction: &mut Borrowed, events: Vec<Event>) -> Result<Appended> {
         let request = AppendRequest::new(events, vec![])?;
-        // SAFETY: the pool takes it for one of its own, and it is borrowed until the append returns.
+        // SAFETY: the handle is a `Borrowed`, as the pool expects, and is borrowed until the append
+        // returns.
         let handle = unsafe { ConnectionHandle::new(std::ptr::from_mut(transaction).cast()) };
         self.store.append_within(self.store.transaction(handle), request, &brief())
     }
 }
 
-/// A call that does not wait for long.
+/// Returns the options of a call that waits for at most 20 milliseconds.
 fn brief() -> CallOptions {
     CallOptions { timeout: Timeout::After(Duration::from_millis(20)), cancel: None }
 }
@@ -323,8 +327,10 @@ fn append_to(store: &dyn Store, events: Vec<Event>, guard: Option<Query>) -> Res
     store.append(request, &CallOptions::default()).map(|appended| appended.last)
 }
 
+/// Returns the positions of the events that match `query`.
 fn found(store: &dyn Store, query: Query) -> Vec<i64> {
-    let mut reading = ReadState::new(ReadRequest::new(query, 0, None, None, false).unwrap());
+    let mut reading =
+        ReadState::new(ReadRequest::new(query, 0, None, None, Direction::Forward).unwrap());
     let mut positions = Vec::new();
     while !reading.has_begun() || reading.span().is_some() {
         let batch = BatchLimits { max_events: 7, max_bytes: usize::MAX };
@@ -337,22 +343,24 @@ fn found(store: &dyn Store, query: Query) -> Vec<i64> {
     positions
 }
 
+/// Returns an event with a tag for its number and one that it shares with nine others.
 fn numbered(n: usize) -> Event {
     event("A", &[format!("n:{n}"), format!("tens:{}", n / 10)])
 }
 
-/// Puts an event into the table behind the store's back.
+/// Inserts an event into the table of events without using the store.
 fn insert_foreign(connection: &Connection, position: i64, event: Event) {
     let checksums = checksums(std::slice::from_ref(&event));
     let event = SequencedEvent { position, timestamp_us: 0, event };
     insert(connection, &[event.into()], &checksums).unwrap();
 }
 
+/// Runs the test in WAL mode and in each rollback mode that keeps the journal in a file.
 fn each_mode(test: impl Fn(&str)) {
     ["wal", "delete", "truncate", "persist"].into_iter().for_each(test);
 }
 
-/// The live segments, and how many others there are.
+/// Returns the live segments, and how many segments have another state.
 fn segments(hosted: &Hosted) -> (Segments, i64) {
     let connection = hosted.pool.open();
     let version = Snapshot::take(&connection).unwrap().version;
@@ -362,7 +370,7 @@ fn segments(hosted: &Hosted) -> (Segments, i64) {
 }
 
 #[test]
-fn appends_and_conditions_in_each_journal_mode_with_one_connection_and_many() {
+fn appends_and_conditions_work_in_every_journal_mode() {
     each_mode(|mode| {
         for size in [1, 4] {
             let hosted = Hosted::new(size, mode);
@@ -381,26 +389,26 @@ fn appends_and_conditions_in_each_journal_mode_with_one_connection_and_many() {
 }
 
 #[test]
-fn a_database_in_memory_has_one_connection() {
+fn an_in_memory_database_needs_a_pool_of_one_connection() {
     let pool = Pool::new(None, 1);
     let store = HostStore::open(Box::new(Arc::clone(&pool)), &Options::default()).unwrap();
     assert_eq!(append_to(&store, (0..300).map(numbered).collect(), None), Ok(300));
     assert_eq!(found(&store, query(&[], &["tens:29"])), (291..=300).collect::<Vec<_>>());
-    let lent = pool.take();
+    let taken = pool.take();
     assert_eq!(store.head(&brief()).unwrap_err().status, Status::Busy);
-    pool.give_back(Some(lent));
-    // Where there are more, they are not of one database.
+    pool.give_back(Some(taken));
+    // Two in-memory connections have two databases.
     let pool = Pool::new(None, 2);
     let store = HostStore::open(Box::new(Arc::clone(&pool)), &Options::default()).unwrap();
-    let lent = pool.take();
+    let taken = pool.take();
     let error = store.head(&CallOptions::default()).unwrap_err();
     assert_eq!(error.status, Status::InvalidArgument);
     assert!(error.message.contains("do not share one database"), "{error}");
-    drop(lent);
+    drop(taken);
 }
 
 #[test]
-fn what_is_in_a_transaction_of_the_callers_is_seen_there_alone_until_it_is_committed() {
+fn events_of_a_callers_transaction_are_visible_after_its_commit() {
     each_mode(|mode| {
         let hosted = Hosted::new(4, mode);
         append_to(&hosted.store, vec![numbered(1)], None).unwrap();
@@ -423,13 +431,14 @@ fn what_is_in_a_transaction_of_the_callers_is_seen_there_alone_until_it_is_commi
 }
 
 #[test]
-fn nothing_of_a_transaction_that_was_rolled_back_is_left_where_its_positions_are_used_again() {
+fn no_trace_of_a_rolled_back_transaction_remains() {
     let hosted = Hosted::new(4, "wal");
     append_to(&hosted.store, (0..20).map(numbered).collect(), None).unwrap();
     for round in 0..3 {
         let mut transaction = Borrowed::callers(hosted.pool.take());
         transaction.connection().execute_batch("BEGIN").unwrap();
-        // Enough for segments, so that the list of them has another content for its version too.
+        // Enough events to write segments, so that the list of segments also changes under a version
+        // that the rollback makes available again.
         let mut last = 0;
         for n in 0..8 {
             let lost: Vec<Event> =
@@ -451,7 +460,7 @@ fn nothing_of_a_transaction_that_was_rolled_back_is_left_where_its_positions_are
 }
 
 #[test]
-fn a_transaction_that_others_have_written_behind_is_busy_and_runs_again() {
+fn a_transaction_with_an_outdated_snapshot_is_busy() {
     let hosted = Hosted::new(4, "wal");
     append_to(&hosted.store, vec![numbered(1)], None).unwrap();
     let mut transaction = Borrowed::callers(hosted.pool.take());
@@ -466,7 +475,7 @@ fn a_transaction_that_others_have_written_behind_is_busy_and_runs_again() {
     transaction.connection().execute_batch("ROLLBACK").unwrap();
     transaction.connection().execute_batch(begin).unwrap();
     assert_eq!(hosted.within(&mut transaction, vec![numbered(3)]), Ok(3));
-    // While it lasts, others wait for it, and no longer than they may.
+    // While the transaction lasts, other appends wait for it until their timeout.
     let request = AppendRequest::new(vec![numbered(4)], vec![]).unwrap();
     assert_eq!(hosted.store.append(request, &brief()).unwrap_err().status, Status::Busy);
     transaction.connection().execute_batch("COMMIT").unwrap();
@@ -474,11 +483,11 @@ fn a_transaction_that_others_have_written_behind_is_busy_and_runs_again() {
 }
 
 #[test]
-fn an_append_within_a_transaction_is_stored_whole_or_not_at_all() {
+fn an_append_within_a_transaction_is_atomic() {
     let hosted = Hosted::new(2, "wal");
     let mut transaction = Borrowed::callers(hosted.pool.take());
     transaction.connection().execute_batch("BEGIN; INSERT INTO theirs VALUES (1)").unwrap();
-    // The second of the two statements that so many rows take is refused.
+    // This many events take two INSERT statements, and the second one fails.
     transaction
         .connection()
         .execute_batch(
@@ -498,9 +507,10 @@ fn an_append_within_a_transaction_is_stored_whole_or_not_at_all() {
     assert_eq!(hosted.store.head(&CallOptions::default()), Ok(30));
 }
 
-/// Whatever fails of it, what the caller commits has all of the append's events, or none.
+/// Whatever fails, the commit of the caller stores all events of the append or none. If the append
+/// cannot be undone by itself, it rolls the whole transaction back.
 #[test]
-fn an_append_within_a_transaction_that_cannot_be_undone_takes_the_transaction_with_it() {
+fn an_append_that_cannot_be_undone_rolls_its_transaction_back() {
     let [error, no_memory] = [rusqlite::ffi::SQLITE_ERROR, rusqlite::ffi::SQLITE_NOMEM];
     for (fails, is_whole) in [
         (vec![("INSERT INTO dcb_events", no_memory)], false),
@@ -512,9 +522,10 @@ fn an_append_within_a_transaction_that_cannot_be_undone_takes_the_transaction_wi
         let hosted = Hosted::new(2, "wal");
         let mut transaction = Borrowed::callers(hosted.pool.take());
         transaction.connection().execute_batch("BEGIN; INSERT INTO theirs VALUES (1)").unwrap();
-        let tampered = Tampered { of: &mut transaction, fails: fails.clone(), said: &mut vec![] };
+        let failing =
+            FailingConnection { of: &mut transaction, fails: fails.clone(), recorded: &mut vec![] };
         let request = AppendRequest::new((0..30).map(numbered).collect(), vec![]).unwrap();
-        let answer = hosted.store.append_within(Box::new(tampered), request, &brief());
+        let answer = hosted.store.append_within(Box::new(failing), request, &brief());
         assert_eq!(answer.unwrap_err().status, Status::NoMemory, "{fails:?}");
         let commits = transaction.connection().execute_batch("COMMIT").is_ok();
         assert_eq!(commits, !is_whole, "{fails:?}");
@@ -523,20 +534,21 @@ fn an_append_within_a_transaction_that_cannot_be_undone_takes_the_transaction_wi
         let theirs = transaction.connection().query_row(sql, [], |row| row.get::<_, i64>(0));
         assert_eq!(theirs, Ok(i64::from(commits)), "{fails:?}");
     }
-    // Not even that: nobody can say what the commit would store.
+    // The rollback fails too, so it is unknown what a commit would store.
     let hosted = Hosted::new(2, "wal");
     let mut transaction = Borrowed::callers(hosted.pool.take());
     transaction.connection().execute_batch("BEGIN").unwrap();
     let fails = vec![("RELEASE", no_memory), ("ROLLBACK TO", error), ("ROLLBACK", no_memory)];
-    let tampered = Tampered { of: &mut transaction, fails, said: &mut vec![] };
+    let failing = FailingConnection { of: &mut transaction, fails, recorded: &mut vec![] };
     let request = AppendRequest::new(vec![numbered(1)], vec![]).unwrap();
-    let answer = hosted.store.append_within(Box::new(tampered), request, &brief());
+    let answer = hosted.store.append_within(Box::new(failing), request, &brief());
     assert_eq!(answer.unwrap_err().status, Status::Io);
 }
 
-/// The host may end the transaction at any moment, and give the connection to somebody else.
+/// The host may end the transaction at any moment and use the connection for something else, so the
+/// library must not leave a changed setting on it.
 #[test]
-fn nothing_is_changed_on_the_connection_of_a_transaction_that_waits_for_the_lock() {
+fn no_setting_changes_while_a_transaction_waits_for_the_lock() {
     let busy = ("UPDATE dcb_meta", rusqlite::ffi::SQLITE_BUSY);
     let with_id = || {
         let mut builder = EventBuilder::new(EventType::new("A").unwrap());
@@ -547,56 +559,65 @@ fn nothing_is_changed_on_the_connection_of_a_transaction_that_waits_for_the_lock
     append_to(&hosted.store, vec![with_id()], None).unwrap();
     let mut transaction = Borrowed::callers(hosted.pool.take());
     transaction.connection().execute_batch("BEGIN").unwrap();
-    let mut said = Vec::new();
-    let tampered = Tampered { of: &mut transaction, fails: vec![busy, busy], said: &mut said };
+    let mut recorded = Vec::new();
+    let failing = FailingConnection {
+        of: &mut transaction,
+        fails: vec![busy, busy],
+        recorded: &mut recorded,
+    };
     let request = AppendRequest::new(vec![with_id()], vec![]).unwrap();
-    // It knows that the transaction is still there: the answer is what it found in it.
+    // The append checks that the transaction is still open, so its result holds within it.
     assert_eq!(
-        hosted.store.append_within(Box::new(tampered), request, &brief()),
+        hosted.store.append_within(Box::new(failing), request, &brief()),
         Ok(Appended::repeated(1))
     );
     let expected =
         ["BEGIN", "UPDATE", "BEGIN", "UPDATE", "BEGIN", "UPDATE", "SAVEPOINT", "RELEASE"];
-    let is_as_expected = said.iter().zip(expected).all(|(said, start)| said.starts_with(start));
-    assert!(is_as_expected && said.len() == expected.len(), "{said:?}");
-    // A refusal is told once what it names is durable, also when another has committed it just now.
+    let is_as_expected =
+        recorded.iter().zip(expected).all(|(recorded, start)| recorded.starts_with(start));
+    assert!(is_as_expected && recorded.len() == expected.len(), "{recorded:?}");
+    // A failed condition is reported once its event is durable, also if another connection has just
+    // committed that event.
     transaction.connection().execute_batch("ROLLBACK").unwrap();
     insert_foreign(&hosted.pool.open(), 2, numbered(7));
     transaction.connection().execute_batch("BEGIN").unwrap();
     let before = hosted.store.syncs();
-    let tampered = Tampered { of: &mut transaction, fails: vec![busy], said: &mut said };
+    let failing =
+        FailingConnection { of: &mut transaction, fails: vec![busy], recorded: &mut recorded };
     let guard = AppendCondition::new(query(&[], &["n:7"]), 0).unwrap();
     let request = AppendRequest::new(vec![numbered(8)], vec![guard]).unwrap();
-    let answer = hosted.store.append_within(Box::new(tampered), request, &brief());
+    let answer = hosted.store.append_within(Box::new(failing), request, &brief());
     assert_eq!(answer, Err(Error::condition_failed(2)));
     assert_eq!(hosted.store.syncs(), before + 1);
     transaction.connection().execute_batch("ROLLBACK").unwrap();
-    assert!(said.iter().all(|said| !said.starts_with("PRAGMA")), "{said:?}");
+    assert!(recorded.iter().all(|recorded| !recorded.starts_with("PRAGMA")), "{recorded:?}");
 }
 
-/// What becomes of the transaction of the caller's at one of the append's statements.
+/// How a caller's transaction or a statement in it is interrupted during an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// The host ends it, before the statement or after it, and takes no more statements in it, as
+enum Interruption {
+    /// The host ends the transaction before the statement and runs no more statements in it, as
     /// `database/sql` does when a context ends.
-    TakenAwayBefore,
-    TakenAwayAfter,
-    /// The statement fails, and the database ends the transaction by itself.
-    EndedByTheDatabase,
-    /// The statement fails, having done nothing, or all that it should.
+    EndedByHostBefore,
+    /// The host ends the transaction in the same way after the statement.
+    EndedByHostAfter,
+    /// The statement fails, and SQLite ends the transaction by itself.
+    EndedBySqlite,
+    /// The statement fails without an effect.
     Failed,
+    /// The statement takes effect and then reports a failure.
     FailedAfter,
 }
 
-/// A connection on which that happens at one statement.
-struct Fated<'a> {
+/// A connection that is interrupted at one statement, after `left` others.
+struct InterruptedConnection<'a> {
     of: &'a mut Borrowed,
-    fate: Fate,
+    interruption: Interruption,
     left: usize,
     is_over: bool,
 }
 
-impl Fated<'_> {
+impl InterruptedConnection<'_> {
     fn at<T>(
         &mut self,
         statement: impl FnOnce(&mut Borrowed) -> std::result::Result<T, Failure>,
@@ -610,14 +631,15 @@ impl Fated<'_> {
         if self.left != usize::MAX {
             return statement(self.of);
         }
-        let after = [Fate::TakenAwayAfter, Fate::FailedAfter].contains(&self.fate);
+        let after = [Interruption::EndedByHostAfter, Interruption::FailedAfter]
+            .contains(&self.interruption);
         let outcome = if after { statement(self.of) } else { Err(over.clone()) };
-        if ![Fate::Failed, Fate::FailedAfter].contains(&self.fate) {
+        if ![Interruption::Failed, Interruption::FailedAfter].contains(&self.interruption) {
             self.of.rest.clear();
             let _ = self.of.connection().execute_batch("ROLLBACK");
         }
-        match self.fate {
-            Fate::TakenAwayBefore | Fate::TakenAwayAfter => {
+        match self.interruption {
+            Interruption::EndedByHostBefore | Interruption::EndedByHostAfter => {
                 self.is_over = true;
                 outcome
             }
@@ -626,9 +648,10 @@ impl Fated<'_> {
     }
 }
 
-impl BorrowedConnection for Fated<'_> {
+impl BorrowedConnection for InterruptedConnection<'_> {
     fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
-        // That a transaction is there is seen by the failure of this one.
+        // The append runs BEGIN to see whether a transaction is open: it must fail then. It is not
+        // counted.
         if sql == "BEGIN" && !self.is_over {
             return self.of.run(sql, values);
         }
@@ -651,13 +674,13 @@ impl BorrowedConnection for Fated<'_> {
 }
 
 #[test]
-fn whatever_becomes_of_a_callers_transaction_its_connection_is_as_it_was() {
-    for fate in [
-        Fate::TakenAwayBefore,
-        Fate::TakenAwayAfter,
-        Fate::EndedByTheDatabase,
-        Fate::Failed,
-        Fate::FailedAfter,
+fn an_interrupted_transaction_leaves_its_connection_unchanged() {
+    for interruption in [
+        Interruption::EndedByHostBefore,
+        Interruption::EndedByHostAfter,
+        Interruption::EndedBySqlite,
+        Interruption::Failed,
+        Interruption::FailedAfter,
     ] {
         let hosted = Hosted::new(2, "wal");
         append_to(&hosted.store, (0..20).map(numbered).collect(), None).unwrap();
@@ -668,26 +691,38 @@ fn whatever_becomes_of_a_callers_transaction_its_connection_is_as_it_was() {
             let guard = AppendCondition::new(query(&["B"], &["n:1"]), 0).unwrap();
             let events = (0..40).map(numbered).collect();
             let request = AppendRequest::new(events, vec![guard]).unwrap();
-            let fated = Fated { of: &mut transaction, fate, left: at, is_over: false };
-            let answer = hosted.store.append_within(Box::new(fated), request, &brief());
+            let interrupted = InterruptedConnection {
+                of: &mut transaction,
+                interruption,
+                left: at,
+                is_over: false,
+            };
+            let answer = hosted.store.append_within(Box::new(interrupted), request, &brief());
             transaction.rest.clear();
             let connection = transaction.connection();
-            assert_eq!(settings(connection), transaction.found, "{fate:?} at {at}");
+            assert_eq!(settings(connection), transaction.found, "{interruption:?} at {at}");
             assert!(!transaction.is_spoiled);
-            // No savepoint outlives the append.
-            assert!(connection.execute_batch("RELEASE dcb_append").is_err(), "{fate:?} at {at}");
+            // The append leaves no savepoint open.
+            assert!(
+                connection.execute_batch("RELEASE dcb_append").is_err(),
+                "{interruption:?} at {at}"
+            );
             let committed = connection.execute_batch("COMMIT").is_ok();
             let count = |table| {
                 let sql = format!("SELECT count(*) FROM {table}");
                 connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
             };
             let (events, theirs) = (count("dcb_events"), count("theirs"));
-            assert_eq!(theirs, i64::from(committed), "{fate:?} at {at}");
+            assert_eq!(theirs, i64::from(committed), "{interruption:?} at {at}");
             if answer.is_err() {
-                assert_eq!(events, 20, "{fate:?} at {at}");
+                assert_eq!(events, 20, "{interruption:?} at {at}");
             } else if committed {
-                assert_eq!((answer, events), (Ok(Appended::new(60)), 60), "{fate:?} at {at}");
-                assert!(at > 10, "{fate:?} at {at}");
+                assert_eq!(
+                    (answer, events),
+                    (Ok(Appended::new(60)), 60),
+                    "{interruption:?} at {at}"
+                );
+                assert!(at > 10, "{interruption:?} at {at}");
                 break;
             }
             connection.execute_batch("DELETE FROM theirs").unwrap();
@@ -697,7 +732,7 @@ fn whatever_becomes_of_a_callers_transaction_its_connection_is_as_it_was() {
     }
 }
 
-/// A pool of whose statements, the lending of a connection among them, one fails at first.
+/// A pool on which one statement fails a number of times; acquiring a connection counts as one.
 struct Faulty {
     pool: Arc<Pool>,
     fault: Arc<Mutex<Fault>>,
@@ -705,18 +740,25 @@ struct Faulty {
 
 #[derive(Default)]
 struct Fault {
-    /// So many statements are left until it,
+    /// The number of statements before the one that fails.
     left: usize,
-    /// which is this one then, or begins so;
+    /// The beginning of the failing statement; the first one to fail sets it if it is `None`.
     sql: Option<String>,
-    /// so often it fails,
+    /// How many times it fails.
     times: usize,
-    /// with this code.
+    /// The code with which it fails.
     code: i32,
+    /// Whether it fails only after it has done its work.
+    is_after: bool,
+    /// All statements so far.
+    said: Vec<String>,
+    /// The message with which it fails, if its text matters.
+    message: Option<&'static str>,
 }
 
 impl Fault {
     fn check(&mut self, sql: &str) -> std::result::Result<(), Failure> {
+        self.said.push(sql.to_owned());
         self.left = self.left.saturating_sub(1);
         if self.left == 0 && self.sql.is_none() && self.times > 0 {
             self.sql = Some(sql.to_owned());
@@ -725,7 +767,8 @@ impl Fault {
             return Ok(());
         }
         self.times -= 1;
-        Err(Failure { code: self.code, message: "as the test asked".into() })
+        let message = self.message.unwrap_or("as the test asked");
+        Err(Failure { code: self.code, message: message.into() })
     }
 }
 
@@ -751,8 +794,15 @@ impl Host for Faulty {
 
 impl BorrowedConnection for FaultyConnection<'_> {
     fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
-        self.fault.lock().unwrap().check(sql)?;
-        self.of.run(sql, values)
+        let mut fault = self.fault.lock().unwrap();
+        let checked = fault.check(sql);
+        let is_after = fault.is_after;
+        drop(fault);
+        if !is_after {
+            checked.clone()?;
+        }
+        let reply = self.of.run(sql, values)?;
+        checked.map(|()| reply)
     }
     fn query(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
         self.fault.lock().unwrap().check(sql)?;
@@ -778,10 +828,11 @@ const LOCKS: [i32; 6] = [
     rusqlite::ffi::SQLITE_LOCKED_SHAREDCACHE,
 ];
 
-/// What is done with a store, or with a pool of which a statement fails.
+/// An operation on a store, or on a pool on which a statement fails.
 type Deed<'a> = &'a dyn Fn(&HostStore, &Arc<Pool>, Box<Faulty>) -> Result<()>;
 
-/// Does it again and again, with a failure at each of the statements that it takes.
+/// Runs the operation once for each of its statements and each code, with a failure at that
+/// statement, and passes the result to `check`.
 fn fail_at_each_statement(
     mode: &str,
     codes: &[i32],
@@ -795,7 +846,7 @@ fn fail_at_each_statement(
     let store = HostStore::open(faulty(), &Options::default()).unwrap();
     for code in codes {
         for at in 1.. {
-            *fault.lock().unwrap() = Fault { left: at, sql: None, times: 2, code: *code };
+            *fault.lock().unwrap() = Fault { left: at, times: 2, code: *code, ..Fault::default() };
             let answer = deed(&store, &hosted.pool, faulty());
             let fault = std::mem::take(&mut *fault.lock().unwrap());
             let Some(sql) = fault.sql else {
@@ -812,7 +863,8 @@ fn every_call_waits_for_every_lock_it_meets() {
     let deeds: [Deed<'_>; 6] = [
         &|store, _, _| store.head(&CallOptions::default()).map(|head| assert_eq!(head, 20)),
         &|store, _, _| {
-            let request = ReadRequest::new(query(&[], &["n:3"]), 0, None, None, false).unwrap();
+            let request =
+                ReadRequest::new(query(&[], &["n:3"]), 0, None, None, Direction::Forward).unwrap();
             let mut reading = ReadState::new(request);
             let batch = BatchLimits { max_events: 7, max_bytes: usize::MAX };
             let mut count = 0;
@@ -826,7 +878,7 @@ fn every_call_waits_for_every_lock_it_meets() {
         },
         &|store, _, _| store.diagnose(&CallOptions::default()).map(drop),
         &|store, _, _| store.wait(0, &CallOptions::default()).map(drop),
-        // Enough for a segment; that is written, or tried again later.
+        // Enough events for a segment, which is written now or, after a failure, later.
         &|store, _, _| append_to(store, (0..40).map(numbered).collect(), None).map(drop),
         &|_, _, faulty| HostStore::open(faulty, &Options::default()).map(drop),
     ];
@@ -840,12 +892,12 @@ fn every_call_waits_for_every_lock_it_meets() {
 }
 
 #[test]
-fn a_store_is_made_whatever_locks_that_meets() {
+fn the_creation_of_a_store_waits_for_every_lock_it_meets() {
     for at in 1.. {
         let folder = TempDir::new().unwrap();
         let pool = Pool::new(Some(folder.path().join("new.db")), 1);
         let code = LOCKS[at % LOCKS.len()];
-        let fault = Arc::new(Mutex::new(Fault { left: at, sql: None, times: 2, code }));
+        let fault = Arc::new(Mutex::new(Fault { left: at, times: 2, code, ..Fault::default() }));
         let faulty = Faulty { pool, fault: Arc::clone(&fault) };
         let store = HostStore::open(Box::new(faulty), &Options::default()).unwrap();
         assert_eq!(append_to(&store, vec![numbered(1)], None), Ok(1));
@@ -856,7 +908,7 @@ fn a_store_is_made_whatever_locks_that_meets() {
 }
 
 #[test]
-fn a_connection_is_given_back_as_it_was_whatever_failed_on_it() {
+fn a_connection_is_returned_unchanged_after_any_failure() {
     let deed: Deed<'_> = &|store, pool, _| {
         let connection = pool.take();
         connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA read_uncommitted = 1").unwrap();
@@ -865,7 +917,7 @@ fn a_connection_is_given_back_as_it_was_whatever_failed_on_it() {
         store.head(&CallOptions::default()).map(drop)
     };
     for mode in ["wal", "delete"] {
-        // That it is as it was is held where the pool gets it back.
+        // `Borrowed` asserts that the connection is unchanged when it returns to the pool.
         let codes = [rusqlite::ffi::SQLITE_IOERR, rusqlite::ffi::SQLITE_NOMEM, 0];
         fail_at_each_statement(mode, &codes, deed, &|_, _| ());
     }
@@ -879,8 +931,9 @@ fn an_append_within_a_transaction_waits_for_every_lock_it_meets() {
         for at in 1.. {
             let mut transaction = Borrowed::callers(hosted.pool.take());
             transaction.connection().execute_batch("BEGIN").unwrap();
-            // The first statement is the BEGIN that has to fail, and meets no lock.
-            let fault = Arc::new(Mutex::new(Fault { left: at + 1, sql: None, times: 2, code }));
+            // The first statement is the BEGIN that must fail. It never waits for a lock.
+            let fault =
+                Arc::new(Mutex::new(Fault { left: at + 1, times: 2, code, ..Fault::default() }));
             let connection =
                 FaultyConnection { of: Box::new(&mut transaction), fault: Arc::clone(&fault) };
             let guard = AppendCondition::new(query(&["B"], &["n:1"]), 0).unwrap();
@@ -900,7 +953,7 @@ fn an_append_within_a_transaction_waits_for_every_lock_it_meets() {
 }
 
 #[test]
-fn a_lock_is_waited_for_no_longer_than_the_call_allows() {
+fn a_call_keeps_its_timeout_while_it_waits_for_a_lock() {
     let hosted = Hosted::new(2, "wal");
     append_to(&hosted.store, vec![numbered(1)], None).unwrap();
     for start in ["acquire", "BEGIN IMMEDIATE", "SELECT", "INSERT INTO dcb_events", "COMMIT"] {
@@ -934,9 +987,10 @@ fn a_lock_is_waited_for_no_longer_than_the_call_allows() {
     assert_eq!(hosted.store.head(&CallOptions::default()), Ok(1));
 }
 
-/// A driver whose commit has failed may leave the transaction open, and give the connection back.
+/// After a failed commit, a driver may return a connection to its pool with the transaction open.
+/// What such a connection shows was never committed.
 #[test]
-fn a_connection_that_is_lent_amid_a_transaction_is_not_believed() {
+fn a_connection_from_the_pool_with_an_open_transaction_is_discarded() {
     each_mode(|mode| {
         let looks: [&dyn Fn(&HostStore); 4] = [
             &|store| assert_eq!(store.head(&CallOptions::default()), Ok(1)),
@@ -958,7 +1012,7 @@ fn a_connection_that_is_lent_amid_a_transaction_is_not_believed() {
 }
 
 #[test]
-fn a_repeated_append_and_a_duplicate_id_are_told_within_a_transaction() {
+fn repeated_and_duplicate_ids_are_detected_within_a_transaction() {
     let hosted = Hosted::new(2, "wal");
     let with_id = |id: &str, n: usize| {
         let mut builder = EventBuilder::new(EventType::new("A").unwrap());
@@ -983,7 +1037,7 @@ fn a_repeated_append_and_a_duplicate_id_are_told_within_a_transaction() {
 }
 
 #[test]
-fn a_transaction_that_the_database_has_ended_takes_no_append() {
+fn a_transaction_that_sqlite_has_ended_rejects_an_append() {
     each_mode(|mode| {
         let hosted = Hosted::new(2, mode);
         let mut transaction = Borrowed::callers(hosted.pool.take());
@@ -998,12 +1052,12 @@ fn a_transaction_that_the_database_has_ended_takes_no_append() {
 }
 
 #[test]
-fn an_append_within_a_transaction_waits_as_its_call_and_its_connection_allow() {
+fn an_append_within_a_transaction_does_not_wait_forever() {
     let hosted = Hosted::new(2, "wal");
     let other = hosted.pool.open();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    // A transaction that holds no lock yet waits as its connection does; one that has read is refused
-    // at once, and the library waits.
+    // SQLite lets a transaction without a lock wait for the busy timeout of its connection. For one
+    // that has read, SQLite fails at once, and the library waits until the timeout of the call.
     let (short, forever) = (Duration::from_millis(200), Duration::from_secs(3_600));
     for (begin, timeout) in [("BEGIN", short), ("BEGIN; SELECT count(*) FROM theirs", forever)] {
         let mut transaction = Borrowed::callers(hosted.pool.open());
@@ -1018,13 +1072,13 @@ fn an_append_within_a_transaction_waits_as_its_call_and_its_connection_allow() {
     }
 }
 
-/// The events that a trigger of the program's has seen.
+/// Returns how many events a trigger of the host has seen.
 fn seen(connection: &Connection) -> i64 {
     connection.query_row("SELECT count(*) FROM theirs", [], |row| row.get(0)).unwrap()
 }
 
 #[test]
-fn a_trigger_of_the_programs_runs_for_its_own_connections_and_for_no_others() {
+fn triggers_of_the_host_run_only_on_its_own_connections() {
     let hosted = Hosted::new(2, "wal");
     let connection = hosted.pool.open();
     connection
@@ -1043,7 +1097,7 @@ fn a_trigger_of_the_programs_runs_for_its_own_connections_and_for_no_others() {
 }
 
 #[test]
-fn what_a_trigger_refuses_is_no_damage() {
+fn an_append_rejected_by_a_trigger_is_not_damage() {
     let raised = rusqlite::ffi::SQLITE_CONSTRAINT_TRIGGER;
     for (event, body, detail) in [
         ("INSERT", "SELECT RAISE(ABORT, 'no')", raised),
@@ -1087,9 +1141,10 @@ fn what_a_trigger_refuses_is_no_damage() {
     }
 }
 
-/// A constraint of the store's own tables that does not hold is damage, also beside a trigger.
+/// A failed constraint of the store's own tables is damage, even if the host has a trigger that could
+/// have failed.
 #[test]
-fn damage_is_not_taken_for_a_refusal_by_a_trigger() {
+fn a_failed_constraint_of_the_store_is_damage_despite_a_trigger() {
     let hosted = Hosted::new(1, "wal");
     append_to(&hosted.store, vec![numbered(1)], None).unwrap();
     let mut transaction = Borrowed::callers(hosted.pool.take());
@@ -1098,42 +1153,21 @@ fn damage_is_not_taken_for_a_refusal_by_a_trigger() {
     transaction.connection().execute_batch(statements).unwrap();
     let constraint = rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
     let message = "UNIQUE constraint failed: dcb_events.position";
-    let refused = Refused { of: &mut transaction, code: constraint, message };
+    let fault = Arc::new(Mutex::new(Fault {
+        sql: Some("INSERT INTO dcb_events".to_owned()),
+        times: usize::MAX,
+        code: constraint,
+        message: Some(message),
+        ..Fault::default()
+    }));
+    let refused = FaultyConnection { of: Box::new(&mut transaction), fault };
     let request = AppendRequest::new(vec![numbered(2)], vec![]).unwrap();
     let error = hosted.store.append_within(Box::new(refused), request, &brief()).unwrap_err();
     assert_eq!((error.status, error.detail), (Status::Corrupt, constraint));
 }
 
-/// A connection that refuses events.
-struct Refused<'a> {
-    of: &'a mut Borrowed,
-    code: i32,
-    message: &'static str,
-}
-
-impl BorrowedConnection for Refused<'_> {
-    fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
-        if sql.starts_with("INSERT INTO dcb_events") {
-            return Err(Failure { code: self.code, message: self.message.into() });
-        }
-        self.of.run(sql, values)
-    }
-    fn query(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
-        self.of.query(sql, values)
-    }
-    fn more(&mut self) -> std::result::Result<Reply, Failure> {
-        self.of.more()
-    }
-    fn finish(&mut self) {
-        self.of.finish();
-    }
-    fn spoil(&mut self) {
-        self.of.spoil();
-    }
-}
-
 #[test]
-fn a_transaction_of_a_database_without_a_store_is_refused() {
+fn a_transaction_on_a_database_without_a_store_is_rejected() {
     let hosted = Hosted::new(2, "wal");
     let folder = TempDir::new().unwrap();
     let pool = Pool::new(Some(folder.path().join("other.db")), 1);
@@ -1144,7 +1178,7 @@ fn a_transaction_of_a_database_without_a_store_is_refused() {
 }
 
 #[test]
-fn a_transaction_of_another_database_in_memory_is_refused() {
+fn a_transaction_on_another_in_memory_database_is_rejected() {
     let open = || {
         let pool = Pool::new(None, 1);
         let store = HostStore::open(Box::new(Arc::clone(&pool)), &Options::default()).unwrap();
@@ -1163,7 +1197,7 @@ fn a_transaction_of_another_database_in_memory_is_refused() {
 }
 
 #[test]
-fn a_transaction_of_another_database_is_refused() {
+fn a_transaction_on_another_database_is_rejected() {
     let (hosted, other) = (Hosted::new(2, "wal"), Hosted::new(2, "wal"));
     let mut transaction = Borrowed::callers(other.pool.take());
     transaction.connection().execute_batch("BEGIN").unwrap();
@@ -1171,7 +1205,7 @@ fn a_transaction_of_another_database_is_refused() {
     assert_eq!(error.status, Status::InvalidArgument);
 }
 
-/// What the index finds is what a scan finds.
+/// Asserts that the index finds what a scan finds, and covers all but the newest of `head` events.
 fn assert_indexed(hosted: &Hosted, head: i64) {
     let connection = hosted.pool.open();
     let (live, _) = segments(hosted);
@@ -1187,8 +1221,8 @@ fn assert_indexed(hosted: &Hosted, head: i64) {
                 Ok(ControlFlow::Continue(()))
             };
             match scans {
-                true => disk.scan(decoder, &query, all, false, &mut visit),
-                false => disk.search(decoder, &query, all, false, &mut visit),
+                true => disk.scan(decoder, &query, all, Direction::Forward, &mut visit),
+                false => disk.search(decoder, &query, all, Direction::Forward, &mut visit),
             }
             .unwrap();
             positions
@@ -1197,13 +1231,13 @@ fn assert_indexed(hosted: &Hosted, head: i64) {
     }
     assert!(
         head - live.indexed() <= 2 * SEGMENT_EVENTS,
-        "{} of {head} are covered",
+        "{} of {head} are indexed",
         live.indexed()
     );
 }
 
 #[test]
-fn appends_write_the_index_and_merge_it() {
+fn appends_write_and_merge_segments() {
     let hosted = Hosted::new(1, "wal");
     let head = 40 * SEGMENT_EVENTS;
     for n in 0..head as usize {
@@ -1215,7 +1249,7 @@ fn appends_write_the_index_and_merge_it() {
     assert!(live.list.len() < 16, "{} segments", live.list.len());
     assert!(others <= 9, "{others} segments are building or dead");
     assert!(hosted.store.tail_len() <= TAIL_EVENTS);
-    // It is what it would be for a store of our own.
+    // A native store uses the same index.
     hosted.store.close();
     drop(hosted.pool.take());
     let own = open(hosted.path());
@@ -1227,7 +1261,7 @@ fn appends_write_the_index_and_merge_it() {
 }
 
 #[test]
-fn appends_within_transactions_write_the_index_too() {
+fn appends_within_transactions_write_segments() {
     let hosted = Hosted::new(1, "wal");
     let head = 20 * SEGMENT_EVENTS;
     for n in 0..head as usize {
@@ -1244,7 +1278,7 @@ fn appends_within_transactions_write_the_index_too() {
 }
 
 #[test]
-fn a_store_of_our_own_and_one_of_the_hosts_write_one_file() {
+fn a_native_store_and_a_host_store_write_to_one_file() {
     let hosted = Hosted::new(4, "wal");
     let own = open(hosted.path());
     let (mut by_own, mut by_host) = (0, 0);
@@ -1276,7 +1310,7 @@ fn a_store_of_our_own_and_one_of_the_hosts_write_one_file() {
 }
 
 #[test]
-fn what_others_have_not_synced_is_synced_before_it_is_told() {
+fn unsynced_events_are_synced_before_they_are_returned() {
     let hosted = Hosted::new(2, "wal");
     append_to(&hosted.store, vec![numbered(1)], None).unwrap();
     let syncs = || hosted.store.syncs();
@@ -1293,7 +1327,7 @@ fn what_others_have_not_synced_is_synced_before_it_is_told() {
     assert_eq!(syncs(), before + 1);
     assert_eq!(hosted.store.head(&CallOptions::default()), Ok(2));
     assert_eq!(syncs(), before + 1);
-    // And where it cannot be synced, it is not told.
+    // An event that cannot be synced is not returned.
     hosted.store.fail_syncs();
     let failed = append_to(&hosted.store, vec![numbered(4)], None).unwrap_err();
     assert_eq!(failed.status, Status::Io);
@@ -1302,7 +1336,7 @@ fn what_others_have_not_synced_is_synced_before_it_is_told() {
 }
 
 #[test]
-fn a_connection_that_does_not_sync_does_for_an_append() {
+fn an_append_restores_the_synchronous_setting() {
     let hosted = Hosted::new(1, "wal");
     let connection = hosted.pool.take();
     connection.execute_batch("PRAGMA synchronous = OFF").unwrap();
@@ -1315,7 +1349,7 @@ fn a_connection_that_does_not_sync_does_for_an_append() {
 }
 
 #[test]
-fn a_wait_sees_appends_of_this_store_and_of_others() {
+fn a_wait_returns_on_appends_of_this_store_and_of_others() {
     let hosted = Hosted::new(2, "wal");
     let own = open(hosted.path());
     thread::scope(|scope| {
@@ -1329,19 +1363,19 @@ fn a_wait_sees_appends_of_this_store_and_of_others() {
 }
 
 #[test]
-fn a_panic_closes_the_store_and_leaves_the_connection_as_it_was() {
+fn a_panic_closes_the_store_and_rolls_back() {
     let hosted = Hosted::new(1, "wal");
     append_to(&hosted.store, vec![numbered(1)], None).unwrap();
     hosted.store.panic_once();
     let append = || append_to(&hosted.store, vec![numbered(2)], None);
-    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(append)).is_err());
+    assert_eq!(append().unwrap_err().status, Status::Internal);
     assert_eq!(append().unwrap_err().status, Status::Closed);
     assert!(hosted.pool.take().is_autocommit());
     assert_eq!(hosted.pool.spoiled.load(SeqCst), 0);
 }
 
 #[test]
-fn what_it_tells_of_itself() {
+fn a_host_store_is_diagnosed_in_each_journal_mode_and_in_memory() {
     for mode in ["wal", "delete"] {
         let hosted = Hosted::new(1, mode);
         append_to(&hosted.store, vec![numbered(1), numbered(2)], None).unwrap();

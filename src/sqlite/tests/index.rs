@@ -1,5 +1,5 @@
-//! The index against its oracle, a scan: however the segments were cut, merged, lost or left
-//! behind.
+//! The index on disk, compared with a scan of the events: however the events are divided into
+//! segments, and with segments that are merged, damaged, lost or out of date.
 
 use std::ops::ControlFlow;
 
@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::Status;
-use crate::domain::{PositionRange, SequencedEvent, Term};
+use crate::domain::{Direction, PositionRange, SequencedEvent, Term};
 use crate::index::Progress;
 use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::connection::{OpenMode, connect};
@@ -32,7 +32,7 @@ use crate::sqlite::state::SEGMENT_EVENTS;
 
 const TYPES: [&str; 3] = ["A", "B", "C"];
 
-/// Few tags that many events have, and many that few have.
+/// Generates an event with one of four common tags, one of forty rare ones, and perhaps `bare`.
 fn any_event() -> impl Strategy<Value = Event> {
     (0..3_usize, 0..4_u8, 0..40_u8, any::<bool>()).prop_map(|(kind, common, rare, bare)| {
         let mut tags = vec![format!("common:{common}"), format!("rare:{rare}")];
@@ -43,6 +43,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     })
 }
 
+/// Generates a query item; some of its tags are of no event.
 fn any_item() -> impl Strategy<Value = QueryItem> {
     let types = prop::sample::subsequence(TYPES.to_vec(), 0..3);
     let common = prop::option::of(0..5_u8);
@@ -68,7 +69,8 @@ fn insert_at(connection: &Connection, position: i64, event: Event) {
     insert(connection, &[event.into()], &checksums).unwrap();
 }
 
-fn write(connection: &Connection, low: i64, high: i64) {
+/// Inserts a live segment with the postings of the positions above `low`, up to `high`.
+fn insert_live_segment(connection: &Connection, low: i64, high: i64) {
     let span = PositionRange { after: low, through: high };
     let postings = postings_of_rows(connection, &mut EventReader::default(), span).unwrap();
     let (blocks, filter, terms) = pack(low, &postings).unwrap();
@@ -78,55 +80,56 @@ fn write(connection: &Connection, low: i64, high: i64) {
     raise_version(connection).unwrap();
 }
 
-/// What hides events is noticed by a look at the last of them. That this one could not be read for
-/// a moment does not mean that there is nothing to be noticed.
+/// An index that hides events is detected by a check against the newest event that it covers. If
+/// that event cannot be read for lack of memory, the next use of the index repeats the check.
 #[test]
-fn an_index_is_not_believed_because_it_could_not_be_looked_at() {
+fn a_failed_check_of_the_index_does_not_count_as_passed() {
     let connection = connect(&Location::Memory, OpenMode::Create).unwrap();
     schema::create_within(&connection, false).unwrap();
     (1..=9).for_each(|position| insert_at(&connection, position, event("A", &[])));
-    write(&connection, 0, 8);
+    insert_live_segment(&connection, 0, 8);
     let error = Error::new(Status::NoMemory, "as the test asked");
-    let failing = Failing { of: &connection, sql: "SELECT position, type", error };
+    let failing = Failing { inner: &connection, sql: "SELECT position, type", error };
     let cache = SegmentsCache::default();
-    let statuses = |look: &dyn Fn(&dyn SqlConnection) -> Result<()>| {
-        let _moment = Transaction::begin(&connection).unwrap();
+    let statuses = |check: &dyn Fn(&dyn SqlConnection) -> Result<()>| {
+        let _transaction = Transaction::begin(&connection).unwrap();
         [&failing as &dyn SqlConnection, &connection]
-            .map(|database| look(database).err().unwrap().status)
+            .map(|database| check(database).err().unwrap().status)
     };
-    // A segment that says that it goes further than it does,
+    // A segment whose range is one position longer than its postings.
     connection.execute("UPDATE dcb_segments SET high = 9", []).unwrap();
     let load = |database: &dyn SqlConnection| Ok(cache.at_version(database, 1).map(drop)?);
     assert_eq!(statuses(&load), [Status::NoMemory, Status::Corrupt]);
-    // and one whose filter is another's.
+    // A segment with the Bloom filter of other terms.
     connection.execute("UPDATE dcb_segments SET high = 8", []).unwrap();
     let segments = newest(&connection);
     connection.execute("DELETE FROM dcb_filters", []).unwrap();
     let (_, filter, _) = pack(0, &[(Term::of_type("other"), 1)]).unwrap();
     insert_filter_part(&connection, segments.list[0].id, 0, filter.bits()).unwrap();
     let span = PositionRange { after: 0, through: 8 };
-    let ask = |database: &dyn SqlConnection| {
+    let estimate = |database: &dyn SqlConnection| {
         Ok(segments.estimate(Source::Sql(database), Term::of_type("A"), span).map(drop)?)
     };
-    assert_eq!(statuses(&ask), [Status::NoMemory, Status::Corrupt]);
+    assert_eq!(statuses(&estimate), [Status::NoMemory, Status::Corrupt]);
 }
 
-/// Events that take the positions would be hidden.
+/// A segment that covers positions above the head would hide the events that get them later.
 #[test]
-fn an_index_of_events_that_are_not_there_is_not_read() {
+fn a_segment_beyond_the_head_is_reported_when_read() {
     let fixture = Fixture::new();
     let store = &fixture.store;
     append(store, vec![event("A", &[]); 3], None).unwrap();
-    // It has not seen the segment yet.
+    // This store has not loaded the segment yet.
     let other = open(fixture.path());
     write_segment(&store.shared, store.writer.as_ref().unwrap(), 1).unwrap();
     let shell = Connection::open(fixture.path()).unwrap();
     shell.execute("UPDATE dcb_segments SET high = 9", []).unwrap();
     shell.execute("UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'", []).unwrap();
-    let request = ReadRequest::new(query(&["A"], &[]), 0, None, None, false).unwrap();
+    let request = ReadRequest::new(query(&["A"], &[]), 0, None, None, Direction::Forward).unwrap();
     assert_eq!(positions(&other, request).unwrap_err().status, Status::Corrupt);
 }
 
+/// Returns the current list of live segments.
 fn newest(connection: &Connection) -> Arc<Segments> {
     SegmentsCache::default().now(connection).unwrap().1
 }
@@ -160,19 +163,20 @@ fn checkpoint(connection: &Connection) {
     assert_eq!(busy, 0);
 }
 
-/// What a search gives, in steps of at most `step`.
+/// Returns the positions that a search finds. Each call of the search is stopped after `step`
+/// events, and the next one continues from there.
 fn search(
     disk: &SegmentSearch<'_>,
     query: &Query,
     span: PositionRange,
-    backwards: bool,
+    direction: Direction,
     step: usize,
 ) -> Vec<i64> {
     let (mut found, mut rest) = (Vec::new(), span);
     while rest.after < rest.through {
         let mut left = step;
         let progress = disk
-            .search(&mut EventReader::default(), query, rest, backwards, &mut |view| {
+            .search(&mut EventReader::default(), query, rest, direction, &mut |view| {
                 found.push(view.position);
                 left -= 1;
                 Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -180,8 +184,7 @@ fn search(
             .unwrap();
         match progress {
             Progress::Exhausted => break,
-            Progress::Reached(position) if backwards => rest.through = position - 1,
-            Progress::Reached(position) => rest.after = position,
+            Progress::Reached(position) => rest = rest.beyond(position, direction),
         }
     }
     found
@@ -191,7 +194,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 48 } else { 512 }))]
 
     #[test]
-    fn searching_segments_is_scanning_events(
+    fn searching_segments_finds_what_a_scan_finds(
         events in prop::collection::vec(any_event(), 1..400),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
         merged_from in prop::option::of(any::<prop::sample::Index>()),
@@ -200,13 +203,14 @@ proptest! {
         checkpointed in prop::option::of(any::<prop::sample::Index>()),
     ) {
         let folder = TempDir::new().unwrap();
-        let (mut place, mut checkpointed_at) = (Location::Memory, None);
+        let (mut location, mut checkpointed_at) = (Location::Memory, None);
         if let Some(at) = checkpointed {
-            // Whatever is written before is in the pages of the file, the rest in the log.
-            place = Location::File(folder.path().join("events.db"));
+            // What is written before this point is checkpointed into the file; the rest is only in
+            // the WAL.
+            location = Location::File(folder.path().join("events.db"));
             checkpointed_at = Some(at.index(cuts.len() + 3));
         }
-        let mut connection = connect(&place, OpenMode::Create).unwrap();
+        let mut connection = connect(&location, OpenMode::Create).unwrap();
         if checkpointed_at.is_some() {
             connection.pragma_update(None, "journal_mode", "wal").unwrap();
         }
@@ -215,38 +219,39 @@ proptest! {
         for (event, position) in events.into_iter().zip(1..) {
             insert_at(&connection, position, event);
         }
-        let mut borders: Vec<i64> = cuts.iter().map(|cut| cut.index(head as usize) as i64).collect();
-        borders.extend([0, head]);
-        borders.sort_unstable();
-        borders.dedup();
-        for (index, pair) in borders.windows(2).enumerate() {
-            write(&connection, pair[0], pair[1]);
+        let mut bounds: Vec<i64> = cuts.iter().map(|cut| cut.index(head as usize) as i64).collect();
+        bounds.extend([0, head]);
+        bounds.sort_unstable();
+        bounds.dedup();
+        for (index, pair) in bounds.windows(2).enumerate() {
+            insert_live_segment(&connection, pair[0], pair[1]);
             if checkpointed_at == Some(index) {
                 checkpoint(&connection);
             }
         }
         if let Some(from) = merged_from {
-            merge(&connection, from.index(borders.len() - 1));
+            merge(&connection, from.index(bounds.len() - 1));
         }
-        if checkpointed_at.is_some_and(|at| at >= borders.len() - 1) {
+        if checkpointed_at.is_some_and(|at| at >= bounds.len() - 1) {
             checkpoint(&connection);
         }
         let segments = newest(&connection);
         prop_assert_eq!(segments.indexed(), head);
         let disk = SegmentSearch { source: Source::Own(&connection), segments: &segments, until: None };
         for (query, low, high, backwards, step) in queries {
+            let direction = Direction::from_backwards(backwards);
             let span = PositionRange { after: low.min(head), through: high.min(head) };
             let mut wanted = Vec::new();
             if span.after < span.through {
-                EventReader::default().scan(&connection, span, backwards, |view| {
+                EventReader::default().scan(&connection, span, direction, |view| {
                     if query.matches(view) {
                         wanted.push(view.position);
                     }
                     Ok(ControlFlow::Continue(()))
                 }).unwrap();
             }
-            prop_assert_eq!(search(&disk, &query, span, backwards, step), wanted.clone());
-            if !backwards && span.after < span.through {
+            prop_assert_eq!(search(&disk, &query, span, direction, step), wanted.clone());
+            if direction == Direction::Forward && span.after < span.through {
                 let first = disk.first_match(&mut EventReader::default(), &query, span).unwrap();
                 prop_assert_eq!(first, wanted.first().copied());
             }
@@ -254,42 +259,49 @@ proptest! {
     }
 }
 
-/// The blocks that a checkpoint has brought into the file are found without SQLite, each of them.
+/// Once blocks are checkpointed into the database file, each of them is found without SQLite.
 #[test]
 fn blocks_are_read_from_the_pages_of_the_file() {
     let folder = TempDir::new().unwrap();
-    let place = Location::File(folder.path().join("events.db"));
-    let mut connection = connect(&place, OpenMode::Create).unwrap();
+    let location = Location::File(folder.path().join("events.db"));
+    let mut connection = connect(&location, OpenMode::Create).unwrap();
     connection.pragma_update(None, "journal_mode", "wal").unwrap();
     schema::create(&mut connection, false).unwrap();
     let name = |n: i64| format!("own:{n}");
     for position in 1..=2_000 {
-        // A list of many blocks between those of one posting each.
+        // The type has many postings, in many blocks; each tag has a list of one posting.
         insert_at(&connection, position, event("A", &[name(position)]));
     }
-    write(&connection, 0, 1_000);
-    write(&connection, 1_000, 2_000);
+    insert_live_segment(&connection, 0, 1_000);
+    insert_live_segment(&connection, 1_000, 2_000);
     let segments = newest(&connection);
     let find_all = || {
-        let _moment = Transaction::begin(&connection).unwrap();
+        let _transaction = Transaction::begin(&connection).unwrap();
         for position in 1..=2_000 {
             let term = Term::of_tag(&name(position));
-            for backwards in [false, true] {
+            for direction in [Direction::Forward, Direction::Backward] {
                 let mut found = Vec::new();
                 let span = PositionRange { after: 0, through: 2_000 };
                 let max = usize::MAX;
-                segments.collect(&connection, term, span, backwards, max, &mut found).unwrap();
+                segments.collect(&connection, term, span, direction, max, &mut found).unwrap();
                 assert_eq!(found, [position]);
             }
         }
         let (mut found, span) = (Vec::new(), PositionRange { after: 3, through: 1_999 });
         segments
-            .collect(&connection, Term::of_type("A"), span, false, usize::MAX, &mut found)
+            .collect(
+                &connection,
+                Term::of_type("A"),
+                span,
+                Direction::Forward,
+                usize::MAX,
+                &mut found,
+            )
             .unwrap();
         assert!(found.iter().copied().eq(4..=1_999));
     };
     find_all();
-    assert_eq!(segments.known_blocks().0, 0, "the file has nothing yet");
+    assert_eq!(segments.known_blocks().0, 0, "no block is in the file yet");
     checkpoint(&connection);
     (0..2).for_each(|_| find_all());
     let count = "SELECT count(*) FROM dcb_postings";
@@ -297,7 +309,7 @@ fn blocks_are_read_from_the_pages_of_the_file() {
     let blocks = blocks as usize;
     assert!(blocks > 10, "{blocks}");
     assert_eq!(segments.known_blocks(), (blocks, blocks));
-    // What the file holds is now of another segment, or nothing.
+    // The pages of the old segments now hold blocks of the merged one, or are free.
     merge(&connection, 0);
     connection
         .execute_batch("DELETE FROM dcb_postings WHERE segment < 3; PRAGMA incremental_vacuum")
@@ -306,23 +318,24 @@ fn blocks_are_read_from_the_pages_of_the_file() {
     let merged = newest(&connection);
     let mut found = Vec::new();
     let (term, span) = (Term::of_tag(&name(1_500)), PositionRange { after: 0, through: 2_000 });
-    merged.collect(&connection, term, span, false, usize::MAX, &mut found).unwrap();
+    merged.collect(&connection, term, span, Direction::Forward, usize::MAX, &mut found).unwrap();
     assert_eq!(found, [1_500]);
     assert!(merged.known_blocks().0 > 0);
 }
 
-/// Where the numbers of the rows are not those of the blocks, nothing is looked for by them.
+/// Blocks are looked up in the file's pages by rowid. If the rowids do not follow from the numbers
+/// of the blocks, every posting must still be found.
 #[test]
-fn a_block_under_the_number_of_another_is_not_taken_for_it() {
+fn a_block_with_the_rowid_of_another_is_not_used_for_it() {
     let folder = TempDir::new().unwrap();
-    let place = Location::File(folder.path().join("events.db"));
-    let mut connection = connect(&place, OpenMode::Create).unwrap();
+    let location = Location::File(folder.path().join("events.db"));
+    let mut connection = connect(&location, OpenMode::Create).unwrap();
     connection.pragma_update(None, "journal_mode", "wal").unwrap();
     schema::create(&mut connection, false).unwrap();
     for position in 1..=1_000 {
         insert_at(&connection, position, event("A", &[format!("own:{position}")]));
     }
-    write(&connection, 0, 1_000);
+    insert_live_segment(&connection, 0, 1_000);
     connection
         .execute_batch(
             "UPDATE dcb_postings SET rowid = -rowid;
@@ -335,12 +348,14 @@ fn a_block_under_the_number_of_another_is_not_taken_for_it() {
     for position in 1..=1_000 {
         let term = Term::of_tag(&format!("own:{position}"));
         let (mut found, span) = (Vec::new(), PositionRange { after: 0, through: 1_000 });
-        segments.collect(&connection, term, span, false, usize::MAX, &mut found).unwrap();
+        segments
+            .collect(&connection, term, span, Direction::Forward, usize::MAX, &mut found)
+            .unwrap();
         assert_eq!(found, [position]);
     }
 }
 
-/// What every query has to give, from a plain filter over what was appended.
+/// Asserts that the store answers queries, in both directions, as a filter over `appended` does.
 fn check_all(store: &SqliteStore, appended: &[Event]) {
     for types in [&[][..], &["A"], &["B", "C"]] {
         for tags in [&[][..], &["common:1"], &["rare:7"], &["bare", "common:2"], &["rare:99"]] {
@@ -354,7 +369,7 @@ fn check_all(store: &SqliteStore, appended: &[Event]) {
                 .map(|(position, _)| position)
                 .collect();
             assert_eq!(all(store, query.clone()), wanted, "{query:?}");
-            let backwards = ReadRequest::new(query, 0, None, None, true).unwrap();
+            let backwards = ReadRequest::new(query, 0, None, None, Direction::Backward).unwrap();
             let mut reversed = positions(store, backwards).unwrap();
             reversed.reverse();
             assert_eq!(reversed, wanted);
@@ -363,6 +378,7 @@ fn check_all(store: &SqliteStore, appended: &[Event]) {
     assert_eq!(all(store, Query::all()).len(), appended.len());
 }
 
+/// Returns `count` events, the same for each number from `from` on.
 fn some_events(from: usize, count: usize) -> Vec<Event> {
     (from..from + count)
         .map(|n| {
@@ -376,7 +392,7 @@ fn some_events(from: usize, count: usize) -> Vec<Event> {
 }
 
 #[test]
-fn a_store_that_has_written_and_merged_segments_answers_as_a_list_would() {
+fn a_store_with_merged_segments_answers_like_a_list() {
     let mut fixture = Fixture::new();
     let mut appended = Vec::new();
     for round in 0..40 {
@@ -391,14 +407,14 @@ fn a_store_that_has_written_and_merged_segments_answers_as_a_list_would() {
     fixture.reopen();
     check_all(&fixture.store, &appended);
     let connection = Connection::open(fixture.path()).unwrap();
-    let covered: i64 = connection
+    let indexed: i64 = connection
         .query_row("SELECT max(high) FROM dcb_segments WHERE state = 1", [], |row| row.get(0))
         .unwrap();
-    assert_eq!(covered, appended.len() as i64, "a clean close leaves nothing to do");
+    assert_eq!(indexed, appended.len() as i64, "closing the store indexes all events");
 }
 
 #[test]
-fn an_index_that_is_lost_behind_or_half_merged_changes_no_answer() {
+fn a_lost_outdated_or_half_merged_index_changes_no_answer() {
     let mut fixture = Fixture::new();
     let mut appended = Vec::new();
     for damage in [
@@ -417,18 +433,19 @@ fn an_index_that_is_lost_behind_or_half_merged_changes_no_answer() {
         fixture.store.close();
         Connection::open(fixture.path()).unwrap().execute_batch(damage).unwrap();
         let read_only = Options { read_only: true, ..Options::default() };
-        let looked = SqliteStore::open(Location::File(fixture.path()), &read_only).unwrap();
-        check_all(&looked, &appended);
-        drop(looked);
+        let reader = SqliteStore::open(Location::File(fixture.path()), &read_only).unwrap();
+        check_all(&reader, &appended);
+        drop(reader);
         fixture.store = open(fixture.path());
         check_all(&fixture.store, &appended);
-        let taken = append(&fixture.store, vec![event("D", &[])], Some(query(&["A"], &["rare:3"])));
-        assert_eq!(taken, Err(Error::condition_failed(4)));
+        let refused =
+            append(&fixture.store, vec![event("D", &[])], Some(query(&["A"], &["rare:3"])));
+        assert_eq!(refused, Err(Error::condition_failed(4)));
     }
 }
 
 #[test]
-fn a_lost_index_is_made_anew_before_the_store_answers() {
+fn a_lost_index_is_rebuilt_before_the_store_opens() {
     let mut fixture = Fixture::new();
     let count = append(&fixture.store, some_events(0, 2 * TAIL_EVENTS + 5), None).unwrap();
     fixture.store.close();
@@ -436,11 +453,11 @@ fn a_lost_index_is_made_anew_before_the_store_answers() {
                 UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'";
     Connection::open(fixture.path()).unwrap().execute_batch(lose).unwrap();
     fixture.store = open(fixture.path());
-    assert_eq!(fixture.store.shared.segments.newest().indexed(), count);
+    assert_eq!(fixture.store.shared.index.segments.newest().indexed(), count);
 }
 
 #[test]
-fn a_damaged_block_is_told_and_not_believed() {
+fn a_damaged_block_is_reported_not_used() {
     let mut fixture = Fixture::new();
     append(&fixture.store, some_events(0, 200), None).unwrap();
     fixture.store.close();
@@ -449,13 +466,15 @@ fn a_damaged_block_is_told_and_not_believed() {
         .execute_batch("UPDATE dcb_postings SET block = zeroblob(length(block))")
         .unwrap();
     fixture.store = open(fixture.path());
-    let request = ReadRequest::new(query(&[], &["rare:3"]), 0, None, None, false).unwrap();
+    let request =
+        ReadRequest::new(query(&[], &["rare:3"]), 0, None, None, Direction::Forward).unwrap();
     let error = positions(&fixture.store, request).unwrap_err();
     assert_eq!(error.status, crate::Status::Corrupt);
 }
 
-/// Looks in both directions for each event by each of its tags; gives how often the damage is told.
-fn told_or_right(path: &Path, events: &[Event]) -> usize {
+/// Searches for each event by each of its tags, in both directions. Each search must find the event
+/// or report the damage. Returns the number of reports, or 1 if the store does not open for damage.
+fn searches_that_report_damage(path: &Path, events: &[Event]) -> usize {
     let options = Options { read_only: true, ..Options::default() };
     let store = match SqliteStore::open(Location::File(path.into()), &options) {
         Err(error) => {
@@ -464,26 +483,31 @@ fn told_or_right(path: &Path, events: &[Event]) -> usize {
         }
         Ok(store) => store,
     };
-    let mut told = 0;
+    let mut reported = 0;
     for (position, event) in (1..).zip(events) {
-        for (tag, backwards) in event.tags().iter().flat_map(|tag| [(tag, true), (tag, false)]) {
+        for (tag, direction) in event
+            .tags()
+            .iter()
+            .flat_map(|tag| [(tag, Direction::Backward), (tag, Direction::Forward)])
+        {
             let query = query(&[], &[tag]);
-            let request = ReadRequest::new(query, position - 1, None, None, backwards).unwrap();
+            let request = ReadRequest::new(query, position - 1, None, None, direction).unwrap();
             match positions(&store, request) {
                 Ok(found) => assert!(found.contains(&position), "{tag} is not found"),
                 Err(error) => {
                     assert_eq!(error.status, crate::Status::Corrupt);
-                    told += 1;
+                    reported += 1;
                 }
             }
         }
     }
-    told
+    reported
 }
 
-/// A block that one of the two B-trees has lost must not look like a term without events.
+/// If the index of `dcb_postings` has lost a row that its table has, the term of that block must not
+/// look like one without events.
 #[test]
-fn a_lost_block_is_told_and_not_taken_for_no_events() {
+fn a_lost_block_is_reported_not_read_as_no_events() {
     let mut fixture = Fixture::new();
     append(&fixture.store, some_events(0, 100), None).unwrap();
     fixture.store.close();
@@ -500,29 +524,30 @@ fn a_lost_block_is_told_and_not_taken_for_no_events() {
     let cells = usize::from(whole[page + 4]);
     assert_eq!((whole[page], whole[page + 3]), (10, 0), "a leaf");
     for lost in 0..cells {
-        // The pointers behind the lost one's move up.
+        // Removes one cell pointer from the leaf; the pointers behind it move up.
         let mut bytes = whole.clone();
         let pointers = page + 8;
         bytes.copy_within(pointers + 2 * (lost + 1)..pointers + 2 * cells, pointers + 2 * lost);
         bytes[page + 4] -= 1;
         std::fs::write(fixture.path(), bytes).unwrap();
-        let told = told_or_right(&fixture.path(), &some_events(0, 100));
-        assert!(told > 0, "block {lost} is missed by nobody");
+        let reported = searches_that_report_damage(&fixture.path(), &some_events(0, 100));
+        assert!(reported > 0, "the loss of block {lost} is not reported");
     }
     std::fs::write(fixture.path(), whole).unwrap();
     fixture.store = open(fixture.path());
     check_all(&fixture.store, &some_events(0, 100));
 }
 
-/// What has lost a row: the table of blocks, the index of its key, or both.
+/// The B-trees that lose a row: the table of blocks, the index of its key, or both.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Of {
+enum LostFrom {
     Table,
     Index,
     Both,
 }
 
-fn lose_block(path: &Path, row: i64, of: Of) {
+/// Deletes a row of `dcb_postings` from only the given B-trees, by hiding the index from SQLite.
+fn lose_block(path: &Path, row: i64, lost_from: LostFrom) {
     let connection = Connection::open(path).unwrap();
     let keep = format!(
         "CREATE TEMP TABLE lost AS SELECT rowid AS number, * FROM dcb_postings WHERE rowid = {row}; \
@@ -542,17 +567,18 @@ fn lose_block(path: &Path, row: i64, of: Of) {
                       PRAGMA writable_schema = RESET";
     let put_back = "INSERT INTO dcb_postings (rowid, segment, term, position, block) \
                     SELECT * FROM lost";
-    let steps = match of {
-        Of::Index => [&keep, &lose, hide_index, put_back, show_index],
-        Of::Table => [&keep, hide_index, &lose, show_index, ""],
-        Of::Both => [&lose, "", "", "", ""],
+    let steps = match lost_from {
+        LostFrom::Index => [&keep, &lose, hide_index, put_back, show_index],
+        LostFrom::Table => [&keep, hide_index, &lose, show_index, ""],
+        LostFrom::Both => [&lose, "", "", "", ""],
     };
     steps.iter().for_each(|sql| connection.execute_batch(sql).unwrap());
 }
 
-/// Whatever is written between the slices of a merge, each of its blocks is missed when it is lost.
+/// Other segments are written between the slices of a merge. The loss of any block of the merged
+/// segment must still be reported.
 #[test]
-fn a_block_lost_between_two_slices_of_a_merge_is_told_too() {
+fn a_lost_block_of_a_sliced_merge_is_reported() {
     let folder = TempDir::new().unwrap();
     let (whole, path) = (folder.path().join("whole.db"), folder.path().join("events.db"));
     let mut connection = connect(&Location::File(whole.clone()), OpenMode::Create).unwrap();
@@ -561,20 +587,20 @@ fn a_block_lost_between_two_slices_of_a_merge_is_told_too() {
     for (position, event) in (1..).zip(&events) {
         insert_at(&connection, position, event.clone());
     }
-    write(&connection, 0, 300);
-    write(&connection, 300, 600);
+    insert_live_segment(&connection, 0, 300);
+    insert_live_segment(&connection, 300, 600);
     let sources = &newest(&connection).list;
     let mut merge = Merge::new(sources, 0, 601).unwrap();
     let target = insert_segment(&connection, BUILDING, 0, 600, 601).unwrap();
     let mut low = 600;
     while let Some(blocks) = merge.next(&connection, 1).unwrap() {
         insert_blocks(&connection, target, &blocks).unwrap();
-        write(&connection, low, low + 10);
+        insert_live_segment(&connection, low, low + 10);
         low += 10;
     }
     insert_filter_part(&connection, target, 0, merge.filter().unwrap().bits()).unwrap();
     assert!(replace(&connection, sources, target).unwrap());
-    write(&connection, low, 700);
+    insert_live_segment(&connection, low, 700);
     let rows: Vec<i64> = connection
         .prepare("SELECT rowid FROM dcb_postings WHERE segment = ?1")
         .unwrap()
@@ -584,24 +610,24 @@ fn a_block_lost_between_two_slices_of_a_merge_is_told_too() {
         .unwrap();
     assert!(rows.len() > 3);
     drop(connection);
-    assert_eq!(told_or_right(&whole, &events), 0);
+    assert_eq!(searches_that_report_damage(&whole, &events), 0);
     for row in rows {
-        for of in [Of::Table, Of::Index, Of::Both] {
+        for lost_from in [LostFrom::Table, LostFrom::Index, LostFrom::Both] {
             std::fs::copy(&whole, &path).unwrap();
-            lose_block(&path, row, of);
-            let told = told_or_right(&path, &events);
-            assert!(told > 0, "row {row} of {of:?} is missed by nobody");
+            lose_block(&path, row, lost_from);
+            let reported = searches_that_report_damage(&path, &events);
+            assert!(reported > 0, "the loss of row {row} is not reported: {lost_from:?}");
         }
     }
 }
 
 #[test]
-fn a_segment_that_says_more_than_it_has_is_told_and_not_believed() {
+fn a_segment_with_a_false_range_is_reported_on_opening() {
     let fixture = Fixture::new();
     append(&fixture.store, some_events(0, 100), None).unwrap();
     append(&fixture.store, some_events(100, 10), None).unwrap();
     fixture.store.close();
-    // As if the last one had never been written, and the one before had been for all.
+    // The last segment is gone, and the one before it claims the range of both.
     let damage = "DELETE FROM dcb_segments WHERE low = (SELECT max(low) FROM dcb_segments); \
                   UPDATE dcb_segments SET high = 110 WHERE low = (SELECT max(low) FROM dcb_segments); \
                   UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'";
@@ -611,7 +637,7 @@ fn a_segment_that_says_more_than_it_has_is_told_and_not_believed() {
 }
 
 #[test]
-fn an_index_of_events_that_are_not_there_is_told_and_not_believed() {
+fn an_index_of_missing_events_is_reported_on_opening() {
     let mut fixture = Fixture::new();
     append(&fixture.store, some_events(0, 200), None).unwrap();
     fixture.store.close();
@@ -624,16 +650,16 @@ fn an_index_of_events_that_are_not_there_is_told_and_not_believed() {
         SqliteStore::open(Location::File(fixture.path()), &options).map(drop).unwrap_err().status
     };
     assert_eq!([opened(false), opened(true)], [crate::Status::Corrupt; 2]);
-    // As the page on the file format tells.
-    let anew = "DELETE FROM dcb_postings; DELETE FROM dcb_filters; DELETE FROM dcb_segments; \
+    // The repair that docs/file-format.md describes.
+    let rebuild = "DELETE FROM dcb_postings; DELETE FROM dcb_filters; DELETE FROM dcb_segments; \
                 UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'";
-    Connection::open(fixture.path()).unwrap().execute_batch(anew).unwrap();
+    Connection::open(fixture.path()).unwrap().execute_batch(rebuild).unwrap();
     fixture.store = open(fixture.path());
     check_all(&fixture.store, &some_events(0, 100));
 }
 
 #[test]
-fn a_few_large_events_do_not_fill_the_memory() {
+fn a_few_large_events_do_not_fill_the_tail() {
     let fixture = Fixture::new();
     let large = || {
         let mut builder = EventBuilder::new(EventType::new("Large").unwrap());
@@ -641,37 +667,38 @@ fn a_few_large_events_do_not_fill_the_memory() {
         builder.data(&data).unwrap();
         builder.build()
     };
-    // Fewer than are worth a segment by their number, and far more bytes than the tail may take.
+    // Too few events to fill a segment by their number, but far more bytes than the tail may hold.
     let count = SEGMENT_EVENTS - 1;
     for _ in 0..count {
         append(&fixture.store, vec![large()], None).unwrap();
     }
-    let footprint = || fixture.store.shared.tail.read(Generations::footprint);
+    let footprint = || fixture.store.shared.index.tail.read(Generations::footprint);
     assert!(eventually(|| footprint() <= TAIL_BYTES), "{} bytes are held", footprint());
     assert_eq!(all(&fixture.store, query(&["Large"], &[])).len() as i64, count);
 }
 
 #[test]
-fn who_only_follows_another_holds_no_more_than_the_newest_events() {
+fn a_read_only_follower_holds_only_the_newest_events() {
     let fixture = Fixture::new();
     let options = Options { read_only: true, ..Options::default() };
     let follower = SqliteStore::open(Location::File(fixture.path()), &options).unwrap();
     let mut seen = 0;
     for round in 0..60 {
         append(&fixture.store, some_events(round * 20, 20), None).unwrap();
-        let request = ReadRequest::new(Query::all(), seen, None, None, false).unwrap();
+        let request = ReadRequest::new(Query::all(), seen, None, None, Direction::Forward).unwrap();
         seen += positions(&follower, request).unwrap().len() as i64;
-        // All that the follower holds is covered by now, and nothing that comes.
+        // All events that the follower holds are indexed now; the next ones are not.
         write_segment(&fixture.store.shared, fixture.store.writer.as_ref().unwrap(), 1).unwrap();
     }
     assert_eq!(seen, 60 * 20);
-    let held = follower.shared.tail.read(Generations::len);
+    let held = follower.shared.index.tail.read(Generations::len);
     assert!(held <= 2 * TAIL_EVENTS, "{held} events are held");
 }
 
-/// Others would take it for a merge under way, and merge nothing for half a minute.
+/// Other processes would take a leftover segment for a merge in progress, and merge nothing for
+/// half a minute.
 #[test]
-fn a_merge_that_fails_leaves_nothing_behind() {
+fn a_failed_merge_leaves_no_segment_behind() {
     let fixture = Fixture::new();
     let store = &fixture.store;
     let writer = store.writer.as_ref().unwrap();
@@ -686,7 +713,12 @@ fn a_merge_that_fails_leaves_nothing_behind() {
         )
         .unwrap();
     let own = connect(&Location::File(fixture.path()), OpenMode::Write).unwrap();
-    let mut maintenance = Maintenance::new(Arc::clone(&store.shared), Arc::clone(writer), own);
+    let mut maintenance = Maintenance::new(
+        Arc::clone(&store.shared),
+        Arc::clone(writer),
+        Arc::clone(store.readers.as_ref().unwrap()),
+        own,
+    );
     let building = || {
         let sql = "SELECT count(*) FROM dcb_segments WHERE state = 0";
         shell.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()

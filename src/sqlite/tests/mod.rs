@@ -1,5 +1,6 @@
-//! What the engine has to keep whatever happens between its parts.
+//! Tests of the SQLite store as a whole: its guarantees under concurrency, failures and damage.
 
+mod ahead;
 mod backup;
 mod diagnose;
 mod full_disk;
@@ -11,6 +12,7 @@ mod moved_files;
 mod opening;
 mod pages;
 mod processes;
+mod readers;
 mod rights;
 
 use std::ops::ControlFlow;
@@ -22,8 +24,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::domain::{
-    AppendCondition, AppendRequest, Event, EventBuilder, EventType, EventView, Query, QueryItem,
-    ReadRequest, ReadState, Tag,
+    AppendCondition, AppendRequest, Direction, Event, EventBuilder, EventType, EventView, Query,
+    QueryItem, ReadRequest, ReadState, Tag,
 };
 use crate::sql::{Row, SqlConnection, Value};
 use crate::sqlite::{Location, SqliteStore};
@@ -31,7 +33,7 @@ use crate::store::options::Options;
 use crate::store::{Appended, BatchLimits, Store};
 use crate::{CallOptions, Error, Result, Timeout};
 
-/// A store in a folder of its own.
+/// A store in its own temporary folder.
 struct Fixture {
     folder: TempDir,
     store: Arc<SqliteStore>,
@@ -66,7 +68,7 @@ fn event(event_type: &str, tags: &[String]) -> Event {
     builder.build()
 }
 
-/// Events of any of `types`, with all of `tags`.
+/// Returns a query item that matches events of any of `types` that have all of `tags`.
 fn item(types: &[&str], tags: &[&str]) -> QueryItem {
     let mut item = QueryItem::new();
     types.iter().for_each(|text| item.or_type(EventType::new(text).unwrap()).unwrap());
@@ -78,14 +80,17 @@ fn query(types: &[&str], tags: &[&str]) -> Query {
     Query::of(vec![item(types, tags)]).unwrap()
 }
 
-fn append(store: &SqliteStore, events: Vec<Event>, guard: Option<Query>) -> Result<i64> {
-    let conditions = guard.map(|query| AppendCondition::new(query, 0).unwrap());
+/// Appends `events` on the condition that no event matches `condition`; returns the position of
+/// the last event.
+fn append(store: &SqliteStore, events: Vec<Event>, condition: Option<Query>) -> Result<i64> {
+    let conditions = condition.map(|query| AppendCondition::new(query, 0).unwrap());
     let request = AppendRequest::new(events, conditions.into_iter().collect())?;
-    // However slow the machine is: what ends by itself is for the tests that are about it.
+    // No timeout, so that a slow machine cannot fail a test. Tests of timeouts set their own.
     let call = CallOptions { timeout: Timeout::Never, cancel: None };
     store.append(request, &call).map(|appended| appended.last)
 }
 
+/// Returns the positions of the events of `request`, read in batches of at most 7.
 fn positions(store: &SqliteStore, request: ReadRequest) -> std::result::Result<Vec<i64>, Error> {
     let mut reading = ReadState::new(request);
     let mut positions = Vec::new();
@@ -100,10 +105,11 @@ fn positions(store: &SqliteStore, request: ReadRequest) -> std::result::Result<V
 }
 
 fn all(store: &SqliteStore, query: Query) -> Vec<i64> {
-    positions(store, ReadRequest::new(query, 0, None, None, false).unwrap()).unwrap()
+    positions(store, ReadRequest::new(query, 0, None, None, Direction::Forward).unwrap()).unwrap()
 }
 
-/// Looks again until `done` holds, for far longer than it should take.
+/// Polls `done` until it returns true; returns false after some ten seconds, far longer than
+/// `done` should take.
 fn eventually(mut done: impl FnMut() -> bool) -> bool {
     (0..2_000).any(|_| {
         thread::sleep(Duration::from_millis(5));
@@ -111,9 +117,9 @@ fn eventually(mut done: impl FnMut() -> bool) -> bool {
     })
 }
 
-/// A database that fails what begins with `sql`.
+/// A connection on which every statement that begins with `sql` fails with `error`.
 struct Failing<'a> {
-    of: &'a dyn SqlConnection,
+    inner: &'a dyn SqlConnection,
     sql: &'static str,
     error: Error,
 }
@@ -132,7 +138,7 @@ impl SqlConnection for Failing<'_> {
         visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         self.check(sql)?;
-        self.of.query(sql, values, visit)
+        self.inner.query(sql, values, visit)
     }
 
     fn query_each(
@@ -142,24 +148,24 @@ impl SqlConnection for Failing<'_> {
         visit: &mut dyn FnMut(&Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         self.check(sql)?;
-        self.of.query_each(sql, keys, visit)
+        self.inner.query_each(sql, keys, visit)
     }
 
     fn run(&self, sql: &str, values: &[Value<'_>]) -> Result<usize> {
         self.check(sql)?;
-        self.of.run(sql, values)
+        self.inner.run(sql, values)
     }
 
     fn run_each(&self, sql: &str, width: usize, values: &[Value<'_>]) -> Result<()> {
         self.check(sql)?;
-        self.of.run_each(sql, width, values)
+        self.inner.run_each(sql, width, values)
     }
 
     fn is_autocommit(&self) -> bool {
-        self.of.is_autocommit()
+        self.inner.is_autocommit()
     }
 
     fn is_in_snapshot(&self) -> bool {
-        self.of.is_in_snapshot()
+        self.inner.is_in_snapshot()
     }
 }

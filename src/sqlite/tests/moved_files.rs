@@ -1,4 +1,4 @@
-//! Files that are not where they were, and files that may not be written.
+//! Files that are replaced, linked, mounted or write-protected.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -6,21 +6,21 @@ use super::*;
 use crate::Status;
 
 #[test]
-fn a_connection_that_is_opened_later_is_to_the_same_file() {
+fn a_file_replaced_under_an_open_store_is_reported() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let other = Fixture::new();
     append(&other.store, vec![event("B", &[]), event("B", &[])], None).unwrap();
     other.store.close();
     std::fs::rename(other.path(), fixture.path()).unwrap();
-    let request = ReadRequest::new(Query::all(), 0, None, None, false).unwrap();
+    let request = ReadRequest::new(Query::all(), 0, None, None, Direction::Forward).unwrap();
     let error = positions(&fixture.store, request).unwrap_err();
     assert_eq!(error.status, Status::Io);
     assert!(error.message.contains("replaced"), "{error}");
 }
 
 #[test]
-fn a_file_that_may_not_be_written_is_read_only() {
+fn a_file_without_write_permission_opens_only_read_only() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     fixture.store.close();
@@ -34,8 +34,8 @@ fn a_file_that_may_not_be_written_is_read_only() {
     });
 }
 
-/// Runs this on a thread of its own without what lets root open every file, so that permissions
-/// bind it as they do any owner of a file.
+/// Runs `run` on a new thread without the capabilities that let root open every file, so that file
+/// permissions apply to it.
 fn bound_by_permissions(run: impl FnOnce() + Send) {
     const VERSION: u32 = 0x2008_0522;
     const DAC_OVERRIDE: u32 = 1 << 1;
@@ -43,7 +43,7 @@ fn bound_by_permissions(run: impl FnOnce() + Send) {
     thread::scope(|scope| {
         scope.spawn(|| {
             let header = [VERSION, 0];
-            // Effective, permitted and inheritable: the low words of the three, then the high.
+            // The low words of the effective, permitted and inheritable sets, then the high words.
             let mut sets = [[0_u32; 3]; 2];
             // SAFETY: the arguments are laid out as in linux/capability.h and outlive the calls.
             unsafe {
@@ -57,7 +57,7 @@ fn bound_by_permissions(run: impl FnOnce() + Send) {
 }
 
 #[test]
-fn a_path_may_have_any_characters() {
+fn a_path_may_contain_any_characters() {
     let folder = TempDir::new().unwrap();
     let names = ["two words", "Zoë's 事件.db", "50%20?mode=ro#x&y", "a\nb\"c", ":memory:", "-wal"];
     for name in names {
@@ -75,7 +75,7 @@ fn a_path_may_have_any_characters() {
             assert_eq!(all(&store, Query::all()), [1], "{name}");
         }
     }
-    // A reader leaves the log and its shared memory where it found them; else there is nothing.
+    // The readers may leave the WAL and the shared memory behind, but no other file.
     let ours = |left: &str| {
         let suffixes = ["", "-wal", "-shm"];
         names.iter().any(|name| suffixes.iter().any(|suffix| left == format!("{name}{suffix}")))
@@ -87,14 +87,14 @@ fn a_path_may_have_any_characters() {
 }
 
 #[test]
-fn a_path_through_links_is_to_the_same_store() {
+fn paths_through_symbolic_links_open_the_same_store() {
     let fixture = Fixture::new();
     let links = TempDir::new().unwrap();
     let (to_file, to_folder) = (links.path().join("file"), links.path().join("folder"));
     std::os::unix::fs::symlink(fixture.path(), &to_file).unwrap();
     std::os::unix::fs::symlink(fixture.folder.path(), &to_folder).unwrap();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
-    // At once: each has to find the others' log, which is beside the file itself.
+    // All are open at once, so each must use the same WAL, which is next to the file itself.
     let others = [open(to_file), open(to_folder.join("events.db"))];
     for (index, store) in others.iter().enumerate() {
         assert_eq!(append(store, vec![event("B", &[])], None), Ok(2 + index as i64));
@@ -106,7 +106,7 @@ fn a_path_through_links_is_to_the_same_store() {
 }
 
 #[test]
-fn a_link_to_nothing_is_a_file_to_be_made() {
+fn a_dangling_symbolic_link_creates_its_target() {
     let folder = TempDir::new().unwrap();
     let (link, target) = (folder.path().join("link"), folder.path().join("target"));
     std::os::unix::fs::symlink(&target, &link).unwrap();
@@ -117,7 +117,7 @@ fn a_link_to_nothing_is_a_file_to_be_made() {
 }
 
 #[test]
-fn a_file_is_not_opened_without_what_is_beside_it() {
+fn a_file_with_a_wal_or_journal_is_not_opened_as_immutable() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let folder = TempDir::new().unwrap();
@@ -150,9 +150,9 @@ fn try_open(path: &Path, options: &Options) -> Result<SqliteStore> {
     SqliteStore::open(Location::File(path.to_owned()), options)
 }
 
-/// Each name would have a WAL of its own.
+/// SQLite would use a separate WAL for each name of the file.
 #[test]
-fn a_file_with_two_names_is_opened_by_neither() {
+fn a_file_with_two_hard_links_is_rejected() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     fixture.store.close();
@@ -175,13 +175,14 @@ fn a_file_with_two_names_is_opened_by_neither() {
 }
 
 #[test]
-fn a_store_whose_file_gains_a_name_takes_no_appends_until_that_is_gone() {
+fn a_new_hard_link_stops_appends_until_it_is_removed() {
     let fixture = Fixture::new();
     let store = &fixture.store;
     append(store, vec![event("A", &[])], None).unwrap();
     let second = fixture.folder.path().join("second.db");
     std::fs::hard_link(fixture.path(), &second).unwrap();
-    // The append that sees the name is durable all the same, by the name that it was made by.
+    // This append notices the second name. It is durable all the same, in the WAL of the name by
+    // which the store was opened.
     assert_eq!(append(store, vec![event("B", &[])], None), Ok(2));
     let error = append(store, vec![event("C", &[])], None).unwrap_err();
     assert_eq!((error.status, error.detail), (Status::Io, libc::EMLINK), "{error}");
@@ -192,9 +193,9 @@ fn a_store_whose_file_gains_a_name_takes_no_appends_until_that_is_gone() {
     assert_eq!(append(store, vec![event("C", &[])], None), Ok(3));
 }
 
-/// By its other path, a file that is mounted by itself has another WAL.
+/// SQLite would use a separate WAL for the second path of a file that is mounted by itself.
 #[test]
-fn a_file_that_is_mounted_by_itself_is_not_opened_there() {
+fn a_bind_mounted_file_is_rejected_at_its_second_path() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     fixture.store.close();

@@ -1,4 +1,4 @@
-//! Files as crashes and other programs leave them.
+//! Opening files as crashes, unfinished copies and other programs leave them.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -11,7 +11,7 @@ use crate::sqlite::events::write::insert;
 use crate::sqlite::read::pool::lend;
 
 #[test]
-fn a_file_whose_very_first_transaction_was_cut_off_is_an_empty_one() {
+fn a_file_with_an_unfinished_first_transaction_is_empty() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("events.db");
     let database = rusqlite::Connection::open(&path).unwrap();
@@ -24,9 +24,10 @@ fn a_file_whose_very_first_transaction_was_cut_off_is_an_empty_one() {
     assert_eq!(append(&store, vec![event("T", &[])], None), Ok(1));
 }
 
-/// A power failure may leave any of the sectors of the first page, and the length of all.
+/// A power failure may leave any sectors of the first page, and a file that ends after the last of
+/// them or has its full length.
 #[test]
-fn any_sectors_of_a_very_first_transaction_are_an_empty_file() {
+fn any_sectors_of_a_first_transaction_are_an_empty_file() {
     let folder = TempDir::new().unwrap();
     let whole = {
         let database = rusqlite::Connection::open(folder.path().join("whole.db")).unwrap();
@@ -62,8 +63,9 @@ fn any_sectors_of_a_very_first_transaction_are_an_empty_file() {
     }
 }
 
-/// The journal of a transaction that began with a file of so many pages: the magic number, no
-/// pages, a seed for checksums, the size before, sectors of 512 bytes and pages of 4096.
+/// Returns the journal of a transaction on a file that had `pages_before` pages. Its header has the
+/// magic number, no page records, a checksum seed, the size before, 512-byte sectors and
+/// 4,096-byte pages.
 fn journal(pages_before: u32) -> Vec<u8> {
     let mut journal = vec![0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
     for word in [0_u32, 1, pages_before, 512, 4096] {
@@ -73,16 +75,17 @@ fn journal(pages_before: u32) -> Vec<u8> {
     journal
 }
 
-/// After a sync that failed while the file was made, the unlinking of the journal may be lost,
-/// and what was written later not: a store without an event, of which nobody was told.
+/// If a sync fails while a store is created, the deletion of the journal may be lost although later
+/// writes are kept. What remains is a store without an event that nobody has used, with a journal
+/// that undoes it.
 #[test]
-fn what_the_making_of_a_store_has_written_counts_for_nothing() {
+fn an_unfinished_creation_of_a_store_is_undone() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("events.db");
     let beside = folder.path().join("events.db-journal");
     open(path.clone()).close();
     assert!(std::fs::metadata(&path).unwrap().len() > 8192);
-    // Of a transaction on a file that had something, it is somebody's who writes there.
+    // The journal of a transaction on a file that was not empty belongs to another program.
     std::fs::write(&beside, journal(1)).unwrap();
     let before = std::fs::read(&path).unwrap();
     let refused = SqliteStore::open(Location::File(path.clone()), &Options::default());
@@ -94,7 +97,8 @@ fn what_the_making_of_a_store_has_written_counts_for_nothing() {
     assert_eq!(append(&store, vec![event("T", &[])], None), Ok(1));
 }
 
-/// What a file is refused as, by each way to open it; not a byte of it changes.
+/// Asserts that opening the file with each of `options` fails with an unsupported format and a
+/// message that contains `what`, and changes no byte of the file or its journal.
 fn assert_unsupported(path: &Path, options: &[Options], what: &str) {
     let beside = path.with_extension("db-journal");
     let before = (std::fs::read(path).unwrap(), std::fs::read(&beside).ok());
@@ -106,9 +110,10 @@ fn assert_unsupported(path: &Path, options: &[Options], what: &str) {
     }
 }
 
-/// The pages are there, or some of them, and beside them is a journal by which there were none.
+/// All or some pages of a store are there, with a journal that says that the file was empty before.
+/// Such a file is what an unfinished copy leaves, and must not be taken for a new store.
 #[test]
-fn a_copy_that_was_cut_off_is_not_taken_for_a_new_store() {
+fn an_unfinished_copy_is_rejected_and_not_changed() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("T", &[]); 300], None).unwrap();
     fixture.store.close();
@@ -124,16 +129,16 @@ fn a_copy_that_was_cut_off_is_not_taken_for_a_new_store() {
         std::fs::write(&path, part).unwrap();
         assert_unsupported(&path, &all, "unfinished copy");
     }
-    // SQLite writes the pages in any order: the first may be the last.
+    // SQLite writes the pages in any order, so the first page may be missing.
     std::fs::write(&path, [&vec![0; 4_096][..], &bytes[4_096..40_960]].concat()).unwrap();
     assert_unsupported(&path, &all, "unfinished copy");
-    // Somebody else's.
+    // An unfinished copy of another program's database.
     let other = rusqlite::Connection::open(fixture.folder.path().join("other.db")).unwrap();
     other.execute_batch("CREATE TABLE a (b); CREATE TABLE c (d)").unwrap();
     other.close().unwrap();
     std::fs::copy(fixture.folder.path().join("other.db"), &path).unwrap();
     assert_unsupported(&path, &all, "unfinished copy");
-    // Without a journal it is cut off all the same.
+    // A truncated file is rejected without a journal too.
     std::fs::remove_file(path.with_extension("db-journal")).unwrap();
     for part in [&bytes[..40_960], &bytes[..4_096], &bytes[..1_000], &bytes[..1], &[0; 8_192]] {
         std::fs::write(&path, part).unwrap();
@@ -147,7 +152,7 @@ fn a_copy_that_was_cut_off_is_not_taken_for_a_new_store() {
 }
 
 #[test]
-fn a_killed_copy_by_sqlites_own_backup_is_not_taken_for_a_new_store() {
+fn an_unfinished_backup_by_sqlite_is_rejected() {
     let fixture = Fixture::new();
     let data = ["x".repeat(255)];
     for _ in 0..20 {
@@ -159,7 +164,7 @@ fn a_killed_copy_by_sqlites_own_backup_is_not_taken_for_a_new_store() {
     copy.pragma_update(None, "cache_size", 10).unwrap();
     let backup = rusqlite::backup::Backup::new(&source, &mut copy).unwrap();
     assert_eq!(backup.step(100).unwrap(), rusqlite::backup::StepResult::More);
-    // As the disk is at that moment, which is what a kill leaves.
+    // The files as they are at this moment, which is what a killed process leaves.
     let killed = fixture.folder.path().join("killed.db");
     std::fs::copy(&path, &killed).unwrap();
     std::fs::copy(path.with_extension("db-journal"), killed.with_extension("db-journal")).unwrap();
@@ -168,9 +173,10 @@ fn a_killed_copy_by_sqlites_own_backup_is_not_taken_for_a_new_store() {
     assert_unsupported(&killed, &[Options::default(), read_only], "unfinished copy");
 }
 
-/// They had something in them: a program has emptied its tables, or a copy went wrong.
+/// Several pages without a table once held something: a program has dropped its tables, or a copy
+/// has failed. So the database is not a new one.
 #[test]
-fn a_database_of_several_pages_without_a_table_is_not_taken_for_a_new_one() {
+fn an_emptied_database_is_opened_only_to_adopt_it() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("events.db");
     let database = rusqlite::Connection::open(&path).unwrap();
@@ -183,10 +189,11 @@ fn a_database_of_several_pages_without_a_table_is_not_taken_for_a_new_one() {
     assert_eq!(append(&store, vec![event("T", &[])], None), Ok(1));
 }
 
-/// SQLite counts what a checkpoint has brought in before it is synced, if that was not all. Where
-/// the sync fails later, in somebody else's hands, those pages may never reach the disk.
+/// A partial checkpoint counts its pages as checkpointed before they are synced. If another program
+/// fails to sync them later, those pages may never reach the disk. So opening the store checkpoints
+/// the whole WAL again.
 #[test]
-fn what_others_have_brought_in_is_brought_in_once_more() {
+fn pages_that_others_checkpointed_are_checkpointed_again() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("events.db");
     let store = open(path.clone());
@@ -200,14 +207,14 @@ fn what_others_have_brought_in_is_brought_in_once_more() {
     writer.execute("INSERT INTO mine VALUES (?1)", [&row]).unwrap();
     reader.execute_batch("BEGIN; SELECT a FROM mine").unwrap();
     writer.execute("INSERT INTO mine VALUES (?1)", [&row]).unwrap();
-    let (log, done) = writer
+    let (wal, done) = writer
         .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
             Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
         })
         .unwrap();
-    assert!(0 < done && done < log, "{done} of {log}");
+    assert!(0 < done && done < wal, "{done} of {wal}");
     reader.execute_batch("ROLLBACK").unwrap();
-    // The pages as they were on the disk, if none of those written reached it.
+    // Restores the database as it would be if none of the checkpointed pages had reached the disk.
     let file = File::options().write(true).open(&path).unwrap();
     file.write_all_at(&before, 0).unwrap();
     file.set_len(before.len() as u64).unwrap();
@@ -225,9 +232,10 @@ fn what_others_have_brought_in_is_brought_in_once_more() {
     drop([writer, reader]);
 }
 
-/// Who reads the database itself, all of the log being in it, holds nobody up who opens it.
+/// A reader that began when the whole WAL was checkpointed reads only the database file, so opening
+/// a store does not wait for it.
 #[test]
-fn a_reader_of_all_that_was_brought_in_keeps_no_store_from_opening() {
+fn a_reader_of_the_checkpointed_state_does_not_block_opening() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("events.db");
     let store = open(path.clone());
@@ -242,7 +250,7 @@ fn a_reader_of_all_that_was_brought_in_keeps_no_store_from_opening() {
     drop([writer, reader]);
 }
 
-/// A copy of a store's file and its log, as a kill would leave them.
+/// Copies a store's database file and WAL, as a killed process would leave them.
 fn copy(from: &Fixture, to: &Path) {
     for end in ["", "-wal"] {
         let name = |path: &Path| format!("{}{end}", path.display());
@@ -251,23 +259,23 @@ fn copy(from: &Fixture, to: &Path) {
 }
 
 #[test]
-fn a_log_of_another_store_or_of_an_earlier_day_is_told_and_not_believed() {
+fn a_wal_of_another_store_or_an_older_one_is_rejected() {
     let [one, mut two] = [Fixture::new(), Fixture::new()];
     append(&one.store, vec![event("One", &[])], None).unwrap();
     append(&two.store, vec![event("Two", &[])], None).unwrap();
     let folder = TempDir::new().unwrap();
-    let (log, old) = (folder.path().join("log.db"), folder.path().join("old.db"));
-    copy(&one, &log);
+    let (foreign, old) = (folder.path().join("foreign.db"), folder.path().join("old.db"));
+    copy(&one, &foreign);
     copy(&two, &old);
     two.reopen();
     append(&two.store, vec![event("Two", &[]); 3], None).unwrap();
     two.store.close();
     let bytes = std::fs::read(two.path()).unwrap();
-    for other in [log, old] {
+    for other in [foreign, old] {
         let path = folder.path().join("mixed.db");
         std::fs::write(&path, &bytes).unwrap();
-        let log = std::fs::read(format!("{}-wal", other.display())).unwrap();
-        std::fs::write(folder.path().join("mixed.db-wal"), &log).unwrap();
+        let wal = std::fs::read(format!("{}-wal", other.display())).unwrap();
+        std::fs::write(folder.path().join("mixed.db-wal"), &wal).unwrap();
         for read_only in [true, false] {
             let options = Options { read_only, ..Options::default() };
             let error = SqliteStore::open(Location::File(path.clone()), &options).unwrap_err();
@@ -275,23 +283,23 @@ fn a_log_of_another_store_or_of_an_earlier_day_is_told_and_not_believed() {
             assert!(error.message.contains("log"), "{error}");
         }
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
-        assert_eq!(std::fs::read(folder.path().join("mixed.db-wal")).unwrap(), log);
+        assert_eq!(std::fs::read(folder.path().join("mixed.db-wal")).unwrap(), wal);
     }
 }
 
 #[test]
-fn a_log_whose_database_is_gone_is_not_deleted() {
+fn a_wal_without_its_database_is_rejected_not_deleted() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("T", &[])], None).unwrap();
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("x.db");
     copy(&fixture, &path);
-    let log = std::fs::read(folder.path().join("x.db-wal")).unwrap();
+    let wal = std::fs::read(folder.path().join("x.db-wal")).unwrap();
     let refused = || {
         let error =
             SqliteStore::open(Location::File(path.clone()), &Options::default()).unwrap_err();
         assert_eq!(error.status, crate::Status::Corrupt, "{error}");
-        assert_eq!(std::fs::read(folder.path().join("x.db-wal")).unwrap(), log);
+        assert_eq!(std::fs::read(folder.path().join("x.db-wal")).unwrap(), wal);
     };
     std::fs::write(&path, "").unwrap();
     refused();
@@ -300,7 +308,7 @@ fn a_log_whose_database_is_gone_is_not_deleted() {
 }
 
 #[test]
-fn a_file_that_others_are_just_making_a_store_of_is_waited_for() {
+fn opening_waits_while_others_create_the_store() {
     for _ in 0..100 {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("events.db");
@@ -317,25 +325,26 @@ fn read_only(path: PathBuf) -> SqliteStore {
     SqliteStore::open(Location::File(path), &options).unwrap()
 }
 
-/// The copy that VACUUM INTO makes has no log, until somebody opens it to write.
+/// A copy made by `VACUUM INTO` has no WAL until a writer opens it. A reader that was opened before
+/// that must still make durable what it reads.
 #[test]
-fn what_is_read_is_durable_though_the_file_had_no_log_when_it_was_opened() {
+fn a_reader_opened_without_a_wal_syncs_a_later_one() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let copy = fixture.folder.path().join("copy.db");
     let shell = rusqlite::Connection::open(fixture.path()).unwrap();
     shell.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
     let reader = read_only(copy.clone());
-    let syncs = || reader.shared.durability.tampering.count.load(SeqCst);
+    let syncs = || reader.shared.commits.durability.tampering.count.load(SeqCst);
     assert_eq!(reader.head(&CallOptions::default()), Ok(1));
     assert_eq!(syncs(), 1);
     let writer = open(copy);
-    let stalled = writer.shared.durability.tampering.stall.lock().unwrap();
+    let stalled = writer.shared.commits.durability.tampering.stall.lock().unwrap();
     thread::scope(|scope| {
         let append = scope.spawn(|| append(&writer, vec![event("B", &[])], None));
         let seen = eventually(|| reader.head(&CallOptions::default()) == Ok(2));
         assert!(seen);
-        // By the reader, since the writer has not.
+        // The reader has synced event 2, since the writer's sync is still stalled.
         assert_eq!(syncs(), 2);
         drop(stalled);
         assert_eq!(append.join().unwrap(), Ok(2));
@@ -344,16 +353,16 @@ fn what_is_read_is_durable_though_the_file_had_no_log_when_it_was_opened() {
     assert_eq!(syncs(), 2);
 }
 
-/// What a pointer to a page of another table leads to, for instance.
+/// For instance, a damaged pointer to a page of another table leads to such a row.
 #[test]
-fn a_head_that_is_no_event_is_not_told() {
+fn a_head_without_a_valid_event_is_reported_as_damage() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     fixture.store.close();
     let shell = rusqlite::Connection::open(fixture.path()).unwrap();
     let row = "INSERT INTO dcb_events VALUES (34359738368, 'A', '[]', '1', NULL, NULL, 0, 0)";
     shell.execute(row, []).unwrap();
-    // With a WAL beside it, no file is immutable.
+    // Closes the connection, which removes the WAL. A file with a WAL is not opened as immutable.
     drop(shell);
     for options in [
         Options { immutable: true, ..Options::default() },
@@ -379,15 +388,16 @@ fn an_immutable_store_cannot_be_written() {
     assert_eq!(error.status, crate::Status::InvalidArgument, "{error}");
 }
 
-/// Where memory is refused to a ROLLBACK too, the transaction stays open.
+/// If ROLLBACK runs out of memory too, the transaction stays open on its connection. The next use
+/// of the connection must end it.
 #[test]
-fn a_transaction_that_could_not_be_undone_is_undone_before_anything_is_read() {
+fn a_leftover_transaction_is_rolled_back_before_a_read() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let deadline = CallOptions::default().start(None);
-    // A reader's would go on seeing what there was.
+    // A transaction left on a reader would keep its old snapshot.
     let reader = read_only(fixture.path());
-    lend(reader.readers.as_ref(), None, &deadline)
+    lend(reader.readers.as_deref(), None, &deadline)
         .unwrap()
         .transaction(&deadline, |connection, _, _| {
             connection.execute_batch("BEGIN; SELECT * FROM dcb_meta").unwrap();
@@ -397,11 +407,12 @@ fn a_transaction_that_could_not_be_undone_is_undone_before_anything_is_read() {
     append(&fixture.store, vec![event("B", &[])], None).unwrap();
     assert_eq!(reader.head(&CallOptions::default()), Ok(2));
     assert_eq!(all(&reader, Query::all()), [1, 2]);
-    // That of a database in memory would show what was never stored, and keep it in mind.
+    // A transaction left on the connection of an in-memory store would show an event that was never
+    // committed, and conditions would fail because of it.
     let store = SqliteStore::open(Location::Memory, &Options::default()).unwrap();
     {
-        let mut core = store.writer.as_ref().unwrap().lock();
-        let (connection, _) = core.open().unwrap().parts();
+        let mut guard = store.writer.as_ref().unwrap().lock();
+        let (connection, _) = guard.open().unwrap().parts();
         let lost = event("Lost", &[]);
         let checksums = checksums(std::slice::from_ref(&lost));
         let lost = SequencedEvent { position: 1, timestamp_us: 0, event: lost };
@@ -414,28 +425,30 @@ fn a_transaction_that_could_not_be_undone_is_undone_before_anything_is_read() {
     assert_eq!(claim(), Err(Error::condition_failed(1)));
 }
 
-/// Nor may one keep SQLite's lock from other processes, though nothing more is appended here.
+/// It must not keep SQLite's lock from other processes, even if this store appends nothing more.
 #[test]
-fn a_transaction_that_could_not_be_undone_lets_others_append_in_the_end() {
+fn a_leftover_transaction_releases_its_lock_in_the_end() {
     let fixture = Fixture::new();
     {
-        let mut core = fixture.store.writer.as_ref().unwrap().lock();
-        let (connection, _) = core.open().unwrap().parts();
+        let mut guard = fixture.store.writer.as_ref().unwrap().lock();
+        let (connection, _) = guard.open().unwrap().parts();
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
     }
     let other = open(fixture.path());
     assert_eq!(append(&other, vec![event("A", &[])], None), Ok(1));
 }
 
+/// Returns the error of opening the file, whose message must not be too long.
 fn refusal(path: &Path, options: &Options) -> Error {
     let error = SqliteStore::open(Location::File(path.to_owned()), options).unwrap_err();
     assert!(error.message.len() < 240, "{error}");
     error
 }
 
-/// Each as the system has it, with the path and what to do.
+/// Each error has the code of the operating system or of SQLite, the end of the path, and what is
+/// wrong.
 #[test]
-fn what_cannot_be_opened_is_named_with_its_cause() {
+fn a_failure_to_open_names_the_path_and_the_cause() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
     let [existing, read_only] = [
@@ -481,12 +494,12 @@ fn what_cannot_be_opened_is_named_with_its_cause() {
     }
 }
 
-/// What a child process is told: the file, and what to do first.
+/// The environment variables that tell a child process the file, and what it is to do.
 const CHILD: [&str; 2] = ["DCB_TEST_OPENING_FILE", "DCB_TEST_OPENING_PART"];
 
-/// Played by the children of the tests below; on its own it does nothing.
+/// Runs in the child processes of the tests below. As a test of its own it does nothing.
 #[test]
-fn a_child_without_means() {
+fn child() {
     let [Ok(path), Ok(part)] = CHILD.map(std::env::var) else { return };
     let mut files = Vec::new();
     if part == "no descriptors" {
@@ -502,10 +515,11 @@ fn a_child_without_means() {
     }
 }
 
+/// Runs [`child`] in a process of this user; returns what it prints.
 fn run_child(path: &Path, part: &str, user: u32) -> String {
     use std::os::unix::process::CommandExt;
     let output = std::process::Command::new("/proc/self/exe")
-        .args(["--exact", "sqlite::tests::opening::a_child_without_means", "--nocapture"])
+        .args(["--exact", "sqlite::tests::opening::child", "--nocapture"])
         .env(CHILD[0], path)
         .env(CHILD[1], part)
         .uid(user)
@@ -516,16 +530,16 @@ fn run_child(path: &Path, part: &str, user: u32) -> String {
 }
 
 #[test]
-fn a_process_without_descriptors_is_told_so() {
+fn a_lack_of_file_descriptors_is_reported() {
     let fixture = Fixture::new();
-    // SAFETY: it cannot fail.
+    // SAFETY: the call has no arguments and cannot fail.
     let own = unsafe { libc::geteuid() };
     let said = run_child(&fixture.path(), "no descriptors", own);
     assert!(said.contains("EMFILE") && said.contains("events.db: "), "{said}");
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_told() {
+fn a_folder_that_cannot_be_written_is_reported() {
     use std::os::unix::fs::{PermissionsExt, chown};
     let fixture = Fixture::new();
     fixture.store.close();

@@ -1,4 +1,4 @@
-//! Rows read from the pages of the file, against the same rows read by SQLite.
+//! Rows read from the pages of the database file, compared with the rows that SQLite reads.
 
 mod changes;
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::*;
-use crate::domain::{EventId, PositionRange, SequencedEvent};
+use crate::domain::{Direction, EventId, PositionRange, SequencedEvent};
 use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::connection::{OpenMode, connect};
 use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
@@ -17,7 +17,7 @@ use crate::sqlite::events::reader::{EventReader, to_owned};
 use crate::sqlite::events::write::insert;
 use crate::sqlite::schema;
 
-/// A file of a store without anything that is done behind its back.
+/// A store's file with one connection and no maintenance, so the test decides what is checkpointed.
 struct Rows {
     folder: TempDir,
     connection: Connection,
@@ -27,8 +27,8 @@ struct Rows {
 impl Rows {
     fn new(page_size: u32) -> Self {
         let folder = TempDir::new().unwrap();
-        let place = Location::File(folder.path().join("events.db"));
-        let mut connection = connect(&place, OpenMode::Create).unwrap();
+        let location = Location::File(folder.path().join("events.db"));
+        let mut connection = connect(&location, OpenMode::Create).unwrap();
         connection.pragma_update(None, "page_size", page_size).unwrap();
         connection.pragma_update(None, "journal_mode", "wal").unwrap();
         schema::create(&mut connection, false).unwrap();
@@ -55,17 +55,18 @@ impl Rows {
         self.folder.path().join("events.db")
     }
 
-    /// What a decoder gives of a span, and of each position of it alone.
+    /// Returns the events of a span as the reader scans them, and then again as it fetches them by
+    /// position, the highest first.
     fn seen(
         &self,
         decoder: &mut EventReader,
         span: PositionRange,
-        backwards: bool,
+        direction: Direction,
     ) -> Vec<SequencedEvent> {
         let own = |view: &EventView<'_>| to_owned(view).map(|own| Arc::into_inner(own).unwrap());
         let mut seen = Vec::new();
         decoder
-            .scan(&self.connection, span, backwards, |view| {
+            .scan(&self.connection, span, direction, |view| {
                 seen.push(own(view)?);
                 Ok(ControlFlow::Continue(()))
             })
@@ -80,22 +81,23 @@ impl Rows {
         seen
     }
 
+    /// Asserts that the reader returns the same events as one that always uses SQLite.
     fn agree(&self, decoder: &mut EventReader, span: PositionRange) {
-        for backwards in [false, true] {
-            let wanted = self.seen(&mut EventReader::default(), span, backwards);
+        for direction in [Direction::Forward, Direction::Backward] {
+            let wanted = self.seen(&mut EventReader::default(), span, direction);
             assert_eq!(wanted.len() as i64, 2 * (span.through - span.after));
-            let seen = self.seen(decoder, span, backwards);
+            let seen = self.seen(decoder, span, direction);
             let parts = |events: Vec<SequencedEvent>| -> Vec<(i64, i64, Event)> {
                 let parts = |own: SequencedEvent| (own.position, own.timestamp_us, own.event);
                 events.into_iter().map(parts).collect()
             };
-            assert_eq!(parts(seen), parts(wanted), "{span:?} {backwards}");
+            assert_eq!(parts(seen), parts(wanted), "{span:?} {direction:?}");
         }
     }
 
-    /// How many of the rows are found without SQLite.
+    /// Returns how many of the rows are found in the pages of the file, without SQLite.
     fn found(&self, tree: &Arc<BTree>) -> usize {
-        let _moment = Transaction::begin(&self.connection).unwrap();
+        let _transaction = Transaction::begin(&self.connection).unwrap();
         let mut pages = PageReader::new(Arc::clone(tree));
         let mut found = |position| {
             let leaf = pages.leaf(&self.connection, position, ReadAhead::None)?;
@@ -134,7 +136,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn pages_give_what_sqlite_gives(
+    fn rows_from_pages_equal_rows_from_sqlite(
         page_size in prop::sample::select(vec![512_u32, 1024, 4096, 65_536]),
         steps in prop::collection::vec(
             (prop::collection::vec(any_event(), 1..120), any::<bool>(), 0..=100_i64), 1..6),
@@ -152,28 +154,28 @@ proptest! {
 }
 
 #[test]
-fn every_row_that_a_checkpoint_has_brought_in_and_that_fits_is_found() {
+fn every_checkpointed_row_is_found_in_the_pages() {
     let mut rows = Rows::new(4096);
     let tree = Arc::new(BTree::of_events());
     rows.push(plain(20_000));
-    assert_eq!(rows.found(&tree), 0, "the file has nothing yet");
+    assert_eq!(rows.found(&tree), 0, "no row is in the file yet");
     rows.checkpoint();
     assert_eq!(rows.found(&tree), 20_000);
-    // The last page and the last inner page have changed since they were looked at.
+    // The last leaf and the last interior page have changed since they were read.
     rows.push(plain(20_000));
     rows.checkpoint();
     assert_eq!(rows.found(&tree), 40_000);
 }
 
 #[test]
-fn a_file_that_was_rewritten_is_found_again() {
+fn rows_are_found_again_after_the_file_is_rewritten() {
     let mut rows = Rows::new(4096);
     rows.push(plain(3_000));
     rows.checkpoint();
     let tree = Arc::new(BTree::of_events());
     let mut decoder = EventReader::new(Arc::clone(&tree));
     rows.agree(&mut decoder, PositionRange { after: 0, through: 3_000 });
-    // Another table takes pages before those of the events, and goes.
+    // The page size changes, and a table that takes pages in front of the events is dropped.
     rows.connection
         .execute_batch(
             "CREATE TABLE other (a INTEGER PRIMARY KEY, b);
@@ -191,23 +193,26 @@ fn a_file_that_was_rewritten_is_found_again() {
 }
 
 #[test]
-fn what_is_damaged_in_the_file_is_never_shown() {
+fn a_damaged_row_is_never_returned() {
     let mut rows = Rows::new(512);
     rows.push(plain(400));
     rows.checkpoint();
     let length = std::fs::metadata(rows.path()).unwrap().len();
     let whole = std::fs::read(rows.path()).unwrap();
-    let wanted =
-        rows.seen(&mut EventReader::default(), PositionRange { after: 0, through: 400 }, false);
+    let wanted = rows.seen(
+        &mut EventReader::default(),
+        PositionRange { after: 0, through: 400 },
+        Direction::Forward,
+    );
     let mut other = Rows::new(512);
     other.push(plain(400));
     other.checkpoint();
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let flips = prop::collection::vec((0..length, 1..=255_u8), 1..200);
-    // One that has read the whole file, and goes on under the damage.
-    let mut lasting = EventReader::new(Arc::new(BTree::of_events()));
-    other.agree(&mut lasting, PositionRange { after: 0, through: 400 });
-    let lasting = std::cell::RefCell::new(lasting);
+    // This reader has read the whole file before the damage, and is kept.
+    let mut long_lived = EventReader::new(Arc::new(BTree::of_events()));
+    other.agree(&mut long_lived, PositionRange { after: 0, through: 400 });
+    let long_lived = std::cell::RefCell::new(long_lived);
     runner
         .run(&flips, |flips| {
             let mut bytes = whole.clone();
@@ -215,9 +220,9 @@ fn what_is_damaged_in_the_file_is_never_shown() {
                 bytes[at as usize] ^= flip;
             }
             std::fs::write(other.path(), bytes).unwrap();
-            // Whatever SQLite makes of it: what is shown is what was written.
+            // A read may fail or find nothing, but an event that it returns is the one written.
             let mut fresh = EventReader::new(Arc::new(BTree::of_events()));
-            for decoder in [&mut fresh, &mut lasting.borrow_mut()] {
+            for decoder in [&mut fresh, &mut long_lived.borrow_mut()] {
                 for position in 1..=400 {
                     let wanted = &wanted[position as usize - 1];
                     let shown = decoder.at(&other.connection, position, |view| {

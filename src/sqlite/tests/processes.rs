@@ -1,4 +1,4 @@
-//! Two stores on one file, in two processes, or in one: nothing but the file is common to them.
+//! Two or more stores on one file, in one process or several. They share nothing but the file.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
@@ -9,10 +9,10 @@ use crate::Status;
 use crate::sqlite::index::tail::{Generations, TAIL_EVENTS};
 
 #[test]
-fn who_does_not_read_follows_the_merges_of_another() {
+fn an_idle_store_follows_the_merges_of_another() {
     let fixture = Fixture::new();
     let idle = open(fixture.path());
-    let version = |store: &SqliteStore| store.shared.segments.newest().version;
+    let version = |store: &SqliteStore| store.shared.index.segments.newest().version;
     for _ in 0..20 {
         append(&fixture.store, (0..40).map(|_| event("A", &[])).collect(), None).unwrap();
     }
@@ -20,12 +20,12 @@ fn who_does_not_read_follows_the_merges_of_another() {
 }
 
 #[test]
-fn a_reader_outlives_the_writers_that_made_its_log() {
+fn a_reader_survives_the_deletion_of_its_wal() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let read_only = Options { read_only: true, ..Options::default() };
     let reader = SqliteStore::open(Location::File(fixture.path()), &read_only).unwrap();
-    // The last to close a file deletes its log, and the next writer makes another.
+    // The last writer to close the file deletes its WAL, and the next one creates another.
     fixture.store.close();
     let second = open(fixture.path());
     append(&second, vec![event("B", &[])], None).unwrap();
@@ -33,21 +33,21 @@ fn a_reader_outlives_the_writers_that_made_its_log() {
 }
 
 #[test]
-fn a_reader_that_cannot_make_durable_what_it_finds_says_so() {
+fn a_reader_that_cannot_sync_what_it_reads_fails() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let read_only = Options { read_only: true, ..Options::default() };
     let reader = SqliteStore::open(Location::File(fixture.path()), &read_only).unwrap();
-    reader.shared.durability.tampering.fail.store(true, SeqCst);
+    reader.shared.commits.durability.tampering.fail.store(true, SeqCst);
     for _ in 0..2 {
         assert_eq!(reader.head(&CallOptions::default()).unwrap_err().status, Status::Io);
     }
 }
 
-/// What a child process is told: the file, and what to do with it.
+/// The environment variables that tell a child process the file, and what to do with it.
 const CHILD: [&str; 2] = ["DCB_TEST_CHILD_FILE", "DCB_TEST_CHILD_PART"];
 
-/// Starts this test program once more, to play a part of [`child`].
+/// Starts this test program again, to run a part of [`child`].
 fn start(path: &Path, part: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "sqlite::tests::processes::child", "--nocapture"])
@@ -58,44 +58,45 @@ fn start(path: &Path, part: &str) -> Child {
         .unwrap()
 }
 
-/// What the child has told.
-fn told(child: Child) -> Vec<i64> {
+/// Waits for the child to end; returns the numbers that it has printed.
+fn numbers_from(child: Child) -> Vec<i64> {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    let line = text.lines().find_map(|line| line.split_once("told:")).unwrap().1;
+    let line = text.lines().find_map(|line| line.split_once("numbers:")).unwrap().1;
     line.split_whitespace().map(|number| number.parse().unwrap()).collect()
 }
 
-/// Not a test by itself: the part of another process in the tests below.
+/// Runs in the child processes of the tests below. As a test of its own it does nothing.
 #[test]
 fn child() {
     let [Some(path), Some(part)] = CHILD.map(std::env::var_os) else { return };
     let store = open(path.into());
-    let told = match part.to_str().unwrap() {
+    let numbers = match part.to_str().unwrap() {
         "claim" => claim_all(&store),
         "load" => load(&store),
         part => panic!("{part}"),
     };
-    let told: Vec<String> = told.iter().map(i64::to_string).collect();
-    println!("told:{}", told.join(" "));
+    let numbers: Vec<String> = numbers.iter().map(i64::to_string).collect();
+    println!("numbers:{}", numbers.join(" "));
     store.close();
 }
 
 const CLAIMS: usize = 300;
 
-/// Appends each of some claims, if nobody has; gives the positions of its own.
+/// Tries to append each claim, on the condition that nobody has; returns the positions of the
+/// claims that it won.
 fn claim_all(store: &SqliteStore) -> Vec<i64> {
     (0..CLAIMS)
         .filter_map(|n| {
             let tag = format!("name:{n}");
-            let guard = query(&["Claimed"], &[&tag]);
-            match append(store, vec![event("Claimed", &[tag])], Some(guard.clone())) {
+            let condition = query(&["Claimed"], &[&tag]);
+            match append(store, vec![event("Claimed", &[tag])], Some(condition.clone())) {
                 Ok(position) => Some(position),
                 Err(error) => {
                     assert_eq!(error.status, Status::ConditionFailed);
-                    // Who is refused sees at once what for.
-                    assert_eq!(all(store, guard), [error.position]);
+                    // The event that made the condition fail can be read at once.
+                    assert_eq!(all(store, condition), [error.position]);
                     None
                 }
             }
@@ -104,20 +105,20 @@ fn claim_all(store: &SqliteStore) -> Vec<i64> {
 }
 
 #[test]
-fn of_two_processes_one_has_each_claim() {
+fn each_claim_is_won_by_exactly_one_process() {
     let fixture = Fixture::new();
     let children = ["claim"; 2].map(|part| start(&fixture.path(), part));
     let mut won = claim_all(&fixture.store);
     for child in children {
-        won.append(&mut told(child));
+        won.append(&mut numbers_from(child));
     }
     won.sort_unstable();
     assert_eq!(won, (1..=CLAIMS as i64).collect::<Vec<_>>());
     assert_eq!(all(&fixture.store, query(&["Claimed"], &[])), won);
 }
 
-/// Appends as much as 32 threads can in a second, from when two processes are ready for that;
-/// gives how many, and how many appends were refused.
+/// Waits until two processes are ready, then appends for a second with 32 threads. Returns how many
+/// appends were stored, and how many failed.
 fn load(store: &SqliteStore) -> Vec<i64> {
     append(store, vec![event("Ready", &[])], None).unwrap();
     store.wait(1, &CallOptions::default()).unwrap();
@@ -147,34 +148,34 @@ fn load(store: &SqliteStore) -> Vec<i64> {
     vec![stored, refused]
 }
 
-/// How much each of two processes stored, on a file that both are at all the time.
+/// Returns how many events each of two processes stored while both wrote to one file all the time.
 fn share() -> [i64; 2] {
     let fixture = Fixture::new();
-    let log = fixture.folder.path().join("events.db-wal");
+    let wal = fixture.folder.path().join("events.db-wal");
     let children = ["load"; 2].map(|part| start(&fixture.path(), part));
-    let [first, second] = children.map(|child| <[i64; 2]>::try_from(told(child)).unwrap());
-    let log = std::fs::metadata(log).unwrap().len();
+    let [first, second] = children.map(|child| <[i64; 2]>::try_from(numbers_from(child)).unwrap());
+    let wal = std::fs::metadata(wal).unwrap().len();
     assert_eq!([first[1], second[1]], [0, 0], "refused");
     assert_eq!(fixture.store.head(&CallOptions::default()), Ok(first[0] + second[0] + 2));
-    // Both write all the time, and each has been at the log often.
-    assert!(log < 14 * 1024 * 1024, "the log is {log} bytes long");
+    // Both write all the time, and the WAL was still reset: its length is limited.
+    assert!(wal < 14 * 1024 * 1024, "the WAL is {wal} bytes long");
     [first[0], second[0]]
 }
 
 #[test]
-fn two_busy_processes_share_the_file() {
-    // The system may give one of them less of the processor; hardly three times in a row.
+fn two_busy_processes_share_the_file_fairly() {
+    // The operating system may give one process less CPU time, but hardly three times in a row.
     let shares: Vec<[i64; 2]> = (0..3).map(|_| share()).collect();
     let is_fair = |share: &[i64; 2]| share[0].min(share[1]) * 3 >= share[0] + share[1];
     assert!(shares.iter().any(is_fair), "{shares:?}");
 }
 
 #[test]
-fn who_finds_what_another_has_not_made_durable_does_so_before_it_tells() {
+fn events_of_another_store_are_synced_before_they_are_returned() {
     let fixture = Fixture::new();
     let other = open(fixture.path());
-    let syncs = |store: &SqliteStore| store.shared.durability.tampering.count.load(SeqCst);
-    let stalled = fixture.store.shared.durability.tampering.stall.lock().unwrap();
+    let syncs = |store: &SqliteStore| store.shared.commits.durability.tampering.count.load(SeqCst);
+    let stalled = fixture.store.shared.commits.durability.tampering.stall.lock().unwrap();
     thread::scope(|scope| {
         let unanswered = scope.spawn(|| append(&fixture.store, vec![event("A", &[])], None));
         assert!(eventually(|| syncs(&fixture.store) > 0));
@@ -188,17 +189,26 @@ fn who_finds_what_another_has_not_made_durable_does_so_before_it_tells() {
 }
 
 #[test]
-fn what_another_was_answered_is_seen_above_own_events_that_are_not_durable() {
+fn a_head_waits_for_own_events_below_those_of_another_store() {
     let fixture = Fixture::new();
     let other = open(fixture.path());
-    let stalled = fixture.store.shared.durability.tampering.stall.lock().unwrap();
+    let stalled = fixture.store.shared.commits.durability.tampering.stall.lock().unwrap();
     thread::scope(|scope| {
         let own = scope.spawn(|| append(&fixture.store, vec![event("A", &[])], None));
-        assert!(eventually(|| fixture.store.shared.durability.tampering.count.load(SeqCst) > 0));
+        assert!(eventually(|| fixture
+            .store
+            .shared
+            .commits
+            .durability
+            .tampering
+            .count
+            .load(SeqCst)
+            > 0));
         assert_eq!(append(&other, vec![event("B", &[])], None), Ok(2));
         let head = scope.spawn(|| fixture.store.head(&CallOptions::default()));
         thread::sleep(Duration::from_millis(20));
-        // It waits for the sync: neither 0 nor 1 may be told any more, nor 2 before it.
+        // The head waits for the sync. It can no longer be 0 or 1, since the other store has stored
+        // event 2, and it must not be 2 before event 1 is durable.
         assert!(!head.is_finished());
         drop(stalled);
         assert_eq!(head.join().unwrap(), Ok(2));
@@ -207,7 +217,7 @@ fn what_another_was_answered_is_seen_above_own_events_that_are_not_durable() {
 }
 
 #[test]
-fn what_goes_into_a_file_that_is_gone_is_not_durable() {
+fn appends_fail_after_the_file_or_its_wal_is_moved() {
     for gone in ["events.db", "events.db-wal"] {
         let fixture = Fixture::new();
         append(&fixture.store, vec![event("A", &[])], None).unwrap();
@@ -217,7 +227,7 @@ fn what_goes_into_a_file_that_is_gone_is_not_durable() {
         let error = append(&fixture.store, vec![event("A", &[])], None).unwrap_err();
         assert_eq!(error.status, Status::Io, "{gone}");
         assert!(error.message.contains("moved, replaced or deleted"), "{error}");
-        // Another file in its place is not the one that was open.
+        // A new file with the same name is not the file that the store has open.
         std::fs::write(&path, b"").unwrap();
         assert_eq!(append(&fixture.store, vec![event("A", &[])], None), Err(error));
         assert_eq!(all(&fixture.store, Query::all()), [1]);
@@ -225,22 +235,22 @@ fn what_goes_into_a_file_that_is_gone_is_not_durable() {
 }
 
 #[test]
-fn however_much_another_has_appended_the_tail_is_bounded() {
+fn the_tail_is_bounded_whatever_another_store_appends() {
     let fixture = Fixture::new();
     let other = open(fixture.path());
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     append(&other, vec![event("B", &[]); 5_000], None).unwrap();
     append(&other, vec![event("C", &[])], None).unwrap();
     assert_eq!(all(&fixture.store, query(&["C"], &[])), [5_002]);
-    let held = fixture.store.shared.tail.read(Generations::len);
+    let held = fixture.store.shared.index.tail.read(Generations::len);
     assert!(held <= TAIL_EVENTS, "{held}");
-    // Also of those that it does not hold.
+    // Conditions are still checked against events that the tail does not hold.
     let guarded = append(&fixture.store, vec![event("D", &[])], Some(query(&["B"], &[])));
     assert_eq!(guarded, Err(Error::condition_failed(2)));
 }
 
-/// A read without a transaction must not go by what was so before another process's commit, nor by
-/// what was so before one of its own.
+/// A read without a transaction must not use a snapshot that is older than a commit of another
+/// process or of its own.
 #[test]
 fn reads_without_a_transaction_see_what_was_committed_before_them() {
     let fixture = Fixture::new();
@@ -257,12 +267,12 @@ fn reads_without_a_transaction_see_what_was_committed_before_them() {
             let found = positions(&fixture.store, everything()).unwrap();
             assert!(found.into_iter().eq(1..=last));
             let tagged = query(&[], &[&format!("own:{round}")]);
-            let tagged = ReadRequest::new(tagged, 0, None, None, true).unwrap();
+            let tagged = ReadRequest::new(tagged, 0, None, None, Direction::Backward).unwrap();
             assert_eq!(positions(&fixture.store, tagged).unwrap().first(), Some(&last));
         }
     }
     assert!(hits() > 200, "{} reads without a transaction", hits());
-    // What neither memory nor the file has, a transaction has.
+    // Events that are neither in the tail nor checkpointed into the file need a transaction.
     assert!(last > 2 * TAIL_EVENTS as i64);
     assert!(positions(&fixture.store, everything()).unwrap().into_iter().eq(1..=last));
 }

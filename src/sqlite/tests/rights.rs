@@ -1,4 +1,4 @@
-//! What a file from anywhere may do, and what a connection may.
+//! Untrusted database files, and files that belong to other users.
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -8,7 +8,7 @@ use crate::Status;
 use crate::sqlite::connection::{OpenMode, connect};
 
 #[test]
-fn a_connection_trusts_nothing_in_the_file() {
+fn connections_do_not_trust_the_schema_of_the_file() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     fixture.store.close();
@@ -19,7 +19,8 @@ fn a_connection_trusts_nothing_in_the_file() {
         assert!(!is_on(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA), "{role:?}");
         assert!(!is_on(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER), "{role:?}");
         assert!(!is_on(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW), "{role:?}");
-        // Nothing is put beside the database, or where the environment says.
+        // Temporary tables are in memory, so no file is created beside the database or in a folder
+        // that the environment names.
         let temp_store: i64 =
             connection.query_row("PRAGMA temp_store", [], |row| row.get(0)).unwrap();
         assert_eq!(temp_store, 2, "{role:?}");
@@ -30,14 +31,14 @@ fn a_connection_trusts_nothing_in_the_file() {
     }
 }
 
-/// Does something to the file that the library would not.
+/// Closes the store and runs `sql` on its file with plain SQLite.
 fn tamper(fixture: &Fixture, sql: &str) {
     fixture.store.close();
     Connection::open(fixture.path()).unwrap().execute_batch(sql).unwrap();
 }
 
 #[test]
-fn a_database_whose_header_somebody_has_written_is_theirs() {
+fn a_database_with_a_header_of_others_must_be_adopted() {
     for pragma in ["user_version", "application_id"] {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("theirs.db");
@@ -57,7 +58,7 @@ fn a_database_whose_header_somebody_has_written_is_theirs() {
 }
 
 #[test]
-fn a_trigger_that_somebody_left_in_the_file_does_not_run() {
+fn triggers_in_the_file_do_not_run() {
     let mut fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     tamper(
@@ -77,7 +78,7 @@ fn a_trigger_that_somebody_left_in_the_file_does_not_run() {
 }
 
 #[test]
-fn a_view_in_the_place_of_a_table_is_not_looked_through() {
+fn a_view_in_place_of_a_table_is_rejected() {
     for table in ["dcb_events", "dcb_meta"] {
         let fixture = Fixture::new();
         append(&fixture.store, vec![event("A", &[])], None).unwrap();
@@ -96,16 +97,16 @@ fn a_view_in_the_place_of_a_table_is_not_looked_through() {
     }
 }
 
-/// What a child process is told: the file, and what to do with it.
+/// The environment variables that tell a child process the file, and what to do with it.
 const CHILD: [&str; 2] = ["DCB_TEST_RIGHTS_FILE", "DCB_TEST_RIGHTS_PART"];
 const OWNER: u32 = 40_001;
 const OTHER: u32 = 40_002;
 
-/// Runs a part of [`as_another_user`] in a process of `user`; returns what it says.
+/// Runs a part of [`child`] in a process of `user`; returns what it prints.
 fn run_as(user: u32, path: &Path, part: &str) -> String {
     use std::os::unix::process::CommandExt;
     let output = std::process::Command::new("/proc/self/exe")
-        .args(["--exact", "sqlite::tests::rights::as_another_user", "--nocapture"])
+        .args(["--exact", "sqlite::tests::rights::child", "--nocapture"])
         .env(CHILD[0], path)
         .env(CHILD[1], part)
         .uid(user)
@@ -116,9 +117,9 @@ fn run_as(user: u32, path: &Path, part: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Played by the children of the tests below; on its own it does nothing.
+/// Runs in the child processes of the tests below. As a test of its own it does nothing.
 #[test]
-fn as_another_user() {
+fn child() {
     let [Ok(path), Ok(part)] = CHILD.map(std::env::var) else { return };
     let options = Options { read_only: part != "append", ..Options::default() };
     match SqliteStore::open(Location::File(path.into()), &options) {
@@ -135,8 +136,8 @@ fn as_another_user() {
     }
 }
 
-/// A folder that everybody may write, with a store of [`OWNER`] in it; `None`: this user cannot
-/// make one.
+/// Creates a folder that everybody may write, with a store in it that belongs to [`OWNER`]. Returns
+/// `None` if this user may not give files to others.
 fn store_of_owner() -> Option<(tempfile::TempDir, PathBuf)> {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::TempDir::new().unwrap();
@@ -151,18 +152,18 @@ fn store_of_owner() -> Option<(tempfile::TempDir, PathBuf)> {
 }
 
 #[test]
-fn a_reader_of_another_user_leaves_nothing_that_locks_the_owner_out() {
+fn a_reader_of_another_user_does_not_lock_the_owner_out() {
     let Some((_folder, path)) = store_of_owner() else { return };
     for (part, last) in [("read", 2), ("read and die", 3)] {
         let read = run_as(OTHER, &path, part);
         let events: Vec<i64> = (1..last).collect();
-        // Without access control lists, the reader is refused, and knows why.
+        // Without access control lists the reader is rejected, with the owner in the message.
         let is_right = read.contains(&format!("{events:?}")) || read.contains("to user 40001");
         assert!(is_right, "{read}");
         let appended = run_as(OWNER, &path, "append");
         assert!(appended.contains(&format!("Ok({last})")), "{part}: {appended}");
     }
-    // And so with root in its place.
+    // The same holds for a reader that is root.
     all(&read_only(&path), Query::all());
     assert!(run_as(OWNER, &path, "append").contains("Ok(4)"));
 }
@@ -172,9 +173,69 @@ fn read_only(path: &Path) -> SqliteStore {
     SqliteStore::open(Location::File(path.to_owned()), &options).unwrap()
 }
 
-/// There, Linux does not let the owner open what others have created.
+/// Sets the access control list of a file: kinds of entries, users or groups, and permissions.
+#[cfg(target_os = "linux")]
+fn set_access_list(path: &Path, entries: &[(u16, u32, u16)]) -> std::io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (kind, id, permissions) in entries {
+        list.extend(kind.to_le_bytes());
+        list.extend(permissions.to_le_bytes());
+        list.extend(id.to_le_bytes());
+    }
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+    let name = c"system.posix_acl_access";
+    // SAFETY: both strings are terminated, and the list is as long as it says.
+    let set = unsafe {
+        libc::setxattr(path.as_ptr(), name.as_ptr(), list.as_ptr().cast(), list.len(), 0)
+    };
+    if set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// Where the database has an access control list, its mode shows the mask and not the rights of the
+/// group.
 #[test]
-fn a_reader_that_would_lock_the_owner_out_is_refused_and_creates_nothing() {
+#[cfg(target_os = "linux")]
+fn what_a_reader_creates_has_the_access_control_list_of_the_database() {
+    use std::os::unix::process::CommandExt;
+    const WRITER: u32 = 40_003;
+    const STRANGER: u32 = 40_004;
+    const NONE: u32 = u32::MAX;
+    for group_may in [0, 6] {
+        let Some((_folder, path)) = store_of_owner() else { return };
+        let list = [
+            (0x01, NONE, 6),
+            (0x02, OTHER, 4),
+            (0x02, WRITER, 6),
+            (0x04, NONE, group_may),
+            (0x10, NONE, 6),
+            (0x20, NONE, 0),
+        ];
+        if let Err(error) = set_access_list(&path, &list) {
+            eprintln!("SKIPPED: no access control lists here: {error}");
+            return;
+        }
+        assert!(run_as(OTHER, &path, "read and die").contains("[1]"));
+        for end in ["", "-wal", "-shm"] {
+            let file = path.with_file_name(format!("events.db{end}"));
+            let can_read = |user, group| {
+                let mut cat = std::process::Command::new("cat");
+                cat.arg(&file).uid(user).gid(group).output().unwrap().status.success()
+            };
+            assert!(can_read(OWNER, OWNER) && can_read(WRITER, WRITER), "{end}");
+            assert_eq!(can_read(STRANGER, OWNER), group_may != 0, "{end}: in the owner's group");
+            assert!(!can_read(STRANGER, OTHER), "{end}: in the reader's group");
+            assert!(!can_read(STRANGER, STRANGER), "{end}");
+        }
+        assert!(run_as(WRITER, &path, "append").contains("Ok(2)"));
+        assert!(run_as(OWNER, &path, "append").contains("Ok(3)"));
+    }
+}
+
+/// In a folder with the sticky bit, Linux does not let the owner open files that others have
+/// created, so the reader must not create any.
+#[test]
+fn a_reader_that_would_lock_the_owner_out_is_rejected() {
     use std::os::unix::fs::PermissionsExt;
     let Some((folder, path)) = store_of_owner() else { return };
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o1777)).unwrap();
@@ -183,14 +244,14 @@ fn a_reader_that_would_lock_the_owner_out_is_refused_and_creates_nothing() {
     assert!(refused.contains("events.db") && refused.contains("immutable"), "{refused}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     assert!(run_as(OWNER, &path, "append").contains("Ok(2)"));
-    // Whoever has the store open shares its files.
+    // While the store is open in another process, the reader can use the files that are there.
     let store = open(path.clone());
     assert!(run_as(OTHER, &path, "read").contains("[1, 2]"));
     drop(store);
 }
 
 #[test]
-fn a_file_of_another_user_that_is_in_the_way_is_named_with_its_owner() {
+fn an_unusable_wal_or_shm_file_is_reported_with_its_owner() {
     use std::os::unix::fs::PermissionsExt;
     let Some((folder, path)) = store_of_owner() else { return };
     for end in ["-wal", "-shm"] {

@@ -15,9 +15,10 @@ use crate::sqlite::wal::file_id::{FileId, file_id_at, file_id_of};
 use crate::sqlite::wal::file_ops::{replaced, write_again};
 use crate::sqlite::wal::host_wal::HostWal;
 
-/// By how much the log's file is made longer ahead of what is written,
+/// By how much the file of the WAL is extended ahead of what is written.
 const ROOM_STEP: u64 = 1024 * 1024;
-/// and up to which length: beyond what a checkpoint lets it grow to, it grows as it must.
+/// The length up to which the file of the WAL is extended ahead. Checkpoints keep it below that; where
+/// they cannot, it grows write by write.
 const MAX_ROOM: u64 = 20 * 1024 * 1024;
 /// No room is made, and what there is is given back, where the disk has less than this left.
 const MIN_FREE: u64 = 64 * 1024 * 1024;

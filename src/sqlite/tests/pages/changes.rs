@@ -1,8 +1,8 @@
-//! Decoders that live on while other connections change the file beneath them, in rollback mode and
-//! in WAL mode: every row that they give is the one that SQLite gives in the same transaction.
+//! Event readers that are kept while other connections change the file, in rollback mode and in WAL
+//! mode. Every row that they return must be the one that SQLite returns in the same transaction.
 //!
-//! A transaction that was rolled back, and had written pages before, leaves its rows in free pages:
-//! whole, with valid checksums, and at positions that other events take later.
+//! A transaction that has written pages before it is rolled back leaves its rows in free pages:
+//! complete, with valid checksums, and at positions that other events take later.
 
 use std::ops::ControlFlow;
 use std::process::Command;
@@ -14,14 +14,14 @@ use super::*;
 use crate::sqlite::connection::transaction::retry;
 use crate::sqlite::snapshot::Snapshot;
 
-/// Enough that each can be asked for one leaf of a hundred events: that question may take the place
-/// of what it has read ahead.
+/// Enough readers that each leaf of a hundred events can be read by a different one: a reader may
+/// replace the pages that it has read ahead with those of its first lookup.
 const READERS: usize = 14;
 const PATH: &str = "DCB_TEST_HOST_PATH";
 const ROWS: &str = "DCB_TEST_HOST_ROWS";
 
-/// The event at a position as attempt `attempt` writes it: always of the same length, so that what
-/// one attempt leaves behind looks like what another one writes.
+/// Returns the event that an attempt writes at a position. Its length does not depend on the
+/// attempt, so the rows that one attempt leaves behind look like those that another one writes.
 fn written(position: i64, attempt: u32) -> SequencedEvent {
     let tag = format!("k:{position:08}");
     let padding = "x".repeat(100 + position as usize * 37 % 400);
@@ -32,7 +32,8 @@ fn written(position: i64, attempt: u32) -> SequencedEvent {
     SequencedEvent { position, timestamp_us: 17, event: builder.build() }
 }
 
-/// A connection of another program's, which writes pages before its transactions end.
+/// Opens a connection of another program. Its cache is so small that it writes pages before its
+/// transactions end.
 fn host(path: &Path) -> Connection {
     let host = Connection::open(path).unwrap();
     host.busy_timeout(Duration::from_secs(10)).unwrap();
@@ -51,7 +52,7 @@ fn begin(host: &Connection, head: i64, count: i64, attempt: u32) {
     }
 }
 
-/// What another process does that is killed in the middle of a COMMIT.
+/// Runs in a process that is killed in the middle of a COMMIT.
 #[test]
 #[ignore = "a process of the other tests"]
 fn killed_host() {
@@ -68,14 +69,14 @@ enum Step {
     Commit(i64),
     Undo(i64),
     Kill(i64),
-    /// A table of so many pages comes and goes.
+    /// Creates a table of this many pages and drops it.
     Junk(u32),
     Vacuum,
     Checkpoint,
-    /// The database is in WAL mode from here on, or in rollback mode.
+    /// Changes the database to WAL mode (`true`) or to rollback mode.
     Wal(bool),
-    /// A reader looks at the last `len` events before `back` others.
-    Look {
+    /// A reader reads `len` events, the last of which is `back` events below the head.
+    Read {
         reader: usize,
         len: i64,
         back: i64,
@@ -86,8 +87,8 @@ enum Step {
 
 struct World {
     path: PathBuf,
-    /// Their connections come and go with the mode of the database.
-    decoders: Vec<EventReader>,
+    /// Readers that are kept while `connections` are reopened for each change of the journal mode.
+    readers: Vec<EventReader>,
     connections: Vec<Connection>,
     head: i64,
     attempts: u32,
@@ -103,21 +104,21 @@ impl World {
         schema::create(&mut creator, false).unwrap();
         drop(creator);
         let tree = Arc::new(BTree::of_events());
-        let decoders = (0..READERS).map(|_| EventReader::new(Arc::clone(&tree))).collect();
+        let readers = (0..READERS).map(|_| EventReader::new(Arc::clone(&tree))).collect();
         let (connections, head, attempts, is_wal) = (Vec::new(), 0, 0, false);
         let mut world =
-            World { path, decoders, connections, head, attempts, is_wal, _folder: folder };
+            World { path, readers, connections, head, attempts, is_wal, _folder: folder };
         world.connect();
         world
     }
 
     fn connect(&mut self) {
-        let place = Location::File(self.path.clone());
+        let location = Location::File(self.path.clone());
         let deadline = CallOptions::default().start(Some(Duration::from_secs(10)));
         let connection = |_| {
-            // The first one to read recovers the WAL meanwhile.
-            let own = retry(&deadline, || connect(&place, OpenMode::Read)).unwrap();
-            // The WAL is there as long as somebody has read from it.
+            // Retries while the first connection to read recovers the WAL.
+            let own = retry(&deadline, || connect(&location, OpenMode::Read)).unwrap();
+            // A connection that has read from the WAL keeps it from being deleted.
             retry(&deadline, || Snapshot::take(&own)).unwrap();
             own
         };
@@ -136,7 +137,7 @@ impl World {
             Step::Undo(count) => {
                 begin(&host, self.head, count, self.attempts);
                 if self.attempts.is_multiple_of(2) {
-                    // All pages, not only those for which there was no room.
+                    // Writes all changed pages, not only those that did not fit into the cache.
                     host.cache_flush().unwrap();
                 }
                 host.execute_batch("ROLLBACK").unwrap();
@@ -175,18 +176,18 @@ impl World {
                 self.is_wal = is_wal;
                 self.connect();
             }
-            Step::Look { reader, len, back, backwards, one_by_one } => {
+            Step::Read { reader, len, back, backwards, one_by_one } => {
                 let high = (self.head - back).max(0);
                 let span = PositionRange { after: (high - len).max(0), through: high };
-                self.look(reader, span, backwards, one_by_one);
+                self.compare(reader, span, backwards, one_by_one);
             }
         }
     }
 
-    /// Holds what a reader gives against what SQLite gives in the same transaction.
-    fn look(&mut self, reader: usize, span: PositionRange, backwards: bool, one_by_one: bool) {
+    /// Asserts that a reader returns the events that SQLite returns in the same transaction.
+    fn compare(&mut self, reader: usize, span: PositionRange, backwards: bool, one_by_one: bool) {
         let connection = &self.connections[reader];
-        let _moment = Transaction::begin(connection).unwrap();
+        let _transaction = Transaction::begin(connection).unwrap();
         assert_eq!(Snapshot::take(connection).unwrap().head, self.head);
         let seen = |decoder: &mut EventReader| {
             let mut seen = Vec::new();
@@ -202,11 +203,13 @@ impl World {
             if one_by_one {
                 decoder.fetch(connection, &positions, visit).unwrap();
             } else {
-                decoder.scan(connection, span, backwards, visit).unwrap();
+                decoder
+                    .scan(connection, span, Direction::from_backwards(backwards), visit)
+                    .unwrap();
             }
             seen
         };
-        assert_eq!(seen(&mut self.decoders[reader]), seen(&mut EventReader::default()), "{span:?}");
+        assert_eq!(seen(&mut self.readers[reader]), seen(&mut EventReader::default()), "{span:?}");
     }
 }
 
@@ -220,7 +223,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Checkpoint),
         1 => any::<bool>().prop_map(Step::Wal),
         9 => (0..READERS, 1..80_i64, prop_oneof![Just(0), 0..80_i64], any::<bool>(), any::<bool>())
-            .prop_map(|(reader, len, back, backwards, one_by_one)| Step::Look {
+            .prop_map(|(reader, len, back, backwards, one_by_one)| Step::Read {
                 reader, len, back, backwards, one_by_one
             }),
     ]
@@ -230,7 +233,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
-    fn decoders_that_live_on_give_what_sqlite_gives(
+    fn readers_agree_with_sqlite_whatever_others_change(
         events in 1..80_i64,
         steps in prop::collection::vec(any_step(), 20..60),
     ) {
@@ -240,13 +243,13 @@ proptest! {
             world.play(step);
         }
         for reader in 0..READERS {
-            world.look(reader, PositionRange { after: 0, through: world.head }, false, true);
+            world.compare(reader, PositionRange { after: 0, through: world.head }, false, true);
         }
     }
 }
 
-/// Decoders of which some have read free pages ahead, and the last one learns where in the tree those
-/// pages are by now.
+/// All readers but the last read ahead pages that are free at that time. The last one then learns
+/// where in the tree those pages are now. No reader may use what was read ahead.
 fn stale_pages(events: i64, is_wal: bool) {
     let mut world = World::new();
     world.play(Step::Commit(events));
@@ -255,7 +258,7 @@ fn stale_pages(events: i64, is_wal: bool) {
     world.play(Step::Wal(is_wal));
     let last = READERS - 1;
     for reader in 0..last {
-        world.look(
+        world.compare(
             reader,
             PositionRange { after: (events - 60).max(0), through: events },
             false,
@@ -265,27 +268,27 @@ fn stale_pages(events: i64, is_wal: bool) {
     world.play(Step::Commit(100));
     world.play(Step::Checkpoint);
     let at = |position| PositionRange { after: position - 1, through: position };
-    world.look(last, at(events + 60), false, true);
+    world.compare(last, at(events + 60), false, true);
     for reader in 0..last {
-        world.look(reader, at(events + 1 + 8 * reader as i64), false, true);
+        world.compare(reader, at(events + 1 + 8 * reader as i64), false, true);
     }
 }
 
 #[test]
-fn pages_read_ahead_are_not_used_once_a_checkpoint_has_changed_the_file() {
+fn pages_read_ahead_are_not_used_after_a_checkpoint() {
     [3, 300].into_iter().for_each(|events| stale_pages(events, true));
 }
 
 #[test]
-fn pages_read_ahead_are_not_used_once_a_commit_has_changed_the_file() {
+fn pages_read_ahead_are_not_used_after_a_commit() {
     [3, 300].into_iter().for_each(|events| stale_pages(events, false));
 }
 
-/// A reader holds the checkpoint up: it writes the page that leads to the last leaf, but not the leaf,
-/// which another commit has changed since. What the file has in its place was rolled back.
+/// Because of an open read transaction, a checkpoint writes the parent of the last leaf but not the
+/// leaf, which a later commit has changed. In place of the leaf, the file has rolled-back rows.
 #[test]
-fn pages_are_not_used_after_a_checkpoint_that_was_held_up() {
-    // With one of these numbers the last event is not the first one of its leaf.
+fn pages_are_not_used_after_a_partial_checkpoint() {
+    // For at least one of these numbers, the last event is not the first one of its leaf.
     for events in 90..100 {
         let mut world = World::new();
         world.play(Step::Commit(300));
@@ -294,40 +297,41 @@ fn pages_are_not_used_after_a_checkpoint_that_was_held_up() {
         world.play(Step::Wal(true));
         world.play(Step::Commit(events));
         let holder = connect(&Location::File(world.path.clone()), OpenMode::Read).unwrap();
-        let moment = Transaction::begin(&holder).unwrap();
+        let transaction = Transaction::begin(&holder).unwrap();
         assert_eq!(Snapshot::take(&holder).unwrap().head, 300 + events);
         world.play(Step::Commit(1));
         world.play(Step::Checkpoint);
         for reader in 0..READERS {
             let position = world.head - reader as i64;
-            world.look(
+            world.compare(
                 reader,
                 PositionRange { after: position - 1, through: position },
                 false,
                 true,
             );
         }
-        drop(moment);
+        drop(transaction);
     }
 }
 
-/// The schema of another store's table of events, and of a table of the host's that looks like one.
+/// Creates the table of events.
 const EVENTS_TABLE: &str = "CREATE TABLE dcb_events (position INTEGER PRIMARY KEY, type TEXT NOT NULL, \
      tags TEXT NOT NULL, data TEXT NOT NULL, id TEXT, metadata TEXT, timestamp INTEGER NOT NULL, \
      checksum INTEGER NOT NULL)";
+/// Creates a table of another program that looks like the table of events.
 const FOREIGN_TABLE: &str = "CREATE TABLE foreign_events (position INTEGER PRIMARY KEY, type, tags, \
      data, id, metadata, timestamp, checksum)";
 
-/// The root of the events' table is by now that of a table with other events at the same positions,
-/// and then the events' again.
+/// The root page of the events becomes the root of a table with other events at the same positions,
+/// and later the root of the events again.
 #[test]
-fn a_root_is_not_believed_under_another_schema() {
+fn a_cached_root_is_not_used_under_another_schema() {
     for is_wal in [false, true] {
         let mut world = World::new();
         world.play(Step::Wal(is_wal));
         world.play(Step::Commit(200));
         world.play(Step::Checkpoint);
-        world.look(0, PositionRange { after: 0, through: 200 }, false, true);
+        world.compare(0, PositionRange { after: 0, through: 200 }, false, true);
         let other = World::new();
         let other_host = host(&other.path);
         begin(&other_host, 0, 200, 99);
@@ -356,8 +360,8 @@ fn a_root_is_not_believed_under_another_schema() {
         assert_eq!(root("foreign_events"), old, "the table is not where the events were");
         world.play(Step::Checkpoint);
         for reader in 0..READERS {
-            world.look(reader, all, false, true);
-            world.look(reader, all, true, false);
+            world.compare(reader, all, false, true);
+            world.compare(reader, all, true, false);
         }
         host.execute_batch(&format!(
             "BEGIN;
@@ -369,7 +373,10 @@ fn a_root_is_not_believed_under_another_schema() {
              COMMIT;",
         ))
         .unwrap();
-        assert!([root("dcb_events"), root("first")].contains(&old), "the root was not used again");
+        assert!(
+            [root("dcb_events"), root("first")].contains(&old),
+            "the old root page was not reused"
+        );
         if root("dcb_events") != old {
             host.execute_batch(&format!(
                 "BEGIN;
@@ -382,13 +389,13 @@ fn a_root_is_not_believed_under_another_schema() {
             .unwrap();
         }
         assert_eq!(root("dcb_events"), old, "the events are not where the table was");
-        // Somebody who sees the schema for the first time, while the file still has the other one.
+        // New readers see the new schema first while the file still has the pages of the old one.
         let tree = Arc::new(BTree::of_events());
-        world.decoders = (0..READERS).map(|_| EventReader::new(Arc::clone(&tree))).collect();
+        world.readers = (0..READERS).map(|_| EventReader::new(Arc::clone(&tree))).collect();
         for _ in 0..2 {
             for reader in 0..READERS {
-                world.look(reader, all, false, true);
-                world.look(reader, all, true, false);
+                world.compare(reader, all, false, true);
+                world.compare(reader, all, true, false);
             }
             world.play(Step::Checkpoint);
         }

@@ -1,0 +1,146 @@
+//! Checking the conditions of an append before its group runs.
+//!
+//! A group is checked and stored under SQLite's write lock. A condition that has to look at many
+//! events there would hold up every other writer. Stored events do not change, so the events of a
+//! read snapshot can be checked without the lock: under the lock, only the events above that
+//! snapshot are left.
+//!
+//! This changes no answer. The condition keeps its query, and its `after` rises to a position up to
+//! which no event matches. The lowest event that makes it fail stays the same.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use crate::commit::deadline::Deadline;
+use crate::domain::{AppendCondition, Direction, PositionRange, Query};
+use crate::error::{Result, Status};
+use crate::failpoints::{SeededBug, has};
+use crate::index::Progress;
+use crate::sqlite::append::group::PreparedAppend;
+use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::events::source::{ReadResult, ReadStop, Source};
+use crate::sqlite::index::view::View;
+use crate::sqlite::read::pool::{ReaderPool, lend};
+use crate::sqlite::snapshot::Snapshot;
+use crate::sqlite::state::StoreState;
+
+/// The longest that one transaction lasts: a longer one would keep the WAL from being reset.
+const MAX_TRANSACTION: Duration = Duration::from_millis(10);
+/// How long a check ahead waits for a connection. If there is none, the group checks everything.
+const CONNECTION_PATIENCE: Duration = Duration::from_millis(100);
+/// A query of more items than this may be expensive whatever the items are.
+const FEW_ITEMS: usize = 8;
+
+/// How far one transaction has come with a condition.
+struct Checked {
+    /// No event at or below this position matches.
+    through: i64,
+    /// Whether every event of the snapshot was checked, or the lowest match was found.
+    is_done: bool,
+    /// The head of the snapshot.
+    head: i64,
+}
+
+/// Checks the expensive conditions of an append on the events that are stored by now. `deadline`
+/// bounds each wait for a lock, not the whole check. Fails only if the call is cancelled meanwhile. After any other problem, the group checks what is left, and
+/// reports the problem if it persists.
+pub fn check_ahead(
+    shared: &StoreState,
+    readers: &ReaderPool,
+    append: &mut PreparedAppend,
+    deadline: &Deadline,
+) -> Result<()> {
+    // Events in memory are checked fast enough.
+    let on_disk = shared.index.tail.read(|tail| tail.base());
+    let mut highest = 0;
+    for condition in append.conditions_mut() {
+        if condition.after() >= on_disk || !may_be_expensive(condition.query()) {
+            continue;
+        }
+        loop {
+            deadline.check_cancel()?;
+            match check_some(shared, readers, condition, deadline) {
+                Ok(Checked { through, is_done, head }) => {
+                    condition.raise_after(through);
+                    highest = highest.max(head);
+                    if is_done {
+                        break;
+                    }
+                }
+                Err(error) if error.status == Status::Cancelled => return Err(error),
+                Err(_) => break,
+            }
+        }
+    }
+    append.note_checked(highest);
+    Ok(())
+}
+
+/// Returns whether a condition on this query may have to look at many events. For a single type or
+/// tag, the first event of its list decides.
+fn may_be_expensive(query: &Query) -> bool {
+    query.items().is_some_and(|items| {
+        let criteria = |tags: usize, has_types: bool| tags + usize::from(has_types);
+        items.len() > FEW_ITEMS
+            || items
+                .iter()
+                .any(|item| criteria(item.tags().iter().count(), !item.types().is_empty()) > 1)
+    })
+}
+
+/// Checks the condition on the events of a snapshot, as many as one transaction may.
+fn check_some(
+    shared: &StoreState,
+    readers: &ReaderPool,
+    condition: &AppendCondition,
+    deadline: &Deadline,
+) -> Result<Checked> {
+    let patience = deadline.at_most(CONNECTION_PATIENCE);
+    let mut connection = lend(Some(readers), None, &patience)?;
+    if let Some((connection, reader, snapshot)) = connection.lock_free() {
+        match check_within(shared, Source::Pages(connection), reader, snapshot, condition) {
+            Ok(checked) => return Ok(checked),
+            Err(ReadStop::Failed(error)) => return Err(error),
+            Err(ReadStop::NeedsTransaction) => {}
+        }
+    }
+    let _gate = shared.checkpoints.pass_gate(&patience)?;
+    connection.transaction(&patience, |connection, reader, snapshot| {
+        Ok(check_within(shared, Source::Own(connection), reader, snapshot, condition)?)
+    })
+}
+
+fn check_within(
+    shared: &StoreState,
+    source: Source<'_>,
+    reader: &mut EventReader,
+    snapshot: Snapshot,
+    condition: &AppendCondition,
+) -> ReadResult<Checked> {
+    let segments = shared.index.segments.at_version(source, snapshot.version)?;
+    segments.check(snapshot)?;
+    let view = View { source, segments, tail: &shared.index.tail };
+    let until = Instant::now() + MAX_TRANSACTION;
+    let span = PositionRange { after: condition.after(), through: snapshot.head };
+    let mut found = None;
+    let progress = view.search(
+        reader,
+        condition.query(),
+        span,
+        Direction::Forward,
+        Some(until),
+        &mut |event| {
+            found = Some(event.position);
+            Ok(ControlFlow::Break(()))
+        },
+    )?;
+    let head = snapshot.head;
+    let (through, is_done) = match (found, progress) {
+        // Under the lock, this event is the first to be looked at.
+        (Some(lowest), _) => (lowest - 1, true),
+        (None, Progress::Reached(position)) => (position, false),
+        (None, Progress::Exhausted) if has(SeededBug::CheckTooFar) => (head + 2, true),
+        (None, Progress::Exhausted) => (head, true),
+    };
+    Ok(Checked { through, is_done, head })
+}
