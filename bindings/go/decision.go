@@ -31,7 +31,8 @@ type EventAppender interface {
 // RetryPolicy limits how long, how often and how fast a decision is retried after its condition failed.
 //
 // Of the decisions on one [Store] that have lost to others, the oldest goes next, and those that it affects
-// wait for it. So the first retry begins at once. Before each further one, and before each retry on a store
+// wait for it, also before their first attempt, but no longer than 250 milliseconds in which none of those before
+// them ends. So the first retry begins at once. Before each further one, and before each retry on a store
 // without such a queue, there is a random delay. Its upper bound starts at MinDelay and doubles with each
 // retry, up to MaxDelay.
 type RetryPolicy struct {

@@ -119,6 +119,11 @@ database was busy. [SQLiteStore.AppendTx] appends in it, or in a transaction tha
 		return err
 	})
 
+# Testing
+
+[NewMemoryStore] is a store for tests. Package dcbtest tests a decider by the events given, the command, and the events
+or the error that follow, and has a store that fails when the test says so.
+
 # Observing
 
 [WithObserver] reports every append, read, wait, decision and retry to an [Observer]. [SlogObserver] logs

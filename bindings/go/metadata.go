@@ -20,7 +20,7 @@ func WithMetadata(metadata func(ctx context.Context) map[string]any) Option {
 
 // addMetadata returns the events with the metadata of the context.
 func (s *Store) addMetadata(ctx context.Context, events []Event) ([]Event, error) {
-	if s.metadata == nil {
+	if s == nil || s.metadata == nil {
 		return events, nil
 	}
 	added := s.metadata(ctx)

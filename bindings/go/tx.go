@@ -61,8 +61,8 @@ func (d *decision) appendWithRows(
 // The transaction queues with the appends and the other transactions of InTx of this store, in the order in
 // which they come, and has the write lock from its beginning. A transaction that the program begins itself waits
 // for that lock as SQLite does, which is not fair: beside many appends it may wait in vain. Keep the transaction
-// short, since all others wait for it. In it, other appends to the store wait in vain, and reads of the store
-// need a second connection of the pool.
+// short, since all others wait for it. In it, other appends to the store and other calls of InTx wait in vain, and
+// reads of the store need a second connection of the pool.
 //
 // If the database is busy, InTx rolls back and runs all of it again, so run may be called several times. It retries
 // until the deadline of ctx, or for 10 seconds if it has none, and then returns a [RetryError]. It returns an
