@@ -78,6 +78,8 @@ func (s *Store) await(ctx context.Context, after int64) (int64, error) {
 // once the store is closed, or after as many events as [Limit] says. To resume a subscription, pass
 // [FromPosition] with the position of the last event that was processed.
 //
+// However many subscriptions follow the head of a store, one read fetches each new event for all of them.
+//
 // [Backwards] and [Before] are errors, since a subscription has no end.
 //
 // It ends with [ErrHistoryRewound] if the head of the store is lower than the position from which it goes on,
@@ -116,25 +118,45 @@ func (s *Store) follow(ctx context.Context, query Query, options readOptions, ta
 			return rewound(options.after, head)
 		}
 	}
+	deliver := func(raw *RawEvent) (goesOn bool) {
+		if options.limit != nil {
+			*options.limit--
+		}
+		return take(raw) && (options.limit == nil || *options.limit > 0)
+	}
+	h := s.handle()
 	announced := int64(0) // the head that the last wait returned
+	var known time.Time   // when the position was read
 	for {
-		stopped := false
-		position, err := s.read(ctx, query, options, -1, func(raw *RawEvent) bool {
-			if options.limit != nil {
-				*options.limit--
-			}
-			stopped = !take(raw)
-			return !stopped
-		})
-		if err != nil || stopped || options.limit != nil && *options.limit == 0 {
+		position, goesOn, err := options.after, true, error(nil)
+		if announced > 0 {
+			position, goesOn, err = s.followShared(ctx, query, options.after, &known, deliver)
+		}
+		if err != nil || !goesOn {
 			return err
 		}
-		if position < announced {
-			// A read to the end reaches every head that a wait has returned before it.
-			return rewound(announced, position)
+		if position > options.after {
+			options.after = position
+		} else {
+			goesOn = options.limit == nil || *options.limit > 0
+			position, err = s.read(ctx, query, options, -1, func(raw *RawEvent) bool {
+				goesOn = deliver(raw)
+				return goesOn
+			})
+			if err != nil || !goesOn {
+				return err
+			}
+			if position < announced {
+				// A read to the end reaches every head that a wait has returned before it.
+				return rewound(announced, position)
+			}
+			options.after, known = position, time.Now()
 		}
-		options.after = position
-		if announced, err = s.awaitInHistory(ctx, position); err != nil {
+		if announced == 0 {
+			h.followers.add(1)
+			defer h.followers.add(-1)
+		}
+		if announced, err = s.awaitInHistory(ctx, options.after); err != nil {
 			return err
 		}
 	}
@@ -149,6 +171,7 @@ func (s *Store) awaitInHistory(ctx context.Context, after int64) (head int64, er
 	op := s.observe(ctx, OperationWait)
 	defer func() { op.end(0, head, err) }()
 	for {
+		begun := time.Now()
 		interval, cancel := context.WithTimeout(op.ctx, lookInterval)
 		head, err := s.h.await(interval, after)
 		cancel()
@@ -158,7 +181,7 @@ func (s *Store) awaitInHistory(ctx context.Context, after int64) (head int64, er
 		// It looks only if it need not wait: while a lock is held or no connection is free, the next
 		// look is soon enough.
 		look, stop := withoutDeadline(op.ctx)
-		head, err = s.h.head(look, 0)
+		head, err = s.h.watch.look(begun, func() (int64, error) { return s.h.head(look, 0) })
 		stop()
 		switch {
 		case err == nil && head < after:
