@@ -43,7 +43,8 @@ event that has one of its types and all of its tags.
 too large for a slice, and [Store.Subscribe] goes on with new events as they are appended. To resume a
 subscription after a restart, store the position of the last event that was processed.
 
-The package projector, beside this one, keeps tables of the program up to date with the events.
+[Store.SubscribeBatches] returns the events in batches and says when it has caught up. The package
+projector, beside this one, keeps tables of the program up to date with the events.
 
 # Decisions
 

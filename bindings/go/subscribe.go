@@ -104,19 +104,10 @@ func (s *Store) SubscribeRaw(ctx context.Context, query Query, opts ...ReadOptio
 // follow calls take with each event until take returns false. Catching up and following are one loop of
 // reads and waits, so there is no moment between them in which an event could be missed.
 func (s *Store) follow(ctx context.Context, query Query, options readOptions, take func(*RawEvent) bool) error {
-	if options.backwards || options.before != nil {
-		return invalid("a subscription goes forward, without an end")
-	}
-	ctx, stop := s.untilClosing(ctx)
+	ctx, stop, err := s.beginFollowing(ctx, options)
 	defer stop()
-	if options.after > 0 && ctx.Err() == nil {
-		head, err := s.handle().head(ctx, -1)
-		if err != nil {
-			return err
-		}
-		if head < options.after {
-			return rewound(options.after, head)
-		}
+	if err != nil {
+		return err
 	}
 	deliver := func(raw *RawEvent) (goesOn bool) {
 		if options.limit != nil {
@@ -162,6 +153,25 @@ func (s *Store) follow(ctx context.Context, query Query, options readOptions, ta
 	}
 }
 
+// beginFollowing checks the options of a subscription, and that its position is not beyond the head. The
+// subscription runs with the context that it returns, and ends with stop in any case.
+func (s *Store) beginFollowing(ctx context.Context, options readOptions) (_ context.Context, stop func(), err error) {
+	if options.backwards || options.before != nil {
+		return ctx, func() {}, invalid("a subscription goes forward, without an end")
+	}
+	ctx, stop = s.untilClosing(ctx)
+	if options.after > 0 && ctx.Err() == nil {
+		head, err := s.handle().head(ctx, -1)
+		if err != nil {
+			return ctx, stop, err
+		}
+		if head < options.after {
+			return ctx, stop, rewound(options.after, head)
+		}
+	}
+	return ctx, stop, nil
+}
+
 // lookInterval is how often a subscription that waits looks whether the history was rewound.
 const lookInterval = time.Second
 
@@ -178,18 +188,25 @@ func (s *Store) awaitInHistory(ctx context.Context, after int64) (head int64, er
 		if op.ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 			return head, err
 		}
-		// It looks only if it need not wait: while a lock is held or no connection is free, the next
-		// look is soon enough.
-		look, stop := withoutDeadline(op.ctx)
-		head, err = s.h.watch.look(begun, func() (int64, error) { return s.h.head(look, 0) })
-		stop()
-		switch {
-		case err == nil && head < after:
-			return 0, rewound(after, head)
-		case err != nil && !errors.Is(err, ErrBusy):
+		if err := s.checkHistory(op.ctx, after, begun); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// checkHistory fails if a head that was read after since is lower than after. It looks only if it need not
+// wait: while a lock is held or no connection is free, the next look is soon enough.
+func (s *Store) checkHistory(ctx context.Context, after int64, since time.Time) error {
+	look, stop := withoutDeadline(ctx)
+	defer stop()
+	head, err := s.h.watch.look(since, func() (int64, error) { return s.h.head(look, 0) })
+	switch {
+	case err == nil && head < after:
+		return rewound(after, head)
+	case err != nil && !errors.Is(err, ErrBusy):
+		return err
+	}
+	return nil
 }
 
 // withoutDeadline returns a context that ends with ctx but has no deadline, so that a call may be told not to wait.
