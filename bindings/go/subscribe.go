@@ -78,7 +78,7 @@ func (s *Store) await(ctx context.Context, after int64) (int64, error) {
 // once the store is closed, or after as many events as [Limit] says. To resume a subscription, pass
 // [FromPosition] with the position of the last event that was processed.
 //
-// However many subscriptions follow the head of a store, one read fetches each new event for all of them.
+// If at least four subscriptions follow the head of a store, one read fetches each new event for all of them.
 //
 // [Backwards] and [Before] are errors, since a subscription has no end.
 //
