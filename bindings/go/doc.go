@@ -43,6 +43,9 @@ event that has one of its types and all of its tags.
 too large for a slice, and [Store.Subscribe] goes on with new events as they are appended. To resume a
 subscription after a restart, store the position of the last event that was processed.
 
+[Store.SubscribeBatches] returns the events in batches and says when it has caught up. The package
+projector, beside this one, keeps tables of the program up to date with the events.
+
 # Decisions
 
 A decision reads events, decides, and appends new ones on the condition that no other event which the

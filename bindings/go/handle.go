@@ -36,6 +36,7 @@ type handle struct {
 	// milliseconds; a negative value means no limit.
 	busyTimeoutMS int64
 	watch         watch
+	followers     followers
 	// slots limits the calls that run in the library. Appends and reads have slots of their own,
 	// since an append may wait for a lock and a read must not wait for that append.
 	slots [2]chan struct{}

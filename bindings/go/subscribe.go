@@ -78,6 +78,8 @@ func (s *Store) await(ctx context.Context, after int64) (int64, error) {
 // once the store is closed, or after as many events as [Limit] says. To resume a subscription, pass
 // [FromPosition] with the position of the last event that was processed.
 //
+// If at least four subscriptions follow the head of a store, one read fetches each new event for all of them.
+//
 // [Backwards] and [Before] are errors, since a subscription has no end.
 //
 // It ends with [ErrHistoryRewound] if the head of the store is lower than the position from which it goes on,
@@ -102,42 +104,72 @@ func (s *Store) SubscribeRaw(ctx context.Context, query Query, opts ...ReadOptio
 // follow calls take with each event until take returns false. Catching up and following are one loop of
 // reads and waits, so there is no moment between them in which an event could be missed.
 func (s *Store) follow(ctx context.Context, query Query, options readOptions, take func(*RawEvent) bool) error {
-	if options.backwards || options.before != nil {
-		return invalid("a subscription goes forward, without an end")
-	}
-	ctx, stop := s.untilClosing(ctx)
+	ctx, stop, err := s.beginFollowing(ctx, options)
 	defer stop()
+	if err != nil {
+		return err
+	}
+	deliver := func(raw *RawEvent) (goesOn bool) {
+		if options.limit != nil {
+			*options.limit--
+		}
+		return take(raw) && (options.limit == nil || *options.limit > 0)
+	}
+	h := s.handle()
+	announced := int64(0) // the head that the last wait returned
+	var known time.Time   // when the position was read
+	for {
+		position, goesOn, err := options.after, true, error(nil)
+		if announced > 0 {
+			position, goesOn, err = s.followShared(ctx, query, options.after, &known, deliver)
+		}
+		if err != nil || !goesOn {
+			return err
+		}
+		if position > options.after {
+			options.after = position
+		} else {
+			goesOn = options.limit == nil || *options.limit > 0
+			position, err = s.read(ctx, query, options, -1, func(raw *RawEvent) bool {
+				goesOn = deliver(raw)
+				return goesOn
+			})
+			if err != nil || !goesOn {
+				return err
+			}
+			if position < announced {
+				// A read to the end reaches every head that a wait has returned before it.
+				return rewound(announced, position)
+			}
+			options.after, known = position, time.Now()
+		}
+		if announced == 0 {
+			h.followers.add(1)
+			defer h.followers.add(-1)
+		}
+		if announced, err = s.awaitInHistory(ctx, options.after); err != nil {
+			return err
+		}
+	}
+}
+
+// beginFollowing checks the options of a subscription, and that its position is not beyond the head. The
+// subscription runs with the context that it returns, and ends with stop in any case.
+func (s *Store) beginFollowing(ctx context.Context, options readOptions) (_ context.Context, stop func(), err error) {
+	if options.backwards || options.before != nil {
+		return ctx, func() {}, invalid("a subscription goes forward, without an end")
+	}
+	ctx, stop = s.untilClosing(ctx)
 	if options.after > 0 && ctx.Err() == nil {
 		head, err := s.handle().head(ctx, -1)
 		if err != nil {
-			return err
+			return ctx, stop, err
 		}
 		if head < options.after {
-			return rewound(options.after, head)
+			return ctx, stop, rewound(options.after, head)
 		}
 	}
-	announced := int64(0) // the head that the last wait returned
-	for {
-		stopped := false
-		position, err := s.read(ctx, query, options, -1, func(raw *RawEvent) bool {
-			if options.limit != nil {
-				*options.limit--
-			}
-			stopped = !take(raw)
-			return !stopped
-		})
-		if err != nil || stopped || options.limit != nil && *options.limit == 0 {
-			return err
-		}
-		if position < announced {
-			// A read to the end reaches every head that a wait has returned before it.
-			return rewound(announced, position)
-		}
-		options.after = position
-		if announced, err = s.awaitInHistory(ctx, position); err != nil {
-			return err
-		}
-	}
+	return ctx, stop, nil
 }
 
 // lookInterval is how often a subscription that waits looks whether the history was rewound.
@@ -149,24 +181,32 @@ func (s *Store) awaitInHistory(ctx context.Context, after int64) (head int64, er
 	op := s.observe(ctx, OperationWait)
 	defer func() { op.end(0, head, err) }()
 	for {
+		begun := time.Now()
 		interval, cancel := context.WithTimeout(op.ctx, lookInterval)
 		head, err := s.h.await(interval, after)
 		cancel()
 		if op.ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 			return head, err
 		}
-		// It looks only if it need not wait: while a lock is held or no connection is free, the next
-		// look is soon enough.
-		look, stop := withoutDeadline(op.ctx)
-		head, err = s.h.head(look, 0)
-		stop()
-		switch {
-		case err == nil && head < after:
-			return 0, rewound(after, head)
-		case err != nil && !errors.Is(err, ErrBusy):
+		if err := s.checkHistory(op.ctx, after, begun); err != nil {
 			return 0, err
 		}
 	}
+}
+
+// checkHistory fails if a head that was read after since is lower than after. It looks only if it need not
+// wait: while a lock is held or no connection is free, the next look is soon enough.
+func (s *Store) checkHistory(ctx context.Context, after int64, since time.Time) error {
+	look, stop := withoutDeadline(ctx)
+	defer stop()
+	head, err := s.h.watch.look(since, func() (int64, error) { return s.h.head(look, 0) })
+	switch {
+	case err == nil && head < after:
+		return rewound(after, head)
+	case err != nil && !errors.Is(err, ErrBusy):
+		return err
+	}
+	return nil
 }
 
 // withoutDeadline returns a context that ends with ctx but has no deadline, so that a call may be told not to wait.

@@ -11,6 +11,25 @@ type watch struct {
 	mu    sync.Mutex
 	head  int64  // the highest head that a wait has returned
 	round *round // the wait that runs, nil if none does
+
+	looking  sync.Mutex
+	looked   time.Time // when the last look began that found a head
+	lookHead int64     // the head that it found
+}
+
+// look returns a head that was read after since. One goroutine reads it for all that ask at about the same time.
+func (w *watch) look(since time.Time, read func() (int64, error)) (int64, error) {
+	w.looking.Lock()
+	defer w.looking.Unlock()
+	if w.looked.After(since) {
+		return w.lookHead, nil
+	}
+	began := time.Now()
+	head, err := read()
+	if err == nil {
+		w.looked, w.lookHead = began, head
+	}
+	return head, err
 }
 
 // round is one wait in the library.

@@ -74,7 +74,7 @@ fn a_database_that_is_named_like_a_log_is_kept_open() {
         drop(all_readers(&store));
         let counts = || ["", "-wal"].map(|end| descriptors_of(&path, end));
         let [database, log] = counts();
-        store.readers.as_ref().unwrap().close_idle_for(Duration::ZERO);
+        store.connections.readers().unwrap().close_idle_for(Duration::ZERO);
         assert_eq!(counts(), [database, log - DEFAULT_MAX_READERS], "{name}");
     }
 }

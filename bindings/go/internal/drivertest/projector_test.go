@@ -205,7 +205,7 @@ func TestDriversProjectorOnTheDatabaseOfTheStore(t *testing.T) {
 			}
 			stop := start(t, p)
 			appendEvents(t, store, 9)
-			waitFor(t, p, 9)
+			waitFor(t, p, head(t, store.Store)) // above all of them, with the handler's own among them
 			stop()
 			checkApplied(t, db, store.Store, "log_v1")
 			seen, _, err := store.Read(context.Background(), dcb.NewQuery(dcb.QueryItem{Types: []string{"Seen"}}))
