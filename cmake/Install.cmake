@@ -26,6 +26,9 @@ endforeach()
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/" "${PROJECT_SOURCE_DIR}/bindings/cpp/include/"
         DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT development)
 
+install(FILES "${CMAKE_CURRENT_LIST_DIR}/tsan.supp" DESTINATION "${CMAKE_INSTALL_DATADIR}/dcb"
+        COMPONENT development)
+
 # From lib/pkgconfig to the prefix, however deep CMAKE_INSTALL_LIBDIR is.
 set(dcb_pc_dir "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 file(RELATIVE_PATH dcb_pc_to_prefix "/${dcb_pc_dir}" "/")

@@ -372,6 +372,9 @@ void dcb_cancel_free(dcb_cancel *cancel);
  *     "adopt": false            create the store in a database that already has other tables
  *     "busy_timeout_ms": 5000   how long a call without a dcb_call waits for a lock; a negative
  *                               number waits forever
+ *     "max_readers": 8          how many connections the store opens for reading at most, 1 to
+ *                               1000; so many reads run at a time, and others wait for one of
+ *                               them as for a lock; only for a file; dcb_backup opens one more
  *
  * The store is written to `*out`, and the caller closes it with dcb_close.
  *

@@ -97,10 +97,12 @@ extern "C" {
  * cache.
  *
  * A connection from `acquire` is released as it was found, or as `spoiled`. While the library uses
- * it, it is in a transaction, `read_uncommitted` is off, `synchronous` is raised if it is OFF, and
- * if the library writes or the database has no WAL, `PRAGMA busy_timeout` is 0. Whatever lock a
- * call meets, `acquire` included (SQLITE_BUSY, SQLITE_LOCKED and their extended codes), it waits as
- * long as the call allows, and then returns DCB_BUSY. With a WAL, a read does not change the busy
+ * it, it is in a transaction, `read_uncommitted` is off, and if the library writes or the database
+ * has no WAL, `PRAGMA busy_timeout` is 0. While the library writes, `synchronous` is NORMAL if the
+ * database has a WAL, which the library itself syncs before an append returns; without one,
+ * `synchronous` is raised if it is OFF. Whatever lock a call meets, `acquire` included
+ * (SQLITE_BUSY, SQLITE_LOCKED and their extended codes), it waits as long as the call allows, and
+ * then returns DCB_BUSY. With a WAL, a read does not change the busy
  * timeout: it meets a lock only while another connection recovers or deletes the WAL, and may then
  * wait that much longer.
  *
@@ -109,10 +111,16 @@ extern "C" {
  * they never run. An append that such a trigger refuses, or leaves an event out of, stores nothing
  * and returns DCB_INVALID_ARGUMENT, with SQLite's extended code in `detail` if there is one.
  *
+ * Appends that wait at the same time are committed together, by the thread of one of them: the
+ * functions of the host are called for all of them in the call of that thread. If a reader keeps
+ * such a commit from happening, which cannot be with a WAL, each append may return DCB_BUSY as soon
+ * as the first of their calls would.
+ *
  * `host` is copied. Its functions are not called after dcb_close has returned. The options are
- * those of dcb_open, but `read_only` and `immutable` are refused, and `adopt` has no effect. The
- * store is written to `*out`, and the caller closes it with dcb_close. A call that waits in
- * `acquire` ends when its timeout expires; its dcb_cancel is checked before and after `acquire`.
+ * those of dcb_open, but `read_only`, `immutable` and `max_readers` are refused, and `adopt` has no
+ * effect. The store is written to `*out`, and the caller closes it with dcb_close. A call that
+ * waits in `acquire` ends when its timeout expires; its dcb_cancel is checked before and after
+ * `acquire`.
  *
  * It returns the statuses of dcb_open. Like every call on the store and its cursors, it also
  * returns DCB_CANCELLED if `acquire` returns SQLITE_INTERRUPT, and DCB_UNAVAILABLE if a function of

@@ -43,6 +43,8 @@ pub enum SeededBug {
     WakeWithoutLock,
     /// The events of a failed commit are taken to be stored.
     KeepLostEvents,
+    /// A thread that gives up its wait drops what it was handed just before.
+    DropTurn,
     /// Pages that were read ahead are used although the file has changed.
     BelieveOldPages,
     /// A condition that is checked before the group runs is taken to be checked on events above the

@@ -7,8 +7,8 @@
 //!
 //! ```
 //! use dcb::{
-//!     AppendCondition, AppendRequest, CallOptions, EventBuilder, EventType, Options, Query,
-//!     QueryItem, ReadRequest, Status, Tag,
+//!     AppendCondition, AppendRequest, CallOptions, Direction, EventBuilder, EventType, Options,
+//!     Query, QueryItem, ReadRequest, Status, Tag,
 //! };
 //!
 //! # fn main() -> dcb::Result<()> {
@@ -20,7 +20,7 @@
 //! let mut course = QueryItem::new();
 //! course.and_tag(Tag::new("course:c1")?)?;
 //! let query = Query::of(vec![course])?;
-//! let request = ReadRequest::new(query.clone(), 0, None, None, false)?;
+//! let request = ReadRequest::new(query.clone(), 0, None, None, Direction::Forward)?;
 //! let (events, position) = store.read_all(request, &call)?;
 //! assert!(events.is_empty());
 //!
@@ -74,8 +74,8 @@ mod threads;
 
 pub use commit::deadline::{CallOptions, CancelToken, Timeout};
 pub use domain::{
-    AppendCondition, AppendRequest, Event, EventBuilder, EventId, EventType, EventView, Query,
-    QueryItem, ReadRequest, ReadState, SequencedEvent, Tag, Tags,
+    AppendCondition, AppendRequest, Direction, Event, EventBuilder, EventId, EventType, EventView,
+    Query, QueryItem, ReadRequest, ReadState, SequencedEvent, Tag, Tags,
 };
 pub use error::{Error, Result, Status};
 pub use open::open;

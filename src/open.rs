@@ -17,6 +17,7 @@ pub fn open(uri: &str, options: &Options) -> Result<Arc<dyn Store>> {
                 "read_only: a store in memory cannot be read-only, since it would stay empty",
             ));
         }
+        options.check_without_readers()?;
         return Ok(Arc::new(MemoryStore::new()));
     }
     let mut options = options.clone();
@@ -145,6 +146,33 @@ mod tests {
         for uri in ["memory:", "sqlite::memory:", "file:x?mode=memory"] {
             let error = open(uri, &options).err().unwrap();
             assert_eq!(error.status, crate::Status::InvalidArgument, "{uri}: {error}");
+        }
+    }
+
+    #[test]
+    fn only_a_file_has_readers_to_bound() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a.db");
+        let file = format!("sqlite:{}", path.display());
+        let refusal = |uri: &str, max_readers| {
+            let options = Options { max_readers: Some(max_readers), ..Options::default() };
+            open(uri, &options).err().map(|error| (error.status, error.message))
+        };
+        let invalid =
+            |message: &'static str| Some((crate::Status::InvalidArgument, message.into()));
+        for uri in ["memory:", "sqlite::memory:", "file:x?mode=memory"] {
+            let message = "max_readers: only a store that is opened by the path of its file has \
+                           connections for reading";
+            assert_eq!(refusal(uri, 8), invalid(message), "{uri}");
+        }
+        for limit in [i64::MIN, -1, 0, 1_001, i64::MAX] {
+            let (status, message) = refusal(&file, limit).unwrap();
+            assert_eq!(status, crate::Status::InvalidArgument);
+            assert!(message.ends_with("a.db: max_readers: must be from 1 to 1000"), "{message}");
+            assert!(!path.exists(), "{limit}");
+        }
+        for limit in [1, 1_000] {
+            assert_eq!(refusal(&file, limit), None);
         }
     }
 

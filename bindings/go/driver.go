@@ -14,7 +14,6 @@ import (
 	"reflect"
 	"runtime"
 	"runtime/cgo"
-	"strings"
 	"time"
 	"unsafe"
 )
@@ -134,12 +133,6 @@ func (c *hostConn) discard() {
 	_ = c.conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
-// waitsForLock reports whether the library runs the statement again after it met a lock.
-func waitsForLock(statement string) bool {
-	return statement == "COMMIT" || strings.HasPrefix(statement, "BEGIN") ||
-		strings.HasPrefix(statement, "UPDATE dcb_meta")
-}
-
 //export dcbGoRun
 func dcbGoRun(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, length C.size_t, reply *C.dcb_reply) (code C.int32_t) {
 	c := cgo.Handle(connection).Value().(*hostConn)
@@ -150,9 +143,6 @@ func dcbGoRun(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, lengt
 		c.timeout.follow(statement, err)
 	}
 	switch {
-	case err == nil && waitsForLock(statement):
-		// The lock that the statement met before is not the cause of a later failure.
-		c.call.err = nil
 	case err == nil:
 	case c.conn == nil && statement == "BEGIN" && !errors.Is(err, sql.ErrTxDone):
 		// The library runs a BEGIN that has to fail, to see that the caller's transaction is open.

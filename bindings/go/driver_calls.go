@@ -59,9 +59,22 @@ func (c *hostCall) end(err error) error {
 	switch failure.Status {
 	case StatusConditionFailed, StatusDuplicateID, StatusTooLarge:
 	default:
-		failure.cause = c.err
+		if isCauseOf(failure, codeOf(c.err)) {
+			failure.cause = c.err
+		}
 	}
 	return err
+}
+
+// isCauseOf reports whether an error of the driver with this code can have caused the failure. The last error
+// of the driver may be a lock that the library waited for with success. And after a statement has failed, a
+// call may still fail for another reason: what was committed before cannot be made durable, for example.
+func isCauseOf(failure *Error, code C.int32_t) bool {
+	const locked = 6
+	if primary := code & 0xff; failure.Status == StatusBusy && (primary == codeBusy || primary == locked) {
+		return true // the library reports the lock that it waited for in its own words
+	}
+	return failure.Detail == int(max(code, 0))
 }
 
 func openHosted(db *sql.DB, options string, busyTimeoutMS int64) (*handle, error) {

@@ -52,6 +52,7 @@ type Option func(*options)
 type options struct {
 	readOnly, immutable, mustExist, adopt bool
 	busyTimeout                           time.Duration
+	maxReaders                            *int
 
 	registry  *Registry
 	useNumber bool
@@ -75,7 +76,8 @@ func (o *options) document() (document string, busyTimeoutMS int64, err error) {
 		Create        bool  `json:"create"`
 		Adopt         bool  `json:"adopt"`
 		BusyTimeoutMS int64 `json:"busy_timeout_ms"`
-	}{o.readOnly, o.immutable, !o.mustExist, o.adopt, busyTimeoutMS})
+		MaxReaders    *int  `json:"max_readers,omitempty"`
+	}{o.readOnly, o.immutable, !o.mustExist, o.adopt, busyTimeoutMS, o.maxReaders})
 	return string(b), busyTimeoutMS, err
 }
 
@@ -108,6 +110,14 @@ func Adopt() Option {
 // and a negative duration means no limit.
 func BusyTimeout(d time.Duration) Option {
 	return func(o *options) { o.busyTimeout = d }
+}
+
+// MaxReaders sets how many connections the store opens for reading at most, from 1 to 1000. So many reads run
+// at a time, and others wait for one of them as for a lock; [Store.Backup] opens one more. The default is 8.
+// A program with many open stores bounds its file descriptors and its memory with it. MaxReaders is an error
+// for a store in memory and for [OpenDB], which uses the connections of the program.
+func MaxReaders(n int) Option {
+	return func(o *options) { o.maxReaders = &n }
 }
 
 // WithRegistry decodes the data of the event types in the registry into their Go types.

@@ -37,7 +37,9 @@ func NewSQLiteStore(dsn string) (*SQLiteStore, error) {
 //   - It returns each connection in the state in which the pool lent it. While it writes on one, the
 //     connection's busy_timeout is 0: the store itself waits for locks, as long as the context allows. If
 //     a transaction ends while AppendTx runs in it, the store restores the connection in the pool.
-//   - It commits with PRAGMA synchronous at FULL or above where the connection has it OFF. If any other
+//   - Concurrent appends are committed together, on one connection, and share one sync. That sync is the
+//     store's own: in WAL mode, it commits with PRAGMA synchronous at NORMAL and then syncs the file before
+//     an append returns; without a WAL, at FULL or above where the connection has it OFF. If any other
 //     connection commits with OFF, in [SQLiteStore.AppendTx] too, no event is safe from a power failure.
 //   - The pool needs at least one connection. A private database in memory needs exactly one, kept
 //     forever: db.SetMaxOpenConns(1), db.SetConnMaxLifetime(0), db.SetConnMaxIdleTime(0). A shared one
@@ -50,8 +52,8 @@ func NewSQLiteStoreFromDB(db *sql.DB) (*SQLiteStore, error) {
 	return OpenDB(db)
 }
 
-// OpenDB is like [NewSQLiteStoreFromDB], with options. [ReadOnly] and [Immutable] are errors, and [Adopt]
-// changes nothing, since the program has chosen the database.
+// OpenDB is like [NewSQLiteStoreFromDB], with options. [ReadOnly], [Immutable] and [MaxReaders] are errors,
+// and [Adopt] changes nothing, since the program has chosen the database.
 func OpenDB(db *sql.DB, opts ...Option) (*SQLiteStore, error) {
 	if err := checkLibrary(); err != nil {
 		return nil, err

@@ -645,6 +645,28 @@ func TestURIOf(t *testing.T) {
 	}
 }
 
+func TestMaxReaders(t *testing.T) {
+	uri := "sqlite:" + filepath.Join(t.TempDir(), "a.db")
+	for n, want := range map[int]string{
+		-1:   "max_readers: must be from 1 to 1000",
+		0:    "max_readers: must be from 1 to 1000",
+		1001: "max_readers: must be from 1 to 1000",
+		1:    "",
+		1000: "",
+	} {
+		s, err := Open(uri, MaxReaders(n))
+		switch {
+		case want == "" && err == nil:
+			s.Close()
+		case want == "" || err == nil || !strings.Contains(err.Error(), want):
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+	if _, err := Open("memory:", MaxReaders(1)); err == nil || !strings.Contains(err.Error(), "max_readers: only") {
+		t.Error(err)
+	}
+}
+
 func TestOptions(t *testing.T) {
 	for _, test := range []struct {
 		options   []Option
@@ -656,6 +678,8 @@ func TestOptions(t *testing.T) {
 			`{"read_only":true,"immutable":false,"create":true,"adopt":false,"busy_timeout_ms":-1}`, -1},
 		{[]Option{Immutable(), MustExist(), Adopt(), BusyTimeout(time.Microsecond)},
 			`{"read_only":false,"immutable":true,"create":false,"adopt":true,"busy_timeout_ms":1}`, 1},
+		{[]Option{MaxReaders(0)}, `{"read_only":false,"immutable":false,"create":true,"adopt":false,` +
+			`"busy_timeout_ms":5000,"max_readers":0}`, 5000},
 	} {
 		document, timeoutMS, err := newOptions(test.options).document()
 		if document != test.document || timeoutMS != test.timeoutMS || err != nil {

@@ -99,7 +99,8 @@ pub fn condition(input: &[u8]) {
 /// The options of an opening.
 pub fn options(input: &[u8]) {
     let options = Some(input).filter(|input| !input.contains(&0));
-    let meaning = options.map_or(Ok(Options { read_only: false, create: true }), rules::options);
+    let default = Options { read_only: false, create: true, bounds_readers: false };
+    let meaning = options.map_or(Ok(default), rules::options);
     let folder = folder();
     let path = folder.path().join("x.db");
     for uri in
@@ -108,10 +109,12 @@ pub fn options(input: &[u8]) {
         let opened = Store::open(uri.as_bytes(), options);
         match (&opened, meaning) {
             (Err((status, 0)), Err(faults)) if faults.has(*status) => {}
-            // It would stay empty.
-            (Err((DCB_INVALID_ARGUMENT, 0)), Ok(Options { read_only: true, .. }))
-                if uri.ends_with("memory:") => {}
-            (Err(_), Ok(Options { read_only, create })) if read_only || !create => {
+            // It would stay empty, or has no connections for reading.
+            (
+                Err((DCB_INVALID_ARGUMENT, 0)),
+                Ok(Options { read_only: true, .. } | Options { bounds_readers: true, .. }),
+            ) if uri.ends_with("memory:") => {}
+            (Err(_), Ok(Options { read_only, create, .. })) if read_only || !create => {
                 assert!(uri.ends_with(".db"), "{uri}");
             }
             (Ok(store), Ok(_)) => {

@@ -33,6 +33,7 @@ impl Faults {
 pub struct Options {
     pub read_only: bool,
     pub create: bool,
+    pub bounds_readers: bool,
 }
 
 fn document<T>(
@@ -99,18 +100,21 @@ pub fn read(bytes: &[u8]) -> Result<Read, Faults> {
 
 /// The options of an opening.
 pub fn options(bytes: &[u8]) -> Result<Options, Faults> {
-    let mut options = Options { read_only: false, create: true };
+    let mut options = Options { read_only: false, create: true, bounds_readers: false };
     if bytes.is_empty() {
         return Ok(options);
     }
     document(bytes, |faults, json| {
-        for (key, value) in
-            faults.object(json, &["read_only", "immutable", "create", "adopt", "busy_timeout_ms"])
-        {
+        let known = ["read_only", "immutable", "create", "adopt", "busy_timeout_ms", "max_readers"];
+        for (key, value) in faults.object(json, &known) {
             match key {
                 "read_only" | "immutable" => options.read_only |= faults.boolean(value),
                 "create" => options.create = faults.boolean(value),
                 "adopt" => drop(faults.boolean(value)),
+                "max_readers" => {
+                    options.bounds_readers = true;
+                    faults.invalid |= !(1..=1_000).contains(&faults.integer(value));
+                }
                 _ => drop(faults.integer(value)),
             }
         }

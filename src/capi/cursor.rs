@@ -74,7 +74,7 @@ impl dcb_cursor {
         let batch = &rest[..max.min(rest.len())];
         self.given += batch.len();
         self.position = match batch.last() {
-            Some(last) if !self.reading.backwards() => last.position,
+            Some(last) if !self.reading.direction().is_backward() => last.position,
             // Only an empty batch is the end, also where the store knows that nothing follows.
             _ => self.reading.position(),
         };
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn dcb_cursor_open(
                 // The snapshot is taken; what failed is for the next call to tell, or to do.
                 _ => {}
             }
-            if cursor.reading.backwards() {
+            if cursor.reading.direction().is_backward() {
                 cursor.position = cursor.reading.position();
             }
             Ok(boundary::give(cursor))

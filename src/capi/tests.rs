@@ -51,7 +51,7 @@ impl Store for FailingStore {
         reading.begin(10);
         for _ in 0..batch.max_events.min(3) {
             let Some(span) = reading.span() else { break };
-            let position = if reading.backwards() { span.through } else { span.after + 1 };
+            let position = span.first(reading.direction());
             if position == self.at && self.failures.swap(0, Ordering::Relaxed) == 1 {
                 return Err(Error::new(self.status, "on purpose"));
             }

@@ -1,42 +1,44 @@
 //! A fair mutex: threads acquire it in the order in which they asked for it, within a deadline.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::ops::{Deref, DerefMut};
 
 use crate::commit::deadline::Deadline;
+use crate::commit::fair_queue::{FairQueue, Stock};
 use crate::error::{Error, Result};
-use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A first-in, first-out mutex with deadlines. It is not poisoned by a panic: its user has to
 /// handle a value that a panic left half changed.
 #[derive(Debug)]
 pub struct FairMutex<T> {
-    state: Mutex<State>,
-    changed: Condvar,
+    queue: FairQueue<Lock>,
     value: Mutex<T>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    is_held: bool,
-    /// The tickets of the waiting threads, the oldest first.
-    waiting: VecDeque<u64>,
-    last_ticket: u64,
+/// The one lock that there is to take.
+#[derive(Debug)]
+struct Lock {
+    is_free: bool,
+}
+
+impl Stock for Lock {
+    type Item = ();
+
+    fn take(&mut self) -> Option<()> {
+        std::mem::replace(&mut self.is_free, false).then_some(())
+    }
 }
 
 impl<T> FairMutex<T> {
     /// Returns an unlocked mutex.
     pub fn new(value: T) -> Self {
-        FairMutex { state: Mutex::default(), changed: Condvar::new(), value: Mutex::new(value) }
+        FairMutex { queue: FairQueue::new(Lock { is_free: true }), value: Mutex::new(value) }
     }
 
     /// Acquires the lock, however long that takes.
     pub fn lock(&self) -> Guard<'_, T> {
-        let Ok(guard) = self.enter(|state| {
-            Ok::<_, Infallible>(self.changed.wait(state).unwrap_or_else(PoisonError::into_inner))
-        });
-        guard
+        self.queue.take();
+        self.guard()
     }
 
     /// Acquires the lock before the deadline. Otherwise returns `cancelled`, or the error of `late`
@@ -46,59 +48,15 @@ impl<T> FairMutex<T> {
         deadline: &Deadline,
         late: impl Fn() -> Error,
     ) -> Result<Guard<'_, T>> {
-        self.enter(|state| {
-            deadline.check_cancel()?;
-            if deadline.is_over() {
-                Err(late())
-            } else {
-                Ok(deadline.sleep_on(&self.changed, state, None))
-            }
-        })
-    }
-
-    fn enter<'a, E>(
-        &'a self,
-        mut sleep: impl FnMut(MutexGuard<'a, State>) -> std::result::Result<MutexGuard<'a, State>, E>,
-    ) -> std::result::Result<Guard<'a, T>, E> {
-        let mut state = self.state();
-        if state.is_held || !state.waiting.is_empty() {
-            state.last_ticket += 1;
-            let ticket = state.last_ticket;
-            state.waiting.push_back(ticket);
-            while state.is_held || state.waiting.front() != Some(&ticket) {
-                state = match sleep(state) {
-                    Ok(state) => state,
-                    Err(error) => {
-                        let mut state = self.state();
-                        state.waiting.retain(|own| *own != ticket);
-                        self.wake_first(&state);
-                        return Err(error);
-                    }
-                };
-            }
-            state.waiting.pop_front();
-        }
-        state.is_held = true;
-        drop(state);
-        Ok(self.take())
-    }
-
-    /// Wakes the waiting threads, so that the one with the oldest ticket acquires the lock.
-    fn wake_first(&self, state: &State) {
-        if !state.waiting.is_empty() {
-            self.changed.notify_all();
-        }
+        self.queue.take_within(deadline, late)?;
+        Ok(self.guard())
     }
 
     /// Returns the guard of the value. The inner mutex is free, except for the moment in which the
     /// last holder releases it.
-    fn take(&self) -> Guard<'_, T> {
+    fn guard(&self) -> Guard<'_, T> {
         let value = self.value.lock().unwrap_or_else(PoisonError::into_inner);
         Guard { lock: self, value }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,9 +82,7 @@ impl<T> DerefMut for Guard<'_, T> {
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        let mut state = self.lock.state();
-        state.is_held = false;
-        self.lock.wake_first(&state);
+        self.lock.queue.change(|lock| lock.is_free = true);
     }
 }
 
@@ -169,7 +125,7 @@ mod tests {
                     let _own = lock.lock_within(&CallOptions::default().start(None), busy).unwrap();
                     order.lock().unwrap().push(n);
                 });
-                while lock.state().waiting.len() <= n {
+                while lock.queue.waiting() <= n {
                     thread::yield_now();
                 }
             }
@@ -179,7 +135,7 @@ mod tests {
             drop(first);
         });
         assert_eq!(*order.lock().unwrap(), [0, 1, 2]);
-        assert!(lock.state().waiting.is_empty());
+        assert_eq!(lock.queue.waiting(), 0);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod deadline;
 pub mod durability;
 pub mod fair_mutex;
+pub mod fair_queue;
 pub mod group_commit;
 pub mod head_watch;
 pub mod visibility;

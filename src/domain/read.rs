@@ -5,6 +5,28 @@
 use crate::domain::Query;
 use crate::error::{Error, Result};
 
+/// The order in which a read delivers events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// The oldest event comes first.
+    #[default]
+    Forward,
+    /// The newest event comes first.
+    Backward,
+}
+
+impl Direction {
+    /// Returns the direction that a request asks for with its `backwards`.
+    pub fn from_backwards(backwards: bool) -> Self {
+        if backwards { Direction::Backward } else { Direction::Forward }
+    }
+
+    /// Returns whether the newest event comes first.
+    pub fn is_backward(self) -> bool {
+        self == Direction::Backward
+    }
+}
+
 /// A read request: a query, the bounds of the positions, a limit and a direction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadRequest {
@@ -12,20 +34,20 @@ pub struct ReadRequest {
     after: i64,
     before: Option<i64>,
     limit: Option<u64>,
-    backwards: bool,
+    direction: Direction,
 }
 
 impl ReadRequest {
     /// Returns a request for the events that match `query`, above `after` and below `before`.
     ///
     /// Both bounds are exclusive, and an `after` of -1 means 0. A read gives at most `limit`
-    /// events; with `backwards` it gives the newest first.
+    /// events, in the order of `direction`.
     pub fn new(
         query: Query,
         after: i64,
         before: Option<i64>,
         limit: Option<i64>,
-        backwards: bool,
+        direction: Direction,
     ) -> Result<Self> {
         if after < -1 {
             return Err(Error::invalid("after: must be -1 or more"));
@@ -38,7 +60,7 @@ impl ReadRequest {
             Some(Ok(limit)) => Some(limit),
             None => None,
         };
-        Ok(ReadRequest { query, after: after.max(0), before, limit, backwards })
+        Ok(ReadRequest { query, after: after.max(0), before, limit, direction })
     }
 }
 
@@ -51,10 +73,42 @@ pub struct PositionRange {
     pub through: i64,
 }
 
+impl PositionRange {
+    /// Returns whether the range holds no position.
+    pub fn is_empty(self) -> bool {
+        self.after >= self.through
+    }
+
+    /// Returns the position of a range with positions at which a read in `direction` begins.
+    pub fn first(self, direction: Direction) -> i64 {
+        match direction {
+            Direction::Forward => self.after + 1,
+            Direction::Backward => self.through,
+        }
+    }
+
+    /// Returns the position of a range with positions at which a read in `direction` ends.
+    pub fn last(self, direction: Direction) -> i64 {
+        match direction {
+            Direction::Forward => self.through,
+            Direction::Backward => self.after + 1,
+        }
+    }
+
+    /// Returns what is left of the range after a read in `direction` has examined `position`.
+    #[must_use]
+    pub fn beyond(self, position: i64, direction: Direction) -> Self {
+        match direction {
+            Direction::Forward => PositionRange { after: position, ..self },
+            Direction::Backward => PositionRange { through: position - 1, ..self },
+        }
+    }
+}
+
 /// The state of a read: its request, its snapshot, and what is left of it.
 ///
 /// A store calls [`ReadState::begin`] with the head of its snapshot. It then delivers the matching
-/// events of [`ReadState::span`] in the order of [`ReadState::backwards`], and records its
+/// events of [`ReadState::span`] in the order of [`ReadState::direction`], and records its
 /// progress.
 #[derive(Debug, Clone)]
 pub struct ReadState {
@@ -97,9 +151,9 @@ impl ReadState {
         &self.request.query
     }
 
-    /// Returns whether the newest events come first.
-    pub fn backwards(&self) -> bool {
-        self.request.backwards
+    /// Returns the order in which the read delivers events.
+    pub fn direction(&self) -> Direction {
+        self.request.direction
     }
 
     /// Returns the positions that are not examined yet, or `None` if the read has ended.
@@ -123,7 +177,7 @@ impl ReadState {
     /// Records that every position up to `position` was examined. A backward read has examined
     /// every position down to it.
     pub fn advance_to(&mut self, position: i64) {
-        if self.request.backwards {
+        if self.request.direction.is_backward() {
             self.high = self.high.min(position - 1);
         } else {
             self.low = self.low.max(position);
@@ -132,7 +186,7 @@ impl ReadState {
 
     /// Records that no further event of the range matches.
     pub fn finish(&mut self) {
-        if self.request.backwards {
+        if self.request.direction.is_backward() {
             self.high = self.low;
         } else {
             self.low = self.high.max(self.low);
@@ -148,8 +202,8 @@ impl ReadState {
         if self.request.limit == Some(0) {
             return after;
         }
-        let forward_unfinished =
-            !self.request.backwards && (self.left == Some(0) || self.span().is_some());
+        let forward_unfinished = !self.request.direction.is_backward()
+            && (self.left == Some(0) || self.span().is_some());
         let reached = match self.upper {
             None => after,
             Some(_) if forward_unfinished => self.last,
@@ -161,10 +215,16 @@ impl ReadState {
 
 #[cfg(test)]
 mod tests {
+    use super::Direction::{Backward, Forward};
     use super::*;
 
-    fn state(after: i64, before: Option<i64>, limit: Option<i64>, backwards: bool) -> ReadState {
-        ReadState::new(ReadRequest::new(Query::all(), after, before, limit, backwards).unwrap())
+    fn state(
+        after: i64,
+        before: Option<i64>,
+        limit: Option<i64>,
+        direction: Direction,
+    ) -> ReadState {
+        ReadState::new(ReadRequest::new(Query::all(), after, before, limit, direction).unwrap())
     }
 
     /// Runs a read of every event at the positions 1 to `head`.
@@ -172,7 +232,7 @@ mod tests {
         state.begin(head);
         let mut delivered = Vec::new();
         while let Some(range) = state.span() {
-            let next = if state.backwards() { range.through } else { range.after + 1 };
+            let next = range.first(state.direction());
             state.delivered(next);
             delivered.push(next);
         }
@@ -181,27 +241,27 @@ mod tests {
 
     #[test]
     fn a_forward_read_reports_its_position() {
-        assert_eq!(run(state(0, None, None, false), 3), (vec![1, 2, 3], 3));
-        assert_eq!(run(state(-1, None, Some(2), false), 3), (vec![1, 2], 2));
-        assert_eq!(run(state(0, Some(3), None, false), 5), (vec![1, 2], 2));
-        assert_eq!(run(state(0, None, Some(0), false), 5), (vec![], 0));
-        assert_eq!(run(state(9, None, None, false), 5), (vec![], 9));
-        assert_eq!(run(state(0, Some(0), None, false), 5), (vec![], 0));
-        assert_eq!(run(state(2, Some(1), None, false), 5), (vec![], 2));
-        assert_eq!(run(state(i64::MAX, None, None, false), 5), (vec![], i64::MAX));
+        assert_eq!(run(state(0, None, None, Forward), 3), (vec![1, 2, 3], 3));
+        assert_eq!(run(state(-1, None, Some(2), Forward), 3), (vec![1, 2], 2));
+        assert_eq!(run(state(0, Some(3), None, Forward), 5), (vec![1, 2], 2));
+        assert_eq!(run(state(0, None, Some(0), Forward), 5), (vec![], 0));
+        assert_eq!(run(state(9, None, None, Forward), 5), (vec![], 9));
+        assert_eq!(run(state(0, Some(0), None, Forward), 5), (vec![], 0));
+        assert_eq!(run(state(2, Some(1), None, Forward), 5), (vec![], 2));
+        assert_eq!(run(state(i64::MAX, None, None, Forward), 5), (vec![], i64::MAX));
     }
 
     #[test]
     fn a_backward_read_reports_its_position() {
-        assert_eq!(run(state(0, None, None, true), 3), (vec![3, 2, 1], 3));
-        assert_eq!(run(state(0, None, Some(1), true), 3), (vec![3], 3));
-        assert_eq!(run(state(1, Some(3), None, true), 5), (vec![2], 2));
-        assert_eq!(run(state(4, None, Some(0), true), 5), (vec![], 4));
+        assert_eq!(run(state(0, None, None, Backward), 3), (vec![3, 2, 1], 3));
+        assert_eq!(run(state(0, None, Some(1), Backward), 3), (vec![3], 3));
+        assert_eq!(run(state(1, Some(3), None, Backward), 5), (vec![2], 2));
+        assert_eq!(run(state(4, None, Some(0), Backward), 5), (vec![], 4));
     }
 
     #[test]
     fn a_snapshot_is_taken_once() {
-        let mut state = state(0, None, None, false);
+        let mut state = state(0, None, None, Forward);
         assert_eq!(state.position(), 0);
         state.begin(2);
         state.begin(7);
@@ -212,11 +272,11 @@ mod tests {
 
     #[test]
     fn an_unfinished_forward_read_is_at_its_last_event() {
-        let mut forward = state(0, None, None, false);
+        let mut forward = state(0, None, None, Forward);
         forward.begin(5);
         forward.delivered(2);
         assert_eq!(forward.position(), 2);
-        let mut backward = state(0, None, None, true);
+        let mut backward = state(0, None, None, Backward);
         backward.begin(5);
         backward.delivered(4);
         assert_eq!(backward.position(), 5);

@@ -9,7 +9,7 @@ use std::collections::binary_heap::PeekMut;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::domain::{PositionRange, Query, QueryItem, SequencedEvent};
+use crate::domain::{Direction, PositionRange, Query, QueryItem, SequencedEvent};
 use crate::index::Index;
 use crate::index::postings::Postings;
 
@@ -44,20 +44,20 @@ impl Run<'_> {
 struct Cursor<'a> {
     run: Run<'a>,
     next: i64,
-    backwards: bool,
+    direction: Direction,
 }
 
 impl<'a> Cursor<'a> {
     /// Returns a cursor at the first position, or `None` if the run is empty.
-    fn new(run: Run<'a>, backwards: bool) -> Option<Self> {
-        let mut cursor = Cursor { run, next: 0, backwards };
+    fn new(run: Run<'a>, direction: Direction) -> Option<Self> {
+        let mut cursor = Cursor { run, next: 0, direction };
         cursor.advance().then_some(cursor)
     }
 
     /// Moves to the next position. Returns whether there is one.
     fn advance(&mut self) -> bool {
         let left = &mut self.run.left;
-        let index = if self.backwards { left.next_back() } else { left.next() };
+        let index = if self.direction.is_backward() { left.next_back() } else { left.next() };
         index.map(|index| self.next = self.run.postings.get(index)).is_some()
     }
 }
@@ -65,7 +65,7 @@ impl<'a> Cursor<'a> {
 impl Ord for Cursor<'_> {
     fn cmp(&self, other: &Self) -> Ordering {
         let ascending = self.next.cmp(&other.next);
-        if self.backwards { ascending } else { ascending.reverse() }
+        if self.direction.is_backward() { ascending } else { ascending.reverse() }
     }
 }
 
@@ -115,21 +115,21 @@ impl Index {
         &self,
         query: &Query,
         span: PositionRange,
-        backwards: bool,
+        direction: Direction,
         max: usize,
         out: &mut Vec<Arc<SequencedEvent>>,
     ) -> Progress {
         let Some(span) = self.clip(span) else { return Progress::Exhausted };
         let Some(items) = selective_items(query) else {
-            return self.slice(span, backwards, max, out);
+            return self.slice(span, direction, max, out);
         };
-        let mut reached = if backwards { span.through + 1 } else { span.after };
+        let mut reached = if direction.is_backward() { span.through + 1 } else { span.after };
         if max == 0 {
             return Progress::Reached(reached);
         }
         let mut cursors = Vec::new();
         for item in items {
-            self.each_run(item, span, |run| cursors.extend(Cursor::new(run, backwards)));
+            self.each_run(item, span, |run| cursors.extend(Cursor::new(run, direction)));
         }
         let candidates: usize = cursors.iter().map(|cursor| 1 + cursor.run.left.len()).sum();
         out.reserve(candidates.min(max).min(MAX_EXAMINED));
@@ -163,7 +163,7 @@ impl Index {
     fn slice(
         &self,
         span: PositionRange,
-        backwards: bool,
+        direction: Direction,
         max: usize,
         out: &mut Vec<Arc<SequencedEvent>>,
     ) -> Progress {
@@ -171,14 +171,14 @@ impl Index {
         let count = len.min(max).min(MAX_EXAMINED);
         let from = (span.after - self.base) as usize;
         let to = (span.through - self.base) as usize;
-        if backwards {
+        if direction.is_backward() {
             out.extend(self.events[to - count..to].iter().rev().cloned());
         } else {
             out.extend(self.events[from..from + count].iter().cloned());
         }
         match () {
             () if count == len => Progress::Exhausted,
-            () if backwards => Progress::Reached(span.through + 1 - count as i64),
+            () if direction.is_backward() => Progress::Reached(span.through + 1 - count as i64),
             () => Progress::Reached(span.after + count as i64),
         }
     }

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::domain::{
-    Event, EventBuilder, EventId, EventType, PositionRange, Query, QueryItem, SequencedEvent, Tag,
-    Term,
+    Direction, Event, EventBuilder, EventId, EventType, PositionRange, Query, QueryItem,
+    SequencedEvent, Tag, Term,
 };
 use crate::index::{Index, Progress};
 
@@ -106,19 +106,20 @@ proptest! {
         let mut expected = naive(&held, &query, span);
         prop_assert_eq!(index.first_match(&query, span), expected.first().copied());
 
+        let direction = Direction::from_backwards(backwards);
         if backwards {
             expected.reverse();
         }
         let mut found = Vec::new();
         if max == 0 {
-            let progress = index.find(&query, span, backwards, 0, &mut found);
+            let progress = index.find(&query, span, direction, 0, &mut found);
             prop_assert!(found.is_empty());
             prop_assert!(progress != Progress::Exhausted || expected.is_empty());
             return Ok(());
         }
         loop {
             let before = found.len();
-            let progress = index.find(&query, span, backwards, max, &mut found);
+            let progress = index.find(&query, span, direction, max, &mut found);
             prop_assert!(found.len() - before <= max);
             match progress {
                 Progress::Exhausted => break,
@@ -190,7 +191,7 @@ fn an_event_with_colliding_terms_is_indexed_once() {
     assert_eq!(index.postings(), [(Term(0), 1)]);
     let mut found = Vec::new();
     let both = query(&[(&["A"], &[]), (&[], &["x"]), (&["A"], &["y:1"])]);
-    index.find(&both, PositionRange { after: 0, through: 1 }, false, 9, &mut found);
+    index.find(&both, PositionRange { after: 0, through: 1 }, Direction::Forward, 9, &mut found);
     assert_eq!(positions(&found), [1]);
 }
 
@@ -206,15 +207,24 @@ fn a_search_examines_a_limited_number_of_candidates() {
     let span = PositionRange { after: 0, through: 10_000 };
     let mut found = Vec::new();
     let rare = query(&[(&[], &["x"])]);
-    assert_eq!(index.find(&rare, span, false, 9, &mut found), Progress::Exhausted);
+    assert_eq!(index.find(&rare, span, Direction::Forward, 9, &mut found), Progress::Exhausted);
     assert_eq!(positions(&found), [10_000]);
     found.clear();
-    assert_eq!(colliding.find(&rare, span, false, 9, &mut found), Progress::Reached(4096));
+    assert_eq!(
+        colliding.find(&rare, span, Direction::Forward, 9, &mut found),
+        Progress::Reached(4096)
+    );
     assert!(found.is_empty());
-    assert_eq!(colliding.find(&rare, span, true, 9, &mut found), Progress::Reached(5905));
+    assert_eq!(
+        colliding.find(&rare, span, Direction::Backward, 9, &mut found),
+        Progress::Reached(5905)
+    );
     assert_eq!(positions(&found), [10_000]);
     found.clear();
-    assert_eq!(index.find(&Query::all(), span, false, 9_999, &mut found), Progress::Reached(4096));
+    assert_eq!(
+        index.find(&Query::all(), span, Direction::Forward, 9_999, &mut found),
+        Progress::Reached(4096)
+    );
     assert_eq!(found.len(), 4096);
 }
 
@@ -229,9 +239,13 @@ fn a_query_of_ten_thousand_items_finds_each_event_once() {
     let query = Query::of(items).unwrap();
     let mut found = Vec::new();
     let mut low = 0;
-    while let Progress::Reached(position) =
-        index.find(&query, PositionRange { after: low, through: 2_000 }, false, 300, &mut found)
-    {
+    while let Progress::Reached(position) = index.find(
+        &query,
+        PositionRange { after: low, through: 2_000 },
+        Direction::Forward,
+        300,
+        &mut found,
+    ) {
         low = position;
     }
     assert_eq!(positions(&found), (1..=2_000).collect::<Vec<_>>());

@@ -8,8 +8,8 @@
 use smallvec::{Array, SmallVec};
 
 use crate::domain::{
-    AppendCondition, AppendRequest, Event, EventBuilder, EventId, EventType, Query, QueryItem,
-    ReadRequest, Tag,
+    AppendCondition, AppendRequest, Direction, Event, EventBuilder, EventId, EventType, Query,
+    QueryItem, ReadRequest, Tag,
 };
 use crate::limits::{
     MAX_CONDITIONS_PER_APPEND, MAX_EVENTS_PER_APPEND, MAX_ITEMS_PER_QUERY, MAX_TAGS_PER_EVENT,
@@ -49,7 +49,8 @@ pub(super) fn read(text: &str) -> Option<ReadRequest> {
     })?;
     parser.end()?;
     let query = query.unwrap_or_else(Query::all);
-    ReadRequest::new(query, after.unwrap_or(0), before, limit, backwards.unwrap_or(false)).ok()
+    let direction = Direction::from_backwards(backwards.unwrap_or(false));
+    ReadRequest::new(query, after.unwrap_or(0), before, limit, direction).ok()
 }
 
 /// Keeps a member's value. Gives up if there is one already.

@@ -24,6 +24,7 @@ keys!(Key {
     Create = "create",
     Adopt = "adopt",
     BusyTimeoutMs = "busy_timeout_ms",
+    MaxReaders = "max_readers",
 });
 
 struct OptionsIn<'t>(&'t mut JsonPath);
@@ -47,10 +48,10 @@ impl<'de> Shape<'de> for OptionsIn<'_> {
                 Key::Create => options.create = boolean(path, &mut object)?,
                 Key::Adopt => options.adopt = boolean(path, &mut object)?,
                 Key::BusyTimeoutMs => options.busy_timeout_ms = integer(path, &mut object)?,
+                Key::MaxReaders => options.max_readers = Some(integer(path, &mut object)?),
             }
             path.leave();
         }
-        options.read_only |= options.immutable;
         Ok(options)
     }
 }

@@ -3,7 +3,7 @@
 
 use serde::de::{DeserializeSeed, MapAccess};
 
-use crate::domain::{Query, ReadRequest};
+use crate::domain::{Direction, Query, ReadRequest};
 use crate::json::fast_path;
 use crate::json::integer::optional_integer;
 use crate::json::path::JsonPath;
@@ -60,7 +60,13 @@ impl<'de> Shape<'de> for ReadIn<'_> {
             }
             path.leave();
         }
-        ReadRequest::new(query, after.unwrap_or(0), before, limit, backwards)
-            .map_err(|error| path.fail_within(error))
+        ReadRequest::new(
+            query,
+            after.unwrap_or(0),
+            before,
+            limit,
+            Direction::from_backwards(backwards),
+        )
+        .map_err(|error| path.fail_within(error))
     }
 }

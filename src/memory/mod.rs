@@ -113,7 +113,7 @@ impl Store for MemoryStore {
                 reading.begin(index.head());
                 let Some(span) = reading.span() else { return Ok(()) };
                 let max = reading.remaining(events_left).min(SLICE);
-                index.find(reading.query(), span, reading.backwards(), max, &mut found)
+                index.find(reading.query(), span, reading.direction(), max, &mut found)
             };
             let mut slice = found.drain(..);
             while bytes_left > 0

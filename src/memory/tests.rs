@@ -2,8 +2,8 @@ use std::thread;
 
 use super::*;
 use crate::domain::{
-    AppendCondition, Event, EventBuilder, EventId, EventType, EventView, Query, QueryItem,
-    ReadRequest, Tag,
+    AppendCondition, Direction, Event, EventBuilder, EventId, EventType, EventView, Query,
+    QueryItem, ReadRequest, Tag,
 };
 use crate::{CancelToken, Status, Timeout};
 
@@ -38,7 +38,7 @@ fn append(store: &MemoryStore, events: Vec<Event>, conditions: &[(Query, i64)]) 
 }
 
 fn reading(query: Query) -> ReadState {
-    ReadState::new(ReadRequest::new(query, 0, None, None, false).unwrap())
+    ReadState::new(ReadRequest::new(query, 0, None, None, Direction::Forward).unwrap())
 }
 
 /// Reads one batch; returns the positions of its events.

@@ -24,7 +24,7 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
 use crate::commit::deadline::{CallOptions, Deadline};
-use crate::domain::PositionRange;
+use crate::domain::{Direction, PositionRange};
 use crate::error::{Error, Result, Status};
 use crate::sqlite::connection::error::from_sqlite;
 use crate::sqlite::connection::transaction::{Transaction, retry, wait_for_lock};
@@ -79,7 +79,7 @@ impl SqliteStore {
         };
         // An event that was committed and not yet synced could be lost by the store and kept by the
         // copy.
-        self.shared.durability.ensure(snapshot.head)?;
+        self.shared.commits.durability.ensure(snapshot.head)?;
         draft.set_rollback_mode()?;
         draft.file.sync_all()?;
         limit.check()?;
@@ -102,7 +102,7 @@ struct Limit {
 
 impl Limit {
     fn check(&self) -> Result<()> {
-        self.shared.watch.check_open()?;
+        self.shared.commits.watch.check_open()?;
         self.whole.check_cancel()?;
         if self.whole.is_over() {
             return Err(Error::new(
@@ -279,7 +279,7 @@ fn check_store(copy: &Connection, snapshot: Snapshot, limit: &Limit) -> Result<(
         return Err(damaged("it does not end where the store did"));
     }
     let span = PositionRange { after: 0, through: snapshot.head };
-    EventReader::default().scan(copy, span, false, |event| {
+    EventReader::default().scan(copy, span, Direction::Forward, |event| {
         if event.position % CHECK_EVENTS == 0 {
             limit.check()?;
         }

@@ -1,7 +1,6 @@
 //! The diagnosis of a SQLite store.
 
 use std::path::Path;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::commit::deadline::Deadline;
 use crate::error::Result;
@@ -24,10 +23,10 @@ impl StoreState {
         segments: &Segments,
         path: Option<&Path>,
     ) -> Result<Diagnosis> {
-        let failure = self.durability.failure();
+        let failure = self.commits.durability.failure();
         let head = match &failure {
             // The caller wants to learn about the failure: reporting it beats failing with it.
-            Some(_) => visible.unwrap_or_else(|_| self.durability.durable()),
+            Some(_) => visible.unwrap_or_else(|_| self.commits.durability.durable()),
             None => visible?,
         };
         let wal = path.and_then(|path| std::fs::metadata(beside(path, "-wal")).ok());
@@ -42,11 +41,11 @@ impl StoreState {
                 // The locks of the host's SQLite: POSIX locks, as SQLite takes them by itself.
                 locks: path.map(|_| LockKind::Process.name()),
                 other_sqlite: None,
-                durable: path.map(|_| self.durability.durable()),
+                durable: path.map(|_| self.commits.durability.durable()),
                 indexed: segments.indexed(),
                 segments: segments.list.len(),
                 log_bytes: wal.map(|wal| wal.len()),
-                log_held: self.log_held.load(Relaxed),
+                log_held: self.checkpoints.is_log_held(),
                 failure: failure.map(|failure| failure.message.into_owned()),
             }),
         })
@@ -57,13 +56,13 @@ impl SqliteStore {
     pub(super) fn diagnosis(&self, deadline: &Deadline) -> Result<Diagnosis> {
         let shared = &self.shared;
         let (snapshot, segments) = {
-            let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), deadline)?;
-            let _gate = shared.pass_gate(deadline)?;
+            let mut connection = lend(self.readers.as_deref(), self.writer.as_deref(), deadline)?;
+            let _gate = shared.checkpoints.pass_gate(deadline)?;
             connection.transaction(deadline, |connection, _, snapshot| {
-                Ok((snapshot, shared.segments.at_version(connection, snapshot.version)?))
+                Ok((snapshot, shared.index.segments.at_version(connection, snapshot.version)?))
             })?
         };
-        let path = self.readers.as_ref().map(ReaderPool::path);
+        let path = self.readers.as_deref().map(ReaderPool::path);
         let diagnosis = shared.diagnosis(self.visible(snapshot.head), &segments, path)?;
         let locks = path.and_then(ofd_locks::inspect);
         Ok(Diagnosis {

@@ -5,7 +5,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError,
+};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -26,35 +28,16 @@ use crate::sqlite::wal::wal_index::used_bytes;
 /// The state of an open store.
 #[derive(Debug)]
 pub struct StoreState {
-    /// The recent events in memory.
-    pub tail: Tail,
-    /// The newest list of segments that was read.
-    pub segments: SegmentsCache,
-    /// The WAL that commits are synced to; `None` for a store that syncs nothing.
-    pub wal: Option<Arc<Wal>>,
-    /// The position up to which events are durable.
-    pub durability: Durability,
-    /// The visible head, for calls that wait for events, and whether the store is open.
-    pub watch: HeadWatch,
-    /// Which of the newest events this process committed itself.
-    pub own: OwnCommits,
-    /// Held shared by every read transaction, and exclusively while the WAL is reset.
-    pub gate: RwLock<()>,
-    /// Held while a segment is written. Lock order: before the writer's connection.
-    pub segmenting: Mutex<()>,
+    /// What is known of the events without asking SQLite.
+    pub index: IndexState,
+    /// Which commits are durable, and which may be seen.
+    pub commits: Commits,
+    /// The WAL, and what decides when it is checkpointed.
+    pub checkpoints: Checkpoints,
     /// Wakes the maintenance thread.
     pub maintenance_signal: MaintenanceSignal,
     /// How long a call waits for a lock by default; `None` for no limit.
     pub busy_timeout: Option<Duration>,
-    /// Held by the one waiter that polls for events of other processes, on behalf of all.
-    pub poller: Mutex<()>,
-    /// About how many pages were written to the WAL since the last checkpoint.
-    pub pages_written: AtomicU64,
-    /// When the last checkpoint ran.
-    pub checkpointed: Mutex<Instant>,
-    /// Whether the WAL is as long as it may become and could not be reset: readers outside of this
-    /// process use it.
-    pub log_held: AtomicBool,
 }
 
 impl StoreState {
@@ -68,52 +51,13 @@ impl StoreState {
         busy_timeout: Option<Duration>,
     ) -> Self {
         let wal = wal.map(Arc::new);
-        let log = wal.clone().map(|wal| Box::new(wal) as Box<dyn Log>);
-        let durability = Durability::new(log, durable);
-        let shared = StoreState {
-            wal,
-            tail: Tail::new(tail),
-            segments: SegmentsCache::default(),
-            watch: HeadWatch::new(durability.durable()),
-            durability,
-            own: OwnCommits::default(),
-            gate: RwLock::new(()),
-            segmenting: Mutex::new(()),
+        StoreState {
+            index: IndexState::new(tail),
+            commits: Commits::new(wal.clone(), durable, own),
+            checkpoints: Checkpoints::new(wal),
             maintenance_signal: MaintenanceSignal::default(),
             busy_timeout,
-            poller: Mutex::new(()),
-            pages_written: AtomicU64::new(0),
-            checkpointed: Mutex::new(Instant::now()),
-            log_held: AtomicBool::new(false),
-        };
-        shared.own.begin(own);
-        shared
-    }
-
-    /// Closes the gate: waits for the read transactions in progress and keeps new ones from
-    /// starting.
-    pub fn close_gate(&self) -> RwLockWriteGuard<'_, ()> {
-        self.gate.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until a read transaction may begin. Fails with `busy` or `cancelled`.
-    pub fn pass_gate(&self, deadline: &Deadline) -> Result<RwLockReadGuard<'_, ()>> {
-        loop {
-            match self.gate.try_read() {
-                Ok(passed) => return Ok(passed),
-                Err(TryLockError::Poisoned(passed)) => return Ok(passed.into_inner()),
-                Err(TryLockError::WouldBlock) => wait_for_lock(deadline)?,
-            }
         }
-    }
-
-    /// Notes that a checkpoint found so many pages in the WAL, and whether the next commit resets
-    /// the WAL.
-    ///
-    /// It is not enough that all pages were checkpointed: as long as a reader uses the WAL, the next
-    /// commit appends to it, and readers that overlap would let it grow without bound.
-    pub fn note_log(&self, pages: i64, is_reset: bool) {
-        self.log_held.store(pages >= MAX_WAL_PAGES && !is_reset, Relaxed);
     }
 
     /// Starts the default deadline of a call that was given none.
@@ -121,45 +65,46 @@ impl StoreState {
         CallOptions::default().start(self.busy_timeout)
     }
 
-    /// Preallocates space in the WAL for a transaction that holds SQLite's write lock.
-    pub fn make_room(&self) -> Result<()> {
-        let pages = self.pages_written.load(Relaxed);
-        match &self.wal {
-            // The pages counted since the last checkpoint are about what the WAL holds. A WAL frame
-            // is a page and its header.
-            Some(wal) => wal.make_room(pages * 4_120),
-            None => Ok(()),
-        }
-    }
-
-    /// Gives the room in the WAL back to a disk that is short of space. Returns whether there was
-    /// any. Waits for no lock: whoever has it needs the room, or gives it back in turn.
-    pub fn give_back_room(&self, connection: &Connection) -> Result<bool> {
-        let Some(log) = self.wal.as_deref() else { return Ok(false) };
-        try_begin_immediate(connection)?;
-        let given = match used_bytes(connection) {
-            Some(used) => log.give_back_room(used),
-            None => Ok(false),
-        };
-        rollback(connection);
-        given
-    }
-
-    /// Counts what a commit has added to the log and to the tail.
+    /// Counts what a commit has added to the WAL and to the tail.
     pub fn note_commit<'a>(&self, stored: impl Iterator<Item = &'a Event>) {
         let bytes: usize = stored.map(Event::footprint).sum();
-        let pages = bytes as u64 / 4096 + 2;
-        let written = self.pages_written.fetch_add(pages, Relaxed) + pages;
-        if self.is_checkpoint_due(written) || self.is_tail_long() {
+        let written = self.checkpoints.add_pages(bytes as u64 / 4096 + 2);
+        if self.checkpoints.is_due(written) || self.index.is_tail_long() {
             self.maintenance_signal.wake();
         }
     }
+}
 
-    /// Returns whether a WAL of `pages` pages is worth a checkpoint. A short WAL is reused sooner,
-    /// and overwriting is faster to sync than growing. But a checkpoint has syncs of its own.
-    pub fn is_checkpoint_due(&self, pages: u64) -> bool {
-        let since = || self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
-        pages >= CHECKPOINT_PAGES || pages >= CHECKPOINT_PAGES / 4 && since() >= CHECKPOINT_PAUSE
+/// The index: the recent events in memory, and the segments on disk.
+#[derive(Debug)]
+pub struct IndexState {
+    /// The recent events in memory.
+    pub tail: Tail,
+    /// The newest list of segments that was read.
+    pub segments: SegmentsCache,
+    /// Held while a segment is written. Lock order: before the writer's connection.
+    segmenting: Mutex<()>,
+}
+
+impl IndexState {
+    fn new(tail: i64) -> Self {
+        IndexState {
+            tail: Tail::new(tail),
+            segments: SegmentsCache::default(),
+            segmenting: Mutex::new(()),
+        }
+    }
+
+    /// Waits until no other thread writes a segment, and keeps others from it. Fails with `busy` or
+    /// `cancelled`.
+    pub fn begin_segment(&self, deadline: &Deadline) -> Result<MutexGuard<'_, ()>> {
+        loop {
+            match self.segmenting.try_lock() {
+                Ok(turn) => return Ok(turn),
+                Err(TryLockError::Poisoned(turn)) => return Ok(turn.into_inner()),
+                Err(TryLockError::WouldBlock) => wait_for_lock(deadline)?,
+            }
+        }
     }
 
     /// Returns how many events and bytes the segments do not cover yet.
@@ -182,6 +127,150 @@ impl StoreState {
     pub fn is_tail_too_long(&self) -> bool {
         let (events, bytes) = self.uncovered();
         events >= 2 * SEGMENT_EVENTS || bytes >= 2 * SEGMENT_BYTES
+    }
+}
+
+/// Which commits are durable, which a reader may see, and who waits for more.
+#[derive(Debug)]
+pub struct Commits {
+    /// The position up to which events are durable.
+    pub durability: Durability,
+    /// The visible head, for calls that wait for events, and whether the store is open.
+    pub watch: HeadWatch,
+    /// Which of the newest events this process committed itself.
+    pub own: OwnCommits,
+    /// Held by the one waiter that polls for events of other processes, on behalf of all.
+    poller: Mutex<()>,
+}
+
+impl Commits {
+    fn new(wal: Option<Arc<Wal>>, durable: i64, own: i64) -> Self {
+        let log = wal.map(|wal| Box::new(wal) as Box<dyn Log>);
+        let durability = Durability::new(log, durable);
+        let commits = Commits {
+            watch: HeadWatch::new(durability.durable()),
+            durability,
+            own: OwnCommits::default(),
+            poller: Mutex::new(()),
+        };
+        commits.own.begin(own);
+        commits
+    }
+
+    /// Makes the caller the one waiter that polls, unless another one is.
+    pub fn try_poll(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.poller.try_lock() {
+            Ok(polls) => Some(polls),
+            // Another waiter panicked while it polled.
+            Err(TryLockError::Poisoned(polls)) => Some(polls.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// The WAL, and what decides when it is checkpointed and reset.
+#[derive(Debug)]
+pub struct Checkpoints {
+    /// The WAL that commits are synced to; `None` for a store that syncs nothing.
+    pub wal: Option<Arc<Wal>>,
+    /// Held shared by every read transaction, and exclusively while the WAL is reset.
+    gate: RwLock<()>,
+    /// About how many pages were written to the WAL since the last checkpoint.
+    pages_written: AtomicU64,
+    /// When the last checkpoint ran.
+    checkpointed: Mutex<Instant>,
+    /// Whether the WAL is as long as it may become and could not be reset: readers outside of this
+    /// process use it.
+    log_held: AtomicBool,
+}
+
+impl Checkpoints {
+    fn new(wal: Option<Arc<Wal>>) -> Self {
+        Checkpoints {
+            wal,
+            gate: RwLock::new(()),
+            pages_written: AtomicU64::new(0),
+            checkpointed: Mutex::new(Instant::now()),
+            log_held: AtomicBool::new(false),
+        }
+    }
+
+    /// Closes the gate: waits for the read transactions in progress and keeps new ones from
+    /// starting.
+    pub fn close_gate(&self) -> RwLockWriteGuard<'_, ()> {
+        self.gate.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a read transaction may begin. Fails with `busy` or `cancelled`.
+    pub fn pass_gate(&self, deadline: &Deadline) -> Result<RwLockReadGuard<'_, ()>> {
+        loop {
+            match self.gate.try_read() {
+                Ok(passed) => return Ok(passed),
+                Err(TryLockError::Poisoned(passed)) => return Ok(passed.into_inner()),
+                Err(TryLockError::WouldBlock) => wait_for_lock(deadline)?,
+            }
+        }
+    }
+
+    /// Counts pages that were written to the WAL. Returns how many there are since the last
+    /// checkpoint.
+    pub fn add_pages(&self, pages: u64) -> u64 {
+        self.pages_written.fetch_add(pages, Relaxed) + pages
+    }
+
+    /// Returns about how many pages were written to the WAL since the last checkpoint.
+    pub fn pages_written(&self) -> u64 {
+        self.pages_written.load(Relaxed)
+    }
+
+    /// Notes that a checkpoint begins.
+    pub fn begin(&self) {
+        self.pages_written.store(0, Relaxed);
+        *self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Notes that a checkpoint found so many pages in the WAL, and whether the next commit resets
+    /// the WAL.
+    ///
+    /// It is not enough that all pages were checkpointed: as long as a reader uses the WAL, the next
+    /// commit appends to it, and readers that overlap would let it grow without bound.
+    pub fn end(&self, pages: i64, is_reset: bool) {
+        self.log_held.store(pages >= MAX_WAL_PAGES && !is_reset, Relaxed);
+    }
+
+    /// Returns whether the WAL is as long as it may become and could not be reset.
+    pub fn is_log_held(&self) -> bool {
+        self.log_held.load(Relaxed)
+    }
+
+    /// Returns whether a WAL of `pages` pages is worth a checkpoint. A short WAL is reused sooner,
+    /// and overwriting is faster to sync than growing. But a checkpoint has syncs of its own.
+    pub fn is_due(&self, pages: u64) -> bool {
+        let since = || self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        pages >= CHECKPOINT_PAGES || pages >= CHECKPOINT_PAGES / 4 && since() >= CHECKPOINT_PAUSE
+    }
+
+    /// Preallocates space in the WAL for a transaction that holds SQLite's write lock.
+    pub fn make_room(&self) -> Result<()> {
+        match &self.wal {
+            // The pages counted since the last checkpoint are about what the WAL holds. A WAL frame
+            // is a page and its header.
+            Some(wal) => wal.make_room(self.pages_written() * 4_120),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the room in the WAL back to a disk that is short of space. Returns whether there was
+    /// any. Waits for no lock: whoever has it needs the room, or gives it back in turn.
+    pub fn give_back_room(&self, connection: &Connection) -> Result<bool> {
+        let Some(log) = self.wal.as_deref() else { return Ok(false) };
+        try_begin_immediate(connection)?;
+        let given = match used_bytes(connection) {
+            Some(used) => log.give_back_room(used),
+            None => Ok(false),
+        };
+        rollback(connection);
+        given
     }
 }
 
@@ -210,24 +299,24 @@ mod tests {
     }
 
     fn set_checkpointed(shared: &StoreState, when: Option<Instant>) {
-        *shared.checkpointed.lock().unwrap() = when.unwrap();
+        *shared.checkpoints.checkpointed.lock().unwrap() = when.unwrap();
     }
 
     #[test]
     fn a_segment_is_due_before_appends_have_to_help() {
         let lengths = [SEGMENT_EVENTS - 1, SEGMENT_EVENTS, 2 * SEGMENT_EVENTS - 1];
         for events in lengths {
-            assert_eq!(shared(events).is_tail_long(), events >= SEGMENT_EVENTS);
-            assert!(!shared(events).is_tail_too_long());
+            assert_eq!(shared(events).index.is_tail_long(), events >= SEGMENT_EVENTS);
+            assert!(!shared(events).index.is_tail_too_long());
         }
         let longer = shared(2 * SEGMENT_EVENTS);
-        assert!(longer.is_tail_long() && longer.is_tail_too_long());
+        assert!(longer.index.is_tail_long() && longer.index.is_tail_too_long());
     }
 
     #[test]
     fn a_checkpoint_is_due_at_its_size_or_later_at_a_quarter() {
         let shared = shared(0);
-        let due = |pages: [u64; 4]| pages.map(|pages| shared.is_checkpoint_due(pages));
+        let due = |pages: [u64; 4]| pages.map(|pages| shared.checkpoints.is_due(pages));
         let quarter = CHECKPOINT_PAGES / 4;
         let pages = [quarter - 1, quarter, CHECKPOINT_PAGES - 1, CHECKPOINT_PAGES];
         set_checkpointed(&shared, Instant::now().checked_add(CHECKPOINT_PAUSE * 1_000));
@@ -245,8 +334,8 @@ mod tests {
             (MAX_WAL_PAGES + 1, false, true),
             (MAX_WAL_PAGES - 1, false, false),
         ] {
-            shared.note_log(pages, is_reset);
-            assert_eq!(shared.log_held.load(Relaxed), is_held, "{pages}, {is_reset}");
+            shared.checkpoints.end(pages, is_reset);
+            assert_eq!(shared.checkpoints.is_log_held(), is_held, "{pages}, {is_reset}");
         }
     }
 
@@ -259,12 +348,12 @@ mod tests {
         for count in [0, 1, 300] {
             shared.note_commit(std::iter::repeat_n(&event, count));
             pages += (count * event.footprint()) as u64 / 4096 + 2;
-            assert_eq!(shared.pages_written.load(Relaxed), pages);
+            assert_eq!(shared.checkpoints.pages_written(), pages);
         }
         for (pages, waking) in
             [(CHECKPOINT_PAGES - 3, WakeReason::Idle), (CHECKPOINT_PAGES - 2, WakeReason::Due)]
         {
-            shared.pages_written.store(pages, Relaxed);
+            shared.checkpoints.pages_written.store(pages, Relaxed);
             shared.maintenance_signal.sleep_for(Duration::ZERO);
             shared.note_commit([].into_iter());
             assert_eq!(shared.maintenance_signal.sleep_for(Duration::ZERO), waking);

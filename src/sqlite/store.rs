@@ -28,7 +28,7 @@ pub struct SqliteStore {
     pub(super) writer: Option<Arc<Writer>>,
     /// The pool of read connections; `None` for a database in memory, whose one connection does
     /// everything.
-    pub(super) readers: Option<ReaderPool>,
+    pub(super) readers: Option<Arc<ReaderPool>>,
     /// The maintenance thread, until the store is closed.
     pub(super) maintenance: Mutex<Option<JoinHandle<()>>>,
 }
@@ -42,11 +42,11 @@ impl SqliteStore {
     /// Returns the visible head, without waiting for events.
     fn current_head(&self, deadline: &Deadline) -> Result<i64> {
         let head = {
-            let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), deadline)?;
+            let mut connection = lend(self.readers.as_deref(), self.writer.as_deref(), deadline)?;
             match connection.lock_free() {
                 Some((_, _, snapshot)) => snapshot.head,
                 None => {
-                    let _gate = self.shared.pass_gate(deadline)?;
+                    let _gate = self.shared.checkpoints.pass_gate(deadline)?;
                     connection.transaction(deadline, |_, _, snapshot| Ok(snapshot.head))?
                 }
             }
@@ -62,7 +62,7 @@ impl SqliteStore {
         deadline: &Deadline,
         sink: &mut dyn Sink,
     ) -> Result<bool> {
-        let mut connection = lend(self.readers.as_ref(), self.writer.as_deref(), deadline)?;
+        let mut connection = lend(self.readers.as_deref(), self.writer.as_deref(), deadline)?;
         let visible = |head| self.visible(head);
         if let Some((connection, reader, snapshot)) = connection.lock_free() {
             let source = Source::Pages(connection);
@@ -74,7 +74,7 @@ impl SqliteStore {
                 Err(ReadStop::NeedsTransaction) => {}
             }
         }
-        let _gate = self.shared.pass_gate(deadline)?;
+        let _gate = self.shared.checkpoints.pass_gate(deadline)?;
         connection.transaction(deadline, |connection, reader, snapshot| {
             let source = Source::Own(connection);
             let read =
@@ -90,15 +90,17 @@ impl Store for SqliteStore {
         let Some(writer) = &self.writer else {
             return Err(Error::new(Status::ReadOnly, "the store was opened read-only"));
         };
-        if let Some(failure) = self.shared.durability.failure() {
+        if let Some(failure) = self.shared.commits.durability.failure() {
             return Err(failure);
         }
         let mut prepared = PreparedAppend::new(request)?;
         if let Some(readers) = &self.readers {
             check_ahead(&self.shared, readers, &mut prepared, &deadline)?;
         }
+        // The timeout bounds the wait for earlier appends, not the check.
+        let deadline = self.shared.start(call, self.shared.busy_timeout)?;
         let appended = writer.append(&self.shared, prepared, &deadline)?;
-        if self.shared.is_tail_too_long() {
+        if self.shared.index.is_tail_too_long() {
             // Whether it works or not, the append is done: maintenance meets the cause again.
             let _ = write_segment_within(&self.shared, writer, SEGMENT_EVENTS, &deadline);
         }
@@ -142,7 +144,7 @@ impl Store for SqliteStore {
     }
 
     fn close(&self) {
-        self.shared.watch.close();
+        self.shared.commits.watch.close();
         self.shared.maintenance_signal.end();
         let thread = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
@@ -155,12 +157,12 @@ impl Store for SqliteStore {
             // The last process to close the file checkpoints the WAL. After a failed sync the WAL
             // is not to be trusted, and stays as it is.
             let Some(connection) = writer.close() else { return };
-            let _ = self.shared.durability.check();
-            if self.shared.wal.as_deref().is_some_and(Wal::is_short_of_space) {
+            let _ = self.shared.commits.durability.check();
+            if self.shared.checkpoints.wal.as_deref().is_some_and(Wal::is_short_of_space) {
                 // Bringing the log into the database may need it.
-                let _ = self.shared.give_back_room(&connection);
+                let _ = self.shared.checkpoints.give_back_room(&connection);
             }
-            if self.shared.durability.failure().is_some() {
+            if self.shared.commits.durability.failure().is_some() {
                 let keep_wal = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
                 let _ = connection.set_db_config(keep_wal, true);
             }

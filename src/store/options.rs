@@ -1,5 +1,7 @@
 //! The options for opening a store.
 
+use crate::error::{Error, Result};
+
 /// The options for opening a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -15,12 +17,35 @@ pub struct Options {
     /// How long a call waits for a lock by default, in milliseconds. A negative number means
     /// without a limit.
     pub busy_timeout_ms: i64,
+    /// How many connections the store opens for reading at most, from 1 to 1,000. So many reads run
+    /// at the same time, and others wait for one of them. `None` means 8. Only for a file.
+    pub max_readers: Option<i64>,
 }
 
 impl Options {
     /// Returns whether the store refuses appends.
     pub fn is_read_only(&self) -> bool {
         self.read_only || self.immutable
+    }
+
+    /// Returns how many connections may read at a time, or `default` if the options do not say.
+    pub(crate) fn reader_limit(&self, default: usize) -> Result<usize> {
+        match self.max_readers {
+            None => Ok(default),
+            Some(limit @ 1..=1_000) => Ok(limit as usize),
+            Some(_) => Err(Error::invalid("max_readers: must be from 1 to 1000")),
+        }
+    }
+
+    /// Refuses `max_readers` for a store that has no connections to bound.
+    pub(crate) fn check_without_readers(&self) -> Result<()> {
+        match self.max_readers {
+            None => Ok(()),
+            Some(_) => Err(Error::invalid(
+                "max_readers: only a store that is opened by the path of its file has connections \
+                 for reading",
+            )),
+        }
     }
 }
 
@@ -32,6 +57,7 @@ impl Default for Options {
             create: true,
             adopt: false,
             busy_timeout_ms: 5_000,
+            max_readers: None,
         }
     }
 }

@@ -11,7 +11,7 @@ set(consumers_run "${CMAKE_CURRENT_LIST_DIR}/run")
 add_check(consumer-install "${consumers_run}" install "${PROJECT_BINARY_DIR}" "${consumers_prefix}")
 set_tests_properties(consumer-install PROPERTIES FIXTURES_SETUP installed)
 
-set(consumers_ways find-package pkg-config go)
+set(consumers_ways find-package pkg-config go tsan)
 if(NOT DCB_SYSTEM_SQLITE)
     list(APPEND consumers_ways beside-sqlite)
 endif()

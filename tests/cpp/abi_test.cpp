@@ -1,6 +1,6 @@
 // The frozen layout of the C interface, checked from C++.
 
-#include "check.hpp"
+#include "unit.hpp"
 
 #include <dcb.hpp>
 #include <dcb_host.h>
@@ -64,13 +64,13 @@ static_assert(!std::is_constructible_v<dcb::query, const char *>);
 static_assert(!std::is_default_constructible_v<dcb::tag>);
 static_assert(!std::is_default_constructible_v<dcb::event>);
 
-TEST(the_library_has_the_version_of_its_header) {
-    CHECK_EQUAL(dcb::version(), DCB_VERSION);
-    CHECK_EQUAL(dcb::abi_version(), static_cast<std::uint32_t>(DCB_ABI_VERSION));
+TEST_CASE("the library has the version of its header") {
+    CHECK(dcb::version() == DCB_VERSION);
+    CHECK(dcb::abi_version() == static_cast<std::uint32_t>(DCB_ABI_VERSION));
 }
 
-TEST(a_status_has_a_name) {
-    CHECK_EQUAL(dcb::status_name(dcb::status::ok), "ok");
-    CHECK_EQUAL(dcb::status_name(dcb::status::condition_failed), "condition_failed");
-    CHECK_EQUAL(dcb::status_name(dcb::status::no_memory), "no_memory");
+TEST_CASE("a status has a name") {
+    CHECK(dcb::status_name(dcb::status::ok) == "ok");
+    CHECK(dcb::status_name(dcb::status::condition_failed) == "condition_failed");
+    CHECK(dcb::status_name(dcb::status::no_memory) == "no_memory");
 }

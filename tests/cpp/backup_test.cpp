@@ -1,7 +1,7 @@
 // Copying a store that is in use.
 
-#include "check.hpp"
 #include "temporary_folder.hpp"
+#include "unit.hpp"
 
 #include <dcb/store.hpp>
 
@@ -29,70 +29,67 @@ dcb::store filled() {
 
 } // namespace
 
-TEST(a_copy_is_a_store_of_its_own) {
+TEST_CASE("a copy is a store of its own") {
     const temporary_folder folder;
     const dcb::store store = filled();
     std::int64_t done = 0;
     std::int64_t total = 0;
-    CHECK_EQUAL(store.backup(in(folder),
-                             [&](std::int64_t done_pages, std::int64_t total_pages) {
-                                 CHECK(done_pages > done);
-                                 done = done_pages;
-                                 total = total_pages;
-                             }),
-                300);
-    CHECK(done > 0 && done == total);
+    const std::int64_t copied =
+        store.backup(in(folder), [&](std::int64_t done_pages, std::int64_t total_pages) {
+            CHECK(done_pages > done);
+            done = done_pages;
+            total = total_pages;
+        });
+    CHECK(copied == 300);
+    CHECK(done > 0);
+    CHECK(done == total);
     {
         dcb::store copy("sqlite:" + in(folder));
-        CHECK_EQUAL(copy.read_all(dcb::tagged("k:x")).events.size(), 300u);
-        CHECK_EQUAL(copy.append(dcb::event("B")), 301);
+        CHECK(copy.read_all(dcb::tagged("k:x")).events.size() == 300u);
+        CHECK(copy.append(dcb::event("B")) == 301);
     }
-    CHECK_EQUAL(store.head(), 300);
-    CHECK_THROWS(invalid_argument, store.backup(in(folder)));
-    CHECK_EQUAL(dcb::store("sqlite:" + in(folder)).head(), 301);
+    CHECK(store.head() == 300);
+    CHECK_FAILS(invalid_argument, store.backup(in(folder)));
+    CHECK(dcb::store("sqlite:" + in(folder)).head() == 301);
 }
 
-TEST(what_the_progress_function_throws_ends_the_backup) {
+TEST_CASE("what the progress function throws ends the backup") {
     const temporary_folder folder;
     const dcb::store store = filled();
-    try {
-        store.backup(in(folder), [](auto, auto) { throw std::runtime_error("no more"); });
-        CHECK(false && "it throws");
-    } catch (const std::runtime_error &e) {
-        CHECK_EQUAL(std::string(e.what()), "no more");
-    }
+    const auto give_up = [](auto, auto) { throw std::runtime_error("no more"); };
+    CHECK_THROWS_WITH_AS(store.backup(in(folder), give_up), "no more", std::runtime_error);
     CHECK(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(a_backup_is_cancelled_or_out_of_time_and_leaves_nothing) {
+TEST_CASE("a backup is cancelled or out of time and leaves nothing") {
     const temporary_folder folder;
     const dcb::store store = filled();
     const dcb::cancel cancel;
     dcb::call_options options;
     options.cancel = &cancel;
     int steps = 0;
-    CHECK_THROWS(cancelled, store.backup(
-                                in(folder),
-                                [&](auto, auto) {
-                                    ++steps;
-                                    cancel.trigger();
-                                },
-                                options));
-    CHECK_EQUAL(steps, 1);
+    CHECK_FAILS(cancelled, store.backup(
+                               in(folder),
+                               [&](auto, auto) {
+                                   ++steps;
+                                   cancel.trigger();
+                               },
+                               options));
+    CHECK(steps == 1);
     dcb::call_options at_once;
     at_once.timeout = 0ms;
-    CHECK_THROWS(timeout, store.backup(in(folder), {}, at_once));
-    CHECK_THROWS(invalid_argument, store.backup(std::string_view("a\0b", 3)));
-    CHECK_THROWS(io, store.backup((folder.path() / "none" / "copy.db").string()));
+    CHECK_FAILS(timeout, store.backup(in(folder), {}, at_once));
+    CHECK_FAILS(invalid_argument, store.backup(std::string_view("a\0b", 3)));
+    CHECK_FAILS(io, store.backup((folder.path() / "none" / "copy.db").string()));
     CHECK(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(copies_are_whole_appends_while_threads_append) {
-    if (!check::persists()) {
+TEST_CASE("copies are whole appends while threads append") {
+    if (!unit::persists()) {
         return;
     }
     const temporary_folder folder;
-    dcb::store store = check::fresh_store();
+    dcb::store store = unit::fresh_store();
     store.append({dcb::event("A"), dcb::event("B")});
     std::atomic<bool> ended{false};
     std::vector<std::thread> threads;
@@ -113,12 +110,12 @@ TEST(copies_are_whole_appends_while_threads_append) {
     }
     for (int i = 0; i < 3; ++i) {
         const dcb::store copy("sqlite:" + (folder.path() / std::to_string(i)).string());
-        CHECK_EQUAL(copy.head(), heads[static_cast<std::size_t>(i)]);
-        CHECK_EQUAL(copy.head() % 2, 0);
+        CHECK(copy.head() == heads[static_cast<std::size_t>(i)]);
+        CHECK(copy.head() % 2 == 0);
     }
 }
 
-TEST(a_memory_store_has_no_file_to_copy) {
+TEST_CASE("a memory store has no file to copy") {
     const temporary_folder folder;
-    CHECK_THROWS(invalid_argument, dcb::store("memory:").backup(in(folder)));
+    CHECK_FAILS(invalid_argument, dcb::store("memory:").backup(in(folder)));
 }

@@ -1,8 +1,12 @@
 // Runs the conformance corpus through dcb.hpp. tests/conformance/README.md describes its format.
 //
-// usage: cpp-conformance URI FOLDER
+// usage: cpp-conformance URI FOLDER [OPTION OF DOCTEST]...
 //
-// With the URI `sqlite:`, each case gets its own file. Other URIs are opened as they are.
+// With the URI `sqlite:`, each case gets its own file. Other URIs are opened as they are. Each case
+// is a subcase: `--subcase='read.json: a query*'` plays some of them.
+
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
 
 #include "raw_json.hpp"
 #include "temporary_folder.hpp"
@@ -276,12 +280,21 @@ class player {
     std::optional<dcb::store> store_;
 };
 
+struct corpus_case {
+    /// The name of the file, and that of the case.
+    std::string name;
+    json definition;
+    std::string uri;
+};
+
+std::vector<corpus_case> corpus;
+
 /// Runs one case. Returns what went wrong, or an empty text.
-std::string play(const json &one, const std::string &uri) {
+std::string play(const corpus_case &one) {
     std::size_t number = 0;
     try {
-        player player(uri);
-        for (const json &step : one.at("steps")) {
+        player player(one.uri);
+        for (const json &step : one.definition.at("steps")) {
             player.play(step);
             ++number;
         }
@@ -291,39 +304,46 @@ std::string play(const json &one, const std::string &uri) {
     }
 }
 
-} // namespace
-
-int main(int argc, char **argv) try {
-    if (argc != 3) {
-        std::cerr << "usage: " << argv[0] << " URI FOLDER\n";
-        return 2;
-    }
-    const std::string uri = argv[1];
-    const temporary_folder scratch;
+void load_corpus(const std::string &uri, const std::filesystem::path &folder,
+                 const std::filesystem::path &scratch) {
     std::vector<std::filesystem::path> files;
-    for (const auto &entry : std::filesystem::directory_iterator(argv[2])) {
+    for (const auto &entry : std::filesystem::directory_iterator(folder)) {
         if (entry.path().extension() == ".json") {
             files.push_back(entry.path());
         }
     }
     std::sort(files.begin(), files.end());
-
-    int played = 0;
-    int failed = 0;
     for (const std::filesystem::path &file : files) {
-        for (const json &one : json::parse(std::ifstream(file))) {
-            const std::string own = (scratch.path() / (std::to_string(played) + ".db")).string();
-            const std::string wrong = play(one, uri == "sqlite:" ? uri + own : uri);
-            ++played;
-            if (!wrong.empty()) {
-                ++failed;
-                std::cout << file.filename().string() << ": " << one.at("name").get<std::string>()
-                          << ": " << wrong << '\n';
-            }
+        for (json &one : json::parse(std::ifstream(file))) {
+            const std::string own = (scratch / (std::to_string(corpus.size()) + ".db")).string();
+            corpus.push_back({file.filename().string() + ": " + one.at("name").get<std::string>(),
+                              std::move(one), uri == "sqlite:" ? uri + own : uri});
         }
     }
-    std::cout << played - failed << " of " << played << " cases passed on " << uri << '\n';
-    return failed == 0 && played > 0 ? 0 : 1;
+}
+
+} // namespace
+
+TEST_CASE("the conformance corpus") {
+    for (const corpus_case &one : corpus) {
+        SUBCASE(one.name.c_str()) {
+            const std::string wrong = play(one);
+            CHECK_MESSAGE(wrong.empty(), wrong);
+        }
+    }
+}
+
+int main(int argc, char **argv) try {
+    if (argc < 3) {
+        std::cerr << "usage: " << argv[0] << " URI FOLDER [OPTION OF DOCTEST]...\n";
+        return 2;
+    }
+    const temporary_folder scratch;
+    load_corpus(argv[1], argv[2], scratch.path());
+    if (corpus.empty()) {
+        throw std::runtime_error("the folder has no cases");
+    }
+    return doctest::Context(argc, argv).run();
 } catch (const std::exception &e) {
     std::cerr << argv[0] << ": " << e.what() << '\n';
     return 1;

@@ -1,6 +1,6 @@
 // Deciders, the command handler, and its retries.
 
-#include "check.hpp"
+#include "unit.hpp"
 
 #include <dcb/decider.hpp>
 
@@ -59,58 +59,52 @@ dcb::retry_policy quickly(int attempts) {
 
 } // namespace
 
-TEST(a_decider_folds_events_of_any_kind) {
+TEST_CASE("a decider folds events of any kind") {
     const auto decider = course_decider("s1");
     dcb::sequenced_event e;
     e.type = "Subscribed";
     e.tags = {"course:c1", "student:s1"};
     const state s = decider.fold(std::vector<dcb::sequenced_event>{e, e});
-    CHECK_EQUAL(s.taken, 2);
+    CHECK(s.taken == 2);
     CHECK(s.has_seat);
 }
 
-TEST(a_handler_appends_the_events_of_a_decision) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a handler appends the events of a decision") {
+    dcb::store store = unit::fresh_store();
     const dcb::command_handler handler(store, course_decider("s1"));
-    CHECK_EQUAL(handler.handle({"c1", "s1"}).value(), 1);
+    CHECK(handler.handle({"c1", "s1"}).value() == 1);
     CHECK(!handler.handle({"c1", "s1"}));
-    CHECK_EQUAL(store.head(), 1);
+    CHECK(store.head() == 1);
 }
 
-TEST(an_exception_of_decide_is_passed_on) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("an exception of decide is passed on") {
+    dcb::store store = unit::fresh_store();
     const dcb::command_handler handler(store, course_decider());
     for (int i = 0; i < seats; ++i) {
         handler.handle({"c1", std::to_string(i)});
     }
-    bool full = false;
-    try {
-        handler.handle({"c1", "late"});
-    } catch (const course_full &) {
-        full = true;
-    }
-    CHECK(full);
-    CHECK_EQUAL(store.head(), seats);
+    CHECK_THROWS_AS(handler.handle({"c1", "late"}), course_full);
+    CHECK(store.head() == seats);
 }
 
-TEST(a_decision_is_made_again_after_a_conflict) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a decision is made again after a conflict") {
+    dcb::store store = unit::fresh_store();
     auto decider = course_decider();
     int decisions = 0;
     decider.decide = [&](const state &s, const subscribe &) -> std::vector<dcb::event> {
         if (++decisions < 3) {
             store.append(dcb::event("Subscribed", {"course:c1", "student:rival"}));
         }
-        CHECK_EQUAL(s.taken, decisions - 1);
+        CHECK(s.taken == decisions - 1);
         return {dcb::event("Subscribed", {"course:c1", "student:s1"})};
     };
     const dcb::command_handler handler(store, decider, quickly(3));
-    CHECK_EQUAL(handler.handle({"c1", "s1"}).value(), 3);
-    CHECK_EQUAL(decisions, 3);
+    CHECK(handler.handle({"c1", "s1"}).value() == 3);
+    CHECK(decisions == 3);
 }
 
-TEST(retries_are_bounded) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("retries are bounded") {
+    dcb::store store = unit::fresh_store();
     auto decider = course_decider();
     int decisions = 0;
     decider.decide = [&](const state &, const subscribe &) -> std::vector<dcb::event> {
@@ -119,21 +113,19 @@ TEST(retries_are_bounded) {
         return {dcb::event("Subscribed", {"course:c1", "student:s1"})};
     };
     const dcb::command_handler handler(store, decider, quickly(4));
-    bool used_up = false;
     try {
         handler.handle({"c1", "s1"});
+        FAIL_CHECK("the attempts were not used up");
     } catch (const dcb::condition_failed &e) {
-        used_up = true;
-        CHECK_EQUAL(e.position(), 4);
+        CHECK(e.position() == 4);
     }
-    CHECK(used_up);
-    CHECK_EQUAL(decisions, 4);
-    CHECK_EQUAL(store.head(), 4);
-    CHECK_THROWS(invalid_argument, dcb::command_handler(store, decider, quickly(0)));
+    CHECK(decisions == 4);
+    CHECK(store.head() == 4);
+    CHECK_FAILS(invalid_argument, dcb::command_handler(store, decider, quickly(0)));
 }
 
-TEST(a_cancel_ends_the_wait_between_attempts) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a cancel ends the wait between attempts") {
+    dcb::store store = unit::fresh_store();
     const dcb::cancel stop;
     auto decider = course_decider();
     int decisions = 0;
@@ -148,13 +140,13 @@ TEST(a_cancel_ends_the_wait_between_attempts) {
         static_cast<void>(store.wait(0));
         stop.trigger();
     });
-    CHECK_THROWS(cancelled, handler.handle({"c1", "s1"}, {{}, &stop}));
+    CHECK_FAILS(cancelled, handler.handle({"c1", "s1"}, {{}, &stop}));
     canceller.join();
     CHECK(decisions <= 1);
 }
 
-TEST(a_decision_on_composed_projections_is_made_again) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a decision on composed projections is made again") {
+    dcb::store store = unit::fresh_store();
     const auto count = [](int state, const dcb::event_view &) { return state + 1; };
     const auto both = dcb::compose(dcb::projection<int>{dcb::tagged("course:c1"), 0, count},
                                    dcb::projection<int>{dcb::tagged("student:s1"), 0, count});
@@ -163,66 +155,66 @@ TEST(a_decision_on_composed_projections_is_made_again) {
         if (++decisions == 1) {
             store.append(dcb::event("Subscribed", {"course:c2", "student:s1"}));
         }
-        CHECK_EQUAL(std::get<0>(state), 0);
-        CHECK_EQUAL(std::get<1>(state), decisions - 1);
+        CHECK(std::get<0>(state) == 0);
+        CHECK(std::get<1>(state) == decisions - 1);
         return {dcb::event("Subscribed", {"course:c1", "student:s1"})};
     };
-    CHECK_EQUAL(dcb::decide(store, both, decide, {}, quickly(3)).value(), 2);
-    CHECK_EQUAL(decisions, 2);
+    CHECK(dcb::decide(store, both, decide, {}, quickly(3)).value() == 2);
+    CHECK(decisions == 2);
 
     const auto nothing = [](const std::tuple<int, int> &) { return std::vector<dcb::event>{}; };
     CHECK(!dcb::decide(store, both, nothing));
-    CHECK_EQUAL(store.head(), 2);
+    CHECK(store.head() == 2);
 
     const auto never = [&](const std::tuple<int, int> &) -> std::vector<dcb::event> {
         store.append(dcb::event("Subscribed", {"course:c1", "student:s2"}));
         return {dcb::event("Subscribed", {"course:c1", "student:s1"})};
     };
-    CHECK_THROWS(condition_failed, dcb::decide(store, both, never, {}, quickly(2)));
-    CHECK_EQUAL(store.head(), 4);
-    CHECK_THROWS(invalid_argument, dcb::decide(store, both, nothing, {}, quickly(0)));
+    CHECK_FAILS(condition_failed, dcb::decide(store, both, never, {}, quickly(2)));
+    CHECK(store.head() == 4);
+    CHECK_FAILS(invalid_argument, dcb::decide(store, both, nothing, {}, quickly(0)));
 }
 
-TEST(a_decider_without_a_required_function_is_refused) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a decider without a required function is refused") {
+    dcb::store store = unit::fresh_store();
     auto decider = course_decider();
     decider.query = nullptr;
-    CHECK_NOT_SET("decider::query", dcb::command_handler(store, decider));
+    CHECK_THROWS_WITH_AS(dcb::command_handler(store, decider), "decider::query is not set",
+                         std::invalid_argument);
     decider = course_decider();
     decider.decide = nullptr;
-    CHECK_NOT_SET("decider::decide", dcb::command_handler(store, decider));
-    CHECK_EQUAL(decider.fold(std::vector<dcb::sequenced_event>{}).taken, 0);
+    CHECK_THROWS_WITH_AS(dcb::command_handler(store, decider), "decider::decide is not set",
+                         std::invalid_argument);
+    CHECK(decider.fold(std::vector<dcb::sequenced_event>{}).taken == 0);
     decider = course_decider();
     decider.evolve = nullptr;
-    CHECK_NOT_SET("decider::evolve", dcb::command_handler(store, decider));
-    CHECK_NOT_SET("decider::evolve", decider.fold(std::vector<dcb::sequenced_event>{}));
+    CHECK_THROWS_WITH_AS(dcb::command_handler(store, decider), "decider::evolve is not set",
+                         std::invalid_argument);
+    CHECK_THROWS_WITH_AS(decider.fold(std::vector<dcb::sequenced_event>{}),
+                         "decider::evolve is not set", std::invalid_argument);
 
     dcb::projection<int> projection{dcb::tagged("course:c1"), 0, {}};
     const auto nothing = [](int) { return std::vector<dcb::event>{}; };
-    CHECK_NOT_SET("projection::evolve", dcb::decide(store, projection, nothing));
+    CHECK_THROWS_WITH_AS(dcb::decide(store, projection, nothing), "projection::evolve is not set",
+                         std::invalid_argument);
     projection.evolve = [](int n, const dcb::event_view &) { return n + 1; };
     std::function<std::vector<dcb::event>(int)> missing;
-    CHECK_NOT_SET("decide", dcb::decide(store, projection, missing));
+    CHECK_THROWS_WITH_AS(dcb::decide(store, projection, missing), "decide is not set",
+                         std::invalid_argument);
     missing = nothing;
     CHECK(!dcb::decide(store, projection, missing));
 }
 
-TEST(a_decider_starts_from_its_initial_state) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a decider starts from its initial state") {
+    dcb::store store = unit::fresh_store();
     auto decider = course_decider();
     decider.initial_state.taken = seats;
-    CHECK_EQUAL(decider.fold(std::vector<dcb::sequenced_event>{}).taken, seats);
-    bool full = false;
-    try {
-        dcb::command_handler(store, decider).handle({"c1", "s1"});
-    } catch (const course_full &) {
-        full = true;
-    }
-    CHECK(full);
+    CHECK(decider.fold(std::vector<dcb::sequenced_event>{}).taken == seats);
+    CHECK_THROWS_AS(dcb::command_handler(store, decider).handle({"c1", "s1"}), course_full);
 }
 
-TEST(rivals_never_overfill_a_course) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("rivals never overfill a course") {
+    dcb::store store = unit::fresh_store();
     std::atomic<int> refused{0};
     std::atomic<int> seated{0};
     std::vector<std::thread> threads;
@@ -242,7 +234,7 @@ TEST(rivals_never_overfill_a_course) {
     for (std::thread &thread : threads) {
         thread.join();
     }
-    CHECK_EQUAL(seated.load(), seats);
-    CHECK_EQUAL(refused.load(), 20 - seats);
-    CHECK_EQUAL(store.count(), seats);
+    CHECK(seated.load() == seats);
+    CHECK(refused.load() == 20 - seats);
+    CHECK(store.count() == seats);
 }

@@ -1,6 +1,6 @@
 // Conversions between events and values of nlohmann/json.
 
-#include "check.hpp"
+#include "unit.hpp"
 
 #include <dcb/json.hpp>
 #include <dcb/store.hpp>
@@ -19,15 +19,15 @@ void from_json(const nlohmann::json &j, capacity &c) {
 
 } // namespace
 
-TEST(json_values_are_appended_and_read) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("JSON values are appended and read") {
+    dcb::store store = unit::fresh_store();
     store.append(dcb::json_event("CapacityChanged", {"course:c1"}, capacity{12})
                      .metadata(nlohmann::json{{"by", "me"}}.dump()));
     const auto all = store.read_all(dcb::query::all()).events;
-    CHECK_EQUAL(all.at(0).data, R"({"seats":12})");
-    CHECK_EQUAL(dcb::data_as<capacity>(all.at(0)).seats, 12);
-    CHECK_EQUAL(dcb::json_data(all.at(0)).at("seats"), 12);
-    CHECK_EQUAL(dcb::json_metadata(all.at(0)).at("by"), "me");
+    CHECK(all.at(0).data == R"({"seats":12})");
+    CHECK(dcb::data_as<capacity>(all.at(0)).seats == 12);
+    CHECK(dcb::json_data(all.at(0)).at("seats") == 12);
+    CHECK(dcb::json_metadata(all.at(0)).at("by") == "me");
     store.append(dcb::json_event("B", {}, nullptr));
     CHECK(dcb::json_metadata(store.read_all(dcb::of_type("B")).events.at(0)).is_null());
 }

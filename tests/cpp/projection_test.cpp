@@ -1,6 +1,6 @@
 // Projections, alone and composed.
 
-#include "check.hpp"
+#include "unit.hpp"
 
 #include <dcb/projection.hpp>
 
@@ -41,8 +41,8 @@ dcb::projection<seats_state> seats_of(const std::string &course, const std::stri
 
 } // namespace
 
-TEST(a_projection_is_read_from_a_store) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a projection is read from a store") {
+    dcb::store store = unit::fresh_store();
     const auto before = dcb::project(store, exists("c1"));
     CHECK(!before.state);
     store.append(
@@ -50,11 +50,11 @@ TEST(a_projection_is_read_from_a_store) {
         before.condition);
     CHECK(dcb::project(store, exists("c1")).state);
     CHECK(!dcb::project(store, exists("c3")).state);
-    CHECK_THROWS(condition_failed, store.append(dcb::event("X"), before.condition));
+    CHECK_FAILS(condition_failed, store.append(dcb::event("X"), before.condition));
 }
 
-TEST(each_composed_projection_sees_its_own_events) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("each composed projection sees its own events") {
+    dcb::store store = unit::fresh_store();
     store.append({dcb::event("CourseDefined", {"course:c1"}),
                   dcb::event("StudentSubscribed", {"course:c1", "student:s1"}),
                   dcb::event("StudentSubscribed", {"course:c2", "student:s1"}),
@@ -63,42 +63,42 @@ TEST(each_composed_projection_sees_its_own_events) {
                                                         taken("student:s1"), taken("no:one")));
     const auto &[defined, in_course, of_student, nobody] = model.state;
     CHECK(defined);
-    CHECK_EQUAL(in_course, 2);
-    CHECK_EQUAL(of_student, 2);
-    CHECK_EQUAL(nobody, 0);
-    CHECK_EQUAL(model.condition.after, 4);
-    CHECK_EQUAL(model.condition.fail_if_events_match.items().size(), 4u);
+    CHECK(in_course == 2);
+    CHECK(of_student == 2);
+    CHECK(nobody == 0);
+    CHECK(model.condition.after == 4);
+    CHECK(model.condition.fail_if_events_match.items().size() == 4u);
 }
 
-TEST(a_composed_projection_is_guarded_by_the_union_of_queries) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a composed projection is guarded by the union of queries") {
+    dcb::store store = unit::fresh_store();
     const auto both = dcb::compose(taken("course:c1"), taken("student:s1"));
     const auto model = dcb::project(store, both);
     store.append(dcb::event("StudentSubscribed", {"course:c2", "student:s2"}));
     CHECK(static_cast<bool>(store.try_append(dcb::event("X"), model.condition)));
     store.append(dcb::event("StudentSubscribed", {"course:c2", "student:s1"}));
-    CHECK_EQUAL(store.try_append(dcb::event("X"), model.condition).position(), 3);
+    CHECK(store.try_append(dcb::event("X"), model.condition).position() == 3);
 
     const auto everything = dcb::projection<int>{
         dcb::query::all(), 0, [](int state, const dcb::event_view &) { return state + 1; }};
     const auto wide = dcb::project(store, dcb::compose(both, everything));
     CHECK(wide.condition.fail_if_events_match.is_all());
-    CHECK_EQUAL(std::get<0>(std::get<0>(wide.state)), 0);
-    CHECK_EQUAL(std::get<1>(wide.state), 3);
+    CHECK(std::get<0>(std::get<0>(wide.state)) == 0);
+    CHECK(std::get<1>(wide.state) == 3);
 }
 
-TEST(projections_are_composed_into_a_struct) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("projections are composed into a struct") {
+    dcb::store store = unit::fresh_store();
     store.append({dcb::event("CourseDefined", {"course:c1"}),
                   dcb::event("StudentSubscribed", {"course:c1", "student:s1"}),
                   dcb::event("StudentSubscribed", {"course:c2", "student:s1"}),
                   dcb::event("StudentSubscribed", {"course:c1", "student:s2"})});
     const auto model = dcb::project(store, seats_of("c1", "s1"));
     CHECK(model.state.defined);
-    CHECK_EQUAL(model.state.in_course, 2);
-    CHECK_EQUAL(model.state.of_student, 2);
-    CHECK_EQUAL(model.state.other, 7);
-    CHECK_EQUAL(model.condition.fail_if_events_match.items().size(), 3u);
+    CHECK(model.state.in_course == 2);
+    CHECK(model.state.of_student == 2);
+    CHECK(model.state.other == 7);
+    CHECK(model.condition.fail_if_events_match.items().size() == 3u);
 
     // A composed projection can be composed again.
     auto absent = taken("no:one");
@@ -107,28 +107,32 @@ TEST(projections_are_composed_into_a_struct) {
                                      dcb::part_of(absent, &nested_state::nobody));
     const auto wide = dcb::project(store, nested);
     CHECK(!wide.state.both.defined);
-    CHECK_EQUAL(wide.state.both.in_course, 1);
-    CHECK_EQUAL(wide.state.both.of_student, 1);
-    CHECK_EQUAL(wide.state.nobody, 5);
-    CHECK_EQUAL(wide.condition.fail_if_events_match.items().size(), 4u);
+    CHECK(wide.state.both.in_course == 1);
+    CHECK(wide.state.both.of_student == 1);
+    CHECK(wide.state.nobody == 5);
+    CHECK(wide.condition.fail_if_events_match.items().size() == 4u);
 }
 
-TEST(a_projection_folds_the_events_that_its_query_matches) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a projection folds the events that its query matches") {
+    dcb::store store = unit::fresh_store();
     store.append({dcb::event("StudentSubscribed", {"course:c1"}),
                   dcb::event("StudentSubscribed", {"course:c2"}),
                   dcb::event("StudentSubscribed", {"course:c1"})});
     const auto all = dcb::query::all();
-    CHECK_EQUAL(taken("course:c1").fold(store.read_all(all).events), 2);
-    CHECK_EQUAL(taken("course:c2").fold(store.read(all)), 1);
-    CHECK_EQUAL(std::get<0>(dcb::compose(taken("course:c1")).fold(store.read(all))), 2);
+    CHECK(taken("course:c1").fold(store.read_all(all).events) == 2);
+    CHECK(taken("course:c2").fold(store.read(all)) == 1);
+    CHECK(std::get<0>(dcb::compose(taken("course:c1")).fold(store.read(all))) == 2);
 }
 
-TEST(a_projection_without_evolve_is_refused) {
-    const dcb::store store = check::fresh_store();
+TEST_CASE("a projection without evolve is refused") {
+    const dcb::store store = unit::fresh_store();
     dcb::projection<int> incomplete{dcb::tagged("course:c1"), 0, {}};
-    CHECK_NOT_SET("projection::evolve", dcb::project(store, incomplete));
-    CHECK_NOT_SET("projection::evolve", incomplete.fold(std::vector<dcb::sequenced_event>{}));
-    CHECK_NOT_SET("projection::evolve", dcb::compose(taken("course:c1"), incomplete));
-    CHECK_NOT_SET("projection::evolve", dcb::part_of(incomplete, &seats_state::in_course));
+    CHECK_THROWS_WITH_AS(dcb::project(store, incomplete), "projection::evolve is not set",
+                         std::invalid_argument);
+    CHECK_THROWS_WITH_AS(incomplete.fold(std::vector<dcb::sequenced_event>{}),
+                         "projection::evolve is not set", std::invalid_argument);
+    CHECK_THROWS_WITH_AS(dcb::compose(taken("course:c1"), incomplete),
+                         "projection::evolve is not set", std::invalid_argument);
+    CHECK_THROWS_WITH_AS(dcb::part_of(incomplete, &seats_state::in_course),
+                         "projection::evolve is not set", std::invalid_argument);
 }

@@ -1,6 +1,6 @@
 // Queries: how to make them, and what they match.
 
-#include "check.hpp"
+#include "unit.hpp"
 
 #include <dcb/query.hpp>
 
@@ -48,7 +48,7 @@ static_assert(is_refused<dcb::tag, text, text>);
 
 } // namespace
 
-TEST(an_item_names_types_and_tags) {
+TEST_CASE("an item names types and tags") {
     const auto item = dcb::of_type("A", std::string("B")).tagged("x:1", dcb::tag("y", "2"));
     CHECK(item.matches(one("A", {"x:1", "y:2", "z"})));
     CHECK(item.matches(one("B", {"y:2", "x:1"})));
@@ -59,30 +59,30 @@ TEST(an_item_names_types_and_tags) {
     CHECK(dcb::of_type("A").of_type("B").matches(one("B", {})));
 }
 
-TEST(names_in_a_query_are_validated_at_once) {
-    CHECK_THROWS(invalid_argument, dcb::of_type(""));
-    CHECK_THROWS(invalid_argument, dcb::tagged("x:"));
-    CHECK_THROWS(too_large, dcb::of_type(std::string(256, 'a')));
-    CHECK_THROWS(invalid_argument, dcb::of_type(std::vector<std::string>{}));
-    CHECK_THROWS(invalid_argument, dcb::tagged(std::vector<dcb::tag>{}));
-    CHECK_THROWS(invalid_argument, dcb::query(std::vector<dcb::query_item>{}));
+TEST_CASE("names in a query are validated at once") {
+    CHECK_FAILS(invalid_argument, dcb::of_type(""));
+    CHECK_FAILS(invalid_argument, dcb::tagged("x:"));
+    CHECK_FAILS(too_large, dcb::of_type(std::string(256, 'a')));
+    CHECK_FAILS(invalid_argument, dcb::of_type(std::vector<std::string>{}));
+    CHECK_FAILS(invalid_argument, dcb::tagged(std::vector<dcb::tag>{}));
+    CHECK_FAILS(invalid_argument, dcb::query(std::vector<dcb::query_item>{}));
 }
 
-TEST(a_query_is_the_union_of_its_items) {
+TEST_CASE("a query is the union of its items") {
     const dcb::query q = dcb::of_type("A").tagged("x:1") | dcb::of_type("B").tagged("y:1");
-    CHECK_EQUAL(q.items().size(), 2u);
+    CHECK(q.items().size() == 2u);
     CHECK(q.matches(one("A", {"x:1"})));
     CHECK(q.matches(one("B", {"y:1"})));
     CHECK(!q.matches(one("A", {"y:1"})));
     const dcb::query three = q | dcb::tagged("z:1");
-    CHECK_EQUAL(three.items().size(), 3u);
+    CHECK(three.items().size() == 3u);
     CHECK((q | dcb::query::all()).is_all());
     CHECK((dcb::query::all() | q).is_all());
     CHECK(dcb::query::all().matches(one("C", {})));
 }
 
-TEST(a_store_and_a_query_match_the_same_events) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a store and a query match the same events") {
+    dcb::store store = unit::fresh_store();
     for (const char *type : {"A", "B", "C"}) {
         for (const std::vector<dcb::tag> &tags :
              {std::vector<dcb::tag>{}, {"x:1"}, {"y:1"}, {"x:1", "y:1"}}) {
@@ -90,7 +90,7 @@ TEST(a_store_and_a_query_match_the_same_events) {
         }
     }
     const auto all = store.read_all(dcb::query::all()).events;
-    CHECK_EQUAL(all.size(), 12u);
+    CHECK(all.size() == 12u);
     for (const dcb::query &q :
          {dcb::query(dcb::query_item()), dcb::query(dcb::of_type("A", "B")),
           dcb::query(dcb::tagged("x:1")), dcb::query(dcb::tagged("x:1").tagged("y:1")),
@@ -104,6 +104,6 @@ TEST(a_store_and_a_query_match_the_same_events) {
             CHECK(q.matches(e));
             ++found;
         }
-        CHECK_EQUAL(found, expected);
+        CHECK(found == expected);
     }
 }

@@ -1,6 +1,6 @@
 // Opening a store, appending, waiting, and their errors.
 
-#include "check.hpp"
+#include "unit.hpp"
 
 #include <dcb/store.hpp>
 
@@ -11,191 +11,183 @@
 
 using namespace std::chrono_literals;
 
-TEST(an_invalid_uri_is_refused) {
-    CHECK_THROWS(invalid_argument, dcb::store("nonsense:"));
-    CHECK_THROWS(invalid_argument, dcb::store(std::string_view("memory:\0x", 9)));
+TEST_CASE("an invalid URI is refused") {
+    CHECK_FAILS(invalid_argument, dcb::store("nonsense:"));
+    CHECK_FAILS(invalid_argument, dcb::store(std::string_view("memory:\0x", 9)));
 }
 
-TEST(events_are_appended_and_read) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("events are appended and read") {
+    dcb::store store = unit::fresh_store();
     const auto start = std::chrono::system_clock::now() - 1s;
-    CHECK_EQUAL(store.append(dcb::event("A", {"x:1", dcb::bare_tag("y")}, R"({ "n" : 1e400 })")),
-                1);
-    CHECK_EQUAL(store.append({dcb::event("B"), dcb::event("C").metadata(R"({"by": "me"})")}), 3);
-    CHECK_EQUAL(store.append(std::vector<dcb::event>{dcb::event("D").id("d1")}), 4);
-    CHECK_EQUAL(store.head(), 4);
-    CHECK_EQUAL(store.count(), 4);
+    CHECK(store.append(dcb::event("A", {"x:1", dcb::bare_tag("y")}, R"({ "n" : 1e400 })")) == 1);
+    CHECK(store.append({dcb::event("B"), dcb::event("C").metadata(R"({"by": "me"})")}) == 3);
+    CHECK(store.append(std::vector<dcb::event>{dcb::event("D").id("d1")}) == 4);
+    CHECK(store.head() == 4);
+    CHECK(store.count() == 4);
     CHECK(store.diagnose().view().find(R"("head":4)") != std::string_view::npos);
 
     const dcb::read_result all = store.read_all(dcb::query::all());
-    CHECK_EQUAL(all.position, 4);
-    CHECK_EQUAL(all.events.size(), 4u);
-    CHECK_EQUAL(all.events.at(0).data, R"({ "n" : 1e400 })");
-    CHECK_EQUAL(all.events.at(0).tags.size(), 2u);
+    CHECK(all.position == 4);
+    CHECK(all.events.size() == 4u);
+    CHECK(all.events.at(0).data == R"({ "n" : 1e400 })");
+    CHECK(all.events.at(0).tags.size() == 2u);
     CHECK(!all.events.at(0).id);
     CHECK(!all.events.at(0).metadata);
     CHECK(all.events.at(0).timestamp > start);
-    CHECK_EQUAL(all.events.at(1).data, "null");
-    CHECK_EQUAL(all.events.at(2).metadata.value(), R"({"by": "me"})");
-    CHECK_EQUAL(all.events.at(3).id.value(), "d1");
+    CHECK(all.events.at(1).data == "null");
+    CHECK(all.events.at(2).metadata.value() == R"({"by": "me"})");
+    CHECK(all.events.at(3).id.value() == "d1");
 }
 
-TEST(an_append_without_events_is_an_error) {
-    dcb::store store = check::fresh_store();
-    CHECK_THROWS(invalid_argument, store.append(std::vector<dcb::event>{}));
+TEST_CASE("an append without events is an error") {
+    dcb::store store = unit::fresh_store();
+    CHECK_FAILS(invalid_argument, store.append(std::vector<dcb::event>{}));
 }
 
-TEST(a_failed_condition_has_a_type_and_a_position) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a failed condition has a type and a position") {
+    dcb::store store = unit::fresh_store();
     store.append({dcb::event("A", {"x:1"}), dcb::event("A", {"x:1"})});
     const dcb::append_condition none_since{dcb::tagged("x:1"), 1};
     try {
         store.append(dcb::event("B"), none_since);
-        CHECK(false && "the append fails");
+        FAIL_CHECK("the append does not fail");
     } catch (const dcb::condition_failed &e) {
-        CHECK_EQUAL(e.position(), 2);
+        CHECK(e.position() == 2);
         CHECK(e.status() == dcb::status::condition_failed);
         CHECK(std::string_view(e.what()).find('2') != std::string_view::npos);
     }
-    CHECK_EQUAL(store.append(dcb::event("B"), {dcb::tagged("x:1"), 2}), 3);
+    CHECK(store.append(dcb::event("B"), {dcb::tagged("x:1"), 2}) == 3);
 }
 
-TEST(try_append_returns_a_conflict) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("try_append returns a conflict") {
+    dcb::store store = unit::fresh_store();
     const auto first = store.try_append(dcb::event("A", {"x:1"}), {dcb::tagged("x:1"), 0});
     CHECK(static_cast<bool>(first));
-    CHECK_EQUAL(first.position(), 1);
+    CHECK(first.position() == 1);
     const auto second = store.try_append(dcb::event("A", {"x:1"}), {dcb::tagged("x:1"), 0});
     CHECK(!second);
-    CHECK_EQUAL(second.position(), 1);
-    CHECK_THROWS(invalid_argument, store.try_append_json("{}"));
+    CHECK(second.position() == 1);
+    CHECK_FAILS(invalid_argument, store.try_append_json("{}"));
 #if defined(__cpp_lib_expected)
-    CHECK_EQUAL(first.expected().value(), 1);
-    CHECK_EQUAL(second.expected().error(), 1);
+    CHECK(first.expected().value() == 1);
+    CHECK(second.expected().error() == 1);
 #endif
 }
 
-TEST(several_conditions_keep_their_own_after) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("several conditions keep their own after") {
+    dcb::store store = unit::fresh_store();
     store.append({dcb::event("A", {"x:1"}), dcb::event("B", {"y:1"})});
-    CHECK_EQUAL(store.append(dcb::event("C"), {{dcb::tagged("x:1"), 1}, {dcb::tagged("y:1"), 2}}),
-                3);
+    CHECK(store.append(dcb::event("C"), {{dcb::tagged("x:1"), 1}, {dcb::tagged("y:1"), 2}}) == 3);
     const std::vector<dcb::append_condition> stale{{dcb::tagged("y:1"), 1},
                                                    {dcb::tagged("x:1"), 0}};
-    CHECK_EQUAL(store.try_append(dcb::event("C"), stale).position(), 1);
+    CHECK(store.try_append(dcb::event("C"), stale).position() == 1);
 }
 
-TEST(an_append_with_ids_can_be_repeated) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("an append with ids can be repeated") {
+    dcb::store store = unit::fresh_store();
     const std::vector<dcb::event> events{dcb::event("A").id("1"), dcb::event("B").id("2")};
     const dcb::append_condition first_one{dcb::query::all(), 0};
-    CHECK_EQUAL(store.append(events, first_one), 2);
-    CHECK_EQUAL(store.append(events, first_one), 2);
-    CHECK_THROWS(duplicate_id, store.append(dcb::event("Z").id("2")));
-    CHECK_THROWS(invalid_argument, store.append({dcb::event("A").id("3"), dcb::event("B")}));
-    CHECK_EQUAL(store.head(), 2);
+    CHECK(store.append(events, first_one) == 2);
+    CHECK(store.append(events, first_one) == 2);
+    CHECK_FAILS(duplicate_id, store.append(dcb::event("Z").id("2")));
+    CHECK_FAILS(invalid_argument, store.append({dcb::event("A").id("3"), dcb::event("B")}));
+    CHECK(store.head() == 2);
 }
 
-TEST(json_documents_are_passed_to_the_library) {
-    dcb::store store = check::fresh_store();
-    CHECK_EQUAL(store.append_json(R"({"events":[{"type":"A","tags":["x:1"],"data":1}]})"), 1);
+TEST_CASE("JSON documents are passed to the library") {
+    dcb::store store = unit::fresh_store();
+    CHECK(store.append_json(R"({"events":[{"type":"A","tags":["x:1"],"data":1}]})") == 1);
     const dcb::buffer result = store.read_json(R"({"query":{"items":[{"tags":["x:1"]}]}})");
     CHECK(result.view().find(R"("position":1)") != std::string_view::npos);
     const dcb::buffer everything = store.read_json("");
-    CHECK_EQUAL(everything.view(), result.view());
-    CHECK_THROWS(invalid_argument, store.append_json(""));
-    CHECK_THROWS(invalid_argument, store.read_json("{"));
+    CHECK(everything.view() == result.view());
+    CHECK_FAILS(invalid_argument, store.append_json(""));
+    CHECK_FAILS(invalid_argument, store.read_json("{"));
     dcb::cursor cursor = store.read_cursor("{}");
-    CHECK_EQUAL(cursor.next(10).size(), 1u);
+    CHECK(cursor.next(10).size() == 1u);
 }
 
-TEST(an_error_names_the_place) {
-    dcb::store store = check::fresh_store();
-    try {
-        store.append_json(R"({"events":[{"type":"A"},{"type":"B","tags":[""]}]})");
-        CHECK(false && "the append fails");
-    } catch (const dcb::error &e) {
-        CHECK(std::string_view(e.what()).find("events[1].tags[0]") != std::string_view::npos);
-    }
+TEST_CASE("an error names the place") {
+    dcb::store store = unit::fresh_store();
+    CHECK_THROWS_WITH_AS(store.append_json(R"({"events":[{"type":"A"},{"type":"B","tags":[""]}]})"),
+                         doctest::Contains("events[1].tags[0]"), dcb::error);
 }
 
-TEST(a_store_in_a_file_can_be_opened_again) {
-    const std::string uri = check::fresh_uri();
+TEST_CASE("a store in a file can be opened again") {
+    const std::string uri = unit::fresh_uri();
     {
         dcb::store store(uri);
         store.append(dcb::event("A"));
     }
     dcb::store again(uri);
-    CHECK_EQUAL(again.head(), check::persists() ? 1 : 0);
+    CHECK(again.head() == (unit::persists() ? 1 : 0));
 }
 
-TEST(options_are_passed_to_the_library) {
-    if (!check::persists()) {
+TEST_CASE("options are passed to the library") {
+    if (!unit::persists()) {
         return;
     }
-    const std::string uri = check::fresh_uri();
+    const std::string uri = unit::fresh_uri();
     dcb::open_options options;
     options.create = false;
-    bool refused = false;
-    try {
-        dcb::store absent(uri, options);
-    } catch (const dcb::error &) {
-        refused = true;
-    }
-    CHECK(refused);
+    CHECK_THROWS_AS(dcb::store(uri, options), dcb::error);
     dcb::store writer(uri);
     writer.append(dcb::event("A"));
     options = {};
     options.read_only = true;
     dcb::store reader(uri, options);
-    CHECK_EQUAL(reader.head(), 1);
-    CHECK_THROWS(read_only, reader.append(dcb::event("B")));
+    CHECK(reader.head() == 1);
+    CHECK_FAILS(read_only, reader.append(dcb::event("B")));
+    options.max_readers = 1;
+    CHECK(dcb::store(uri, options).head() == 1);
+    options.max_readers = 0;
+    CHECK_FAILS(invalid_argument, dcb::store(uri, options));
 }
 
-TEST(a_wait_ends_with_an_event_a_timeout_or_a_cancel) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a wait ends with an event, a timeout or a cancel") {
+    dcb::store store = unit::fresh_store();
     CHECK(!store.wait(0, {0ms}));
     CHECK(!store.wait(0, {5ms}));
     store.append(dcb::event("A"));
-    CHECK_EQUAL(store.wait(0).value(), 1);
+    CHECK(store.wait(0).value() == 1);
 
     std::thread appender([&] { store.append(dcb::event("B")); });
-    CHECK_EQUAL(store.wait(1, {dcb::forever}).value(), 2);
+    CHECK(store.wait(1, {dcb::forever}).value() == 2);
     appender.join();
 
     const dcb::cancel stop;
     std::thread canceller([&] { stop.trigger(); });
-    CHECK_THROWS(cancelled, store.wait(2, {{}, &stop}));
+    CHECK_FAILS(cancelled, store.wait(2, {{}, &stop}));
     canceller.join();
-    CHECK_THROWS(cancelled, store.wait(2, {1s, &stop}));
+    CHECK_FAILS(cancelled, store.wait(2, {1s, &stop}));
 }
 
-TEST(a_cancelled_call_does_nothing) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a cancelled call does nothing") {
+    dcb::store store = unit::fresh_store();
     const dcb::cancel stop;
     stop.trigger();
-    CHECK_THROWS(cancelled, store.append(dcb::event("A"), {}, {{}, &stop}));
-    CHECK_EQUAL(store.head(), 0);
+    CHECK_FAILS(cancelled, store.append(dcb::event("A"), {}, {{}, &stop}));
+    CHECK(store.head() == 0);
 }
 
-TEST(a_store_moves) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a store moves") {
+    dcb::store store = unit::fresh_store();
     store.append(dcb::event("A"));
     dcb::store moved = std::move(store);
-    CHECK_EQUAL(moved.head(), 1);
-    moved = check::fresh_store();
-    CHECK_EQUAL(moved.head(), 0);
+    CHECK(moved.head() == 1);
+    moved = unit::fresh_store();
+    CHECK(moved.head() == 0);
 }
 
-TEST(a_closed_store_says_so) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a closed store says so") {
+    dcb::store store = unit::fresh_store();
     const auto says_closed = [&](auto call) {
         try {
             static_cast<void>(call());
-            CHECK(false && "the call fails");
+            FAIL_CHECK("the call does not fail");
         } catch (const dcb::error &e) {
             CHECK(e.status() == dcb::status::closed);
-            CHECK_EQUAL(std::string_view(e.what()), "the store is closed");
+            CHECK(std::string_view(e.what()) == "the store is closed");
         }
     };
     const auto every_call_says_closed = [&] {
@@ -218,35 +210,36 @@ TEST(a_closed_store_says_so) {
     store.close();
     every_call_says_closed();
     store.close();
-    store = check::fresh_store();
+    store = unit::fresh_store();
     const dcb::store moved = std::move(store);
     every_call_says_closed();
-    CHECK_EQUAL(moved.head(), 0);
+    CHECK(moved.head() == 0);
 }
 
-TEST(a_cancel_that_was_moved_from_is_refused) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("a cancel that was moved from is refused") {
+    dcb::store store = unit::fresh_store();
     dcb::cancel stop;
     const dcb::cancel moved = std::move(stop);
-    CHECK_THROWS(invalid_argument, store.append(dcb::event("A"), {}, {{}, &stop}));
-    CHECK_EQUAL(store.append(dcb::event("A"), {}, {{}, &moved}), 1);
+    CHECK_FAILS(invalid_argument, store.append(dcb::event("A"), {}, {{}, &stop}));
+    CHECK(store.append(dcb::event("A"), {}, {{}, &moved}) == 1);
 }
 
-TEST(an_error_in_data_names_the_column_in_that_text) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("an error in data names the column in that text") {
+    dcb::store store = unit::fresh_store();
     const dcb::event valid("First", {"x:1"}, "{}");
     const auto fails = [&](const dcb::event &e, std::string_view expected) {
         for (const bool tries : {false, true}) {
+            CAPTURE(tries);
             try {
                 if (tries) {
                     static_cast<void>(store.try_append({valid, e}, {dcb::query::all(), 7}));
                 } else {
                     store.append({valid, e});
                 }
-                CHECK(false && "the append fails");
+                FAIL_CHECK("the append does not fail");
             } catch (const dcb::error &error) {
                 CHECK(error.status() == dcb::status::invalid_argument);
-                CHECK_EQUAL(std::string_view(error.what()), expected);
+                CHECK(std::string_view(error.what()) == expected);
             }
         }
     };
@@ -269,18 +262,14 @@ TEST(an_error_in_data_names_the_column_in_that_text) {
           "events[1].data: not valid JSON: trailing characters at line 1 column 3");
     // Other errors have no column. In a document of the caller the column stays as it is.
     fails(dcb::event("Second").metadata("1"), "events[1].metadata: must be an object or null");
-    try {
-        store.append_json(R"({"events":[{"type":"A","data":nul}]})");
-        CHECK(false && "the append fails");
-    } catch (const dcb::error &error) {
-        CHECK_EQUAL(std::string_view(error.what()),
-                    "events[0].data: not valid JSON: expected ident at line 1 column 34");
-    }
-    CHECK_EQUAL(store.head(), 0);
+    CHECK_THROWS_WITH_AS(store.append_json(R"({"events":[{"type":"A","data":nul}]})"),
+                         "events[0].data: not valid JSON: expected ident at line 1 column 34",
+                         dcb::error);
+    CHECK(store.head() == 0);
 }
 
-TEST(many_threads_share_a_store) {
-    dcb::store store = check::fresh_store();
+TEST_CASE("many threads share a store") {
+    dcb::store store = unit::fresh_store();
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {
         threads.emplace_back([&] {
@@ -293,5 +282,5 @@ TEST(many_threads_share_a_store) {
     for (std::thread &thread : threads) {
         thread.join();
     }
-    CHECK_EQUAL(store.read_all(dcb::query::all()).events.size(), 100u);
+    CHECK(store.read_all(dcb::query::all()).events.size() == 100u);
 }

@@ -1,10 +1,10 @@
 //! A history of more events than a store keeps in memory, with the store reopened in between.
 
-use dcb::CallOptions;
 use dcb::domain::{
     AppendCondition, AppendRequest, Event, EventType, Query, QueryItem, ReadRequest, Tag,
 };
 use dcb::store::BatchLimits;
+use dcb::{CallOptions, Direction};
 
 use super::model::{Asked, Model};
 use super::numbers::Numbers;
@@ -64,7 +64,8 @@ fn ask(subject: &Subject, model: &Model, numbers: &mut Numbers) -> (Query, i64) 
     let after = sometimes(beyond).unwrap_or(0);
     let asked = Asked { query: query(numbers), after, before, limit, backwards };
     let Asked { query, .. } = asked.clone();
-    let request = ReadRequest::new(query.clone(), after, before, limit, backwards);
+    let request =
+        ReadRequest::new(query.clone(), after, before, limit, Direction::from_backwards(backwards));
     let batch = BatchLimits { max_events: 100, max_bytes: 1 << 20 };
     let got = read(subject.store(model.head() as u64), request.expect("a read request"), batch);
     assert_eq!(got, Ok(model.read(&asked)), "{} {asked:?}", subject.uri);

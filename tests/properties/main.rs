@@ -15,7 +15,7 @@ use dcb::domain::{
 };
 use dcb::store::BatchLimits;
 use dcb::store::options::Options;
-use dcb::{CallOptions, Result, Store};
+use dcb::{CallOptions, Direction, Result, Store};
 use tempfile::TempDir;
 
 /// A store under test.
@@ -153,6 +153,6 @@ fn read(store: &dyn Store, request: ReadRequest, batch: BatchLimits) -> Result<(
 
 /// Returns every matching event above `after`, and the position at the end of the read.
 fn read_after(store: &dyn Store, query: &Query, after: i64) -> Result<(Vec<Stored>, i64)> {
-    let request = ReadRequest::new(query.clone(), after, None, None, false)?;
+    let request = ReadRequest::new(query.clone(), after, None, None, Direction::Forward)?;
     read(store, request, BatchLimits { max_events: 1_000, max_bytes: 1 << 20 })
 }

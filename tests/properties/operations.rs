@@ -1,8 +1,8 @@
 //! Random sequences of operations on each store and on the model.
 
-use dcb::CallOptions;
 use dcb::domain::{AppendCondition, AppendRequest, Event, Query, ReadRequest};
 use dcb::store::BatchLimits;
+use dcb::{CallOptions, Direction};
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 
@@ -94,7 +94,13 @@ fn play(subject: &mut Subject, operations: &[Operation]) -> Result<(), TestCaseE
             Operation::Repeat(_) => {}
             Operation::Read { asked, batch } => {
                 let Asked { query, after, before, limit, backwards } = asked.clone();
-                let request = ReadRequest::new(query, after, before, limit, backwards);
+                let request = ReadRequest::new(
+                    query,
+                    after,
+                    before,
+                    limit,
+                    Direction::from_backwards(backwards),
+                );
                 let outcome = read(subject.store(turn), request.expect("a read request"), *batch);
                 prop_assert_eq!(outcome, Ok(model.read(asked)), "{} {:?}", subject.uri, asked);
             }

@@ -11,7 +11,7 @@ fn a_missing_option_has_its_default() {
 
 #[test]
 fn every_option_is_parsed() {
-    let all = r#"{"read_only": true, "immutable": false, "create": false, "adopt": true, "busy_timeout_ms": -1}"#;
+    let all = r#"{"read_only": true, "immutable": false, "create": false, "adopt": true, "busy_timeout_ms": -1, "max_readers": 3}"#;
     assert_eq!(
         parse_options(all.as_bytes()).unwrap(),
         Options {
@@ -19,7 +19,8 @@ fn every_option_is_parsed() {
             immutable: false,
             create: false,
             adopt: true,
-            busy_timeout_ms: -1
+            busy_timeout_ms: -1,
+            max_readers: Some(3)
         }
     );
 }
@@ -28,7 +29,7 @@ fn every_option_is_parsed() {
 fn immutable_implies_read_only() {
     for options in [r#"{"immutable": true}"#, r#"{"immutable": true, "read_only": false}"#] {
         let options = parse_options(options.as_bytes()).unwrap();
-        assert!(options.immutable && options.read_only);
+        assert!(options.immutable && options.is_read_only());
     }
 }
 
@@ -41,10 +42,12 @@ fn an_error_of_the_options_names_the_json_path() {
         (r#"{"create": null}"#, "create: must be true or false"),
         (r#"{"busy_timeout_ms": 1.5}"#, "busy_timeout_ms: must be an integer"),
         (r#"{"busy_timeout_ms": null}"#, "busy_timeout_ms: must be an integer"),
+        (r#"{"max_readers": "8"}"#, "max_readers: must be an integer"),
+        (r#"{"max_readers": null}"#, "max_readers: must be an integer"),
         (r#"{"adopt": true, "adopt": true}"#, "adopt: is given twice"),
         (
             r#"{"readonly": true}"#,
-            "options: unknown key \"readonly\" (known: read_only, immutable, create, adopt, busy_timeout_ms)",
+            "options: unknown key \"readonly\" (known: read_only, immutable, create, adopt, busy_timeout_ms, max_readers)",
         ),
     ] {
         assert_invalid(parse_options(options.as_bytes()), message);

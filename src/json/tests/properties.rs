@@ -308,7 +308,7 @@ proptest! {
         let oracle: Value = serde_json::from_str(&request).unwrap();
         let reading = crate::domain::ReadState::new(parsed);
         assert_same_query(reading.query(), &oracle["query"]);
-        prop_assert_eq!(reading.backwards(), oracle["backwards"].as_bool().unwrap_or(false));
+        prop_assert_eq!(reading.direction().is_backward(), oracle["backwards"].as_bool().unwrap_or(false));
         prop_assert_eq!(reading.position(), oracle["after"].as_i64().unwrap_or(0));
     }
 

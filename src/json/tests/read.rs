@@ -1,4 +1,4 @@
-use crate::domain::{Query, ReadRequest, ReadState};
+use crate::domain::{Direction, Query, ReadRequest, ReadState};
 use crate::json::parse_read;
 use crate::json::tests::assert_invalid;
 
@@ -6,7 +6,9 @@ use crate::json::tests::assert_invalid;
 #[track_caller]
 fn reads_as(request: &str, expected: (Query, i64, Option<i64>, Option<i64>, bool)) {
     let (query, after, before, limit, backwards) = expected;
-    let expected = ReadRequest::new(query, after, before, limit, backwards).unwrap();
+    let expected =
+        ReadRequest::new(query, after, before, limit, Direction::from_backwards(backwards))
+            .unwrap();
     let parsed = parse_read(request.as_bytes()).unwrap();
     assert_eq!(format!("{parsed:?}"), format!("{expected:?}"), "{request}");
 }

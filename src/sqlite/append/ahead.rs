@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::commit::deadline::Deadline;
-use crate::domain::{AppendCondition, PositionRange, Query};
+use crate::domain::{AppendCondition, Direction, PositionRange, Query};
 use crate::error::{Result, Status};
 use crate::failpoints::{SeededBug, has};
 use crate::index::Progress;
@@ -41,8 +41,8 @@ struct Checked {
     head: i64,
 }
 
-/// Checks the expensive conditions of an append on the events that are stored by now. Fails only if
-/// the call is cancelled meanwhile. After any other problem, the group checks what is left, and
+/// Checks the expensive conditions of an append on the events that are stored by now. `deadline`
+/// bounds each wait for a lock, not the whole check. Fails only if the call is cancelled meanwhile. After any other problem, the group checks what is left, and
 /// reports the problem if it persists.
 pub fn check_ahead(
     shared: &StoreState,
@@ -51,7 +51,7 @@ pub fn check_ahead(
     deadline: &Deadline,
 ) -> Result<()> {
     // Events in memory are checked fast enough.
-    let on_disk = shared.tail.read(|tail| tail.base());
+    let on_disk = shared.index.tail.read(|tail| tail.base());
     let mut highest = 0;
     for condition in append.conditions_mut() {
         if condition.after() >= on_disk || !may_be_expensive(condition.query()) {
@@ -69,10 +69,6 @@ pub fn check_ahead(
                 }
                 Err(error) if error.status == Status::Cancelled => return Err(error),
                 Err(_) => break,
-            }
-            if deadline.is_over() {
-                // The group reports that time is up, unless it still accepts the append in time.
-                break;
             }
         }
     }
@@ -108,7 +104,7 @@ fn check_some(
             Err(ReadStop::NeedsTransaction) => {}
         }
     }
-    let _gate = shared.pass_gate(&patience)?;
+    let _gate = shared.checkpoints.pass_gate(&patience)?;
     connection.transaction(&patience, |connection, reader, snapshot| {
         Ok(check_within(shared, Source::Own(connection), reader, snapshot, condition)?)
     })
@@ -121,17 +117,23 @@ fn check_within(
     snapshot: Snapshot,
     condition: &AppendCondition,
 ) -> ReadResult<Checked> {
-    let segments = shared.segments.at_version(source, snapshot.version)?;
+    let segments = shared.index.segments.at_version(source, snapshot.version)?;
     segments.check(snapshot)?;
-    let view = View { source, segments, tail: &shared.tail };
+    let view = View { source, segments, tail: &shared.index.tail };
     let until = Instant::now() + MAX_TRANSACTION;
     let span = PositionRange { after: condition.after(), through: snapshot.head };
     let mut found = None;
-    let progress =
-        view.search(reader, condition.query(), span, false, Some(until), &mut |event| {
+    let progress = view.search(
+        reader,
+        condition.query(),
+        span,
+        Direction::Forward,
+        Some(until),
+        &mut |event| {
             found = Some(event.position);
             Ok(ControlFlow::Break(()))
-        })?;
+        },
+    )?;
     let head = snapshot.head;
     let (through, is_done) = match (found, progress) {
         // Under the lock, this event is the first to be looked at.

@@ -64,6 +64,11 @@ impl PreparedAppend {
     pub fn len(&self) -> usize {
         self.checksums.len()
     }
+
+    /// Adds its events, which are stored, to an index that ends where they begin.
+    pub fn add_to(&self, index: &mut Index) {
+        self.prepared.add_to(index);
+    }
 }
 
 /// Runs the requests of a group in the transaction that has begun. If the database fails one of
@@ -82,7 +87,7 @@ pub fn run(
     rollback(connection);
     if error.status == Status::Full {
         // A checkpoint may need it, which makes the log short again.
-        let _ = shared.give_back_room(connection);
+        let _ = shared.checkpoints.give_back_room(connection);
         shared.maintenance_signal.wake();
     }
     if requests.len() == 1 {
@@ -115,16 +120,16 @@ pub fn attempt<'s>(
     let source = source.into();
     let connection = source.sql()?;
     // This is only an optimization. If the disk is full, the append itself fails.
-    let _ = shared.make_room();
+    let _ = shared.checkpoints.make_room();
     let snapshot = Snapshot::take(connection)?;
-    let segments = shared.segments.at_version(source, snapshot.version)?;
+    let segments = shared.index.segments.at_version(source, snapshot.version)?;
     segments.check(snapshot)?;
-    let known = check_tail(&shared.tail, snapshot)?;
-    shared.tail.catch_up(source, reader, snapshot, segments.indexed())?;
-    if shared.own.begin(snapshot.head) {
+    let known = check_tail(&shared.index.tail, snapshot)?;
+    shared.index.tail.catch_up(source, reader, snapshot, segments.indexed())?;
+    if shared.commits.own.begin(snapshot.head) {
         turns.note_others();
     }
-    let view = View { source, segments, tail: &shared.tail };
+    let view = View { source, segments, tail: &shared.index.tail };
     let found = if has(SeededBug::SkipCatchUp) { known } else { snapshot.head };
     let mut staged = Staged { head: snapshot.head, ..Staged::new(view, reader, found) };
     let mut stored: Vec<&PreparedEvents> = Vec::new();
@@ -161,10 +166,10 @@ pub fn attempt<'s>(
     }
     let head = staged.head;
     crash_point("before commit");
-    shared.own.commit(head, || commit(connection))?;
+    shared.commits.own.commit(head, || commit(connection))?;
     crash_point("after commit");
-    shared.tail.extend(stored.iter().copied());
-    shared.durability.note_written(head);
+    shared.index.tail.extend(stored.iter().copied());
+    shared.commits.durability.note_written(head);
     shared.note_commit(stored.iter().flat_map(|prepared| prepared.events()));
     Ok(outcomes)
 }
@@ -204,6 +209,17 @@ impl<'a> Staged<'a> {
     /// Creates the state of a transaction that found this head and has stored nothing.
     pub fn new(view: View<'a>, reader: &'a mut EventReader, found: i64) -> Self {
         Staged { view, reader, found, head: found, index: None }
+    }
+
+    /// Creates the state of a transaction that sees events up to `head`, of which the view shows
+    /// those below the index.
+    pub fn over(view: View<'a>, reader: &'a mut EventReader, index: Index, head: i64) -> Self {
+        Staged { view, reader, found: index.base(), head, index: Some(index) }
+    }
+
+    /// Returns the index that it was created with.
+    pub fn into_index(self) -> Option<Index> {
+        self.index
     }
 
     /// Makes stored events visible to the requests after them. Events added before are skipped.

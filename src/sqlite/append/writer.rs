@@ -3,7 +3,6 @@
 //! Invariant: only the thread that holds the lock on the connection uses it. A leader holds the
 //! lock for one group, and maintenance for one slice of its work.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -32,7 +31,7 @@ const MAINTENANCE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Writer {
     queue: GroupCommit<PreparedAppend>,
     /// The connection; `None` once the store is closed. Lock order: before every other lock of the
-    /// store but `StoreState::segmenting`.
+    /// store but `IndexState::segmenting`.
     connection: FairMutex<Option<WriterConnection>>,
 }
 
@@ -122,19 +121,19 @@ impl Committer for GroupRunner<'_> {
     }
 
     fn make_durable(&self, position: i64) -> Result<()> {
-        self.shared.durability.ensure(position)
+        self.shared.commits.durability.ensure(position)
     }
 
     fn durable(&self) -> i64 {
-        self.shared.durability.durable()
+        self.shared.commits.durability.durable()
     }
 
     fn failure(&self) -> Option<Error> {
-        self.shared.durability.failure()
+        self.shared.commits.durability.failure()
     }
 
     fn watch(&self) -> &HeadWatch {
-        &self.shared.watch
+        &self.shared.commits.watch
     }
 }
 
@@ -162,10 +161,10 @@ impl WriterGuard<'_> {
 /// Waits while the WAL is at its limit and readers of other processes keep it from being reset;
 /// maintenance goes on trying.
 pub fn wait_for_wal(shared: &StoreState, deadline: &Deadline) -> Result<()> {
-    while shared.log_held.load(Relaxed) {
+    while shared.checkpoints.is_log_held() {
         // Maintenance has stopped if the store is closed or a sync has failed.
-        shared.watch.check_open()?;
-        shared.durability.failure().map_or(Ok(()), Err)?;
+        shared.commits.watch.check_open()?;
+        shared.commits.durability.failure().map_or(Ok(()), Err)?;
         shared.maintenance_signal.wake();
         wait_for_lock(deadline).map_err(|error| match error.status {
             Status::Busy => Error {

@@ -310,3 +310,62 @@ impl PageReader {
         within(first, self.run.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::connection::{Location, OpenMode, connect};
+    use crate::sqlite::schema;
+
+    /// An interior page with one child.
+    fn branch_to(child: u32) -> Branch {
+        // The last child is in the header.
+        let mut page = [BRANCH, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        page[8..].copy_from_slice(&child.to_be_bytes());
+        parse_branch(&page).unwrap()
+    }
+
+    #[test]
+    fn an_interior_page_is_used_in_its_own_version_of_the_file_only() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let place = Location::File(folder.path().join("a.db"));
+        let mut writer = connect(&place, OpenMode::Create).unwrap();
+        schema::create(&mut writer, false).unwrap();
+        let reader = connect(&place, OpenMode::Read).unwrap();
+        let source = Source::Own(&reader);
+        let tree = BTree::of_events();
+        let in_version = |work: &mut dyn FnMut(&DatabaseFile<'_>)| {
+            reader.execute_batch("BEGIN; SELECT count(*) FROM dcb_meta").unwrap();
+            work(&source.file().unwrap());
+            reader.execute_batch("COMMIT").unwrap();
+        };
+        let child = |number, version| {
+            tree.branch(number, version).map(|branch| child_of(&branch, i64::MAX).unwrap())
+        };
+
+        let mut first = None;
+        in_version(&mut |file| {
+            let version = tree.locate(source, file).unwrap().version;
+            tree.remember(7, &branch_to(70), version);
+            assert_eq!(child(7, version), Some(70));
+            first = Some(version);
+        });
+        let first = first.unwrap();
+        writer.execute_batch("PRAGMA user_version = 1").unwrap();
+        in_version(&mut |file| {
+            let version = file.state().unwrap().version;
+            assert_ne!(version, first);
+            // Nobody has seen this version yet.
+            assert_eq!(child(7, version), None);
+            tree.remember(8, &branch_to(80), version);
+            assert_eq!(child(8, first), None, "remembered for a version that comes later");
+            assert_eq!(tree.locate(source, file).unwrap().version, version);
+            assert_eq!([child(7, version), child(8, version)], [None; 2]);
+            // A walk that has begun in the first version ends after this one was seen.
+            tree.remember(7, &branch_to(70), first);
+            assert_eq!([child(7, version), child(7, first)], [None; 2]);
+            tree.remember(7, &branch_to(71), version);
+            assert_eq!([child(7, version), child(7, first)], [Some(71), None]);
+        });
+    }
+}

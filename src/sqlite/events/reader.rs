@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::domain::{EventView, PositionRange, SequencedEvent, Tags};
+use crate::domain::{Direction, EventView, PositionRange, SequencedEvent, Tags};
 use crate::error::{Error, Result, Status};
 use crate::sql::{Row, Value};
 use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
@@ -156,31 +156,30 @@ impl EventReader {
         &mut self,
         source: impl Into<Source<'s>>,
         span: PositionRange,
-        backwards: bool,
+        direction: Direction,
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<()> {
         let (source, mut rest) = (source.into(), span);
-        while rest.after < rest.through {
+        while !rest.is_empty() {
             let before = rest;
-            if self.scan_leaf(source, &mut rest, backwards, &mut visit)?.is_break() {
+            if self.scan_leaf(source, &mut rest, direction, &mut visit)?.is_break() {
                 return Ok(());
             }
             if rest == before {
                 let most = if self.pages.is_off() { i64::MAX } else { SCANNED_AFTER_MISS };
                 let PositionRange { after: low, through: high } = rest;
-                let stretch = if backwards {
-                    PositionRange { after: low.max(high.saturating_sub(most)), through: high }
-                } else {
-                    PositionRange { after: low, through: high.min(low.saturating_add(most)) }
+                let stretch = match direction {
+                    Direction::Forward => {
+                        PositionRange { after: low, through: high.min(low.saturating_add(most)) }
+                    }
+                    Direction::Backward => {
+                        PositionRange { after: low.max(high.saturating_sub(most)), through: high }
+                    }
                 };
-                if self.scan_rows(source, stretch, backwards, &mut visit)?.is_break() {
+                if self.scan_rows(source, stretch, direction, &mut visit)?.is_break() {
                     return Ok(());
                 }
-                if backwards {
-                    rest.through = stretch.after;
-                } else {
-                    rest.after = stretch.through;
-                }
+                rest = rest.beyond(stretch.last(direction), direction);
             }
         }
         Ok(())
@@ -192,26 +191,25 @@ impl EventReader {
         &mut self,
         source: Source<'_>,
         rest: &mut PositionRange,
-        backwards: bool,
+        direction: Direction,
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<ControlFlow<()>> {
         let EventReader { pages, scratch } = self;
-        let next = |rest: &PositionRange| if backwards { rest.through } else { rest.after + 1 };
-        let ahead = if backwards { ReadAhead::Before } else { ReadAhead::Behind };
-        let Some(leaf) = pages.leaf(source, next(rest), ahead) else {
+        let ahead = match direction {
+            Direction::Forward => ReadAhead::Behind,
+            Direction::Backward => ReadAhead::Before,
+        };
+        let Some(leaf) = pages.leaf(source, rest.first(direction), ahead) else {
             return Ok(ControlFlow::Continue(()));
         };
-        while rest.after < rest.through {
-            let columns = leaf.row(next(rest)).as_ref().and_then(EventRow::of_raw);
+        while !rest.is_empty() {
+            let position = rest.first(direction);
+            let columns = leaf.row(position).as_ref().and_then(EventRow::of_raw);
             let Some(Ok(columns)) = columns.map(|columns| columns.verified(scratch)) else { break };
             if columns.with_view(scratch, &mut visit)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
-            if backwards {
-                rest.through -= 1;
-            } else {
-                rest.after += 1;
-            }
+            *rest = rest.beyond(position, direction);
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -221,16 +219,19 @@ impl EventReader {
         &mut self,
         source: Source<'_>,
         span: PositionRange,
-        backwards: bool,
+        direction: Direction,
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<ControlFlow<()>> {
-        let order = if backwards { "DESC" } else { "ASC" };
+        let (order, step) = match direction {
+            Direction::Forward => ("ASC", 1),
+            Direction::Backward => ("DESC", -1),
+        };
         let sql = format!(
             "SELECT {COLUMNS} FROM dcb_events WHERE position > ?1 AND position <= ?2 \
              ORDER BY position {order}"
         );
         let bounds = [Value::Integer(span.after), Value::Integer(span.through)];
-        let (mut expected, step) = if backwards { (span.through, -1) } else { (span.after + 1, 1) };
+        let mut expected = span.first(direction);
         let mut last = ControlFlow::Continue(());
         source.sql()?.query(&sql, &bounds, &mut |row| {
             let columns = EventRow::of_row(row)?.verified(&mut self.scratch)?;
@@ -241,8 +242,7 @@ impl EventReader {
             expected = expected.wrapping_add(step);
             Ok(last)
         })?;
-        let past_the_end = if backwards { span.after } else { span.through.wrapping_add(1) };
-        if last.is_continue() && expected != past_the_end {
+        if last.is_continue() && expected != span.last(direction).wrapping_add(step) {
             return Err(damaged(expected).into());
         }
         Ok(last)
@@ -431,7 +431,7 @@ mod tests {
         let mut count = |connection: &Connection, span| {
             let mut count = 0;
             reader
-                .scan(connection, span, false, |_| {
+                .scan(connection, span, Direction::Forward, |_| {
                     count += 1;
                     Ok(ControlFlow::Continue(()))
                 })

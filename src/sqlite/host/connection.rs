@@ -43,6 +43,8 @@ pub struct HostConnection<'h> {
     in_transaction: Cell<bool>,
     /// Whether a statement has failed in that transaction, which the database may have ended.
     in_doubt: Cell<bool>,
+    /// Whether a commit failed, of which nobody knows whether it happened.
+    is_commit_in_doubt: Cell<bool>,
     /// Whether it was lent amid a transaction of somebody else's, which a driver has left there.
     is_dirty: Cell<bool>,
     /// Whether the transaction has the write lock. Its statements then wait for other locks until
@@ -75,6 +77,7 @@ impl<'h> HostConnection<'h> {
             is_callers,
             in_transaction: Cell::new(false),
             in_doubt: Cell::new(false),
+            is_commit_in_doubt: Cell::new(false),
             is_dirty: Cell::new(false),
             is_writing: Cell::new(false),
             deadline: RefCell::new(deadline.clone()),
@@ -85,6 +88,11 @@ impl<'h> HostConnection<'h> {
     /// Whether it was lent amid a transaction: the host closes it, and there are others.
     pub fn is_dirty(&self) -> bool {
         self.is_dirty.get()
+    }
+
+    /// Whether a commit of ours has failed and may have happened nevertheless.
+    pub fn is_commit_in_doubt(&self) -> bool {
+        self.is_commit_in_doubt.get()
     }
 
     /// Has the connection show what is committed only: one that shares its pages with others could
@@ -100,18 +108,23 @@ impl<'h> HostConnection<'h> {
     /// Has the connection not wait for locks by itself, so that whoever waits does so as long as
     /// its call allows; and sync where it would not at all, since the log would not be brought into
     /// the database safely.
-    pub fn settle(&self) -> Result<()> {
+    ///
+    /// Where the caller syncs the log itself, once for a whole group, a commit need not: a log that
+    /// is synced by nobody but the checkpoints is what `NORMAL` says.
+    pub fn settle(&self, syncs_log: bool) -> Result<()> {
         // First, since it waits for nothing: the other setting may meet a lock.
         let timeout = self.setting("PRAGMA busy_timeout")?;
         if timeout != 0 {
             self.change("PRAGMA busy_timeout = 0", format!("PRAGMA busy_timeout = {timeout}"))?;
         }
         let deadline = self.deadline.borrow().clone();
-        if retry_locked(&deadline, || self.setting("PRAGMA main.synchronous"))? == 0 {
-            let back = "PRAGMA main.synchronous = 0".to_owned();
-            self.change("PRAGMA main.synchronous = 3", back)?;
+        let found = retry_locked(&deadline, || self.setting("PRAGMA main.synchronous"))?;
+        let back = format!("PRAGMA main.synchronous = {found}");
+        match (found, syncs_log) {
+            (1, true) | (1.., false) => Ok(()),
+            (_, true) => self.change("PRAGMA main.synchronous = 1", back),
+            (_, false) => self.change("PRAGMA main.synchronous = 3", back),
         }
-        Ok(())
     }
 
     /// Restores what was changed; the host closes a connection for which that fails.
@@ -339,6 +352,14 @@ impl SqlConnection for HostConnection<'_> {
             "COMMIT" | "ROLLBACK" if outcome.is_ok() => {
                 self.in_transaction.set(false);
                 self.is_writing.set(false);
+            }
+            "COMMIT" => {
+                // A commit that a lock keeps from happening leaves its transaction open.
+                let has_waited = outcome
+                    .as_ref()
+                    .is_err_and(|error| matches!(error.status, Status::Busy | Status::Cancelled));
+                let is_open = has_waited && self.expect_transaction().is_ok();
+                self.is_commit_in_doubt.set(!is_open);
             }
             _ => {}
         }

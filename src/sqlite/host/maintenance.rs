@@ -89,7 +89,8 @@ impl HostMaintenance {
         stored: usize,
     ) {
         for _ in 0..1 + stored / EVENTS_PER_CHORE {
-            if Instant::now() < self.rests_until || !self.is_pending && !shared.is_tail_long() {
+            if Instant::now() < self.rests_until || !self.is_pending && !shared.index.is_tail_long()
+            {
                 return;
             }
             let deadline = CallOptions::default().start(Some(PATIENCE));
@@ -118,10 +119,11 @@ impl HostMaintenance {
         decoder: &mut EventReader,
     ) -> Result<Step> {
         let snapshot = Snapshot::take(connection)?;
-        let segments = shared.segments.at_version(connection, snapshot.version)?;
+        let segments = shared.index.segments.at_version(connection, snapshot.version)?;
         segments.check(snapshot)?;
-        shared.tail.trim(segments.indexed());
-        let is_long = snapshot.head - segments.indexed() >= SEGMENT_EVENTS || shared.is_tail_long();
+        shared.index.tail.trim(segments.indexed());
+        let is_long =
+            snapshot.head - segments.indexed() >= SEGMENT_EVENTS || shared.index.is_tail_long();
         if is_long
             && let Some(draft) = draft_segment(shared, SEGMENT_EVENTS)?
             && store_segment(shared, connection, decoder, draft)?.is_some()
@@ -201,28 +203,33 @@ fn finish(connection: &dyn SqlConnection, sources: &[Arc<Segment>], target: i64)
 }
 
 /// Keeps the index close behind the events in a transaction of the caller's, where nothing but that
-/// transaction may do it: a segment is written, and short ones are merged, all at once.
+/// transaction may do it: a segment is written, and short ones are merged, all at once. Returns
+/// whether that has changed the list of segments. A segment is due after so many events, and also
+/// where the caller says so.
 pub fn index_within(
     shared: &StoreState,
     connection: &dyn SqlConnection,
     decoder: &mut EventReader,
     head: i64,
     segments: &Segments,
-) -> Result<()> {
+    is_due: bool,
+) -> Result<bool> {
     let indexed = segments.indexed();
-    let seen = shared.tail.read(|tail| if tail.base() <= indexed { tail.head() } else { indexed });
-    if head - indexed < 2 * SEGMENT_EVENTS && head - seen.max(indexed) < UNSEEN_EVENTS {
-        return Ok(());
+    let seen =
+        shared.index.tail.read(|tail| if tail.base() <= indexed { tail.head() } else { indexed });
+    let is_short = head - indexed < 2 * SEGMENT_EVENTS && head - seen.max(indexed) < UNSEEN_EVENTS;
+    if is_short && !is_due {
+        return Ok(false);
     }
     let span = PositionRange { after: indexed, through: head.min(indexed + MAX_SEGMENT_EVENTS) };
     let postings = postings_of_rows(connection, decoder, span)?;
     insert_live(connection, span, pack(span.after, &postings)?)?;
     let version = Snapshot::take(connection)?.version;
     let segments = Segments::load(connection, version, segments)?;
-    let Some(sources) = due_for_merge(&segments, 0) else { return Ok(()) };
+    let Some(sources) = due_for_merge(&segments, 0) else { return Ok(true) };
     let (span, terms) = extent(&sources)?;
     if span.through - span.after > MERGED_WITHIN || building_segment(connection)?.is_some() {
-        return Ok(());
+        return Ok(true);
     }
     let mut merge = Merge::new(&sources, span.after, terms)?;
     let target = insert_segment(connection, 0, span.after, span.through, terms)?;
@@ -236,5 +243,5 @@ pub fn index_within(
     for source in &sources {
         while !clear_slice(connection, source.id)? {}
     }
-    Ok(())
+    Ok(true)
 }

@@ -7,7 +7,9 @@
 //! do is theirs. So are their triggers on the store's tables, which run here.
 
 mod connection;
+mod group;
 mod maintenance;
+mod overlay;
 mod store;
 
 use crate::error::Error;

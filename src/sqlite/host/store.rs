@@ -1,28 +1,28 @@
 //! The store on the host's connections.
 
-use std::ffi::OsStr;
 use std::hash::{BuildHasher as _, RandomState};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::fair_mutex::FairMutex;
-use crate::commit::group_commit;
-use crate::commit::group_commit::Outcome;
+use crate::commit::group_commit::{Committer, GroupCommit, Outcome, late};
 use crate::commit::head_watch::HeadWatch;
 use crate::domain::{AppendRequest, ReadState, Verdict};
 use crate::error::{Error, Result, Status};
 use crate::sql::host::{BorrowedConnection, ConnectionHandle, Host};
 use crate::sql::{SqlConnection, Value};
-use crate::sqlite::append::group::{PreparedAppend, Staged, attempt, check_tail};
+use crate::sqlite::append::group::{PreparedAppend, Staged, check_tail};
 use crate::sqlite::append::turns::Turns;
 use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::connection::transaction::{begin_immediate, commit};
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::Source;
 use crate::sqlite::host::connection::{HostConnection, explain, retry_locked, wait_again};
+use crate::sqlite::host::group::{QueuedAppend, run};
 use crate::sqlite::host::maintenance::{HostMaintenance, index_within};
+use crate::sqlite::host::overlay::{Overlay, Seen, path_in, write_mark};
 use crate::sqlite::index::segment_list::{Segments, SegmentsCache};
 use crate::sqlite::index::tail::TAIL_EVENTS;
 use crate::sqlite::index::view::View;
@@ -44,10 +44,16 @@ pub struct HostStore {
     path: Option<PathBuf>,
     /// What a database in memory is known by.
     identity: Option<i64>,
-    /// Held by the append that writes; what it writes with.
-    pen: FairMutex<HostWriter>,
+    /// The appends that wait for a leader.
+    queue: GroupCommit<QueuedAppend>,
+    /// What groups are written with, for one leader at a time.
+    writer: FairMutex<HostWriter>,
+    /// What the transactions of callers see above the tail. An append there takes it, and leaves an
+    /// empty one to any that runs beside it.
+    overlay: Mutex<Overlay>,
 }
 
+/// What a leader writes its group with, besides a connection.
 struct HostWriter {
     decoder: EventReader,
     turns: Turns,
@@ -58,15 +64,16 @@ impl HostStore {
     /// Opens the store in the host's database, making it if the options allow that: who lends the
     /// connections of a database has chosen it, whatever else is in it.
     pub fn open(host: Box<dyn Host>, options: &Options) -> Result<Self> {
-        if options.read_only || options.immutable {
+        if options.is_read_only() {
             return Err(Error::invalid(
                 "read_only: a store on the host's connections may do what they may",
             ));
         }
+        options.check_without_readers()?;
         let busy_timeout = u64::try_from(options.busy_timeout_ms).ok().map(Duration::from_millis);
         let deadline = CallOptions::default().start(busy_timeout);
         let (connection, (judgement, path)) = lend(&*host, &deadline, |connection| {
-            connection.settle()?;
+            connection.settle(false)?;
             connection.begin_look(&deadline, || Ok((detect(connection)?, path_of(connection)?)))
         })?;
         connection.end();
@@ -98,15 +105,15 @@ impl HostStore {
         let tail = if is_far_behind { snapshot.head } else { indexed };
         let mut shared = StoreState::new(log, 0, tail, snapshot.head, busy_timeout);
         if path.is_some() {
-            shared.durability.ensure(snapshot.head)?;
-            shared.watch.publish(shared.durability.durable());
+            shared.commits.durability.ensure(snapshot.head)?;
+            shared.commits.watch.publish(shared.commits.durability.durable());
         }
-        shared.segments = segments;
+        shared.index.segments = segments;
         let mut decoder = EventReader::default();
         if !is_far_behind {
             connection.begin_look(&deadline, || {
                 let snapshot = Snapshot::take(&connection)?;
-                Ok(shared.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?)
+                Ok(shared.index.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?)
             })?;
             connection.end();
         }
@@ -121,51 +128,75 @@ impl HostStore {
             commit(&connection)?;
             is_behind = connection.begin_look(&deadline, || {
                 let snapshot = Snapshot::take(&connection)?;
-                let indexed = shared.segments.at_version(&connection, snapshot.version)?.indexed();
+                let indexed =
+                    shared.index.segments.at_version(&connection, snapshot.version)?.indexed();
                 Ok(blocks.is_some() && indexed < snapshot.head)
             })?;
             connection.end();
         }
         drop(connection);
-        let pen =
+        let writer =
             HostWriter { decoder, turns: Turns::new(), maintenance_signal: HostMaintenance::new() };
-        Ok(HostStore { host, shared, path, identity, pen: FairMutex::new(pen) })
+        Ok(HostStore {
+            host,
+            shared,
+            path,
+            identity,
+            queue: GroupCommit::default(),
+            writer: FairMutex::new(writer),
+            overlay: Mutex::default(),
+        })
     }
 
     /// A connection for a read, in a transaction, and what that sees.
     fn lend(&self, deadline: &Deadline) -> Result<(HostConnection<'_>, Snapshot)> {
         lend(&*self.host, deadline, |connection| {
             // With a log, no reader waits for a writer.
-            if self.shared.wal.as_deref().is_some_and(Wal::has_journal) {
-                connection.settle()?;
+            if self.shared.checkpoints.wal.is_some() && !self.has_log() {
+                connection.settle(false)?;
             }
             connection.see_committed()?;
             connection.begin_read(deadline)
         })
     }
 
+    /// Whether the file has a log, which the store syncs itself.
+    fn has_log(&self) -> bool {
+        self.shared.checkpoints.wal.as_deref().is_some_and(|wal| !wal.has_journal())
+    }
+
     /// How many events are held in memory.
     #[cfg(test)]
     pub fn tail_len(&self) -> usize {
-        self.shared.tail.read(crate::sqlite::index::tail::Generations::len)
+        self.shared.index.tail.read(crate::sqlite::index::tail::Generations::len)
     }
 
     /// How many syncs there were.
     #[cfg(test)]
     pub fn syncs(&self) -> u64 {
-        self.shared.durability.tampering.count.load(std::sync::atomic::Ordering::SeqCst)
+        self.shared.commits.durability.tampering.count.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     /// What notes the next commit panics.
     #[cfg(test)]
     pub fn panic_once(&self) {
-        self.shared.durability.tampering.panic.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.shared
+            .commits
+            .durability
+            .tampering
+            .panic
+            .store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
     /// From now on syncs fail.
     #[cfg(test)]
     pub fn fail_syncs(&self) {
-        self.shared.durability.tampering.fail.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.shared
+            .commits
+            .durability
+            .tampering
+            .fail
+            .store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
     fn explain(&self, error: Error) -> Error {
@@ -181,7 +212,7 @@ impl HostStore {
     fn diagnosis(&self, deadline: &Deadline) -> Result<Diagnosis> {
         let (snapshot, segments, version) = retry_locked(deadline, || {
             let (connection, snapshot) = self.lend(deadline)?;
-            let segments = self.shared.segments.at_version(&connection, snapshot.version)?;
+            let segments = self.shared.index.segments.at_version(&connection, snapshot.version)?;
             let database: &dyn SqlConnection = &connection;
             let version = database.query_row("SELECT sqlite_version()", &[], |row| {
                 Ok(row.text(0).unwrap_or_default().to_owned())
@@ -196,27 +227,10 @@ impl HostStore {
         Ok(diagnosis)
     }
 
-    /// Runs an append on a connection of the store's own choice.
-    fn write(&self, request: AppendRequest, deadline: &Deadline) -> Result<Outcome> {
-        let stored = request.events().len();
-        let mut prepared = [PreparedAppend::new(request)?];
-        let mut pen = self.pen.lock_within(deadline, group_commit::late)?;
-        let _panic = ClosesOnPanic(&self.shared.watch);
-        let HostWriter { decoder, turns, maintenance_signal } = &mut *pen;
-        let (connection, ()) = lend(&*self.host, deadline, |connection| {
-            connection.settle()?;
-            connection.see_committed()?;
-            turns.begin();
-            begin_immediate(connection, deadline)
-        })?;
-        let outcomes = attempt(&connection, decoder, turns, &self.shared, &mut prepared);
-        connection.end();
-        turns.end();
-        let outcome = outcomes?.remove(0);
-        if outcome.answer.is_ok() {
-            maintenance_signal.help(&self.shared, &connection, decoder, stored);
-        }
-        Ok(outcome)
+    /// How many appends wait for a leader.
+    #[cfg(test)]
+    pub fn queued(&self) -> usize {
+        self.queue.queued()
     }
 
     /// The connection of a transaction that the caller has open, for
@@ -234,21 +248,26 @@ impl HostStore {
         call: &CallOptions,
     ) -> Result<Appended> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
-        if let Some(failure) = self.shared.durability.failure() {
+        if let Some(failure) = self.shared.commits.durability.failure() {
             return Err(failure);
         }
-        let mut prepared = PreparedAppend::new(request)?;
+        let prepared = PreparedAppend::new(request)?;
         let connection = HostConnection::within(lent, &deadline);
         connection.expect_transaction()?;
-        let locked = lock_within(&connection, &deadline);
-        // Another database may lack what is locked with.
-        let is_busy = locked.as_ref().is_err_and(|error| error.status == Status::Busy);
-        let is_other = !is_busy && path_of(&connection)? != self.path
-            || locked.is_ok() && self.identity.is_some() && mark_of(&connection)? != self.identity;
+        let seen = lock_within(&connection, &deadline).and_then(|()| Seen::take(&connection));
+        let is_other = match &seen {
+            Ok(seen) => {
+                seen.path != self.path
+                    || self.identity.is_some() && mark_of(&connection)? != self.identity
+            }
+            // Another database may lack what is locked with, or read.
+            Err(error) if error.status != Status::Busy => path_of(&connection)? != self.path,
+            Err(_) => false,
+        };
         if is_other {
             return Err(Error::invalid("the transaction is one of another database"));
         }
-        locked.map_err(|error| self.explain(error))?;
+        let seen = seen.map_err(|error| self.explain(error))?;
         if let Err(error) = connection.run("SAVEPOINT dcb_append", &[]) {
             // It may be there nevertheless, and would last as long as the transaction.
             let released = connection.run("RELEASE dcb_append", &[]);
@@ -259,49 +278,74 @@ impl HostStore {
             return Err(error);
         }
         let outcome = self
-            .attempt_within(&connection, &mut prepared)
+            .attempt_within(&connection, prepared, &seen)
             .and_then(|outcome| connection.run("RELEASE dcb_append", &[]).map(|_| outcome));
         if outcome.is_err() {
             undo(&connection)?;
         }
-        let (verdict, rests_on) = outcome?;
-        if rests_on > self.shared.durability.durable() {
+        let (verdict, rests_on, overlay) = outcome?;
+        *self.overlay() = overlay;
+        if rests_on > self.shared.commits.durability.durable() {
             // What the caller's transaction has stored itself has no position that is known to be
             // its own, so no position becomes durable by this.
-            self.shared.durability.check()?;
+            self.shared.commits.durability.check()?;
         }
         verdict
     }
 
-    /// Nothing that the transaction shows enters what is shared: it may be rolled back, and its
-    /// positions be taken by others. An error: what was written is to be undone.
+    fn overlay(&self) -> MutexGuard<'_, Overlay> {
+        self.overlay.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing that the transaction shows enters the tail: it may be rolled back, and its positions
+    /// be taken by others. The overlay knows that. An error: what was written is to be undone.
     fn attempt_within(
         &self,
         connection: &HostConnection<'_>,
-        request: &mut PreparedAppend,
-    ) -> Result<(Result<Appended>, i64)> {
-        let snapshot = Snapshot::take(connection)?;
-        let known = self.shared.segments.newest();
-        let segments = Segments::load(connection, snapshot.version, &known)?;
+        mut request: PreparedAppend,
+        seen: &Seen,
+    ) -> Result<(Result<Appended>, i64, Overlay)> {
+        let Seen { snapshot, mark, .. } = *seen;
+        let mut overlay = std::mem::take(&mut *self.overlay());
+        let committed = self.shared.index.segments.newest();
+        let segments = overlay.segments(connection, snapshot, mark, &committed)?;
         segments.check(snapshot)?;
-        check_tail(&self.shared.tail, snapshot)?;
         // With the write lock, the transaction sees all that is committed; so what the tail holds
         // is a part of it.
+        let covered = check_tail(&self.shared.index.tail, snapshot)?.max(segments.indexed());
         let mut decoder = EventReader::default();
-        let view =
-            View { source: connection.into(), segments: segments.into(), tail: &self.shared.tail };
-        let segments = view.segments.clone();
-        let mut staged = Staged::new(view, &mut decoder, snapshot.head);
-        let verdict = staged.check(request);
+        overlay.enter(connection, &mut decoder, snapshot, mark, covered)?;
+        overlay.note_segments(mark, Arc::clone(&segments));
+        let is_long = overlay.is_long();
+        let view = View {
+            source: connection.into(),
+            segments: Arc::clone(&segments),
+            tail: &self.shared.index.tail,
+        };
+        let mut staged = Staged::over(view, &mut decoder, overlay.take_index(), snapshot.head);
+        let verdict = staged.check(&request);
         let answer = match verdict {
             Ok(Verdict::Repeated(last)) => Ok(Appended::repeated(last)),
             Ok(Verdict::New) => {
-                let last = staged.store(request)?;
-                index_within(&self.shared, connection, &mut decoder, last, &segments)?;
-                return Ok((Ok(Appended::new(last)), 0));
+                let last = staged.store(&mut request)?;
+                staged.into_index().into_iter().for_each(|index| overlay.give_back(index));
+                let is_indexed =
+                    index_within(&self.shared, connection, &mut decoder, last, &segments, is_long)?;
+                let segments = if is_indexed {
+                    let version = Snapshot::take(connection)?.version;
+                    Arc::new(Segments::load(connection, version, &segments)?)
+                } else {
+                    segments
+                };
+                match write_mark(connection)? {
+                    Some(written) => overlay.note_append(written, request, segments),
+                    None => overlay = Overlay::default(),
+                }
+                return Ok((Ok(Appended::new(last)), 0, overlay));
             }
             Err(error) => Err(error),
         };
+        staged.into_index().into_iter().for_each(|index| overlay.give_back(index));
         if connection.is_autocommit() {
             return Err(answer.err().unwrap_or_else(damaged_index));
         }
@@ -309,7 +353,7 @@ impl HostStore {
         if matches!(&outcome.answer, Err(error) if error.status == Status::DuplicateId) {
             outcome.rests_on = snapshot.head;
         }
-        Ok((outcome.answer, outcome.rests_on))
+        Ok((outcome.answer, outcome.rests_on, overlay))
     }
 
     fn read_some(
@@ -372,28 +416,10 @@ fn undo(connection: &HostConnection<'_>) -> Result<()> {
     ))
 }
 
-/// What a panic leaves behind is not to be trusted with another append.
-struct ClosesOnPanic<'a>(&'a HeadWatch);
-
-impl Drop for ClosesOnPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.close();
-        }
-    }
-}
-
 /// The file of the connection's main database, as its SQLite names it; `None`: it has none.
 fn path_of(connection: &dyn SqlConnection) -> Result<Option<PathBuf>> {
     let sql = "SELECT file FROM pragma_database_list WHERE name = 'main'";
-    // A path is bytes, of which not all are text.
-    let file = connection.query_row(sql, &[], |row| {
-        Ok(match row.value(0) {
-            Value::Text(path) | Value::Blob(path) => Some(PathBuf::from(OsStr::from_bytes(path))),
-            _ => None,
-        })
-    })?;
-    Ok(file.flatten().filter(|file| !file.as_os_str().is_empty()))
+    Ok(connection.query_row(sql, &[], |row| Ok(path_in(row.value(0))))?.flatten())
 }
 
 /// Marks a database in memory, which has no path to be told from another by.
@@ -463,20 +489,57 @@ fn lock_within(connection: &HostConnection<'_>, deadline: &Deadline) -> Result<(
     Ok(())
 }
 
+impl Committer for HostStore {
+    type Request = QueuedAppend;
+
+    fn run(
+        &self,
+        deadline: &Deadline,
+        take: impl FnOnce() -> Vec<QueuedAppend>,
+    ) -> Result<Vec<Outcome>> {
+        let mut writer = self.writer.lock_within(deadline, late)?;
+        let HostWriter { decoder, turns, maintenance_signal } = &mut *writer;
+        let (connection, ()) = lend(&*self.host, deadline, |connection| {
+            connection.settle(self.has_log())?;
+            connection.see_committed()?;
+            turns.begin();
+            begin_immediate(connection, deadline)
+        })?;
+        let group = take();
+        let events = group.iter().map(|queued| queued.prepared.len()).sum();
+        let outcomes = run(&connection, decoder, turns, &self.shared, group, deadline);
+        connection.end();
+        turns.end();
+        if outcomes.iter().any(|outcome| outcome.answer.is_ok()) {
+            maintenance_signal.help(&self.shared, &connection, decoder, events);
+        }
+        Ok(outcomes)
+    }
+
+    fn make_durable(&self, position: i64) -> Result<()> {
+        self.shared.commits.durability.ensure(position)
+    }
+
+    fn durable(&self) -> i64 {
+        self.shared.commits.durability.durable()
+    }
+
+    fn failure(&self) -> Option<Error> {
+        self.shared.commits.durability.failure()
+    }
+
+    fn watch(&self) -> &HeadWatch {
+        &self.shared.commits.watch
+    }
+}
+
 impl Store for HostStore {
     fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
-        if let Some(failure) = self.shared.durability.failure() {
-            return Err(failure);
-        }
-        let outcome = self.write(request, &deadline).map_err(|error| self.explain(error))?;
-        let durability = &self.shared.durability;
-        let ensured = durability.ensure(outcome.rests_on);
-        self.shared.watch.publish(durability.durable());
-        match ensured {
-            Err(error) if outcome.rests_on > durability.durable() => Err(error),
-            _ => outcome.answer,
-        }
+        let prepared = PreparedAppend::new(request)?;
+        let events = prepared.len();
+        let queued = QueuedAppend { prepared, deadline: deadline.clone() };
+        self.queue.append(self, queued, events, &deadline).map_err(|error| self.explain(error))
     }
 
     fn read(
@@ -520,6 +583,6 @@ impl Store for HostStore {
     }
 
     fn close(&self) {
-        self.shared.watch.close();
+        self.shared.commits.watch.close();
     }
 }

@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use crate::domain::{EventView, Names, PositionRange, Query, QueryItem, Term, Wanted};
+use crate::domain::{Direction, EventView, Names, PositionRange, Query, QueryItem, Term, Wanted};
 use crate::error::Result;
 use crate::index::Progress;
 use crate::sqlite::events::reader::EventReader;
@@ -59,12 +59,12 @@ impl SegmentSearch<'_> {
         reader: &mut EventReader,
         query: &Query,
         span: PositionRange,
-        backwards: bool,
+        direction: Direction,
         visit: &mut dyn FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<Progress> {
         let items = match query.items() {
             Some(items) if !query.is_all() => items,
-            _ => return self.scan(reader, query, span, backwards, visit),
+            _ => return self.scan(reader, query, span, direction, visit),
         };
         let mut drivers: Vec<Driver<'_>> = Vec::with_capacity(items.len());
         for item in items {
@@ -74,7 +74,7 @@ impl SegmentSearch<'_> {
         loop {
             let lists: usize = drivers.iter().map(|driver| driver.terms.len()).sum();
             size = size.min((MAX_GATHERED / lists.max(1)).max(1));
-            let (mut candidates, end) = self.gather(&drivers, rest, backwards, size)?;
+            let (mut candidates, end) = self.gather(&drivers, rest, direction, size)?;
             if end.is_some() && !planned {
                 // There is more than one round: now it pays to estimate how much more.
                 planned = true;
@@ -85,13 +85,13 @@ impl SegmentSearch<'_> {
                 if total.saturating_mul(SCANS_PER_FETCH)
                     >= (rest.through - rest.after).unsigned_abs()
                 {
-                    return self.scan(reader, query, rest, backwards, visit);
+                    return self.scan(reader, query, rest, direction, visit);
                 }
                 continue;
             }
             candidates.sort_unstable();
             candidates.dedup();
-            if backwards {
+            if direction.is_backward() {
                 candidates.reverse();
             }
             let (mut reached, mut count) = (None, 0);
@@ -109,12 +109,8 @@ impl SegmentSearch<'_> {
                 return Ok(Progress::Reached(position));
             }
             let Some(end) = end else { return Ok(Progress::Exhausted) };
-            if backwards {
-                rest.through = end - 1;
-            } else {
-                rest.after = end;
-            }
-            if rest.after >= rest.through {
+            rest = rest.beyond(end, direction);
+            if rest.is_empty() {
                 return Ok(Progress::Exhausted);
             }
             if self.is_past_deadline() {
@@ -132,7 +128,7 @@ impl SegmentSearch<'_> {
         span: PositionRange,
     ) -> ReadResult<Option<i64>> {
         let mut first = None;
-        self.search(reader, query, span, false, &mut |view| {
+        self.search(reader, query, span, Direction::Forward, &mut |view| {
             first = Some(view.position);
             Ok(ControlFlow::Break(()))
         })?;
@@ -148,7 +144,14 @@ impl SegmentSearch<'_> {
     ) -> ReadResult<Option<i64>> {
         let mut candidates = Vec::new();
         let term = Term::of_id(id);
-        self.segments.collect(self.source, term, span, false, usize::MAX, &mut candidates)?;
+        self.segments.collect(
+            self.source,
+            term,
+            span,
+            Direction::Forward,
+            usize::MAX,
+            &mut candidates,
+        )?;
         for position in candidates {
             if reader.at(self.source, position, |view| Ok(view.id == Some(id)))? {
                 return Ok(Some(position));
@@ -163,11 +166,11 @@ impl SegmentSearch<'_> {
         reader: &mut EventReader,
         query: &Query,
         span: PositionRange,
-        backwards: bool,
+        direction: Direction,
         visit: &mut dyn FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<Progress> {
         let (mut progress, mut count, all) = (Progress::Exhausted, 0, query.is_all());
-        reader.scan(self.source, span, backwards, |view| {
+        reader.scan(self.source, span, direction, |view| {
             count += 1;
             let mut flow = ControlFlow::Continue(());
             if all || query.matches(view) {
@@ -241,7 +244,7 @@ impl SegmentSearch<'_> {
         &self,
         drivers: &[Driver<'_>],
         span: PositionRange,
-        backwards: bool,
+        direction: Direction,
         size: usize,
     ) -> ReadResult<(Vec<i64>, Option<i64>)> {
         let mut candidates = Vec::new();
@@ -255,19 +258,20 @@ impl SegmentSearch<'_> {
                     self.source,
                     *term,
                     span,
-                    backwards,
+                    direction,
                     size,
                     &mut candidates,
                 )?;
                 if candidates.len() - first == size {
-                    driver_end = nearer(driver_end, candidates.last().copied(), backwards);
+                    driver_end = nearer(driver_end, candidates.last().copied(), direction);
                 }
             }
-            self.narrow(driver, span, backwards, driver_end, &mut candidates, driver_first)?;
-            end = nearer(end, driver_end, backwards);
+            self.narrow(driver, span, direction, driver_end, &mut candidates, driver_first)?;
+            end = nearer(end, driver_end, direction);
         }
         if let Some(end) = end {
-            candidates.retain(|own| if backwards { *own >= end } else { *own <= end });
+            candidates
+                .retain(|own| if direction.is_backward() { *own >= end } else { *own <= end });
         }
         Ok((candidates, end))
     }
@@ -277,13 +281,13 @@ impl SegmentSearch<'_> {
         &self,
         driver: &Driver<'_>,
         span: PositionRange,
-        backwards: bool,
+        direction: Direction,
         end: Option<i64>,
         candidates: &mut Vec<i64>,
         first: usize,
     ) -> ReadResult<()> {
         let stretch = match end {
-            Some(end) if backwards => PositionRange { after: end - 1, ..span },
+            Some(end) if direction.is_backward() => PositionRange { after: end - 1, ..span },
             Some(end) => PositionRange { through: end, ..span },
             None => span,
         };
@@ -291,7 +295,14 @@ impl SegmentSearch<'_> {
             let mut other = Vec::new();
             for term in union {
                 let room = MAX_GATHERED.saturating_sub(other.len());
-                self.segments.collect(self.source, *term, stretch, false, room, &mut other)?;
+                self.segments.collect(
+                    self.source,
+                    *term,
+                    stretch,
+                    Direction::Forward,
+                    room,
+                    &mut other,
+                )?;
             }
             if other.len() >= MAX_GATHERED {
                 // The list is incomplete, so it cannot exclude a candidate: the rows decide.
@@ -309,10 +320,10 @@ impl SegmentSearch<'_> {
 }
 
 /// Returns the end that the search reaches first.
-fn nearer(left: Option<i64>, right: Option<i64>, backwards: bool) -> Option<i64> {
+fn nearer(left: Option<i64>, right: Option<i64>, direction: Direction) -> Option<i64> {
     match (left, right) {
         (Some(left), Some(right)) => {
-            Some(if backwards { left.max(right) } else { left.min(right) })
+            Some(if direction.is_backward() { left.max(right) } else { left.min(right) })
         }
         (left, right) => left.or(right),
     }

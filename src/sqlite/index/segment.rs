@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
-use crate::domain::{PositionRange, Term};
+use crate::domain::{Direction, PositionRange, Term};
 use crate::error::{Result, Status};
 use crate::sql::Value;
 use crate::sqlite::connection::error::damaged_index;
@@ -120,7 +120,7 @@ impl Segment {
         let span = PositionRange { after: self.high - 1, through: self.high };
         let Some(term) = self.terms_of_last(source)?.into_iter().next() else { return Ok(()) };
         let mut found = Vec::new();
-        match self.collect(source, term, span, false, 1, &mut found) {
+        match self.collect(source, term, span, Direction::Forward, 1, &mut found) {
             Ok(()) if found.is_empty() => Err(damaged_index().into()),
             // Readers of a damaged block get the error.
             Err(ReadStop::Failed(error)) if error.status == Status::Corrupt => Ok(()),
@@ -238,14 +238,14 @@ impl Segment {
         source: Source<'_>,
         term: Term,
         span: PositionRange,
-        backwards: bool,
+        direction: Direction,
         wanted: usize,
         out: &mut Vec<i64>,
     ) -> ReadResult<()> {
         if !self.may_hold(source, term)? {
             return Ok(());
         }
-        if backwards {
+        if direction.is_backward() {
             return self.collect_backwards(source, term, span, wanted, out);
         }
         self.blocks_from(source, term, span.after.saturating_add(1), |mut unpacker| {

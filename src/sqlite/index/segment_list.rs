@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
 
-use crate::domain::{PositionRange, Term};
+use crate::domain::{Direction, PositionRange, Term};
 use crate::error::Result;
 use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::connection::transaction::Transaction;
@@ -124,7 +124,7 @@ impl Segments {
         source: impl Into<Source<'s>>,
         term: Term,
         span: PositionRange,
-        backwards: bool,
+        direction: Direction,
         max: usize,
         out: &mut Vec<i64>,
     ) -> ReadResult<()> {
@@ -132,11 +132,11 @@ impl Segments {
         let wanted = out.len().saturating_add(max);
         let mut visit = |segment: &Segment| -> ReadResult<bool> {
             if segment.overlaps(span) {
-                segment.collect(source, term, span, backwards, wanted, out)?;
+                segment.collect(source, term, span, direction, wanted, out)?;
             }
             Ok(out.len() < wanted)
         };
-        if backwards {
+        if direction.is_backward() {
             for segment in self.list.iter().rev() {
                 if !visit(segment)? {
                     break;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
-use crate::domain::{PositionRange, SequencedEvent};
+use crate::domain::{Direction, PositionRange, SequencedEvent};
 use crate::index::{Index, PreparedEvents};
 use crate::sqlite::events::reader::{EventReader, to_owned};
 use crate::sqlite::events::source::{ReadResult, Source};
@@ -145,7 +145,7 @@ impl Tail {
         let low = own_head.max(indexed).max(snapshot.head.saturating_sub(TAIL_EVENTS as i64));
         let span = PositionRange { after: low, through: snapshot.head };
         let (mut events, mut bytes) = (Vec::new(), 0);
-        reader.scan(source, span, true, |view| {
+        reader.scan(source, span, Direction::Backward, |view| {
             bytes += view.text_len();
             if bytes > TAIL_BYTES {
                 return Ok(ControlFlow::Break(()));

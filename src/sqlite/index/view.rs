@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::domain::{Event, EventView, PositionRange, Query};
+use crate::domain::{Direction, Event, EventView, PositionRange, Query};
 use crate::error::Result;
 use crate::index::{Index, Progress};
 use crate::sqlite::events::reader::EventReader;
@@ -48,18 +48,15 @@ impl View<'_> {
         &self,
         tail: &'t Generations,
         rest: PositionRange,
-        backwards: bool,
+        direction: Direction,
     ) -> (Stretch, Option<&'t Index>) {
         let (base, head, indexed) = (tail.base(), tail.head(), self.segments.indexed());
         let PositionRange { after: low, through: high } = rest;
-        let first = if backwards { high } else { low + 1 };
+        let first = rest.first(direction);
         // Cuts the rest at the nearer of the two borders around its first position.
-        let stretch = |floor: i64, ceiling: i64| {
-            if backwards {
-                PositionRange { after: low.max(floor), through: high }
-            } else {
-                PositionRange { after: low, through: high.min(ceiling) }
-            }
+        let stretch = |floor: i64, ceiling: i64| match direction {
+            Direction::Forward => PositionRange { through: high.min(ceiling), ..rest },
+            Direction::Backward => PositionRange { after: low.max(floor), ..rest },
         };
         // Other processes may have appended events, and written segments, that the tail lacks.
         let is_above = first > head;
@@ -84,18 +81,18 @@ impl View<'_> {
         reader: &mut EventReader,
         query: &Query,
         span: PositionRange,
-        backwards: bool,
+        direction: Direction,
         until: Option<Instant>,
         visit: &mut dyn FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<Progress> {
         let mut rest = span;
         let mut found = Vec::new();
-        while rest.after < rest.through {
+        while !rest.is_empty() {
             let (piece, progress) = self.tail.read(|tail| {
-                let (piece, generation) = self.next_stretch(tail, rest, backwards);
+                let (piece, generation) = self.next_stretch(tail, rest, direction);
                 let progress = match (&piece, generation) {
                     (Stretch::Memory(stretch), Some(index)) => {
-                        index.find(query, *stretch, backwards, MEMORY_CHUNK, &mut found)
+                        index.find(query, *stretch, direction, MEMORY_CHUNK, &mut found)
                     }
                     _ => Progress::Exhausted,
                 };
@@ -113,7 +110,7 @@ impl View<'_> {
                 Stretch::Segments(stretch) => {
                     let progress = self
                         .segment_search(until)
-                        .search(reader, query, stretch, backwards, visit)?;
+                        .search(reader, query, stretch, direction, visit)?;
                     if let Progress::Reached(_) = progress {
                         return Ok(progress);
                     }
@@ -122,25 +119,20 @@ impl View<'_> {
                 Stretch::Rows(stretch) => {
                     let progress = self
                         .segment_search(until)
-                        .scan(reader, query, stretch, backwards, visit)?;
+                        .scan(reader, query, stretch, direction, visit)?;
                     if let Progress::Reached(_) = progress {
                         return Ok(progress);
                     }
                     (stretch, progress)
                 }
             };
-            match (progress, backwards) {
-                (Progress::Exhausted, false) => rest.after = stretch.through,
-                (Progress::Exhausted, true) => rest.through = stretch.after,
-                (Progress::Reached(position), false) => rest.after = position,
-                (Progress::Reached(position), true) => rest.through = position - 1,
-            }
-            if rest.after < rest.through && until.is_some_and(|until| Instant::now() >= until) {
-                return Ok(Progress::Reached(if backwards {
-                    rest.through + 1
-                } else {
-                    rest.after
-                }));
+            let reached = match progress {
+                Progress::Exhausted => stretch.last(direction),
+                Progress::Reached(position) => position,
+            };
+            rest = rest.beyond(reached, direction);
+            if !rest.is_empty() && until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(Progress::Reached(reached));
             }
         }
         Ok(Progress::Exhausted)
@@ -154,9 +146,9 @@ impl View<'_> {
         span: PositionRange,
     ) -> ReadResult<Option<i64>> {
         let mut rest = span;
-        while rest.after < rest.through {
+        while !rest.is_empty() {
             let (piece, in_memory) = self.tail.read(|tail| {
-                let (piece, generation) = self.next_stretch(tail, rest, false);
+                let (piece, generation) = self.next_stretch(tail, rest, Direction::Forward);
                 let first = match (&piece, generation) {
                     (Stretch::Memory(stretch), Some(index)) => index.first_match(query, *stretch),
                     _ => None,
@@ -170,10 +162,16 @@ impl View<'_> {
                 }
                 Stretch::Rows(stretch) => {
                     let mut first = None;
-                    self.segment_search(None).scan(reader, query, stretch, false, &mut |view| {
-                        first = Some(view.position);
-                        Ok(ControlFlow::Break(()))
-                    })?;
+                    self.segment_search(None).scan(
+                        reader,
+                        query,
+                        stretch,
+                        Direction::Forward,
+                        &mut |view| {
+                            first = Some(view.position);
+                            Ok(ControlFlow::Break(()))
+                        },
+                    )?;
                     (stretch, first)
                 }
             };
@@ -193,9 +191,9 @@ impl View<'_> {
         head: i64,
     ) -> ReadResult<Option<i64>> {
         let mut rest = PositionRange { after: 0, through: head };
-        while rest.after < rest.through {
+        while !rest.is_empty() {
             let (piece, in_memory) = self.tail.read(|tail| {
-                let (piece, generation) = self.next_stretch(tail, rest, true);
+                let (piece, generation) = self.next_stretch(tail, rest, Direction::Backward);
                 let position = generation.and_then(|index| index.position_of_id(id));
                 (piece, position)
             });
@@ -206,7 +204,7 @@ impl View<'_> {
                 }
                 Stretch::Rows(stretch) => {
                     let mut position = None;
-                    reader.scan(self.source, stretch, true, |view| {
+                    reader.scan(self.source, stretch, Direction::Backward, |view| {
                         if view.id != Some(id) {
                             return Ok(ControlFlow::Continue(()));
                         }
@@ -313,16 +311,18 @@ mod tests {
             }
             let (_, segments) = SegmentsCache::default().now(&connection).unwrap();
             let view = View { source: Source::Own(&connection), segments, tail: &tail };
-            for (is_backwards, expected) in [(false, forwards), (true, backwards)] {
+            for (direction, expected) in
+                [(Direction::Forward, forwards), (Direction::Backward, backwards)]
+            {
                 let mut rest = PositionRange { after: 0, through: 20 };
                 let pieces = expected.map(|_| {
-                    let piece = tail.read(|tail| view.next_stretch(tail, rest, is_backwards).0);
+                    let piece = tail.read(|tail| view.next_stretch(tail, rest, direction).0);
                     let (name, PositionRange { after: low, through: high }) = match piece {
                         Stretch::Memory(span) => ("memory", span),
                         Stretch::Segments(span) => ("segments", span),
                         Stretch::Rows(span) => ("rows", span),
                     };
-                    if is_backwards {
+                    if direction.is_backward() {
                         rest.through = low
                     } else {
                         rest.after = high

@@ -1,8 +1,6 @@
 //! Checkpoints.
 
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Result, Status};
 use crate::failpoints::crash_point;
@@ -22,14 +20,13 @@ impl Maintenance {
     /// be done. When it is all in, the next writer begins the log anew, so it stays small.
     pub fn checkpoint(&self, is_idle: bool) -> Result<()> {
         // Where the log is at its limit nothing is written, so the count does not rise.
-        let is_held = self.shared.log_held.load(Relaxed);
-        let pages = self.shared.pages_written.load(Relaxed);
-        let is_due = if is_idle { pages > 0 } else { self.shared.is_checkpoint_due(pages) };
+        let is_held = self.shared.checkpoints.is_log_held();
+        let pages = self.shared.checkpoints.pages_written();
+        let is_due = if is_idle { pages > 0 } else { self.shared.checkpoints.is_due(pages) };
         if !is_due && !is_held {
             return Ok(());
         }
-        self.shared.pages_written.store(0, Relaxed);
-        *self.shared.checkpointed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.shared.checkpoints.begin();
         // Most of it without holding anybody up,
         let (mut log, done) = self.checkpoint_passively()?;
         let mut is_reset = false;
@@ -38,14 +35,14 @@ impl Maintenance {
             // and what was added meanwhile while nobody writes, nor reads from the log.
             let mut guard = self.writer.lock();
             guard.open()?;
-            let _gate = self.shared.close_gate();
+            let _gate = self.shared.checkpoints.close_gate();
             if log < 2 * CHECKPOINT_PAGES as i64 {
                 (log, _) = self.checkpoint_passively()?;
             } else {
                 (log, is_reset) = self.restart_log()?;
             }
         }
-        self.shared.note_log(log, is_reset);
+        self.shared.checkpoints.end(log, is_reset);
         Ok(())
     }
 
@@ -75,7 +72,7 @@ impl Maintenance {
     fn run_checkpoint(&self, pragma: &str) -> Result<(bool, i64, i64)> {
         match self.try_checkpoint(pragma) {
             Err(error) if error.status == Status::Full => {
-                if self.shared.give_back_room(&self.connection)? {
+                if self.shared.checkpoints.give_back_room(&self.connection)? {
                     self.try_checkpoint(pragma)
                 } else {
                     Err(error)
@@ -86,7 +83,7 @@ impl Maintenance {
     }
 
     fn try_checkpoint(&self, pragma: &str) -> Result<(bool, i64, i64)> {
-        self.shared.durability.check()?;
+        self.shared.commits.durability.check()?;
         end_left_over(&self.connection)?;
         self.connection
             .query_row(pragma, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
@@ -96,7 +93,7 @@ impl Maintenance {
                     // SQLite counts pages as brought in that an earlier, partial checkpoint wrote
                     // without a sync. The sync that failed now may have been theirs, and the next
                     // one would be believed. Opening the file again brings all of the log in anew.
-                    self.shared.durability.fail(&error);
+                    self.shared.commits.durability.fail(&error);
                 }
                 error
             })

@@ -7,7 +7,6 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::error::Result;
 use crate::failpoints::crash_point;
@@ -64,14 +63,14 @@ impl Maintenance {
     fn due_for_merge(&self, low: i64) -> Result<Option<Vec<Arc<Segment>>>> {
         // The list is read again, since the cached one may be old: if another process has merged
         // these segments, a thread that reads nothing would try the same merge forever.
-        let (_, segments) = self.shared.segments.now(&self.connection)?;
+        let (_, segments) = self.shared.index.segments.now(&self.connection)?;
         Ok(due_for_merge(&segments, low))
     }
 
     /// Returns the newest segments, as far back as each is not much longer than all after it
     /// together. Every segment fewer saves each read a lookup.
     fn worth_merging(&self) -> Result<Option<Vec<Arc<Segment>>>> {
-        let (_, segments) = self.shared.segments.now(&self.connection)?;
+        let (_, segments) = self.shared.index.segments.now(&self.connection)?;
         let list = &segments.list;
         let (mut first, mut after) = (list.len(), 0);
         for (index, segment) in list.iter().enumerate().rev() {
@@ -105,7 +104,7 @@ impl Maintenance {
     /// Builds `target`, and puts it in the place of `sources`. Returns whether it came to its end.
     fn build(&self, mut merge: Merge, sources: &[Arc<Segment>], target: i64) -> Result<bool> {
         while let Some(blocks) = merge.next(&self.connection, SLICE_BLOCKS)? {
-            if self.shared.maintenance_signal.ended() || self.shared.is_tail_long() {
+            if self.shared.maintenance_signal.ended() || self.shared.index.is_tail_long() {
                 self.write_segments(SEGMENT_EVENTS)?;
             }
             // Neither the WAL nor the number of short segments may grow until a long merge ends.
@@ -176,7 +175,7 @@ impl Maintenance {
         if !connection.is_autocommit() {
             transaction.commit()?;
         }
-        self.shared.pages_written.fetch_add(SLICE_BLOCKS as u64 / 2, Relaxed);
+        self.shared.checkpoints.add_pages(SLICE_BLOCKS as u64 / 2);
         Ok(value)
     }
 
@@ -187,7 +186,7 @@ impl Maintenance {
             while !self.shared.maintenance_signal.ended()
                 && !self.slice(|connection| clear_slice(connection, segment))?
             {
-                if self.shared.is_tail_long() {
+                if self.shared.index.is_tail_long() {
                     self.write_segments(SEGMENT_EVENTS)?;
                 }
             }

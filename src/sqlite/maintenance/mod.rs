@@ -15,6 +15,7 @@ use crate::sqlite::append::writer::Writer;
 use crate::sqlite::connection::transaction::end_left_over;
 use crate::sqlite::maintenance::merge_watch::MergeWatch;
 use crate::sqlite::maintenance::segments::write_segment;
+use crate::sqlite::read::pool::ReaderPool;
 use crate::sqlite::signal::WakeReason;
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 
@@ -23,6 +24,7 @@ use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 pub struct Maintenance {
     shared: Arc<StoreState>,
     writer: Arc<Writer>,
+    readers: Arc<ReaderPool>,
     /// Its own, to checkpoint and to read what it merges.
     connection: Connection,
     watched: MergeWatch,
@@ -32,16 +34,22 @@ pub struct Maintenance {
 
 impl Maintenance {
     /// Maintenance over a connection of its own.
-    pub fn new(shared: Arc<StoreState>, writer: Arc<Writer>, connection: Connection) -> Self {
-        let left_behind = RefCell::default();
-        Maintenance { shared, writer, connection, watched: MergeWatch::default(), left_behind }
+    pub fn new(
+        shared: Arc<StoreState>,
+        writer: Arc<Writer>,
+        readers: Arc<ReaderPool>,
+        connection: Connection,
+    ) -> Self {
+        let (watched, left_behind) = (MergeWatch::default(), RefCell::default());
+        Maintenance { shared, writer, readers, connection, watched, left_behind }
     }
 
     /// Runs until the store closes.
     pub fn run(mut self) {
         loop {
             let waking = self.shared.maintenance_signal.sleep();
-            if self.shared.durability.failure().is_some() {
+            self.readers.close_idle();
+            if self.shared.commits.durability.failure().is_some() {
                 // The log may have a hole on the disk that no further sync tells of: nothing of it
                 // goes into the database before the store is opened again.
                 match waking {

@@ -4,16 +4,14 @@
 //! lock `segmenting` is held throughout; SQLite's write lock only while rows are written.
 
 use std::ops::ControlFlow;
-use std::sync::TryLockError;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::commit::deadline::{CallOptions, Deadline};
-use crate::domain::{EventView, PositionRange, Term};
+use crate::domain::{Direction, EventView, PositionRange, Term};
 use crate::error::Result;
 use crate::failpoints::{SeededBug, crash_point, has};
 use crate::sql::SqlConnection;
 use crate::sqlite::append::writer::Writer;
-use crate::sqlite::connection::transaction::{Transaction, wait_for_lock};
+use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::Source;
 use crate::sqlite::index::bloom_filter::BloomFilter;
@@ -51,13 +49,7 @@ pub fn write_segment_within(
     deadline: &Deadline,
 ) -> Result<bool> {
     // One thread prepares a segment; who comes to help waits for it, and looks again.
-    let _turn = loop {
-        match shared.segmenting.try_lock() {
-            Ok(turn) => break turn,
-            Err(TryLockError::Poisoned(turn)) => break turn.into_inner(),
-            Err(TryLockError::WouldBlock) => wait_for_lock(deadline)?,
-        }
-    };
+    let _turn = shared.index.begin_segment(deadline)?;
     let Some(draft) = draft_segment(shared, at_least)? else { return Ok(false) };
     let mut guard = writer.begin_maintenance_within(deadline)?;
     let (connection, reader) = guard.open()?.parts();
@@ -66,10 +58,10 @@ pub fn write_segment_within(
         return Ok(false);
     };
     transaction.commit()?;
-    let (snapshot, segments) = shared.segments.now(connection)?;
+    let (snapshot, segments) = shared.index.segments.now(connection)?;
     drop(guard);
-    shared.pages_written.fetch_add(blocks as u64 / 2, Relaxed);
-    shared.tail.trim(segments.indexed());
+    shared.checkpoints.add_pages(blocks as u64 / 2);
+    shared.index.tail.trim(segments.indexed());
     Ok(snapshot.head - segments.indexed() >= at_least)
 }
 
@@ -83,11 +75,11 @@ pub struct SegmentDraft {
 /// Prepares the next segment, before the write lock is acquired. Returns `None` if there is too
 /// little for one.
 pub fn draft_segment(shared: &StoreState, at_least: i64) -> Result<Option<SegmentDraft>> {
-    let indexed = shared.segments.newest().indexed();
+    let indexed = shared.index.segments.newest().indexed();
     // The tail can be long because of a few large events.
-    let at_least = if shared.is_tail_long() { 1 } else { at_least.max(1) };
+    let at_least = if shared.index.is_tail_long() { 1 } else { at_least.max(1) };
     // The events are copied under the tail's lock, and sorted after it is released.
-    let (from_memory, is_needed) = shared.tail.read(|tail| {
+    let (from_memory, is_needed) = shared.index.tail.read(|tail| {
         let span = PositionRange {
             after: indexed,
             through: tail.head().min(indexed + MAX_SEGMENT_EVENTS),
@@ -125,7 +117,7 @@ pub fn store_segment<'s>(
     let source = source.into();
     let connection = source.sql()?;
     let snapshot = Snapshot::take(connection)?;
-    let segments = shared.segments.at_version(source, snapshot.version)?;
+    let segments = shared.index.segments.at_version(source, snapshot.version)?;
     let (span, packed) = match draft.packed {
         // The database must still hold the drafted events: an older state may have replaced it.
         Some((span, packed))
@@ -174,7 +166,7 @@ pub fn postings_of_rows<'s>(
     span: PositionRange,
 ) -> Result<Vec<(Term, i64)>> {
     let mut postings = Vec::new();
-    reader.scan(source, span, false, |view| {
+    reader.scan(source, span, Direction::Forward, |view| {
         postings.extend(terms_of(view).map(|term| (term, view.position)));
         Ok(ControlFlow::Continue(()))
     })?;

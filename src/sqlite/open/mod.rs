@@ -29,7 +29,7 @@ use crate::sqlite::open::explain::{Purpose, check_path, explain};
 use crate::sqlite::open::judge::{
     is_of_creation, judge_unchanged, no_database, unfinished, would_be_undone,
 };
-use crate::sqlite::read::pool::ReaderPool;
+use crate::sqlite::read::pool::{DEFAULT_MAX_READERS, ReaderPool};
 use crate::sqlite::schema::{FileKind, create, detect_in_transaction, no_store};
 use crate::sqlite::state::StoreState;
 use crate::sqlite::store::SqliteStore;
@@ -51,9 +51,12 @@ impl SqliteStore {
             Location::Memory if options.is_read_only() => {
                 Err(Error::invalid("read_only: a database in memory would stay empty"))
             }
-            Location::Memory => open_memory(busy_timeout),
+            Location::Memory => {
+                options.check_without_readers()?;
+                open_memory(busy_timeout)
+            }
             Location::File(path) if options.is_read_only() => {
-                open_read_only(path.clone(), options.immutable, busy_timeout, &deadline)
+                open_read_only(path.clone(), options, busy_timeout, &deadline)
                     .map_err(|error| explain(error, &path, Purpose::Read))
             }
             Location::File(path) => open_file(path.clone(), options, busy_timeout, &deadline)
@@ -76,10 +79,12 @@ pub fn open_memory(busy_timeout: Option<Duration>) -> Result<SqliteStore> {
 
 pub fn open_read_only(
     path: PathBuf,
-    immutable: bool,
+    options: &Options,
     busy_timeout: Option<Duration>,
     deadline: &Deadline,
 ) -> Result<SqliteStore> {
+    let max_readers = options.reader_limit(DEFAULT_MAX_READERS)?;
+    let immutable = options.immutable;
     let place = Location::File(path.clone());
     check_path(&path)?;
     // A file that is missing is told as that, whatever SQLite would say.
@@ -137,7 +142,8 @@ pub fn open_read_only(
     let durable = if immutable { snapshot.head } else { 0 };
     let shared = StoreState::new(log, durable, list.indexed(), 0, busy_timeout);
     let tree = Arc::new(BTree::of_events());
-    let readers = ReaderPool::new(real_path(&connection, &path), role, tree, is_logged)?;
+    let path = real_path(&connection, &path);
+    let readers = ReaderPool::new(path, role, tree, max_readers, is_logged)?;
     if role != OpenMode::ReadWithOwnIndex {
         // Without any connection here, the last writer to leave would delete the log.
         end_left_over(&connection)?;
@@ -146,7 +152,7 @@ pub fn open_read_only(
     Ok(SqliteStore {
         shared: Arc::new(shared),
         writer: None,
-        readers: Some(readers),
+        readers: Some(Arc::new(readers)),
         maintenance: Mutex::new(None),
     })
 }
@@ -157,6 +163,7 @@ pub fn open_file(
     busy_timeout: Option<Duration>,
     deadline: &Deadline,
 ) -> Result<SqliteStore> {
+    let max_readers = options.reader_limit(DEFAULT_MAX_READERS)?;
     let place = Location::File(path.clone());
     check_path(&path)?;
     wal_match::check_empty(&path)?;
@@ -214,15 +221,16 @@ pub fn open_file(
     let is_far_behind = snapshot.head - indexed > TAIL_EVENTS as i64;
     let tail = if is_far_behind { snapshot.head } else { indexed };
     let mut shared = StoreState::new(Some(log), snapshot.head, tail, snapshot.head, busy_timeout);
-    shared.segments = segments;
+    shared.index.segments = segments;
     let shared = Arc::new(shared);
     let tree = Arc::new(BTree::of_events());
     let mut decoder = EventReader::new(Arc::clone(&tree));
     if !is_far_behind {
-        shared.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?;
+        shared.index.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?;
     }
     // By its full path: the process may change its working folder.
-    let readers = ReaderPool::new(real_path, OpenMode::Read, tree, true)?;
+    let readers = ReaderPool::new(real_path, OpenMode::Read, tree, max_readers, true)?;
+    let readers = Arc::new(readers);
     connection.set_db_config(leave_log, false).map_err(from_sqlite)?;
     let writer = Arc::new(Writer::new(connection, decoder));
     if is_far_behind {
@@ -230,7 +238,12 @@ pub fn open_file(
         while retry(deadline, || write_segment(&shared, &writer, 1))? {}
     }
     let for_maintenance = retry(deadline, || connect(&place, OpenMode::Write))?;
-    let maintenance = Maintenance::new(Arc::clone(&shared), Arc::clone(&writer), for_maintenance);
+    let maintenance = Maintenance::new(
+        Arc::clone(&shared),
+        Arc::clone(&writer),
+        Arc::clone(&readers),
+        for_maintenance,
+    );
     let thread = spawn("dcb-maintenance", move || maintenance.run())?;
     Ok(SqliteStore {
         shared,

@@ -2,13 +2,12 @@
 //!
 //! Invariant: a read returns only events that are visible (`commit/visibility.rs`), and each of its
 //! transactions is short. A read transaction on a connection of the library holds
-//! [`StoreState::gate`] shared.
+//! the gate shared (`Checkpoints::pass_gate`).
 
 pub mod lock_free;
 pub mod pool;
 
 use std::ops::ControlFlow;
-use std::sync::TryLockError;
 use std::time::{Duration, Instant};
 
 use crate::commit::deadline::{CallOptions, Deadline, Timeout};
@@ -32,7 +31,7 @@ impl StoreState {
     /// Starts a call: fails if the store is closed or the call is cancelled, and returns its
     /// deadline.
     pub fn start(&self, call: &CallOptions, default: Option<Duration>) -> Result<Deadline> {
-        self.watch.check_open()?;
+        self.commits.watch.check_open()?;
         let deadline = call.start(default);
         deadline.check_cancel()?;
         Ok(deadline)
@@ -61,10 +60,10 @@ impl StoreState {
 
     /// Returns the position up to which a snapshot with this head may be shown.
     pub fn visible(&self, head: i64, only_reads: bool) -> Result<i64> {
-        match visible(head, &self.durability, &self.own, &self.watch) {
+        match visible(head, &self.commits.durability, &self.commits.own, &self.commits.watch) {
             // A read-only process starts with no event known to be durable: that is not an empty
             // store.
-            Err(_) if !only_reads => Ok(self.durability.durable().min(head)),
+            Err(_) if !only_reads => Ok(self.commits.durability.durable().min(head)),
             visible => visible,
         }
     }
@@ -86,16 +85,16 @@ impl StoreState {
             state.begin(visible(snapshot.head)?);
         }
         let Some(span) = state.span() else { return Ok(true) };
-        let segments = self.segments.at_version(source, snapshot.version)?;
+        let segments = self.index.segments.at_version(source, snapshot.version)?;
         segments.check(snapshot)?;
         if span.through > segments.indexed() {
-            self.tail.catch_up(source, reader, snapshot, segments.indexed())?;
+            self.index.tail.catch_up(source, reader, snapshot, segments.indexed())?;
         }
-        let view = View { source, segments, tail: &self.tail };
+        let view = View { source, segments, tail: &self.index.tail };
         let until = Instant::now() + MAX_TRANSACTION;
         let query = state.query().clone();
-        let backwards = state.backwards();
-        let progress = view.search(reader, &query, span, backwards, Some(until), &mut |event| {
+        let direction = state.direction();
+        let progress = view.search(reader, &query, span, direction, Some(until), &mut |event| {
             sink.event(event)?;
             state.delivered(event.position);
             left.max_events -= 1;
@@ -122,23 +121,18 @@ impl StoreState {
             CallOptions { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
         loop {
             // One waiter polls for all: publishing the head wakes the others.
-            let polls = match self.poller.try_lock() {
-                Ok(polls) => Some(polls),
-                // Another waiter panicked while it polled.
-                Err(TryLockError::Poisoned(polls)) => Some(polls.into_inner()),
-                Err(TryLockError::WouldBlock) => None,
-            };
+            let polls = self.commits.try_poll();
             if polls.is_some() {
                 // A poll never waits for a connection or a lock. If they are in use, a later poll
                 // reads the head.
                 match current_head(&no_wait) {
-                    Ok(head) => self.watch.publish(head),
+                    Ok(head) => self.commits.watch.publish(head),
                     Err(error) if error.status == Status::Busy => {}
                     Err(error) => return Err(error),
                 }
             }
             // The interval also bounds how soon another waiter takes over from a poller that left.
-            if let Some(head) = self.watch.wait_above(after, deadline, Some(POLL))? {
+            if let Some(head) = self.commits.watch.wait_above(after, deadline, Some(POLL))? {
                 return Ok(head);
             }
         }

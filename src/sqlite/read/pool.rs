@@ -1,12 +1,13 @@
 //! The connections that read.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use crate::commit::deadline::Deadline;
+use crate::commit::fair_queue::{FairQueue, Stock};
 use crate::error::{Error, Result, Status};
 use crate::sql::Row;
 use crate::sqlite::append::writer::{Writer, WriterGuard};
@@ -22,8 +23,13 @@ use crate::sqlite::wal::file_ops::replaced;
 use crate::sqlite::wal::owner_access::create_for_owner;
 use crate::sqlite::wal::wal_index::{is_in_wal_mode, log_header};
 
-/// At most so many connections read at a time; further readers wait for one of them.
-const MAX_READERS: usize = 8;
+/// How many connections read at a time unless the options say otherwise; further readers wait for
+/// one of them.
+pub const DEFAULT_MAX_READERS: usize = 8;
+
+/// A connection that nobody has used for so long is closed. Opening another takes less than a
+/// millisecond, but it finds nothing of the file in its cache.
+const MAX_IDLE: Duration = Duration::from_secs(10);
 
 /// Read-only connections, opened as they are needed and kept.
 #[derive(Debug)]
@@ -37,19 +43,58 @@ pub struct ReaderPool {
     is_logged: bool,
     /// What a transaction of theirs would find, as long as nothing is committed.
     pub seen: SnapshotCache,
-    state: Mutex<State>,
-    returned: Condvar,
+    connections: FairQueue<Connections>,
 }
 
-#[derive(Debug, Default)]
-struct State {
+/// The connections that no read has, and the places for those that are still to be opened.
+#[derive(Debug)]
+struct Connections {
+    /// In the order in which they came back. The last one is the first to be lent again.
     #[expect(clippy::vec_box, reason = "they move out and in")]
     idle: Vec<Box<Reader>>,
+    /// The number of connections, idle or lent, and of the places that were given for one.
     open: usize,
-    /// The tickets of those who wait, the first to come in front.
-    waiting: VecDeque<u64>,
-    last_ticket: u64,
+    /// How many there may be.
+    max: usize,
     closed: bool,
+}
+
+impl Connections {
+    /// Takes the connections out that nobody has used for `time`. Their places stay taken until
+    /// they are closed.
+    fn take_idle_for(&mut self, time: Duration) -> Vec<Box<Reader>> {
+        let used = self.idle.iter().position(|reader| reader.idle_since.elapsed() < time);
+        self.idle.drain(..used.unwrap_or(self.idle.len())).collect()
+    }
+}
+
+/// What the pool gives to a read.
+#[derive(Debug)]
+enum Lent {
+    /// An open connection.
+    Reader(Box<Reader>),
+    /// The place of a connection that the read opens itself.
+    Place,
+    /// Nothing: the store is closed.
+    Closed,
+}
+
+impl Stock for Connections {
+    type Item = Lent;
+
+    fn take(&mut self) -> Option<Lent> {
+        if self.closed {
+            return Some(Lent::Closed);
+        }
+        if let Some(reader) = self.idle.pop() {
+            return Some(Lent::Reader(reader));
+        }
+        // Counted before it is open. If the read fails to open it, it returns the place.
+        (self.open < self.max).then(|| {
+            self.open += 1;
+            Lent::Place
+        })
+    }
 }
 
 /// A connection that reads, and the scratch that goes with it.
@@ -61,22 +106,32 @@ pub struct Reader {
     pub decoder: EventReader,
     /// Whether it has been in a transaction.
     has_read: bool,
+    /// When it came back.
+    idle_since: Instant,
     /// Whether it waits for the next read, which spares its opening.
     is_kept: bool,
 }
 
 impl ReaderPool {
     /// For the database at `path`.
-    pub fn new(path: PathBuf, role: OpenMode, tree: Arc<BTree>, is_logged: bool) -> Result<Self> {
+    pub fn new(
+        path: PathBuf,
+        role: OpenMode,
+        tree: Arc<BTree>,
+        max_readers: usize,
+        is_logged: bool,
+    ) -> Result<Self> {
         let file = file_id_at(&path)?;
-        let (state, returned) = (Mutex::default(), Condvar::new());
+        let none = Connections { idle: Vec::new(), open: 0, max: max_readers, closed: false };
+        let connections = FairQueue::new(none);
         let seen = SnapshotCache::default();
-        Ok(ReaderPool { path, role, file, tree, is_logged, seen, state, returned })
+        Ok(ReaderPool { path, role, file, tree, is_logged, seen, connections })
     }
 
     fn reader(&self, connection: Connection) -> Box<Reader> {
         let decoder = EventReader::new(Arc::clone(&self.tree));
-        Box::new(Reader { connection, decoder, has_read: false, is_kept: true })
+        let idle_since = Instant::now();
+        Box::new(Reader { connection, decoder, has_read: false, idle_since, is_kept: true })
     }
 
     /// The database's.
@@ -104,80 +159,71 @@ impl ReaderPool {
 
     /// Takes a connection that is open already.
     pub fn keep(&self, connection: Connection) {
-        let mut state = self.state();
-        state.open += 1;
-        state.idle.push(self.reader(connection));
+        let reader = self.reader(connection);
+        self.connections.change(|connections| {
+            connections.open += 1;
+            connections.idle.push(reader);
+        });
     }
 
-    /// A connection, until it is dropped; to those who wait, in the order in which they came: who
-    /// has just given one back would otherwise be the first to have it again.
+    /// Returns a connection, which comes back to the pool when it is dropped. Threads that wait for
+    /// one get it in the order in which they came.
     pub fn get(&self, deadline: &Deadline) -> Result<PooledReader<'_>> {
-        let mut state = self.state();
-        if state.waiting.is_empty()
-            && let Some(lent) = self.take(&mut state)
-        {
-            drop(state);
-            return lent.opened(deadline);
-        }
-        let ticket = state.last_ticket + 1;
-        state.last_ticket = ticket;
-        state.waiting.push_back(ticket);
-        let outcome = loop {
-            if state.closed {
-                break Err(Error::new(Status::Closed, "the store is closed"));
-            }
-            if state.waiting.front() == Some(&ticket)
-                && let Some(lent) = self.take(&mut state)
-            {
-                break Ok(lent);
-            }
-            if let Err(error) = deadline.check_cancel() {
-                break Err(error);
-            }
-            if deadline.is_over() {
-                break Err(busy());
-            }
-            state = deadline.sleep_on(&self.returned, state, None);
+        let reader = match self.connections.take_within(deadline, busy)? {
+            Lent::Reader(reader) => Some(reader),
+            Lent::Place => None,
+            Lent::Closed => return Err(Error::new(Status::Closed, "the store is closed")),
         };
-        state.waiting.retain(|own| *own != ticket);
-        // There may be a connection for the next one, too.
-        let others_wait = !state.waiting.is_empty();
-        drop(state);
-        if others_wait {
-            self.returned.notify_all();
-        }
-        outcome.and_then(|lent| lent.opened(deadline))
+        PooledReader { readers: self, reader }.opened(deadline)
     }
 
-    /// One that is idle, or the place of one that is still to be opened; `None`: all are lent out.
-    fn take(&self, state: &mut State) -> Option<PooledReader<'_>> {
-        if state.closed {
-            return None;
+    /// Closes the connections that nobody has used for a while.
+    pub fn close_idle(&self) {
+        self.close_idle_for(MAX_IDLE);
+    }
+
+    /// Closes the connections that nobody has used for `time`.
+    pub fn close_idle_for(&self, time: Duration) {
+        let unused = self.connections.change(|connections| connections.take_idle_for(time));
+        self.close_all(unused);
+    }
+
+    /// Closes connections whose places are taken, and frees the places. Not under the lock.
+    fn close_all(&self, unused: Vec<Box<Reader>>) {
+        let count = unused.len();
+        if count > 0 {
+            drop(unused);
+            // Only now may others be opened in their place.
+            self.connections.change(|connections| connections.open -= count);
         }
-        let reader = state.idle.pop();
-        if reader.is_none() {
-            if state.open == MAX_READERS {
-                return None;
+    }
+
+    /// Lets the idle connections look as if nobody had used them for `time` longer.
+    #[cfg(test)]
+    pub fn age_idle(&self, time: Duration) {
+        self.connections.change(|connections| {
+            for reader in &mut connections.idle {
+                reader.idle_since = reader.idle_since.checked_sub(time).expect("a clock that old");
             }
-            // Counted before it is open; given back by the drop if that fails.
-            state.open += 1;
-        }
-        Some(PooledReader { readers: self, reader })
+        });
     }
 
-    /// Closes the connections; those that are lent out, when they come back.
+    /// Closes the idle connections. Those that are lent out are closed when they come back, and
+    /// threads that wait for one fail with `closed`.
     pub fn close(&self) {
-        let mut state = self.state();
-        state.closed = true;
-        let idle = std::mem::take(&mut state.idle);
-        state.open -= idle.len();
-        drop(state);
+        let idle = self.connections.change(|connections| {
+            connections.closed = true;
+            let idle = std::mem::take(&mut connections.idle);
+            connections.open -= idle.len();
+            idle
+        });
         drop(idle);
-        self.returned.notify_all();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns how many threads wait for a connection.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.connections.waiting()
     }
 }
 
@@ -199,16 +245,23 @@ impl PooledReader<'_> {
 
 impl Drop for PooledReader<'_> {
     fn drop(&mut self) {
-        let mut state = self.readers.state();
-        match self.reader.take() {
-            Some(reader) if !state.closed && reader.is_kept => state.idle.push(reader),
-            gone => {
-                state.open -= 1;
-                drop(state);
-                drop(gone);
+        let pool = &self.readers.connections;
+        let (gone, unused) = pool.change(|connections| match self.reader.take() {
+            Some(mut reader) if !connections.closed && reader.is_kept => {
+                // A store that is open to read has no maintenance to close them.
+                let unused = connections.take_idle_for(MAX_IDLE);
+                reader.idle_since = Instant::now();
+                connections.idle.push(reader);
+                (None, unused)
             }
+            gone => (Some(gone), Vec::new()),
+        });
+        self.readers.close_all(unused);
+        if let Some(gone) = gone {
+            // Its place is free only once the connection is closed.
+            drop(gone);
+            pool.change(|connections| connections.open -= 1);
         }
-        self.readers.returned.notify_all();
     }
 }
 

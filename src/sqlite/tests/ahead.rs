@@ -18,7 +18,7 @@ fn stored(events: Vec<Event>) -> Fixture {
     let count = events.len() as i64;
     append(&fixture.store, events, None).unwrap();
     let shared = Arc::clone(&fixture.store.shared);
-    assert!(eventually(|| count - shared.segments.newest().indexed() < SEGMENT_EVENTS));
+    assert!(eventually(|| count - shared.index.segments.newest().indexed() < SEGMENT_EVENTS));
     fixture.reopen();
     fixture
 }

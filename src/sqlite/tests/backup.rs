@@ -18,7 +18,7 @@ fn back_up(store: &dyn Store, path: &Path) -> Result<i64> {
 
 /// Returns the first `limit` events of the store, each with its position and timestamp.
 fn events(store: &dyn Store, limit: i64) -> Vec<(i64, i64, Event)> {
-    let request = ReadRequest::new(Query::all(), 0, None, Some(limit), false).unwrap();
+    let request = ReadRequest::new(Query::all(), 0, None, Some(limit), Direction::Forward).unwrap();
     let mut reading = ReadState::new(request);
     let mut events = Vec::new();
     while !reading.has_begun() || reading.span().is_some() {
@@ -207,7 +207,7 @@ fn a_copy_that_is_stopped_or_fails_leaves_no_file() {
         |step| if step < 4 { Ok(()) } else { Err(Error::new(Status::Full, "on purpose")) };
     assert_eq!(attempt(&CallOptions::default(), &fail_at_fourth), (Status::Full, 4));
     let (status, _) = attempt(&CallOptions::default(), &|_| {
-        fixture.store.shared.watch.close();
+        fixture.store.shared.commits.watch.close();
         Ok(())
     });
     assert_eq!(status, Status::Closed);
@@ -412,12 +412,12 @@ fn a_copy_contains_only_durable_events() {
     )
     .unwrap();
     let folder = TempDir::new().unwrap();
-    let syncs = || reader.shared.durability.tampering.count.load(SeqCst);
+    let syncs = || reader.shared.commits.durability.tampering.count.load(SeqCst);
     let before = syncs();
     assert_eq!(back_up(&reader, &folder.path().join("a.db")), Ok(10));
     assert_eq!(syncs(), before + 1);
     fill(&fixture.store, 1);
-    reader.shared.durability.tampering.fail.store(true, SeqCst);
+    reader.shared.commits.durability.tampering.fail.store(true, SeqCst);
     let error = back_up(&reader, &folder.path().join("b.db")).unwrap_err();
     assert_eq!(error.status, Status::Io);
     assert_eq!(file_names(folder.path()), ["a.db"]);

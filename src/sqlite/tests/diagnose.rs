@@ -83,7 +83,7 @@ fn an_in_memory_store_has_no_file_to_diagnose() {
 fn diagnosis_names_a_failed_sync() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
-    fixture.store.shared.durability.tampering.fail.store(true, SeqCst);
+    fixture.store.shared.commits.durability.tampering.fail.store(true, SeqCst);
     assert_eq!(append(&fixture.store, vec![event("A", &[])], None).unwrap_err().status, Status::Io);
     let (head, found) = diagnosis(&fixture.store);
     assert_eq!((head, found.durable), (1, Some(1)));

@@ -59,7 +59,7 @@ fn appends_of_a_group_with_unrelated_conditions_all_succeed() {
 #[test]
 fn a_group_needs_one_sync() {
     let fixture = Fixture::new();
-    let syncs = || fixture.store.shared.durability.tampering.count.load(SeqCst);
+    let syncs = || fixture.store.shared.commits.durability.tampering.count.load(SeqCst);
     let before = syncs();
     let appends = (0..10).map(|n| (event("A", &[format!("n:{n}")]), query(&["B"], &[]))).collect();
     let answers = in_one_group(&fixture.store, appends);
@@ -72,10 +72,10 @@ fn an_event_is_visible_only_once_it_is_durable() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let shared = &fixture.store.shared;
-    let stalled = shared.durability.tampering.stall.lock().unwrap();
+    let stalled = shared.commits.durability.tampering.stall.lock().unwrap();
     thread::scope(|scope| {
         let first = scope.spawn(|| append(&fixture.store, vec![event("B", &[])], None));
-        while shared.tail.read(|tail| tail.head()) < 2 {
+        while shared.index.tail.read(|tail| tail.head()) < 2 {
             thread::yield_now();
         }
         // The event is committed and in the tail, but not durable.
@@ -94,7 +94,7 @@ fn an_event_is_visible_only_once_it_is_durable() {
 fn a_failed_condition_is_reported_once_its_event_is_durable() {
     let fixture = Fixture::new();
     let claim = || (event("Claimed", &[]), query(&["Claimed"], &[]));
-    let stalled = fixture.store.shared.durability.tampering.stall.lock().unwrap();
+    let stalled = fixture.store.shared.commits.durability.tampering.stall.lock().unwrap();
     let (wins, fails) = thread::scope(|scope| {
         let answers = scope.spawn(|| in_one_group(&fixture.store, vec![claim(), claim()]));
         thread::sleep(Duration::from_millis(50));
@@ -110,7 +110,7 @@ fn a_failed_condition_is_reported_once_its_event_is_durable() {
 fn after_a_failed_sync_the_store_accepts_nothing_until_reopened() {
     let mut fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
-    let tampering = &fixture.store.shared.durability.tampering;
+    let tampering = &fixture.store.shared.commits.durability.tampering;
     tampering.fail.store(true, SeqCst);
     let error = append(&fixture.store, vec![event("B", &[])], None).unwrap_err();
     assert_eq!((error.status, error.detail), (Status::Io, libc::EIO));
@@ -189,7 +189,7 @@ fn an_append_rejected_by_sqlite_fails_alone() {
 #[test]
 fn a_panic_fails_its_group_and_closes_the_store() {
     let mut fixture = Fixture::new();
-    fixture.store.shared.durability.tampering.panic.store(true, SeqCst);
+    fixture.store.shared.commits.durability.tampering.panic.store(true, SeqCst);
     let store = &fixture.store;
     let writer = store.writer.as_ref().unwrap();
     let start = |count: usize| {
@@ -215,7 +215,7 @@ fn a_panic_fails_its_group_and_closes_the_store() {
 #[test]
 fn after_a_failed_sync_the_wal_is_not_checkpointed() {
     let fixture = Fixture::new();
-    let tampering = &fixture.store.shared.durability.tampering;
+    let tampering = &fixture.store.shared.commits.durability.tampering;
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     tampering.fail.store(true, SeqCst);
     let stored = vec![event("B", &[]); 20];
@@ -231,7 +231,7 @@ fn after_a_failed_sync_the_wal_is_not_checkpointed() {
 #[test]
 fn after_a_failed_sync_queued_appends_fail() {
     let fixture = Fixture::new();
-    let tampering = &fixture.store.shared.durability.tampering;
+    let tampering = &fixture.store.shared.commits.durability.tampering;
     tampering.fail.store(true, SeqCst);
     let writer = fixture.store.writer.as_ref().unwrap();
     let guard = writer.lock();
@@ -250,7 +250,7 @@ fn after_a_failed_sync_queued_appends_fail() {
         assert_eq!(answer.join().unwrap().unwrap_err().status, Status::Io);
     }
     assert_eq!(
-        fixture.store.shared.tail.read(crate::sqlite::index::tail::Generations::head),
+        fixture.store.shared.index.tail.read(crate::sqlite::index::tail::Generations::head),
         16_384
     );
 }
@@ -264,10 +264,10 @@ fn nothing_waits_for_the_wal_of_a_failed_or_closed_store() {
         wait_for_wal(shared, &within.start(None)).map_err(|error| error.status)
     };
     assert_eq!(wait(), Ok(()));
-    shared.durability.fail(&Error::new(Status::Io, "as the test asked"));
-    shared.log_held.store(true, SeqCst);
+    shared.commits.durability.fail(&Error::new(Status::Io, "as the test asked"));
+    shared.checkpoints.end(crate::sqlite::state::MAX_WAL_PAGES, false);
     assert_eq!(wait(), Err(Status::Io));
-    shared.watch.close();
+    shared.commits.watch.close();
     assert_eq!(wait(), Err(Status::Closed));
 }
 
@@ -277,7 +277,7 @@ fn no_condition_is_checked_against_events_not_in_the_database() {
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let mut lost = PreparedEvents::new([event("B", &[])].into_iter().collect()).unwrap();
     lost.place(1, 0);
-    fixture.store.shared.tail.extend([&lost]);
+    fixture.store.shared.index.tail.extend([&lost]);
     let error = append(&fixture.store, vec![event("C", &[])], None).unwrap_err();
     assert_eq!(error.status, Status::Corrupt);
     // Closing the store does not index the missing event either: that index would hide the event
@@ -311,7 +311,7 @@ fn a_duplicate_depends_on_every_stored_event_it_matches() {
         builder.build()
     };
     append(store, vec![with_id("a", "A")], None).unwrap();
-    store.shared.durability.tampering.fail.store(true, SeqCst);
+    store.shared.commits.durability.tampering.fail.store(true, SeqCst);
     let writer = store.writer.as_ref().unwrap();
     let guard = writer.lock();
     let start = |events: Vec<Event>| {
@@ -337,7 +337,7 @@ fn a_duplicate_depends_on_every_stored_event_it_matches() {
 fn a_failed_sync_keeps_answers_that_depend_on_durable_events() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("Claimed", &[])], None).unwrap();
-    fixture.store.shared.durability.tampering.fail.store(true, SeqCst);
+    fixture.store.shared.commits.durability.tampering.fail.store(true, SeqCst);
     let answers = in_one_group(
         &fixture.store,
         vec![

@@ -1,5 +1,7 @@
 //! The store on the connections of a host: here of a pool of rusqlite connections.
 
+mod groups;
+
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
@@ -9,7 +11,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use super::*;
-use crate::domain::{EventId, PositionRange, SequencedEvent};
+use crate::domain::{Direction, EventId, PositionRange, SequencedEvent};
 use crate::sql::host::{BorrowedConnection, ConnectionHandle, Failure, Host, Reply};
 use crate::sql::{Columns, Value};
 use crate::sqlite::connection::native::bound;
@@ -327,7 +329,8 @@ fn append_to(store: &dyn Store, events: Vec<Event>, guard: Option<Query>) -> Res
 
 /// Returns the positions of the events that match `query`.
 fn found(store: &dyn Store, query: Query) -> Vec<i64> {
-    let mut reading = ReadState::new(ReadRequest::new(query, 0, None, None, false).unwrap());
+    let mut reading =
+        ReadState::new(ReadRequest::new(query, 0, None, None, Direction::Forward).unwrap());
     let mut positions = Vec::new();
     while !reading.has_begun() || reading.span().is_some() {
         let batch = BatchLimits { max_events: 7, max_bytes: usize::MAX };
@@ -745,10 +748,17 @@ struct Fault {
     times: usize,
     /// The code with which it fails.
     code: i32,
+    /// Whether it fails only after it has done its work.
+    is_after: bool,
+    /// All statements so far.
+    said: Vec<String>,
+    /// The message with which it fails, if its text matters.
+    message: Option<&'static str>,
 }
 
 impl Fault {
     fn check(&mut self, sql: &str) -> std::result::Result<(), Failure> {
+        self.said.push(sql.to_owned());
         self.left = self.left.saturating_sub(1);
         if self.left == 0 && self.sql.is_none() && self.times > 0 {
             self.sql = Some(sql.to_owned());
@@ -757,7 +767,8 @@ impl Fault {
             return Ok(());
         }
         self.times -= 1;
-        Err(Failure { code: self.code, message: "as the test asked".into() })
+        let message = self.message.unwrap_or("as the test asked");
+        Err(Failure { code: self.code, message: message.into() })
     }
 }
 
@@ -783,8 +794,15 @@ impl Host for Faulty {
 
 impl BorrowedConnection for FaultyConnection<'_> {
     fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
-        self.fault.lock().unwrap().check(sql)?;
-        self.of.run(sql, values)
+        let mut fault = self.fault.lock().unwrap();
+        let checked = fault.check(sql);
+        let is_after = fault.is_after;
+        drop(fault);
+        if !is_after {
+            checked.clone()?;
+        }
+        let reply = self.of.run(sql, values)?;
+        checked.map(|()| reply)
     }
     fn query(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
         self.fault.lock().unwrap().check(sql)?;
@@ -828,7 +846,7 @@ fn fail_at_each_statement(
     let store = HostStore::open(faulty(), &Options::default()).unwrap();
     for code in codes {
         for at in 1.. {
-            *fault.lock().unwrap() = Fault { left: at, sql: None, times: 2, code: *code };
+            *fault.lock().unwrap() = Fault { left: at, times: 2, code: *code, ..Fault::default() };
             let answer = deed(&store, &hosted.pool, faulty());
             let fault = std::mem::take(&mut *fault.lock().unwrap());
             let Some(sql) = fault.sql else {
@@ -845,7 +863,8 @@ fn every_call_waits_for_every_lock_it_meets() {
     let deeds: [Deed<'_>; 6] = [
         &|store, _, _| store.head(&CallOptions::default()).map(|head| assert_eq!(head, 20)),
         &|store, _, _| {
-            let request = ReadRequest::new(query(&[], &["n:3"]), 0, None, None, false).unwrap();
+            let request =
+                ReadRequest::new(query(&[], &["n:3"]), 0, None, None, Direction::Forward).unwrap();
             let mut reading = ReadState::new(request);
             let batch = BatchLimits { max_events: 7, max_bytes: usize::MAX };
             let mut count = 0;
@@ -878,7 +897,7 @@ fn the_creation_of_a_store_waits_for_every_lock_it_meets() {
         let folder = TempDir::new().unwrap();
         let pool = Pool::new(Some(folder.path().join("new.db")), 1);
         let code = LOCKS[at % LOCKS.len()];
-        let fault = Arc::new(Mutex::new(Fault { left: at, sql: None, times: 2, code }));
+        let fault = Arc::new(Mutex::new(Fault { left: at, times: 2, code, ..Fault::default() }));
         let faulty = Faulty { pool, fault: Arc::clone(&fault) };
         let store = HostStore::open(Box::new(faulty), &Options::default()).unwrap();
         assert_eq!(append_to(&store, vec![numbered(1)], None), Ok(1));
@@ -913,7 +932,8 @@ fn an_append_within_a_transaction_waits_for_every_lock_it_meets() {
             let mut transaction = Borrowed::callers(hosted.pool.take());
             transaction.connection().execute_batch("BEGIN").unwrap();
             // The first statement is the BEGIN that must fail. It never waits for a lock.
-            let fault = Arc::new(Mutex::new(Fault { left: at + 1, sql: None, times: 2, code }));
+            let fault =
+                Arc::new(Mutex::new(Fault { left: at + 1, times: 2, code, ..Fault::default() }));
             let connection =
                 FaultyConnection { of: Box::new(&mut transaction), fault: Arc::clone(&fault) };
             let guard = AppendCondition::new(query(&["B"], &["n:1"]), 0).unwrap();
@@ -1133,38 +1153,17 @@ fn a_failed_constraint_of_the_store_is_damage_despite_a_trigger() {
     transaction.connection().execute_batch(statements).unwrap();
     let constraint = rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
     let message = "UNIQUE constraint failed: dcb_events.position";
-    let refused = RejectingConnection { of: &mut transaction, code: constraint, message };
+    let fault = Arc::new(Mutex::new(Fault {
+        sql: Some("INSERT INTO dcb_events".to_owned()),
+        times: usize::MAX,
+        code: constraint,
+        message: Some(message),
+        ..Fault::default()
+    }));
+    let refused = FaultyConnection { of: Box::new(&mut transaction), fault };
     let request = AppendRequest::new(vec![numbered(2)], vec![]).unwrap();
     let error = hosted.store.append_within(Box::new(refused), request, &brief()).unwrap_err();
     assert_eq!((error.status, error.detail), (Status::Corrupt, constraint));
-}
-
-/// A connection on which every INSERT of events fails.
-struct RejectingConnection<'a> {
-    of: &'a mut Borrowed,
-    code: i32,
-    message: &'static str,
-}
-
-impl BorrowedConnection for RejectingConnection<'_> {
-    fn run(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
-        if sql.starts_with("INSERT INTO dcb_events") {
-            return Err(Failure { code: self.code, message: self.message.into() });
-        }
-        self.of.run(sql, values)
-    }
-    fn query(&mut self, sql: &str, values: &[Value<'_>]) -> std::result::Result<Reply, Failure> {
-        self.of.query(sql, values)
-    }
-    fn more(&mut self) -> std::result::Result<Reply, Failure> {
-        self.of.more()
-    }
-    fn finish(&mut self) {
-        self.of.finish();
-    }
-    fn spoil(&mut self) {
-        self.of.spoil();
-    }
 }
 
 #[test]
@@ -1222,8 +1221,8 @@ fn assert_indexed(hosted: &Hosted, head: i64) {
                 Ok(ControlFlow::Continue(()))
             };
             match scans {
-                true => disk.scan(decoder, &query, all, false, &mut visit),
-                false => disk.search(decoder, &query, all, false, &mut visit),
+                true => disk.scan(decoder, &query, all, Direction::Forward, &mut visit),
+                false => disk.search(decoder, &query, all, Direction::Forward, &mut visit),
             }
             .unwrap();
             positions
@@ -1369,7 +1368,7 @@ fn a_panic_closes_the_store_and_rolls_back() {
     append_to(&hosted.store, vec![numbered(1)], None).unwrap();
     hosted.store.panic_once();
     let append = || append_to(&hosted.store, vec![numbered(2)], None);
-    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(append)).is_err());
+    assert_eq!(append().unwrap_err().status, Status::Internal);
     assert_eq!(append().unwrap_err().status, Status::Closed);
     assert!(hosted.pool.take().is_autocommit());
     assert_eq!(hosted.pool.spoiled.load(SeqCst), 0);

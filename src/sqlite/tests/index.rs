@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::Status;
-use crate::domain::{PositionRange, SequencedEvent, Term};
+use crate::domain::{Direction, PositionRange, SequencedEvent, Term};
 use crate::index::Progress;
 use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::connection::{OpenMode, connect};
@@ -125,7 +125,7 @@ fn a_segment_beyond_the_head_is_reported_when_read() {
     let shell = Connection::open(fixture.path()).unwrap();
     shell.execute("UPDATE dcb_segments SET high = 9", []).unwrap();
     shell.execute("UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'", []).unwrap();
-    let request = ReadRequest::new(query(&["A"], &[]), 0, None, None, false).unwrap();
+    let request = ReadRequest::new(query(&["A"], &[]), 0, None, None, Direction::Forward).unwrap();
     assert_eq!(positions(&other, request).unwrap_err().status, Status::Corrupt);
 }
 
@@ -169,14 +169,14 @@ fn search(
     disk: &SegmentSearch<'_>,
     query: &Query,
     span: PositionRange,
-    backwards: bool,
+    direction: Direction,
     step: usize,
 ) -> Vec<i64> {
     let (mut found, mut rest) = (Vec::new(), span);
     while rest.after < rest.through {
         let mut left = step;
         let progress = disk
-            .search(&mut EventReader::default(), query, rest, backwards, &mut |view| {
+            .search(&mut EventReader::default(), query, rest, direction, &mut |view| {
                 found.push(view.position);
                 left -= 1;
                 Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -184,8 +184,7 @@ fn search(
             .unwrap();
         match progress {
             Progress::Exhausted => break,
-            Progress::Reached(position) if backwards => rest.through = position - 1,
-            Progress::Reached(position) => rest.after = position,
+            Progress::Reached(position) => rest = rest.beyond(position, direction),
         }
     }
     found
@@ -240,18 +239,19 @@ proptest! {
         prop_assert_eq!(segments.indexed(), head);
         let disk = SegmentSearch { source: Source::Own(&connection), segments: &segments, until: None };
         for (query, low, high, backwards, step) in queries {
+            let direction = Direction::from_backwards(backwards);
             let span = PositionRange { after: low.min(head), through: high.min(head) };
             let mut wanted = Vec::new();
             if span.after < span.through {
-                EventReader::default().scan(&connection, span, backwards, |view| {
+                EventReader::default().scan(&connection, span, direction, |view| {
                     if query.matches(view) {
                         wanted.push(view.position);
                     }
                     Ok(ControlFlow::Continue(()))
                 }).unwrap();
             }
-            prop_assert_eq!(search(&disk, &query, span, backwards, step), wanted.clone());
-            if !backwards && span.after < span.through {
+            prop_assert_eq!(search(&disk, &query, span, direction, step), wanted.clone());
+            if direction == Direction::Forward && span.after < span.through {
                 let first = disk.first_match(&mut EventReader::default(), &query, span).unwrap();
                 prop_assert_eq!(first, wanted.first().copied());
             }
@@ -279,17 +279,24 @@ fn blocks_are_read_from_the_pages_of_the_file() {
         let _transaction = Transaction::begin(&connection).unwrap();
         for position in 1..=2_000 {
             let term = Term::of_tag(&name(position));
-            for backwards in [false, true] {
+            for direction in [Direction::Forward, Direction::Backward] {
                 let mut found = Vec::new();
                 let span = PositionRange { after: 0, through: 2_000 };
                 let max = usize::MAX;
-                segments.collect(&connection, term, span, backwards, max, &mut found).unwrap();
+                segments.collect(&connection, term, span, direction, max, &mut found).unwrap();
                 assert_eq!(found, [position]);
             }
         }
         let (mut found, span) = (Vec::new(), PositionRange { after: 3, through: 1_999 });
         segments
-            .collect(&connection, Term::of_type("A"), span, false, usize::MAX, &mut found)
+            .collect(
+                &connection,
+                Term::of_type("A"),
+                span,
+                Direction::Forward,
+                usize::MAX,
+                &mut found,
+            )
             .unwrap();
         assert!(found.iter().copied().eq(4..=1_999));
     };
@@ -311,7 +318,7 @@ fn blocks_are_read_from_the_pages_of_the_file() {
     let merged = newest(&connection);
     let mut found = Vec::new();
     let (term, span) = (Term::of_tag(&name(1_500)), PositionRange { after: 0, through: 2_000 });
-    merged.collect(&connection, term, span, false, usize::MAX, &mut found).unwrap();
+    merged.collect(&connection, term, span, Direction::Forward, usize::MAX, &mut found).unwrap();
     assert_eq!(found, [1_500]);
     assert!(merged.known_blocks().0 > 0);
 }
@@ -341,7 +348,9 @@ fn a_block_with_the_rowid_of_another_is_not_used_for_it() {
     for position in 1..=1_000 {
         let term = Term::of_tag(&format!("own:{position}"));
         let (mut found, span) = (Vec::new(), PositionRange { after: 0, through: 1_000 });
-        segments.collect(&connection, term, span, false, usize::MAX, &mut found).unwrap();
+        segments
+            .collect(&connection, term, span, Direction::Forward, usize::MAX, &mut found)
+            .unwrap();
         assert_eq!(found, [position]);
     }
 }
@@ -360,7 +369,7 @@ fn check_all(store: &SqliteStore, appended: &[Event]) {
                 .map(|(position, _)| position)
                 .collect();
             assert_eq!(all(store, query.clone()), wanted, "{query:?}");
-            let backwards = ReadRequest::new(query, 0, None, None, true).unwrap();
+            let backwards = ReadRequest::new(query, 0, None, None, Direction::Backward).unwrap();
             let mut reversed = positions(store, backwards).unwrap();
             reversed.reverse();
             assert_eq!(reversed, wanted);
@@ -444,7 +453,7 @@ fn a_lost_index_is_rebuilt_before_the_store_opens() {
                 UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'";
     Connection::open(fixture.path()).unwrap().execute_batch(lose).unwrap();
     fixture.store = open(fixture.path());
-    assert_eq!(fixture.store.shared.segments.newest().indexed(), count);
+    assert_eq!(fixture.store.shared.index.segments.newest().indexed(), count);
 }
 
 #[test]
@@ -457,7 +466,8 @@ fn a_damaged_block_is_reported_not_used() {
         .execute_batch("UPDATE dcb_postings SET block = zeroblob(length(block))")
         .unwrap();
     fixture.store = open(fixture.path());
-    let request = ReadRequest::new(query(&[], &["rare:3"]), 0, None, None, false).unwrap();
+    let request =
+        ReadRequest::new(query(&[], &["rare:3"]), 0, None, None, Direction::Forward).unwrap();
     let error = positions(&fixture.store, request).unwrap_err();
     assert_eq!(error.status, crate::Status::Corrupt);
 }
@@ -475,9 +485,13 @@ fn searches_that_report_damage(path: &Path, events: &[Event]) -> usize {
     };
     let mut reported = 0;
     for (position, event) in (1..).zip(events) {
-        for (tag, backwards) in event.tags().iter().flat_map(|tag| [(tag, true), (tag, false)]) {
+        for (tag, direction) in event
+            .tags()
+            .iter()
+            .flat_map(|tag| [(tag, Direction::Backward), (tag, Direction::Forward)])
+        {
             let query = query(&[], &[tag]);
-            let request = ReadRequest::new(query, position - 1, None, None, backwards).unwrap();
+            let request = ReadRequest::new(query, position - 1, None, None, direction).unwrap();
             match positions(&store, request) {
                 Ok(found) => assert!(found.contains(&position), "{tag} is not found"),
                 Err(error) => {
@@ -658,7 +672,7 @@ fn a_few_large_events_do_not_fill_the_tail() {
     for _ in 0..count {
         append(&fixture.store, vec![large()], None).unwrap();
     }
-    let footprint = || fixture.store.shared.tail.read(Generations::footprint);
+    let footprint = || fixture.store.shared.index.tail.read(Generations::footprint);
     assert!(eventually(|| footprint() <= TAIL_BYTES), "{} bytes are held", footprint());
     assert_eq!(all(&fixture.store, query(&["Large"], &[])).len() as i64, count);
 }
@@ -671,13 +685,13 @@ fn a_read_only_follower_holds_only_the_newest_events() {
     let mut seen = 0;
     for round in 0..60 {
         append(&fixture.store, some_events(round * 20, 20), None).unwrap();
-        let request = ReadRequest::new(Query::all(), seen, None, None, false).unwrap();
+        let request = ReadRequest::new(Query::all(), seen, None, None, Direction::Forward).unwrap();
         seen += positions(&follower, request).unwrap().len() as i64;
         // All events that the follower holds are indexed now; the next ones are not.
         write_segment(&fixture.store.shared, fixture.store.writer.as_ref().unwrap(), 1).unwrap();
     }
     assert_eq!(seen, 60 * 20);
-    let held = follower.shared.tail.read(Generations::len);
+    let held = follower.shared.index.tail.read(Generations::len);
     assert!(held <= 2 * TAIL_EVENTS, "{held} events are held");
 }
 
@@ -699,7 +713,12 @@ fn a_failed_merge_leaves_no_segment_behind() {
         )
         .unwrap();
     let own = connect(&Location::File(fixture.path()), OpenMode::Write).unwrap();
-    let mut maintenance = Maintenance::new(Arc::clone(&store.shared), Arc::clone(writer), own);
+    let mut maintenance = Maintenance::new(
+        Arc::clone(&store.shared),
+        Arc::clone(writer),
+        Arc::clone(store.readers.as_ref().unwrap()),
+        own,
+    );
     let building = || {
         let sql = "SELECT count(*) FROM dcb_segments WHERE state = 0";
         shell.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()

@@ -22,7 +22,7 @@ fn other_connection(fixture: &Fixture) -> Connection {
 fn appends_and_reads_keep_their_timeout_during_a_checkpoint() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
-    let request = || ReadRequest::new(Query::all(), 0, None, None, false).unwrap();
+    let request = || ReadRequest::new(Query::all(), 0, None, None, Direction::Forward).unwrap();
     let cancel = CancelToken::new();
     cancel.trigger();
     let calls = [
@@ -35,7 +35,7 @@ fn appends_and_reads_keep_their_timeout_during_a_checkpoint() {
     ];
     // The locks that a checkpoint holds at its end, when it may wait for the disk.
     let guard = fixture.store.writer.as_ref().unwrap().lock();
-    let gate = fixture.store.shared.close_gate();
+    let gate = fixture.store.shared.checkpoints.close_gate();
     for (call, status) in &calls {
         let events = AppendRequest::new(vec![event("A", &[])], Vec::new()).unwrap();
         assert_eq!(fixture.store.append(events, call).unwrap_err().status, *status);
@@ -171,7 +171,7 @@ fn appends_resume_once_the_reader_that_held_the_wal_ends() {
 }
 
 /// Takes all connections out of the pool of readers.
-fn all_readers(store: &SqliteStore) -> Vec<PooledReader<'_>> {
+pub(super) fn all_readers(store: &SqliteStore) -> Vec<PooledReader<'_>> {
     let at_once = CallOptions { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
     let readers = store.readers.as_ref().unwrap();
     std::iter::from_fn(|| readers.get(&at_once).ok()).collect()
@@ -189,6 +189,48 @@ fn a_wait_keeps_its_timeout_while_all_connections_are_in_use() {
 }
 
 #[test]
+fn a_cancelled_read_passes_its_connection_to_the_next() {
+    let fixture = Fixture::new();
+    let readers = fixture.store.readers.as_ref().unwrap();
+    let mut taken = all_readers(&fixture.store);
+    let cancel = CancelToken::new();
+    let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
+    let cancelled = CallOptions { timeout: Timeout::Never, cancel: Some(cancel.clone()) };
+    thread::scope(|scope| {
+        let first = scope.spawn(|| readers.get(&cancelled.start(None)).map(drop));
+        assert!(eventually(|| readers.waiting() == 1));
+        let second = scope.spawn(|| readers.get(&never).map(drop));
+        assert!(eventually(|| readers.waiting() == 2));
+        cancel.trigger();
+        assert_eq!(first.join().unwrap().unwrap_err().status, Status::Cancelled);
+        taken.pop();
+        assert!(eventually(|| second.is_finished()), "the connection was lost");
+        assert_eq!(second.join().unwrap(), Ok(()));
+    });
+    // The connection is in the pool again, and there are no more than before.
+    assert_eq!(all_readers(&fixture.store).len(), 1);
+}
+
+#[test]
+fn closing_the_store_ends_reads_that_wait_for_a_connection() {
+    let fixture = Fixture::new();
+    let readers = fixture.store.readers.as_ref().unwrap();
+    let taken = all_readers(&fixture.store);
+    let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
+    thread::scope(|scope| {
+        let waits = [(); 3].map(|()| scope.spawn(|| readers.get(&never).map(drop)));
+        assert!(eventually(|| readers.waiting() == 3));
+        readers.close();
+        for wait in waits {
+            assert!(eventually(|| wait.is_finished()));
+            assert_eq!(wait.join().unwrap().unwrap_err().status, Status::Closed);
+        }
+    });
+    drop(taken);
+    assert_eq!(readers.get(&never).map(drop).unwrap_err().status, Status::Closed);
+}
+
+#[test]
 fn more_long_reads_than_connections_all_succeed() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[]); 8_000], None).unwrap();
@@ -199,7 +241,8 @@ fn more_long_reads_than_connections_all_succeed() {
         let reads: Vec<_> = (0..count)
             .map(|_| {
                 scope.spawn(|| {
-                    let all = ReadRequest::new(Query::all(), 0, None, None, false).unwrap();
+                    let all =
+                        ReadRequest::new(Query::all(), 0, None, None, Direction::Forward).unwrap();
                     let mut reading = ReadState::new(all);
                     let batch = BatchLimits { max_events: usize::MAX, max_bytes: usize::MAX };
                     let mut given = 0;
@@ -255,7 +298,8 @@ fn an_append_that_helps_to_index_keeps_its_timeout() {
     let store = &fixture.store;
     let writer = store.writer.as_ref().unwrap();
     // The lock that maintenance holds while it waits for SQLite's lock.
-    let segmenting = store.shared.segmenting.lock().unwrap();
+    let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
+    let segmenting = store.shared.index.begin_segment(&never).unwrap();
     thread::scope(|scope| {
         let many = vec![event("A", &[]); 3 * SEGMENT_EVENTS as usize];
         let helps = scope.spawn(|| append_within(store, many, Duration::from_millis(100)));

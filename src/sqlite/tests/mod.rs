@@ -12,6 +12,7 @@ mod moved_files;
 mod opening;
 mod pages;
 mod processes;
+mod readers;
 mod rights;
 
 use std::ops::ControlFlow;
@@ -23,8 +24,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::domain::{
-    AppendCondition, AppendRequest, Event, EventBuilder, EventType, EventView, Query, QueryItem,
-    ReadRequest, ReadState, Tag,
+    AppendCondition, AppendRequest, Direction, Event, EventBuilder, EventType, EventView, Query,
+    QueryItem, ReadRequest, ReadState, Tag,
 };
 use crate::sql::{Row, SqlConnection, Value};
 use crate::sqlite::{Location, SqliteStore};
@@ -104,7 +105,7 @@ fn positions(store: &SqliteStore, request: ReadRequest) -> std::result::Result<V
 }
 
 fn all(store: &SqliteStore, query: Query) -> Vec<i64> {
-    positions(store, ReadRequest::new(query, 0, None, None, false).unwrap()).unwrap()
+    positions(store, ReadRequest::new(query, 0, None, None, Direction::Forward).unwrap()).unwrap()
 }
 
 /// Polls `done` until it returns true; returns false after some ten seconds, far longer than

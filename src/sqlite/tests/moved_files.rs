@@ -13,7 +13,7 @@ fn a_file_replaced_under_an_open_store_is_reported() {
     append(&other.store, vec![event("B", &[]), event("B", &[])], None).unwrap();
     other.store.close();
     std::fs::rename(other.path(), fixture.path()).unwrap();
-    let request = ReadRequest::new(Query::all(), 0, None, None, false).unwrap();
+    let request = ReadRequest::new(Query::all(), 0, None, None, Direction::Forward).unwrap();
     let error = positions(&fixture.store, request).unwrap_err();
     assert_eq!(error.status, Status::Io);
     assert!(error.message.contains("replaced"), "{error}");

@@ -335,11 +335,11 @@ fn a_reader_opened_without_a_wal_syncs_a_later_one() {
     let shell = rusqlite::Connection::open(fixture.path()).unwrap();
     shell.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
     let reader = read_only(copy.clone());
-    let syncs = || reader.shared.durability.tampering.count.load(SeqCst);
+    let syncs = || reader.shared.commits.durability.tampering.count.load(SeqCst);
     assert_eq!(reader.head(&CallOptions::default()), Ok(1));
     assert_eq!(syncs(), 1);
     let writer = open(copy);
-    let stalled = writer.shared.durability.tampering.stall.lock().unwrap();
+    let stalled = writer.shared.commits.durability.tampering.stall.lock().unwrap();
     thread::scope(|scope| {
         let append = scope.spawn(|| append(&writer, vec![event("B", &[])], None));
         let seen = eventually(|| reader.head(&CallOptions::default()) == Ok(2));
@@ -397,7 +397,7 @@ fn a_leftover_transaction_is_rolled_back_before_a_read() {
     let deadline = CallOptions::default().start(None);
     // A transaction left on a reader would keep its old snapshot.
     let reader = read_only(fixture.path());
-    lend(reader.readers.as_ref(), None, &deadline)
+    lend(reader.readers.as_deref(), None, &deadline)
         .unwrap()
         .transaction(&deadline, |connection, _, _| {
             connection.execute_batch("BEGIN; SELECT * FROM dcb_meta").unwrap();

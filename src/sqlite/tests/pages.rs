@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::*;
-use crate::domain::{EventId, PositionRange, SequencedEvent};
+use crate::domain::{Direction, EventId, PositionRange, SequencedEvent};
 use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::connection::{OpenMode, connect};
 use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
@@ -61,12 +61,12 @@ impl Rows {
         &self,
         decoder: &mut EventReader,
         span: PositionRange,
-        backwards: bool,
+        direction: Direction,
     ) -> Vec<SequencedEvent> {
         let own = |view: &EventView<'_>| to_owned(view).map(|own| Arc::into_inner(own).unwrap());
         let mut seen = Vec::new();
         decoder
-            .scan(&self.connection, span, backwards, |view| {
+            .scan(&self.connection, span, direction, |view| {
                 seen.push(own(view)?);
                 Ok(ControlFlow::Continue(()))
             })
@@ -83,15 +83,15 @@ impl Rows {
 
     /// Asserts that the reader returns the same events as one that always uses SQLite.
     fn agree(&self, decoder: &mut EventReader, span: PositionRange) {
-        for backwards in [false, true] {
-            let wanted = self.seen(&mut EventReader::default(), span, backwards);
+        for direction in [Direction::Forward, Direction::Backward] {
+            let wanted = self.seen(&mut EventReader::default(), span, direction);
             assert_eq!(wanted.len() as i64, 2 * (span.through - span.after));
-            let seen = self.seen(decoder, span, backwards);
+            let seen = self.seen(decoder, span, direction);
             let parts = |events: Vec<SequencedEvent>| -> Vec<(i64, i64, Event)> {
                 let parts = |own: SequencedEvent| (own.position, own.timestamp_us, own.event);
                 events.into_iter().map(parts).collect()
             };
-            assert_eq!(parts(seen), parts(wanted), "{span:?} {backwards}");
+            assert_eq!(parts(seen), parts(wanted), "{span:?} {direction:?}");
         }
     }
 
@@ -199,8 +199,11 @@ fn a_damaged_row_is_never_returned() {
     rows.checkpoint();
     let length = std::fs::metadata(rows.path()).unwrap().len();
     let whole = std::fs::read(rows.path()).unwrap();
-    let wanted =
-        rows.seen(&mut EventReader::default(), PositionRange { after: 0, through: 400 }, false);
+    let wanted = rows.seen(
+        &mut EventReader::default(),
+        PositionRange { after: 0, through: 400 },
+        Direction::Forward,
+    );
     let mut other = Rows::new(512);
     other.push(plain(400));
     other.checkpoint();

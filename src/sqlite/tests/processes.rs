@@ -12,7 +12,7 @@ use crate::sqlite::index::tail::{Generations, TAIL_EVENTS};
 fn an_idle_store_follows_the_merges_of_another() {
     let fixture = Fixture::new();
     let idle = open(fixture.path());
-    let version = |store: &SqliteStore| store.shared.segments.newest().version;
+    let version = |store: &SqliteStore| store.shared.index.segments.newest().version;
     for _ in 0..20 {
         append(&fixture.store, (0..40).map(|_| event("A", &[])).collect(), None).unwrap();
     }
@@ -38,7 +38,7 @@ fn a_reader_that_cannot_sync_what_it_reads_fails() {
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let read_only = Options { read_only: true, ..Options::default() };
     let reader = SqliteStore::open(Location::File(fixture.path()), &read_only).unwrap();
-    reader.shared.durability.tampering.fail.store(true, SeqCst);
+    reader.shared.commits.durability.tampering.fail.store(true, SeqCst);
     for _ in 0..2 {
         assert_eq!(reader.head(&CallOptions::default()).unwrap_err().status, Status::Io);
     }
@@ -174,8 +174,8 @@ fn two_busy_processes_share_the_file_fairly() {
 fn events_of_another_store_are_synced_before_they_are_returned() {
     let fixture = Fixture::new();
     let other = open(fixture.path());
-    let syncs = |store: &SqliteStore| store.shared.durability.tampering.count.load(SeqCst);
-    let stalled = fixture.store.shared.durability.tampering.stall.lock().unwrap();
+    let syncs = |store: &SqliteStore| store.shared.commits.durability.tampering.count.load(SeqCst);
+    let stalled = fixture.store.shared.commits.durability.tampering.stall.lock().unwrap();
     thread::scope(|scope| {
         let unanswered = scope.spawn(|| append(&fixture.store, vec![event("A", &[])], None));
         assert!(eventually(|| syncs(&fixture.store) > 0));
@@ -192,10 +192,18 @@ fn events_of_another_store_are_synced_before_they_are_returned() {
 fn a_head_waits_for_own_events_below_those_of_another_store() {
     let fixture = Fixture::new();
     let other = open(fixture.path());
-    let stalled = fixture.store.shared.durability.tampering.stall.lock().unwrap();
+    let stalled = fixture.store.shared.commits.durability.tampering.stall.lock().unwrap();
     thread::scope(|scope| {
         let own = scope.spawn(|| append(&fixture.store, vec![event("A", &[])], None));
-        assert!(eventually(|| fixture.store.shared.durability.tampering.count.load(SeqCst) > 0));
+        assert!(eventually(|| fixture
+            .store
+            .shared
+            .commits
+            .durability
+            .tampering
+            .count
+            .load(SeqCst)
+            > 0));
         assert_eq!(append(&other, vec![event("B", &[])], None), Ok(2));
         let head = scope.spawn(|| fixture.store.head(&CallOptions::default()));
         thread::sleep(Duration::from_millis(20));
@@ -234,7 +242,7 @@ fn the_tail_is_bounded_whatever_another_store_appends() {
     append(&other, vec![event("B", &[]); 5_000], None).unwrap();
     append(&other, vec![event("C", &[])], None).unwrap();
     assert_eq!(all(&fixture.store, query(&["C"], &[])), [5_002]);
-    let held = fixture.store.shared.tail.read(Generations::len);
+    let held = fixture.store.shared.index.tail.read(Generations::len);
     assert!(held <= TAIL_EVENTS, "{held}");
     // Conditions are still checked against events that the tail does not hold.
     let guarded = append(&fixture.store, vec![event("D", &[])], Some(query(&["B"], &[])));
@@ -259,7 +267,7 @@ fn reads_without_a_transaction_see_what_was_committed_before_them() {
             let found = positions(&fixture.store, everything()).unwrap();
             assert!(found.into_iter().eq(1..=last));
             let tagged = query(&[], &[&format!("own:{round}")]);
-            let tagged = ReadRequest::new(tagged, 0, None, None, true).unwrap();
+            let tagged = ReadRequest::new(tagged, 0, None, None, Direction::Backward).unwrap();
             assert_eq!(positions(&fixture.store, tagged).unwrap().first(), Some(&last));
         }
     }

@@ -173,6 +173,66 @@ fn read_only(path: &Path) -> SqliteStore {
     SqliteStore::open(Location::File(path.to_owned()), &options).unwrap()
 }
 
+/// Sets the access control list of a file. An entry has its kind, its user or group, and its
+/// permissions.
+#[cfg(target_os = "linux")]
+fn set_access_list(path: &Path, entries: &[(u16, u32, u16)]) -> std::io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (kind, id, permissions) in entries {
+        list.extend(kind.to_le_bytes());
+        list.extend(permissions.to_le_bytes());
+        list.extend(id.to_le_bytes());
+    }
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+    let name = c"system.posix_acl_access";
+    // SAFETY: both strings are terminated, and the list is as long as it says.
+    let set = unsafe {
+        libc::setxattr(path.as_ptr(), name.as_ptr(), list.as_ptr().cast(), list.len(), 0)
+    };
+    if set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// If the database has an access control list, its mode shows the mask and not the permissions of the
+/// group. So the mode alone is not enough for the files that a reader creates.
+#[test]
+#[cfg(target_os = "linux")]
+fn files_that_a_reader_creates_have_the_access_list_of_the_database() {
+    use std::os::unix::process::CommandExt;
+    const WRITER: u32 = 40_003;
+    const STRANGER: u32 = 40_004;
+    const NONE: u32 = u32::MAX;
+    for group_may in [0, 6] {
+        let Some((_folder, path)) = store_of_owner() else { return };
+        let list = [
+            (0x01, NONE, 6),
+            (0x02, OTHER, 4),
+            (0x02, WRITER, 6),
+            (0x04, NONE, group_may),
+            (0x10, NONE, 6),
+            (0x20, NONE, 0),
+        ];
+        if let Err(error) = set_access_list(&path, &list) {
+            eprintln!("SKIPPED: no access control lists here: {error}");
+            return;
+        }
+        assert!(run_as(OTHER, &path, "read and die").contains("[1]"));
+        for end in ["", "-wal", "-shm"] {
+            let file = path.with_file_name(format!("events.db{end}"));
+            let can_read = |user, group| {
+                let mut cat = std::process::Command::new("cat");
+                cat.arg(&file).uid(user).gid(group).output().unwrap().status.success()
+            };
+            assert!(can_read(OWNER, OWNER) && can_read(WRITER, WRITER), "{end}");
+            assert_eq!(can_read(STRANGER, OWNER), group_may != 0, "{end}: in the owner's group");
+            assert!(!can_read(STRANGER, OTHER), "{end}: in the reader's group");
+            assert!(!can_read(STRANGER, STRANGER), "{end}");
+        }
+        assert!(run_as(WRITER, &path, "append").contains("Ok(2)"));
+        assert!(run_as(OWNER, &path, "append").contains("Ok(3)"));
+    }
+}
+
 /// In a folder with the sticky bit, Linux does not let the owner open files that others have
 /// created, so the reader must not create any.
 #[test]

@@ -5,7 +5,7 @@
  * and a close() of any descriptor of a file drops all that the process holds on it, the other
  * copy's included. So this copy takes open-file-description locks, all of a file's through one
  * descriptor of their own, and does not close a descriptor while anyone may hold a lock on its
- * file.
+ * file. It keeps it for the next opening instead. Only a WAL, which nobody locks, is closed at once.
  *
  * SQLite arbitrates between its own connections before it calls these (unixInodeInfo and
  * unixShmNode, one for each inode): one set of locks for an inode is what it expects.
@@ -15,12 +15,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -202,6 +204,31 @@ static void attach(struct file *file, struct inode *inode) {
     *bucket = file;
 }
 
+/* Whether path is that of the WAL of a database that SQLite has open. No SQLite ever locks a WAL, so
+ * its descriptors can be closed at any time. Its name alone does not tell: a database may be called
+ * so. */
+static bool is_wal(const char *path) {
+    static const char suffix[] = "-wal";
+    char database[PATH_MAX];
+    struct stat st;
+    size_t length = strlen(path);
+
+    if (length < sizeof suffix || length >= sizeof database) {
+        return false;
+    }
+    length -= sizeof suffix - 1;
+    if (strcmp(path + length, suffix) != 0) {
+        return false;
+    }
+    memcpy(database, path, length);
+    database[length] = '\0';
+    if (lstat(database, &st) != 0) {
+        return false;
+    }
+    struct inode *inode = find_inode(st.st_dev, st.st_ino);
+    return inode && inode->open > 0;
+}
+
 /* A pooled descriptor of the file that is at path now, or -1. */
 static int take(const char *path, int access) {
     struct stat st;
@@ -243,13 +270,14 @@ HOOK int dcb_locks_open(const char *path, int flags, int mode) {
     if (fd < 0) {
         sweep();
     }
+    bool untracked = is_wal(path);
     pthread_mutex_unlock(&mutex);
 
     bool track = false;
     if (fd < 0) {
         /* Not under the mutex: opening may block, and fork() takes it. */
         fd = open(path, flags, mode);
-        track = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+        track = fd >= 0 && !untracked && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     }
     if (track) {
         *file = (struct file){.fd = fd, .access = access};

@@ -3,8 +3,11 @@
 //! SQLite has whoever opens a database first create both, also to read it. Created by a user who is
 //! not the database's owner, they would lock the owner out: as root SQLite gives them to the owner,
 //! any other user cannot. So such a user creates them here first, with an access control list by
-//! which the owner can write them, or does not open the database at all.
+//! which the owner can write them and everybody else can do with them what they can do with the
+//! database, or does not open the database at all.
 
+#[cfg(target_os = "linux")]
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::Metadata;
 use std::io;
@@ -43,17 +46,18 @@ pub fn create_for_owner(database: &Path) -> Result<()> {
         return Ok(());
     }
     for path in missing {
-        create_usable(&path, &metadata, user)?;
+        create_usable(&path, &database, &metadata, user)?;
     }
     Ok(())
 }
 
 /// Creates a file that holds nothing and that the owner of the database can write from the first
 /// moment on.
-fn create_usable(path: &Path, database: &Metadata, user: u32) -> Result<()> {
+fn create_usable(path: &Path, database: &Path, metadata: &Metadata, user: u32) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let draft = create_draft(folder)?;
-    let given = lengthen(&draft).and_then(|()| give_access(&draft, folder, database, user));
+    let given =
+        lengthen(&draft).and_then(|()| give_access(&draft, folder, database, metadata, user));
     let done = given.and_then(|is_usable| {
         if !is_usable {
             return Ok(false);
@@ -71,7 +75,7 @@ fn create_usable(path: &Path, database: &Metadata, user: u32) -> Result<()> {
         "the file belongs to user {}, who could not use a write-ahead log that this user ({user}) \
          creates: open the file while its owner has it open, or with the option immutable if \
          nobody writes it",
-        database.uid()
+        metadata.uid()
     );
     Err(Error::new(Status::ReadOnly, message).with_detail(libc::EACCES))
 }
@@ -105,11 +109,17 @@ fn lengthen(path: &Path) -> io::Result<()> {
 
 /// Gives the file the rights that the database has, and its owner the right to write it. Returns
 /// whether the owner can use it.
-fn give_access(path: &Path, folder: &Path, database: &Metadata, user: u32) -> io::Result<bool> {
+fn give_access(
+    path: &Path,
+    folder: &Path,
+    database: &Path,
+    metadata: &Metadata,
+    user: u32,
+) -> io::Result<bool> {
     use std::os::unix::fs::PermissionsExt;
-    // Works where the user is in that group; nothing depends on it.
-    let _ = std::os::unix::fs::lchown(path, None, Some(database.gid()));
-    std::fs::set_permissions(path, PermissionsExt::from_mode(database.mode() & 0o777))?;
+    // Works where the user is in that group.
+    let _ = std::os::unix::fs::lchown(path, None, Some(metadata.gid()));
+    std::fs::set_permissions(path, PermissionsExt::from_mode(metadata.mode() & 0o777))?;
     let folder = std::fs::metadata(folder)?;
     // There, Linux opens a file of another user only if it is the folder's owner
     // (fs.protected_regular).
@@ -117,39 +127,117 @@ fn give_access(path: &Path, folder: &Path, database: &Metadata, user: u32) -> io
     if is_protected && folder.uid() != user {
         return Ok(false);
     }
-    Ok(database.mode() & 0o006 == 0o006 || set_access_list(path, database).is_ok())
+    let is_set = set_access_list(path, database, metadata).is_ok();
+    Ok(is_set || metadata.mode() & 0o006 == 0o006)
 }
 
-/// Sets an access control list with the permissions of the database, and read and write for its
-/// owner: acl(5), in the form of `linux/posix_acl_xattr.h`.
+/// An entry of an access control list, acl(5): its kind, the user or group, and the permissions.
 #[cfg(target_os = "linux")]
-fn set_access_list(path: &Path, database: &Metadata) -> io::Result<()> {
-    const UNDEFINED: u32 = u32::MAX;
-    let mode = database.mode();
+type AccessEntry = (u16, u32, u16);
+
+#[cfg(target_os = "linux")]
+const ACCESS_LIST: &std::ffi::CStr = c"system.posix_acl_access";
+
+/// The kinds of entries, in the order of a list. The mask bounds all but the first and the last.
+#[cfg(target_os = "linux")]
+mod kind {
+    pub const OWN_USER: u16 = 0x01;
+    pub const USER: u16 = 0x02;
+    pub const OWN_GROUP: u16 = 0x04;
+    pub const GROUP: u16 = 0x08;
+    pub const MASK: u16 = 0x10;
+    pub const OTHERS: u16 = 0x20;
+}
+
+/// The user or the group of an entry that names none.
+#[cfg(target_os = "linux")]
+const UNNAMED: u32 = u32::MAX;
+
+/// Gives everybody the rights that they have on the database, and its owner the right to read and
+/// write. The file may have another group than the database, and its own group gets nothing then.
+#[cfg(target_os = "linux")]
+fn set_access_list(path: &Path, database: &Path, metadata: &Metadata) -> io::Result<()> {
+    let has_its_group = std::fs::metadata(path)?.gid() == metadata.gid();
+    let mut list = BTreeMap::new();
+    let mut add = |kind, id, permissions| *list.entry((kind, id)).or_default() |= permissions;
+    for (kind, id, permissions) in access_list_of(database, metadata)? {
+        match kind {
+            kind::USER if id == metadata.uid() => {}
+            kind::OWN_GROUP if !has_its_group => {
+                add(kind::OWN_GROUP, UNNAMED, 0);
+                add(kind::GROUP, metadata.gid(), permissions);
+            }
+            kind::MASK => {}
+            _ => add(kind, id, permissions),
+        }
+    }
+    add(kind::USER, metadata.uid(), 0o6);
+    // Wide enough for all that it bounds.
+    let mask = list.values().fold(0, |mask, permissions| mask | permissions);
+    list.insert((kind::MASK, UNNAMED), mask);
+    write_access_list(path, &list)
+}
+
+/// Returns who may do what with the database: its access control list with the mask applied to each
+/// entry, or its mode.
+#[cfg(target_os = "linux")]
+fn access_list_of(path: &Path, metadata: &Metadata) -> io::Result<Vec<AccessEntry>> {
+    let path = c_path(path)?;
+    let mut bytes = vec![0; 65_536];
+    // SAFETY: both strings are terminated, and the buffer is as long as it says.
+    let len = unsafe {
+        libc::getxattr(path.as_ptr(), ACCESS_LIST.as_ptr(), bytes.as_mut_ptr().cast(), bytes.len())
+    };
+    let Ok(len) = usize::try_from(len) else {
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            Some(libc::ENODATA) => Ok(entries_of_mode(metadata.mode())),
+            _ => Err(error),
+        };
+    };
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+    let entries: Vec<AccessEntry> = bytes[4.min(len)..len]
+        .chunks_exact(8)
+        .map(|entry| (number(&entry[..2]) as u16, number(&entry[4..]), number(&entry[2..4]) as u16))
+        .collect();
+    let mask = entries.iter().find(|(kind, ..)| *kind == kind::MASK).map_or(0o7, |entry| entry.2);
+    let bounded = |(kind, id, permissions): AccessEntry| match kind {
+        kind::OWN_USER | kind::OTHERS => (kind, id, permissions),
+        _ => (kind, id, permissions & mask),
+    };
+    Ok(entries.into_iter().map(bounded).collect())
+}
+
+/// Returns the access control list that says the same as a mode.
+#[cfg(target_os = "linux")]
+fn entries_of_mode(mode: u32) -> Vec<AccessEntry> {
     let bits = |shift: u32| (mode >> shift & 0o7) as u16;
-    let (read_write, mask) = (0o6, bits(3) | 0o6);
+    vec![
+        (kind::OWN_USER, UNNAMED, bits(6)),
+        (kind::OWN_GROUP, UNNAMED, bits(3)),
+        (kind::OTHERS, UNNAMED, bits(0)),
+    ]
+}
+
+/// Sets an access control list, in the form of `linux/posix_acl_xattr.h`.
+#[cfg(target_os = "linux")]
+fn write_access_list(path: &Path, entries: &BTreeMap<(u16, u32), u16>) -> io::Result<()> {
     let mut list = 2_u32.to_le_bytes().to_vec();
-    for (tag, permissions, id) in [
-        (0x01_u16, bits(6), UNDEFINED),
-        (0x02, read_write, database.uid()),
-        (0x04, bits(3), UNDEFINED),
-        (0x10, mask, UNDEFINED),
-        (0x20, bits(0), UNDEFINED),
-    ] {
-        list.extend(tag.to_le_bytes());
+    for ((kind, id), permissions) in entries {
+        list.extend(kind.to_le_bytes());
         list.extend(permissions.to_le_bytes());
         list.extend(id.to_le_bytes());
     }
-    let (path, name) = (c_path(path)?, c"system.posix_acl_access");
+    let path = c_path(path)?;
     // SAFETY: both strings are terminated, and the list is as long as it says.
     let set = unsafe {
-        libc::setxattr(path.as_ptr(), name.as_ptr(), list.as_ptr().cast(), list.len(), 0)
+        libc::setxattr(path.as_ptr(), ACCESS_LIST.as_ptr(), list.as_ptr().cast(), list.len(), 0)
     };
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn set_access_list(_: &Path, _: &Metadata) -> io::Result<()> {
+fn set_access_list(_: &Path, _: &Path, _: &Metadata) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! It compiles the library's own code a second time, with another `crate::sync`, whose locks and
 //! clock a scheduler controls. `wal` simulates a disk that can fail and that knows what is durable,
-//! and `play` simulates SQLite.
+//! and `play` simulates SQLite. `turns` is about the fair queue alone.
 //!
 //!     cargo run -p dcb-model [-- EXECUTIONS [SEED [SCENE]]]
 
@@ -10,6 +10,7 @@ mod failpoints;
 mod play;
 mod run;
 mod sync;
+mod turns;
 mod wal;
 
 #[allow(dead_code)]

@@ -34,6 +34,8 @@ pub struct Scene {
     pub panics: bool,
     /// Whether groups may be full, and the lead may be handed on before the sync.
     pub large: bool,
+    /// Whether the threads take turns instead of appending.
+    pub turns: bool,
 }
 
 /// The state of the disk. It is no part of the protocol, so its accesses are not steps.

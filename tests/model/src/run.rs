@@ -10,6 +10,7 @@ use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
 
 use crate::failpoints::{SeededBug, seed};
 use crate::play::{Scene, Tally, play};
+use crate::turns;
 
 const CALM: Scene = Scene {
     name: "calm",
@@ -19,9 +20,10 @@ const CALM: Scene = Scene {
     others: false,
     panics: false,
     large: false,
+    turns: false,
 };
 
-const SCENES: [Scene; 7] = [
+const SCENES: [Scene; 8] = [
     CALM,
     Scene { name: "large groups", large: true, ..CALM },
     Scene { name: "in a hurry", hurried: true, large: true, ..CALM },
@@ -29,9 +31,10 @@ const SCENES: [Scene; 7] = [
     Scene { name: "syncs fail", syncs_fail: true, hurried: true, large: true, ..CALM },
     Scene { name: "another process", others: true, hurried: true, syncs_fail: true, ..CALM },
     Scene { name: "panics", panics: true, hurried: true, ..CALM },
+    Scene { name: "turns", turns: true, ..CALM },
 ];
 
-const BUGS: [SeededBug; 13] = [
+const BUGS: [SeededBug; 14] = [
     SeededBug::KeepLead,
     SeededBug::ForgetLead,
     SeededBug::TellTooEarly,
@@ -45,6 +48,7 @@ const BUGS: [SeededBug; 13] = [
     SeededBug::WakeWithoutLock,
     SeededBug::ShowUnsynced,
     SeededBug::KeepLostEvents,
+    SeededBug::DropTurn,
 ];
 
 /// Far more steps than an execution takes, unless a thread polls for ever.
@@ -70,7 +74,7 @@ fn explore(
         }
         Runner::new(scheduler, config).run(move || {
             count.fetch_add(1, Relaxed);
-            play(scene, &tally);
+            if scene.turns { turns::play() } else { play(scene, &tally) }
         });
     })
     .join();

@@ -47,6 +47,11 @@ struct open_options {
     /// How long a call waits for a lock if its call_options do not say. Less than zero means
     /// without a limit.
     std::chrono::milliseconds busy_timeout{5000};
+
+    /// How many connections the store opens for reading at most, from 1 to 1000. So many reads run
+    /// at a time, and others wait for one of them as for a lock; a backup opens one more. Without a
+    /// value, 8. This option is an error for a store in memory.
+    std::optional<int> max_readers = std::nullopt;
 };
 
 /// The events of an append: one event, a list in braces, or a vector. They are borrowed for the
@@ -152,7 +157,11 @@ class store {
         json += boolean(options.create);
         json += R"(,"adopt":)";
         json += boolean(options.adopt);
-        json += R"(,"busy_timeout_ms":)" + std::to_string(options.busy_timeout.count()) + "}";
+        json += R"(,"busy_timeout_ms":)" + std::to_string(options.busy_timeout.count());
+        if (options.max_readers) {
+            json += R"(,"max_readers":)" + std::to_string(*options.max_readers);
+        }
+        json += "}";
 
         dcb_error failure;
         dcb_store *handle = nullptr;

@@ -718,35 +718,69 @@ func TestDriversWaitOutlastsTheBusyTimeout(t *testing.T) {
 // A lock that was acquired in the end is not reported as the cause of a later failure.
 func TestDriversAStaleErrorIsNoCause(t *testing.T) {
 	ctx := context.Background()
-	path := filepath.Join(t.TempDir(), "app.db")
 	busy := sqlite3.Error{Code: sqlite3.ErrBusy, ExtendedCode: 5}
-	times := 0
-	db := sql.OpenDB(&tamperedDriver{namedDriver{&sqlite3.SQLiteDriver{}, "file:" + path + "?_journal_mode=WAL"}, func(query string) error {
-		if query == "BEGIN IMMEDIATE" && times > 0 {
-			times--
-			return busy
+	open := func(path, locked string) (store *SQLiteStore, times *int) {
+		times = new(int)
+		before := func(query string) error {
+			if *times > 0 && strings.HasPrefix(query, locked) {
+				*times--
+				return busy
+			}
+			return nil
 		}
-		return nil
-	}})
-	t.Cleanup(func() { db.Close() })
-	store := mustOpenDB(t, db)
-	mustAppend(t, store, Event{Type: "A"})
-	// Now the log can be written, but not be made durable.
-	if err := os.Rename(path, path+".moved"); err != nil {
-		t.Fatal(err)
+		named := namedDriver{&sqlite3.SQLiteDriver{}, "file:" + path + "?_journal_mode=WAL"}
+		db := sql.OpenDB(&tamperedDriver{openingDriver{named, before}, before})
+		t.Cleanup(func() { db.Close() })
+		if locked == "open" {
+			db.SetMaxIdleConns(0)
+		}
+		return mustOpenDB(t, db), times
 	}
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
+	check := func(what string, err, status error, times int) {
+		t.Helper()
+		var stale sqlite3.Error
+		if !errors.Is(err, status) || errors.As(err, &stale) {
+			t.Errorf("%s: got %v, stale: %v", what, err, stale)
+		}
+		if times != 0 {
+			t.Errorf("%s: it met no lock", what)
+		}
 	}
-	times = 1
-	err := store.Append(ctx, []Event{{Type: "B"}})
-	var stale sqlite3.Error
-	if !errors.Is(err, ErrIO) || errors.As(err, &stale) {
-		t.Errorf("got %v, because of %v", err, errors.Unwrap(err))
+	for _, locked := range []string{"BEGIN IMMEDIATE", "SELECT", "INSERT", "COMMIT"} {
+		path := filepath.Join(t.TempDir(), "app.db")
+		store, times := open(path, locked)
+		mustAppend(t, store, Event{Type: "A"})
+		// Now the log can be written, but not be made durable.
+		if err := os.Rename(path, path+".moved"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		*times = 1
+		err := store.Append(ctx, []Event{{Type: "B"}})
+		check(locked, err, ErrIO, *times)
 	}
-	if times != 0 {
-		t.Error("it met no lock")
+	for _, locked := range []string{"open", "PRAGMA", "BEGIN", "SELECT"} {
+		store, times := open(filepath.Join(t.TempDir(), "app.db"), locked)
+		mustExec(t, store.db, "CREATE TRIGGER none BEFORE INSERT ON dcb_events BEGIN SELECT RAISE(IGNORE); END")
+		*times = 1
+		err := store.Append(ctx, []Event{{Type: "B"}})
+		check(locked+", and a trigger", err, ErrInvalidArgument, *times)
 	}
+}
+
+// openingDriver calls before ahead of each opening of a connection.
+type openingDriver struct {
+	driver.Driver
+	before func(what string) error
+}
+
+func (d openingDriver) Open(name string) (driver.Conn, error) {
+	if err := d.before("open"); err != nil {
+		return nil, err
+	}
+	return d.Driver.Open(name)
 }
 
 func TestDriversAppendTxNeedsItsStore(t *testing.T) {
@@ -984,7 +1018,10 @@ func (d *tamperedDriver) Driver() driver.Driver                        { return 
 
 func (d *tamperedDriver) Open(string) (driver.Conn, error) {
 	conn, err := d.inner.Open("")
-	return &tamperedConn{conn, d}, err
+	if err != nil {
+		return nil, err
+	}
+	return &tamperedConn{conn, d}, nil
 }
 
 type tamperedConn struct {

@@ -203,7 +203,9 @@ impl World {
             if one_by_one {
                 decoder.fetch(connection, &positions, visit).unwrap();
             } else {
-                decoder.scan(connection, span, backwards, visit).unwrap();
+                decoder
+                    .scan(connection, span, Direction::from_backwards(backwards), visit)
+                    .unwrap();
             }
             seen
         };

@@ -1,0 +1,191 @@
+//! The events above the tail that the caller's transactions see, indexed in memory.
+//!
+//! An append in a transaction of the caller's cannot add what it sees to the tail: the transaction
+//! may be rolled back. To read all those rows again for each append would cost more the further they
+//! go. So they are kept here, together with the proof that another transaction sees the same.
+//!
+//! The proof is a mark: a random number in `dcb_meta`, which each append in a transaction of the
+//! caller's replaces. Whoever finds a mark sees all that its writer saw when it was written, because
+//! what is rolled back takes its mark with it, and events never change. So an index of what the
+//! writer saw, at most, holds for the finder too. Without a proof the rows are read.
+
+use std::ffi::OsStr;
+use std::hash::{BuildHasher as _, RandomState};
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock::now_us;
+use crate::domain::{Direction, PositionRange};
+use crate::error::Result;
+use crate::index::Index;
+use crate::sql::{SqlConnection, Value};
+use crate::sqlite::append::group::PreparedAppend;
+use crate::sqlite::connection::error::damaged_index;
+use crate::sqlite::events::reader::{EventReader, to_owned};
+use crate::sqlite::index::segment_list::Segments;
+use crate::sqlite::index::tail::TAIL_BYTES;
+use crate::sqlite::snapshot::Snapshot;
+
+/// What the transactions of callers see above the tail.
+#[derive(Debug)]
+pub struct Overlay {
+    index: Index,
+    /// The mark with which everything in the index was seen.
+    seen_with: Option<i64>,
+    /// The newest append, which the index does not hold yet, and the mark that it wrote.
+    newest: Option<(i64, PreparedAppend)>,
+    /// The lists of segments that were seen with a mark: before the newest append and after it.
+    lists: Vec<(i64, Arc<Segments>)>,
+}
+
+impl Default for Overlay {
+    fn default() -> Self {
+        Overlay { index: Index::new(0), seen_with: None, newest: None, lists: Vec::new() }
+    }
+}
+
+impl Overlay {
+    /// Returns the list of segments that a transaction with this mark sees.
+    pub fn segments(
+        &self,
+        connection: &dyn SqlConnection,
+        snapshot: Snapshot,
+        mark: Option<i64>,
+        committed: &Arc<Segments>,
+    ) -> Result<Arc<Segments>> {
+        let seen = self.lists.iter().find(|(with, _)| Some(*with) == mark).map(|(_, list)| list);
+        match seen {
+            Some(list) if list.version == snapshot.version => Ok(Arc::clone(list)),
+            // Numbers of segments are not used again, but for those that were rolled back.
+            known => {
+                let known = known.unwrap_or(committed);
+                Ok(Arc::new(Segments::load(connection, snapshot.version, known)?))
+            }
+        }
+    }
+
+    /// Makes this the overlay of a transaction with this snapshot and this mark: it then ends at the
+    /// snapshot's head. It begins at `covered` or below, up to which others know the events; or
+    /// above, if more events than memory allows are between.
+    pub fn enter(
+        &mut self,
+        connection: &dyn SqlConnection,
+        reader: &mut EventReader,
+        snapshot: Snapshot,
+        mark: Option<i64>,
+        covered: i64,
+    ) -> Result<()> {
+        match self.newest.take() {
+            Some((written, append)) if Some(written) == mark => {
+                append.add_to(&mut self.index);
+                self.seen_with = mark;
+            }
+            _ => {}
+        }
+        let is_proven = mark.is_some() && self.seen_with == mark;
+        if !is_proven || self.index.head() <= covered || self.index.head() > snapshot.head {
+            self.index = Index::new(covered);
+            self.seen_with = mark;
+        }
+        let span = PositionRange { after: self.index.head(), through: snapshot.head };
+        if span.after >= span.through {
+            return Ok(());
+        }
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        reader.scan(connection, span, Direction::Backward, |view| {
+            bytes += view.text_len();
+            if bytes > TAIL_BYTES {
+                return Ok(ControlFlow::Break(()));
+            }
+            events.push(to_owned(view)?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        events.reverse();
+        let base = snapshot.head - events.len() as i64;
+        if self.index.head() != base {
+            self.index = Index::new(base);
+        }
+        for event in events {
+            self.index.push(event);
+        }
+        // These rows may be newer than the mark.
+        self.seen_with = None;
+        Ok(())
+    }
+
+    /// Takes the index for the check of an append, which gives it back.
+    pub fn take_index(&mut self) -> Index {
+        std::mem::replace(&mut self.index, Index::new(0))
+    }
+
+    /// Gives the index back.
+    pub fn give_back(&mut self, index: Index) {
+        self.index = index;
+    }
+
+    /// Whether the events are so long that a segment is to be written, whatever their number.
+    pub fn is_long(&self) -> bool {
+        self.index.footprint() > TAIL_BYTES / 2
+    }
+
+    /// Notes which segments a transaction with this mark saw.
+    pub fn note_segments(&mut self, mark: Option<i64>, segments: Arc<Segments>) {
+        self.lists = mark.map(|mark| (mark, segments)).into_iter().collect();
+    }
+
+    /// Notes an append and the mark that it has written, and the segments that it has left.
+    pub fn note_append(&mut self, written: i64, append: PreparedAppend, segments: Arc<Segments>) {
+        self.newest = Some((written, append));
+        self.lists.push((written, segments));
+    }
+}
+
+/// The statement that reads a snapshot, the mark, and the file that the transaction is one of.
+const SQL: &str = "SELECT (SELECT max(position) FROM dcb_events), \
+                   (SELECT value FROM dcb_meta WHERE key = 'index'), \
+                   (SELECT value FROM dcb_meta WHERE key = 'within'), \
+                   (SELECT file FROM pragma_database_list WHERE name = 'main')";
+
+/// What a transaction of the caller's sees.
+#[derive(Debug)]
+pub struct Seen {
+    /// The state of the store.
+    pub snapshot: Snapshot,
+    /// The mark of the newest append in a transaction of a caller's.
+    pub mark: Option<i64>,
+    /// The database's file; `None`: it has none.
+    pub path: Option<PathBuf>,
+}
+
+impl Seen {
+    /// Reads it.
+    pub fn take(connection: &dyn SqlConnection) -> Result<Self> {
+        let seen = connection.query_row(SQL, &[], |row| {
+            let (mark, path) = (row.integer(2), path_in(row.value(3)));
+            Ok(Seen { snapshot: Snapshot::of(row)?, mark, path })
+        })?;
+        seen.ok_or_else(damaged_index)
+    }
+}
+
+/// The path that SQLite names; `None`: the database has no file.
+pub fn path_in(value: Value<'_>) -> Option<PathBuf> {
+    // A path is bytes, of which not all are text.
+    match value {
+        Value::Text(path) | Value::Blob(path) if !path.is_empty() => {
+            Some(PathBuf::from(OsStr::from_bytes(path)))
+        }
+        _ => None,
+    }
+}
+
+/// Writes a new mark. Returns it, or `None` if a trigger of the program's has left it out.
+pub fn write_mark(connection: &dyn SqlConnection) -> Result<Option<i64>> {
+    // A forked child may have inherited the random state of its parent.
+    let mark = RandomState::new().hash_one((std::process::id(), now_us())).cast_signed();
+    let sql = "REPLACE INTO dcb_meta (key, value) VALUES ('within', ?1)";
+    let changes = connection.run(sql, &[Value::Integer(mark)])?;
+    Ok((changes == 1).then_some(mark))
+}

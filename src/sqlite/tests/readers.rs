@@ -1,0 +1,159 @@
+//! How many connections a store opens for reading, and for how long.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use super::locks::all_readers;
+use super::*;
+use crate::sqlite::read::pool::DEFAULT_MAX_READERS;
+
+/// Twice what an idle connection is kept for.
+const LONG: Duration = Duration::from_secs(20);
+
+fn open_with(path: PathBuf, max_readers: i64, read_only: bool) -> SqliteStore {
+    let options = Options {
+        max_readers: Some(max_readers),
+        busy_timeout_ms: 60_000,
+        read_only,
+        ..Options::default()
+    };
+    SqliteStore::open(Location::File(path), &options).unwrap()
+}
+
+/// How many descriptors of the process belong to the store at `path`.
+fn descriptors(path: &Path) -> usize {
+    let own = path.to_str().unwrap();
+    std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+        .filter(|target| target.to_str().is_some_and(|target| target.starts_with(own)))
+        .count()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_idle_reader_is_closed_and_the_store_reads_on() {
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    let count = || descriptors(&fixture.path());
+    let readers = fixture.store.readers.as_ref().unwrap();
+    let open = count();
+    drop(all_readers(&fixture.store));
+    let used = count();
+    assert!(open < used && used <= open + 2 * DEFAULT_MAX_READERS, "the database and its log each");
+    readers.close_idle();
+    assert_eq!(count(), used, "they were just in use");
+
+    // Only those that are not in use.
+    let lent = readers.get(&CallOptions::default().start(None)).unwrap();
+    readers.close_idle_for(Duration::ZERO);
+    assert_eq!(count(), used - (DEFAULT_MAX_READERS - 1));
+    drop(lent);
+    readers.close_idle_for(Duration::ZERO);
+    // The lock hooks keep the descriptors of the database itself for the next opening.
+    assert_eq!(count(), used - DEFAULT_MAX_READERS);
+
+    for _ in 0..2 {
+        assert_eq!(all(&fixture.store, Query::all()), [1]);
+        assert_eq!(count(), used - DEFAULT_MAX_READERS + 1);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn maintenance_closes_what_nobody_uses() {
+    let fixture = Fixture::new();
+    drop(all_readers(&fixture.store));
+    let used = descriptors(&fixture.path());
+    fixture.store.readers.as_ref().unwrap().age_idle(LONG);
+    fixture.store.shared.maintenance_signal.wake();
+    assert!(eventually(|| descriptors(&fixture.path()) == used - DEFAULT_MAX_READERS));
+    assert_eq!(fixture.store.head(&CallOptions::default()), Ok(0));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_read_only_store_closes_with_a_read_what_nobody_uses() {
+    let fixture = Fixture::new();
+    append(&fixture.store, vec![event("A", &[])], None).unwrap();
+    fixture.store.close();
+    let store = open_with(fixture.path(), 8, true);
+    drop(all_readers(&store));
+    let used = descriptors(&fixture.path());
+    store.readers.as_ref().unwrap().age_idle(LONG);
+    assert_eq!(all(&store, Query::all()), [1]);
+    assert_eq!(descriptors(&fixture.path()), used - 7, "the one that has read stays");
+}
+
+#[test]
+fn no_more_than_max_readers_read_at_a_time() {
+    let fixture = Fixture::new();
+    for limit in [1, 3, 20] {
+        for read_only in [false, true] {
+            let store = open_with(fixture.path(), limit, read_only);
+            assert_eq!(all_readers(&store).len(), limit as usize, "{read_only}");
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_bound_holds_while_connections_come_and_go() {
+    let fixture = Fixture::new();
+    fixture.store.close();
+    let store = open_with(fixture.path(), 3, false);
+    append(&store, vec![event("A", &[]); 300], None).unwrap();
+    let before = descriptors(&fixture.path());
+    let done = AtomicBool::new(false);
+    let most = thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut most = 0;
+            while !done.load(SeqCst) {
+                most = most.max(descriptors(&fixture.path()));
+            }
+            most
+        });
+        scope.spawn(|| {
+            while !done.load(SeqCst) {
+                store.readers.as_ref().unwrap().close_idle_for(Duration::ZERO);
+                thread::yield_now();
+            }
+        });
+        let reads: Vec<_> = (0..16)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        assert_eq!(all(&store, Query::all()).len(), 300);
+                    }
+                })
+            })
+            .collect();
+        let results: Vec<_> = reads.into_iter().map(|read| read.join()).collect();
+        done.store(true, SeqCst);
+        results.into_iter().for_each(|result| result.unwrap());
+        watch.join().unwrap()
+    });
+    assert!(most <= before + 2 * 3, "{most}, and {before} before");
+}
+
+#[test]
+fn nobody_starves_with_one_reader() {
+    const ENOUGH: usize = 10;
+    let fixture = Fixture::new();
+    fixture.store.close();
+    let store = open_with(fixture.path(), 1, false);
+    append(&store, vec![event("A", &[]); 100], None).unwrap();
+    // Who has read enough goes on reading until all have. A read that is always passed over ends
+    // with an error when its time is over.
+    let counts = [const { AtomicUsize::new(0) }; 8];
+    thread::scope(|scope| {
+        for own in &counts {
+            scope.spawn(|| {
+                while counts.iter().any(|count| count.load(SeqCst) < ENOUGH) {
+                    assert_eq!(all(&store, Query::all()).len(), 100);
+                    own.fetch_add(1, SeqCst);
+                }
+            });
+        }
+    });
+}
