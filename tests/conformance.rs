@@ -66,7 +66,7 @@ fn the_corpus_is_whole() {
     };
     let kinds = of_steps(|step| Some(step.kind.clone()));
     let expected_kinds =
-        ["append", "append_text", "count", "head", "read", "read_text", "reopen", "wait"];
+        ["append", "append_text", "backup", "count", "head", "read", "read_text", "reopen", "wait"];
     assert!(kinds.iter().eq(expected_kinds), "{kinds:?}");
     // The other statuses need a second process, a damaged file or a closed store.
     let statuses = of_steps(|step| step.expect.get("status")?.as_str().map(str::to_owned));

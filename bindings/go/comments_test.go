@@ -17,9 +17,12 @@ func TestExportedNamesAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	others, err := filepath.Glob("oteldcb/*.go")
-	if err != nil {
-		t.Fatal(err)
+	for _, pattern := range []string{"oteldcb/*.go", "projector/*.go"} {
+		others, err := filepath.Glob(pattern)
+		if err != nil || len(others) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(others), err)
+		}
+		paths = append(paths, others...)
 	}
 	files := token.NewFileSet()
 	seen := 0
@@ -44,7 +47,7 @@ func TestExportedNamesAreDocumented(t *testing.T) {
 			t.Errorf("%s: the comment of %s is no sentence", place, name)
 		}
 	}
-	for _, path := range append(paths, others...) {
+	for _, path := range paths {
 		if strings.HasSuffix(path, "_test.go") {
 			continue
 		}

@@ -36,6 +36,7 @@ type step struct {
 		TimeoutMS int64 `json:"timeout_ms"`
 	} `json:"wait"`
 	Reopen *struct{}   `json:"reopen"`
+	Backup *struct{}   `json:"backup"`
 	Expect expectation `json:"expect"`
 }
 
@@ -122,6 +123,20 @@ func play(t *testing.T, kind storeKind, steps []step) {
 				store.Close()
 				store = mustOpen(t, uri)
 			}
+		case s.Backup != nil:
+			var head int64
+			var err error
+			if kind.persists {
+				copied := filepath.Join(t.TempDir(), "copy.db")
+				if head, err = store.Backup(context.Background(), copied); err == nil {
+					store.Close()
+					uri = "sqlite:" + copied
+					store = mustOpen(t, uri)
+				}
+			} else {
+				head, err = store.Head(context.Background())
+			}
+			problem = errors.Join(s.Expect.outcome(err), differs("head", s.Expect.Head, head))
 		default:
 			t.Fatalf("step %d is of no known kind", i)
 		}

@@ -37,6 +37,15 @@ func (d Decider[S, C]) Fold(events []SequencedEvent) S {
 	return state
 }
 
+// Model returns what the decider knows about the command as a [Projection], for [DecideValue].
+func (d Decider[S, C]) Model(cmd C) Projection[S] {
+	model := Projection[S]{Query: NewQuery(), InitialState: d.InitialState, Evolve: d.Evolve}
+	if d.Query != nil {
+		model.Query = d.Query(cmd)
+	}
+	return model
+}
+
 // CommandHandler runs a [Decider] against a store. It reads the events that the decision depends on,
 // decides, and appends the resulting events on the condition that no event which the decision depends
 // on was stored in the meantime. If one was, it starts again.
@@ -44,7 +53,7 @@ type CommandHandler[S any, C any] struct {
 	Decider Decider[S, C]
 	Store   EventStore
 
-	// Retry limits how often, and how fast, a decision is retried. The zero RetryPolicy is a
+	// Retry limits how long, how often and how fast a decision is retried. The zero RetryPolicy is a
 	// reasonable default.
 	Retry RetryPolicy
 
@@ -54,23 +63,34 @@ type CommandHandler[S any, C any] struct {
 	ConditionQuery func(cmd C) Query
 }
 
-// Handle decides about the command and appends the events. It returns an error of Decide unchanged,
-// [ErrAppendConditionFailed] once the retries are used up, and [ErrInvalidArgument], naming the field,
-// if the Store or a required field of the Decider is nil.
+// Handle decides about the command and appends the events. It is [CommandHandler.Run] for callers that need no
+// more than the error.
 func (h CommandHandler[S, C]) Handle(ctx context.Context, cmd C) error {
+	_, err := h.Run(ctx, cmd)
+	return err
+}
+
+// Run decides about the command, appends the events, and returns what happened. It returns an error of Decide
+// unchanged; a [RetryError], which is an [ErrAppendConditionFailed], once the retries are used up; and
+// [ErrInvalidArgument], naming the field, if the Store or a required field of the Decider is nil. The options
+// take precedence over the fields of the handler.
+func (h CommandHandler[S, C]) Run(ctx context.Context, cmd C, opts ...DecideOption) (Decision, error) {
 	switch {
 	case h.Store == nil:
-		return missing("CommandHandler.Store")
+		return Decision{}, missing("CommandHandler.Store")
 	case h.Decider.Query == nil:
-		return missing("Decider.Query")
+		return Decision{}, missing("Decider.Query")
 	case h.Decider.Decide == nil:
-		return missing("Decider.Decide")
+		return Decision{}, missing("Decider.Decide")
 	case h.Decider.Evolve == nil:
-		return missing("Decider.Evolve")
+		return Decision{}, missing("Decider.Evolve")
 	}
 	d := decision{store: h.Store, query: h.Decider.Query(cmd), retry: h.Retry}
 	if h.ConditionQuery != nil {
 		WithConditionQuery(h.ConditionQuery(cmd))(&d)
+	}
+	for _, opt := range opts {
+		opt(&d)
 	}
 	return d.run(ctx, func(events []SequencedEvent) ([]Event, error) {
 		return h.Decider.Decide(h.Decider.Fold(events), cmd)

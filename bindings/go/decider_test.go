@@ -130,7 +130,7 @@ func TestHandleTriesAgain(t *testing.T) {
 		{0, 0, 1, false},
 		{3, 0, 4, false},
 		{9, 0, 10, false},
-		{10, 0, 10, true}, // the default
+		{30, 0, 31, false}, // the default
 		{1, 1, 1, true},
 		{2, 3, 3, false},
 		{3, 3, 3, true},
@@ -160,7 +160,7 @@ func TestHandleStopsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(ctx)
 	store := &rival{EventStore: dcb.NewMemoryStore(), left: 1 << 30, then: cancel}
 	handler := dcb.CommandHandler[seats, subscribe]{Decider: seatsDecider, Store: store,
-		Retry: dcb.RetryPolicy{Attempts: 1 << 30, MinDelay: time.Hour, MaxDelay: time.Hour}}
+		Retry: dcb.RetryPolicy{Timeout: -1, MinDelay: time.Hour, MaxDelay: time.Hour}}
 	appendTo(t, store.EventStore, dcb.Event{Type: "CourseDefined", Data: 9, Tags: []dcb.Tag{course("c1")}})
 	err := handler.Handle(ctx, subscribe{"c1", "s1"})
 	if !errors.Is(err, context.Canceled) || !errors.Is(err, dcb.ErrAppendConditionFailed) {
@@ -212,7 +212,7 @@ func TestConditionQuery(t *testing.T) {
 		Query:  ofCourse(subscribe{"c1", ""}),
 		Evolve: func(n int, _ dcb.SequencedEvent) int { return n + 1 },
 	}
-	err := dcb.Decide(ctx, store, model, func(int) ([]dcb.Event, error) {
+	_, err := dcb.Decide(ctx, store, model, func(int) ([]dcb.Event, error) {
 		return []dcb.Event{{Type: "B"}}, nil
 	}, dcb.WithConditionQuery(narrow(subscribe{"c1", ""})))
 	if err != nil || store.appends != 1 {
@@ -243,7 +243,7 @@ func TestDecideWithProjections(t *testing.T) {
 					dcb.PartOf(count(course(id)), func(s *state) *int { return &s.ofCourse }),
 					dcb.PartOf(count(student("s1")), func(s *state) *int { return &s.ofStudent }),
 				)
-				err := dcb.Decide(ctx, store, model, func(s state) ([]dcb.Event, error) {
+				_, err := dcb.Decide(ctx, store, model, func(s state) ([]dcb.Event, error) {
 					if s.ofStudent >= limit {
 						return nil, errFull
 					}
@@ -304,9 +304,18 @@ func TestARequiredFieldThatIsNilIsNamed(t *testing.T) {
 			handler.Decider.Evolve = nil
 			return handler.Handle(ctx, subscribe{"c2", "s1"})
 		}, "Decider.Evolve"},
-		"Decide without a store": {func() error { return dcb.Decide(ctx, nil, model, nothing) }, "store"},
-		"Decide without decide":  {func() error { return dcb.Decide(ctx, store, model, nil) }, "decide"},
-		"a model without Evolve": {func() error { return dcb.Decide(ctx, store, dcb.Projection[int]{}, nothing) }, "Projection.Evolve"},
+		"Decide without a store": {func() error {
+			_, err := dcb.Decide(ctx, nil, model, nothing)
+			return err
+		}, "store"},
+		"Decide without decide": {func() error {
+			_, err := dcb.Decide(ctx, store, model, nil)
+			return err
+		}, "decide"},
+		"a model without Evolve": {func() error {
+			_, err := dcb.Decide(ctx, store, dcb.Projection[int]{}, nothing)
+			return err
+		}, "Projection.Evolve"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var err error
@@ -369,7 +378,7 @@ func TestAWiderConditionOnAPlainStore(t *testing.T) {
 		Query:  ofCourse(subscribe{"c1", ""}),
 		Evolve: func(n int, _ dcb.SequencedEvent) int { return n + 1 },
 	}
-	err := dcb.Decide(ctx, store, model, func(n int) ([]dcb.Event, error) {
+	_, err := dcb.Decide(ctx, store, model, func(n int) ([]dcb.Event, error) {
 		if n != 3 {
 			t.Errorf("%d events are folded", n)
 		}

@@ -61,12 +61,30 @@ events follow. If the decision depends on several questions, each can be a [Proj
 		dcb.PartOf(courseExists("c1"), func(m *model) *bool { return &m.exists }),
 		dcb.PartOf(seatsTaken("c1"), func(m *model) *int { return &m.taken }),
 	)
-	err := dcb.Decide(ctx, store, model, func(m model) ([]dcb.Event, error) { ... })
+	decision, err := dcb.Decide(ctx, store, model, func(m model) ([]dcb.Event, error) { ... })
+
+A projection that needs only the newest events says so with its Last or Since, and a decision reads no others. The
+append is still conditional on all events of the query:
+
+	lastNumber := dcb.Projection[int]{Query: invoices, Last: 1, Evolve: numberOf}
+
+A [Decision] has the positions of the events. A decision whose append conflicts is made again until the deadline
+of the context, or for ten seconds if it has none: see [RetryPolicy]. Of the decisions that have lost, the
+oldest goes next. One that gives up returns a [RetryError], which is also an [ErrAppendConditionFailed].
+
+A client that got no answer asks again, and must not be told that its own first attempt is in the way. With
+[WithRequestID], a decision is made once for each id, and a retry returns the result of the first one.
+[DecideValue] is for a decision that has more to return than the positions of its events:
+
+	number, decision, err := dcb.DecideValue(ctx, store, lastNumber, func(last int) ([]dcb.Event, int, error) {
+		...
+	}, dcb.WithRequestID(r.Header.Get("Idempotency-Key")))
 
 # Payloads
 
 Data is encoded by [encoding/json] and decoded as [json.Unmarshal] decodes into an any. With a [Registry],
-it is decoded into Go types. [Store.ReadRaw], [Store.RawEvents] and [Store.SubscribeRaw] return the bytes
+it is decoded into Go types. Events are never changed, but types are: [RegisterOld] reads the events of an old
+type as those of a newer one, and [RegisterFunc] those of all versions of one type. [Store.ReadRaw], [Store.RawEvents] and [Store.SubscribeRaw] return the bytes
 as they were stored, which is fastest.
 
 # Errors
@@ -82,21 +100,24 @@ repeated append is compared by.
 # Your own database
 
 Events may be stored in a database that the program has open with a driver of its own, beside its other
-tables: [NewSQLiteStoreFromDB] takes the *sql.DB. [SQLiteStore.AppendTx] appends in a transaction of the
-program, so that events and rows are committed together:
+tables: [NewSQLiteStoreFromDB] takes the *sql.DB. [WithTx] makes a decision in one transaction with statements of
+the program's own, so that events and rows are committed together:
 
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
+	decision, err := handler.Run(ctx, cmd, dcb.WithTx(func(tx *sql.Tx, decision dcb.Decision) error {
+		_, err := tx.ExecContext(ctx, "INSERT INTO bookings (position) VALUES (?)", decision.First)
 		return err
-	}
-	defer tx.Rollback()
-	if err := store.AppendTx(ctx, tx, decided, condition); err != nil {
-		return err // after dcb.ErrBusy, run all of it again
-	}
-	if _, err := tx.ExecContext(ctx, "UPDATE seats SET taken = taken + 1 WHERE course = 'c1'"); err != nil {
+	}))
+
+[SQLiteStore.InTx] runs a transaction of the program that queues with the appends, and runs it again if the
+database was busy. [SQLiteStore.AppendTx] appends in it, or in a transaction that the program begins itself:
+
+	err := store.InTx(ctx, func(tx *sql.Tx) error {
+		if err := store.AppendTx(ctx, tx, events, condition); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "UPDATE seats SET taken = taken + 1 WHERE course = 'c1'")
 		return err
-	}
-	return tx.Commit()
+	})
 
 # Observing
 

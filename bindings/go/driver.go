@@ -26,6 +26,7 @@ type host struct {
 	self cgo.Handle
 	// restores are pending for connections of db.
 	restores restores
+	gate     gate
 }
 
 // hostConn is a connection, or a transaction of the caller's, while the library uses it.

@@ -96,6 +96,14 @@ func openHosted(db *sql.DB, options string, busyTimeoutMS int64) (*handle, error
 }
 
 func (h *handle) appendHosted(call *call, request []byte) (Appended, error) {
+	if !h.host.gate.tryEnter(false) {
+		waiting, cancel := h.bounded(call.ctx)
+		defer cancel()
+		if err := h.host.gate.enter(waiting, false); err != nil {
+			return Appended{}, waited(call.ctx, "a transaction of InTx")
+		}
+	}
+	defer h.host.gate.leave(false)
 	hostCall := newHostCall(call.ctx)
 	last, failure, options := new(C.int64_t), new(C.dcb_error), call.options()
 	status := C.dcb_go_append(

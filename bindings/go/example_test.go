@@ -273,16 +273,17 @@ func ExampleDecide() {
 	store := dcb.NewMemoryStore()
 	store.Append(ctx, []dcb.Event{{Type: "CourseDefined", Tags: []dcb.Tag{course}, Data: map[string]any{"capacity": 1}}})
 	for range 2 {
-		fmt.Println(dcb.Decide(ctx, store, seats, func(m model) ([]dcb.Event, error) {
+		decision, err := dcb.Decide(ctx, store, seats, func(m model) ([]dcb.Event, error) {
 			if m.taken >= int(m.capacity) {
 				return nil, errors.New("the course is full")
 			}
 			return []dcb.Event{{Type: "StudentSubscribed", Tags: []dcb.Tag{course, student}}}, nil
-		}))
+		})
+		fmt.Println(decision.Last, err)
 	}
 	// Output:
-	// <nil>
-	// the course is full
+	// 2 <nil>
+	// 0 the course is full
 }
 
 func ExampleCounters() {

@@ -8,12 +8,12 @@ type MemoryStore struct {
 	*Store
 }
 
-// NewMemoryStore returns a new, empty store, which need not be closed. Use [Open] to open a store in memory
-// with options. It panics if [Open] fails, as it does if the loaded libdcb is too old.
-func NewMemoryStore() *MemoryStore {
-	store, err := Open("memory:")
+// NewMemoryStore returns a new, empty store, which need not be closed. It panics if [Open] fails, as it does if
+// the loaded libdcb is too old, and with the options [ReadOnly] and [Immutable].
+func NewMemoryStore(opts ...Option) *MemoryStore {
+	store, err := Open("memory:", opts...)
 	if err != nil {
-		panic("dcb: " + err.Error()) // nothing about the request can fail
+		panic("dcb: " + err.Error()) // the caller cannot go on
 	}
 	return &MemoryStore{store}
 }

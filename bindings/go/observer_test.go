@@ -144,7 +144,7 @@ func TestObserverIsToldOfDecisions(t *testing.T) {
 			store := mustOpen(t, "memory:", WithObserver(Observers(&seen, &counters)))
 			rivals := test.rivals
 			model := Projection[int]{Evolve: func(n int, _ SequencedEvent) int { return n + 1 }}
-			err := Decide(context.Background(), &MemoryStore{store}, model, func(int) ([]Event, error) {
+			_, err := Decide(context.Background(), &MemoryStore{store}, model, func(int) ([]Event, error) {
 				for ; rivals > 0; rivals-- {
 					if _, err := store.h.append(context.Background(), []byte(`{"events":[{"type":"R"}]}`)); err != nil {
 						t.Fatal(err)
@@ -195,7 +195,7 @@ func TestADecisionThatTheStoreFails(t *testing.T) {
 	var counters Counters
 	store := mustOpen(t, "memory:", WithObserver(Observers(&seen, &counters)))
 	model := Projection[int]{Evolve: func(n int, _ SequencedEvent) int { return n }}
-	err := Decide(context.Background(), store, model, func(int) ([]Event, error) {
+	_, err := Decide(context.Background(), store, model, func(int) ([]Event, error) {
 		return []Event{{Type: ""}}, nil
 	})
 	last := seen.operations[len(seen.operations)-1]
@@ -231,7 +231,7 @@ func TestObserverOfAWrappedStore(t *testing.T) {
 		{unwrapping{decorated{store}}, false},
 	} {
 		seen.operations = nil
-		if err := Decide(context.Background(), test.store, model, func(int) ([]Event, error) { return nil, nil }); err != nil {
+		if _, err := Decide(context.Background(), test.store, model, func(int) ([]Event, error) { return nil, nil }); err != nil {
 			t.Fatal(err)
 		}
 		last := seen.operations[len(seen.operations)-1]

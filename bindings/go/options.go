@@ -1,6 +1,7 @@
 package dcb
 
 import (
+	"context"
 	"encoding/json"
 	"time"
 )
@@ -57,6 +58,7 @@ type options struct {
 	registry  *Registry
 	useNumber bool
 	observer  Observer
+	metadata  func(context.Context) map[string]any
 }
 
 func newOptions(opts []Option) *options {

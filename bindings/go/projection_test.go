@@ -136,7 +136,7 @@ func TestMatchesAgreesWithTheStore(t *testing.T) {
 }
 
 func TestComposeOfNothing(t *testing.T) {
-	err := Decide(context.Background(), mustOpen(t, "memory:"), Compose[int](), nil)
+	_, err := Decide(context.Background(), mustOpen(t, "memory:"), Compose[int](), nil)
 	if failure, ok := err.(*Error); !ok || failure.Status != StatusInvalidArgument {
 		t.Errorf("got %v", err)
 	}

@@ -15,10 +15,9 @@ type SQLiteStore struct {
 }
 
 // NewSQLiteStore opens the store that the dsn names and creates it if there is none. The dsn is a path,
-// ":memory:", "file:..." with mode as its only parameter, or a uri as [Open] takes it. Use [Open] to
-// open a store with options.
-func NewSQLiteStore(dsn string) (*SQLiteStore, error) {
-	store, err := Open(uriOf(dsn))
+// ":memory:", "file:..." with mode as its only parameter, or a uri as [Open] takes it.
+func NewSQLiteStore(dsn string, opts ...Option) (*SQLiteStore, error) {
+	store, err := Open(uriOf(dsn), opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +96,8 @@ func (s *SQLiteStore) Append(ctx context.Context, events []Event, condition ...A
 // one of github.com/mattn/go-sqlite3 in WAL mode is not, unless PRAGMA synchronous is FULL.
 //
 // From AppendTx on, tx holds the write lock. Keep it short: other appends wait for it, and an append on the
-// same goroutine outside of tx waits in vain.
+// same goroutine outside of tx waits in vain. [SQLiteStore.InTx] begins such a transaction, runs it again where
+// that helps, and commits it; [WithTx] does so with a decision.
 //
 // After an error, none of the events are in the transaction:
 //
@@ -140,6 +140,10 @@ func (s *SQLiteStore) AppendEventsTx(ctx context.Context, tx *sql.Tx, events []E
 	if tx == nil {
 		return Appended{}, missing("tx")
 	}
+	return s.appendEventsTx(ctx, tx, events, conditions)
+}
+
+func (s *Store) appendEventsTx(ctx context.Context, tx *sql.Tx, events []Event, conditions []AppendCondition) (Appended, error) {
 	h := s.handle()
 	return s.appendBy(ctx, func(ctx context.Context, request []byte) (Appended, error) {
 		return h.appendTx(ctx, tx, request)

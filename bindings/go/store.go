@@ -12,11 +12,13 @@ import (
 //
 // A type that wraps a store and embeds this interface, to log calls for instance, has the methods Read
 // and Append and no others. [CommandHandler] and [Decide] accept it, but the store's [Observer] is told of
-// the decisions only if the wrapper has a method that returns the store that it wraps:
+// the decisions, and those that lost go in turn (see [RetryPolicy]), only if the wrapper has a method that
+// returns the store that it wraps:
 //
 //	func (w wrapper) Unwrap() dcb.EventStore { return w.EventStore }
 //
-// They read with ReadSnapshot only if the wrapper itself is a [SnapshotReader].
+// They read with ReadSnapshot only if the wrapper itself is a [SnapshotReader], and return positions only if
+// it is an [EventAppender].
 type EventStore interface {
 	// Read returns the events that the query matches, and the highest position among them. If there
 	// is none, it returns an empty slice and 0.
@@ -51,6 +53,7 @@ var (
 	_ EventStore     = (*MemoryStore)(nil)
 	_ EventStore     = (*SQLiteStore)(nil)
 	_ SnapshotReader = (*Store)(nil)
+	_ EventAppender  = (*Store)(nil)
 )
 
 // Store is an open event store of any kind. Any number of goroutines may use it at the same time.
@@ -64,6 +67,8 @@ type Store struct {
 	registry  *Registry
 	useNumber bool
 	observer  Observer
+	metadata  func(context.Context) map[string]any // may be nil
+	turns     turns
 }
 
 // Open opens the store that the uri names:
@@ -91,7 +96,7 @@ func Open(uri string, opts ...Option) (*Store, error) {
 }
 
 func newStore(h *handle, o *options) *Store {
-	s := &Store{h: h, registry: o.registry, useNumber: o.useNumber, observer: o.observer}
+	s := &Store{h: h, registry: o.registry, useNumber: o.useNumber, observer: o.observer, metadata: o.metadata}
 	// Closing waits for running calls, so it must not run on the goroutine that runs all cleanups.
 	runtime.AddCleanup(s, func(h *handle) { go h.close() }, h)
 	return s
@@ -160,6 +165,10 @@ func (s *Store) appendBy(
 	events []Event, conditions []AppendCondition,
 ) (Appended, error) {
 	if err := ctx.Err(); err != nil {
+		return Appended{}, err
+	}
+	events, err := s.addMetadata(ctx, events)
+	if err != nil {
 		return Appended{}, err
 	}
 	request, err := appendRequest(make([]byte, 0, 512), events, conditions)
@@ -336,6 +345,11 @@ func (s *Store) decode(raw *RawEvent) (SequencedEvent, error) {
 		return SequencedEvent{}, &DecodeError{Event: *raw, Err: err}
 	}
 	return event, nil
+}
+
+// self returns the store, also through a type that embeds it.
+func (s *Store) self() *Store {
+	return s
 }
 
 // observing returns the observer of the store, or nil.

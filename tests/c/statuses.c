@@ -126,129 +126,118 @@ static void leave_memory(rlim_t more) {
     CHECK_INT(setrlimit(RLIMIT_AS, &(struct rlimit){limit, limit}), 0);
 }
 
-/* A child of its own, which has no memory for a second one of so long a string. */
-static void a_string_where_a_list_belongs_is_not_copied(void) {
+/* Runs a test with a store in a child of its own, which may limit its memory. */
+static void in_a_child(void (*run)(dcb_store *store)) {
+    if (is_instrumented())
+        SKIP("the instrumentation needs the memory itself");
+    pid_t child = begin_child();
+    if (child == 0) {
+        dcb_store *store = open_store("memory:");
+        run(store);
+        dcb_close(store);
+        leave_child();
+    }
+    end_child(child);
+}
+
+/* The text `head`, then so many x, then `tail`. The caller frees it. */
+static char *long_text(const char *head, size_t count, const char *tail) {
+    size_t len = strlen(head);
+    char *text = malloc(len + count + strlen(tail) + 1);
+    CHECK(text != NULL);
+    memcpy(text, head, len);
+    memset(text + len, 'x', count);
+    strcpy(text + len + count, tail);
+    return text;
+}
+
+static void append_a_long_string(dcb_store *store) {
     enum { LENGTH = 64 * 1024 * 1024 };
-    if (is_instrumented())
-        SKIP("the instrumentation needs the memory itself");
-    pid_t child = begin_child();
-    if (child == 0) {
-        dcb_store *store = open_store("memory:");
-        dcb_error err;
-        int64_t last;
-        char *text = malloc(LENGTH + 64);
-        CHECK(text != NULL);
-        size_t len = (size_t)sprintf(text, "{\"events\": \"\\n");
-        memset(text + len, 'x', LENGTH);
-        strcpy(text + len + LENGTH, "\"}");
-        leave_memory(LENGTH / 4);
-        CHECK_STATUS(dcb_append(store, text, strlen(text), NULL, &last, &err),
-                     DCB_INVALID_ARGUMENT);
-        CHECK(strstr(err.message, "events: must be a list of objects") != NULL);
-        dcb_close(store);
-        free(text);
-        leave_child();
-    }
-    end_child(child);
+    dcb_error err;
+    int64_t last;
+    char *text = long_text("{\"events\": \"\\n", LENGTH, "\"}");
+    leave_memory(LENGTH / 4);
+    CHECK_STATUS(dcb_append(store, text, strlen(text), NULL, &last, &err), DCB_INVALID_ARGUMENT);
+    CHECK(strstr(err.message, "events: must be a list of objects") != NULL);
+    free(text);
 }
 
-/* A child of its own: what is left of its memory is bounded, and then the result is too large. */
+/* There is no memory for a second one of so long a string. */
+static void a_string_where_a_list_belongs_is_not_copied(void) {
+    in_a_child(append_a_long_string);
+}
+
+static void read_more_than_there_is_room_for(dcb_store *store) {
+    enum { DATA = 8 * 1024 * 1024 };
+    dcb_error err;
+    char *text = long_text("{'events': [{'type': 'A', 'data': '", DATA, "'}]}");
+    for (int i = 0; i < 8; i++)
+        append(store, text);
+    free(text);
+    leave_memory(2 * DATA);
+    dcb_buf result;
+    CHECK_STATUS(try_read(store, "{}", &result, &err), DCB_NO_MEMORY);
+    CHECK(result.data == NULL);
+    /* Less at once is still to be had. */
+    dcb_cursor *cursor = open_cursor(store, "{}");
+    const dcb_event *events;
+    size_t given, total = 0;
+    while ((given = next_batch(cursor, 8, &events)) > 0)
+        total += given;
+    CHECK_INT(total, 8);
+    dcb_cursor_close(cursor);
+}
+
+/* What is left of the memory is bounded, and then the result is too large. */
 static void a_result_without_room_is_no_memory(void) {
-    enum { DATA = 8 * 1024 * 1024 };
-    if (is_instrumented())
-        SKIP("the instrumentation needs the memory itself");
-    pid_t child = begin_child();
-    if (child == 0) {
-        dcb_store *store = open_store("memory:");
-        dcb_error err;
-        char *text = malloc(DATA + 64);
-        CHECK(text != NULL);
-        size_t len = (size_t)sprintf(text, "{'events': [{'type': 'A', 'data': '");
-        memset(text + len, 'x', DATA);
-        strcpy(text + len + DATA, "'}]}");
-        for (int i = 0; i < 8; i++)
-            append(store, text);
-        free(text);
-        leave_memory(2 * DATA);
-        dcb_buf result;
-        CHECK_STATUS(try_read(store, "{}", &result, &err), DCB_NO_MEMORY);
-        CHECK(result.data == NULL);
-        /* Less at once is still to be had. */
-        dcb_cursor *cursor = open_cursor(store, "{}");
-        const dcb_event *events;
-        size_t given, total = 0;
-        while ((given = next_batch(cursor, 8, &events)) > 0)
-            total += given;
-        CHECK_INT(total, 8);
-        dcb_cursor_close(cursor);
-        dcb_close(store);
-        leave_child();
-    }
-    end_child(child);
+    in_a_child(read_more_than_there_is_room_for);
 }
 
-/* Nor is more taken for a name than it may have, though its escapes have to be undone, or for so
-   many of them than there is. */
-static void names_without_room_are_no_memory(void) {
+static void query_long_and_many_names(dcb_store *store) {
     enum { LONG = 8 * 1024 * 1024, COUNT = LONG / 4 };
-    if (is_instrumented())
-        SKIP("the instrumentation needs the memory itself");
-    pid_t child = begin_child();
-    if (child == 0) {
-        dcb_store *store = open_store("memory:");
-        dcb_error err;
-        dcb_buf result = {0};
-        const char *head = "{\"query\": {\"items\": [{\"types\": [", *tail = "]}]}}";
-        char *name = malloc(LONG + 128), *names = malloc(LONG + 128);
-        CHECK(name != NULL && names != NULL);
-        size_t at = (size_t)sprintf(name, "%s\"\\n", head);
-        memset(name + at, 'x', LONG);
-        sprintf(name + at + LONG, "\"%s", tail);
-        at = (size_t)sprintf(names, "%s", head);
-        for (int i = 0; i < COUNT; i++)
-            memcpy(names + at + 4 * i, "\"a\",", 4);
-        sprintf(names + at + LONG - 1, "%s", tail);
-        leave_memory(LONG / 2);
-        while (malloc(LONG) != NULL)
-            continue;
-        CHECK_STATUS(dcb_read(store, name, strlen(name), NULL, &result, &err), DCB_TOO_LARGE);
-        CHECK_STATUS(dcb_read(store, names, strlen(names), NULL, &result, &err), DCB_NO_MEMORY);
-        CHECK_INT(head_of(store), 0);
-        free(name);
-        free(names);
-        dcb_close(store);
-        leave_child();
-    }
-    end_child(child);
+    dcb_error err;
+    dcb_buf result = {0};
+    char *name = long_text("{\"query\": {\"items\": [{\"types\": [\"\\n", LONG, "\"]}]}}");
+    char *names = malloc(LONG + 128);
+    CHECK(names != NULL);
+    size_t at = (size_t)sprintf(names, "%s", "{\"query\": {\"items\": [{\"types\": [");
+    for (int i = 0; i < COUNT; i++)
+        memcpy(names + at + 4 * i, "\"a\",", 4);
+    strcpy(names + at + LONG - 1, "]}]}}");
+    leave_memory(LONG / 2);
+    while (malloc(LONG) != NULL)
+        continue;
+    CHECK_STATUS(dcb_read(store, name, strlen(name), NULL, &result, &err), DCB_TOO_LARGE);
+    CHECK_STATUS(dcb_read(store, names, strlen(names), NULL, &result, &err), DCB_NO_MEMORY);
+    CHECK_INT(head_of(store), 0);
+    free(name);
+    free(names);
 }
 
-/* The same of an input: the event is copied, for which there is no room. */
-static void an_event_without_room_is_no_memory(void) {
+/* A name takes no more memory than the longest one needs, though its escapes have to be undone, and
+   names without number take what there is and no more. */
+static void names_without_room_are_no_memory(void) {
+    in_a_child(query_long_and_many_names);
+}
+
+static void append_a_large_event(dcb_store *store) {
     enum { DATA = 8 * 1024 * 1024 };
-    if (is_instrumented())
-        SKIP("the instrumentation needs the memory itself");
-    pid_t child = begin_child();
-    if (child == 0) {
-        dcb_store *store = open_store("memory:");
-        dcb_error err;
-        int64_t last;
-        char *text = malloc(DATA + 64);
-        CHECK(text != NULL);
-        size_t len = (size_t)sprintf(text, "{\"events\": [{\"type\": \"A\", \"data\": \"");
-        memset(text + len, 'x', DATA);
-        strcpy(text + len + DATA, "\"}]}");
-        leave_memory(DATA / 2);
-        /* Nor where something was freed before. */
-        while (malloc(DATA) != NULL)
-            continue;
-        CHECK_STATUS(dcb_append(store, text, strlen(text), NULL, &last, &err), DCB_NO_MEMORY);
-        append(store, "{'events': [{'type': 'A'}]}");
-        CHECK_INT(head_of(store), 1);
-        free(text);
-        dcb_close(store);
-        leave_child();
-    }
-    end_child(child);
+    dcb_error err;
+    int64_t last;
+    char *text = long_text("{\"events\": [{\"type\": \"A\", \"data\": \"", DATA, "\"}]}");
+    leave_memory(DATA / 2);
+    /* Nor where something was freed before. */
+    while (malloc(DATA) != NULL)
+        continue;
+    CHECK_STATUS(dcb_append(store, text, strlen(text), NULL, &last, &err), DCB_NO_MEMORY);
+    append(store, "{'events': [{'type': 'A'}]}");
+    CHECK_INT(head_of(store), 1);
+    free(text);
+}
+
+/* The store copies the event, for which there is no room. */
+static void an_event_without_room_is_no_memory(void) {
+    in_a_child(append_a_large_event);
 }
 
 const test status_tests[] = {

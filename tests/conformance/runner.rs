@@ -50,19 +50,29 @@ struct Event {
 /// Runs a case on a new store. The error reports the first step that fails.
 pub fn play(case: &Case, target: Target) -> Result<(), String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let open = || open(target, folder.path());
-    let mut store = open();
+    let mut path = folder.path().join("x.db");
+    let mut store = open(target, &path);
     let mut result = Ok(());
     for (index, step) in case.steps.iter().enumerate() {
-        let played = catch_unwind(AssertUnwindSafe(|| {
-            if step.kind != "reopen" {
-                return act(&*store, step);
-            }
-            if target == Target::SqliteFile {
+        let played = catch_unwind(AssertUnwindSafe(|| match step.kind.as_str() {
+            "reopen" if target == Target::SqliteFile => {
                 store.close();
-                store = open();
+                store = open(target, &path);
+                Ok(Ok(Answer::Reopened))
             }
-            Ok(Ok(Answer::Reopened))
+            "reopen" => Ok(Ok(Answer::Reopened)),
+            "backup" if target == Target::SqliteFile => {
+                let copy = folder.path().join(format!("copy {index}.db"));
+                let copied = store.backup(&copy, &CallOptions::default(), &mut |_| Ok(()));
+                if copied.is_ok() {
+                    store.close();
+                    path = copy;
+                    store = open(target, &path);
+                }
+                Ok(copied.map(Answer::Head))
+            }
+            "backup" => Ok(store.head(&CallOptions::default()).map(Answer::Head)),
+            _ => act(&*store, step),
         }));
         let outcome = played.unwrap_or_else(|_| Err("the library panicked".to_owned()));
         result = outcome
@@ -76,10 +86,10 @@ pub fn play(case: &Case, target: Target) -> Result<(), String> {
     result
 }
 
-fn open(target: Target, folder: &Path) -> Arc<dyn Store> {
+fn open(target: Target, path: &Path) -> Arc<dyn Store> {
     let uri = match target {
         Target::Memory => "memory:".to_owned(),
-        Target::SqliteFile => format!("sqlite:{}", folder.join("x.db").display()),
+        Target::SqliteFile => format!("sqlite:{}", path.display()),
         Target::SqliteMemory => "sqlite::memory:".to_owned(),
     };
     dcb::open(&uri, &Options::default()).unwrap_or_else(|error| panic!("{uri}: {error}"))

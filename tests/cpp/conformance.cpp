@@ -191,7 +191,7 @@ class player {
 
     void play(const json &step) {
         know_keys(step, {"append", "append_text", "read", "read_text", "head", "count", "wait",
-                         "reopen", "expect"});
+                         "reopen", "backup", "expect"});
         const json expect = step.value("expect", json::object());
         know_keys(expect, {"status", "last", "repeated", "positions", "events", "position",
                            "condition", "message_contains", "head", "count"});
@@ -209,18 +209,34 @@ class player {
         } else if (step.contains("wait")) {
             wait(step["wait"], expect);
         } else if (step.contains("reopen")) {
-            if (uri_.rfind("sqlite:/", 0) == 0) {
+            if (persists()) {
                 open();
             }
+        } else if (step.contains("backup")) {
+            check_outcome(expect, [&] { compare("head", backup(), expect); });
         } else {
             throw mismatch("a step does something");
         }
     }
 
   private:
+    [[nodiscard]] bool persists() const { return uri_.rfind("sqlite:/", 0) == 0; }
+
     void open() {
         store_.reset();
         store_.emplace(uri_);
+    }
+
+    /// Goes on with the copy.
+    std::int64_t backup() {
+        if (!persists()) {
+            return store_->head();
+        }
+        const std::string copy = uri_.substr(uri_.find(':') + 1) + ".copy";
+        const std::int64_t head = store_->backup(copy);
+        uri_ = "sqlite:" + copy;
+        open();
+        return head;
     }
 
     static std::string request(const json &step, const std::string &key) {

@@ -53,6 +53,18 @@ dcb::decider<state, subscribe> course_decider(const std::string &me = "") {
     return decider;
 }
 
+/// A decider that is always too late: a rival subscribes between its read and its append. Counts
+/// its decisions.
+dcb::decider<state, subscribe> late_decider(dcb::store &store, int &decisions) {
+    auto decider = course_decider();
+    decider.decide = [&](const state &, const subscribe &) -> std::vector<dcb::event> {
+        ++decisions;
+        store.append(dcb::event("Subscribed", {"course:c1", "student:rival"}));
+        return {dcb::event("Subscribed", {"course:c1", "student:s1"})};
+    };
+    return decider;
+}
+
 dcb::retry_policy quickly(int attempts) {
     return {attempts, 10us, 100us};
 }
@@ -105,13 +117,8 @@ TEST_CASE("a decision is made again after a conflict") {
 
 TEST_CASE("retries are bounded") {
     dcb::store store = unit::fresh_store();
-    auto decider = course_decider();
     int decisions = 0;
-    decider.decide = [&](const state &, const subscribe &) -> std::vector<dcb::event> {
-        ++decisions;
-        store.append(dcb::event("Subscribed", {"course:c1", "student:rival"}));
-        return {dcb::event("Subscribed", {"course:c1", "student:s1"})};
-    };
+    const auto decider = late_decider(store, decisions);
     const dcb::command_handler handler(store, decider, quickly(4));
     try {
         handler.handle({"c1", "s1"});
@@ -127,13 +134,8 @@ TEST_CASE("retries are bounded") {
 TEST_CASE("a cancel ends the wait between attempts") {
     dcb::store store = unit::fresh_store();
     const dcb::cancel stop;
-    auto decider = course_decider();
     int decisions = 0;
-    decider.decide = [&](const state &, const subscribe &) -> std::vector<dcb::event> {
-        ++decisions;
-        store.append(dcb::event("Subscribed", {"course:c1", "student:rival"}));
-        return {dcb::event("Subscribed", {"course:c1", "student:s1"})};
-    };
+    const auto decider = late_decider(store, decisions);
     // The wait is so long that only the cancel can end it before the test times out.
     const dcb::command_handler handler(store, decider, {2, 1h, 1h});
     std::thread canceller([&] {

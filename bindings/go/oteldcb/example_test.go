@@ -26,7 +26,7 @@ func Example() {
 	defer func() { _ = store.Close() }()
 
 	count := dcb.Projection[int]{Evolve: func(n int, _ dcb.SequencedEvent) int { return n + 1 }}
-	err = dcb.Decide(context.Background(), store, count, func(taken int) ([]dcb.Event, error) {
+	_, err = dcb.Decide(context.Background(), store, count, func(taken int) ([]dcb.Event, error) {
 		return []dcb.Event{{Type: "SeatTaken", Data: taken + 1}}, nil
 	})
 	if err != nil {

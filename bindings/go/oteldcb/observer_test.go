@@ -151,7 +151,7 @@ func TestTracesOfDecisions(t *testing.T) {
 	telemetry := newTelemetry(t)
 	store := telemetry.open(t)
 	first := true
-	err := dcb.Decide(context.Background(), store, count, func(int) ([]dcb.Event, error) {
+	_, err := dcb.Decide(context.Background(), store, count, func(int) ([]dcb.Event, error) {
 		if first {
 			first = false
 			return []dcb.Event{{Type: "A"}}, store.Append(context.Background(), []dcb.Event{{Type: "rival"}})
@@ -176,7 +176,7 @@ func TestTracesOfDecisions(t *testing.T) {
 	)
 
 	refusal := errors.New("no seat is left")
-	err = dcb.Decide(context.Background(), store, count, func(int) ([]dcb.Event, error) { return nil, refusal })
+	_, err = dcb.Decide(context.Background(), store, count, func(int) ([]dcb.Event, error) { return nil, refusal })
 	if err != refusal {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func TestTracesOfEndedContexts(t *testing.T) {
 		_, err := store.Wait(ctx, 2)
 		return nil, err
 	}
-	if err := dcb.Decide(ctx, store, count, wait); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := dcb.Decide(ctx, store, count, wait); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
 	telemetry.check(t,
@@ -297,7 +297,7 @@ func TestMetrics(t *testing.T) {
 	}
 	_ = store.Append(ctx, []dcb.Event{{Type: ""}})
 	first := true
-	err := dcb.Decide(ctx, store, count, func(int) ([]dcb.Event, error) {
+	_, err := dcb.Decide(ctx, store, count, func(int) ([]dcb.Event, error) {
 		if first {
 			first = false
 			return []dcb.Event{{Type: "A"}}, store.Append(ctx, []dcb.Event{{Type: "rival"}})

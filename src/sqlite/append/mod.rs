@@ -1,6 +1,5 @@
 //! Appends to a SQLite store: groups of requests, each run as one transaction of one connection.
 
-pub mod ahead;
 pub mod connection;
 pub mod group;
 pub mod turns;

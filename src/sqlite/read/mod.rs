@@ -4,6 +4,7 @@
 //! transactions is short. A read transaction on a connection of the library holds
 //! the gate shared (`Checkpoints::pass_gate`).
 
+pub mod check_ahead;
 pub mod lock_free;
 pub mod pool;
 

@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::Status;
 use crate::domain::SequencedEvent;
-use crate::sqlite::append::ahead::check_ahead;
 use crate::sqlite::append::group::PreparedAppend;
 use crate::sqlite::connection::transaction::begin_immediate;
 use crate::sqlite::connection::{OpenMode, connect};
+use crate::sqlite::read::check_ahead::check_ahead;
 use crate::sqlite::state::SEGMENT_EVENTS;
 
 /// Stores the events, and reopens the store once segments cover all but a few.

@@ -42,19 +42,36 @@ func fromDB(t *testing.T, driver, dsn string) dcb.EventStore {
 	return store
 }
 
-// The example of AppendTx is compiled with the package, which depends on no driver. It runs here.
-func TestDriversExampleOfAppendTx(t *testing.T) {
+// The examples of transactions are compiled with the package, which depends on no driver. They run here.
+func TestDriversExamplesOfTransactions(t *testing.T) {
+	for _, example := range []struct {
+		run  func()
+		want string
+	}{
+		{ExampleSQLiteStore_AppendTx, "s1 false\ns2 false\ns1 true\n2 seats, 2 events\n"},
+		{ExampleWithTx, "r1 1 false <nil>\nr2 2 false <nil>\nr1 1 true <nil>\nr3 0 false the course is full\n2 bookings\n"},
+	} {
+		if got := outputOf(t, example.run); got != example.want {
+			t.Errorf("it printed %q, want %q", got, example.want)
+		}
+	}
+}
+
+// outputOf returns what run prints.
+func outputOf(t *testing.T, run func()) string {
+	t.Helper()
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	stdout := os.Stdout
 	os.Stdout = write
-	ExampleSQLiteStore_AppendTx()
+	run()
 	os.Stdout = stdout
 	write.Close()
 	output, err := io.ReadAll(read)
-	if want := "s1 false\ns2 false\ns1 true\n2 seats, 2 events\n"; string(output) != want || err != nil {
-		t.Errorf("it printed %q, %v", output, err)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return string(output)
 }
