@@ -34,7 +34,7 @@ use crate::sqlite::open::explain::check_path;
 use crate::sqlite::schema::{FileKind, detect_in_transaction};
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
-use crate::sqlite::store::SqliteStore;
+use crate::sqlite::store::{Connections, SqliteStore};
 use crate::sqlite::wal::file_ops::{beside, sync_folder_of};
 use crate::store::BackupProgress;
 
@@ -59,22 +59,19 @@ impl SqliteStore {
         };
         limit.check()?;
         let target = Target::new(path)?;
-        let (draft, snapshot) = match (&self.readers, &self.writer) {
-            (Some(readers), _) => {
+        let (draft, snapshot) = match &self.connections {
+            Connections::ReadOnly(readers) | Connections::ReadWrite(_, readers) => {
                 let draft = Draft::create(&target, std::fs::metadata(readers.path())?.mode())?;
                 // Not one of the pool's: a long copy would leave the reads one less.
                 let reader = retry(&limit.lock, || readers.open())?;
                 let snapshot = copy(&reader.connection, &draft, &limit, progress)?;
                 (draft, snapshot)
             }
-            (None, Some(writer)) => {
+            Connections::Memory(writer) => {
                 let draft = Draft::create(&target, 0o666)?;
                 let mut core = writer.lock_within(&limit.lock)?;
                 let snapshot = copy(core.open()?.parts().0, &draft, &limit, progress)?;
                 (draft, snapshot)
-            }
-            (None, None) => {
-                return Err(Error::new(Status::Internal, "a store without connections"));
             }
         };
         // An event that was committed and not yet synced could be lost by the store and kept by the

@@ -5,7 +5,6 @@ use std::path::Path;
 use crate::commit::deadline::Deadline;
 use crate::error::Result;
 use crate::sqlite::index::segment_list::Segments;
-use crate::sqlite::read::pool::{ReaderPool, lend};
 use crate::sqlite::schema::FORMAT;
 use crate::sqlite::state::StoreState;
 use crate::sqlite::store::SqliteStore;
@@ -56,18 +55,18 @@ impl SqliteStore {
     pub(super) fn diagnosis(&self, deadline: &Deadline) -> Result<Diagnosis> {
         let shared = &self.shared;
         let (snapshot, segments) = {
-            let mut connection = lend(self.readers.as_deref(), self.writer.as_deref(), deadline)?;
+            let mut connection = self.connections.lend(deadline)?;
             let _gate = shared.checkpoints.pass_gate(deadline)?;
             connection.transaction(deadline, |connection, _, snapshot| {
                 Ok((snapshot, shared.index.segments.at_version(connection, snapshot.version)?))
             })?
         };
-        let path = self.readers.as_deref().map(ReaderPool::path);
+        let path = self.connections.readers().map(|readers| readers.path());
         let diagnosis = shared.diagnosis(self.visible(snapshot.head), &segments, path)?;
         let locks = path.and_then(ofd_locks::inspect);
         Ok(Diagnosis {
             sqlite: diagnosis.sqlite.map(|common| SqliteDiagnosis {
-                read_only: self.writer.is_none(),
+                read_only: self.connections.writer().is_none(),
                 sqlite: rusqlite::version().to_owned(),
                 bundled_sqlite: cfg!(feature = "bundled-sqlite"),
                 locks: locks.map(|locks| locks.kind.name()),

@@ -14,21 +14,58 @@ use crate::sqlite::append::writer::Writer;
 use crate::sqlite::events::source::{ReadStop, Source};
 use crate::sqlite::maintenance::segments::write_segment_within;
 use crate::sqlite::read::check_ahead::check_ahead;
-use crate::sqlite::read::pool::{ReaderPool, lend};
+use crate::sqlite::read::pool::{ReadConnection, ReaderPool};
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 use crate::sqlite::wal::wal_file::Wal;
 use crate::store::diagnosis::Diagnosis;
 use crate::store::{Appended, BackupProgress, BatchLimits, Sink, Store};
 
+/// The connections that a store has, by the way in which it was opened.
+#[derive(Debug)]
+pub enum Connections {
+    /// The one connection of a database in memory, which writes and reads.
+    Memory(Arc<Writer>),
+    /// The pool of a store that was opened read-only.
+    ReadOnly(Arc<ReaderPool>),
+    /// The writer of a file, and the pool of connections that read it.
+    ReadWrite(Arc<Writer>, Arc<ReaderPool>),
+}
+
+impl Connections {
+    /// Returns the writer, unless the store is read-only.
+    pub fn writer(&self) -> Option<&Arc<Writer>> {
+        match self {
+            Connections::Memory(writer) | Connections::ReadWrite(writer, _) => Some(writer),
+            Connections::ReadOnly(_) => None,
+        }
+    }
+
+    /// Returns the pool of connections that read, unless the database is in memory.
+    pub fn readers(&self) -> Option<&Arc<ReaderPool>> {
+        match self {
+            Connections::ReadOnly(readers) | Connections::ReadWrite(_, readers) => Some(readers),
+            Connections::Memory(_) => None,
+        }
+    }
+
+    /// Lends a connection to a read.
+    pub fn lend(&self, deadline: &Deadline) -> Result<ReadConnection<'_>> {
+        match self {
+            Connections::Memory(writer) => {
+                Ok(ReadConnection::Writers(writer.lock_within(deadline)?))
+            }
+            Connections::ReadOnly(readers) | Connections::ReadWrite(_, readers) => {
+                Ok(ReadConnection::Own(readers.get(deadline)?))
+            }
+        }
+    }
+}
+
 /// A store in a SQLite database.
 #[derive(Debug)]
 pub struct SqliteStore {
     pub(super) shared: Arc<StoreState>,
-    /// The writer; `None` if the store is read-only.
-    pub(super) writer: Option<Arc<Writer>>,
-    /// The pool of read connections; `None` for a database in memory, whose one connection does
-    /// everything.
-    pub(super) readers: Option<Arc<ReaderPool>>,
+    pub(super) connections: Connections,
     /// The maintenance thread, until the store is closed.
     pub(super) maintenance: Mutex<Option<JoinHandle<()>>>,
 }
@@ -36,13 +73,13 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Returns the position up to which a snapshot with this head may be shown.
     pub(super) fn visible(&self, head: i64) -> Result<i64> {
-        self.shared.visible(head, self.writer.is_none())
+        self.shared.visible(head, self.connections.writer().is_none())
     }
 
     /// Returns the visible head, without waiting for events.
     fn current_head(&self, deadline: &Deadline) -> Result<i64> {
         let head = {
-            let mut connection = lend(self.readers.as_deref(), self.writer.as_deref(), deadline)?;
+            let mut connection = self.connections.lend(deadline)?;
             match connection.lock_free() {
                 Some((_, _, snapshot)) => snapshot.head,
                 None => {
@@ -62,7 +99,7 @@ impl SqliteStore {
         deadline: &Deadline,
         sink: &mut dyn Sink,
     ) -> Result<bool> {
-        let mut connection = lend(self.readers.as_deref(), self.writer.as_deref(), deadline)?;
+        let mut connection = self.connections.lend(deadline)?;
         let visible = |head| self.visible(head);
         if let Some((connection, reader, snapshot)) = connection.lock_free() {
             let source = Source::Pages(connection);
@@ -87,14 +124,14 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
-        let Some(writer) = &self.writer else {
+        let Some(writer) = self.connections.writer() else {
             return Err(Error::new(Status::ReadOnly, "the store was opened read-only"));
         };
         if let Some(failure) = self.shared.commits.durability.failure() {
             return Err(failure);
         }
         let mut prepared = PreparedAppend::new(request)?;
-        if let Some(readers) = &self.readers {
+        if let Some(readers) = self.connections.readers() {
             check_ahead(&self.shared, readers, &mut prepared, &deadline)?;
         }
         // The timeout bounds the wait for earlier appends, not the check.
@@ -150,10 +187,10 @@ impl Store for SqliteStore {
         if let Some(thread) = thread {
             let _ = thread.join();
         }
-        if let Some(readers) = &self.readers {
+        if let Some(readers) = self.connections.readers() {
             readers.close();
         }
-        if let Some(writer) = &self.writer {
+        if let Some(writer) = self.connections.writer() {
             // The last process to close the file checkpoints the WAL. After a failed sync the WAL
             // is not to be trusted, and stays as it is.
             let Some(connection) = writer.close() else { return };

@@ -38,6 +38,17 @@ pub struct SegmentSearch<'a> {
     pub until: Option<Instant>,
 }
 
+/// What a search looks for, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct Search<'a> {
+    /// The query that selects the events.
+    pub query: &'a Query,
+    /// The positions that are searched.
+    pub range: PositionRange,
+    /// The order in which the events are visited.
+    pub direction: Direction,
+}
+
 /// A list of candidates that holds every event that one query item matches.
 struct Driver<'q> {
     /// The terms whose postings are the list.
@@ -52,25 +63,24 @@ fn terms(names: Names<'_>) -> Vec<Term> {
 }
 
 impl SegmentSearch<'_> {
-    /// Calls `visit` with the events in `span` that `query` matches, in order, until it breaks.
-    /// `span` must end at or below the indexed position.
+    /// Calls `visit` with the events that `search` looks for, in order, until it breaks. Its range
+    /// must end at or below the indexed position.
     pub fn search(
         &self,
         reader: &mut EventReader,
-        query: &Query,
-        span: PositionRange,
-        direction: Direction,
+        search: Search<'_>,
         visit: &mut dyn FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<Progress> {
+        let Search { query, range, direction } = search;
         let items = match query.items() {
             Some(items) if !query.is_all() => items,
-            _ => return self.scan(reader, query, span, direction, visit),
+            _ => return self.scan(reader, search, visit),
         };
         let mut drivers: Vec<Driver<'_>> = Vec::with_capacity(items.len());
         for item in items {
-            drivers.push(self.first_choice(item, span)?);
+            drivers.push(self.first_choice(item, range)?);
         }
-        let (mut rest, mut size, mut planned) = (span, FIRST_CHUNK, false);
+        let (mut rest, mut size, mut planned) = (range, FIRST_CHUNK, false);
         loop {
             let lists: usize = drivers.iter().map(|driver| driver.terms.len()).sum();
             size = size.min((MAX_GATHERED / lists.max(1)).max(1));
@@ -85,7 +95,7 @@ impl SegmentSearch<'_> {
                 if total.saturating_mul(SCANS_PER_FETCH)
                     >= (rest.through - rest.after).unsigned_abs()
                 {
-                    return self.scan(reader, query, rest, direction, visit);
+                    return self.scan(reader, Search { range: rest, ..search }, visit);
                 }
                 continue;
             }
@@ -128,7 +138,8 @@ impl SegmentSearch<'_> {
         span: PositionRange,
     ) -> ReadResult<Option<i64>> {
         let mut first = None;
-        self.search(reader, query, span, Direction::Forward, &mut |view| {
+        let search = Search { query, range: span, direction: Direction::Forward };
+        self.search(reader, search, &mut |view| {
             first = Some(view.position);
             Ok(ControlFlow::Break(()))
         })?;
@@ -160,17 +171,16 @@ impl SegmentSearch<'_> {
         Ok(None)
     }
 
-    /// Reads every event of the span, and calls `visit` with those that `query` matches.
+    /// Does what [`Self::search`] does, and reads every event of the range for it.
     pub fn scan(
         &self,
         reader: &mut EventReader,
-        query: &Query,
-        span: PositionRange,
-        direction: Direction,
+        search: Search<'_>,
         visit: &mut dyn FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<Progress> {
+        let Search { query, range, direction } = search;
         let (mut progress, mut count, all) = (Progress::Exhausted, 0, query.is_all());
-        reader.scan(self.source, span, direction, |view| {
+        reader.scan(self.source, range, direction, |view| {
             count += 1;
             let mut flow = ControlFlow::Continue(());
             if all || query.matches(view) {

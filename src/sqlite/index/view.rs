@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::index::{Index, Progress};
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::{ReadResult, Source};
-use crate::sqlite::index::search::SegmentSearch;
+use crate::sqlite::index::search::{Search, SegmentSearch};
 use crate::sqlite::index::segment_list::Segments;
 use crate::sqlite::index::tail::{Generations, Tail};
 
@@ -74,18 +74,16 @@ impl View<'_> {
         (piece, generation)
     }
 
-    /// Calls `visit` with the events in `span` that `query` matches, in order. Stops when `visit`
-    /// breaks, or once `until` has passed, and returns how far it came.
+    /// Calls `visit` with the events that `search` looks for, in order. Stops when `visit` breaks,
+    /// or once `until` has passed, and returns how far it came.
     pub fn search(
         &self,
         reader: &mut EventReader,
-        query: &Query,
-        span: PositionRange,
-        direction: Direction,
+        search: Search<'_>,
         until: Option<Instant>,
         visit: &mut dyn FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<Progress> {
-        let mut rest = span;
+        let Search { query, range: mut rest, direction } = search;
         let mut found = Vec::new();
         while !rest.is_empty() {
             let (piece, progress) = self.tail.read(|tail| {
@@ -108,18 +106,22 @@ impl View<'_> {
                     (stretch, progress)
                 }
                 Stretch::Segments(stretch) => {
-                    let progress = self
-                        .segment_search(until)
-                        .search(reader, query, stretch, direction, visit)?;
+                    let progress = self.segment_search(until).search(
+                        reader,
+                        Search { range: stretch, ..search },
+                        visit,
+                    )?;
                     if let Progress::Reached(_) = progress {
                         return Ok(progress);
                     }
                     (stretch, progress)
                 }
                 Stretch::Rows(stretch) => {
-                    let progress = self
-                        .segment_search(until)
-                        .scan(reader, query, stretch, direction, visit)?;
+                    let progress = self.segment_search(until).scan(
+                        reader,
+                        Search { range: stretch, ..search },
+                        visit,
+                    )?;
                     if let Progress::Reached(_) = progress {
                         return Ok(progress);
                     }
@@ -162,16 +164,11 @@ impl View<'_> {
                 }
                 Stretch::Rows(stretch) => {
                     let mut first = None;
-                    self.segment_search(None).scan(
-                        reader,
-                        query,
-                        stretch,
-                        Direction::Forward,
-                        &mut |view| {
-                            first = Some(view.position);
-                            Ok(ControlFlow::Break(()))
-                        },
-                    )?;
+                    let search = Search { query, range: stretch, direction: Direction::Forward };
+                    self.segment_search(None).scan(reader, search, &mut |view| {
+                        first = Some(view.position);
+                        Ok(ControlFlow::Break(()))
+                    })?;
                     (stretch, first)
                 }
             };

@@ -32,7 +32,7 @@ use crate::sqlite::open::judge::{
 use crate::sqlite::read::pool::{DEFAULT_MAX_READERS, ReaderPool};
 use crate::sqlite::schema::{FileKind, create, detect_in_transaction, no_store};
 use crate::sqlite::state::StoreState;
-use crate::sqlite::store::SqliteStore;
+use crate::sqlite::store::{Connections, SqliteStore};
 use crate::sqlite::wal::file_id;
 use crate::sqlite::wal::file_ops::sync_folder_of;
 use crate::sqlite::wal::host_wal::HostWal;
@@ -69,10 +69,10 @@ pub fn open_memory(busy_timeout: Option<Duration>) -> Result<SqliteStore> {
     let mut connection = connect(&Location::Memory, OpenMode::Create)?;
     create(&mut connection, false)?;
     let shared = StoreState::new(None, 0, 0, 0, busy_timeout);
+    let writer = Writer::new(connection, EventReader::default());
     Ok(SqliteStore {
         shared: Arc::new(shared),
-        writer: Some(Arc::new(Writer::new(connection, EventReader::default()))),
-        readers: None,
+        connections: Connections::Memory(Arc::new(writer)),
         maintenance: Mutex::new(None),
     })
 }
@@ -151,8 +151,7 @@ pub fn open_read_only(
     }
     Ok(SqliteStore {
         shared: Arc::new(shared),
-        writer: None,
-        readers: Some(Arc::new(readers)),
+        connections: Connections::ReadOnly(Arc::new(readers)),
         maintenance: Mutex::new(None),
     })
 }
@@ -247,8 +246,7 @@ pub fn open_file(
     let thread = spawn("dcb-maintenance", move || maintenance.run())?;
     Ok(SqliteStore {
         shared,
-        writer: Some(writer),
-        readers: Some(readers),
+        connections: Connections::ReadWrite(writer, readers),
         maintenance: Mutex::new(Some(thread)),
     })
 }

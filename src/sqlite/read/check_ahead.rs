@@ -19,8 +19,9 @@ use crate::index::Progress;
 use crate::sqlite::append::group::PreparedAppend;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::{ReadResult, ReadStop, Source};
+use crate::sqlite::index::search::Search;
 use crate::sqlite::index::view::View;
-use crate::sqlite::read::pool::{ReaderPool, lend};
+use crate::sqlite::read::pool::{ReadConnection, ReaderPool};
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
 
@@ -96,7 +97,7 @@ fn check_some(
     deadline: &Deadline,
 ) -> Result<Checked> {
     let patience = deadline.at_most(CONNECTION_PATIENCE);
-    let mut connection = lend(Some(readers), None, &patience)?;
+    let mut connection = ReadConnection::Own(readers.get(&patience)?);
     if let Some((connection, reader, snapshot)) = connection.lock_free() {
         match check_within(shared, Source::Pages(connection), reader, snapshot, condition) {
             Ok(checked) => return Ok(checked),
@@ -121,19 +122,16 @@ fn check_within(
     segments.check(snapshot)?;
     let view = View { source, segments, tail: &shared.index.tail };
     let until = Instant::now() + MAX_TRANSACTION;
-    let span = PositionRange { after: condition.after(), through: snapshot.head };
+    let search = Search {
+        query: condition.query(),
+        range: PositionRange { after: condition.after(), through: snapshot.head },
+        direction: Direction::Forward,
+    };
     let mut found = None;
-    let progress = view.search(
-        reader,
-        condition.query(),
-        span,
-        Direction::Forward,
-        Some(until),
-        &mut |event| {
-            found = Some(event.position);
-            Ok(ControlFlow::Break(()))
-        },
-    )?;
+    let progress = view.search(reader, search, Some(until), &mut |event| {
+        found = Some(event.position);
+        Ok(ControlFlow::Break(()))
+    })?;
     let head = snapshot.head;
     let (through, is_done) = match (found, progress) {
         // Under the lock, this event is the first to be looked at.

@@ -18,6 +18,7 @@ use crate::error::{Result, Status};
 use crate::index::Progress;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::{ReadResult, Source};
+use crate::sqlite::index::search::Search;
 use crate::sqlite::index::view::View;
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
@@ -94,8 +95,8 @@ impl StoreState {
         let view = View { source, segments, tail: &self.index.tail };
         let until = Instant::now() + MAX_TRANSACTION;
         let query = state.query().clone();
-        let direction = state.direction();
-        let progress = view.search(reader, &query, span, direction, Some(until), &mut |event| {
+        let search = Search { query: &query, range: span, direction: state.direction() };
+        let progress = view.search(reader, search, Some(until), &mut |event| {
             sink.event(event)?;
             state.delivered(event.position);
             left.max_events -= 1;

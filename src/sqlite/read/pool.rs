@@ -1,4 +1,6 @@
-//! The connections that read.
+//! The pool of connections that read.
+//!
+//! Reads wait for a connection in the order in which they came (`commit/fair_queue.rs`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use crate::commit::deadline::Deadline;
 use crate::commit::fair_queue::{FairQueue, Stock};
 use crate::error::{Error, Result, Status};
 use crate::sql::Row;
-use crate::sqlite::append::writer::{Writer, WriterGuard};
+use crate::sqlite::append::writer::WriterGuard;
 use crate::sqlite::connection::error::{busy, damaged_index, from_sqlite, is_busy};
 use crate::sqlite::connection::transaction::{end_left_over, retry, wait_for_lock};
 use crate::sqlite::connection::{Location, OpenMode, connect};
@@ -31,24 +33,24 @@ pub const DEFAULT_MAX_READERS: usize = 8;
 /// millisecond, but it finds nothing of the file in its cache.
 const MAX_IDLE: Duration = Duration::from_secs(10);
 
-/// Read-only connections, opened as they are needed and kept.
+/// A pool of connections that read. They are opened as they are needed, and kept.
 #[derive(Debug)]
 pub struct ReaderPool {
     path: PathBuf,
     role: OpenMode,
-    /// Which file was at the path when the store was opened.
+    /// The file that was at the path when the store was opened.
     file: FileId,
     tree: Arc<BTree>,
-    /// Whether the database has a log.
+    /// Whether the database is in WAL mode.
     is_logged: bool,
-    /// What a transaction of theirs would find, as long as nothing is committed.
+    /// The snapshot that a transaction would find as long as nothing is committed.
     pub seen: SnapshotCache,
-    connections: FairQueue<Connections>,
+    stock: FairQueue<PoolStock>,
 }
 
 /// The connections that no read has, and the places for those that are still to be opened.
 #[derive(Debug)]
-struct Connections {
+struct PoolStock {
     /// In the order in which they came back. The last one is the first to be lent again.
     #[expect(clippy::vec_box, reason = "they move out and in")]
     idle: Vec<Box<Reader>>,
@@ -59,7 +61,7 @@ struct Connections {
     closed: bool,
 }
 
-impl Connections {
+impl PoolStock {
     /// Takes the connections out that nobody has used for `time`. Their places stay taken until
     /// they are closed.
     fn take_idle_for(&mut self, time: Duration) -> Vec<Box<Reader>> {
@@ -79,7 +81,7 @@ enum Lent {
     Closed,
 }
 
-impl Stock for Connections {
+impl Stock for PoolStock {
     type Item = Lent;
 
     fn take(&mut self) -> Option<Lent> {
@@ -97,14 +99,14 @@ impl Stock for Connections {
     }
 }
 
-/// A connection that reads, and the scratch that goes with it.
+/// A connection that reads, with its buffers.
 #[derive(Debug)]
 pub struct Reader {
     /// The connection.
     pub connection: Connection,
-    /// For its rows.
+    /// The reader of its rows.
     pub decoder: EventReader,
-    /// Whether it has been in a transaction.
+    /// Whether the connection has been in a transaction.
     has_read: bool,
     /// When it came back.
     idle_since: Instant,
@@ -122,10 +124,10 @@ impl ReaderPool {
         is_logged: bool,
     ) -> Result<Self> {
         let file = file_id_at(&path)?;
-        let none = Connections { idle: Vec::new(), open: 0, max: max_readers, closed: false };
-        let connections = FairQueue::new(none);
+        let none = PoolStock { idle: Vec::new(), open: 0, max: max_readers, closed: false };
+        let stock = FairQueue::new(none);
         let seen = SnapshotCache::default();
-        Ok(ReaderPool { path, role, file, tree, is_logged, seen, connections })
+        Ok(ReaderPool { path, role, file, tree, is_logged, seen, stock })
     }
 
     fn reader(&self, connection: Connection) -> Box<Reader> {
@@ -134,17 +136,18 @@ impl ReaderPool {
         Box::new(Reader { connection, decoder, has_read: false, idle_since, is_kept: true })
     }
 
-    /// The database's.
+    /// Returns the path of the database.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// One more connection, to the file that the store was opened on.
+    /// Opens one more connection. Fails if another file is at the path than when the store was
+    /// opened.
     pub fn open(&self) -> Result<Box<Reader>> {
         let place = Location::File(self.path.clone());
         let (connection, is_kept) = match self.role {
-            // With an index of its own only as long as it has to be. Such a connection would keep
-            // every other in this process from writing.
+            // A connection with a WAL-index of its own keeps every other one in this process from
+            // writing, so it is used only where it has to be.
             OpenMode::ReadWithOwnIndex => match connect(&place, OpenMode::Read) {
                 Err(error) if error.status == Status::Full => (connect(&place, self.role)?, false),
                 other => (other?, true),
@@ -157,19 +160,19 @@ impl ReaderPool {
         Ok(Box::new(Reader { is_kept, ..*self.reader(connection) }))
     }
 
-    /// Takes a connection that is open already.
+    /// Adds a connection that is open already.
     pub fn keep(&self, connection: Connection) {
         let reader = self.reader(connection);
-        self.connections.change(|connections| {
-            connections.open += 1;
-            connections.idle.push(reader);
+        self.stock.change(|stock| {
+            stock.open += 1;
+            stock.idle.push(reader);
         });
     }
 
     /// Returns a connection, which comes back to the pool when it is dropped. Threads that wait for
     /// one get it in the order in which they came.
     pub fn get(&self, deadline: &Deadline) -> Result<PooledReader<'_>> {
-        let reader = match self.connections.take_within(deadline, busy)? {
+        let reader = match self.stock.take_within(deadline, busy)? {
             Lent::Reader(reader) => Some(reader),
             Lent::Place => None,
             Lent::Closed => return Err(Error::new(Status::Closed, "the store is closed")),
@@ -184,7 +187,7 @@ impl ReaderPool {
 
     /// Closes the connections that nobody has used for `time`.
     pub fn close_idle_for(&self, time: Duration) {
-        let unused = self.connections.change(|connections| connections.take_idle_for(time));
+        let unused = self.stock.change(|stock| stock.take_idle_for(time));
         self.close_all(unused);
     }
 
@@ -194,15 +197,15 @@ impl ReaderPool {
         if count > 0 {
             drop(unused);
             // Only now may others be opened in their place.
-            self.connections.change(|connections| connections.open -= count);
+            self.stock.change(|stock| stock.open -= count);
         }
     }
 
     /// Lets the idle connections look as if nobody had used them for `time` longer.
     #[cfg(test)]
     pub fn age_idle(&self, time: Duration) {
-        self.connections.change(|connections| {
-            for reader in &mut connections.idle {
+        self.stock.change(|stock| {
+            for reader in &mut stock.idle {
                 reader.idle_since = reader.idle_since.checked_sub(time).expect("a clock that old");
             }
         });
@@ -211,10 +214,10 @@ impl ReaderPool {
     /// Closes the idle connections. Those that are lent out are closed when they come back, and
     /// threads that wait for one fail with `closed`.
     pub fn close(&self) {
-        let idle = self.connections.change(|connections| {
-            connections.closed = true;
-            let idle = std::mem::take(&mut connections.idle);
-            connections.open -= idle.len();
+        let idle = self.stock.change(|stock| {
+            stock.closed = true;
+            let idle = std::mem::take(&mut stock.idle);
+            stock.open -= idle.len();
             idle
         });
         drop(idle);
@@ -223,18 +226,18 @@ impl ReaderPool {
     /// Returns how many threads wait for a connection.
     #[cfg(test)]
     pub fn waiting(&self) -> usize {
-        self.connections.waiting()
+        self.stock.waiting()
     }
 }
 
-/// A connection that was lent out.
+/// A connection that a read holds. It goes back to the pool when it is dropped.
 pub struct PooledReader<'a> {
     readers: &'a ReaderPool,
     reader: Option<Box<Reader>>,
 }
 
 impl PooledReader<'_> {
-    /// Opens the connection if that is still to be done. Not under the lock.
+    /// Opens the connection if that is still to be done. No lock is held meanwhile.
     fn opened(mut self, deadline: &Deadline) -> Result<Self> {
         if self.reader.is_none() {
             self.reader = Some(retry(deadline, || self.readers.open())?);
@@ -245,13 +248,13 @@ impl PooledReader<'_> {
 
 impl Drop for PooledReader<'_> {
     fn drop(&mut self) {
-        let pool = &self.readers.connections;
-        let (gone, unused) = pool.change(|connections| match self.reader.take() {
-            Some(mut reader) if !connections.closed && reader.is_kept => {
+        let pool = &self.readers.stock;
+        let (gone, unused) = pool.change(|stock| match self.reader.take() {
+            Some(mut reader) if !stock.closed && reader.is_kept => {
                 // A store that is open to read has no maintenance to close them.
-                let unused = connections.take_idle_for(MAX_IDLE);
+                let unused = stock.take_idle_for(MAX_IDLE);
                 reader.idle_since = Instant::now();
-                connections.idle.push(reader);
+                stock.idle.push(reader);
                 (None, unused)
             }
             gone => (Some(gone), Vec::new()),
@@ -260,22 +263,22 @@ impl Drop for PooledReader<'_> {
         if let Some(gone) = gone {
             // Its place is free only once the connection is closed.
             drop(gone);
-            pool.change(|connections| connections.open -= 1);
+            pool.change(|stock| stock.open -= 1);
         }
     }
 }
 
-/// What a read runs on: a connection of its own, or the writer's where there is only that.
+/// The connection that a read runs on.
 pub enum ReadConnection<'a> {
-    /// A connection of its own.
+    /// A connection of the pool.
     Own(PooledReader<'a>),
-    /// The only one.
+    /// The writer's, in a store that has only that.
     Writers(WriterGuard<'a>),
 }
 
 impl ReadConnection<'_> {
-    /// For a read without a transaction: the file, and the snapshot that a transaction would find;
-    /// `None`: it has to begin one.
+    /// Returns what a read without a transaction needs, with the snapshot that a transaction would
+    /// find. Returns `None` if the read has to begin one.
     pub fn lock_free(&mut self) -> Option<(&Connection, &mut EventReader, Snapshot)> {
         let ReadConnection::Own(PooledReader { readers, reader: Some(reader) }) = self else {
             return None;
@@ -285,7 +288,7 @@ impl ReadConnection<'_> {
         Some((connection, decoder, snapshot))
     }
 
-    /// Begins a read transaction and runs `body` in it, with the snapshot that it took.
+    /// Begins a read transaction, and runs `body` in it with the snapshot that it took.
     pub fn transaction<T>(
         &mut self,
         deadline: &Deadline,
@@ -313,8 +316,8 @@ impl ReadConnection<'_> {
         end_left_over(connection)?;
         let before =
             seen.as_ref().filter(|(_, has_read)| **has_read).and_then(|_| log_header(connection));
-        // A statement under way holds its snapshot for every other on the connection: that spares
-        // a BEGIN and an end of it.
+        // A statement that runs holds its snapshot for all others on the connection, which saves a
+        // BEGIN and its end.
         let mut statement = connection.prepare_cached(Snapshot::SQL).map_err(from_sqlite)?;
         loop {
             let mut open = statement.query([]).map_err(from_sqlite)?;
@@ -334,18 +337,5 @@ impl ReadConnection<'_> {
                 Err(error) => return Err(from_sqlite(error)),
             }
         }
-    }
-}
-
-/// Lends a connection to a read.
-pub fn lend<'a>(
-    readers: Option<&'a ReaderPool>,
-    writer: Option<&'a Writer>,
-    deadline: &Deadline,
-) -> Result<ReadConnection<'a>> {
-    match (readers, writer) {
-        (Some(readers), _) => Ok(ReadConnection::Own(readers.get(deadline)?)),
-        (None, Some(writer)) => Ok(ReadConnection::Writers(writer.lock_within(deadline)?)),
-        (None, None) => Err(Error::new(Status::Internal, "a store without connections")),
     }
 }

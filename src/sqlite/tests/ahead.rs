@@ -42,7 +42,7 @@ fn prepared(conditions: Vec<AppendCondition>) -> PreparedAppend {
 fn checked(fixture: &Fixture, query: Query, after: i64) -> i64 {
     let mut append = prepared(vec![AppendCondition::new(query, after).unwrap()]);
     let deadline = CallOptions::default().start(None);
-    let readers = fixture.store.readers.as_ref().unwrap();
+    let readers = fixture.store.connections.readers().unwrap();
     check_ahead(&fixture.store.shared, readers, &mut append, &deadline).unwrap();
     append.conditions_mut().next().unwrap().after()
 }
@@ -78,7 +78,7 @@ fn conditions_are_checked_ahead_without_the_write_lock() {
     let other = connect(&Location::File(fixture.path()), OpenMode::Write).unwrap();
     let deadline = CallOptions::default().start(None);
     begin_immediate(&other, &deadline).unwrap();
-    let writer = fixture.store.writer.as_ref().unwrap().lock();
+    let writer = fixture.store.connections.writer().unwrap().lock();
     assert_eq!(checked(&fixture, query(&["A"], &["x"]), 0), 400);
     drop(writer);
 }
@@ -90,7 +90,7 @@ fn a_check_ahead_can_be_cancelled() {
     cancel.trigger();
     let call = CallOptions { timeout: Timeout::Never, cancel: Some(cancel) };
     let condition = AppendCondition::new(query(&["A"], &["x"]), 0).unwrap();
-    let readers = fixture.store.readers.as_ref().unwrap();
+    let readers = fixture.store.connections.readers().unwrap();
     let checked = check_ahead(
         &fixture.store.shared,
         readers,
@@ -106,7 +106,7 @@ fn events_that_were_checked_ahead_must_still_be_there() {
     let fixture = two_kinds(40);
     let mut append = prepared(Vec::new());
     append.note_checked(41);
-    let writer = fixture.store.writer.as_ref().unwrap();
+    let writer = fixture.store.connections.writer().unwrap();
     let deadline = CallOptions::default().start(None);
     let refused = writer.append(&fixture.store.shared, append, &deadline).unwrap_err();
     assert_eq!(refused.status, Status::Corrupt);

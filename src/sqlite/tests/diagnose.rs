@@ -33,8 +33,9 @@ fn a_store_that_is_written_is_diagnosed() {
         assert_eq!((found.locks, found.other_sqlite), (Some("open-file-description"), Some(false)));
     }
 
-    while write_segment(&fixture.store.shared, fixture.store.writer.as_ref().unwrap(), 1).unwrap() {
-    }
+    while write_segment(&fixture.store.shared, fixture.store.connections.writer().unwrap(), 1)
+        .unwrap()
+    {}
     let (_, found) = diagnosis(&fixture.store);
     assert_eq!((found.indexed, found.segments), (2, 1));
 }
@@ -44,7 +45,7 @@ fn diagnosis_includes_the_work_of_another_store() {
     let fixture = Fixture::new();
     let other = open(fixture.path());
     append(&other, vec![event("A", &[]); 3], None).unwrap();
-    while write_segment(&other.shared, other.writer.as_ref().unwrap(), 1).unwrap() {}
+    while write_segment(&other.shared, other.connections.writer().unwrap(), 1).unwrap() {}
     let (head, found) = diagnosis(&fixture.store);
     assert_eq!((head, found.durable, found.indexed, found.segments), (3, Some(3), 3, 1));
 }

@@ -15,7 +15,7 @@ use crate::{CancelToken, Status};
 /// Runs the appends in one group, in this order: they queue up while the test holds the lock of
 /// the writer. Each has an event and a query that no event may match.
 fn in_one_group(store: &Arc<SqliteStore>, appends: Vec<(Event, Query)>) -> Vec<Result<i64>> {
-    let writer = store.writer.as_ref().unwrap();
+    let writer = store.connections.writer().unwrap();
     let guard = writer.lock();
     let count = appends.len();
     let threads: Vec<_> = appends
@@ -132,7 +132,7 @@ fn after_a_failed_sync_the_store_accepts_nothing_until_reopened() {
 #[test]
 fn a_request_leaves_the_queue_on_timeout_or_cancellation() {
     let fixture = Fixture::new();
-    let writer = fixture.store.writer.as_ref().unwrap();
+    let writer = fixture.store.connections.writer().unwrap();
     let guard = writer.lock();
     let start = |timeout, cancel| {
         let store = Arc::clone(&fixture.store);
@@ -164,7 +164,7 @@ fn a_request_leaves_the_queue_on_timeout_or_cancellation() {
 #[test]
 fn an_append_rejected_by_sqlite_fails_alone() {
     let fixture = Fixture::new();
-    let writer = fixture.store.writer.as_ref().unwrap();
+    let writer = fixture.store.connections.writer().unwrap();
     let large = {
         let data = format!("\"{}\"", "x".repeat(4 * 1024 * 1024));
         let mut builder = EventBuilder::new(EventType::new("Large").unwrap());
@@ -191,7 +191,7 @@ fn a_panic_fails_its_group_and_closes_the_store() {
     let mut fixture = Fixture::new();
     fixture.store.shared.commits.durability.tampering.panic.store(true, SeqCst);
     let store = &fixture.store;
-    let writer = store.writer.as_ref().unwrap();
+    let writer = store.connections.writer().unwrap();
     let start = |count: usize| {
         let (own, before) = (Arc::clone(store), writer.queued());
         let events = vec![event("A", &[]); count];
@@ -233,7 +233,7 @@ fn after_a_failed_sync_queued_appends_fail() {
     let fixture = Fixture::new();
     let tampering = &fixture.store.shared.commits.durability.tampering;
     tampering.fail.store(true, SeqCst);
-    let writer = fixture.store.writer.as_ref().unwrap();
+    let writer = fixture.store.connections.writer().unwrap();
     let guard = writer.lock();
     let start = |count: usize| {
         let (own, before) = (Arc::clone(&fixture.store), writer.queued());
@@ -312,7 +312,7 @@ fn a_duplicate_depends_on_every_stored_event_it_matches() {
     };
     append(store, vec![with_id("a", "A")], None).unwrap();
     store.shared.commits.durability.tampering.fail.store(true, SeqCst);
-    let writer = store.writer.as_ref().unwrap();
+    let writer = store.connections.writer().unwrap();
     let guard = writer.lock();
     let start = |events: Vec<Event>| {
         let (own, before) = (Arc::clone(store), writer.queued());

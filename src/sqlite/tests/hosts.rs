@@ -20,7 +20,7 @@ use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::Source;
 use crate::sqlite::events::write::insert;
 use crate::sqlite::host::HostStore;
-use crate::sqlite::index::search::SegmentSearch;
+use crate::sqlite::index::search::{Search, SegmentSearch};
 use crate::sqlite::index::segment_list::Segments;
 use crate::sqlite::index::tail::TAIL_EVENTS;
 use crate::sqlite::snapshot::Snapshot;
@@ -1220,9 +1220,10 @@ fn assert_indexed(hosted: &Hosted, head: i64) {
                 positions.push(view.position);
                 Ok(ControlFlow::Continue(()))
             };
+            let search = Search { query: &query, range: all, direction: Direction::Forward };
             match scans {
-                true => disk.scan(decoder, &query, all, Direction::Forward, &mut visit),
-                false => disk.search(decoder, &query, all, Direction::Forward, &mut visit),
+                true => disk.scan(decoder, search, &mut visit),
+                false => disk.search(decoder, search, &mut visit),
             }
             .unwrap();
             positions

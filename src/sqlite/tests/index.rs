@@ -17,7 +17,7 @@ use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::Source;
 use crate::sqlite::events::write::insert;
 use crate::sqlite::index::merge::Merge;
-use crate::sqlite::index::search::SegmentSearch;
+use crate::sqlite::index::search::{Search, SegmentSearch};
 use crate::sqlite::index::segment::{BUILDING, LIVE};
 use crate::sqlite::index::segment_list::{Segments, SegmentsCache};
 use crate::sqlite::index::segment_writer::{
@@ -121,7 +121,7 @@ fn a_segment_beyond_the_head_is_reported_when_read() {
     append(store, vec![event("A", &[]); 3], None).unwrap();
     // This store has not loaded the segment yet.
     let other = open(fixture.path());
-    write_segment(&store.shared, store.writer.as_ref().unwrap(), 1).unwrap();
+    write_segment(&store.shared, store.connections.writer().unwrap(), 1).unwrap();
     let shell = Connection::open(fixture.path()).unwrap();
     shell.execute("UPDATE dcb_segments SET high = 9", []).unwrap();
     shell.execute("UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'", []).unwrap();
@@ -176,11 +176,15 @@ fn search(
     while rest.after < rest.through {
         let mut left = step;
         let progress = disk
-            .search(&mut EventReader::default(), query, rest, direction, &mut |view| {
-                found.push(view.position);
-                left -= 1;
-                Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-            })
+            .search(
+                &mut EventReader::default(),
+                Search { query, range: rest, direction },
+                &mut |view| {
+                    found.push(view.position);
+                    left -= 1;
+                    Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                },
+            )
             .unwrap();
         match progress {
             Progress::Exhausted => break,
@@ -688,7 +692,8 @@ fn a_read_only_follower_holds_only_the_newest_events() {
         let request = ReadRequest::new(Query::all(), seen, None, None, Direction::Forward).unwrap();
         seen += positions(&follower, request).unwrap().len() as i64;
         // All events that the follower holds are indexed now; the next ones are not.
-        write_segment(&fixture.store.shared, fixture.store.writer.as_ref().unwrap(), 1).unwrap();
+        write_segment(&fixture.store.shared, fixture.store.connections.writer().unwrap(), 1)
+            .unwrap();
     }
     assert_eq!(seen, 60 * 20);
     let held = follower.shared.index.tail.read(Generations::len);
@@ -701,7 +706,7 @@ fn a_read_only_follower_holds_only_the_newest_events() {
 fn a_failed_merge_leaves_no_segment_behind() {
     let fixture = Fixture::new();
     let store = &fixture.store;
-    let writer = store.writer.as_ref().unwrap();
+    let writer = store.connections.writer().unwrap();
     for n in 0..2 {
         append(store, some_events(n * 20, 20), None).unwrap();
         write_segment(&store.shared, writer, 1).unwrap();
@@ -716,7 +721,7 @@ fn a_failed_merge_leaves_no_segment_behind() {
     let mut maintenance = Maintenance::new(
         Arc::clone(&store.shared),
         Arc::clone(writer),
-        Arc::clone(store.readers.as_ref().unwrap()),
+        Arc::clone(store.connections.readers().unwrap()),
         own,
     );
     let building = || {

@@ -34,7 +34,7 @@ fn appends_and_reads_keep_their_timeout_during_a_checkpoint() {
         (CallOptions { timeout: Timeout::Never, cancel: Some(cancel) }, Status::Cancelled),
     ];
     // The locks that a checkpoint holds at its end, when it may wait for the disk.
-    let guard = fixture.store.writer.as_ref().unwrap().lock();
+    let guard = fixture.store.connections.writer().unwrap().lock();
     let gate = fixture.store.shared.checkpoints.close_gate();
     for (call, status) in &calls {
         let events = AppendRequest::new(vec![event("A", &[])], Vec::new()).unwrap();
@@ -46,12 +46,12 @@ fn appends_and_reads_keep_their_timeout_during_a_checkpoint() {
         assert_eq!(read.unwrap_err().status, *status);
     }
     drop((gate, guard));
-    assert_eq!(fixture.store.writer.as_ref().unwrap().queued(), 0);
+    assert_eq!(fixture.store.connections.writer().unwrap().queued(), 0);
     assert_eq!(append(&fixture.store, vec![event("A", &[])], None), Ok(2));
 
     // An in-memory store has a single connection, which belongs to the writer.
     let store = SqliteStore::open(Location::Memory, &Options::default()).unwrap();
-    let guard = store.writer.as_ref().unwrap().lock();
+    let guard = store.connections.writer().unwrap().lock();
     for (call, status) in &calls {
         assert_eq!(store.head(call).unwrap_err().status, *status);
     }
@@ -78,7 +78,7 @@ fn an_append_keeps_its_timeout_behind_blocked_maintenance() {
     other_connection.execute_batch("BEGIN IMMEDIATE").unwrap();
     let own = Arc::clone(&store);
     let maintenance = thread::spawn(move || {
-        let writer = own.writer.as_ref().unwrap();
+        let writer = own.connections.writer().unwrap();
         write_segment(&own.shared, writer, 1)
     });
     thread::sleep(Duration::from_millis(50));
@@ -173,7 +173,7 @@ fn appends_resume_once_the_reader_that_held_the_wal_ends() {
 /// Takes all connections out of the pool of readers.
 pub(super) fn all_readers(store: &SqliteStore) -> Vec<PooledReader<'_>> {
     let at_once = CallOptions { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
-    let readers = store.readers.as_ref().unwrap();
+    let readers = store.connections.readers().unwrap();
     std::iter::from_fn(|| readers.get(&at_once).ok()).collect()
 }
 
@@ -191,7 +191,7 @@ fn a_wait_keeps_its_timeout_while_all_connections_are_in_use() {
 #[test]
 fn a_cancelled_read_passes_its_connection_to_the_next() {
     let fixture = Fixture::new();
-    let readers = fixture.store.readers.as_ref().unwrap();
+    let readers = fixture.store.connections.readers().unwrap();
     let mut taken = all_readers(&fixture.store);
     let cancel = CancelToken::new();
     let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
@@ -214,7 +214,7 @@ fn a_cancelled_read_passes_its_connection_to_the_next() {
 #[test]
 fn closing_the_store_ends_reads_that_wait_for_a_connection() {
     let fixture = Fixture::new();
-    let readers = fixture.store.readers.as_ref().unwrap();
+    let readers = fixture.store.connections.readers().unwrap();
     let taken = all_readers(&fixture.store);
     let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
     thread::scope(|scope| {
@@ -265,7 +265,7 @@ fn more_long_reads_than_connections_all_succeed() {
 fn a_leader_that_times_out_on_the_lock_fails_alone() {
     let fixture = Fixture::new();
     let store = &fixture.store;
-    let writer = store.writer.as_ref().unwrap();
+    let writer = store.connections.writer().unwrap();
     let other_connection = other_connection(&fixture);
     other_connection.execute_batch("BEGIN IMMEDIATE").unwrap();
     let cancel = CancelToken::new();
@@ -296,7 +296,7 @@ fn a_leader_that_times_out_on_the_lock_fails_alone() {
 fn an_append_that_helps_to_index_keeps_its_timeout() {
     let fixture = Fixture::new();
     let store = &fixture.store;
-    let writer = store.writer.as_ref().unwrap();
+    let writer = store.connections.writer().unwrap();
     // The lock that maintenance holds while it waits for SQLite's lock.
     let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
     let segmenting = store.shared.index.begin_segment(&never).unwrap();
@@ -328,21 +328,21 @@ fn a_failed_group_ends_although_the_lock_is_held_forever() {
     fixture.store = Arc::new(SqliteStore::open(Location::File(fixture.path()), &options).unwrap());
     let store = &fixture.store;
     {
-        let mut guard = store.writer.as_ref().unwrap().lock();
+        let mut guard = store.connections.writer().unwrap().lock();
         let (connection, _) = guard.open().unwrap().parts();
         let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         connection.pragma_update(None, "max_page_count", pages).unwrap();
     }
-    let guard = store.writer.as_ref().unwrap().lock();
+    let guard = store.connections.writer().unwrap().lock();
     thread::scope(|scope| {
         let appends: Vec<_> =
             (0..64).map(|_| scope.spawn(|| append(store, large(), None))).collect();
-        assert!(eventually(|| store.writer.as_ref().unwrap().queued() == 64));
+        assert!(eventually(|| store.connections.writer().unwrap().queued() == 64));
         let other_connection = other_connection(&fixture);
         drop(guard);
         // Takes the lock only once the requests run: before that, each waits for it until its own
         // timeout, and these have none.
-        while store.writer.as_ref().unwrap().queued() > 0 {
+        while store.connections.writer().unwrap().queued() > 0 {
             thread::yield_now();
         }
         while other_connection.execute_batch("BEGIN IMMEDIATE").is_err()

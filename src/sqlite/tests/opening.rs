@@ -8,7 +8,6 @@ use super::*;
 use crate::domain::SequencedEvent;
 use crate::sqlite::events::checksum::checksums;
 use crate::sqlite::events::write::insert;
-use crate::sqlite::read::pool::lend;
 
 #[test]
 fn a_file_with_an_unfinished_first_transaction_is_empty() {
@@ -397,7 +396,9 @@ fn a_leftover_transaction_is_rolled_back_before_a_read() {
     let deadline = CallOptions::default().start(None);
     // A transaction left on a reader would keep its old snapshot.
     let reader = read_only(fixture.path());
-    lend(reader.readers.as_deref(), None, &deadline)
+    reader
+        .connections
+        .lend(&deadline)
         .unwrap()
         .transaction(&deadline, |connection, _, _| {
             connection.execute_batch("BEGIN; SELECT * FROM dcb_meta").unwrap();
@@ -411,7 +412,7 @@ fn a_leftover_transaction_is_rolled_back_before_a_read() {
     // committed, and conditions would fail because of it.
     let store = SqliteStore::open(Location::Memory, &Options::default()).unwrap();
     {
-        let mut guard = store.writer.as_ref().unwrap().lock();
+        let mut guard = store.connections.writer().unwrap().lock();
         let (connection, _) = guard.open().unwrap().parts();
         let lost = event("Lost", &[]);
         let checksums = checksums(std::slice::from_ref(&lost));
@@ -430,7 +431,7 @@ fn a_leftover_transaction_is_rolled_back_before_a_read() {
 fn a_leftover_transaction_releases_its_lock_in_the_end() {
     let fixture = Fixture::new();
     {
-        let mut guard = fixture.store.writer.as_ref().unwrap().lock();
+        let mut guard = fixture.store.connections.writer().unwrap().lock();
         let (connection, _) = guard.open().unwrap().parts();
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
     }

@@ -256,7 +256,7 @@ fn reads_without_a_transaction_see_what_was_committed_before_them() {
     let fixture = Fixture::new();
     let other = open(fixture.path());
     let everything = || ReadRequest::default();
-    let hits = || fixture.store.readers.as_ref().unwrap().seen.hits.load(SeqCst);
+    let hits = || fixture.store.connections.readers().unwrap().seen.hits.load(SeqCst);
     let mut last = 0;
     for round in 0..200 {
         let store = if round % 3 == 0 { &fixture.store } else { &other };

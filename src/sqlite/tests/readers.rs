@@ -36,7 +36,7 @@ fn idle_readers_are_closed_and_reopened_on_demand() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let count = || descriptors(&fixture.path());
-    let readers = fixture.store.readers.as_ref().unwrap();
+    let readers = fixture.store.connections.readers().unwrap();
     let open = count();
     drop(all_readers(&fixture.store));
     let used = count();
@@ -68,7 +68,7 @@ fn maintenance_closes_idle_readers() {
     let fixture = Fixture::new();
     drop(all_readers(&fixture.store));
     let used = descriptors(&fixture.path());
-    fixture.store.readers.as_ref().unwrap().age_idle(LONG);
+    fixture.store.connections.readers().unwrap().age_idle(LONG);
     fixture.store.shared.maintenance_signal.wake();
     assert!(eventually(|| descriptors(&fixture.path()) == used - DEFAULT_MAX_READERS));
     assert_eq!(fixture.store.head(&CallOptions::default()), Ok(0));
@@ -83,7 +83,7 @@ fn a_read_on_a_read_only_store_closes_idle_readers() {
     let store = open_with(fixture.path(), 8, true);
     drop(all_readers(&store));
     let used = descriptors(&fixture.path());
-    store.readers.as_ref().unwrap().age_idle(LONG);
+    store.connections.readers().unwrap().age_idle(LONG);
     assert_eq!(all(&store, Query::all()), [1]);
     assert_eq!(descriptors(&fixture.path()), used - 7, "the reader of this read is kept");
 }
@@ -118,7 +118,7 @@ fn the_limit_holds_while_readers_are_opened_and_closed() {
         });
         scope.spawn(|| {
             while !done.load(SeqCst) {
-                store.readers.as_ref().unwrap().close_idle_for(Duration::ZERO);
+                store.connections.readers().unwrap().close_idle_for(Duration::ZERO);
                 thread::yield_now();
             }
         });
