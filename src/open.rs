@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_without_a_scheme_is_answered_with_the_uri_that_it_may_be() {
+    fn an_error_for_a_path_without_a_scheme_suggests_a_uri() {
         let message = |uri: &str| open(uri, &Options::default()).err().unwrap().message;
         assert!(message("events.db").ends_with("(did you mean sqlite:events.db?)"));
         assert!(message("/var/lib/a:b.db").ends_with("sqlite:/var/lib/a:b.db?)"));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_memory_is_opened_to_be_only_read() {
+    fn an_in_memory_store_cannot_be_opened_read_only() {
         let options = Options { read_only: true, ..Options::default() };
         for uri in ["memory:", "sqlite::memory:", "file:x?mode=memory"] {
             let error = open(uri, &options).err().unwrap();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_file_has_readers_to_bound() {
+    fn max_readers_is_only_for_stores_opened_by_path() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("a.db");
         let file = format!("sqlite:{}", path.display());

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     fn is_blocked(signal: libc::c_int) -> bool {
-        // SAFETY: a struct of integers, which may be zero and is valid for writes.
+        // SAFETY: the mask is a struct of integers, for which zeros are valid, and a local variable.
         unsafe {
             let mut mask = std::mem::zeroed();
             libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &raw mut mask);
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_blocks_signals_and_who_starts_it_does_not() {
+    fn a_spawned_thread_blocks_signals_and_its_parent_does_not() {
         let (send, receive) = std::sync::mpsc::channel();
         let all = [libc::SIGTERM, libc::SIGUSR1, libc::SIGPROF, libc::SIGSEGV, libc::SIGBUS];
         let thread = spawn("dcb-test", move || send.send(all.map(is_blocked)).unwrap()).unwrap();

@@ -191,7 +191,7 @@ fn map_page() -> Option<*mut Page> {
 mod tests {
     use super::*;
 
-    /// Runs `check` in a child and tells whether it held.
+    /// Runs `check` in a forked child; returns its result.
     fn holds_in_child(check: impl Fn() -> bool) -> bool {
         // SAFETY: the child only calls `check`, which takes no lock, and leaves.
         unsafe {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_of_another_generation_and_so_is_its_child() {
+    fn every_forked_process_has_its_own_generation() {
         let parent = Generation::current();
         assert_eq!(parent, Generation::current());
         assert!(holds_in_child(|| {
@@ -223,9 +223,9 @@ mod tests {
     }
 
     #[test]
-    fn stores_that_were_open_at_a_fork_keep_children_from_opening_others() {
+    fn a_store_open_at_a_fork_prevents_opening_in_the_child() {
         let may_open = || OpenStore::count_sqlite().is_ok();
-        // In a process that has what other tests have open at the moment forgotten.
+        // In a child that forgets the stores that other tests have open.
         assert!(holds_in_child(|| {
             Generation::current();
             HAS_INHERITED.store(false, Ordering::Release);
@@ -248,9 +248,9 @@ mod tests {
         }));
     }
 
-    /// Whoever is told another generation than the first takes itself for a child.
+    /// A thread that got another generation than the first one would take itself for a child.
     #[test]
-    fn threads_that_come_first_together_are_of_one_generation() {
+    fn concurrent_first_threads_get_one_generation() {
         for _ in 0..3_000 {
             let (page, newest) = (Page::zeroed(), AtomicU64::new(6));
             let start = std::sync::Barrier::new(3);
@@ -258,17 +258,17 @@ mod tests {
                 start.wait();
                 begin(&page, &newest)
             };
-            let told = std::thread::scope(|scope| {
+            let generations = std::thread::scope(|scope| {
                 let threads = [(); 3].map(|()| scope.spawn(ask));
                 threads.map(|thread| thread.join().unwrap())
             });
-            assert_eq!(told, [7; 3]);
+            assert_eq!(generations, [7; 3]);
             assert_eq!((newest.into_inner(), page.mark.into_inner()), (7, 7));
         }
     }
 
     #[test]
-    fn process_ids_tell_the_same() {
+    fn process_ids_distinguish_generations_too() {
         let parent = by_process_id();
         assert_eq!(parent, by_process_id());
         assert!(holds_in_child(|| {

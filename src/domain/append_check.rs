@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_append_is_told_from_a_duplicate_id() {
+    fn a_repeated_append_is_distinguished_from_a_duplicate_id() {
         assert_eq!(check(&[("", "1"), ("", "2")]), Ok(Verdict::New));
         assert_eq!(check(&[("x", "1"), ("y", "2")]), Ok(Verdict::New));
         assert_eq!(check(&[("a", "1"), ("b", "2"), ("c", "3")]), Ok(Verdict::Repeated(7)));
@@ -186,7 +186,7 @@ mod tests {
     proptest! {
         /// The rule as it is written: each condition against each event.
         #[test]
-        fn the_failure_is_that_of_the_plain_rule(
+        fn the_failure_equals_that_of_the_plain_rule(
             // Of each event, which of four queries match it; of each condition, its query and after.
             matched in vec(0..16_u8, 0..12),
             asked in vec((0..4_usize, 0..14_i64), 0..6),

@@ -336,7 +336,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rename_to_a_new_name_replaces_no_file_in_either_way() {
+    fn neither_way_to_rename_replaces_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let link = |from: &Path, to: &Path| {

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_nobody_uses_is_looked_after_less_often_until_somebody_does() {
+    fn maintenance_of_an_idle_store_sleeps_longer_until_it_is_used() {
         let (signal, unit) = (MaintenanceSignal::default(), Duration::from_millis(20));
         let nap = || {
             let begun = std::time::Instant::now();
@@ -148,7 +148,7 @@ mod tests {
         signal.touch();
         let used = nap();
         assert!(unit <= used && used < unit * 7, "{used:?}");
-        // Somebody uses it while maintenance sleeps for long.
+        // A use of the store ends a long sleep.
         for _ in 0..8 {
             nap();
         }

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_told_as_that() {
+    fn a_full_disk_is_reported_as_full() {
         let error = Error::new(Status::Io, "x").with_detail(ffi::SQLITE_IOERR_SHMSIZE);
         let full = with_reason(error.clone(), libc::ENOSPC);
         assert_eq!((full.status, full.detail), (Status::Full, ffi::SQLITE_IOERR_SHMSIZE));

@@ -345,7 +345,7 @@ mod tests {
     use crate::store::Store;
 
     #[test]
-    fn a_name_that_is_too_long_for_the_files_beside_it_leaves_none() {
+    fn a_name_too_long_for_the_wal_creates_no_file() {
         let folder = tempfile::TempDir::new().unwrap();
         for (len, fits) in [(247, true), (248, false), (255, false), (256, false)] {
             let path = folder.path().join("n".repeat(len));
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_cannot_be_made_is_told_with_its_way_out() {
+    fn an_error_for_a_missing_wal_suggests_immutable() {
         use rusqlite::ffi::{
             SQLITE_CANTOPEN, SQLITE_CANTOPEN_ISDIR, SQLITE_READONLY_CANTINIT,
             SQLITE_READONLY_DIRECTORY, SQLITE_READONLY_RECOVERY,
@@ -376,10 +376,10 @@ mod tests {
             let explained = explain_read_only(error.clone(), folder.path());
             assert_eq!(explained.message.contains("immutable"), is_explained, "{detail}");
             assert_eq!((explained.status, explained.detail), (Status::ReadOnly, detail));
-            // Where there is no file, that is the matter.
+            // If the file does not exist, the error stays as it is.
             assert_eq!(explain_read_only(error.clone(), &folder.path().join("none")), error);
         }
-        // With a log beside it, immutable is no way out.
+        // A file with a WAL cannot be opened as immutable.
         let path = folder.path().join("a.db");
         std::fs::write(&path, "x").unwrap();
         std::fs::write(folder.path().join("a.db-wal"), [0; 100]).unwrap();

@@ -116,9 +116,12 @@ fn events_that_were_checked_ahead_must_still_be_there() {
     assert_eq!(stored.last, 41);
 }
 
+/// The numbers of the types and of the tags of a query item.
+type ItemNames = (Vec<u8>, Vec<u8>);
+
 /// Generates the items and the `after` of a condition. The names are few, so that conditions fail at
 /// any position or never.
-fn any_condition() -> impl Strategy<Value = (Vec<(Vec<u8>, Vec<u8>)>, i64)> {
+fn any_condition() -> impl Strategy<Value = (Vec<ItemNames>, i64)> {
     let item = (vec(0_u8..3, 0..3), vec(0_u8..6, 0..3))
         .prop_filter("an item has a criterion", |(types, tags)| types.len() + tags.len() > 0);
     (vec(item, 1..12), prop_oneof![0_i64..20, 0_i64..400])

@@ -206,10 +206,10 @@ fn a_wait_keeps_its_timeout_while_all_connections_are_in_use() {
 }
 
 #[test]
-fn a_read_that_gives_up_leaves_the_connection_to_the_next() {
+fn a_cancelled_read_passes_its_connection_to_the_next() {
     let fixture = Fixture::new();
     let readers = fixture.store.connections.readers().unwrap();
-    let mut lent = all_readers(&fixture.store);
+    let mut taken = all_readers(&fixture.store);
     let cancel = CancelToken::new();
     let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
     let cancelled = CallOptions { timeout: Timeout::Never, cancel: Some(cancel.clone()) };
@@ -220,19 +220,19 @@ fn a_read_that_gives_up_leaves_the_connection_to_the_next() {
         assert!(eventually(|| readers.waiting() == 2));
         cancel.trigger();
         assert_eq!(first.join().unwrap().unwrap_err().status, Status::Cancelled);
-        lent.pop();
+        taken.pop();
         assert!(eventually(|| second.is_finished()), "the connection was lost");
         assert_eq!(second.join().unwrap(), Ok(()));
     });
-    // The connection came back: one can be had, and no more than before.
+    // The connection is in the pool again, and there are no more than before.
     assert_eq!(all_readers(&fixture.store).len(), 1);
 }
 
 #[test]
-fn closing_the_store_ends_the_reads_that_wait_for_a_connection() {
+fn closing_the_store_ends_reads_that_wait_for_a_connection() {
     let fixture = Fixture::new();
     let readers = fixture.store.connections.readers().unwrap();
-    let lent = all_readers(&fixture.store);
+    let taken = all_readers(&fixture.store);
     let never = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
     thread::scope(|scope| {
         let waits = [(); 3].map(|()| scope.spawn(|| readers.get(&never).map(drop)));
@@ -243,7 +243,7 @@ fn closing_the_store_ends_the_reads_that_wait_for_a_connection() {
             assert_eq!(wait.join().unwrap().unwrap_err().status, Status::Closed);
         }
     });
-    drop(lent);
+    drop(taken);
     assert_eq!(readers.get(&never).map(drop).unwrap_err().status, Status::Closed);
 }
 

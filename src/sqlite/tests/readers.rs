@@ -1,4 +1,4 @@
-//! How many connections a store opens for reading, and for how long.
+//! The limit of the connections that a store opens for reading, and the closing of idle ones.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -7,7 +7,7 @@ use super::locks::all_readers;
 use super::*;
 use crate::sqlite::read::pool::DEFAULT_MAX_READERS;
 
-/// Twice what an idle connection is kept for.
+/// Twice the time for which an idle connection is kept.
 const LONG: Duration = Duration::from_secs(20);
 
 fn open_with(path: PathBuf, max_readers: i64, read_only: bool) -> SqliteStore {
@@ -20,7 +20,7 @@ fn open_with(path: PathBuf, max_readers: i64, read_only: bool) -> SqliteStore {
     SqliteStore::open(Location::File(path), &options).unwrap()
 }
 
-/// How many descriptors of the process belong to the store at `path`.
+/// Returns how many descriptors of this process belong to the files of the store at `path`.
 fn descriptors(path: &Path) -> usize {
     ["", "-wal", "-shm"].iter().map(|end| descriptors_of(path, end)).sum()
 }
@@ -37,7 +37,7 @@ fn descriptors_of(path: &Path, end: &str) -> usize {
 }
 
 #[test]
-fn an_idle_reader_is_closed_and_the_store_reads_on() {
+fn idle_readers_are_closed_and_reopened_on_demand() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let count = || descriptors(&fixture.path());
@@ -45,15 +45,18 @@ fn an_idle_reader_is_closed_and_the_store_reads_on() {
     let open = count();
     drop(all_readers(&fixture.store));
     let used = count();
-    assert!(open < used && used <= open + 2 * DEFAULT_MAX_READERS, "the database and its log each");
+    assert!(
+        open < used && used <= open + 2 * DEFAULT_MAX_READERS,
+        "each reader opens the database and its WAL"
+    );
     readers.close_idle();
-    assert_eq!(count(), used, "they were just in use");
+    assert_eq!(count(), used, "readers that were just in use are kept");
 
-    // Only those that are not in use.
-    let lent = readers.get(&CallOptions::default().start(None)).unwrap();
+    // A reader that is in use is not closed.
+    let in_use = readers.get(&CallOptions::default().start(None)).unwrap();
     readers.close_idle_for(Duration::ZERO);
     assert_eq!(count(), used - (DEFAULT_MAX_READERS - 1));
-    drop(lent);
+    drop(in_use);
     readers.close_idle_for(Duration::ZERO);
     // The lock hooks keep the descriptors of the database itself for the next opening.
     assert_eq!(count(), used - DEFAULT_MAX_READERS);
@@ -80,7 +83,7 @@ fn a_database_that_is_named_like_a_log_is_kept_open() {
 }
 
 #[test]
-fn maintenance_closes_what_nobody_uses() {
+fn maintenance_closes_idle_readers() {
     let fixture = Fixture::new();
     drop(all_readers(&fixture.store));
     let used = descriptors(&fixture.path());
@@ -91,7 +94,7 @@ fn maintenance_closes_what_nobody_uses() {
 }
 
 #[test]
-fn a_read_only_store_closes_with_a_read_what_nobody_uses() {
+fn a_read_on_a_read_only_store_closes_idle_readers() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     fixture.store.close();
@@ -100,7 +103,7 @@ fn a_read_only_store_closes_with_a_read_what_nobody_uses() {
     let used = descriptors(&fixture.path());
     store.connections.readers().unwrap().age_idle(LONG);
     assert_eq!(all(&store, Query::all()), [1]);
-    assert_eq!(descriptors(&fixture.path()), used - 7, "the one that has read stays");
+    assert_eq!(descriptors(&fixture.path()), used - 7, "the reader of this read is kept");
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn no_more_than_max_readers_read_at_a_time() {
 }
 
 #[test]
-fn the_bound_holds_while_connections_come_and_go() {
+fn the_limit_holds_while_readers_are_opened_and_closed() {
     let fixture = Fixture::new();
     fixture.store.close();
     let store = open_with(fixture.path(), 3, false);
@@ -150,18 +153,18 @@ fn the_bound_holds_while_connections_come_and_go() {
         results.into_iter().for_each(|result| result.unwrap());
         watch.join().unwrap()
     });
-    assert!(most <= before + 2 * 3, "{most}, and {before} before");
+    assert!(most <= before + 2 * 3, "{most} descriptors, {before} before the reads");
 }
 
 #[test]
-fn nobody_starves_with_one_reader() {
+fn no_read_starves_with_one_reader() {
     const ENOUGH: usize = 10;
     let fixture = Fixture::new();
     fixture.store.close();
     let store = open_with(fixture.path(), 1, false);
     append(&store, vec![event("A", &[]); 100], None).unwrap();
-    // Who has read enough goes on reading until all have. A read that is always passed over ends
-    // with an error when its time is over.
+    // Each thread goes on reading until all threads have read enough. A read that starves fails with
+    // an error at its timeout.
     let counts = [const { AtomicUsize::new(0) }; 8];
     thread::scope(|scope| {
         for own in &counts {

@@ -173,7 +173,8 @@ fn read_only(path: &Path) -> SqliteStore {
     SqliteStore::open(Location::File(path.to_owned()), &options).unwrap()
 }
 
-/// Sets the access control list of a file: kinds of entries, users or groups, and permissions.
+/// Sets the access control list of a file. An entry has its kind, its user or group, and its
+/// permissions.
 #[cfg(target_os = "linux")]
 fn set_access_list(path: &Path, entries: &[(u16, u32, u16)]) -> std::io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
@@ -192,11 +193,11 @@ fn set_access_list(path: &Path, entries: &[(u16, u32, u16)]) -> std::io::Result<
     if set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
-/// Where the database has an access control list, its mode shows the mask and not the rights of the
-/// group.
+/// If the database has an access control list, its mode shows the mask and not the permissions of the
+/// group. So the mode alone is not enough for the files that a reader creates.
 #[test]
 #[cfg(target_os = "linux")]
-fn what_a_reader_creates_has_the_access_control_list_of_the_database() {
+fn files_that_a_reader_creates_have_the_access_list_of_the_database() {
     use std::os::unix::process::CommandExt;
     const WRITER: u32 = 40_003;
     const STRANGER: u32 = 40_004;

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_itself_by_every_way_to_it() {
+    fn every_path_to_a_file_gives_the_same_id() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let file = File::create(at("a")).unwrap();

@@ -147,8 +147,8 @@ mod tests {
     use crate::error::Status;
 
     #[test]
-    fn a_folder_that_cannot_be_synced_keeps_nobody_from_reading() {
-        let told = |errno, only_reads| {
+    fn a_folder_that_cannot_be_synced_does_not_prevent_reads() {
+        let is_ignored = |errno, only_reads| {
             is_in_vain(&std::io::Error::from_raw_os_error(errno).into(), only_reads)
         };
         for (errno, by_all, by_readers) in [
@@ -157,12 +157,16 @@ mod tests {
             (libc::EACCES, false, true),
             (libc::EIO, false, false),
         ] {
-            assert_eq!([told(errno, false), told(errno, true)], [by_all, by_readers], "{errno}");
+            assert_eq!(
+                [is_ignored(errno, false), is_ignored(errno, true)],
+                [by_all, by_readers],
+                "{errno}"
+            );
         }
     }
 
     #[test]
-    fn logs_may_come_and_go_but_the_database_has_to_stay() {
+    fn a_wal_may_be_replaced_but_not_the_database() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("a.db"), "x").unwrap();

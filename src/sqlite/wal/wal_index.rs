@@ -281,7 +281,7 @@ mod tests {
     use crate::error::Status;
 
     #[test]
-    fn the_header_of_the_log_changes_with_every_commit_and_with_nothing_else() {
+    fn only_a_commit_changes_the_header_in_the_wal_index() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("a.db");
         let [one, two] = [(); 2].map(|()| Connection::open(&path).unwrap());
@@ -298,14 +298,14 @@ mod tests {
             assert_eq!(log_header(&two), Some(header));
             headers.push(header);
             if round % 7 == 6 {
-                // The log begins anew.
+                // The next commit resets the WAL.
                 two.execute_batch("PRAGMA wal_checkpoint(RESTART)").unwrap();
             }
         }
     }
 
     #[test]
-    fn a_file_is_whole_after_a_checkpoint_that_nobody_held_up() {
+    fn a_file_is_whole_after_a_complete_checkpoint() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("a.db");
         let [one, two] = [(); 2].map(|()| Connection::open(&path).unwrap());
@@ -314,7 +314,7 @@ mod tests {
         let insert = || one.execute_batch("INSERT INTO a VALUES (1)").unwrap();
         let checkpoint = || one.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
         one.execute_batch("CREATE TABLE a (b)").unwrap();
-        // There is no WAL, and nothing creates its index. Only a lock keeps the file as it is.
+        // There is no WAL, and no WAL-index is created. Only a lock keeps the file unchanged.
         assert_eq!(is_whole(), None);
         one.execute_batch("BEGIN; SELECT * FROM a").unwrap();
         assert_eq!(is_whole(), Some(true));
@@ -332,8 +332,8 @@ mod tests {
         checkpoint();
         assert_eq!(is_whole(), Some(true));
         let after = state();
-        // Since somebody reads it, the log goes on; the file is still the same, which only those know
-        // who have looked before.
+        // A reader keeps the WAL from being reset, so this commit follows in it. The file has not
+        // changed: its version is the same as before.
         insert();
         assert_eq!(is_whole(), Some(false));
         assert_eq!(state().map(|state| state.version), after.map(|state| state.version));
@@ -341,12 +341,12 @@ mod tests {
         checkpoint();
         insert();
         assert_eq!(is_whole(), Some(true));
-        let anew = state();
+        let reset = state();
         assert!(
-            before != after && after != anew && anew != before,
-            "{before:?}, {after:?}, {anew:?}"
+            before != after && after != reset && reset != before,
+            "{before:?}, {after:?}, {reset:?}"
         );
-        // One that has begun, and has not come to its end.
+        // A checkpoint that has begun and not ended.
         let (file, methods) = file_of(&one).unwrap();
         let index = log_index(file, methods).unwrap().unwrap();
         index[ATTEMPTED].store(1, SeqCst);
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_forgotten_while_somebody_checkpoints() {
+    fn the_backfill_is_not_reset_during_a_checkpoint() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("a.db");
         let [one, two] = [(); 2].map(|()| Connection::open(&path).unwrap());
@@ -370,7 +370,7 @@ mod tests {
         let before = count();
         assert!(before > 0);
         forget_backfill(&two).unwrap();
-        assert_eq!(count(), before, "all was brought in");
+        assert_eq!(count(), before, "the whole WAL is checkpointed");
         let reader = Connection::open(&path).unwrap();
         one.execute_batch("INSERT INTO a VALUES (1)").unwrap();
         reader.execute_batch("BEGIN; SELECT * FROM a").unwrap();
@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(lock(ffi::SQLITE_SHM_UNLOCK), ffi::SQLITE_OK);
         forget_backfill(&two).unwrap();
         assert_eq!(count(), 0);
-        // And the lock is free again.
+        // The checkpoint lock is free again.
         assert_eq!(lock(ffi::SQLITE_SHM_LOCK), ffi::SQLITE_OK);
         assert_eq!(lock(ffi::SQLITE_SHM_UNLOCK), ffi::SQLITE_OK);
     }

@@ -1,10 +1,10 @@
-//! Appends in groups on a host's connections, and appends in its transactions, against doing them
-//! one by one.
+//! Appends in groups on a host's connections and appends in its transactions, compared with the same
+//! appends one by one.
 
 use super::*;
 use crate::domain::{EventId, Verdict, check_conditions, check_ids};
 
-/// A pool whose statements are written down, in a database that a test keeps from being written.
+/// Opens a store on the pool whose statements are recorded and can be made to fail.
 fn recorded(hosted: &Hosted) -> (HostStore, Arc<Mutex<Fault>>) {
     let fault = Arc::new(Mutex::new(Fault::default()));
     let faulty = Faulty { pool: Arc::clone(&hosted.pool), fault: Arc::clone(&fault) };
@@ -22,7 +22,8 @@ fn with_id(event_type: &str, id: &str) -> Event {
     builder.build()
 }
 
-/// Appends the requests in one group, in this order, each with its call.
+/// Appends the requests in one group, in this order, each with its options. A transaction of another
+/// connection blocks the group until all requests are queued and `meanwhile` has run.
 fn in_one_group(
     hosted: &Hosted,
     store: &HostStore,
@@ -49,13 +50,13 @@ fn in_one_group(
     })
 }
 
-fn patient(requests: Vec<AppendRequest>) -> Vec<(AppendRequest, CallOptions)> {
+fn without_timeout(requests: Vec<AppendRequest>) -> Vec<(AppendRequest, CallOptions)> {
     let call = || CallOptions { timeout: Timeout::Never, cancel: None };
     requests.into_iter().map(|request| (request, call())).collect()
 }
 
 #[test]
-fn what_fails_in_a_group_is_one_requests_own_failure() {
+fn each_request_of_a_group_has_its_own_result() {
     let hosted = Hosted::new(2, "wal");
     append_to(&hosted.store, vec![with_id("A", "first")], None).unwrap();
     let before = hosted.store.syncs();
@@ -66,7 +67,7 @@ fn what_fails_in_a_group_is_one_requests_own_failure() {
         request(vec![numbered(3), numbered(4)], Some(query(&[], &["n:3"]))),
         request(vec![with_id("A", "first")], None),
     ];
-    let answers = in_one_group(&hosted, &hosted.store, patient(group), || ());
+    let answers = in_one_group(&hosted, &hosted.store, without_timeout(group), || ());
     assert_eq!(answers[0], Ok(Appended::new(2)));
     assert_eq!(answers[1], Err(Error::condition_failed(2)));
     assert_eq!(answers[2].as_ref().unwrap_err().status, Status::DuplicateId);
@@ -77,7 +78,7 @@ fn what_fails_in_a_group_is_one_requests_own_failure() {
 }
 
 #[test]
-fn what_a_trigger_refuses_takes_no_other_request_with_it() {
+fn a_request_rejected_by_a_trigger_fails_alone() {
     let hosted = Hosted::new(2, "wal");
     let trigger = "CREATE TRIGGER picky BEFORE INSERT ON dcb_events WHEN new.type = 'Bad' \
                    BEGIN SELECT RAISE(ABORT, 'not this one'); END";
@@ -87,7 +88,7 @@ fn what_a_trigger_refuses_takes_no_other_request_with_it() {
         request(vec![event("Bad", &[])], None),
         request(vec![numbered(2)], None),
     ];
-    let answers = in_one_group(&hosted, &hosted.store, patient(group), || ());
+    let answers = in_one_group(&hosted, &hosted.store, without_timeout(group), || ());
     assert_eq!(answers[1].as_ref().unwrap_err().status, Status::InvalidArgument);
     let mut stored = [0, 2].map(|index| answers[index].as_ref().unwrap().last);
     stored.sort_unstable();
@@ -95,11 +96,11 @@ fn what_a_trigger_refuses_takes_no_other_request_with_it() {
 }
 
 #[test]
-fn a_leader_that_gives_up_leaves_its_group_to_the_next() {
+fn a_cancelled_leader_passes_its_group_to_the_next() {
     let hosted = Hosted::new(2, "wal");
     let cancel = CancelToken::new();
     let endless = CallOptions { timeout: Timeout::Never, cancel: Some(cancel.clone()) };
-    let mut calls = patient((0..4).map(|n| request(vec![numbered(n)], None)).collect());
+    let mut calls = without_timeout((0..4).map(|n| request(vec![numbered(n)], None)).collect());
     calls[0].1 = endless;
     let store = &hosted.store;
     let answers = in_one_group(&hosted, store, calls, || {
@@ -116,20 +117,20 @@ fn a_leader_that_gives_up_leaves_its_group_to_the_next() {
 }
 
 #[test]
-fn a_connection_that_breaks_in_the_middle_of_a_group_stores_each_request_once_or_not() {
+fn a_failing_connection_stores_no_request_of_a_group_twice() {
     for (sql, times, is_after, stored) in [
         // The group fails, and then its requests are stored one by one.
         ("INSERT INTO dcb_events", 1, false, 3),
         ("INSERT INTO dcb_events", 1, true, 3),
         ("INSERT INTO dcb_events", usize::MAX, false, 0),
-        // Nobody knows whether the commit has happened, so nothing of it is done again.
+        // The outcome of the commit is unknown, so no request is stored again.
         ("COMMIT", 1, false, 0),
         ("COMMIT", 1, true, 3),
     ] {
         let hosted = Hosted::new(2, "wal");
         let (store, fault) = recorded(&hosted);
         let group = (0..3).map(|n| request(vec![numbered(n)], None)).collect();
-        let answers = in_one_group(&hosted, &store, patient(group), || {
+        let answers = in_one_group(&hosted, &store, without_timeout(group), || {
             *fault.lock().unwrap() = Fault {
                 sql: Some(sql.to_owned()),
                 times,
@@ -147,7 +148,7 @@ fn a_connection_that_breaks_in_the_middle_of_a_group_stores_each_request_once_or
             let own = found(&hosted.store, query(&[], &[&format!("n:{n}")]));
             assert!(own.len() <= 1, "{place}: {own:?}");
         }
-        // And the store goes on.
+        // The store still accepts appends.
         append_to(&store, vec![numbered(9)], None).unwrap();
     }
 }
@@ -156,7 +157,7 @@ fn a_connection_that_breaks_in_the_middle_of_a_group_stores_each_request_once_or
 fn a_group_that_waits_for_a_reader_stores_exactly_what_it_accepts() {
     let hosted = Hosted::new(2, "delete");
     append_to(&hosted.store, vec![numbered(0)], None).unwrap();
-    let mut calls = patient((1..4).map(|n| request(vec![numbered(n)], None)).collect());
+    let mut calls = without_timeout((1..4).map(|n| request(vec![numbered(n)], None)).collect());
     calls[2].1.timeout = Timeout::After(Duration::from_millis(100));
     let answers = in_one_group(&hosted, &hosted.store, calls, || {
         let reader = hosted.pool.open();
@@ -176,7 +177,7 @@ fn a_group_that_waits_for_a_reader_stores_exactly_what_it_accepts() {
 }
 
 #[test]
-fn a_connection_that_syncs_its_commits_leaves_that_to_the_store() {
+fn in_wal_mode_the_store_syncs_instead_of_the_commit() {
     for (mode, is_lowered) in [("wal", true), ("delete", false)] {
         let hosted = Hosted::new(1, mode);
         let connection = hosted.pool.take();
@@ -198,7 +199,7 @@ fn a_connection_that_syncs_its_commits_leaves_that_to_the_store() {
     }
 }
 
-/// Random numbers, the same for the same seed.
+/// A generator of the same random numbers for the same seed.
 struct Dice(u64);
 
 impl Dice {
@@ -209,9 +210,10 @@ impl Dice {
         self.0 % sides
     }
 
-    /// A request that often meets what others have stored.
+    /// Returns a request whose conditions and ids often match stored events.
     fn request(&mut self, head: i64) -> AppendRequest {
-        // Of the newest events only, so that a wrong one among those is not hidden by older ones.
+        // Uses the tags of the newest events only, so that older events do not hide a wrong result
+        // on these.
         let newest = head.unsigned_abs();
         let tag = |dice: &mut Dice| format!("t:{}", newest / 3 + dice.roll(4));
         let count = 1 + self.roll(3);
@@ -238,11 +240,11 @@ impl Dice {
     }
 }
 
-/// A store that is nothing but a list.
+/// A naive store, the oracle of these tests: a list of events.
 #[derive(Clone, Default)]
-struct Plain(Vec<Event>);
+struct ListStore(Vec<Event>);
 
-impl Plain {
+impl ListStore {
     fn head(&self) -> i64 {
         self.0.len() as i64
     }
@@ -272,32 +274,37 @@ impl Plain {
     }
 }
 
-/// The answers without what is said besides.
-fn bare(answer: Result<Appended>) -> std::result::Result<Appended, (Status, i64)> {
+/// Returns the result with only the status and the position of an error.
+fn without_message(answer: Result<Appended>) -> std::result::Result<Appended, (Status, i64)> {
     answer.map_err(|error| (error.status, error.position))
 }
 
 #[test]
-fn a_group_answers_what_its_requests_would_be_answered_one_by_one() {
+fn a_group_returns_what_single_appends_would_return() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     for mode in ["wal", "delete"] {
         let hosted = Hosted::new(2, mode);
-        let mut plain = Plain::default();
+        let mut plain = ListStore::default();
         for round in 0..30 {
             let group: Vec<_> = (0..1 + dice.roll(8)).map(|_| dice.request(plain.head())).collect();
-            let answers = in_one_group(&hosted, &hosted.store, patient(group.clone()), || ());
+            let answers =
+                in_one_group(&hosted, &hosted.store, without_timeout(group.clone()), || ());
             for (request, answer) in group.into_iter().zip(answers) {
-                assert_eq!(bare(answer), bare(plain.append(request)), "{mode}, round {round}");
+                assert_eq!(
+                    without_message(answer),
+                    without_message(plain.append(request)),
+                    "{mode}, round {round}"
+                );
             }
         }
         assert_eq!(found(&hosted.store, Query::all()).len(), plain.0.len());
     }
 }
 
-/// Transactions of the program's that commit, roll back, or go back to a savepoint, beside appends
-/// of the store, of another store of the program's, and of a store that has the file open itself.
+/// Transactions of the host commit, roll back, or return to a savepoint. Between them, this store,
+/// another one on connections of the host, and a native store append to the same file.
 #[test]
-fn an_append_in_a_transaction_is_judged_on_all_that_the_transaction_sees() {
+fn an_append_in_a_transaction_is_checked_against_all_it_sees() {
     for seed in 1..=4 {
         let mut dice = Dice(seed * 0x2545_f491_4f6c_dd1d);
         let hosted = Hosted::new(4, "wal");
@@ -306,7 +313,7 @@ fn an_append_in_a_transaction_is_judged_on_all_that_the_transaction_sees() {
             let pool = Pool::new(Some(hosted.path()), 4);
             HostStore::open(Box::new(pool), &Options::default()).unwrap()
         };
-        let mut plain = Plain::default();
+        let mut plain = ListStore::default();
         for step in 0..250 {
             let place = format!("seed {seed}, step {step}");
             let other: Option<&dyn Store> = match dice.roll(9) {
@@ -318,7 +325,11 @@ fn an_append_in_a_transaction_is_judged_on_all_that_the_transaction_sees() {
             if let Some(store) = other {
                 let request = dice.request(plain.head());
                 let answer = store.append(request.clone(), &CallOptions::default());
-                assert_eq!(bare(answer), bare(plain.append(request)), "{place}");
+                assert_eq!(
+                    without_message(answer),
+                    without_message(plain.append(request)),
+                    "{place}"
+                );
                 continue;
             }
             let mut transaction = Borrowed::callers(hosted.pool.take());
@@ -339,7 +350,11 @@ fn an_append_in_a_transaction_is_judged_on_all_that_the_transaction_sees() {
                     unsafe { ConnectionHandle::new(std::ptr::from_mut(&mut transaction).cast()) };
                 let lent = store.transaction(handle);
                 let answer = store.append_within(lent, request.clone(), &CallOptions::default());
-                assert_eq!(bare(answer), bare(within.append(request)), "{place}");
+                assert_eq!(
+                    without_message(answer),
+                    without_message(within.append(request)),
+                    "{place}"
+                );
                 if let Some(undone) = undone {
                     run(&transaction, "ROLLBACK TO theirs; RELEASE theirs");
                     within = undone;
@@ -360,7 +375,7 @@ fn an_append_in_a_transaction_is_judged_on_all_that_the_transaction_sees() {
 }
 
 #[test]
-fn appends_in_transactions_do_not_read_again_what_they_have_seen() {
+fn appends_in_transactions_do_not_read_rows_twice() {
     let hosted = Hosted::new(1, "wal");
     let fault = Arc::new(Mutex::new(Fault::default()));
     let (count, mut scans) = (3 * SEGMENT_EVENTS as usize, 0);
@@ -378,13 +393,13 @@ fn appends_in_transactions_do_not_read_again_what_they_have_seen() {
         transaction.connection().execute_batch("COMMIT").unwrap();
         hosted.pool.give_back(transaction.connection.take());
     }
-    // Each segment that was written has read its rows.
+    // Writing a segment reads its rows once.
     let written = segments(&hosted).0.list.len();
     assert!(scans <= count / (SEGMENT_EVENTS as usize / 4), "{scans} scans, {written} segments");
 }
 
 #[test]
-fn rows_that_a_transaction_has_without_a_mark_are_not_taken_for_seen_by_the_next() {
+fn rows_of_a_rolled_back_transaction_are_not_kept() {
     let hosted = Hosted::new(2, "wal");
     let refused = |transaction: &mut Borrowed, guard: &str| {
         let guarded = request(vec![event("B", &[])], Some(query(&[], &[guard])));
