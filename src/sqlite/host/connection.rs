@@ -122,9 +122,21 @@ impl<'h> HostConnection<'h> {
         let back = format!("PRAGMA main.synchronous = {found}");
         match (found, syncs_log) {
             (1, true) | (1.., false) => Ok(()),
-            (_, true) => self.change("PRAGMA main.synchronous = 1", back),
-            (_, false) => self.change("PRAGMA main.synchronous = 3", back),
+            (_, true) => self.change_synchronous("PRAGMA main.synchronous = 1", back),
+            (_, false) => self.change_synchronous("PRAGMA main.synchronous = 3", back),
         }
+    }
+
+    /// Changes a setting that cannot be changed in a transaction.
+    fn change_synchronous(&self, sql: &str, back: String) -> Result<()> {
+        let changed = self.change(sql, back);
+        let is_refused =
+            changed.as_ref().is_err_and(|error| error.detail & 0xff == ffi::SQLITE_ERROR);
+        if is_refused && self.expect_transaction().is_ok() {
+            self.is_dirty.set(true);
+            self.lent.borrow_mut().spoil();
+        }
+        changed
     }
 
     /// Restores what was changed; the host closes a connection for which that fails.

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Condvar, Mutex};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use rusqlite::Connection;
 
@@ -1002,7 +1002,7 @@ fn a_connection_from_the_pool_with_an_open_transaction_is_discarded() {
             let hosted = Hosted::new(2, mode);
             append_to(&hosted.store, vec![numbered(1)], None).unwrap();
             let connection = hosted.pool.take();
-            connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+            connection.execute_batch("PRAGMA synchronous = FULL; BEGIN IMMEDIATE").unwrap();
             insert_foreign(&connection, 2, numbered(2));
             hosted.pool.give_back(Some(connection));
             look(&hosted.store);
@@ -1379,6 +1379,35 @@ fn a_wait_returns_on_appends_of_this_store_and_of_others() {
         append_to(&hosted.store, vec![numbered(2)], None).unwrap();
         assert_eq!(waiting.join().unwrap(), Ok(2));
     });
+}
+
+#[test]
+fn an_idle_wait_looks_at_the_files_and_seldom_into_the_database() {
+    for mode in ["wal", "delete"] {
+        let hosted = Hosted::new(2, mode);
+        append_to(&hosted.store, vec![numbered(1)], None).unwrap();
+        // As if nothing had been written for an hour.
+        let age_files = || {
+            for suffix in ["", "-wal"] {
+                let path = hosted.folder.path().join(format!("host.db{suffix}"));
+                if let Ok(file) = std::fs::File::options().write(true).open(path) {
+                    file.set_modified(SystemTime::now() - Duration::from_secs(3_600)).unwrap();
+                }
+            }
+        };
+        let poll = || hosted.store.polled().unwrap();
+        age_files();
+        assert_eq!(poll(), 1);
+        let before = hosted.pool.statements.load(SeqCst);
+        assert_eq!(poll(), 1);
+        assert_eq!(hosted.pool.statements.load(SeqCst), before, "{mode}");
+        let mut transaction = Borrowed::callers(hosted.pool.take());
+        transaction.connection().execute_batch("BEGIN").unwrap();
+        hosted.within(&mut transaction, vec![numbered(2)]).unwrap();
+        transaction.connection().execute_batch("COMMIT").unwrap();
+        hosted.pool.give_back(transaction.connection.take());
+        assert_eq!(poll(), 2, "{mode}");
+    }
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub fn find(path: &Path) -> io::Result<Found> {
     }
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::metadata(path)?;
-    Ok(Found { links: metadata.nlink(), identity: of(metadata), is_mount_point: false })
+    Ok(Found { links: metadata.nlink(), identity: of(&metadata), is_mount_point: false })
 }
 
 /// Returns the identity of the file at `path`, following symbolic links.
@@ -64,10 +64,11 @@ pub fn file_id_at(path: &Path) -> io::Result<FileId> {
 
 /// Which file is open.
 pub fn file_id_of(file: &File) -> io::Result<FileId> {
-    file.metadata().map(of)
+    file.metadata().map(|metadata| of(&metadata))
 }
 
-fn of(metadata: std::fs::Metadata) -> FileId {
+/// Which file this is of.
+pub fn of(metadata: &std::fs::Metadata) -> FileId {
     use std::os::unix::fs::MetadataExt;
     (metadata.dev(), metadata.ino())
 }

@@ -6,10 +6,11 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
 use crate::sqlite::wal::database_name::DatabaseName;
-use crate::sqlite::wal::file_id::{FileId, file_id_at, file_id_of};
+use crate::sqlite::wal::file_id::{FileId, file_id_at, file_id_of, of};
 use crate::sqlite::wal::file_ops::{replaced, sync_folder_of, write_again};
 
 /// How often one looks again where a log is replaced while it is looked at.
@@ -53,6 +54,16 @@ impl HostWal {
     /// As [`DatabaseName::check_single_name`].
     pub fn check_single_name(&self) -> Result<()> {
         self.database.check_single_name()
+    }
+
+    /// Returns how the database's files look now, without opening them.
+    pub fn look(&self) -> FilesLook {
+        let times = |path: &Path| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((of(&found), found.len(), found.modified().ok()?))
+        };
+        let database = self.database.path();
+        FilesLook([&self.log_path, &self.journal_path, database].map(times))
     }
 
     /// Whether the database has a log.
@@ -130,6 +141,19 @@ impl HostWal {
             Err(error) if is_in_vain(&error, self.only_reads) => Ok(()),
             other => other,
         }
+    }
+}
+
+/// How the files of a database look: each one's identity, length and time of the last write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesLook([Option<(FileId, u64, SystemTime)>; 3]);
+
+impl FilesLook {
+    /// Returns how long ago the last write was, or zero if its time is not in the past.
+    pub fn age(&self) -> Duration {
+        let newest = self.0.iter().flatten().map(|(_, _, written)| *written).max();
+        let age = newest.map(|newest| newest.elapsed().unwrap_or_default());
+        age.unwrap_or_default()
     }
 }
 
