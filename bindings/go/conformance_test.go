@@ -128,7 +128,7 @@ func play(t *testing.T, kind storeKind, steps []step) {
 			var err error
 			if kind.persists {
 				copied := filepath.Join(t.TempDir(), "copy.db")
-				if head, err = store.Backup(context.Background(), copied); err == nil {
+				if head, err = mustCopier(t, store, uri).Backup(context.Background(), copied); err == nil {
 					store.Close()
 					uri = "sqlite:" + copied
 					store = mustOpen(t, uri)
@@ -144,6 +144,23 @@ func play(t *testing.T, kind storeKind, steps []step) {
 			t.Fatalf("step %d: %v", i, problem)
 		}
 	}
+}
+
+// mustCopier returns the store that makes a backup of store. A store on the program's own connections makes
+// none; one that opens the same file by its path does.
+func mustCopier(t *testing.T, store *Store, uri string) *Store {
+	if strings.HasPrefix(uri, "sqlite:") {
+		return store
+	}
+	refused := filepath.Join(t.TempDir(), "refused.db")
+	if _, err := store.Backup(context.Background(), refused); !errors.Is(err, ErrInvalidArgument) {
+		t.Fatalf("a backup by a store on the program's connections: %v", err)
+	}
+	diagnosis, err := store.Diagnose(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mustOpen(t, "sqlite:"+diagnosis.Path, ReadOnly())
 }
 
 // playAppend uses the types of the package if they can express the request.
