@@ -64,9 +64,10 @@ struct PoolStock {
 impl PoolStock {
     /// Takes the connections out that nobody has used for `time`. Their places stay taken until
     /// they are closed.
-    fn take_idle_for(&mut self, time: Duration) -> Vec<Box<Reader>> {
+    fn take_idle_for(&mut self, time: Duration) -> Vec<Reader> {
         let used = self.idle.iter().position(|reader| reader.idle_since.elapsed() < time);
-        self.idle.drain(..used.unwrap_or(self.idle.len())).collect()
+        let unused = self.idle.drain(..used.unwrap_or(self.idle.len()));
+        unused.map(|reader| *reader).collect()
     }
 }
 
@@ -192,7 +193,7 @@ impl ReaderPool {
     }
 
     /// Closes connections whose places are taken, and frees the places. Not under the lock.
-    fn close_all(&self, unused: Vec<Box<Reader>>) {
+    fn close_all(&self, unused: Vec<Reader>) {
         let count = unused.len();
         if count > 0 {
             drop(unused);
