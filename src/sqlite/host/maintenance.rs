@@ -1,7 +1,6 @@
 //! What a store with a thread of its own has that do: here an append does a bit of it, when there
 //! is something to be done.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::commit::deadline::CallOptions;
@@ -11,23 +10,21 @@ use crate::sql::SqlConnection;
 use crate::sqlite::connection::transaction::{begin_immediate, commit};
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::host::connection::HostConnection;
-use crate::sqlite::index::merge::Merge;
-use crate::sqlite::index::segment::Segment;
 use crate::sqlite::index::segment_list::Segments;
-use crate::sqlite::index::segment_writer::{insert_blocks, insert_segment, pack};
+use crate::sqlite::index::segment_writer::pack;
 use crate::sqlite::maintenance::merge_watch::MergeWatch;
 use crate::sqlite::maintenance::merging::{
-    begin_building, building_segment, clear_slice, dead_segments, due_for_merge, give_up,
-    is_building, replace,
+    building_segment, clear_slice, dead_segments, due_for_merge, give_up,
 };
+use crate::sqlite::maintenance::segment_merge::{SegmentMerge, SliceSize, Written};
 use crate::sqlite::maintenance::segments::{
-    MAX_SEGMENT_EVENTS, draft_segment, insert_filter, insert_live, postings_of_rows, store_segment,
+    MAX_SEGMENT_EVENTS, draft_segment, insert_live, postings_of_rows, store_segment,
 };
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 
-/// Blocks that a merge writes in one transaction.
-const SLICE_BLOCKS: usize = 128;
+/// What a merge writes in one transaction.
+const SLICE: SliceSize = SliceSize { blocks: 128, filter_parts: usize::MAX };
 /// How long a chore waits for the write lock.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// How long chores rest where they failed, or wait for a merge of somebody else.
@@ -43,19 +40,11 @@ const MERGED_WITHIN: i64 = 10 * SEGMENT_EVENTS;
 /// What is to be done, as far as is known.
 #[derive(Debug)]
 pub struct HostMaintenance {
-    merging: Option<Merging>,
+    merging: Option<SegmentMerge>,
     watched: MergeWatch,
     /// Whether there may be something, and since when one may look.
     is_pending: bool,
     rests_until: Instant,
-}
-
-/// A merge under way. Every slice of it is a transaction.
-#[derive(Debug)]
-struct Merging {
-    target: i64,
-    sources: Vec<Arc<Segment>>,
-    merge: Merge,
 }
 
 /// What came of a look at the chores.
@@ -131,7 +120,7 @@ impl HostMaintenance {
             return Ok(Step::Done);
         }
         if let Some(mut merging) = self.merging.take() {
-            if merging.step(connection)? {
+            if advance(&mut merging, connection)? {
                 self.merging = Some(merging);
             }
             return Ok(Step::Done);
@@ -150,7 +139,7 @@ impl HostMaintenance {
             });
         }
         if let Some(sources) = due_for_merge(&segments, 0)
-            && let Some(merging) = Merging::begin(connection, sources)?
+            && let Some(merging) = SegmentMerge::begin(connection, sources)?
         {
             self.merging = Some(merging);
             return Ok(Step::Done);
@@ -159,47 +148,17 @@ impl HostMaintenance {
     }
 }
 
-/// The first and the last position of neighbours, and how many terms they hold at the most.
-fn extent(sources: &[Arc<Segment>]) -> Result<(PositionRange, u64)> {
-    let ends = sources.first().zip(sources.last());
-    let (first, last) = ends.ok_or_else(|| Error::new(Status::Internal, "a merge of nothing"))?;
-    let terms = sources.iter().map(|segment| segment.terms.unsigned_abs()).sum();
-    Ok((PositionRange { after: first.low, through: last.high }, terms))
-}
-
-impl Merging {
-    fn begin(connection: &dyn SqlConnection, sources: Vec<Arc<Segment>>) -> Result<Option<Self>> {
-        let (span, terms) = extent(&sources)?;
-        let target = begin_building(connection, span.after, span.through, terms)?;
-        let merge = Merge::new(&sources, span.after, terms)?;
-        Ok(target.map(|target| Merging { target, sources, merge }))
-    }
-
-    /// Writes the next blocks, or at their end makes the segment live; whether there is more.
-    fn step(&mut self, connection: &dyn SqlConnection) -> Result<bool> {
-        // Somebody may have taken it for left behind.
-        if !is_building(connection, self.target)? {
-            return Ok(false);
+/// Writes the next slice of a merge. Returns whether there are more.
+fn advance(merge: &mut SegmentMerge, connection: &dyn SqlConnection) -> Result<bool> {
+    let slice = merge.prepare(connection, SLICE)?;
+    match merge.write(connection, &slice)? {
+        Written::Slice => Ok(true),
+        Written::All => Ok(false),
+        // The error makes the caller roll back.
+        Written::Nothing => {
+            Err(Error::new(Status::Busy, "another process has merged these segments"))
         }
-        if let Some(blocks) = self.merge.next(connection, SLICE_BLOCKS)? {
-            insert_blocks(connection, self.target, &blocks)?;
-            return Ok(true);
-        }
-        if let Some(filter) = self.merge.filter() {
-            insert_filter(connection, self.target, filter)?;
-        }
-        finish(connection, &self.sources, self.target)?;
-        Ok(false)
     }
-}
-
-/// Puts the segment in the place of its sources. An error where one of them is not live any more:
-/// then the transaction undoes it.
-fn finish(connection: &dyn SqlConnection, sources: &[Arc<Segment>], target: i64) -> Result<()> {
-    if replace(connection, sources, target)? {
-        return Ok(());
-    }
-    Err(Error::new(Status::Busy, "somebody else has merged these segments"))
 }
 
 /// Keeps the index close behind the events in a transaction of the caller's, where nothing but that
@@ -227,20 +186,13 @@ pub fn index_within(
     let version = Snapshot::take(connection)?.version;
     let segments = Segments::load(connection, version, segments)?;
     let Some(sources) = due_for_merge(&segments, 0) else { return Ok(true) };
-    let (span, terms) = extent(&sources)?;
-    if span.through - span.after > MERGED_WITHIN || building_segment(connection)?.is_some() {
+    let merged: i64 = sources.iter().map(|segment| segment.len()).sum();
+    if merged > MERGED_WITHIN || building_segment(connection)?.is_some() {
         return Ok(true);
     }
-    let mut merge = Merge::new(&sources, span.after, terms)?;
-    let target = insert_segment(connection, 0, span.after, span.through, terms)?;
-    while let Some(blocks) = merge.next(connection, SLICE_BLOCKS)? {
-        insert_blocks(connection, target, &blocks)?;
-    }
-    if let Some(filter) = merge.filter() {
-        insert_filter(connection, target, filter)?;
-    }
-    finish(connection, &sources, target)?;
-    for source in &sources {
+    let Some(mut merge) = SegmentMerge::begin(connection, sources)? else { return Ok(true) };
+    while advance(&mut merge, connection)? {}
+    for source in merge.sources() {
         while !clear_slice(connection, source.id)? {}
     }
     Ok(true)

@@ -13,18 +13,17 @@ use crate::failpoints::crash_point;
 use crate::sql::{SqlConnection, Value};
 use crate::sqlite::connection::transaction::{Transaction, rollback};
 use crate::sqlite::index::codec::integer;
-use crate::sqlite::index::merge::Merge;
-use crate::sqlite::index::segment::{BUILDING, Segment};
+use crate::sqlite::index::segment::Segment;
 use crate::sqlite::index::segment_list::Segments;
-use crate::sqlite::index::segment_writer::{
-    FILTER_PART_BYTES, insert_blocks, insert_filter_part, insert_segment, raise_version,
-};
 use crate::sqlite::maintenance::Maintenance;
 use crate::sqlite::maintenance::merge_watch::MergeProgress;
+use crate::sqlite::maintenance::segment_merge::{SegmentMerge, SliceSize, Written};
 use crate::sqlite::state::SEGMENT_EVENTS;
 
 /// How many blocks a merge writes, or clearing deletes, in one transaction.
 const SLICE_BLOCKS: usize = 256;
+/// What a merge writes in one transaction.
+const SLICE: SliceSize = SliceSize { blocks: SLICE_BLOCKS, filter_parts: 1 };
 /// This many adjacent segments of one rank are merged into one of the next rank.
 const SEGMENTS_PER_MERGE: usize = 8;
 /// While the store is idle, a segment is merged with those after it once they are together at least
@@ -51,7 +50,7 @@ impl Maintenance {
         while let Some(sources) =
             if is_idle { self.worth_merging()? } else { self.due_for_merge(0)? }
         {
-            if !self.merge(&sources)? {
+            if !self.merge(sources)? {
                 break;
             }
             self.clear()?;
@@ -84,73 +83,46 @@ impl Maintenance {
 
     /// Merges `sources`, which are adjacent, into one segment, in slices that delay no append for
     /// long. Returns whether the merge completed: another process may have done the same.
-    fn merge(&self, sources: &[Arc<Segment>]) -> Result<bool> {
-        let (low, high) = match (sources.first(), sources.last()) {
-            (Some(first), Some(last)) => (first.low, last.high),
-            _ => return Ok(false),
-        };
-        let terms: u64 = sources.iter().map(|segment| segment.terms.unsigned_abs()).sum();
-        let merge = Merge::new(sources, low, terms)?;
-        let target = self.slice(|connection| begin_building(connection, low, high, terms))?;
-        let Some(target) = target else { return Ok(false) };
-        let merged = self.build(merge, sources, target);
-        if merged.is_err() && self.abandon(target).is_err() {
+    fn merge(&self, sources: Vec<Arc<Segment>>) -> Result<bool> {
+        let merge = self.slice(|connection| SegmentMerge::begin(connection, sources))?;
+        let Some(mut merge) = merge else { return Ok(false) };
+        let merged = self.build(&mut merge);
+        if !matches!(merged, Ok(true)) && self.abandon(merge.target()).is_err() {
             // What has failed may keep it from being given up, too.
-            self.left_behind.borrow_mut().push(target);
+            self.left_behind.borrow_mut().push(merge.target());
         }
         merged
     }
 
-    /// Builds `target`, and puts it in the place of `sources`. Returns whether it came to its end.
-    fn build(&self, mut merge: Merge, sources: &[Arc<Segment>], target: i64) -> Result<bool> {
-        while let Some(blocks) = merge.next(&self.connection, SLICE_BLOCKS)? {
+    /// Writes the new segment of a merge. Returns whether it is live.
+    fn build(&self, merge: &mut SegmentMerge) -> Result<bool> {
+        loop {
+            let slice = merge.prepare(&self.connection, SLICE)?;
             if self.shared.maintenance_signal.ended() || self.shared.index.is_tail_long() {
                 self.write_segments(SEGMENT_EVENTS)?;
             }
             // Neither the WAL nor the number of short segments may grow until a long merge ends.
             let _ = self.checkpoint(false);
-            if let Some(shorter) = self.due_since_merge_began(sources)? {
-                self.merge(&shorter)?;
+            if let Some(shorter) = self.due_since_merge_began(merge.sources())? {
+                self.merge(shorter)?;
             }
             crash_point("between slices");
-            let alive = !self.shared.maintenance_signal.ended()
-                && self.slice(|connection| {
-                    let alive = is_building(connection, target)?;
-                    if alive {
-                        insert_blocks(connection, target, &blocks)?;
-                    }
-                    Ok(alive)
-                })?;
-            if !alive {
-                self.abandon(target)?;
+            if self.shared.maintenance_signal.ended() {
                 return Ok(false);
             }
-        }
-        if let Some(filter) = merge.filter() {
-            for (part, bits) in filter.bits().chunks(FILTER_PART_BYTES).enumerate() {
-                self.slice(|connection| {
-                    if is_building(connection, target)? {
-                        insert_filter_part(connection, target, part, bits)?;
-                    }
-                    Ok(())
-                })?;
+            let written = self.slice(|connection| {
+                let written = merge.write(connection, &slice)?;
+                if written == Written::Nothing {
+                    rollback(connection);
+                }
+                Ok(written)
+            })?;
+            match written {
+                Written::Slice => {}
+                Written::All => return Ok(true),
+                Written::Nothing => return Ok(false),
             }
         }
-        let replaced = self.slice(|connection| {
-            if !is_building(connection, target)? {
-                return Ok(false);
-            }
-            let replaced = replace(connection, sources, target)?;
-            if !replaced {
-                rollback(connection);
-            }
-            Ok(replaced)
-        })?;
-        if !replaced {
-            self.abandon(target)?;
-            return Ok(false);
-        }
-        Ok(true)
     }
 
     /// Returns segments that were written since a merge of `sources` began, if they are due
@@ -208,53 +180,6 @@ impl Maintenance {
         }
         Ok(())
     }
-}
-
-/// Writes the row of the segment that a merge builds over the positions above `low`, up to `high`.
-/// Returns `None` if another process builds one there already.
-pub fn begin_building(
-    connection: &dyn SqlConnection,
-    low: i64,
-    high: i64,
-    terms: u64,
-) -> Result<Option<i64>> {
-    let sql =
-        "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE state = 0 AND low < ?2 AND ?1 < high)";
-    let is_busy =
-        connection.query_row(sql, &[low, high].map(Value::Integer), |row| integer(row, 0))?;
-    if is_busy != Some(0) {
-        return Ok(None);
-    }
-    insert_segment(connection, BUILDING, low, high, terms).map(Some)
-}
-
-/// Returns whether the segment is still being built.
-pub fn is_building(connection: &dyn SqlConnection, segment: i64) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE segment = ?1 AND state = 0)";
-    let found = connection.query_row(sql, &[Value::Integer(segment)], |row| integer(row, 0))?;
-    Ok(found == Some(1))
-}
-
-/// Makes the built segment live and its sources dead. Returns `false` if another process has merged
-/// one of the sources: then the caller must roll back the transaction.
-pub fn replace(
-    connection: &dyn SqlConnection,
-    sources: &[Arc<Segment>],
-    target: i64,
-) -> Result<bool> {
-    for source in sources {
-        let changed = connection.run(
-            "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 1",
-            &[Value::Integer(source.id)],
-        )?;
-        if changed != 1 {
-            return Ok(false);
-        }
-    }
-    connection
-        .run("UPDATE dcb_segments SET state = 1 WHERE segment = ?1", &[Value::Integer(target)])?;
-    raise_version(connection)?;
-    Ok(true)
 }
 
 /// Marks a segment that is being built as dead, so that its rows are deleted.

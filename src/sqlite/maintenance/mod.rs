@@ -4,6 +4,7 @@
 pub mod checkpoint;
 pub mod merge_watch;
 pub mod merging;
+pub mod segment_merge;
 pub mod segments;
 use std::cell::RefCell;
 use std::sync::Arc;

@@ -181,11 +181,7 @@ fn sort(postings: &mut Vec<(Term, i64)>) {
 }
 
 /// Writes the filter of a segment, unless it is too large.
-pub fn insert_filter(
-    connection: &dyn SqlConnection,
-    segment: i64,
-    filter: &BloomFilter,
-) -> Result<()> {
+fn insert_filter(connection: &dyn SqlConnection, segment: i64, filter: &BloomFilter) -> Result<()> {
     if filter.bytes() <= MAX_FILTER_BYTES {
         for (part, bits) in filter.bits().chunks(FILTER_PART_BYTES).enumerate() {
             insert_filter_part(connection, segment, part, bits)?;

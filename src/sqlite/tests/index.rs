@@ -25,7 +25,7 @@ use crate::sqlite::index::segment_writer::{
 };
 use crate::sqlite::index::tail::{Generations, TAIL_BYTES, TAIL_EVENTS};
 use crate::sqlite::maintenance::Maintenance;
-use crate::sqlite::maintenance::merging::replace;
+use crate::sqlite::maintenance::segment_merge::replace;
 use crate::sqlite::maintenance::segments::{postings_of_rows, write_segment};
 use crate::sqlite::schema;
 use crate::sqlite::state::SEGMENT_EVENTS;
