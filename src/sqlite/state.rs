@@ -20,7 +20,7 @@ use crate::domain::Event;
 use crate::error::Result;
 use crate::sqlite::connection::transaction::{rollback, try_begin_immediate, wait_for_lock};
 use crate::sqlite::index::segment_list::SegmentsCache;
-use crate::sqlite::index::tail::Tail;
+use crate::sqlite::index::tail::{TAIL_EVENTS, Tail};
 use crate::sqlite::signal::MaintenanceSignal;
 use crate::sqlite::wal::wal_file::Wal;
 use crate::sqlite::wal::wal_index::used_bytes;
@@ -41,6 +41,27 @@ pub struct StoreState {
 }
 
 impl StoreState {
+    /// Creates the state of a store that writes, in which the newest event is at `head`. Events up to
+    /// `durable` are durable.
+    ///
+    /// Returns whether the index is missing or far behind. If it is, the caller writes segments up to
+    /// the head before the store answers anything. Otherwise it reads the events above the segments
+    /// into the tail.
+    pub fn for_writing(
+        wal: Option<Wal>,
+        durable: i64,
+        head: i64,
+        segments: SegmentsCache,
+        busy_timeout: Option<Duration>,
+    ) -> (Self, bool) {
+        let indexed = segments.newest().indexed();
+        let is_far_behind = head - indexed > TAIL_EVENTS as i64;
+        let tail = if is_far_behind { head } else { indexed };
+        let mut state = StoreState::new(wal, durable, tail, head, busy_timeout);
+        state.index.segments = segments;
+        (state, is_far_behind)
+    }
+
     /// Creates the state of a store from which nothing was read yet. Events up to `durable` are
     /// durable, the tail starts after `tail`, and events above `own` are of other processes.
     pub fn new(

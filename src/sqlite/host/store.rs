@@ -25,7 +25,6 @@ use crate::sqlite::host::group::{QueuedAppend, run};
 use crate::sqlite::host::maintenance::{HostMaintenance, index_within};
 use crate::sqlite::host::overlay::{Overlay, Seen, path_in, write_mark};
 use crate::sqlite::index::segment_list::{Segments, SegmentsCache};
-use crate::sqlite::index::tail::TAIL_EVENTS;
 use crate::sqlite::index::view::View;
 use crate::sqlite::maintenance::segments::{draft_segment, store_segment};
 use crate::sqlite::schema::{FileKind, create_within, detect, no_store};
@@ -125,14 +124,12 @@ impl HostStore {
             Ok((snapshot, list.indexed()))
         })?;
         connection.end();
-        let is_far_behind = snapshot.head - indexed > TAIL_EVENTS as i64;
-        let tail = if is_far_behind { snapshot.head } else { indexed };
-        let mut shared = StoreState::new(log, 0, tail, snapshot.head, busy_timeout);
+        let (shared, is_far_behind) =
+            StoreState::for_writing(log, 0, snapshot.head, segments, busy_timeout);
         if path.is_some() {
             shared.commits.durability.ensure(snapshot.head)?;
             shared.commits.watch.publish(shared.commits.durability.durable());
         }
-        shared.index.segments = segments;
         let mut decoder = EventReader::default();
         if !is_far_behind {
             connection.begin_look(&deadline, || {
@@ -141,7 +138,6 @@ impl HostStore {
             })?;
             connection.end();
         }
-        // The index is missing, or far behind: it is made anew before anything is answered.
         let mut is_behind = is_far_behind;
         while is_behind {
             begin_immediate(&connection, &deadline)?;

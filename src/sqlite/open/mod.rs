@@ -22,7 +22,6 @@ use crate::sqlite::connection::{Location, OpenMode, connect, real_path};
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::index::segment_list::SegmentsCache;
-use crate::sqlite::index::tail::TAIL_EVENTS;
 use crate::sqlite::maintenance::Maintenance;
 use crate::sqlite::maintenance::segments::write_segment;
 use crate::sqlite::open::explain::{Purpose, check_path, explain};
@@ -216,16 +215,14 @@ pub fn open_file(
     sync_folder_of(&real_path)?;
     retry_busy(deadline, || connection.pragma_update(None, "synchronous", "normal"))?;
 
-    let indexed = list.indexed();
-    let is_far_behind = snapshot.head - indexed > TAIL_EVENTS as i64;
-    let tail = if is_far_behind { snapshot.head } else { indexed };
-    let mut shared = StoreState::new(Some(log), snapshot.head, tail, snapshot.head, busy_timeout);
-    shared.index.segments = segments;
+    let head = snapshot.head;
+    let (shared, is_far_behind) =
+        StoreState::for_writing(Some(log), head, head, segments, busy_timeout);
     let shared = Arc::new(shared);
     let tree = Arc::new(BTree::of_events());
     let mut decoder = EventReader::new(Arc::clone(&tree));
     if !is_far_behind {
-        shared.index.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?;
+        shared.index.tail.catch_up(&connection, &mut decoder, snapshot, list.indexed())?;
     }
     // By its full path: the process may change its working folder.
     let readers = ReaderPool::new(real_path, OpenMode::Read, tree, max_readers, true)?;
@@ -233,7 +230,6 @@ pub fn open_file(
     connection.set_db_config(leave_log, false).map_err(from_sqlite)?;
     let writer = Arc::new(Writer::new(connection, decoder));
     if is_far_behind {
-        // The index is missing, or far behind: it is made anew before anything is answered.
         while retry(deadline, || write_segment(&shared, &writer, 1))? {}
     }
     let for_maintenance = retry(deadline, || connect(&place, OpenMode::Write))?;
