@@ -5,7 +5,8 @@
  * and a close() of any descriptor of a file drops all that the process holds on it, the other
  * copy's included. So this copy takes open-file-description locks, all of a file's through one
  * descriptor of their own, and does not close a descriptor while anyone may hold a lock on its
- * file. It keeps it for the next opening instead. Only a WAL, which nobody locks, is closed at once.
+ * file. It keeps it for the next opening instead. Only a WAL, which nobody locks, is closed at
+ * once.
  *
  * SQLite arbitrates between its own connections before it calls these (unixInodeInfo and
  * unixShmNode, one for each inode): one set of locks for an inode is what it expects.
@@ -204,9 +205,9 @@ static void attach(struct file *file, struct inode *inode) {
     *bucket = file;
 }
 
-/* Whether path is that of the WAL of a database that SQLite has open. No SQLite ever locks a WAL, so
- * its descriptors can be closed at any time. Its name alone does not tell: a database may be called
- * so. */
+/* Whether path is that of the WAL of a database that SQLite has open. No SQLite ever locks a WAL,
+ * so its descriptors can be closed at any time. Its name alone does not tell: a database may be
+ * called so. */
 static bool is_wal(const char *path) {
     static const char suffix[] = "-wal";
     char database[PATH_MAX];
