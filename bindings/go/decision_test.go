@@ -82,7 +82,7 @@ func alwaysLosing(ctx context.Context, policy dcb.RetryPolicy) error {
 func TestRetriesAreBoundedByTime(t *testing.T) {
 	quick := dcb.RetryPolicy{MaxDelay: time.Millisecond}
 	timed := quick
-	timed.Timeout = 100 * time.Millisecond
+	timed.Timeout = 500 * time.Millisecond
 	endless := quick
 	endless.Timeout = -1
 	for name, test := range map[string]struct {
@@ -90,12 +90,13 @@ func TestRetriesAreBoundedByTime(t *testing.T) {
 		policy     dcb.RetryPolicy
 		isDeadline bool
 	}{
-		"by the deadline":            {100 * time.Millisecond, quick, true},
+		"by the deadline":            {500 * time.Millisecond, quick, true},
 		"by the timeout":             {0, timed, false},
 		"by the earlier of the two":  {time.Hour, timed, false},
-		"by the deadline, endlessly": {100 * time.Millisecond, endless, true},
+		"by the deadline, endlessly": {500 * time.Millisecond, endless, true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			ctx := ctx
 			if test.deadline > 0 {
 				bounded, cancel := context.WithTimeout(ctx, test.deadline)
