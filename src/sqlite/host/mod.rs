@@ -8,9 +8,11 @@
 
 mod connection;
 mod group;
+mod identity;
 mod maintenance;
 mod overlay;
 mod store;
+mod within;
 
 use crate::error::Error;
 use crate::sql::host::Failure;
