@@ -11,21 +11,20 @@
 
 use std::ffi::OsStr;
 use std::hash::{BuildHasher as _, RandomState};
-use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::now_us;
-use crate::domain::{Direction, PositionRange};
+use crate::domain::PositionRange;
 use crate::error::Result;
 use crate::index::Index;
 use crate::sql::{SqlConnection, Value};
 use crate::sqlite::append::group::PreparedAppend;
 use crate::sqlite::connection::error::damaged_index;
-use crate::sqlite::events::reader::{EventReader, to_owned};
+use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::index::segment_list::Segments;
-use crate::sqlite::index::tail::TAIL_BYTES;
+use crate::sqlite::index::tail::{TAIL_BYTES, newest_in};
 use crate::sqlite::snapshot::Snapshot;
 
 /// What the transactions of callers see above the tail.
@@ -93,16 +92,7 @@ impl Overlay {
         if span.after >= span.through {
             return Ok(());
         }
-        let (mut events, mut bytes) = (Vec::new(), 0);
-        reader.scan(connection, span, Direction::Backward, |view| {
-            bytes += view.text_len();
-            if bytes > TAIL_BYTES {
-                return Ok(ControlFlow::Break(()));
-            }
-            events.push(to_owned(view)?);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        events.reverse();
+        let events = newest_in(connection, reader, span)?;
         let base = snapshot.head - events.len() as i64;
         if self.index.head() != base {
             self.index = Index::new(base);

@@ -144,16 +144,7 @@ impl Tail {
         }
         let low = own_head.max(indexed).max(snapshot.head.saturating_sub(TAIL_EVENTS as i64));
         let span = PositionRange { after: low, through: snapshot.head };
-        let (mut events, mut bytes) = (Vec::new(), 0);
-        reader.scan(source, span, Direction::Backward, |view| {
-            bytes += view.text_len();
-            if bytes > TAIL_BYTES {
-                return Ok(ControlFlow::Break(()));
-            }
-            events.push(to_owned(view)?);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        events.reverse();
+        let events = newest_in(source, reader, span)?;
         let base = snapshot.head - events.len() as i64;
         let mut generations = self.write();
         if generations.head() < base {
@@ -169,4 +160,24 @@ impl Tail {
         self.trim(indexed);
         Ok(())
     }
+}
+
+/// Returns the events of `span` in ascending order: all of them, or the newest if they are more than
+/// memory may hold.
+pub fn newest_in<'s>(
+    source: impl Into<Source<'s>>,
+    reader: &mut EventReader,
+    span: PositionRange,
+) -> ReadResult<Vec<Arc<SequencedEvent>>> {
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    reader.scan(source, span, Direction::Backward, |view| {
+        bytes += view.text_len();
+        if bytes > TAIL_BYTES {
+            return Ok(ControlFlow::Break(()));
+        }
+        events.push(to_owned(view)?);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    events.reverse();
+    Ok(events)
 }

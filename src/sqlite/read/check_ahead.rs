@@ -21,12 +21,11 @@ use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::{ReadResult, ReadStop, Source};
 use crate::sqlite::index::search::Search;
 use crate::sqlite::index::view::View;
+use crate::sqlite::read::MAX_TRANSACTION;
 use crate::sqlite::read::pool::{ReadConnection, ReaderPool};
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
 
-/// The longest that one transaction lasts: a longer one would keep the WAL from being reset.
-const MAX_TRANSACTION: Duration = Duration::from_millis(10);
 /// How long a check ahead waits for a connection. If there is none, the group checks everything.
 const CONNECTION_PATIENCE: Duration = Duration::from_millis(100);
 /// A query of more items than this may be expensive whatever the items are.

@@ -25,7 +25,7 @@ use crate::sqlite::state::StoreState;
 use crate::store::{BatchLimits, Sink};
 
 /// The longest that one read transaction lasts: a longer one would keep the WAL from being reset.
-const MAX_TRANSACTION: Duration = Duration::from_millis(10);
+pub const MAX_TRANSACTION: Duration = Duration::from_millis(10);
 /// How often a wait polls for events of other processes.
 const POLL: Duration = Duration::from_millis(10);
 
