@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 )
@@ -137,20 +135,7 @@ func TestSubscribeBatchesEnds(t *testing.T) {
 
 // A subscription notices a restored backup also if it ticks more often than it looks.
 func TestSubscribeBatchesNoticesARestore(t *testing.T) {
-	shell, err := exec.LookPath("sqlite3")
-	if err != nil {
-		t.Skip("the sqlite3 shell is not installed")
-	}
-	path := filepath.Join(t.TempDir(), "events.db")
-	run := func(command string) {
-		if output, err := exec.Command(shell, path, command+" '"+path+".backup'").CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", command, err, output)
-		}
-	}
-	store := mustOpen(t, "sqlite:"+path)
-	mustAppend(t, store, Event{Type: "A"})
-	run(".backup")
-	mustAppend(t, store, manyEvents(2)...)
+	store, restore := mustBackUpByShell(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var last error
@@ -158,7 +143,7 @@ func TestSubscribeBatchesNoticesARestore(t *testing.T) {
 	for b, err := range store.SubscribeBatches(ctx, QueryAll(), 20*time.Millisecond) {
 		if last = err; err == nil && len(b.Events) == 0 {
 			if ticks++; ticks == 1 {
-				run(".restore")
+				restore()
 			}
 		}
 	}

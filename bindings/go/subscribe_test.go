@@ -152,23 +152,30 @@ func TestSubscribeAboveTheHead(t *testing.T) {
 	})
 }
 
-// A waiting subscription notices that another program has restored an older backup.
-func TestSubscribeNoticesARestore(t *testing.T) {
+// mustBackUpByShell returns a store with three events, and a function that restores a backup with the first one
+// only, by the shell of SQLite. Any goroutine may call the function.
+func mustBackUpByShell(t *testing.T) (store *Store, restore func()) {
+	t.Helper()
 	shell, err := exec.LookPath("sqlite3")
 	if err != nil {
 		t.Skip("the sqlite3 shell is not installed")
 	}
 	path := filepath.Join(t.TempDir(), "events.db")
 	run := func(command string) {
-		t.Helper()
 		if output, err := exec.Command(shell, path, command+" '"+path+".backup'").CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", command, err, output)
+			t.Errorf("%s: %v\n%s", command, err, output)
 		}
 	}
-	store := mustOpen(t, "sqlite:"+path)
+	store = mustOpen(t, "sqlite:"+path)
 	mustAppend(t, store, Event{Type: "A"})
 	run(".backup")
 	mustAppend(t, store, manyEvents(2)...)
+	return store, func() { run(".restore") }
+}
+
+// A waiting subscription notices that another program has restored an older backup.
+func TestSubscribeNoticesARestore(t *testing.T) {
+	store, restore := mustBackUpByShell(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var last error
@@ -176,7 +183,7 @@ func TestSubscribeNoticesARestore(t *testing.T) {
 		if last = err; event.Position == 3 {
 			go func() {
 				untilWaiting(store, 1)
-				run(".restore")
+				restore()
 			}()
 		}
 	}
