@@ -19,10 +19,16 @@ type Decider[S any, C any] struct {
 
 	// InitialState returns the state before any event. If it is nil, that is the zero S.
 	InitialState func() S
+
+	// Last and Since restrict what the state is computed from to the newest events of the query, and so what a
+	// decision reads: see [Projection]. The append is still conditional on all events of the query.
+	Last  int
+	Since string
 }
 
-// Fold returns the state after the events, starting from the initial state. It panics if it needs
-// Evolve and that is nil.
+// Fold returns the state after the events, starting from the initial state. It takes the events as they are: it
+// knows no command, and so neither the query nor what Last and Since exclude of it; the Fold of [Decider.Model]
+// does. It panics if it needs Evolve and that is nil.
 func (d Decider[S, C]) Fold(events []SequencedEvent) S {
 	var state S
 	if d.InitialState != nil {
@@ -39,7 +45,9 @@ func (d Decider[S, C]) Fold(events []SequencedEvent) S {
 
 // Model returns what the decider knows about the command as a [Projection], for [DecideValue].
 func (d Decider[S, C]) Model(cmd C) Projection[S] {
-	model := Projection[S]{Query: NewQuery(), InitialState: d.InitialState, Evolve: d.Evolve}
+	model := Projection[S]{
+		Query: NewQuery(), Last: d.Last, Since: d.Since, InitialState: d.InitialState, Evolve: d.Evolve,
+	}
 	if d.Query != nil {
 		model.Query = d.Query(cmd)
 	}
@@ -85,15 +93,20 @@ func (h CommandHandler[S, C]) Run(ctx context.Context, cmd C, opts ...DecideOpti
 	case h.Decider.Evolve == nil:
 		return Decision{}, missing("Decider.Evolve")
 	}
-	d := decision{store: h.Store, query: h.Decider.Query(cmd), retry: h.Retry}
+	model := h.Decider.Model(cmd)
+	d := decision{store: h.Store, query: model.Query, windows: model.windows(), retry: h.Retry}
 	if h.ConditionQuery != nil {
 		WithConditionQuery(h.ConditionQuery(cmd))(&d)
 	}
 	for _, opt := range opts {
 		opt(&d)
 	}
+	fold := h.Decider.Fold
+	if d.windows != nil {
+		fold = model.Fold
+	}
 	return d.run(ctx, func(events []SequencedEvent) ([]Event, error) {
-		return h.Decider.Decide(h.Decider.Fold(events), cmd)
+		return h.Decider.Decide(fold(events), cmd)
 	})
 }
 

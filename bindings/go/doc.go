@@ -66,8 +66,8 @@ events follow. If the decision depends on several questions, each can be a [Proj
 	)
 	decision, err := dcb.Decide(ctx, store, model, func(m model) ([]dcb.Event, error) { ... })
 
-A projection that needs only the newest events says so with its Last or Since, and a decision reads no others. The
-append is still conditional on all events of the query:
+A projection or a decider that needs only the newest events says so with its Last or Since, and a decision reads no
+others. The append is still conditional on all events of the query:
 
 	lastNumber := dcb.Projection[int]{Query: invoices, Last: 1, Evolve: numberOf}
 

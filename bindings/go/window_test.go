@@ -110,6 +110,43 @@ func TestDecisionsOnWindows(t *testing.T) {
 	}
 }
 
+// A decider sees what its Last and Since say, and conflicts with each event of its query.
+func TestDecidersOnWindows(t *testing.T) {
+	ctx := context.Background()
+	for seed := range uint64(300) {
+		r := random{rand.New(rand.NewPCG(seed, 8))}
+		memory := mustOpen(t, "memory:")
+		mustAppend(t, memory, r.events(1+r.IntN(40))...)
+		model, rival := r.windowed(r.query()), r.events(1)[0]
+		attempts := 0
+		handler := CommandHandler[[]int64, string]{Store: memory, Decider: Decider[[]int64, string]{
+			Query:        func(string) Query { return model.Query },
+			Last:         model.Last,
+			Since:        model.Since,
+			InitialState: model.InitialState,
+			Evolve:       model.Evolve,
+			Decide: func(state []int64, _ string) ([]Event, error) {
+				all, _, err := memory.Read(ctx, QueryAll())
+				if want := seen(model, all); err != nil || !slices.Equal(state, want) {
+					t.Errorf("seed %d: the state is %v, want %v, %v", seed, state, want, err)
+				}
+				if attempts++; attempts == 1 {
+					mustAppend(t, memory, rival)
+				}
+				return []Event{{Type: "Z"}}, nil
+			},
+		}}
+		wanted := 1
+		if model.Query.Matches(SequencedEvent{Type: rival.Type, Tags: rival.Tags}) {
+			wanted = 2
+		}
+		if got, err := handler.Run(ctx, "command"); err != nil || got.Attempts != wanted {
+			t.Errorf("seed %d: %+v, want %d attempts, %v", seed, got, wanted, err)
+		}
+		memory.Close()
+	}
+}
+
 // Events that are appended between the reads of a decision are not seen, and make it conflict.
 func TestAppendsBetweenTheReadsOfADecision(t *testing.T) {
 	ctx := context.Background()
