@@ -5,7 +5,7 @@ import "context"
 // Decider describes a decision without a store: which events it depends on, what they mean, and which
 // events follow from them. S is the type of its state, C that of its command. [CommandHandler] runs it.
 //
-// Query, Decide and Evolve are required.
+// Decide is required, and so are Query and Evolve unless there is a Projection.
 type Decider[S any, C any] struct {
 	// Query returns the query for the events that a decision about the command depends on.
 	Query func(cmd C) Query
@@ -24,11 +24,16 @@ type Decider[S any, C any] struct {
 	// decision reads: see [Projection]. The append is still conditional on all events of the query.
 	Last  int
 	Since string
+
+	// Projection returns what a decision about the command has to know, in place of Query, Evolve, InitialState,
+	// Last and Since, which must not be set beside it. It suits a state that [Compose] joins of several, and one
+	// for which it matters what the command says.
+	Projection func(cmd C) Projection[S]
 }
 
 // Fold returns the state after the events, starting from the initial state. It takes the events as they are: it
 // knows no command, and so neither the query nor what Last and Since exclude of it; the Fold of [Decider.Model]
-// does. It panics if it needs Evolve and that is nil.
+// does. It panics if it needs Evolve and that is nil, as it is beside a Projection.
 func (d Decider[S, C]) Fold(events []SequencedEvent) S {
 	var state S
 	if d.InitialState != nil {
@@ -45,6 +50,9 @@ func (d Decider[S, C]) Fold(events []SequencedEvent) S {
 
 // Model returns what the decider knows about the command as a [Projection], for [DecideValue].
 func (d Decider[S, C]) Model(cmd C) Projection[S] {
+	if d.Projection != nil {
+		return d.Projection(cmd)
+	}
 	model := Projection[S]{
 		Query: NewQuery(), Last: d.Last, Since: d.Since, InitialState: d.InitialState, Evolve: d.Evolve,
 	}
@@ -52,6 +60,24 @@ func (d Decider[S, C]) Model(cmd C) Projection[S] {
 		model.Query = d.Query(cmd)
 	}
 	return model
+}
+
+// check returns what is wrong with the fields of the decider.
+func (d Decider[S, C]) check() error {
+	switch {
+	case d.Decide == nil:
+		return missing("Decider.Decide")
+	case d.Projection != nil:
+		if d.Query != nil || d.Evolve != nil || d.InitialState != nil || d.Last != 0 || d.Since != "" {
+			return invalid("Decider.Projection: takes the place of Query, Evolve, InitialState, Last and Since, " +
+				"and one of these is set")
+		}
+	case d.Query == nil:
+		return missing("Decider.Query")
+	case d.Evolve == nil:
+		return missing("Decider.Evolve")
+	}
+	return nil
 }
 
 // CommandHandler runs a [Decider] against a store. It reads the events that the decision depends on,
@@ -83,17 +109,16 @@ func (h CommandHandler[S, C]) Handle(ctx context.Context, cmd C) error {
 // [ErrInvalidArgument], naming the field, if the Store or a required field of the Decider is nil. The options
 // take precedence over the fields of the handler.
 func (h CommandHandler[S, C]) Run(ctx context.Context, cmd C, opts ...DecideOption) (Decision, error) {
-	switch {
-	case h.Store == nil:
+	if h.Store == nil {
 		return Decision{}, missing("CommandHandler.Store")
-	case h.Decider.Query == nil:
-		return Decision{}, missing("Decider.Query")
-	case h.Decider.Decide == nil:
-		return Decision{}, missing("Decider.Decide")
-	case h.Decider.Evolve == nil:
-		return Decision{}, missing("Decider.Evolve")
+	}
+	if err := h.Decider.check(); err != nil {
+		return Decision{}, err
 	}
 	model := h.Decider.Model(cmd)
+	if model.Evolve == nil {
+		return Decision{}, missing("Projection.Evolve")
+	}
 	d := decision{store: h.Store, query: model.Query, windows: model.windows(), retry: h.Retry}
 	if h.ConditionQuery != nil {
 		WithConditionQuery(h.ConditionQuery(cmd))(&d)
@@ -102,7 +127,7 @@ func (h CommandHandler[S, C]) Run(ctx context.Context, cmd C, opts ...DecideOpti
 		opt(&d)
 	}
 	fold := h.Decider.Fold
-	if d.windows != nil {
+	if d.windows != nil || h.Decider.Projection != nil {
 		fold = model.Fold
 	}
 	return d.run(ctx, func(events []SequencedEvent) ([]Event, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -304,6 +305,13 @@ func TestARequiredFieldThatIsNilIsNamed(t *testing.T) {
 			handler.Decider.Evolve = nil
 			return handler.Handle(ctx, subscribe{"c2", "s1"})
 		}, "Decider.Evolve"},
+		"the Evolve of a Projection": {func() error {
+			handler := whole
+			handler.Decider = dcb.Decider[seats, subscribe]{Decide: seatsDecider.Decide, Projection: func(subscribe) dcb.Projection[seats] {
+				return dcb.Projection[seats]{}
+			}}
+			return handler.Handle(ctx, subscribe{"c2", "s1"})
+		}, "Projection.Evolve"},
 		"Decide without a store": {func() error {
 			_, err := dcb.Decide(ctx, nil, model, nothing)
 			return err
@@ -342,6 +350,44 @@ func TestARequiredFieldThatIsNilIsNamed(t *testing.T) {
 	}
 	if got := (dcb.Decider[int, int]{InitialState: func() int { return 3 }}).Fold(nil); got != 3 {
 		t.Errorf("a Fold of no events needs no Evolve: %d", got)
+	}
+}
+
+// A decider whose state is composed sees of each part what belongs to the command, and conflicts with all of it.
+func TestADeciderWithAProjection(t *testing.T) {
+	type state struct{ course, taken int }
+	count := func(query dcb.Query) dcb.Projection[int] {
+		return dcb.Projection[int]{Query: query, Evolve: func(n int, _ dcb.SequencedEvent) int { return n + 1 }}
+	}
+	decider := dcb.Decider[state, subscribe]{
+		Projection: func(cmd subscribe) dcb.Projection[state] {
+			return dcb.Compose(
+				dcb.PartOf(count(dcb.NewQuery(dcb.QueryItem{Tags: []dcb.Tag{course(cmd.course)}})), func(s *state) *int { return &s.course }),
+				dcb.PartOf(count(dcb.NewQuery(dcb.QueryItem{Tags: []dcb.Tag{student(cmd.student)}})), func(s *state) *int { return &s.taken }))
+		},
+		Decide: func(s state, cmd subscribe) ([]dcb.Event, error) {
+			return []dcb.Event{{Type: "Saw", Data: []int{s.course, s.taken}}}, nil
+		},
+	}
+	store := dcb.NewMemoryStore()
+	appendTo(t, store,
+		dcb.Event{Type: "A", Tags: []dcb.Tag{course("c1")}},
+		dcb.Event{Type: "A", Tags: []dcb.Tag{course("c1"), student("s1")}},
+		dcb.Event{Type: "A", Tags: []dcb.Tag{course("c2")}})
+	handler := dcb.CommandHandler[state, subscribe]{Decider: decider, Store: &rival{EventStore: store, left: 1}}
+	decision, err := handler.Run(ctx, subscribe{"c1", "s1"})
+	if err != nil || decision.Attempts != 2 {
+		t.Fatalf("got %+v, %v", decision, err)
+	}
+	events, _, err := store.Read(ctx, dcb.NewQuery(dcb.QueryItem{Types: []string{"Saw"}}))
+	if err != nil || len(events) != 1 || !slices.Equal(events[0].Data.([]any), []any{3.0, 1.0}) {
+		t.Errorf("got %v, %v", events, err)
+	}
+
+	handler.Decider.Last = 1
+	if err := handler.Handle(ctx, subscribe{"c1", "s1"}); !errors.Is(err, dcb.ErrInvalidArgument) ||
+		!strings.Contains(err.Error(), "Decider.Projection") {
+		t.Errorf("beside a Last, got %v", err)
 	}
 }
 
