@@ -63,6 +63,10 @@ pub mod limits;
 #[doc(hidden)]
 pub mod memory;
 mod open;
+mod percent;
+#[cfg(feature = "postgres")]
+#[doc(hidden)]
+pub mod postgres;
 #[doc(hidden)]
 pub mod sql;
 #[doc(hidden)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::memory::MemoryStore;
+use crate::percent::decode;
 use crate::sqlite::{Location, SqliteStore, shown};
 use crate::store::Store;
 use crate::store::options::Options;
@@ -91,25 +92,6 @@ fn location_of_file_uri(uri: &str, options: &mut Options) -> Result<Location> {
         }
     }
     if is_memory { Ok(Location::Memory) } else { location(&path) }
-}
-
-/// Decodes the percent encoding of a part of a URI.
-fn decode(text: &str) -> Result<String> {
-    let broken =
-        || Error::invalid("uri: % must be followed by two hexadecimal digits of a UTF-8 text");
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    while let [first, others @ ..] = rest {
-        rest = others;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let (pair, others) = rest.split_first_chunk::<2>().ok_or_else(broken)?;
-        let digit = |byte: u8| char::from(byte).to_digit(16).ok_or_else(broken);
-        bytes.push((digit(pair[0])? * 16 + digit(pair[1])?) as u8);
-        rest = others;
-    }
-    String::from_utf8(bytes).map_err(|_| broken())
 }
 
 #[cfg(test)]
