@@ -2,13 +2,24 @@
 
 use std::borrow::Cow;
 
-use serde::de::{MapAccess, SeqAccess};
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
 
 use crate::domain::{EventType, Query, QueryItem, Tag};
 use crate::error::Error;
 use crate::json::path::JsonPath;
-use crate::json::visitor::{As, Seen, Shape, Texts, keys};
+use crate::json::visitor::{As, Seen, Shape, Texts, keys, read_document};
 use crate::limits::MAX_ITEMS_PER_QUERY;
+
+impl Query {
+    /// Parses a query document: `{"items": [{"types": [...], "tags": [...]}, ...]}`, or `null` for
+    /// every event.
+    pub fn from_json(json: &str) -> crate::Result<Query> {
+        let no_fast_path = |_: &str| None;
+        read_document("query", json.as_bytes(), no_fast_path, |path, json| {
+            As(QueryIn(path)).deserialize(json)
+        })
+    }
+}
 
 keys!(QueryKey { Items = "items" });
 keys!(ItemKey { Types = "types", Tags = "tags" });

@@ -111,3 +111,18 @@ fn only_an_integer_is_accepted_as_an_integer() {
         }
     }
 }
+
+#[test]
+fn a_query_is_a_document_by_itself() {
+    let json = r#"{"items": [{"types": ["A"], "tags": ["k:v"]}, {}]}"#;
+    let request = parse_read(format!(r#"{{"query": {json}}}"#).as_bytes()).unwrap();
+    assert_eq!(&Query::from_json(json).unwrap(), ReadState::new(request).query());
+    assert_eq!(Query::from_json(" null "), Ok(Query::all()));
+    assert_invalid(
+        Query::from_json(r#"{"items": [{"tags": [":v"]}]}"#),
+        "items[0].tags[0]: a tag with a colon needs a key before it",
+    );
+    for wrong in ["", "[]", "{}", r#"{"items": []}"#, r#"{"items": [{}], "x": 1}"#, "null null"] {
+        assert!(Query::from_json(wrong).is_err(), "{wrong}");
+    }
+}
