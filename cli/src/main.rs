@@ -1,13 +1,31 @@
 //! `dcb`: the command line of libdcb.
 
+mod cloudevents;
+mod count;
+mod csv;
 mod exit;
+mod get;
 mod head;
+mod json;
+mod output;
+mod query;
+mod read;
+mod store;
+mod table;
+mod time;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Reads, checks, copies and explores event stores.
+/// Reads, checks, copies and explores event stores
+///
+/// A store is named by its URI: `sqlite:PATH` is a file. The variable DCB_URI names the store of a
+/// command that is given none. Commands that do not write open the store read-only. What a command
+/// finds goes to stdout, and everything else to stderr.
+///
+/// Exit status: 0 for success, 1 for a failure, 2 for wrong arguments, 3 if an append condition
+/// failed, 4 if the event or the store does not exist.
 #[derive(Parser)]
 #[command(name = "dcb", version, arg_required_else_help = true)]
 struct Arguments {
@@ -17,14 +35,22 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Print the position of the newest event.
+    /// Print events
+    Read(Box<read::Arguments>),
+    /// Print one event
+    Get(get::Arguments),
+    /// Print the position of the newest event
     Head(head::Arguments),
+    /// Print the number of events
+    Count(count::Arguments),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let result = match arguments.command {
+    let result = match Arguments::parse().command {
+        Command::Read(arguments) => read::run(&arguments),
+        Command::Get(arguments) => get::run(&arguments),
         Command::Head(arguments) => head::run(&arguments),
+        Command::Count(arguments) => count::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

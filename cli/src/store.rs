@@ -1,0 +1,144 @@
+//! The store that a command works on.
+
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+use dcb::{BatchLimits, CallOptions, EventView, Options, ReadRequest, ReadState, Store};
+
+use crate::exit::Failure;
+
+/// Which store to use.
+#[derive(clap::Args)]
+pub struct StoreArgument {
+    /// The store, such as `sqlite:events.db`
+    #[arg(value_name = "URI", env = "DCB_URI", hide_env_values = true)]
+    pub uri: String,
+}
+
+impl StoreArgument {
+    /// Opens the store and writes nothing to it.
+    pub fn open_to_read(&self) -> Result<OpenStore, Failure> {
+        open_to_read(&self.uri)
+    }
+}
+
+/// A store that is closed when the value is dropped.
+pub struct OpenStore(Arc<dyn Store>);
+
+impl Deref for OpenStore {
+    type Target = dyn Store;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl Drop for OpenStore {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Opens the store that a URI names and writes nothing to it.
+pub fn open_to_read(uri: &str) -> Result<OpenStore, Failure> {
+    open(uri, &Options { read_only: true, create: false, ..Options::default() })
+}
+
+/// Opens the store that a URI names.
+pub fn open(uri: &str, options: &Options) -> Result<OpenStore, Failure> {
+    if !options.create
+        && let Some(path) = path_of(uri)
+        && !path.exists()
+    {
+        return Err(Failure::not_found(format!(
+            "{}: no such store: check the path, or create one with dcb append or dcb import",
+            shown(uri)
+        )));
+    }
+    Ok(OpenStore(dcb::open(uri, options).map_err(Failure::from)?))
+}
+
+/// Returns the path of the file that a `sqlite:` URI names.
+pub fn path_of(uri: &str) -> Option<&Path> {
+    let path = uri.strip_prefix("sqlite:")?;
+    (!path.is_empty() && path != ":memory:").then(|| Path::new(path))
+}
+
+/// Returns a URI as it may be shown: without its password.
+pub fn shown(uri: &str) -> String {
+    let Some((scheme, rest)) = uri.split_once("://") else { return uri.to_owned() };
+    let (rest, parameters) = match rest.split_once('?') {
+        Some((rest, parameters)) => (rest, Some(parameters)),
+        None => (rest, None),
+    };
+    let rest = match rest.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((user, _)) => format!("{user}:***@{host}"),
+            None => format!("{user}@{host}"),
+        },
+        None => rest.to_owned(),
+    };
+    let parameters = parameters.map_or(String::new(), |parameters| {
+        let shown: Vec<&str> = parameters
+            .split('&')
+            .map(|part| if part.starts_with("password=") { "password=***" } else { part })
+            .collect();
+        format!("?{}", shown.join("&"))
+    });
+    format!("{scheme}://{rest}{parameters}")
+}
+
+/// How much of a read one batch holds.
+const BATCH: BatchLimits = BatchLimits { max_events: 4_096, max_bytes: 1 << 20 };
+
+/// Delivers every event of a read to `each`, and returns the position up to which they are
+/// complete. The read ends early where `each` returns `false`.
+pub fn for_each(
+    store: &dyn Store,
+    request: ReadRequest,
+    call: &CallOptions,
+    mut each: impl FnMut(&EventView<'_>) -> Result<bool, Failure>,
+) -> Result<i64, Failure> {
+    let mut reading = ReadState::new(request);
+    let mut ended = None;
+    while !reading.has_begun() || reading.span().is_some() {
+        let read = store.read(&mut reading, BATCH, call, &mut |event: &EventView<'_>| {
+            let failure = match each(event) {
+                Ok(true) => return Ok(()),
+                Ok(false) => None,
+                Err(failure) => Some(failure),
+            };
+            ended = Some(failure);
+            // Ends the call; nobody sees it.
+            Err(dcb::Error::new(dcb::Status::Cancelled, "the read has ended"))
+        });
+        match ended.take() {
+            Some(Some(failure)) => return Err(failure),
+            Some(None) => break,
+            None => read?,
+        }
+    }
+    Ok(reading.position())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for (uri, expected) in [
+            ("sqlite:a@b:c.db", "sqlite:a@b:c.db"),
+            ("postgres://me:secret@host/db", "postgres://me:***@host/db"),
+            ("postgres://me:se@cret@host:5432/db?x=1", "postgres://me:***@host:5432/db?x=1"),
+            ("postgres://me@host/db", "postgres://me@host/db"),
+            (
+                "postgres://host/db?user=me&password=secret",
+                "postgres://host/db?user=me&password=***",
+            ),
+        ] {
+            assert_eq!(shown(uri), expected);
+        }
+    }
+}
