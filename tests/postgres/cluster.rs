@@ -1,0 +1,130 @@
+//! A PostgreSQL server for one test, by `cluster.sh`: made in a new folder, stopped and removed when
+//! the value is dropped or the process dies.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// A running server, or one that the test has stopped.
+pub struct Cluster {
+    script: Child,
+    /// Closed to end the script.
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    /// What the script says about the server.
+    values: HashMap<String, String>,
+}
+
+#[allow(dead_code)] // no test uses them all
+impl Cluster {
+    /// Starts a server, or returns `None` where none can be had.
+    pub fn start() -> Option<Cluster> {
+        Cluster::with(&[])
+    }
+
+    /// Starts a server with parameters, each as `name=value`.
+    pub fn with(parameters: &[&str]) -> Option<Cluster> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/postgres/cluster.sh");
+        let mut script = Command::new(script)
+            .args(parameters.iter().flat_map(|parameter| ["-c", parameter]))
+            .arg("serve")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the script of the cluster");
+        let input = script.stdin.take();
+        let output = BufReader::new(script.stdout.take().unwrap());
+        let mut cluster = Cluster { script, input, output, values: HashMap::new() };
+        while let Some(line) = cluster.line() {
+            match line.split_once('=') {
+                Some((name, value)) => cluster.values.insert(name.to_owned(), value.to_owned()),
+                None if line == "ready" => return Some(cluster),
+                None => panic!("{line}"),
+            };
+        }
+        let status = cluster.script.wait().unwrap();
+        assert_eq!(status.code(), Some(77), "the cluster did not start");
+        None
+    }
+
+    /// Returns the URI of the database, through the Unix socket. Its role owns the database.
+    pub fn uri(&self) -> String {
+        self.value("uri").to_owned()
+    }
+
+    /// Returns the URI of the database, through the network and with a password.
+    pub fn tcp_uri(&self) -> String {
+        self.value("tcp").to_owned()
+    }
+
+    /// Returns the TCP port, which the Unix socket has in its name.
+    pub fn port(&self) -> u16 {
+        self.value("port").parse().unwrap()
+    }
+
+    /// Returns whether the server has TLS.
+    pub fn has_tls(&self) -> bool {
+        self.value("tls") == "on"
+    }
+
+    /// Returns the folder of the socket, the log and the certificates.
+    pub fn folder(&self) -> &Path {
+        Path::new(self.value("folder"))
+    }
+
+    /// Starts the server again.
+    pub fn start_again(&mut self) {
+        self.command("start");
+    }
+
+    /// Stops the server, and its sessions with it.
+    pub fn stop(&mut self) {
+        self.command("stop fast");
+    }
+
+    /// Kills all processes of the server at once.
+    pub fn kill(&mut self) {
+        self.command("kill");
+    }
+
+    /// Runs a statement as the superuser.
+    pub fn sql(&mut self, statement: &str) {
+        self.command(&format!("sql {statement}"));
+    }
+
+    /// Returns the one value that a query of the superuser gives.
+    pub fn query(&self, query: &str) -> String {
+        let psql = Path::new(self.value("bin")).join("psql");
+        let output = Command::new(psql)
+            .args(["-XAtq", "-U", "postgres", "-d", "dcb", "-p", self.value("port"), "-h"])
+            .arg(self.folder())
+            .args(["-c", query])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    fn value(&self, name: &str) -> &str {
+        &self.values[name]
+    }
+
+    fn command(&mut self, command: &str) {
+        writeln!(self.input.as_mut().unwrap(), "{command}").unwrap();
+        assert_eq!(self.line().as_deref(), Some("done"), "{command}");
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let count = self.output.read_line(&mut line).unwrap();
+        (count > 0).then(|| line.trim_end().to_owned())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.input = None;
+        let _ = self.script.wait();
+    }
+}

@@ -1,0 +1,252 @@
+#!/usr/bin/env bash
+# A PostgreSQL server for one test: made in a new folder, stopped and removed when the test ends,
+# however it ends.
+#
+#   cluster.sh [-c NAME=VALUE]... run COMMAND...   runs COMMAND with the server's URI in DCB_POSTGRES_URI
+#   cluster.sh [-c NAME=VALUE]... serve            says where the server is, and obeys standard input
+#   cluster.sh versions                            lists the folders of the servers that were found
+#
+# -c sets a parameter of the server. DCB_POSTGRES_BIN names the folder of the server to take, else
+# it is the newest that is found. If DCB_POSTGRES_URI is set, `run` uses that server and starts none.
+#
+# `serve` prints lines `name=value` and then `ready`, and answers each line of its input by `done` or
+# `failed`:
+#
+#   start                    starts the server, if it is stopped, on the same port
+#   stop fast|immediate      stops it
+#   kill                     kills all of its processes at once, as a power failure would
+#   sql TEXT                 runs a statement as the superuser, in the database dcb
+#
+# At the end of its input, as when the process that writes it dies, the cluster is removed.
+#
+# PostgreSQL does not run as root: then the server's user is nobody. Ends with 77 where no server can
+# be had, which ctest reports as skipped.
+set -euo pipefail
+
+say() { printf '%s\n' "$*" >&2; }
+
+# The folders of all servers, the newest first.
+versions() {
+    local found
+    for found in "$(dirname "$(command -v initdb || echo /nowhere/initdb)")" \
+        /usr/lib/postgresql/*/bin /usr/local/pgsql/bin "${BASH_SOURCE[0]%/*}"/../../build/postgres/*/bin; do
+        [ -x "$found/initdb" ] && [ -x "$found/postgres" ] || continue
+        found=$(dirname "$(readlink -f "$found/initdb")")
+        printf '%s %s\n' "$("$found/postgres" --version | grep -oE '[0-9]+' | head -n 1)" "$found"
+    done | sort -rn | uniq | cut -d ' ' -f 2-
+}
+
+# watch PROCESS FOLDER: removes the cluster when the process that made it was killed.
+if [ "${1:-}" = watch ]; then
+    while kill -0 "$2" 2>/dev/null; do
+        sleep 1
+    done
+    if [ -d "$3" ]; then
+        kill -QUIT "$(head -n 1 "$3/data/postmaster.pid")" 2>/dev/null || true
+        sleep 1
+        rm -rf "$3"
+    fi
+    exit
+fi
+
+settings=()
+while [ "${1:-}" = -c ]; do
+    settings+=("$2")
+    shift 2
+done
+mode=${1:?run, serve or versions}
+shift
+
+case $mode in
+versions)
+    versions
+    exit
+    ;;
+run)
+    if [ -n "${DCB_POSTGRES_URI:-}" ]; then
+        exec "$@"
+    fi
+    ;;
+serve) ;;
+*)
+    say "$0: run, serve or versions, not $mode"
+    exit 2
+    ;;
+esac
+
+bin=${DCB_POSTGRES_BIN:-$(versions | head -n 1)}
+if [ ! -x "$bin/initdb" ]; then
+    say "SKIPPED: THERE IS NO POSTGRESQL SERVER HERE (apt install postgresql, or set DCB_POSTGRES_URI)"
+    exit 77
+fi
+
+# as_server COMMAND...: runs a command as the server's user.
+as_server() { "$@"; }
+if [ "$(id -u)" = 0 ]; then
+    if command -v setpriv >/dev/null; then
+        as_server() { setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups -- "$@"; }
+    else
+        as_server() { runuser -u nobody -- "$@"; }
+    fi
+fi
+
+# The path of a Unix socket has room for about 100 bytes, and the server's user must get there.
+folder=
+for parent in "${TMPDIR:-/tmp}" /tmp; do
+    folder=$(mktemp -d "$parent/dcb-pg.XXXXXX")
+    chmod 755 "$folder"
+    [ "$(id -u)" != 0 ] || chown nobody "$folder"
+    if [ ${#folder} -lt 70 ] && as_server test -w "$folder"; then
+        break
+    fi
+    rmdir "$folder"
+done
+data=$folder/data
+
+# stat_of PROCESS: its state and its parent, or nothing.
+stat_of() {
+    local stat
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
+    stat=${stat##*) }
+    printf '%s' "${stat:0:1} $(cut -d ' ' -f 2 <<<"$stat")"
+}
+
+# Kills the server and everything that it has started, and waits until they are gone.
+kill_all() {
+    local server process all
+    server=$(head -n 1 "$data/postmaster.pid" 2>/dev/null) || return 0
+    all=("$server")
+    for process in /proc/[0-9]*; do
+        process=${process#/proc/}
+        case $(stat_of "$process") in
+        *" $server") all+=("$process") ;;
+        esac
+    done
+    kill -KILL "${all[@]}" 2>/dev/null || true
+    for process in "${all[@]}"; do
+        while :; do
+            case $(stat_of "$process") in
+            '' | Z*) break ;;
+            esac
+            sleep 0.01
+        done
+    done
+    # Where nobody reaps it, the dead server would be taken for a living one.
+    rm -f "$data/postmaster.pid" "$folder"/.s.PGSQL.*
+}
+
+clean_up() {
+    trap '' HUP INT TERM
+    as_server "$bin/pg_ctl" -D "$data" -s -w -m immediate stop >/dev/null 2>&1 || kill_all
+    rm -rf "$folder"
+}
+trap clean_up EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 141' PIPE
+trap 'exit 143' TERM
+# What ctest kills has no time to clean up.
+(setsid "$0" watch $$ "$folder" </dev/null >/dev/null 2>&1 &)
+
+as_server mkdir "$data"
+as_server "$bin/initdb" -D "$data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$folder/initdb.log" 2>&1 || {
+    cat "$folder/initdb.log" >&2
+    exit 1
+}
+
+# A certificate for localhost, and the authority that signed it; another authority, which did not;
+# and a certificate for the role dcb.
+certificates() {
+    cd "$folder"
+    local key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
+    local name
+    for name in authority other; do
+        openssl req -x509 "${key[@]}" -days 30 -subj "/CN=$name" -keyout "$name.key" -out "$name.crt"
+    done
+    signed() {
+        openssl req "${key[@]}" -subj "/CN=$2" -keyout "$1.key" -out "$1.csr"
+        openssl x509 -req -in "$1.csr" -CA authority.crt -CAkey authority.key -set_serial "$3" -days 30 \
+            -extfile <(printf '%s\n' "$4") -out "$1.crt"
+    }
+    signed server localhost 1 'subjectAltName=DNS:localhost,IP:127.0.0.1'
+    signed client dcb 2 'extendedKeyUsage=clientAuth'
+    chmod 600 ./*.key
+    [ "$(id -u)" != 0 ] || chown nobody server.key
+}
+tls=off
+if "$bin/pg_config" --configure 2>/dev/null | grep -qE 'with-(open)?ssl' && command -v openssl >/dev/null; then
+    (certificates) >"$folder/openssl.log" 2>&1 && tls=on
+fi
+
+as_server tee -a "$data/postgresql.conf" >/dev/null <<CONF
+listen_addresses = '127.0.0.1'
+unix_socket_directories = '$folder'
+ssl = $tls
+ssl_cert_file = '$folder/server.crt'
+ssl_key_file = '$folder/server.key'
+ssl_ca_file = '$folder/authority.crt'
+shared_buffers = 32MB
+timezone = UTC
+log_line_prefix = '%m [%p] %u '
+include 'port.conf'
+$(for setting in "${settings[@]}"; do printf "%s = '%s'\n" "${setting%%=*}" "${setting#*=}"; done)
+CONF
+# Over the socket everybody is believed; over the network, a password or a certificate is asked for.
+as_server tee "$data/pg_hba.conf" >/dev/null <<'CONF'
+local all all trust
+hostssl all by_certificate 127.0.0.1/32 cert map=dcb
+host all all 127.0.0.1/32 scram-sha-256
+CONF
+printf 'dcb dcb by_certificate\n' | as_server tee "$data/pg_ident.conf" >/dev/null
+[ $tls = on ] || as_server sed -i '/^ssl_/d' "$data/postgresql.conf"
+[ $tls = on ] || as_server sed -i '/^hostssl/d' "$data/pg_hba.conf"
+
+start() {
+    as_server "$bin/pg_ctl" -D "$data" -s -w -t 60 -l "$folder/log" start >/dev/null 2>&1 </dev/null
+}
+for attempt in 1 2 3 4 5 6 7 8 9 10; do
+    port=$((20000 + RANDOM % 12000))
+    printf 'port = %s\n' "$port" | as_server tee "$data/port.conf" >/dev/null
+    start && break
+    if [ "$attempt" = 10 ] || ! grep -q 'Address already in use' "$folder/log"; then
+        cat "$folder/log" >&2
+        exit 1
+    fi
+done
+
+sql() { "$bin/psql" -X -q -v ON_ERROR_STOP=1 -h "$folder" -p "$port" -U postgres -d "$1" -c "$2" >&2 </dev/null; }
+sql postgres "create role dcb login password 's3cret p:w'"
+sql postgres "create role by_certificate login"
+sql postgres "create database dcb owner dcb"
+
+# A URI's parameter: everything but letters, digits, / and a few others is encoded.
+encoded() {
+    local LC_ALL=C text=$1 i c
+    for ((i = 0; i < ${#text}; i++)); do
+        c=${text:i:1}
+        case $c in
+        [a-zA-Z0-9/._-]) printf '%s' "$c" ;;
+        *) printf '%%%02X' "'$c" ;;
+        esac
+    done
+}
+uri="postgres:///dcb?user=dcb&port=$port&host=$(encoded "$folder")"
+
+if [ "$mode" = run ]; then
+    export DCB_POSTGRES_URI=$uri
+    status=0
+    "$@" || status=$?
+    exit $status
+fi
+
+printf '%s\n' "folder=$folder" "port=$port" "uri=$uri" "bin=$bin" "tls=$tls" \
+    "tcp=postgres://dcb:s3cret%20p%3Aw@127.0.0.1:$port/dcb" ready
+while read -r command argument; do
+    case $command in
+    start) start ;;
+    stop) as_server "$bin/pg_ctl" -D "$data" -s -w -m "$argument" stop >/dev/null ;;
+    kill) kill_all ;;
+    sql) sql dcb "$argument" ;;
+    *) false ;;
+    esac && echo "done" || echo failed
+done

@@ -1,0 +1,22 @@
+//! Tests on PostgreSQL servers, each of which is made for its test (`cluster.sh`).
+
+mod cluster;
+
+use cluster::Cluster;
+
+#[test]
+fn a_cluster_survives_a_kill_and_leaves_nothing() {
+    let Some(mut cluster) = Cluster::with(&["work_mem=5MB"]) else { return };
+    assert_eq!(cluster.query("show work_mem"), "5MB");
+    assert_eq!(cluster.query("show fsync"), "on");
+    cluster.sql("create table kept (a int)");
+    for stop in [Cluster::kill, Cluster::stop] {
+        stop(&mut cluster);
+        assert!(!cluster.folder().join("data/postmaster.pid").exists());
+        cluster.start_again();
+        assert_eq!(cluster.query("select count(*) from kept"), "0");
+    }
+    let folder = cluster.folder().to_owned();
+    drop(cluster);
+    assert!(!folder.exists());
+}
