@@ -2,19 +2,30 @@
 
 use std::borrow::Cow;
 
-use serde::de::MapAccess;
+use serde::de::{DeserializeSeed, MapAccess};
 
 use crate::domain::{Event, EventBuilder, EventId, EventType, Tag};
 use crate::error::Error;
 use crate::json::depth;
 use crate::json::path::JsonPath;
-use crate::json::visitor::{As, OptionalText, Raw, Seen, Shape, Text, Texts, keys};
+use crate::json::visitor::{As, OptionalText, Raw, Seen, Shape, Text, Texts, keys, read_document};
 use crate::limits::{MAX_EVENTS_PER_APPEND, MAX_TAGS_PER_EVENT};
 
 keys!(Key { Type = "type", Tags = "tags", Data = "data", Id = "id", Metadata = "metadata" });
 
 /// The levels of nesting around the data of an event: the request, its list of events, the event.
 const OUTER_LEVELS: usize = 3;
+
+impl Event {
+    /// Parses an event to append: `{"type": "CourseDefined", "tags": ["course:c1"], "data": any
+    /// JSON, "id": optional, "metadata": optional object}`. The limits are those of a request.
+    pub fn from_json(json: &str) -> crate::Result<Event> {
+        let no_fast_path = |_: &str| None;
+        read_document("event", json.as_bytes(), no_fast_path, |path, json| {
+            As(EventIn { path, index: 0, tags: &mut Vec::new() }).deserialize(json)
+        })
+    }
+}
 
 /// Reads the event at `index` of an append.
 pub(super) struct EventIn<'t, 'de> {

@@ -224,3 +224,18 @@ fn an_error_of_an_append_names_the_json_path() {
         assert_invalid(parse_append(request.as_bytes()), message);
     }
 }
+
+#[test]
+fn an_event_is_a_document_by_itself() {
+    let json =
+        r#" {"metadata": {"by": "me"}, "id": "e1", "data": [1, 2], "tags": ["a:1"], "type": "T"} "#;
+    assert_eq!(Event::from_json(json), Ok(only_event(json)));
+    assert_eq!(Event::from_json(r#"{"type":"T"}"#), Ok(only_event(r#"{"type":"T"}"#)));
+    assert_invalid(
+        Event::from_json(r#"{"type": "T", "tags": ["a", ""]}"#),
+        "tags[1]: a tag must not be empty",
+    );
+    for wrong in ["", "null", "[]", "{}", r#"{"type":"T","x":1}"#, r#"{"type":"T"}{"type":"T"}"#] {
+        assert!(Event::from_json(wrong).is_err(), "{wrong}");
+    }
+}
