@@ -48,6 +48,12 @@ impl Failure {
         Failure { message: format!("{place}: {}", self.message), ..self }
     }
 
+    /// Returns the failure with another line after its message.
+    #[must_use]
+    pub fn and(self, line: &str) -> Self {
+        Failure { message: format!("{}\n{line}", self.message), ..self }
+    }
+
     /// Prints the failure to stderr and returns its exit status.
     pub fn report(&self) -> ExitCode {
         if self.reason != Reason::BrokenPipe {

@@ -1,17 +1,23 @@
 //! `dcb`: the command line of libdcb.
 
+mod append;
 mod cloudevents;
 mod count;
 mod csv;
 mod exit;
+mod explain;
 mod get;
 mod head;
 mod json;
+mod names;
 mod output;
 mod query;
 mod read;
+mod signals;
+mod stats;
 mod store;
 mod table;
+mod tail;
 mod time;
 
 use std::process::ExitCode;
@@ -37,20 +43,38 @@ struct Arguments {
 enum Command {
     /// Print events
     Read(Box<read::Arguments>),
+    /// Print the newest events, and those that are appended
+    Tail(tail::Arguments),
     /// Print one event
     Get(get::Arguments),
     /// Print the position of the newest event
     Head(head::Arguments),
     /// Print the number of events
     Count(count::Arguments),
+    /// Append events
+    Append(append::Arguments),
+    /// Print the types of the events
+    Types(names::TypesArguments),
+    /// Print the tags of the events
+    Tags(names::TagsArguments),
+    /// Print what a store holds, in numbers
+    Stats(stats::Arguments),
+    /// Print what a query costs, and which events a condition would fail on
+    Explain(explain::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Read(arguments) => read::run(&arguments),
+        Command::Tail(arguments) => tail::run(&arguments),
         Command::Get(arguments) => get::run(&arguments),
         Command::Head(arguments) => head::run(&arguments),
         Command::Count(arguments) => count::run(&arguments),
+        Command::Append(arguments) => append::run(&arguments),
+        Command::Types(arguments) => names::types(&arguments),
+        Command::Tags(arguments) => names::tags(&arguments),
+        Command::Stats(arguments) => stats::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -53,6 +53,15 @@ impl QueryArguments {
     }
 }
 
+/// Parses a query: JSON, or an item such as `type=A,B tag=k:v`.
+pub fn parse_query(text: &str) -> Result<Query, Failure> {
+    let trimmed = text.trim();
+    if trimmed.starts_with('{') || trimmed == "null" {
+        return Ok(Query::from_json(trimmed)?);
+    }
+    Ok(Query::of(vec![parse_item(text)?])?)
+}
+
 /// Parses an item such as `type=A,B tag=k:v tag=x:y`.
 pub fn parse_item(text: &str) -> Result<QueryItem, Failure> {
     let mut item = QueryItem::new();

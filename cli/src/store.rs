@@ -21,6 +21,14 @@ impl StoreArgument {
     pub fn open_to_read(&self) -> Result<OpenStore, Failure> {
         open_to_read(&self.uri)
     }
+
+    /// Opens the store for appends, and creates a missing file.
+    pub fn open_to_write(&self) -> Result<OpenStore, Failure> {
+        if path_of(&self.uri).is_some_and(|path| !path.exists()) {
+            eprintln!("dcb: creates {}", shown(&self.uri));
+        }
+        open(&self.uri, &Options::default())
+    }
 }
 
 /// A store that is closed when the value is dropped.
@@ -65,6 +73,13 @@ pub fn path_of(uri: &str) -> Option<&Path> {
     (!path.is_empty() && path != ":memory:").then(|| Path::new(path))
 }
 
+/// Returns whether a text is the URI of a store and not a word of another kind.
+pub fn is_uri(text: &str) -> bool {
+    ["memory:", "sqlite:", "file:", "postgres:", "postgresql:"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+}
+
 /// Returns a URI as it may be shown: without its password.
 pub fn shown(uri: &str) -> String {
     let Some((scheme, rest)) = uri.split_once("://") else { return uri.to_owned() };
@@ -98,8 +113,19 @@ pub fn for_each(
     store: &dyn Store,
     request: ReadRequest,
     call: &CallOptions,
-    mut each: impl FnMut(&EventView<'_>) -> Result<bool, Failure>,
+    each: impl FnMut(&EventView<'_>) -> Result<bool, Failure>,
 ) -> Result<i64, Failure> {
+    Ok(try_for_each(store, request, call, each)??)
+}
+
+/// Does what [`for_each`] does, and tells a failure of `each`, which is the outer one, from an error
+/// of the store.
+pub fn try_for_each(
+    store: &dyn Store,
+    request: ReadRequest,
+    call: &CallOptions,
+    mut each: impl FnMut(&EventView<'_>) -> Result<bool, Failure>,
+) -> Result<dcb::Result<i64>, Failure> {
     let mut reading = ReadState::new(request);
     let mut ended = None;
     while !reading.has_begun() || reading.span().is_some() {
@@ -116,10 +142,14 @@ pub fn for_each(
         match ended.take() {
             Some(Some(failure)) => return Err(failure),
             Some(None) => break,
-            None => read?,
+            None => {
+                if let Err(error) = read {
+                    return Ok(Err(error));
+                }
+            }
         }
     }
-    Ok(reading.position())
+    Ok(Ok(reading.position()))
 }
 
 #[cfg(test)]

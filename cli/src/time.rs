@@ -53,6 +53,11 @@ pub fn local(micros: i64) -> String {
     zoned(micros).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
 }
 
+/// Returns the day of a time here, such as `2026-11-23`.
+pub fn day(micros: i64) -> String {
+    zoned(micros).strftime("%Y-%m-%d").to_string()
+}
+
 fn zoned(micros: i64) -> ZonedDateTime {
     timestamp(micros).to_zoned_datetime(TimeZone::system())
 }
