@@ -295,7 +295,8 @@ impl Sources {
         let is_field = bodies(&self.go, owner, &["type"]).iter().any(|body| {
             body.lines().any(|line| {
                 let fields = line.trim_start().split("  ").next().unwrap_or("");
-                starts(line, "\t", member) || fields.split(", ").any(|field| field == member)
+                starts(line, "\t", member)
+                    || fields.split(", ").any(|field| field.split(' ').next() == Some(member))
             })
         });
         is_method || is_field

@@ -84,8 +84,15 @@ TEST_CASE("a decider folds events of any kind") {
 TEST_CASE("a handler appends the events of a decision") {
     dcb::store store = unit::fresh_store();
     const dcb::command_handler handler(store, course_decider("s1"));
-    CHECK(handler.handle({"c1", "s1"}).value() == 1);
-    CHECK(!handler.handle({"c1", "s1"}));
+    const dcb::decision<> made = handler.handle({"c1", "s1"});
+    CHECK(made.first == 1);
+    CHECK(made.last == 1);
+    CHECK(made.attempts == 1);
+    CHECK(!made.repeated);
+    const dcb::decision<> nothing = handler.handle({"c1", "s1"});
+    CHECK(nothing.first == 0);
+    CHECK(nothing.last == 0);
+    CHECK(nothing.attempts == 1);
     CHECK(store.head() == 1);
 }
 
@@ -111,7 +118,9 @@ TEST_CASE("a decision is made again after a conflict") {
         return {dcb::event("Subscribed", {"course:c1", "student:s1"})};
     };
     const dcb::command_handler handler(store, decider, quickly(3));
-    CHECK(handler.handle({"c1", "s1"}).value() == 3);
+    const dcb::decision<> made = handler.handle({"c1", "s1"});
+    CHECK(made.last == 3);
+    CHECK(made.attempts == 3);
     CHECK(decisions == 3);
 }
 
@@ -123,12 +132,51 @@ TEST_CASE("retries are bounded") {
     try {
         handler.handle({"c1", "s1"});
         FAIL_CHECK("the attempts were not used up");
-    } catch (const dcb::condition_failed &e) {
+    } catch (const dcb::retry_error &e) {
+        CHECK(e.status() == dcb::status::condition_failed);
         CHECK(e.position() == 4);
+        CHECK(e.condition() == 0);
+        CHECK(e.attempts() == 4);
+        CHECK(e.elapsed() > 0us);
+        const std::string what = e.what();
+        CHECK(what.rfind("gave up after 4 attempts in ", 0) == 0);
+        CHECK(what.find(" ms: ") != std::string::npos);
+        // The rest is what a store says of such an append.
+        try {
+            store.append(dcb::event("A"), {dcb::tagged("course:c1"), 3});
+            FAIL_CHECK("the condition holds");
+        } catch (const dcb::condition_failed &own) {
+            CHECK(what.substr(what.find(": ") + 2) == std::string(own.what()));
+        }
     }
     CHECK(decisions == 4);
     CHECK(store.head() == 4);
-    CHECK_FAILS(invalid_argument, dcb::command_handler(store, decider, quickly(0)));
+    CHECK_FAILS(invalid_argument, dcb::command_handler(store, decider, quickly(-1)));
+}
+
+TEST_CASE("retries are bounded by time") {
+    dcb::store store = unit::fresh_store();
+    int decisions = 0;
+    const auto decider = late_decider(store, decisions);
+    const auto attempts_with = [&](const dcb::retry_policy &retry) {
+        try {
+            dcb::command_handler(store, decider, retry).handle({"c1", "s1"});
+        } catch (const dcb::retry_error &e) {
+            return e.attempts();
+        }
+        return 0;
+    };
+    CHECK(attempts_with({0, 10us, 100us, 0us}) == 1);
+    CHECK(attempts_with({1, 10us, 100us, dcb::forever}) == 1);
+    CHECK(attempts_with({3, 10us, 100us, dcb::forever}) == 3);
+    const auto start = std::chrono::steady_clock::now();
+    decisions = 0;
+    CHECK(attempts_with({0, 10us, 100us, 50ms}) == decisions);
+    CHECK(std::chrono::steady_clock::now() - start < 1h); // it ends
+    // A wait that does not fit is not begun. It is random, so one in 360,000 may fit.
+    decisions = 0;
+    static_cast<void>(attempts_with({0, 1h, 1h, 10ms}));
+    CHECK(decisions < 3);
 }
 
 TEST_CASE("a cancel ends the wait between attempts") {
@@ -137,7 +185,7 @@ TEST_CASE("a cancel ends the wait between attempts") {
     int decisions = 0;
     const auto decider = late_decider(store, decisions);
     // The wait is so long that only the cancel can end it before the test times out.
-    const dcb::command_handler handler(store, decider, {2, 1h, 1h});
+    const dcb::command_handler handler(store, decider, {2, 1h, 1h, dcb::forever});
     std::thread canceller([&] {
         static_cast<void>(store.wait(0));
         stop.trigger();
@@ -161,11 +209,13 @@ TEST_CASE("a decision on composed projections is made again") {
         CHECK(std::get<1>(state) == decisions - 1);
         return {dcb::event("Subscribed", {"course:c1", "student:s1"})};
     };
-    CHECK(dcb::decide(store, both, decide, {}, quickly(3)).value() == 2);
+    const auto made = dcb::decide(store, both, decide, {}, quickly(3));
+    CHECK(made.last == 2);
+    CHECK(made.attempts == 2);
     CHECK(decisions == 2);
 
     const auto nothing = [](const std::tuple<int, int> &) { return std::vector<dcb::event>{}; };
-    CHECK(!dcb::decide(store, both, nothing));
+    CHECK(dcb::decide(store, both, nothing).last == 0);
     CHECK(store.head() == 2);
 
     const auto never = [&](const std::tuple<int, int> &) -> std::vector<dcb::event> {
@@ -174,7 +224,51 @@ TEST_CASE("a decision on composed projections is made again") {
     };
     CHECK_FAILS(condition_failed, dcb::decide(store, both, never, {}, quickly(2)));
     CHECK(store.head() == 4);
-    CHECK_FAILS(invalid_argument, dcb::decide(store, both, nothing, {}, quickly(0)));
+    CHECK_FAILS(invalid_argument, dcb::decide(store, both, nothing, {}, quickly(-1)));
+}
+
+TEST_CASE("a decision has a value of its own") {
+    dcb::store store = unit::fresh_store();
+    const dcb::projection<int> numbers{dcb::of_type("Numbered"), 0,
+                                       [](int n, const dcb::event_view &) { return n + 1; }};
+    const auto next = [](int known) {
+        return dcb::decided<int>{{dcb::event("Numbered"), dcb::event("Printed")}, known + 1};
+    };
+    CHECK(dcb::decide(store, numbers, next).value == 1);
+    const dcb::decision<int> second = dcb::decide(store, numbers, next);
+    CHECK(second.value == 2);
+    CHECK(second.first == 3);
+    CHECK(second.last == 4);
+    const auto known = [](int count) { return dcb::decided<int>{{}, count}; };
+    CHECK(dcb::decide(store, numbers, known).value == 2);
+    CHECK(dcb::decide(store, numbers, known).last == 0);
+
+    dcb::decider<int, std::string, std::string> decider;
+    decider.query = [](const std::string &) -> dcb::query { return dcb::of_type("Numbered"); };
+    decider.evolve = [](int n, const dcb::event_view &) { return n + 1; };
+    decider.decide = [](const int &n, const std::string &name) {
+        return dcb::decided<std::string>{{dcb::event("Numbered")}, name + std::to_string(n)};
+    };
+    const dcb::command_handler handler(store, decider);
+    const dcb::decision<std::string> named = handler.handle("n");
+    CHECK(named.value == "n2");
+    CHECK(named.last == 5);
+    CHECK(dcb::project(store, decider.model("n")).state == 3);
+}
+
+TEST_CASE("an append that repeats another one is a repeated decision") {
+    dcb::store store = unit::fresh_store();
+    store.append({dcb::event("A").id("1"), dcb::event("B").id("2")});
+    store.append(dcb::event("C"));
+    const dcb::projection<int> nobody{dcb::of_type("D"), 0,
+                                      [](int n, const dcb::event_view &) { return n + 1; }};
+    const auto made = dcb::decide(store, nobody, [](int) -> std::vector<dcb::event> {
+        return {dcb::event("A").id("1"), dcb::event("B").id("2")};
+    });
+    CHECK(made.repeated);
+    CHECK(made.first == 1);
+    CHECK(made.last == 2);
+    CHECK(store.head() == 3);
 }
 
 TEST_CASE("a decider without a required function is refused") {
@@ -204,7 +298,7 @@ TEST_CASE("a decider without a required function is refused") {
     CHECK_THROWS_WITH_AS(dcb::decide(store, projection, missing), "decide is not set",
                          std::invalid_argument);
     missing = nothing;
-    CHECK(!dcb::decide(store, projection, missing));
+    CHECK(dcb::decide(store, projection, missing).last == 0);
 }
 
 TEST_CASE("a decider starts from its initial state") {

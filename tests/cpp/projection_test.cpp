@@ -4,9 +4,13 @@
 
 #include <dcb/projection.hpp>
 
+#include <cstdint>
+#include <random>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 namespace {
 
@@ -135,4 +139,145 @@ TEST_CASE("a projection without evolve is refused") {
                          "projection::evolve is not set", std::invalid_argument);
     CHECK_THROWS_WITH_AS(dcb::part_of(incomplete, &seats_state::in_course),
                          "projection::evolve is not set", std::invalid_argument);
+}
+
+namespace {
+
+/// The types and tags of random events.
+const std::vector<std::string> types{"Opened", "Moved", "Closed"};
+const std::vector<std::string> accounts{"account:a", "account:b"};
+
+/// Records which events it sees.
+dcb::projection<std::string> trace(dcb::query q, std::int64_t last, std::string since) {
+    dcb::projection<std::string> p{std::move(q), "from", [](std::string seen, const auto &e) {
+                                       return seen + ' ' + std::to_string(e.position());
+                                   }};
+    p.last = last;
+    p.since = std::move(since);
+    return p;
+}
+
+/// What trace sees of the events, written as simply as possible.
+std::string traced(const std::vector<dcb::sequenced_event> &events, const dcb::query &q,
+                   std::int64_t last, const std::string &since) {
+    std::vector<dcb::sequenced_event> seen;
+    for (const dcb::sequenced_event &e : events) {
+        if (q.matches(e)) {
+            if (e.type == since) {
+                seen.clear();
+            }
+            seen.push_back(e);
+        }
+    }
+    while (last > 0 && seen.size() > static_cast<std::size_t>(last)) {
+        seen.erase(seen.begin());
+    }
+    std::string text = "from";
+    for (const dcb::sequenced_event &e : seen) {
+        text += ' ' + std::to_string(e.position);
+    }
+    return text;
+}
+
+} // namespace
+
+TEST_CASE("projections of the newest events see no others") {
+    std::minstd_rand random{20};
+    const auto pick = [&](int below) {
+        return std::uniform_int_distribution<int>(0, below - 1)(random);
+    };
+    const auto any = [&](const std::vector<std::string> &from) {
+        return from[static_cast<std::size_t>(pick(static_cast<int>(from.size())))];
+    };
+    for (int round = 0; round < 60; ++round) {
+        CAPTURE(round);
+        dcb::store store = unit::fresh_store();
+        for (int i = pick(12); i > 0; --i) {
+            store.append(dcb::event(any(types), {any(accounts)}));
+        }
+        const auto all = store.read_all(dcb::query::all()).events;
+        std::vector<dcb::projection<std::string>> parts;
+        std::string expected;
+        for (int i = 0; i < 4; ++i) {
+            const std::vector<dcb::query> queries{
+                dcb::query::all(), dcb::of_type("Moved"), dcb::tagged("account:a"),
+                dcb::of_type("Opened", "Moved").tagged("account:a") |
+                    dcb::of_type("Closed").tagged("account:b")};
+            const dcb::query q = queries[static_cast<std::size_t>(pick(4))];
+            const std::int64_t last = pick(4);
+            const std::string since = pick(2) == 0 ? "" : any(types);
+            parts.push_back(trace(q, last, since));
+            const std::string alone = traced(all, q, last, since);
+            CHECK(dcb::project(store, parts.back()).state == alone);
+            CHECK(parts.back().fold(all) == alone);
+            CHECK(parts.back().fold(store.read(dcb::query::all())) == alone);
+            expected += alone + '/';
+        }
+        const auto composed =
+            dcb::compose(dcb::compose(parts[0], parts[1]), parts[2], dcb::compose(parts[3]));
+        const auto text = [](const auto &state) {
+            const auto &[first, second, third] = state;
+            return std::get<0>(first) + '/' + std::get<1>(first) + '/' + second + '/' +
+                   std::get<0>(third) + '/';
+        };
+        const auto model = dcb::project(store, composed);
+        CHECK(text(model.state) == expected);
+        CHECK(text(composed.fold(all)) == expected);
+        // The condition is as strict as without a limit.
+        CHECK(model.condition.after == static_cast<std::int64_t>(all.size()));
+        for (const std::string &type : types) {
+            const dcb::sequenced_event next{0, {}, type, {"account:b"}, "null", {}, {}};
+            bool affects = false;
+            for (const auto &part : parts) {
+                affects = affects || part.query.matches(next);
+            }
+            CHECK(model.condition.fail_if_events_match.matches(next) == affects);
+        }
+    }
+}
+
+TEST_CASE("a composed projection can be restricted as a whole") {
+    dcb::store store = unit::fresh_store();
+    store.append({dcb::event("StudentSubscribed", {"course:c1"}),
+                  dcb::event("StudentSubscribed", {"course:c2"}),
+                  dcb::event("StudentSubscribed", {"course:c1"})});
+    auto first = taken("course:c1");
+    first.last = 1;
+    auto both = dcb::compose(first, taken("course:c2"));
+    CHECK(dcb::project(store, both).state == std::make_tuple(1, 1));
+    both.last = 3;
+    CHECK(dcb::project(store, both).state == std::make_tuple(2, 1));
+    both.last = 1;
+    CHECK(dcb::project(store, both).state == std::make_tuple(1, 0));
+    both.since = "StudentSubscribed";
+    both.last = 0;
+    CHECK(dcb::project(store, both).state == std::make_tuple(1, 0));
+}
+
+TEST_CASE("a limit that makes no sense is an error") {
+    const dcb::store store = unit::fresh_store();
+    auto negative = taken("course:c1");
+    negative.last = -1;
+    CHECK_FAILS(invalid_argument, dcb::project(store, negative));
+    CHECK_FAILS(invalid_argument, negative.fold(std::vector<dcb::sequenced_event>{}));
+    CHECK_FAILS(invalid_argument, dcb::compose(negative));
+    auto nameless = taken("course:c1");
+    nameless.since = std::string(1, '\0');
+    CHECK(dcb::project(store, nameless).state == 0); // no item of the query has such a type
+    auto invalid = dcb::projection<int>{dcb::tagged("course:c1"), 0, nameless.evolve};
+    invalid.since = nameless.since;
+    CHECK_FAILS(invalid_argument, dcb::project(store, invalid));
+}
+
+TEST_CASE("a state without a default is composed into a tuple") {
+    struct number {
+        explicit number(int n) : value(n) {}
+        int value;
+    };
+    dcb::store store = unit::fresh_store();
+    store.append(dcb::event("A"));
+    const dcb::projection<number> one{
+        dcb::query::all(), number(4),
+        [](number n, const dcb::event_view &) { return number(n.value + 1); }};
+    CHECK(std::get<0>(dcb::project(store, dcb::compose(one, one)).state).value == 5);
 }

@@ -24,10 +24,12 @@
 #include <dcb/call.hpp>
 #include <dcb/cursor.hpp>
 #include <dcb/decider.hpp>
+#include <dcb/decision.hpp>
 #include <dcb/error.hpp>
 #include <dcb/event.hpp>
 #include <dcb/projection.hpp>
 #include <dcb/query.hpp>
+#include <dcb/request_id.hpp>
 #include <dcb/store.hpp>
 #include <dcb/subscription.hpp>
 

@@ -4,7 +4,10 @@
 #ifndef DCB_DECIDER_HPP
 #define DCB_DECIDER_HPP
 
+#include <dcb/decision.hpp>
+#include <dcb/detail/request_events.hpp>
 #include <dcb/projection.hpp>
+#include <dcb/request_id.hpp>
 #include <dcb/store.hpp>
 
 #include <algorithm>
@@ -16,23 +19,39 @@
 #include <limits>
 #include <optional>
 #include <random>
+#include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace dcb {
 
+namespace detail {
+
+/// What a function returns that decides with such a value.
+template <class Value> struct deciding { using type = decided<Value>; };
+template <> struct deciding<void> { using type = std::vector<event>; };
+
+/// The type of the value in what a function returned that decides.
+template <class Result> struct value_of { using type = void; };
+template <class Value> struct value_of<decided<Value>> { using type = Value; };
+
+} // namespace detail
+
 /// A decision, as three pure functions and a state to start from.
 ///
 /// All functions are required. A decider with one that is not set throws std::invalid_argument,
-/// which names it, when it is folded or given to a dcb::command_handler.
-template <class State, class Command> struct decider {
+/// which names it, when it is folded or given to a dcb::command_handler. A `Value` is what a
+/// decision has to return to its caller, such as the number of the invoice that it makes.
+template <class State, class Command, class Value = void> struct decider {
     /// Selects the events that the decision about a command rests on. Required.
     std::function<dcb::query(const Command &)> query;
 
-    /// Returns the events that the command leads to, or none if there is nothing to do. Throws any
-    /// exception to reject the command. Required.
-    std::function<std::vector<event>(const State &, const Command &)> decide;
+    /// Returns the events that the command leads to, or none if there is nothing to do: a
+    /// `std::vector<event>`, or a `decided<Value>` if there is a value. Throws any exception to
+    /// reject the command. Required.
+    std::function<typename detail::deciding<Value>::type(const State &, const Command &)> decide;
 
     /// Returns the state after one more event, which the query matches. Required.
     std::function<State(State, const event_view &)> evolve;
@@ -49,35 +68,19 @@ template <class State, class Command> struct decider {
         }
         return state;
     }
-};
 
-/// How often a decision is made again after its append condition failed, and how long to wait
-/// before that.
-///
-/// The wait before attempt `n` + 1 is random: between zero and `min_delay` * 2^(n - 1), capped at
-/// `max_delay`.
-struct retry_policy {
-    /// The number of attempts, the first one included; 1 means no retry. Less than 1 is an error.
-    int attempts = 10;
-
-    /// The upper bound of the first wait.
-    std::chrono::microseconds min_delay = std::chrono::milliseconds(1);
-
-    /// The upper bound of every wait.
-    std::chrono::microseconds max_delay = std::chrono::milliseconds(100);
+    /// Returns what the decider knows about the command as a projection.
+    [[nodiscard]] projection<State> model(const Command &command) const {
+        detail::check_function(query, "decider::query");
+        return {query(command), initial_state, evolve};
+    }
 };
 
 namespace detail {
 
-/// The events of a decision, and the condition under which it still holds.
-struct decision {
-    std::vector<event> events;
-    append_condition unchanged;
-};
-
 inline void check_policy(const retry_policy &retry) {
-    if (retry.attempts < 1) {
-        invalid("attempts", "must be at least 1");
+    if (retry.attempts < 0) {
+        invalid("attempts", "must not be negative");
     }
 }
 
@@ -92,20 +95,25 @@ inline std::minstd_rand::result_type random_seed() {
     }
 }
 
-/// Waits between attempt number `attempt` and the next one.
-inline void back_off(const store &in, const retry_policy &retry, int attempt,
-                     const call_options &options) {
+/// Returns how long to wait between attempt number `attempt` and the next one. It is random, so
+/// that two decisions which conflicted do not meet again.
+inline std::chrono::microseconds delay_after(int attempt, const retry_policy &retry) {
     using std::chrono::microseconds;
     microseconds longest = std::min(retry.min_delay, retry.max_delay);
     for (int i = 1; i < attempt && longest < retry.max_delay; ++i) {
         longest = longest > retry.max_delay / 2 ? retry.max_delay : longest * 2;
     }
     if (longest <= microseconds::zero()) {
-        return;
+        return microseconds::zero();
     }
     thread_local std::minstd_rand random{random_seed()};
-    const microseconds delay(
+    return microseconds(
         std::uniform_int_distribution<microseconds::rep>(0, longest.count())(random));
+}
+
+/// Waits for the delay, or until the call is cancelled.
+inline void back_off(const store &in, std::chrono::microseconds delay,
+                     const call_options &options) {
     if (options.cancel == nullptr) {
         std::this_thread::sleep_for(delay);
         return;
@@ -116,23 +124,109 @@ inline void back_off(const store &in, const retry_policy &retry, int attempt,
                 {std::chrono::ceil<std::chrono::milliseconds>(delay), options.cancel}));
 }
 
-/// Appends the events that `decide()` returns, and calls it again if the condition fails.
-template <class Decide>
-std::optional<std::int64_t> append_decided(store &to, const retry_policy &retry,
-                                           const call_options &options, const Decide &decide) {
-    for (int attempt = 1;; ++attempt) {
-        const decision made = decide();
-        if (made.events.empty()) {
-            return std::nullopt;
-        }
-        if (attempt == retry.attempts) {
-            return to.append(made.events, made.unchanged, options);
-        }
-        if (const append_result result = to.try_append(made.events, made.unchanged, options)) {
-            return result.position();
-        }
-        back_off(to, retry, attempt, options);
+/// Throws the conflict as a retry_error if the policy allows no attempt after a further delay.
+inline void check_retry(const append_result &conflict, const retry_policy &retry, int attempts,
+                        std::chrono::microseconds elapsed, std::chrono::microseconds delay) {
+    const bool is_last = retry.attempts != 0 && attempts >= retry.attempts;
+    const bool is_late = retry.timeout >= std::chrono::microseconds::zero() &&
+                         (elapsed >= retry.timeout || delay >= retry.timeout - elapsed);
+    if (is_last || is_late) {
+        throw retry_error(conflict.position(), conflict.condition(), attempts, elapsed);
     }
+}
+
+/// Returns the decision that stored the events of a request.
+template <class Value> decision<Value> repeat(const stored_request &stored, int attempts) {
+    decision<Value> made;
+    made.first = stored.first;
+    made.last = stored.last;
+    made.attempts = attempts;
+    made.repeated = true;
+    if constexpr (!std::is_void_v<Value>) {
+        if (stored.value) {
+            made.value = value_codec<Value>::decode(*stored.value);
+        }
+    }
+    return made;
+}
+
+/// Reads, decides and appends, and does all of it again if a condition fails. `append` is called
+/// with the events, their conditions and the number of attempts, and returns an append_result.
+///
+/// `request` is a pointer to a request_id, or of the type std::nullptr_t: then the value needs no
+/// value_codec.
+template <class Value, class State, class Decide, class Request, class Append>
+decision<Value> make_decision(const store &in, const projection<State> &on, const Decide &decide,
+                              Request request, const call_options &options,
+                              const retry_policy &retry, const Append &append) {
+    using std::chrono::steady_clock;
+    check_policy(retry);
+    const steady_clock::time_point start = steady_clock::now();
+    constexpr bool is_request = !std::is_null_pointer_v<Request>;
+    std::optional<query> asked;
+    if constexpr (is_request) {
+        asked = tagged(request->tag());
+    }
+    for (int attempt = 1;; ++attempt) {
+        stored_request stored;
+        const auto see = [&](const event_view &e) {
+            if constexpr (is_request) {
+                stored.see(e, *request);
+            }
+        };
+        const auto [state, position] = read_state(in, on, asked ? &*asked : nullptr, see, options);
+        if constexpr (is_request) {
+            if (stored.first != 0) {
+                return repeat<Value>(stored, attempt);
+            }
+        }
+        auto result = decide(state);
+        decision<Value> made;
+        made.attempts = attempt;
+        std::optional<std::string> encoded;
+        std::vector<event> events;
+        if constexpr (std::is_void_v<Value>) {
+            events = std::move(result);
+        } else {
+            events = std::move(result.events);
+            if constexpr (is_request) {
+                encoded = value_codec<Value>::encode(result.value);
+            }
+            made.value = std::move(result.value);
+        }
+        if (events.empty()) {
+            return made;
+        }
+        std::vector<append_condition> conditions;
+        conditions.emplace_back(on.query, position);
+        if constexpr (is_request) {
+            events = mark_request(events, *request, encoded);
+            conditions.emplace_back(*asked, position);
+        }
+        const append_result appended = append(events, conditions, attempt);
+        if (appended) {
+            made.last = appended.position();
+            made.first = made.last - static_cast<std::int64_t>(events.size()) + 1;
+            made.repeated = appended.is_repeated();
+            return made;
+        }
+        const std::chrono::microseconds delay = delay_after(attempt, retry);
+        const auto elapsed =
+            std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - start);
+        check_retry(appended, retry, attempt, elapsed, delay);
+        back_off(in, delay, options);
+    }
+}
+
+/// Makes a decision whose events the store itself appends.
+template <class Value, class State, class Decide, class Request>
+decision<Value> decide_on(store &in, const projection<State> &on, const Decide &decide,
+                          Request request, const call_options &options, const retry_policy &retry) {
+    check_function(on.evolve, "projection::evolve");
+    return make_decision<Value>(in, on, decide, request, options, retry,
+                                [&](const std::vector<event> &events,
+                                    const std::vector<append_condition> &conditions,
+                                    int) { return in.try_append(events, conditions, options); });
 }
 
 } // namespace detail
@@ -140,24 +234,33 @@ std::optional<std::int64_t> append_decided(store &to, const retry_policy &retry,
 /// Makes a decision on the state of a projection, and appends the events that follow from it.
 ///
 /// `decide` is called with the state and returns a `std::vector<event>`, which is empty if there is
-/// nothing to do. The events are appended under the condition that no event which the projection's
-/// query matches has been appended since the read. If one has, everything is done again with the
-/// new state, as often as `retry` allows.
+/// nothing to do; or, if the decision has a value of its own, a dcb::decided. The events are
+/// appended under the condition that no event which the projection's query matches has been
+/// appended since the read. If one has, everything is done again with the new state, as long as
+/// `retry` allows.
 ///
-/// Returns the position of the last event that was appended, or nothing if `decide` returned no
-/// events. Exceptions of `decide` are passed on. Throws dcb::condition_failed if the last attempt
-/// fails, dcb::error if the store fails, and std::invalid_argument if `decide` or the projection's
-/// `evolve` is not set. The call options apply to each call on the store.
+/// Exceptions of `decide` are passed on. Throws dcb::retry_error, which is a dcb::condition_failed,
+/// once the retries are used up, dcb::error if the store fails, and std::invalid_argument if
+/// `decide` or the projection's `evolve` is not set. The call options apply to each call on the
+/// store.
 template <class State, class Decide>
-std::optional<std::int64_t> decide(store &in, const projection<State> &on, const Decide &decide,
-                                   const call_options &options = {},
-                                   const retry_policy &retry = {}) {
-    detail::check_policy(retry);
+auto decide(store &in, const projection<State> &on, const Decide &decide,
+            const call_options &options = {}, const retry_policy &retry = {}) {
+    using result = std::decay_t<std::invoke_result_t<const Decide &, const State &>>;
     detail::check_function(decide, "decide");
-    return detail::append_decided(in, retry, options, [&] {
-        const decision_model<State> model = project(in, on, options);
-        return detail::decision{decide(model.state), model.condition};
-    });
+    return detail::decide_on<typename detail::value_of<result>::type>(in, on, decide, nullptr,
+                                                                      options, retry);
+}
+
+/// Makes the decision of a request, or returns what it was if it has been made; see
+/// dcb::request_id.
+template <class State, class Decide>
+auto decide(store &in, const projection<State> &on, const Decide &decide, const request_id &request,
+            const call_options &options = {}, const retry_policy &retry = {}) {
+    using result = std::decay_t<std::invoke_result_t<const Decide &, const State &>>;
+    detail::check_function(decide, "decide");
+    return detail::decide_on<typename detail::value_of<result>::type>(in, on, decide, &request,
+                                                                      options, retry);
 }
 
 /// Runs a decider against a store.
@@ -166,11 +269,11 @@ std::optional<std::int64_t> decide(store &in, const projection<State> &on, const
 /// the decider's query matches has been appended since. If one has, it does all of this again. Any
 /// number of threads may call a handler at once, provided that the decider's functions allow it.
 /// The store must outlive the handler.
-template <class State, class Command> class command_handler {
+template <class State, class Command, class Value = void> class command_handler {
   public:
     /// Throws std::invalid_argument if a function of the decider is not set, and dcb::error if the
-    /// policy allows no attempt.
-    command_handler(store &to, decider<State, Command> how, retry_policy retry = {})
+    /// number of attempts is negative.
+    command_handler(store &to, decider<State, Command, Value> how, retry_policy retry = {})
         : store_(&to), decider_(std::move(how)), retry_(retry) {
         detail::check_policy(retry_);
         detail::check_function(decider_.query, "decider::query");
@@ -178,25 +281,33 @@ template <class State, class Command> class command_handler {
         detail::check_function(decider_.evolve, "decider::evolve");
     }
 
-    /// Returns the position of the last event that was appended, or nothing if the decider returned
-    /// no events.
+    /// Decides about the command, appends the events, and returns what happened.
     ///
-    /// Exceptions of the decider are passed on. Throws dcb::condition_failed if the last attempt
-    /// fails, and dcb::error if the store fails. The call options apply to each call on the store.
-    std::optional<std::int64_t> handle(const Command &command,
-                                       const call_options &options = {}) const {
-        const query q = decider_.query(command);
-        return detail::append_decided(*store_, retry_, options, [&] {
-            cursor past = store_->read(q, {}, options);
-            const State state = decider_.fold(past);
-            std::vector<event> events = decider_.decide(state, command);
-            return detail::decision{std::move(events), {q, past.position()}};
-        });
+    /// Exceptions of the decider are passed on. Throws dcb::retry_error, which is a
+    /// dcb::condition_failed, once the retries are used up, and dcb::error if the store fails. The
+    /// call options apply to each call on the store.
+    decision<Value> handle(const Command &command, const call_options &options = {}) const {
+        return run(command, nullptr, options);
+    }
+
+    /// Decides about the command of a request, or returns what was decided if that has been done;
+    /// see dcb::request_id.
+    decision<Value> handle(const Command &command, const request_id &request,
+                           const call_options &options = {}) const {
+        return run(command, &request, options);
     }
 
   private:
+    template <class Request>
+    decision<Value> run(const Command &command, Request request,
+                        const call_options &options) const {
+        const auto decide = [&](const State &state) { return decider_.decide(state, command); };
+        return detail::decide_on<Value>(*store_, decider_.model(command), decide, request, options,
+                                        retry_);
+    }
+
     store *store_;
-    decider<State, Command> decider_;
+    decider<State, Command, Value> decider_;
     retry_policy retry_;
 };
 

@@ -1,14 +1,18 @@
 /// \file
-/// Conversions between events and values of nlohmann/json. `dcb.hpp` does not include this header.
+/// Conversions between events and values of nlohmann/json, and of the values of decisions.
+/// `dcb.hpp` does not include this header.
 
 #ifndef DCB_JSON_HPP
 #define DCB_JSON_HPP
 
+#include <dcb/decision.hpp>
 #include <dcb/event.hpp>
 
 #include <nlohmann/json.hpp>
 
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -40,6 +44,16 @@ template <class Value> [[nodiscard]] Value data_as(const event_view &e) {
     const auto metadata = e.metadata();
     return metadata ? nlohmann::json::parse(*metadata) : nlohmann::json();
 }
+
+/// The values of decisions that nlohmann/json converts. Its exceptions are passed on.
+template <class Value> struct value_codec<Value, std::enable_if_t<!detail::is_plain_value<Value>>> {
+    [[nodiscard]] static std::string encode(const Value &value) {
+        return nlohmann::json(value).dump();
+    }
+    [[nodiscard]] static Value decode(std::string_view text) {
+        return nlohmann::json::parse(text).get<Value>();
+    }
+};
 
 } // namespace dcb
 
