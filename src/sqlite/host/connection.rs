@@ -384,11 +384,12 @@ impl SqlConnection for HostConnection<'_> {
         for rows in values.chunks(width * INSERTED) {
             let count = rows.len() / width;
             let stored = match sql.split_once(" VALUES ") {
-                Some((into, _)) if count > 1 => {
+                // One row too: some drivers bind numbered parameters several times as slowly.
+                Some((into, _)) => {
                     let all = vec![places(width); count].join(",");
                     self.run(&format!("{into} VALUES {all}"), rows)
                 }
-                _ => self.run(sql, rows),
+                None => self.run(sql, rows),
             };
             // A trigger can leave a row out without an error.
             if stored? != count {
