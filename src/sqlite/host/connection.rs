@@ -28,9 +28,10 @@ use crate::sqlite::events::source::Source;
 use crate::sqlite::host::of_host;
 use crate::sqlite::snapshot::Snapshot;
 
-/// Keys that one statement looks up, and rows that one writes, at the most.
+/// Keys that one statement looks up at the most.
 const KEYS: usize = 128;
-const INSERTED: usize = 16;
+/// Rows that one statement inserts at the most.
+pub const ROWS_PER_INSERT: usize = 16;
 /// How long the library goes on trying to leave a connection as it was, should a lock be in the way.
 const RESTORING: Duration = Duration::from_secs(1);
 
@@ -381,7 +382,7 @@ impl SqlConnection for HostConnection<'_> {
     }
 
     fn run_each(&self, sql: &str, width: usize, values: &[Value<'_>]) -> Result<()> {
-        for rows in values.chunks(width * INSERTED) {
+        for rows in values.chunks(width * ROWS_PER_INSERT) {
             let count = rows.len() / width;
             let stored = match sql.split_once(" VALUES ") {
                 // One row too: some drivers bind numbered parameters several times as slowly.
@@ -452,6 +453,14 @@ fn triggers(connection: &dyn SqlConnection) -> String {
         [name] => format!("the trigger {name}"),
         names => format!("one of the triggers {}", names.join(", ")),
     }
+}
+
+/// Whether the program has a trigger that may fail and keep what it has done so far.
+pub fn has_lenient_trigger(connection: &dyn SqlConnection) -> Result<bool> {
+    let sql = "SELECT 1 FROM \
+               (SELECT * FROM sqlite_schema UNION ALL SELECT * FROM sqlite_temp_schema) \
+               WHERE type = 'trigger' AND (sql LIKE '%FAIL%' OR sql LIKE '%IGNORE%')";
+    Ok(connection.query_row(sql, &[], |_| Ok(()))?.is_some())
 }
 
 /// `(?,?,?)`.

@@ -161,6 +161,14 @@ fn advance(merge: &mut SegmentMerge, connection: &dyn SqlConnection) -> Result<b
     }
 }
 
+/// Whether an append in a transaction of the caller's that ends at `head` writes a segment, because so
+/// many events are above those that segments cover.
+pub fn is_segment_due(shared: &StoreState, head: i64, indexed: i64) -> bool {
+    let seen =
+        shared.index.tail.read(|tail| if tail.base() <= indexed { tail.head() } else { indexed });
+    head - indexed >= 2 * SEGMENT_EVENTS || head - seen.max(indexed) >= UNSEEN_EVENTS
+}
+
 /// Keeps the index close behind the events in a transaction of the caller's, where nothing but that
 /// transaction may do it: a segment is written, and short ones are merged, all at once. Returns
 /// whether that has changed the list of segments. A segment is due after so many events, and also
@@ -174,10 +182,7 @@ pub fn index_within(
     is_due: bool,
 ) -> Result<bool> {
     let indexed = segments.indexed();
-    let seen =
-        shared.index.tail.read(|tail| if tail.base() <= indexed { tail.head() } else { indexed });
-    let is_short = head - indexed < 2 * SEGMENT_EVENTS && head - seen.max(indexed) < UNSEEN_EVENTS;
-    if is_short && !is_due {
+    if !is_due && !is_segment_due(shared, head, indexed) {
         return Ok(false);
     }
     let span = PositionRange { after: indexed, through: head.min(indexed + MAX_SEGMENT_EVENTS) };

@@ -9,10 +9,7 @@
 //! what is rolled back takes its mark with it, and events never change. So an index of what the
 //! writer saw, at most, holds for the finder too. Without a proof the rows are read.
 
-use std::ffi::OsStr;
 use std::hash::{BuildHasher as _, RandomState};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::now_us;
@@ -37,11 +34,19 @@ pub struct Overlay {
     newest: Option<(i64, PreparedAppend)>,
     /// The lists of segments that were seen with a mark: before the newest append and after it.
     lists: Vec<(i64, Arc<Segments>)>,
+    /// What the last transaction saw, or what its append left.
+    latest: Option<Seen>,
 }
 
 impl Default for Overlay {
     fn default() -> Self {
-        Overlay { index: Index::new(0), seen_with: None, newest: None, lists: Vec::new() }
+        Overlay {
+            index: Index::new(0),
+            seen_with: None,
+            newest: None,
+            lists: Vec::new(),
+            latest: None,
+        }
     }
 }
 
@@ -105,6 +110,12 @@ impl Overlay {
         Ok(())
     }
 
+    /// Returns the list of segments that the last transaction left, if it has this version.
+    pub fn newest_segments(&self, version: i64) -> Option<&Segments> {
+        let newest = self.lists.last().map(|(_, segments)| &**segments);
+        newest.filter(|segments| segments.version == version)
+    }
+
     /// Takes the index for the check of an append, which gives it back.
     pub fn take_index(&mut self) -> Index {
         std::mem::replace(&mut self.index, Index::new(0))
@@ -120,54 +131,58 @@ impl Overlay {
         self.index.footprint() > TAIL_BYTES / 2
     }
 
-    /// Notes which segments a transaction with this mark saw.
-    pub fn note_segments(&mut self, mark: Option<i64>, segments: Arc<Segments>) {
-        self.lists = mark.map(|mark| (mark, segments)).into_iter().collect();
+    /// Notes what a transaction saw.
+    pub fn note_seen(&mut self, seen: Seen, segments: Arc<Segments>) {
+        self.lists = seen.mark.map(|mark| (mark, segments)).into_iter().collect();
+        self.latest = Some(seen);
     }
 
-    /// Notes an append and the mark that it has written, and the segments that it has left.
-    pub fn note_append(&mut self, written: i64, append: PreparedAppend, segments: Arc<Segments>) {
+    /// Notes an append, which ends at `last`, the mark that it has written, and the segments that it
+    /// has left.
+    pub fn note_append(
+        &mut self,
+        written: i64,
+        append: PreparedAppend,
+        last: i64,
+        segments: Arc<Segments>,
+    ) {
+        let snapshot = Snapshot { head: last, version: segments.version };
+        self.latest = Some(Seen { snapshot, mark: Some(written) });
         self.newest = Some((written, append));
         self.lists.push((written, segments));
     }
+
+    /// Returns what the next transaction sees, if nobody else has written, nor rolled back, since
+    /// the last one, except for what is known to be committed: events up to `head`, and a list of
+    /// segments of this version.
+    pub fn expected(&self, head: i64, version: i64) -> Option<Seen> {
+        let mut expected = self.latest?;
+        expected.mark?;
+        expected.snapshot.head = expected.snapshot.head.max(head);
+        expected.snapshot.version = expected.snapshot.version.max(version);
+        Some(expected)
+    }
 }
 
-/// The statement that reads a snapshot, the mark, and the file that the transaction is one of.
-const SQL: &str = "SELECT (SELECT max(position) FROM dcb_events), \
-                   (SELECT value FROM dcb_meta WHERE key = 'index'), \
-                   (SELECT value FROM dcb_meta WHERE key = 'within'), \
-                   (SELECT file FROM pragma_database_list WHERE name = 'main')";
-
 /// What a transaction of the caller's sees.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Seen {
     /// The state of the store.
     pub snapshot: Snapshot,
     /// The mark of the newest append in a transaction of a caller's.
     pub mark: Option<i64>,
-    /// The database's file; `None`: it has none.
-    pub path: Option<PathBuf>,
 }
 
 impl Seen {
     /// Reads it.
     pub fn take(connection: &dyn SqlConnection) -> Result<Self> {
-        let seen = connection.query_row(SQL, &[], |row| {
-            let (mark, path) = (row.integer(2), path_in(row.value(3)));
-            Ok(Seen { snapshot: Snapshot::of(row)?, mark, path })
+        let sql = "SELECT (SELECT max(position) FROM dcb_events), \
+                   (SELECT value FROM dcb_meta WHERE key = 'index'), \
+                   (SELECT value FROM dcb_meta WHERE key = 'within')";
+        let seen = connection.query_row(sql, &[], |row| {
+            Ok(Seen { snapshot: Snapshot::of(row)?, mark: row.integer(2) })
         })?;
         seen.ok_or_else(damaged_index)
-    }
-}
-
-/// The path that SQLite names; `None`: the database has no file.
-pub fn path_in(value: Value<'_>) -> Option<PathBuf> {
-    // A path is bytes, of which not all are text.
-    match value {
-        Value::Text(path) | Value::Blob(path) if !path.is_empty() => {
-            Some(PathBuf::from(OsStr::from_bytes(path)))
-        }
-        _ => None,
     }
 }
 

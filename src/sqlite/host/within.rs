@@ -9,17 +9,20 @@ use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::group_commit::Outcome;
 use crate::domain::{AppendRequest, Verdict};
 use crate::error::{Error, Result, Status};
-use crate::sql::SqlConnection;
 use crate::sql::host::{BorrowedConnection, ConnectionHandle};
+use crate::sql::{SqlConnection, Value};
 use crate::sqlite::append::group::{PreparedAppend, Staged, check_tail};
 use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::events::reader::EventReader;
-use crate::sqlite::host::connection::{HostConnection, wait_again};
+use crate::sqlite::host::connection::{
+    HostConnection, ROWS_PER_INSERT, has_lenient_trigger, wait_again,
+};
 use crate::sqlite::host::identity::{mark_of, path_of};
-use crate::sqlite::host::maintenance::index_within;
+use crate::sqlite::host::maintenance::{index_within, is_segment_due};
 use crate::sqlite::host::overlay::{Overlay, Seen, write_mark};
 use crate::sqlite::host::store::HostStore;
 use crate::sqlite::index::segment_list::Segments;
+use crate::sqlite::index::tail::Generations;
 use crate::sqlite::index::view::View;
 use crate::sqlite::snapshot::Snapshot;
 use crate::store::Appended;
@@ -46,10 +49,10 @@ impl HostStore {
         let prepared = PreparedAppend::new(request)?;
         let connection = HostConnection::within(lent, &deadline);
         connection.expect_transaction()?;
-        let seen = lock_within(&connection, &deadline).and_then(|()| Seen::take(&connection));
-        let is_other = match &seen {
-            Ok(seen) => {
-                seen.path != self.path
+        let look = self.lock_and_look(&connection, &deadline);
+        let is_other = match &look {
+            Ok(_) => {
+                path_of(&connection)? != self.path
                     || self.identity.is_some() && mark_of(&connection)? != self.identity
             }
             // Another database may lack what is locked with, or read.
@@ -59,21 +62,23 @@ impl HostStore {
         if is_other {
             return Err(Error::invalid("the transaction is one of another database"));
         }
-        let seen = seen.map_err(|error| self.explain(error))?;
-        if let Err(error) = connection.run("SAVEPOINT dcb_append", &[]) {
-            // It may be there nevertheless, and would last as long as the transaction.
-            let released = connection.run("RELEASE dcb_append", &[]);
-            let is_none = |error: &Error| error.detail == rusqlite::ffi::SQLITE_ERROR;
-            if released.is_err_and(|error| !is_none(&error)) {
-                undo(&connection)?;
-            }
-            return Err(error);
+        let look = look.map_err(|error| self.explain(error))?;
+        let is_single = look.is_expected && self.is_single(&prepared, look.seen.snapshot);
+        if !is_single {
+            set_savepoint(&connection)?;
         }
+        let release = || match is_single {
+            true => Ok(0),
+            false => connection.run("RELEASE dcb_append", &[]),
+        };
         let outcome = self
-            .attempt_within(&connection, prepared, &seen)
-            .and_then(|outcome| connection.run("RELEASE dcb_append", &[]).map(|_| outcome));
+            .attempt_within(&connection, prepared, look.seen, is_single)
+            .and_then(|outcome| release().map(|_| outcome));
         if outcome.is_err() {
-            undo(&connection)?;
+            match is_single {
+                true => undo_single(&connection, look.seen.snapshot.head)?,
+                false => undo(&connection)?,
+            }
         }
         let (verdict, rests_on, overlay) = outcome?;
         *self.overlay() = overlay;
@@ -83,6 +88,30 @@ impl HostStore {
             self.shared.commits.durability.check()?;
         }
         verdict
+    }
+
+    /// Takes the write lock for the caller's transaction, and returns what that sees then.
+    fn lock_and_look(&self, connection: &HostConnection<'_>, deadline: &Deadline) -> Result<Look> {
+        let head = self.shared.index.tail.read(Generations::head);
+        let version = self.shared.index.segments.newest().version;
+        let expected = self.overlay().expected(head, version);
+        if lock_within(connection, deadline, expected)?
+            && let Some(seen) = expected
+        {
+            return Ok(Look { seen, is_expected: true });
+        }
+        Ok(Look { seen: Seen::take(connection)?, is_expected: false })
+    }
+
+    /// Whether the append is one statement, which SQLite undoes by itself if it fails: then it needs
+    /// no savepoint, which makes SQLite copy pages.
+    fn is_single(&self, request: &PreparedAppend, snapshot: Snapshot) -> bool {
+        let overlay = self.overlay();
+        let head = snapshot.head.saturating_add(request.len() as i64);
+        let indexed = overlay.newest_segments(snapshot.version).map(|segments| segments.indexed());
+        request.len() <= ROWS_PER_INSERT
+            && !overlay.is_long()
+            && indexed.is_some_and(|indexed| !is_segment_due(&self.shared, head, indexed))
     }
 
     fn overlay(&self) -> MutexGuard<'_, Overlay> {
@@ -95,9 +124,10 @@ impl HostStore {
         &self,
         connection: &HostConnection<'_>,
         mut request: PreparedAppend,
-        seen: &Seen,
+        seen: Seen,
+        is_single: bool,
     ) -> Result<(Result<Appended>, i64, Overlay)> {
-        let Seen { snapshot, mark, .. } = *seen;
+        let Seen { snapshot, mark } = seen;
         let mut overlay = std::mem::take(&mut *self.overlay());
         let committed = self.shared.index.segments.newest();
         let segments = overlay.segments(connection, snapshot, mark, &committed)?;
@@ -107,7 +137,7 @@ impl HostStore {
         let covered = check_tail(&self.shared.index.tail, snapshot)?.max(segments.indexed());
         let mut decoder = EventReader::default();
         overlay.enter(connection, &mut decoder, snapshot, mark, covered)?;
-        overlay.note_segments(mark, Arc::clone(&segments));
+        overlay.note_seen(seen, Arc::clone(&segments));
         let is_long = overlay.is_long();
         let view = View {
             source: connection.into(),
@@ -121,17 +151,29 @@ impl HostStore {
             Ok(Verdict::New) => {
                 let last = staged.store(&mut request)?;
                 staged.into_index().into_iter().for_each(|index| overlay.give_back(index));
-                let is_indexed =
-                    index_within(&self.shared, connection, &mut decoder, last, &segments, is_long)?;
+                let is_indexed = !is_single
+                    && index_within(
+                        &self.shared,
+                        connection,
+                        &mut decoder,
+                        last,
+                        &segments,
+                        is_long,
+                    )?;
                 let segments = if is_indexed {
                     let version = Snapshot::take(connection)?.version;
                     Arc::new(Segments::load(connection, version, &segments)?)
                 } else {
                     segments
                 };
-                match write_mark(connection)? {
-                    Some(written) => overlay.note_append(written, request, segments),
-                    None => overlay = Overlay::default(),
+                match write_mark(connection) {
+                    Ok(Some(written)) => overlay.note_append(written, request, last, segments),
+                    Ok(None) => overlay = Overlay::default(),
+                    // The old mark says less, and nothing that is wrong.
+                    Err(_) if is_single && connection.expect_transaction().is_ok() => {
+                        overlay = Overlay::default();
+                    }
+                    Err(error) => return Err(error),
                 }
                 return Ok((Ok(Appended::new(last)), 0, overlay));
             }
@@ -149,15 +191,51 @@ impl HostStore {
     }
 }
 
+/// What an append finds in the caller's transaction.
+struct Look {
+    seen: Seen,
+    /// Whether that is what the store expected.
+    is_expected: bool,
+}
+
+/// Sets the savepoint that an append returns to if it fails.
+fn set_savepoint(connection: &HostConnection<'_>) -> Result<()> {
+    let Err(error) = connection.run("SAVEPOINT dcb_append", &[]) else { return Ok(()) };
+    // It may be there nevertheless, and would last as long as the transaction.
+    let released = connection.run("RELEASE dcb_append", &[]);
+    let is_none = |error: &Error| error.detail == rusqlite::ffi::SQLITE_ERROR;
+    if released.is_err_and(|error| !is_none(&error)) {
+        undo(connection)?;
+    }
+    Err(error)
+}
+
+/// Sees to it that nothing is left of an append of one statement that failed. A driver may report a
+/// failure after a statement has taken effect, and a trigger of the program's may keep what it has
+/// done so far. Then the whole transaction is rolled back.
+fn undo_single(connection: &HostConnection<'_>, head: i64) -> Result<()> {
+    let is_undone = || {
+        let now = Snapshot::take(connection)?.head;
+        Ok::<_, Error>(now == head && !has_lenient_trigger(connection)?)
+    };
+    if !is_over(connection) && !is_undone().unwrap_or(false) {
+        return roll_back(connection);
+    }
+    Ok(())
+}
+
 /// Undoes what an append has written in the caller's transaction; if nothing else does it, the whole
 /// transaction, whose commit fails then.
 fn undo(connection: &HostConnection<'_>) -> Result<()> {
     let back = ["ROLLBACK TO dcb_append", "RELEASE dcb_append"];
-    if back.into_iter().all(|sql| connection.run(sql, &[]).is_ok())
-        || connection.run("ROLLBACK", &[]).is_ok()
-        // The database has ended it by itself.
-        || connection.expect_transaction().is_err_and(|error| error.status == Status::InvalidArgument)
-    {
+    if back.into_iter().all(|sql| connection.run(sql, &[]).is_ok()) {
+        return Ok(());
+    }
+    roll_back(connection)
+}
+
+fn roll_back(connection: &HostConnection<'_>) -> Result<()> {
+    if connection.run("ROLLBACK", &[]).is_ok() || is_over(connection) {
         return Ok(());
     }
     Err(Error::new(
@@ -166,14 +244,46 @@ fn undo(connection: &HostConnection<'_>) -> Result<()> {
     ))
 }
 
+/// Whether the database has ended the transaction by itself.
+fn is_over(connection: &HostConnection<'_>) -> bool {
+    connection.expect_transaction().is_err_and(|error| error.status == Status::InvalidArgument)
+}
+
+/// Takes the write lock.
+const LOCK: &str = "UPDATE dcb_meta SET value = value WHERE key IS NULL";
+
+/// Takes the write lock, and changes a row into itself if the transaction sees a mark, a version of
+/// the list of segments, and a head.
+const LOCK_IF: &str = "UPDATE dcb_meta SET value = value WHERE key = 'within' AND value = ? \
+                       AND (SELECT value FROM dcb_meta WHERE key = 'index') = ? \
+                       AND (SELECT max(position) FROM dcb_events) = ?";
+
 /// How often an outdated snapshot is tried again before it counts as lost.
 const MAX_OUTDATED: u32 = 3;
 
-/// Takes the write lock for the caller's transaction, and writes nothing.
-fn lock_within(connection: &HostConnection<'_>, deadline: &Deadline) -> Result<()> {
-    let sql = "UPDATE dcb_meta SET value = value WHERE key IS NULL";
+/// Takes the write lock for the caller's transaction, and changes nothing. Returns whether the
+/// transaction sees what is expected: one statement tells both, since each has its price.
+fn lock_within(
+    connection: &HostConnection<'_>,
+    deadline: &Deadline,
+    expected: Option<Seen>,
+) -> Result<bool> {
+    let values = expected.map(|Seen { snapshot, mark }| {
+        [mark.unwrap_or_default(), snapshot.version, snapshot.head].map(Value::Integer)
+    });
+    let (sql, values) = match &values {
+        Some(values) => (LOCK_IF, &values[..]),
+        None => (LOCK, &[][..]),
+    };
     let mut outdated = 0;
-    while let Err(error) = connection.run(sql, &[]) {
+    loop {
+        let error = match connection.run(sql, values) {
+            Ok(changes) => {
+                connection.note_write_lock();
+                return Ok(changes == 1);
+            }
+            Err(error) => error,
+        };
         if error.status != Status::Busy {
             return Err(error);
         }
@@ -194,6 +304,4 @@ fn lock_within(connection: &HostConnection<'_>, deadline: &Deadline) -> Result<(
         // While it waited, the transaction may have come to its end in the host.
         connection.expect_transaction()?;
     }
-    connection.note_write_lock();
-    Ok(())
 }

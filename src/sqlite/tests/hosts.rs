@@ -1,6 +1,7 @@
 //! The store on the connections of a host: here of a pool of rusqlite connections.
 
 mod groups;
+mod single;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicUsize;
