@@ -24,9 +24,7 @@ import (
 type host struct {
 	db   *sql.DB
 	self cgo.Handle
-	// restores are pending for connections of db.
-	restores restores
-	gate     gate
+	gate gate
 }
 
 // hostConn is a connection, or a transaction of the caller's, while the library uses it.
@@ -36,8 +34,6 @@ type hostConn struct {
 	ctx  context.Context
 	on   executor
 	conn *sql.Conn // nil for a transaction of the caller's
-	// timeout is that of the connection, for a transaction of the caller's.
-	timeout txTimeout
 	// broken is set after the driver panicked, which leaves the connection in an unknown state.
 	broken bool
 
@@ -99,7 +95,6 @@ func dcbGoAcquire(h, token C.uintptr_t, timeoutMS C.int64_t, connection *C.uintp
 	conn, err := host.db.Conn(ctx)
 	switch {
 	case err == nil:
-		host.restores.apply(conn)
 		*connection = C.uintptr_t(cgo.NewHandle(newHostConn(call, conn, conn)))
 		return 0
 	case call.ctx.Err() == context.Canceled:
@@ -140,9 +135,6 @@ func dcbGoRun(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, lengt
 	defer c.contain(reply, &code)
 	statement := stringOf(text)
 	result, err := c.on.ExecContext(c.ctx, statement, arguments(values, length)...)
-	if c.conn == nil {
-		c.timeout.follow(statement, err)
-	}
 	switch {
 	case err == nil:
 	case c.conn == nil && statement == "BEGIN" && !errors.Is(err, sql.ErrTxDone):

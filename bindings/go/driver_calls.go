@@ -183,9 +183,6 @@ func (h *handle) appendTx(ctx context.Context, tx *sql.Tx, request []byte) (Appe
 		hostCall.id(), h.store, C.uintptr_t(connToken),
 		charPointer(request), C.size_t(len(request)), &options, last, failure)
 	err = hostCall.end(call.failure(status, failure))
-	if statement := conn.timeout.unrestored; statement != "" && !conn.broken {
-		h.host.restoreLater(tx, statement)
-	}
 	if cause := ctx.Err(); cause != nil && errors.Is(err, sql.ErrTxDone) {
 		// The transaction was begun with the same context, and database/sql has rolled it back.
 		return Appended{}, &Error{

@@ -34,8 +34,8 @@ func NewSQLiteStore(dsn string, opts ...Option) (*SQLiteStore, error) {
 // at the same time, in this process and in others. These points are particular to it:
 //
 //   - It returns each connection in the state in which the pool lent it. While it writes on one, the
-//     connection's busy_timeout is 0: the store itself waits for locks, as long as the context allows. If
-//     a transaction ends while AppendTx runs in it, the store restores the connection in the pool.
+//     connection's busy_timeout is 0: the store itself waits for locks, as long as the context allows. In
+//     a transaction of the program's it changes no setting.
 //   - Concurrent appends are committed together, on one connection, and share one sync. That sync is the
 //     store's own: in WAL mode, it commits with PRAGMA synchronous at NORMAL and then syncs the file before
 //     an append returns; without a WAL, at FULL or above where the connection has it OFF. If any other

@@ -163,7 +163,6 @@ func (h *handle) transaction(ctx context.Context, run func(*sql.Tx) error) error
 		return err
 	}
 	defer conn.Close()
-	h.host.restores.apply(conn)
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return err
