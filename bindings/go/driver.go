@@ -5,6 +5,7 @@ package dcb
 import "C"
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -25,6 +26,20 @@ type host struct {
 	db   *sql.DB
 	self cgo.Handle
 	gate gate
+	// path holds the packed rows of pathStatement, which are the same on all connections of db, once the
+	// library has run it while it opened the store.
+	path []byte
+}
+
+// pathStatement is the statement by which the library asks which database a connection is on. SQLite needs as
+// long for it as for the rest of an append in a transaction. If the library ever asks in another way, it only
+// takes that time.
+const pathStatement = "SELECT file FROM pragma_database_list WHERE name = 'main'"
+
+// isOfPool reports whether the transaction was begun on db. If it cannot tell, it is not.
+func (h *host) isOfPool(tx *sql.Tx) bool {
+	db := reflect.ValueOf(tx).Elem().FieldByName("db")
+	return db.Kind() == reflect.Pointer && db.UnsafePointer() == unsafe.Pointer(h.db)
 }
 
 // hostConn is a connection, or a transaction of the caller's, while the library uses it.
@@ -34,6 +49,8 @@ type hostConn struct {
 	ctx  context.Context
 	on   executor
 	conn *sql.Conn // nil for a transaction of the caller's
+	// path is what the host has; nil if the connection may be on another database.
+	path []byte
 	// broken is set after the driver panicked, which leaves the connection in an unknown state.
 	broken bool
 
@@ -155,7 +172,14 @@ func dcbGoRun(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, lengt
 func dcbGoQuery(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, length C.size_t, reply *C.dcb_reply) (code C.int32_t) {
 	c := cgo.Handle(connection).Value().(*hostConn)
 	defer c.contain(reply, &code)
-	rows, err := c.on.QueryContext(c.ctx, stringOf(text), arguments(values, length)...)
+	statement := stringOf(text)
+	if c.path != nil && statement == pathStatement && c.call.ctx.Err() == nil {
+		c.pinner.Unpin()
+		c.packed = append(c.packed[:0], c.path...)
+		c.give(reply)
+		return 0
+	}
+	rows, err := c.on.QueryContext(c.ctx, statement, arguments(values, length)...)
 	if err != nil {
 		return fail(c.call, reply, err)
 	}
@@ -170,7 +194,11 @@ func dcbGoQuery(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, len
 	for i := range names {
 		query.columns[i] = (*packer)(c)
 	}
-	return c.next(reply)
+	code = c.next(reply)
+	if opened := c.call.opens; opened != nil && statement == pathStatement && code == 0 && reply.is_more == 0 {
+		opened.path = bytes.Clone(c.packed)
+	}
+	return code
 }
 
 //export dcbGoMore

@@ -20,6 +20,8 @@ import (
 type hostCall struct {
 	ctx   context.Context
 	token cgo.Handle
+	// opens is what the call opens a store on, or nil.
+	opens *host
 	// err is the last error of the driver, or of database/sql.
 	err error
 }
@@ -83,6 +85,7 @@ func openHosted(db *sql.DB, options string, busyTimeoutMS int64) (*handle, error
 	lender := &host{db: db}
 	lender.self = cgo.NewHandle(lender)
 	call := newHostCall(context.Background())
+	call.opens = lender
 	var store *C.dcb_store
 	var failure C.dcb_error
 	stressGC()
@@ -175,6 +178,9 @@ func (h *handle) appendTx(ctx context.Context, tx *sql.Tx, request []byte) (Appe
 	hostCall, call := newHostCall(ctx), newCall(ctx, h.busyTimeoutMS)
 	defer call.end()
 	conn := newHostConn(hostCall, tx, nil)
+	if h.host.isOfPool(tx) {
+		conn.path = h.host.path
+	}
 	defer conn.closeRows()
 	connToken := cgo.NewHandle(conn)
 	defer connToken.Delete()

@@ -373,3 +373,41 @@ func TestDriversWithTxNeedsADatabase(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A transaction of the store's own pool is not asked which file it is on, since that takes SQLite long. One of
+// any other pool is, also if its file is a copy of the store's.
+func TestDriversAppendTxKnowsItsPool(t *testing.T) {
+	ctx := context.Background()
+	onDrivers(t, func(t *testing.T, driver, path, dsn string) {
+		db, store := openNotes(t, driver, dsn)
+		appendIn := func(db *sql.DB, isKnown bool) error {
+			t.Helper()
+			tx := mustBegin(t, db)
+			defer tx.Rollback()
+			if store.h.host.path == nil || store.h.host.isOfPool(tx) != isKnown {
+				t.Errorf("the path is %q, known: %v", store.h.host.path, store.h.host.isOfPool(tx))
+			}
+			if err := store.AppendTx(ctx, tx, []Event{{Type: "A"}}); err != nil {
+				return err
+			}
+			return tx.Commit()
+		}
+		for range 2 {
+			if err := appendIn(db, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		other := openPool(t, driver, dsn)
+		if err := appendIn(other, false); err != nil {
+			t.Errorf("in a transaction of another pool: %v", err)
+		}
+		copied := path + "-copy"
+		mustExec(t, db, fmt.Sprintf("VACUUM INTO '%s'", copied))
+		if err := appendIn(openPool(t, driver, "file:"+copied), false); !errors.Is(err, ErrInvalidArgument) {
+			t.Errorf("in a transaction of a copy: %v", err)
+		}
+		if head, err := store.Head(ctx); err != nil || head != 3 {
+			t.Errorf("the head is %d, %v", head, err)
+		}
+	})
+}
