@@ -50,6 +50,10 @@ pub enum SeededBug {
     /// A condition that is checked before the group runs is taken to be checked on events above the
     /// snapshot, too.
     CheckTooFar,
+    /// An append whose connection broke is repeated without looking what has become of it.
+    RetryBlindly,
+    /// A read takes its head after its rows.
+    ReadHeadLater,
 }
 
 #[cfg(feature = "testing")]

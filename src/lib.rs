@@ -83,6 +83,6 @@ pub use domain::{
 };
 pub use error::{Error, Result, Status};
 pub use open::open;
-pub use store::diagnosis::{Diagnosis, SqliteDiagnosis};
+pub use store::diagnosis::{Diagnosis, PostgresDiagnosis, SqliteDiagnosis};
 pub use store::options::Options;
 pub use store::{Appended, BackupProgress, BatchLimits, Sink, Store};

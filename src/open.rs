@@ -12,6 +12,10 @@ use crate::store::options::Options;
 
 /// Opens the store that `uri` names.
 pub fn open(uri: &str, options: &Options) -> Result<Arc<dyn Store>> {
+    if is_of_postgres(uri) {
+        return open_postgres(uri, options);
+    }
+    options.check_without_server()?;
     if uri == "memory:" {
         if options.is_read_only() {
             return Err(Error::invalid(
@@ -30,6 +34,21 @@ pub fn open(uri: &str, options: &Options) -> Result<Arc<dyn Store>> {
         return Err(without_scheme(uri));
     };
     Ok(Arc::new(SqliteStore::open(location, &options)?))
+}
+
+/// Returns whether a URI names a store on a PostgreSQL server.
+pub fn is_of_postgres(uri: &str) -> bool {
+    uri.starts_with("postgres:") || uri.starts_with("postgresql:")
+}
+
+#[cfg(feature = "postgres")]
+fn open_postgres(uri: &str, options: &Options) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(crate::postgres::PostgresStore::open(uri, options)?))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn open_postgres(_uri: &str, _options: &Options) -> Result<Arc<dyn Store>> {
+    Err(Error::invalid("uri: this build of the library has no stores in PostgreSQL"))
 }
 
 /// The error of a URI of another scheme, or of a path alone.
@@ -128,6 +147,40 @@ mod tests {
         for uri in ["memory:", "sqlite::memory:", "file:x?mode=memory"] {
             let error = open(uri, &options).err().unwrap();
             assert_eq!(error.status, crate::Status::InvalidArgument, "{uri}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_option_of_another_kind_of_store_is_refused() {
+        let message = |uri: &str, options: &Options| {
+            let error = open(uri, options).err().unwrap();
+            assert_eq!(error.status, crate::Status::InvalidArgument, "{uri}: {error}");
+            error.message
+        };
+        let default = Options::default();
+        let of_postgres = [
+            ("schema", Options { schema: Some("s".into()), ..default.clone() }),
+            ("pool_size", Options { pool_size: Some(2), ..default.clone() }),
+            ("allow_fsync_off", Options { allow_fsync_off: true, ..default.clone() }),
+        ];
+        for (name, options) in &of_postgres {
+            for uri in ["memory:", "sqlite::memory:", "sqlite:x.db", "file:x.db"] {
+                assert!(message(uri, options).starts_with(&format!("{name}: ")), "{uri}");
+            }
+        }
+        let of_sqlite = [
+            ("immutable", Options { immutable: true, ..default.clone() }),
+            ("adopt", Options { adopt: true, ..default.clone() }),
+            ("max_readers", Options { max_readers: Some(2), ..default.clone() }),
+        ];
+        for (name, options) in &of_sqlite {
+            let expected = match cfg!(feature = "postgres") {
+                true => format!("{name}: is an option for a SQLite store"),
+                false => "uri: this build of the library has no stores in PostgreSQL".to_owned(),
+            };
+            for uri in ["postgres://u@localhost:1/d", "postgresql://u@localhost:1/d"] {
+                assert!(message(uri, options).starts_with(&expected), "{uri}");
+            }
         }
     }
 

@@ -1,6 +1,9 @@
 //! Runs the conformance corpus (`tests/conformance/README.md`) through the Rust core, with one test
 //! for each store.
 
+#[cfg(feature = "postgres")]
+#[path = "postgres/cluster.rs"]
+mod cluster;
 #[path = "conformance/corpus.rs"]
 mod corpus;
 #[path = "conformance/runner.rs"]
@@ -49,6 +52,16 @@ fn sqlite() {
 #[test]
 fn sqlite_in_memory() {
     conform(Target::SqliteMemory);
+}
+
+/// Every case has a schema of its own on one server.
+#[cfg(feature = "postgres")]
+#[test]
+fn postgres() {
+    if let Some(server) = cluster::Cluster::start() {
+        runner::SERVER.set(server.uri()).unwrap();
+        conform(Target::Postgres);
+    }
 }
 
 #[test]

@@ -93,6 +93,7 @@ pub unsafe extern "C" fn dcb_open(
             let uri = utf8(uri, "uri")?;
             let open = match uri {
                 "memory:" => OpenStore::count(),
+                uri if crate::open::is_of_postgres(uri) => OpenStore::count(),
                 _ => OpenStore::count_sqlite()?,
             };
             let options = c_string(options_json).map_or(&b""[..], CStr::to_bytes);

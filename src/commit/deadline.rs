@@ -84,6 +84,19 @@ impl Deadline {
         Deadline { deadline, cancel: self.cancel.clone() }
     }
 
+    /// The same patience, ending after `limit` from now at the earliest.
+    pub fn at_least(&self, limit: Duration) -> Self {
+        // A deadline that the clock cannot represent is never reached.
+        let limit = Instant::now().checked_add(limit);
+        let deadline = self.deadline.zip(limit).map(|(own, limit)| own.max(limit));
+        Deadline { deadline, cancel: self.cancel.clone() }
+    }
+
+    /// The same deadline, for a step that a cancellation must not interrupt.
+    pub fn uncancellable(&self) -> Self {
+        Deadline { deadline: self.deadline, cancel: None }
+    }
+
     /// `cancelled` once the cancel was triggered.
     pub fn check_cancel(&self) -> Result<()> {
         match &self.cancel {

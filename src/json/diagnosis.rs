@@ -1,17 +1,24 @@
 //! A diagnosis as a JSON object, for a person to read.
 
-use crate::store::diagnosis::{Diagnosis, SqliteDiagnosis};
+use crate::store::diagnosis::{Diagnosis, PostgresDiagnosis, SqliteDiagnosis};
 
 /// Returns the document, with the keys in the order of the documentation.
 pub fn diagnosis(diagnosis: &Diagnosis) -> Vec<u8> {
     let mut text = format!(
         "{{\"version\":{},\"store\":\"{}\",\"head\":{}",
         quoted(env!("CARGO_PKG_VERSION")),
-        if diagnosis.sqlite.is_some() { "sqlite" } else { "memory" },
+        match (&diagnosis.sqlite, &diagnosis.postgres) {
+            (Some(_), _) => "sqlite",
+            (None, Some(_)) => "postgres",
+            (None, None) => "memory",
+        },
         diagnosis.head
     );
     if let Some(sqlite) = &diagnosis.sqlite {
         add(&mut text, sqlite);
+    }
+    if let Some(postgres) = &diagnosis.postgres {
+        add_postgres(&mut text, postgres);
     }
     text.push('}');
     text.into_bytes()
@@ -38,6 +45,15 @@ fn add(text: &mut String, sqlite: &SqliteDiagnosis) {
     }
 }
 
+fn add_postgres(text: &mut String, postgres: &PostgresDiagnosis) {
+    let PostgresDiagnosis { schema, read_only, format, server } = postgres;
+    text.push_str(&format!(
+        ",\"schema\":{},\"read_only\":{read_only},\"format\":{format},\"server\":{}",
+        quoted(schema),
+        quoted(server)
+    ));
+}
+
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -53,7 +69,7 @@ mod tests {
     #[test]
     fn a_diagnosis_has_every_key_in_order() {
         let version = env!("CARGO_PKG_VERSION");
-        let memory = Diagnosis { head: 3, sqlite: None };
+        let memory = Diagnosis { head: 3, sqlite: None, postgres: None };
         let of_memory = format!("{{\"version\":\"{version}\",\"store\":\"memory\",\"head\":3}}");
         assert_eq!(text_of(&memory), of_memory);
         let sqlite = SqliteDiagnosis {
@@ -72,13 +88,27 @@ mod tests {
             failure: Some("é".into()),
         };
         assert_eq!(
-            text_of(&Diagnosis { head: 3, sqlite: Some(sqlite) }),
+            text_of(&Diagnosis { head: 3, sqlite: Some(sqlite), postgres: None }),
             format!(
                 "{{\"version\":\"{version}\",\"store\":\"sqlite\",\"head\":3,\
                  \"path\":\"/x/a \\\"quoted\\\"\\n.db\",\"read_only\":true,\"format\":1,\
                  \"sqlite\":\"3.0.0\",\"bundled_sqlite\":false,\"locks\":\"process\",\
                  \"other_sqlite\":null,\"durable\":2,\"indexed\":1,\"segments\":1,\
                  \"log_bytes\":null,\"log_held\":false,\"failure\":\"é\"}}"
+            )
+        );
+        let postgres = PostgresDiagnosis {
+            schema: "dcb".into(),
+            read_only: false,
+            format: 1,
+            server: "15.1 (\"x\")".into(),
+        };
+        assert_eq!(
+            text_of(&Diagnosis { head: 3, sqlite: None, postgres: Some(postgres) }),
+            format!(
+                "{{\"version\":\"{version}\",\"store\":\"postgres\",\"head\":3,\
+                 \"schema\":\"dcb\",\"read_only\":false,\"format\":1,\
+                 \"server\":\"15.1 (\\\"x\\\")\"}}"
             )
         );
     }

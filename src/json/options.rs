@@ -4,7 +4,7 @@ use serde::de::{DeserializeSeed, MapAccess};
 
 use crate::json::integer::integer;
 use crate::json::path::JsonPath;
-use crate::json::visitor::{As, Boolean, Seen, Shape, keys, read_document};
+use crate::json::visitor::{As, Boolean, Seen, Shape, Text, keys, read_document};
 use crate::store::options::Options;
 
 /// Parses the options for opening a store. No bytes at all mean the defaults.
@@ -25,6 +25,9 @@ keys!(Key {
     Adopt = "adopt",
     BusyTimeoutMs = "busy_timeout_ms",
     MaxReaders = "max_readers",
+    Schema = "schema",
+    PoolSize = "pool_size",
+    AllowFsyncOff = "allow_fsync_off",
 });
 
 struct OptionsIn<'t>(&'t mut JsonPath);
@@ -49,11 +52,18 @@ impl<'de> Shape<'de> for OptionsIn<'_> {
                 Key::Adopt => options.adopt = boolean(path, &mut object)?,
                 Key::BusyTimeoutMs => options.busy_timeout_ms = integer(path, &mut object)?,
                 Key::MaxReaders => options.max_readers = Some(integer(path, &mut object)?),
+                Key::Schema => options.schema = Some(text(path, &mut object)?),
+                Key::PoolSize => options.pool_size = Some(integer(path, &mut object)?),
+                Key::AllowFsyncOff => options.allow_fsync_off = boolean(path, &mut object)?,
             }
             path.leave();
         }
         Ok(options)
     }
+}
+
+fn text<'de, A: MapAccess<'de>>(path: &mut JsonPath, object: &mut A) -> Result<String, A::Error> {
+    Ok(object.next_value_seed(Text(path))?.into_owned())
 }
 
 fn boolean<'de, A: MapAccess<'de>>(path: &mut JsonPath, object: &mut A) -> Result<bool, A::Error> {

@@ -1,8 +1,28 @@
-//! The connection to a PostgreSQL server.
+//! A store in a schema of a PostgreSQL database, for any number of machines.
+//!
+//! The caller's own thread talks to the server: the library has no thread and no runtime for it.
 
+mod append;
+mod connection;
+mod failure;
+mod group;
 pub mod host;
+mod open;
+mod page;
 pub mod parameters;
 mod passfile;
 pub mod password;
+mod pool;
 mod service;
+mod socket;
+mod startup;
+mod statements;
+mod store;
+mod stream;
+mod target;
 mod uri;
+mod values;
+mod wait;
+mod wire;
+
+pub use store::PostgresStore;

@@ -31,6 +31,7 @@ impl StoreState {
         let wal = path.and_then(|path| std::fs::metadata(beside(path, "-wal")).ok());
         Ok(Diagnosis {
             head,
+            postgres: None,
             sqlite: Some(SqliteDiagnosis {
                 path: path.map(ToOwned::to_owned),
                 read_only: false,

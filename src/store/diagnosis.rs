@@ -10,6 +10,21 @@ pub struct Diagnosis {
     pub head: i64,
     /// The state of the SQLite database, if the store is in one.
     pub sqlite: Option<SqliteDiagnosis>,
+    /// The state of the schema on a PostgreSQL server, if the store is in one.
+    pub postgres: Option<PostgresDiagnosis>,
+}
+
+/// The state of a store in PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresDiagnosis {
+    /// The name of the schema.
+    pub schema: String,
+    /// Whether the store refuses appends.
+    pub read_only: bool,
+    /// The version of the schema.
+    pub format: i64,
+    /// The version of the server.
+    pub server: String,
 }
 
 /// The state of a SQLite store.

@@ -102,7 +102,7 @@ pub trait Store: Send + Sync {
 
     /// Returns the state of the store, for a person who investigates a problem.
     fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {
-        Ok(Diagnosis { head: self.head(call)?, sqlite: None })
+        Ok(Diagnosis { head: self.head(call)?, sqlite: None, postgres: None })
     }
 
     /// Copies the store to a new file at `path` while others read and write, and returns the head

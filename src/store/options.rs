@@ -20,6 +20,14 @@ pub struct Options {
     /// How many connections the store opens for reading at most, from 1 to 1,000. So many reads run
     /// at the same time, and others wait for one of them. `None` means 8. Only for a file.
     pub max_readers: Option<i64>,
+    /// The schema that the store is in. `None` means `dcb`. Only for PostgreSQL.
+    pub schema: Option<String>,
+    /// How many connections the store opens for reading at most, from 1 to 1,000. `None` means 4.
+    /// Only for PostgreSQL.
+    pub pool_size: Option<i64>,
+    /// Whether a server may run with `fsync = off`, so that a crash of its machine loses events.
+    /// Only for tests on PostgreSQL.
+    pub allow_fsync_off: bool,
 }
 
 impl Options {
@@ -35,6 +43,44 @@ impl Options {
             Some(limit @ 1..=1_000) => Ok(limit as usize),
             Some(_) => Err(Error::invalid("max_readers: must be from 1 to 1000")),
         }
+    }
+
+    /// Returns how many connections to a server may read at a time, or `default` if the options do
+    /// not say. Refuses the options of other stores.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn pool_size(&self, default: usize) -> Result<usize> {
+        for (name, is_set) in [
+            ("immutable", self.immutable),
+            ("adopt", self.adopt),
+            ("max_readers", self.max_readers.is_some()),
+        ] {
+            if is_set {
+                return Err(Error::invalid(format!(
+                    "{name}: is an option for a SQLite store, not for one in PostgreSQL"
+                )));
+            }
+        }
+        match self.pool_size {
+            None => Ok(default),
+            Some(limit @ 1..=1_000) => Ok(limit as usize),
+            Some(_) => Err(Error::invalid("pool_size: must be from 1 to 1000")),
+        }
+    }
+
+    /// Refuses the options that only a store in PostgreSQL has.
+    pub(crate) fn check_without_server(&self) -> Result<()> {
+        for (name, is_set) in [
+            ("schema", self.schema.is_some()),
+            ("pool_size", self.pool_size.is_some()),
+            ("allow_fsync_off", self.allow_fsync_off),
+        ] {
+            if is_set {
+                return Err(Error::invalid(format!(
+                    "{name}: is an option for a store in PostgreSQL alone"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses `max_readers` for a store that has no connections to bound.
@@ -58,6 +104,9 @@ impl Default for Options {
             adopt: false,
             busy_timeout_ms: 5_000,
             max_readers: None,
+            schema: None,
+            pool_size: None,
+            allow_fsync_off: false,
         }
     }
 }

@@ -3,6 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(feature = "postgres")]
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU32, Ordering},
+};
 use std::time::Duration;
 
 use dcb::domain::{EventView, ReadState};
@@ -22,7 +27,17 @@ pub enum Target {
     Memory,
     SqliteFile,
     SqliteMemory,
+    #[cfg(feature = "postgres")]
+    Postgres,
 }
+
+/// The URI of the server for the cases that run on [`Target::Postgres`].
+#[cfg(feature = "postgres")]
+pub static SERVER: OnceLock<String> = OnceLock::new();
+
+/// The number of schemas that cases have had so far.
+#[cfg(feature = "postgres")]
+static SCHEMAS: AtomicU32 = AtomicU32::new(0);
 
 /// The outcome of a step: its answer or its error.
 type Outcome = Result<Answer, Error>;
@@ -50,12 +65,16 @@ struct Event {
 /// Runs a case on a new store. The error reports the first step that fails.
 pub fn play(case: &Case, target: Target) -> Result<(), String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut path = folder.path().join("x.db");
+    let mut path = match target {
+        #[cfg(feature = "postgres")]
+        Target::Postgres => format!("case_{}", SCHEMAS.fetch_add(1, Ordering::Relaxed)).into(),
+        _ => folder.path().join("x.db"),
+    };
     let mut store = open(target, &path);
     let mut result = Ok(());
     for (index, step) in case.steps.iter().enumerate() {
         let played = catch_unwind(AssertUnwindSafe(|| match step.kind.as_str() {
-            "reopen" if target == Target::SqliteFile => {
+            "reopen" if !matches!(target, Target::Memory | Target::SqliteMemory) => {
                 store.close();
                 store = open(target, &path);
                 Ok(Ok(Answer::Reopened))
@@ -87,12 +106,19 @@ pub fn play(case: &Case, target: Target) -> Result<(), String> {
 }
 
 fn open(target: Target, path: &Path) -> Arc<dyn Store> {
+    #[cfg_attr(not(feature = "postgres"), expect(unused_mut))]
+    let mut options = Options::default();
     let uri = match target {
         Target::Memory => "memory:".to_owned(),
         Target::SqliteFile => format!("sqlite:{}", path.display()),
         Target::SqliteMemory => "sqlite::memory:".to_owned(),
+        #[cfg(feature = "postgres")]
+        Target::Postgres => {
+            options.schema = path.to_str().map(str::to_owned);
+            SERVER.get().expect("a server").clone()
+        }
     };
-    dcb::open(&uri, &Options::default()).unwrap_or_else(|error| panic!("{uri}: {error}"))
+    dcb::open(&uri, &options).unwrap_or_else(|error| panic!("{uri}: {error}"))
 }
 
 /// Runs a step. The outer error reports an invalid step or a result with a wrong shape.

@@ -1,0 +1,177 @@
+//! A connection that runs one statement at a time.
+//!
+//! Statements have no name, so that a pooler may give each transaction another session.
+
+use std::time::{Duration, Instant};
+
+use postgres_protocol::IsNull;
+use postgres_protocol::message::backend::Message;
+use postgres_protocol::message::frontend;
+
+use crate::commit::deadline::Deadline;
+use crate::postgres::failure::{Failure, Refusal};
+use crate::postgres::host::Host;
+use crate::postgres::parameters::Parameters;
+use crate::postgres::startup;
+use crate::postgres::values::{Row, Values};
+use crate::postgres::wire::{Wire, unexpected};
+
+/// A connection that was idle for longer is looked at before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+/// A connection to a server.
+#[derive(Debug)]
+pub struct Connection {
+    wire: Wire,
+    used: Instant,
+    /// Whether an exchange has failed in a way after which nothing else may be sent.
+    is_broken: bool,
+}
+
+impl Connection {
+    /// Connects to a host.
+    pub fn open(
+        host: &Host,
+        parameters: &Parameters,
+        deadline: &Deadline,
+    ) -> Result<Self, Failure> {
+        let wire = startup::open(host, parameters, deadline)?;
+        Ok(Connection { wire, used: Instant::now(), is_broken: false })
+    }
+
+    /// Runs a statement in a transaction of its own, and returns its rows.
+    pub fn query(
+        &mut self,
+        sql: &str,
+        values: &Values,
+        deadline: &Deadline,
+    ) -> Result<Vec<Row>, Failure> {
+        self.check_usable()?;
+        let written = self.write_statement(sql, values);
+        frontend::sync(&mut self.wire.outgoing);
+        let rows = written.and_then(|()| self.exchange(deadline));
+        self.note(rows)
+    }
+
+    /// Does what [`Connection::query`] does, at the isolation level READ COMMITTED, whatever the
+    /// session's default is. It takes one round trip, too.
+    pub fn query_read_committed(
+        &mut self,
+        sql: &str,
+        values: &Values,
+        deadline: &Deadline,
+    ) -> Result<Vec<Row>, Failure> {
+        self.check_usable()?;
+        let none = Values::new();
+        let written = self
+            .write_statement("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", &none)
+            .and_then(|()| self.write_statement(sql, values))
+            .and_then(|()| self.write_statement("COMMIT", &none));
+        frontend::sync(&mut self.wire.outgoing);
+        let rows = written.and_then(|()| self.exchange(deadline));
+        let rows = self.note(rows);
+        if rows.is_err() && !self.is_broken {
+            // If that fails, the next use of the connection does.
+            let _ = self.execute("ROLLBACK", deadline);
+        }
+        rows
+    }
+
+    /// Runs statements that have no parameters and return no rows, all in one transaction.
+    pub fn execute(&mut self, sql: &str, deadline: &Deadline) -> Result<(), Failure> {
+        self.check_usable()?;
+        let written = frontend::query(sql, &mut self.wire.outgoing).map_err(|_| unexpected());
+        let done = written.and_then(|()| self.exchange(deadline)).map(drop);
+        self.note(done)
+    }
+
+    /// Returns whether the connection can still be used. One that was idle for a while is looked
+    /// at: a server that was stopped has closed it.
+    pub fn is_usable(&mut self) -> bool {
+        if !self.is_broken && self.used.elapsed() > TRUSTED_IDLE {
+            self.is_broken = self.wire.look().is_err();
+        }
+        !self.is_broken
+    }
+
+    /// Waits a moment for notifications, and returns the payloads of those that have come.
+    pub fn wait_for_notifications(&mut self) -> Result<Vec<String>, Failure> {
+        self.check_usable()?;
+        let idle = self.wire.idle();
+        self.note(idle)?;
+        Ok(self.wire.take_notifications())
+    }
+
+    fn check_usable(&self) -> Result<(), Failure> {
+        if self.is_broken {
+            return Err(Failure::Broken("an earlier exchange failed".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn note<T>(&mut self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+        self.used = Instant::now();
+        if let Err(failure) = &outcome {
+            self.is_broken |= !failure.keeps_connection();
+        }
+        outcome
+    }
+
+    fn write_statement(&mut self, sql: &str, values: &Values) -> Result<(), Failure> {
+        let out = &mut self.wire.outgoing;
+        // The only errors are a NUL in the statement and a value beyond 2 GiB.
+        let written = frontend::parse("", sql, values.types().iter().copied(), out)
+            .ok()
+            .and_then(|()| {
+                let put = |value: &[u8], out: &mut bytes::BytesMut| {
+                    out.extend_from_slice(value);
+                    Ok(IsNull::No)
+                };
+                // 1: in the binary format, all values and all columns.
+                frontend::bind("", "", [1], values.iter(), put, [1], out).ok()
+            })
+            .and_then(|()| frontend::execute("", 0, out).ok());
+        written.ok_or_else(unexpected)
+    }
+
+    /// Sends what was written, and receives everything up to the end of the transaction.
+    fn exchange(&mut self, deadline: &Deadline) -> Result<Vec<Row>, Failure> {
+        self.wire.send(deadline)?;
+        let (mut rows, mut refusal) = (Vec::new(), None);
+        loop {
+            match self.wire.receive(deadline)? {
+                Message::DataRow(body) => {
+                    rows.push(Row::new(body).map_err(|_| unexpected())?);
+                }
+                Message::ErrorResponse(body) => {
+                    let refused = Refusal::from_fields(body.fields());
+                    if refused.is_fatal {
+                        return Err(Failure::Refused(refused));
+                    }
+                    refusal = Some(refused);
+                }
+                Message::ReadyForQuery(_) => {
+                    return match refusal {
+                        Some(refusal) => Err(Failure::Refused(refusal)),
+                        None => Ok(rows),
+                    };
+                }
+                Message::ParseComplete
+                | Message::BindComplete
+                | Message::CommandComplete(_)
+                | Message::EmptyQueryResponse
+                | Message::RowDescription(_)
+                | Message::NoData => {}
+                _ => return Err(unexpected()),
+            }
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.is_broken {
+            self.wire.terminate();
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The statement that reads one page of events, and its rows.
+
+use crate::domain::{Direction, EventView, PositionRange, Query, QueryItem, Tags};
+use crate::error::Result;
+use crate::postgres::values::{Row, Values, array_literal};
+
+/// How many lists of positions a statement names one by one. A query with more is passed as arrays.
+const MAX_BRANCHES: usize = 32;
+/// How many tags of an item are joined. Further ones are counted for each position that is left.
+const MAX_JOINS: usize = 4;
+/// How many bytes of data and metadata the events of a page have, not counting its last event.
+pub const PAGE_BYTES: i64 = 4 * 1024 * 1024;
+
+/// One page of a read.
+#[derive(Debug, Clone, Copy)]
+pub struct Page<'a> {
+    /// The schema of the store.
+    pub schema: &'a str,
+    /// Which events it has.
+    pub query: &'a Query,
+    /// The positions that it is from.
+    pub span: PositionRange,
+    /// In which order it has them.
+    pub direction: Direction,
+    /// How many events it has at most.
+    pub max_events: usize,
+}
+
+/// A statement under construction.
+struct Writer<'a> {
+    page: Page<'a>,
+    values: Values,
+}
+
+impl Page<'_> {
+    /// Returns the statement and its values. Its first column is the head of the snapshot that the
+    /// events are from; the others are NULL in the one row of a page without events.
+    pub fn statement(&self) -> (String, Values) {
+        let mut values = Values::new();
+        let max_events = i64::try_from(self.max_events).unwrap_or(i64::MAX);
+        values.bigint(self.span.after).bigint(self.span.through).bigint(max_events);
+        values.bigint(PAGE_BYTES);
+        let mut writer = Writer { page: *self, values };
+        let events = writer.events();
+        let (schema, order) = (self.schema, self.order());
+        let sql = format!(
+            "WITH h AS MATERIALIZED (SELECT coalesce(max(position), 0) AS head FROM \
+             \"{schema}\".events) \
+             SELECT h.head, r.position, r.type, r.tags, r.data, r.id, r.metadata, r.recorded_at \
+             FROM h LEFT JOIN (SELECT * FROM (SELECT e.*, coalesce(sum(octet_length(e.data) + \
+             coalesce(octet_length(e.metadata), 0)) OVER (ORDER BY e.position {order} ROWS BETWEEN \
+             UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before FROM {events}) w \
+             WHERE w.bytes_before < $4) r ON true ORDER BY r.position {order}"
+        );
+        (sql, writer.values)
+    }
+
+    fn order(&self) -> &'static str {
+        if self.direction.is_backward() { "DESC" } else { "ASC" }
+    }
+}
+
+impl Writer<'_> {
+    /// Adds a value with `add`, and returns its name.
+    fn value(&mut self, add: impl FnOnce(&mut Values)) -> String {
+        add(&mut self.values);
+        format!("${}", self.values.types().len())
+    }
+
+    /// Returns the end of a list of positions: the range and the order.
+    fn within(&self, table: &str) -> String {
+        let order = self.page.order();
+        format!(
+            "{table}.position > $1 AND {table}.position <= $2 ORDER BY {table}.position {order} \
+             LIMIT $3"
+        )
+    }
+
+    /// Returns the table of the page's events, as `e`.
+    fn events(&mut self) -> String {
+        let (schema, query) = (self.page.schema, self.page.query);
+        let within = self.within("e");
+        let items = match query.items() {
+            Some(items) if !query.is_all() => items,
+            _ => return format!("(SELECT e.* FROM \"{schema}\".events e WHERE {within}) e"),
+        };
+        let branches: usize = items.iter().map(branches).sum();
+        let lists = if branches <= MAX_BRANCHES {
+            items.iter().flat_map(|item| self.lists(item)).collect::<Vec<_>>()
+        } else {
+            self.lists_of_many(items)
+        };
+        let positions = match &lists[..] {
+            [list] => list.clone(),
+            lists => format!(
+                "SELECT u.position FROM ({}) u GROUP BY u.position ORDER BY u.position {} LIMIT $3",
+                lists
+                    .iter()
+                    .map(|list| format!("({list})"))
+                    .collect::<Vec<_>>()
+                    .join(" UNION ALL "),
+                self.page.order()
+            ),
+        };
+        format!("({positions}) p JOIN \"{schema}\".events e ON e.position = p.position")
+    }
+
+    /// Returns the lists of positions that an item selects.
+    fn lists(&mut self, item: &QueryItem) -> Vec<String> {
+        let schema = self.page.schema;
+        let mut tags = item.tags().iter().map(|tag| tag.text());
+        let Some(first) = tags.next() else {
+            let within = self.within("e");
+            let of_type = |event_type: &str| {
+                let value = self.value(|values| {
+                    values.text(event_type);
+                });
+                format!(
+                    "SELECT e.position FROM \"{schema}\".events e WHERE e.type = {value} AND {within}"
+                )
+            };
+            return item.types().iter().map(|own| own.text()).map(of_type).collect();
+        };
+        let first = self.value(|values| {
+            values.text(first);
+        });
+        let (mut joins, mut filter) = (String::new(), String::new());
+        for (number, tag) in (2..MAX_JOINS + 1).zip(&mut tags) {
+            let value = self.value(|values| {
+                values.text(tag);
+            });
+            joins += &format!(
+                " JOIN \"{schema}\".event_tags t{number} ON t{number}.position = t1.position AND \
+                 t{number}.tag = {value}"
+            );
+        }
+        let rest: Vec<&str> = tags.collect();
+        if !rest.is_empty() {
+            let value = self.value(|values| {
+                values.texts(&rest);
+            });
+            filter += &format!(
+                " AND (SELECT count(*) FROM \"{schema}\".event_tags o WHERE o.tag = ANY ({value}) \
+                 AND o.position = t1.position) = {}",
+                rest.len()
+            );
+        }
+        let types: Vec<&str> = item.types().iter().map(|own| own.text()).collect();
+        if !types.is_empty() {
+            let value = self.value(|values| {
+                values.texts(&types);
+            });
+            filter += &format!(" AND t1.type = ANY ({value})");
+        }
+        let within = self.within("t1");
+        vec![format!(
+            "SELECT t1.position FROM \"{schema}\".event_tags t1{joins} WHERE t1.tag = {first}\
+             {filter} AND {within}"
+        )]
+    }
+
+    /// Returns the lists of positions that many items select, which are passed as arrays.
+    fn lists_of_many(&mut self, items: &[QueryItem]) -> Vec<String> {
+        let schema = self.page.schema;
+        let (mut lists, mut tags, mut types, mut types_alone) = (vec![], vec![], vec![], vec![]);
+        for item in items {
+            if item.tags().is_empty() {
+                types_alone.extend(item.types().iter().map(|own| own.text()));
+            } else {
+                tags.push(array_literal(item.tags().iter().map(|tag| tag.text())));
+                types.push(array_literal(item.types().iter().map(|own| own.text())));
+            }
+        }
+        if !types_alone.is_empty() {
+            let value = self.value(|values| {
+                values.texts(&types_alone);
+            });
+            let within = self.within("e");
+            lists.push(format!(
+                "SELECT l.position FROM unnest({value}) y (type), LATERAL (SELECT e.position FROM \
+                 \"{schema}\".events e WHERE e.type = y.type AND {within}) l"
+            ));
+        }
+        if !tags.is_empty() {
+            let tags = self.value(|values| {
+                values.texts(&tags);
+            });
+            let types = self.value(|values| {
+                values.texts(&types);
+            });
+            let within = self.within("t");
+            lists.push(format!(
+                "SELECT l.position FROM unnest({tags}, {types}) i (tags, types), LATERAL (SELECT \
+                 t.position FROM \"{schema}\".event_tags t WHERE t.tag = (i.tags::text[])[1] AND \
+                 (i.types = '{{}}' OR t.type = ANY (i.types::text[])) AND (SELECT count(*) FROM \
+                 \"{schema}\".event_tags o WHERE o.tag = ANY ((i.tags::text[])[2:]) AND o.position \
+                 = t.position) = cardinality(i.tags::text[]) - 1 AND {within}) l"
+            ));
+        }
+        lists
+    }
+}
+
+/// Returns how many lists of positions an item stands for.
+fn branches(item: &QueryItem) -> usize {
+    if item.tags().is_empty() { item.types().len() } else { 1 }
+}
+
+/// Calls `each` with the event in a row of a page, if the row has one.
+pub fn with_event<T>(
+    row: &Row,
+    each: impl FnOnce(&EventView<'_>) -> Result<T>,
+) -> Result<Option<T>> {
+    if row.is_null(1) {
+        return Ok(None);
+    }
+    let mut tags = Vec::new();
+    row.texts(3, &mut tags)?;
+    let view = EventView {
+        position: row.bigint(1)?,
+        timestamp_us: row.timestamp(7)?,
+        event_type: row.text(2)?,
+        tags: Tags::listed(&tags),
+        data: row.text(4)?,
+        id: row.optional_text(5)?,
+        metadata: row.optional_text(6)?,
+    };
+    each(&view).map(Some)
+}
+
+/// Returns how many bytes of data and metadata a row of a page has.
+pub fn data_bytes(row: &Row) -> i64 {
+    let len = |column| row.len_bytes(column) as i64;
+    len(4) + len(6)
+}

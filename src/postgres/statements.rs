@@ -1,0 +1,92 @@
+//! The statements of a store, with the name of its schema in them.
+
+use crate::error::{Error, Result};
+
+/// The text that creates a store in the schema "dcb".
+const SCHEMA: &str = include_str!("sql/schema.sql");
+/// The version of the schema.
+pub const FORMAT: i32 = 1;
+/// The highest number of bytes in the name of a schema.
+const MAX_NAME: usize = 63;
+/// The schema of a store unless the options say otherwise.
+pub const DEFAULT_SCHEMA: &str = "dcb";
+
+/// The statements of a store.
+#[derive(Debug)]
+pub struct Statements {
+    /// The name of the schema, which needs no quotes but for a keyword.
+    pub schema: String,
+    /// Calls the function `append`.
+    pub append: String,
+    /// Calls the function `resolve`.
+    pub resolve: String,
+    /// Returns the head.
+    pub head: String,
+}
+
+impl Statements {
+    /// Returns the statements for a schema. The name must be lower-case letters, digits and
+    /// underscores, so that it is the same with and without quotes.
+    pub fn new(schema: &str) -> Result<Self> {
+        let is_valid =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let begins_well = schema.bytes().next().is_some_and(|first| !first.is_ascii_digit());
+        if !begins_well || schema.len() > MAX_NAME || !schema.bytes().all(is_valid) {
+            return Err(Error::invalid(
+                "schema: must be 1 to 63 lower-case letters, digits and underscores, and must not \
+                 begin with a digit",
+            ));
+        }
+        if schema.starts_with("pg_") || schema == "information_schema" {
+            return Err(Error::invalid("schema: this name belongs to PostgreSQL itself"));
+        }
+        Ok(Statements {
+            schema: schema.to_owned(),
+            append: format!(
+                "SELECT o_request, o_kind, o_position, o_place, o_same FROM \"{schema}\".append(\
+                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+                 $19)"
+            ),
+            resolve: format!("SELECT o_request, o_position FROM \"{schema}\".resolve($1, $2, $3)"),
+            head: format!("SELECT coalesce(max(position), 0) FROM \"{schema}\".events"),
+        })
+    }
+
+    /// Returns the text that creates the store, and its schema if it is not there.
+    pub fn create(&self, with_schema: bool) -> String {
+        const CREATE_SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS \"dcb\";\n";
+        // That statement needs a right on the database even where the schema exists.
+        let text = if with_schema { SCHEMA.to_owned() } else { SCHEMA.replace(CREATE_SCHEMA, "") };
+        text.replace("\"dcb\"", &format!("\"{}\"", self.schema))
+            .replace("'dcb'", &format!("'{}'", self.schema))
+            .replace("schema dcb ", &format!("schema {} ", self.schema))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_schema_is_checked() {
+        for good in ["dcb", "_", "a1_b", "select", &"x".repeat(63)] {
+            assert!(Statements::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "1a", "A", "a-b", "a\"b", "é", "pg_x", "information_schema"] {
+            assert!(Statements::new(bad).is_err(), "{bad}");
+        }
+        assert!(Statements::new(&"x".repeat(64)).is_err());
+    }
+
+    #[test]
+    fn the_text_that_creates_a_store_names_its_schema_alone() {
+        let text = Statements::new("other").unwrap().create(true);
+        let code = text.lines().filter(|line| !line.starts_with("--"));
+        assert!(code.clone().any(|line| line.contains("\"other\".events")));
+        assert!(code.clone().any(|line| line.contains("pg_notify('other'")));
+        assert!(!code.clone().any(|line| line.contains("dcb\"") || line.contains("'dcb'")));
+        assert!(text.contains(&format!("(format) VALUES ({FORMAT})")));
+        assert!(text.contains("CREATE SCHEMA"));
+        assert!(!Statements::new("other").unwrap().create(false).contains("CREATE SCHEMA"));
+    }
+}

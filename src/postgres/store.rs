@@ -1,0 +1,212 @@
+//! [`Store`] over a schema of a PostgreSQL database.
+
+use std::time::Duration;
+
+use crate::commit::deadline::{CallOptions, Deadline};
+use crate::commit::group_commit::{Committer, GroupCommit, Outcome};
+use crate::commit::head_watch::HeadWatch;
+use crate::domain::{AppendRequest, PositionRange, ReadState};
+use crate::error::{Error, Result, Status};
+use crate::failpoints::{SeededBug, has};
+use crate::postgres::append::Writer;
+use crate::postgres::failure::Failure;
+use crate::postgres::group::PreparedAppend;
+use crate::postgres::page::{PAGE_BYTES, Page, data_bytes, with_event};
+use crate::postgres::pool::Pool;
+use crate::postgres::statements::FORMAT;
+use crate::postgres::target::Target;
+use crate::postgres::values::{Row, Values};
+use crate::postgres::wait::Listener;
+use crate::postgres::wire::unexpected;
+use crate::store::diagnosis::{Diagnosis, PostgresDiagnosis};
+use crate::store::{Appended, BatchLimits, Sink, Store};
+
+/// How many events the first page of a batch has, and how many a later one.
+const PAGES: [usize; 2] = [512, 4_096];
+/// How long a wait tries to reach the server before it looks at events of this process alone.
+const WAIT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A store in a schema of a PostgreSQL database.
+#[derive(Debug)]
+pub struct PostgresStore {
+    pub(super) queue: GroupCommit<PreparedAppend>,
+    pub(super) writer: Writer,
+    pub(super) pool: Pool,
+    pub(super) listener: Listener,
+    pub(super) target: Target,
+    pub(super) busy_timeout: Option<Duration>,
+    pub(super) is_read_only: bool,
+    /// The version of the server.
+    pub(super) server: String,
+}
+
+impl PostgresStore {
+    /// Starts a call on the open store.
+    fn start(&self, call: &CallOptions, default: Option<Duration>) -> Result<Deadline> {
+        self.target.watch.check_open()?;
+        let deadline = call.start(default);
+        deadline.check_cancel()?;
+        Ok(deadline)
+    }
+
+    /// Asks the server for the head, and publishes it.
+    fn current_head(&self, deadline: &Deadline) -> Result<i64> {
+        let head = self.pool.read(&self.target, deadline, |connection, deadline| {
+            let rows = connection.query(&self.target.sql.head, &Values::new(), deadline)?;
+            rows.first().ok_or_else(unexpected)?.bigint(0).map_err(Failure::Stopped)
+        })?;
+        self.target.watch.publish(head);
+        Ok(head)
+    }
+
+    /// Reads the next page of a read, of at most `max_events` events.
+    fn page(
+        &self,
+        reading: &ReadState,
+        span: PositionRange,
+        max_events: usize,
+        deadline: &Deadline,
+    ) -> Result<Vec<Row>> {
+        let (schema, query) = (&*self.target.sql.schema, reading.query());
+        let page = Page { schema, query, span, direction: reading.direction(), max_events };
+        let (sql, values) = page.statement();
+        self.pool.read(&self.target, deadline, |connection, deadline| {
+            connection.query(&sql, &values, deadline)
+        })
+    }
+}
+
+/// Returns what is left of a read. Before its snapshot is taken, that is what its bounds allow.
+fn span(reading: &ReadState) -> Option<PositionRange> {
+    if reading.has_begun() {
+        return reading.span();
+    }
+    let mut unbounded = reading.clone();
+    unbounded.begin(i64::MAX);
+    unbounded.span()
+}
+
+impl Store for PostgresStore {
+    fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended> {
+        let deadline = self.start(call, self.busy_timeout)?;
+        if self.is_read_only {
+            return Err(Error::new(Status::ReadOnly, "the store was opened read-only"));
+        }
+        let prepared = PreparedAppend::new(request, deadline.clone())?;
+        let events = prepared.len();
+        self.queue.append(self, prepared, events, &deadline)
+    }
+
+    fn read(
+        &self,
+        reading: &mut ReadState,
+        batch: BatchLimits,
+        call: &CallOptions,
+        sink: &mut dyn Sink,
+    ) -> Result<()> {
+        let deadline = self.start(call, self.busy_timeout)?;
+        // No event has 0 bytes, so a limit of 1 byte lets each batch deliver one event.
+        let (mut events_left, mut bytes_left) = (batch.max_events, batch.max_bytes.max(1));
+        let mut pages = PAGES.into_iter();
+        let mut size = PAGES[0];
+        while events_left > 0 && bytes_left > 0 {
+            self.start(call, self.busy_timeout)?;
+            let Some(span) = span(reading) else {
+                if !reading.has_begun() {
+                    reading.begin(self.current_head(&deadline)?);
+                }
+                return Ok(());
+            };
+            size = pages.next().unwrap_or(size);
+            let asked = reading.remaining(events_left).min(size);
+            let rows = self.page(reading, span, asked, &deadline)?;
+            let mut head = rows.first().ok_or_else(unexpected)?.bigint(0)?;
+            if has(SeededBug::ReadHeadLater) {
+                head = self.current_head(&deadline)?;
+            }
+            reading.begin(head);
+            let (mut found, mut bytes) = (0, 0);
+            for row in &rows {
+                if bytes_left == 0 {
+                    return Ok(());
+                }
+                let delivered = with_event(row, |view| {
+                    sink.event(view)?;
+                    reading.delivered(view.position);
+                    bytes_left = bytes_left.saturating_sub(view.text_len());
+                    Ok(())
+                })?;
+                found += usize::from(delivered.is_some());
+                bytes += data_bytes(row);
+            }
+            events_left -= found;
+            if found < asked && bytes < PAGE_BYTES {
+                reading.finish();
+            }
+        }
+        Ok(())
+    }
+
+    fn head(&self, call: &CallOptions) -> Result<i64> {
+        let deadline = self.start(call, self.busy_timeout)?;
+        self.current_head(&deadline)
+    }
+
+    fn wait(&self, after: i64, call: &CallOptions) -> Result<i64> {
+        let deadline = self.start(call, None)?;
+        if self.target.watch.head() <= after {
+            self.current_head(&deadline.at_most(WAIT_PATIENCE).at_least(Duration::ZERO))?;
+        }
+        self.listener.wait(&self.target, after, &deadline)
+    }
+
+    fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {
+        let head = self.head(call)?;
+        let postgres = PostgresDiagnosis {
+            schema: self.target.sql.schema.clone(),
+            read_only: self.is_read_only,
+            format: FORMAT.into(),
+            server: self.server.clone(),
+        };
+        Ok(Diagnosis { head, sqlite: None, postgres: Some(postgres) })
+    }
+
+    fn close(&self) {
+        self.target.watch.close();
+        self.writer.close();
+        self.pool.close();
+        self.listener.close();
+    }
+}
+
+impl Committer for PostgresStore {
+    type Request = PreparedAppend;
+
+    fn run(
+        &self,
+        deadline: &Deadline,
+        take: impl FnOnce() -> Vec<PreparedAppend>,
+    ) -> Result<Vec<Outcome>> {
+        let mut writer = self.writer.lock(&self.target, deadline)?;
+        let (outcomes, head) = writer.append(take());
+        self.target.watch.publish(head);
+        Ok(outcomes)
+    }
+
+    /// A commit makes its events durable itself.
+    fn make_durable(&self, _position: i64) -> Result<()> {
+        Ok(())
+    }
+
+    fn durable(&self) -> i64 {
+        self.target.watch.head()
+    }
+
+    fn failure(&self) -> Option<Error> {
+        None
+    }
+
+    fn watch(&self) -> &HeadWatch {
+        &self.target.watch
+    }
+}

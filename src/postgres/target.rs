@@ -1,0 +1,128 @@
+//! The database that a store is in, and how connections to it are made.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::commit::deadline::Deadline;
+use crate::commit::head_watch::HeadWatch;
+use crate::error::Result;
+use crate::postgres::connection::Connection;
+use crate::postgres::failure::Failure;
+use crate::postgres::parameters::{Parameters, TargetSession};
+use crate::postgres::statements::Statements;
+use crate::postgres::values::Values;
+
+/// What all connections of a store have in common.
+#[derive(Debug)]
+pub struct Target {
+    /// How to connect.
+    pub parameters: Parameters,
+    /// The statements, with the name of the schema in them.
+    pub sql: Statements,
+    /// The head as far as it is known, and the end of the store.
+    pub watch: HeadWatch,
+    /// Whether a transaction has to name its isolation level.
+    needs_transactions: AtomicBool,
+}
+
+impl Target {
+    /// Returns the target of these parameters.
+    pub fn new(parameters: Parameters, sql: Statements) -> Self {
+        let needs_transactions = AtomicBool::new(false);
+        Target { parameters, sql, watch: HeadWatch::new(0), needs_transactions }
+    }
+
+    /// Returns a position at or below the head.
+    pub fn known_head(&self) -> i64 {
+        self.watch.head()
+    }
+
+    /// Returns whether a transaction has to name its isolation level, since sessions have another
+    /// default.
+    pub fn needs_transactions(&self) -> bool {
+        self.needs_transactions.load(Ordering::Relaxed)
+    }
+
+    /// Notes that transactions have to name their isolation level.
+    pub fn use_transactions(&self) {
+        self.needs_transactions.store(true, Ordering::Relaxed);
+    }
+
+    /// Connects to a server that takes appends.
+    pub fn connect_to_write(
+        &self,
+        deadline: &Deadline,
+    ) -> std::result::Result<Connection, Failure> {
+        self.connect(TargetSession::ReadWrite, deadline)
+    }
+
+    /// Connects to a server that the parameters allow for reading.
+    pub fn connect_to_read(&self, deadline: &Deadline) -> std::result::Result<Connection, Failure> {
+        match self.parameters.target_session.unwrap_or(TargetSession::Any) {
+            TargetSession::PreferStandby => self
+                .connect(TargetSession::Standby, deadline)
+                .or_else(|_| self.connect(TargetSession::Any, deadline)),
+            session => self.connect(session, deadline),
+        }
+    }
+
+    /// Connects to the first of the hosts that has a session of this kind.
+    fn connect(
+        &self,
+        session: TargetSession,
+        deadline: &Deadline,
+    ) -> std::result::Result<Connection, Failure> {
+        let mut failure = Failure::Late;
+        for host in &self.parameters.hosts {
+            let connection =
+                Connection::open(host, &self.parameters, deadline).and_then(|mut connection| {
+                    self.watch.check_open().map_err(Failure::Stopped)?;
+                    if is_session(&mut connection, session, deadline)? {
+                        Ok(connection)
+                    } else {
+                        Err(Failure::Unsuitable(format!(
+                            "{host}: the server is not {}",
+                            described(session)
+                        )))
+                    }
+                });
+            match connection {
+                Ok(connection) => return Ok(connection),
+                Err(stopped @ Failure::Stopped(_)) => return Err(stopped),
+                Err(other) => failure = other.at(host),
+            }
+        }
+        Err(failure)
+    }
+}
+
+fn is_session(
+    connection: &mut Connection,
+    session: TargetSession,
+    deadline: &Deadline,
+) -> std::result::Result<bool, Failure> {
+    if session == TargetSession::Any {
+        return Ok(true);
+    }
+    let sql = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'";
+    let rows = connection.query(sql, &Values::new(), deadline)?;
+    let row = rows.first().ok_or_else(crate::postgres::wire::unexpected)?;
+    let answers = || -> Result<_> { Ok((row.boolean(0)?, row.boolean(1)?)) };
+    let (is_standby, is_read_only) = answers().map_err(Failure::Stopped)?;
+    Ok(match session {
+        TargetSession::Any | TargetSession::PreferStandby => true,
+        TargetSession::ReadWrite => !is_standby && !is_read_only,
+        TargetSession::ReadOnly => is_standby || is_read_only,
+        TargetSession::Primary => !is_standby,
+        TargetSession::Standby => is_standby,
+    })
+}
+
+fn described(session: TargetSession) -> &'static str {
+    match session {
+        TargetSession::Any | TargetSession::PreferStandby => "there",
+        TargetSession::ReadWrite => "one whose transactions may write",
+        TargetSession::ReadOnly => "one whose transactions may not write",
+        TargetSession::Primary => "a primary",
+        TargetSession::Standby => "a standby",
+    }
+}

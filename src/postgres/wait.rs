@@ -1,0 +1,145 @@
+//! Waiting for events: one caller of a process listens and polls for all.
+//!
+//! A notification wakes it; what it believes is the head that it then asks for. Behind a pooler, or
+//! on a standby, notifications may never come, so it polls often until one has come by itself.
+
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
+
+use crate::commit::deadline::Deadline;
+use crate::error::Result;
+use crate::postgres::connection::Connection;
+use crate::postgres::failure::Failure;
+use crate::postgres::target::Target;
+use crate::postgres::values::Values;
+
+/// How often the head is asked for while no notification has shown that they come.
+const POLL: Duration = Duration::from_millis(25);
+/// How often it is asked for otherwise, should one be lost.
+const SAFETY_POLL: Duration = Duration::from_secs(1);
+/// How long a caller that does not listen itself sleeps before it looks whether anybody does.
+const HANDOVER: Duration = Duration::from_millis(10);
+/// How long the server's answer may take.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before another try to connect.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The connection that waits for notifications.
+#[derive(Debug, Default)]
+pub struct Listener {
+    state: Mutex<Option<Listening>>,
+}
+
+#[derive(Debug)]
+struct Listening {
+    connection: Connection,
+    /// Whether a notification has come while nothing was asked for: notifications work.
+    is_notified: bool,
+    asked: Instant,
+}
+
+impl Listener {
+    /// Waits until the head is above `after`, and returns it.
+    pub fn wait(&self, target: &Target, after: i64, deadline: &Deadline) -> Result<i64> {
+        loop {
+            let Some(mut state) = self.try_listen() else {
+                if let Some(head) = target.watch.wait_above(after, deadline, Some(HANDOVER))? {
+                    return Ok(head);
+                }
+                continue;
+            };
+            loop {
+                if let Some(head) =
+                    target.watch.wait_above(after, deadline, Some(Duration::ZERO))?
+                {
+                    return Ok(head);
+                }
+                if let Err(failure) = listen(target, &mut state, deadline) {
+                    *state = None;
+                    if !failure.calls_for_another_connection() {
+                        return Err(failure.into());
+                    }
+                    // The server may come back as long as the caller waits.
+                    if let Some(head) =
+                        target.watch.wait_above(after, deadline, Some(RECONNECT_PAUSE))?
+                    {
+                        return Ok(head);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes the caller the one that listens, unless another one is.
+    fn try_listen(&self) -> Option<MutexGuard<'_, Option<Listening>>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            // Another one panicked while it listened.
+            Err(TryLockError::Poisoned(state)) => {
+                let mut state = state.into_inner();
+                *state = None;
+                Some(state)
+            }
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Closes the connection.
+    pub fn close(&self) {
+        let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *state = None;
+    }
+}
+
+/// Waits a moment for a notification, or asks for the head, and publishes it.
+fn listen(
+    target: &Target,
+    state: &mut Option<Listening>,
+    deadline: &Deadline,
+) -> std::result::Result<(), Failure> {
+    // The answer is waited for even if the caller's time is over: it asks at least once.
+    let answer = &deadline.at_least(ANSWER_PATIENCE);
+    if !state.as_mut().is_some_and(|listening| listening.connection.is_usable()) {
+        *state = Some(begin(target, answer)?);
+        return Ok(());
+    }
+    let Some(listening) = state else { return Ok(()) };
+    let notified = !listening.connection.wait_for_notifications()?.is_empty();
+    listening.is_notified |= notified;
+    let interval = if listening.is_notified { SAFETY_POLL } else { POLL };
+    if notified || listening.asked.elapsed() >= interval {
+        let before = target.watch.head();
+        ask(target, listening, answer)?;
+        if !notified && target.watch.head() > before {
+            listening.is_notified = false;
+        }
+    }
+    Ok(())
+}
+
+/// Connects, and asks for notifications. From here on, no event comes unnoticed: what was stored
+/// before is seen now.
+fn begin(target: &Target, deadline: &Deadline) -> std::result::Result<Listening, Failure> {
+    let mut connection = target.connect_to_read(deadline)?;
+    match connection.execute(&format!("LISTEN \"{}\"", target.sql.schema), deadline) {
+        // A standby has none.
+        Err(failure) if failure.keeps_connection() => {}
+        other => other?,
+    }
+    let mut listening = Listening { connection, is_notified: false, asked: Instant::now() };
+    ask(target, &mut listening, deadline)?;
+    Ok(listening)
+}
+
+fn ask(
+    target: &Target,
+    listening: &mut Listening,
+    deadline: &Deadline,
+) -> std::result::Result<(), Failure> {
+    let rows = listening.connection.query(&target.sql.head, &Values::new(), deadline)?;
+    listening.asked = Instant::now();
+    if let Some(row) = rows.first() {
+        target.watch.publish(row.bigint(0).map_err(Failure::Stopped)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! The messages of PostgreSQL's protocol over one connection.
+//!
+//! Messages that the server may send at any time (notices, notifications, changed settings) are
+//! taken out here, so that an exchange sees only the answers to what it sent.
+
+use std::io::Read;
+
+use bytes::BytesMut;
+use postgres_protocol::message::backend::Message;
+use postgres_protocol::message::frontend;
+
+use crate::commit::deadline::Deadline;
+use crate::postgres::failure::{Failure, Refusal};
+use crate::postgres::socket::{self, broken, forked, is_transient};
+use crate::postgres::stream::Stream;
+
+/// How many bytes to read at a time.
+const READ_SIZE: usize = 16 * 1024;
+
+/// A connection's messages.
+#[derive(Debug)]
+pub struct Wire {
+    stream: Stream,
+    /// The process that opened the connection. In a child of it nothing may be sent.
+    process: u32,
+    incoming: BytesMut,
+    /// What is to be sent next.
+    pub outgoing: BytesMut,
+    /// The payloads of the notifications that nobody has taken yet.
+    notifications: Vec<String>,
+}
+
+impl Wire {
+    /// Returns the messages of a connection over which nothing has been sent yet.
+    pub fn new(stream: Stream) -> Self {
+        Wire {
+            stream,
+            process: std::process::id(),
+            incoming: BytesMut::new(),
+            outgoing: BytesMut::new(),
+            notifications: Vec::new(),
+        }
+    }
+
+    /// Sends what is in `outgoing`.
+    pub fn send(&mut self, deadline: &Deadline) -> Result<(), Failure> {
+        self.check_process()?;
+        let sent = socket::send(&mut self.stream, &self.outgoing, deadline);
+        // A large request does not keep its memory.
+        self.outgoing = BytesMut::new();
+        sent
+    }
+
+    /// Returns the server's next answer.
+    pub fn receive(&mut self, deadline: &Deadline) -> Result<Message, Failure> {
+        loop {
+            if let Some(message) = self.parsed()? {
+                return Ok(message);
+            }
+            self.check_process()?;
+            let before = self.incoming.len();
+            let room = READ_SIZE.max(self.incoming.capacity() - before);
+            self.incoming.resize(before + room, 0);
+            let read = socket::receive(&mut self.stream, &mut self.incoming[before..], deadline);
+            self.incoming.truncate(before + *read.as_ref().unwrap_or(&0));
+            read?;
+        }
+    }
+
+    /// Takes the payloads of the notifications that have come so far.
+    pub fn take_notifications(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notifications)
+    }
+
+    /// Waits for a moment for bytes that the server sends of its own accord, and takes them. The
+    /// failure is that of a connection which the server has ended.
+    pub fn idle(&mut self) -> Result<(), Failure> {
+        self.check_process()?;
+        let mut buffer = [0; 4096];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => return Err(Failure::Broken("the server closed it".to_owned())),
+            Ok(read) => self.incoming.extend_from_slice(&buffer[..read]),
+            Err(error) if is_transient(&error) => {}
+            Err(error) => return Err(broken(&error)),
+        }
+        match self.parsed()? {
+            None => Ok(()),
+            Some(Message::ErrorResponse(body)) => {
+                Err(Failure::Refused(Refusal::from_fields(body.fields())))
+            }
+            Some(_) => Err(unexpected()),
+        }
+    }
+
+    /// Takes what the server has sent of its own accord, as [`Wire::idle`] does, without waiting.
+    pub fn look(&mut self) -> Result<(), Failure> {
+        self.check_process()?;
+        self.stream.set_nonblocking(true).map_err(|error| broken(&error))?;
+        let looked = self.idle();
+        self.stream.set_nonblocking(false).map_err(|error| broken(&error))?;
+        looked
+    }
+
+    /// Tells the server that the connection ends, if that needs no waiting.
+    pub fn terminate(&mut self) {
+        if self.check_process().is_ok() && self.stream.set_nonblocking(true).is_ok() {
+            self.outgoing.clear();
+            frontend::terminate(&mut self.outgoing);
+            let _ = std::io::Write::write(&mut self.stream, &self.outgoing);
+        }
+    }
+
+    /// Returns the next answer that has come already.
+    fn parsed(&mut self) -> Result<Option<Message>, Failure> {
+        while let Some(message) = Message::parse(&mut self.incoming).map_err(|e| broken(&e))? {
+            match message {
+                Message::NoticeResponse(_) | Message::ParameterStatus(_) => {}
+                Message::NotificationResponse(body) => {
+                    let payload = body.message().unwrap_or_default();
+                    self.notifications.push(payload.to_owned());
+                }
+                message => return Ok(Some(message)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn check_process(&self) -> Result<(), Failure> {
+        if self.process == std::process::id() { Ok(()) } else { Err(forked()) }
+    }
+}
+
+/// Returns the failure of a server that does not keep to the protocol.
+pub fn unexpected() -> Failure {
+    Failure::Broken("the server sent a message that does not belong there".to_owned())
+}
