@@ -6,6 +6,7 @@ mod count;
 mod csv;
 mod exit;
 mod explain;
+mod explore;
 mod get;
 mod head;
 mod json;
@@ -61,6 +62,8 @@ enum Command {
     Stats(stats::Arguments),
     /// Print what a query costs, and which events a condition would fail on
     Explain(explain::Arguments),
+    /// Show the store in a browser
+    Explore(explore::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Tags(arguments) => names::tags(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Explore(arguments) => explore::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
