@@ -20,6 +20,8 @@ mod statements;
 mod store;
 mod stream;
 mod target;
+#[cfg(test)]
+mod tests;
 mod uri;
 mod values;
 mod wait;

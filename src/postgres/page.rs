@@ -91,7 +91,7 @@ impl Writer<'_> {
             self.lists_of_many(items)
         };
         let positions = match &lists[..] {
-            [list] => list.clone(),
+            [list] if branches == 1 => list.clone(),
             lists => format!(
                 "SELECT u.position FROM ({}) u GROUP BY u.position ORDER BY u.position {} LIMIT $3",
                 lists

@@ -1,0 +1,199 @@
+//! Tests on a server (`tests/postgres/cluster.sh`). The store in memory is the oracle: what it says
+//! to one request after the other, a group has to say to all at once.
+
+#[path = "../../tests/postgres/cluster.rs"]
+mod cluster;
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use cluster::Cluster;
+
+use crate::commit::deadline::CallOptions;
+use crate::domain::{
+    AppendCondition, AppendRequest, Direction, Event, EventBuilder, EventId, EventType, Query,
+    QueryItem, ReadRequest, Tag,
+};
+use crate::error::Result;
+use crate::memory::MemoryStore;
+use crate::postgres::PostgresStore;
+use crate::postgres::group::PreparedAppend;
+use crate::store::options::Options;
+use crate::store::{BatchLimits, Store};
+use crate::{ReadState, Timeout};
+
+/// Returns how many cases a property runs on: a tenth of those of the long tests.
+fn cases(long: u32) -> u32 {
+    if std::env::var_os("DCB_TEST_LONG").is_some() { long } else { long / 10 }
+}
+
+/// Returns options for a schema that no other test uses.
+fn own_schema() -> Options {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let schema = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    Options { schema: Some(schema), ..Options::default() }
+}
+
+fn call() -> CallOptions {
+    CallOptions { timeout: Timeout::After(Duration::from_secs(60)), cancel: None }
+}
+
+/// The types and tags of an item of a query, by their numbers.
+type Item = (Vec<u8>, Vec<u8>);
+
+fn items() -> impl Strategy<Value = Vec<Item>> {
+    vec((vec(0..3_u8, 0..3), vec(0..4_u8, 0..4)), 0..3)
+}
+
+/// Returns the query of these items. Without any it is that of every event.
+fn query(items: &[Item]) -> Query {
+    let built = items.iter().map(|(types, tags)| {
+        let mut item = QueryItem::new();
+        for number in types {
+            item.or_type(EventType::new(TYPES[usize::from(*number)]).unwrap()).unwrap();
+        }
+        for number in tags {
+            item.and_tag(Tag::new(TAGS[usize::from(*number)]).unwrap()).unwrap();
+        }
+        item
+    });
+    if items.is_empty() { Query::all() } else { Query::of(built.collect()).unwrap() }
+}
+
+const TYPES: [&str; 3] = ["A", "é\"\\", "NULL"];
+const TAGS: [&str; 4] = ["a:1", "b:{\"x\\\",}", "NULL", " c d\n"];
+
+fn event() -> impl Strategy<Value = (u8, Vec<u8>, u8)> {
+    (0..3_u8, vec(0..4_u8, 0..4), 0..3_u8)
+}
+
+/// Returns an event of a type, with tags, and data of its own.
+fn built((kind, tags, data): &(u8, Vec<u8>, u8), id: Option<&str>) -> Event {
+    let mut event = EventBuilder::new(EventType::new(TYPES[usize::from(*kind)]).unwrap());
+    for number in tags {
+        event.tag(Tag::new(TAGS[usize::from(*number)]).unwrap()).unwrap();
+    }
+    event.data(["null", "{\"a\": 1}", "\"é\\\\\""][usize::from(*data)]).unwrap();
+    if *data == 1 {
+        event.metadata("{ }").unwrap();
+    }
+    id.into_iter().for_each(|id| event.id(EventId::new(id).unwrap()));
+    event.build()
+}
+
+fn request() -> impl Strategy<Value = AppendRequest> {
+    let conditions = vec((items(), -1..30_i64), 0..3);
+    // Ids that begin anywhere in a short row, so that they are repeated in part or wholly.
+    let first_id = prop_oneof![3 => Just(None), 1 => (0..12_u8).prop_map(Some)];
+    (vec(event(), 1..4), first_id, conditions).prop_map(|(events, first_id, conditions)| {
+        let events = (0..).zip(&events).map(|(place, event)| {
+            // An event has the same content wherever its id comes up, mostly.
+            let id = first_id.map(|first| first + place);
+            match id {
+                Some(id) if event.2 > 0 => built(&(id % 3, vec![id % 4], 0), Some(&id.to_string())),
+                id => built(event, id.map(|id| id.to_string()).as_deref()),
+            }
+        });
+        let conditions = conditions
+            .iter()
+            .map(|(items, after)| AppendCondition::new(query(items), *after).unwrap());
+        AppendRequest::new(events.collect(), conditions.collect()).unwrap()
+    })
+}
+
+/// Runs `check` on random values, a few or, in the long tests, many.
+fn for_all<S: Strategy>(long: u32, strategy: &S, check: impl Fn(S::Value))
+where
+    S::Value: Debug,
+{
+    let config = Config { cases: cases(long), failure_persistence: None, ..Config::default() };
+    let outcome = TestRunner::new(config).run(strategy, |value| {
+        check(value);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// What a read returns: the text of each event, and the position.
+fn read(
+    store: &dyn Store,
+    request: &ReadRequest,
+    batch: BatchLimits,
+) -> Result<(Vec<String>, i64)> {
+    let mut reading = ReadState::new(request.clone());
+    let mut events = Vec::new();
+    loop {
+        let before = events.len();
+        store.read(&mut reading, batch, &call(), &mut |view: &crate::EventView<'_>| {
+            let event = view.to_owned()?.event;
+            events.push(format!("{} {}", view.position, event.row_text()));
+            Ok(())
+        })?;
+        if events.len() == before {
+            return Ok((events, reading.position()));
+        }
+    }
+}
+
+#[test]
+fn a_group_is_judged_as_its_requests_one_after_the_other_would_be() {
+    let Some(server) = Cluster::start() else { return };
+    for_all(300, &vec(vec(request(), 1..8), 1..6), |groups| {
+        let store = PostgresStore::open(&server.uri(), &own_schema()).unwrap();
+        let oracle = MemoryStore::new();
+        for group in groups {
+            let expected: Vec<_> =
+                group.iter().map(|own| oracle.append(own.clone(), &call())).collect();
+            let deadline = call().start(None);
+            let prepared =
+                group.into_iter().map(|own| PreparedAppend::new(own, deadline.clone()).unwrap());
+            let (outcomes, head) =
+                store.writer.lock(&store.target, &deadline).unwrap().append(prepared.collect());
+            let answers: Vec<_> = outcomes.into_iter().map(|outcome| outcome.answer).collect();
+            assert_eq!(answers, expected);
+            assert_eq!(head, oracle.head(&call()).unwrap());
+        }
+        let all = ReadRequest::default();
+        let batch = BatchLimits::ALL;
+        assert_eq!(read(&store, &all, batch), read(&oracle, &all, batch));
+        store.close();
+    });
+}
+
+#[test]
+fn a_read_returns_what_the_store_in_memory_returns() {
+    let Some(server) = Cluster::start() else { return };
+    let store = PostgresStore::open(&server.uri(), &own_schema()).unwrap();
+    let oracle = MemoryStore::new();
+    for group in 0..40_u8 {
+        let tags = |of: u8| (0..4).filter(|tag| of >> tag & 1 == 1).collect::<Vec<u8>>();
+        let events = (0..5).map(|place: u8| {
+            built(&((group + place) % 3, tags(group.wrapping_mul(7) ^ place), place % 3), None)
+        });
+        let request = AppendRequest::new(events.collect(), Vec::new()).unwrap();
+        oracle.append(request.clone(), &call()).unwrap();
+        store.append(request, &call()).unwrap();
+    }
+    // Many items, as well as few, which another statement looks up.
+    let many = prop_oneof![
+        4 => items(),
+        1 => vec((vec(0..3_u8, 0..2), vec(0..4_u8, 1..4)), 33..40),
+        1 => vec((vec(0..3_u8, 1..3), vec(0..4_u8, 0..2)), 33..40),
+    ];
+    let bound = || prop_oneof![Just(None), (0..220_i64).prop_map(Some)];
+    let limit = prop_oneof![Just(None), (0..12_i64).prop_map(Some)];
+    let requests = (many, -1..210_i64, bound(), limit, any::<bool>(), 1..9_usize);
+    for_all(2_000, &requests, |(items, after, before, limit, backwards, max_events)| {
+        let direction = Direction::from_backwards(backwards);
+        let request = ReadRequest::new(query(&items), after, before, limit, direction).unwrap();
+        for max_events in [max_events, usize::MAX] {
+            let batch = BatchLimits { max_events, max_bytes: usize::MAX };
+            assert_eq!(read(&store, &request, batch), read(&oracle, &request, batch));
+        }
+    });
+}
