@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::position::{NegativePosition, Position};
+
 /// The result of every fallible operation of the library.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -87,8 +89,9 @@ pub struct Error {
     /// With `condition_failed` the index of the first condition that fails, in the order of the
     /// request; else SQLite's extended result code or the system's `errno`, where one is the cause.
     pub detail: i32,
-    /// The position that a failed condition or a duplicate id names, or 0 for other errors.
-    pub position: i64,
+    /// The position that a failed condition or a duplicate id names, or [`Position::START`] for
+    /// other errors.
+    pub position: Position,
     /// One sentence for a person: what was wrong, where, and what to do. It begins in lower case
     /// and has no full stop.
     pub message: Cow<'static, str>,
@@ -97,7 +100,7 @@ pub struct Error {
 impl Error {
     /// Returns an error with a status and a message.
     pub fn new(status: Status, message: impl Into<Cow<'static, str>>) -> Self {
-        Error { status, detail: 0, position: 0, message: message.into() }
+        Error { status, detail: 0, position: Position::START, message: message.into() }
     }
 
     /// Returns the error of a request that breaks a rule.
@@ -117,7 +120,7 @@ impl Error {
 
     /// An append condition is not met: `position` is the lowest that makes any of them fail. The
     /// first that fails is the first of all, unless [`of_condition`](Error::of_condition) says so.
-    pub fn condition_failed(position: i64) -> Self {
+    pub fn condition_failed(position: Position) -> Self {
         Error {
             position,
             ..Self::new(
@@ -134,7 +137,7 @@ impl Error {
     }
 
     /// An event id is stored already, and the append is not a repetition of that one.
-    pub fn duplicate_id(position: i64, message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn duplicate_id(position: Position, message: impl Into<Cow<'static, str>>) -> Self {
         Error { position, ..Self::new(Status::DuplicateId, message) }
     }
 
@@ -150,6 +153,13 @@ impl Error {
             return self;
         }
         Error { message: format!("{place}: {}", self.message).into(), ..self }
+    }
+}
+
+/// Converts a negative number in place of a position to `invalid_argument`.
+impl From<NegativePosition> for Error {
+    fn from(error: NegativePosition) -> Self {
+        Error::invalid(error.to_string())
     }
 }
 

@@ -8,7 +8,7 @@
 //! ```
 //! use dcb::{
 //!     AppendCondition, AppendRequest, CallOptions, Direction, EventBuilder, EventType, Options,
-//!     Query, QueryItem, ReadRequest, Status, Tag,
+//!     Position, Query, QueryItem, ReadRequest, Status, Tag,
 //! };
 //!
 //! # fn main() -> dcb::Result<()> {
@@ -20,7 +20,7 @@
 //! let mut course = QueryItem::new();
 //! course.and_tag(Tag::new("course:c1")?)?;
 //! let query = Query::of(vec![course])?;
-//! let request = ReadRequest::new(query.clone(), 0, None, None, Direction::Forward)?;
+//! let request = ReadRequest::new(query.clone(), Position::START, None, None, Direction::Forward);
 //! let (events, position) = store.read_all(request, &call)?;
 //! assert!(events.is_empty());
 //!
@@ -28,13 +28,13 @@
 //! let mut defined = EventBuilder::new(EventType::new("CourseDefined")?);
 //! defined.tag(Tag::new("course:c1")?)?;
 //! defined.data(r#"{"capacity": 20}"#)?;
-//! let condition = AppendCondition::new(query, position)?;
+//! let condition = AppendCondition::new(query, position);
 //! let request = AppendRequest::new(vec![defined.build()], vec![condition])?;
 //! store.append(request.clone(), &call)?;
 //!
 //! // A second append that was decided on the same state fails; its caller reads and decides again.
 //! let refused = store.append(request, &call).unwrap_err();
-//! assert_eq!((refused.status, refused.position), (Status::ConditionFailed, 1));
+//! assert_eq!((refused.status, refused.position), (Status::ConditionFailed, Position::from(1)));
 //! # Ok(())
 //! # }
 //! ```
@@ -64,6 +64,7 @@ pub mod limits;
 pub mod memory;
 mod open;
 mod percent;
+mod position;
 #[cfg(feature = "postgres")]
 #[doc(hidden)]
 pub mod postgres;
@@ -83,6 +84,7 @@ pub use domain::{
 };
 pub use error::{Error, Result, Status};
 pub use open::open;
+pub use position::{NegativePosition, Position};
 pub use store::diagnosis::{Diagnosis, PostgresDiagnosis, SqliteDiagnosis};
 pub use store::options::Options;
 pub use store::{Appended, BackupProgress, BatchLimits, Sink, Store};

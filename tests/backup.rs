@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use dcb::domain::{AppendRequest, Event, EventBuilder, EventType, Tag};
 use dcb::store::BackupProgress;
-use dcb::{CallOptions, Options, Store};
+use dcb::{CallOptions, Options, Position, Store};
 
 fn event(number: usize) -> Event {
     let (tag, data) = (format!("number:{number}"), format!("\"{}\"", "x".repeat(1_000)));
@@ -27,7 +27,7 @@ fn event(number: usize) -> Event {
 
 fn append(store: &dyn Store, events: Vec<Event>) -> i64 {
     let request = AppendRequest::new(events, Vec::new()).unwrap();
-    store.append(request, &CallOptions::default()).unwrap().last
+    store.append(request, &CallOptions::default()).unwrap().last.get()
 }
 
 fn open(path: &Path) -> std::sync::Arc<dyn Store> {
@@ -107,7 +107,7 @@ fn a_backup_ends_while_others_append_at_full_rate() {
             );
         };
         let path = folder.path().join("copy.db");
-        let mut head = 0;
+        let mut head = Position::START;
         let figures = measure(folder.path(), &*store, threads, |copied| {
             let mut note = |now: BackupProgress| {
                 if now.done_pages == now.total_pages {
@@ -119,7 +119,8 @@ fn a_backup_ends_while_others_append_at_full_rate() {
         });
         report("backup", &figures);
         assert!(figures.rates[1] > 0.0);
-        assert!(head > 1_000 * mib as i64 && head < store.head(&CallOptions::default()).unwrap());
+        let now = store.head(&CallOptions::default()).unwrap();
+        assert!(head.get() > 1_000 * mib as i64 && head < now);
         let copy = open(&path);
         assert_eq!(copy.head(&CallOptions::default()), Ok(head));
         copy.close();

@@ -3,8 +3,8 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use dcb::{
-    AppendCondition, AppendRequest, CallOptions, Direction, Event, Query, ReadRequest, Status,
-    Store,
+    AppendCondition, AppendRequest, CallOptions, Direction, Event, Position, Query, ReadRequest,
+    Status, Store,
 };
 
 use crate::exit::Failure;
@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut conditions = Vec::new();
     for text in &arguments.fail_if {
         let query = query::parse_query(text).map_err(|failure| failure.at("--fail-if"))?;
-        conditions.push(AppendCondition::new(query, arguments.after)?);
+        conditions.push(AppendCondition::new(query, query::position(arguments.after)?));
     }
     let events = match &arguments.event_type {
         Some(event_type) => vec![event(arguments, event_type)?],
@@ -124,10 +124,10 @@ fn events_of(input: impl BufRead) -> Result<Vec<Event>, Failure> {
 }
 
 /// Returns a stored event as a line of JSON.
-fn event_at(store: &dyn Store, position: i64) -> Option<String> {
+fn event_at(store: &dyn Store, position: Position) -> Option<String> {
     let before = position.checked_add(1);
     let request =
-        ReadRequest::new(Query::all(), position - 1, before, Some(1), Direction::Forward).ok()?;
+        ReadRequest::new(Query::all(), position.previous(), before, Some(1), Direction::Forward);
     let mut line = Vec::new();
     store::for_each(store, request, &CallOptions::default(), |event| {
         json::event(&mut line, event, &Field::ALL);

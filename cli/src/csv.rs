@@ -49,7 +49,7 @@ fn value(text: &mut Vec<u8>, value: &str) {
 
 #[cfg(test)]
 mod tests {
-    use dcb::{EventBuilder, EventType, Tag};
+    use dcb::{EventBuilder, EventType, Position, Tag};
 
     use super::*;
 
@@ -60,7 +60,7 @@ mod tests {
         builder.data("\"x\ny\"").unwrap();
         let event = builder.build();
         let mut text = Vec::new();
-        record(&mut text, &event.view(3, 0), &Field::ALL);
+        record(&mut text, &event.view(Position::from(3), 0), &Field::ALL);
         assert_eq!(
             String::from_utf8(text).unwrap(),
             "3,\"A,B\",\"[\"\"k:v\"\"]\",\"\"\"x\ny\"\"\",,,1970-01-01T00:00:00.000000Z\r\n"

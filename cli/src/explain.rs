@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
-use dcb::{CallOptions, Direction, EventType, Query, QueryItem, ReadRequest, Store, Tag};
+use dcb::{CallOptions, Direction, EventType, Position, Query, QueryItem, ReadRequest, Store, Tag};
 
 use crate::exit::Failure;
 use crate::json;
 use crate::output::Field;
-use crate::query::QueryArguments;
+use crate::query::{self, QueryArguments};
 use crate::store::{self, StoreArgument};
 use crate::table;
 use crate::time;
@@ -56,10 +56,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     for item in query.items().unwrap_or_default() {
         items.push(cost(&*store, item, head)?);
     }
-    let matches = count(&*store, query.clone(), 0)?;
-    let failing = count(&*store, query.clone(), arguments.after)?;
-    let limit = Some(i64::try_from(arguments.limit).unwrap_or(i64::MAX));
-    let request = ReadRequest::new(query, arguments.after, None, limit, Direction::Forward)?;
+    let after = query::position(arguments.after)?;
+    let matches = count(&*store, query.clone(), Position::START)?;
+    let failing = count(&*store, query.clone(), after)?;
+    let limit = Some(arguments.limit);
+    let request = ReadRequest::new(query, after, None, limit, Direction::Forward);
     let (events, _) = store.read_all(request, &CallOptions::default())?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     if arguments.json {
@@ -151,13 +152,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Counts the events that have each name of an item. A search for the item looks at the events that
 /// have its rarest tag, or at those that have one of its types if these are fewer.
-fn cost(store: &dyn Store, item: &QueryItem, head: i64) -> Result<ItemCost, Failure> {
+fn cost(store: &dyn Store, item: &QueryItem, head: Position) -> Result<ItemCost, Failure> {
     let mut names = Vec::new();
     let (mut of_types, mut rarest) = (0, None);
     for wanted in item.types().iter() {
         let mut alone = QueryItem::new();
         alone.or_type(EventType::new(wanted.text())?)?;
-        let events = count(store, Query::of(vec![alone])?, 0)?;
+        let events = count(store, Query::of(vec![alone])?, Position::START)?;
         of_types += events;
         names.push(Candidates { kind: "type", name: wanted.text().to_owned(), events });
     }
@@ -167,15 +168,15 @@ fn cost(store: &dyn Store, item: &QueryItem, head: i64) -> Result<ItemCost, Fail
     for wanted in item.tags().iter() {
         let mut alone = QueryItem::new();
         alone.and_tag(Tag::new(wanted.text())?)?;
-        let events = count(store, Query::of(vec![alone])?, 0)?;
+        let events = count(store, Query::of(vec![alone])?, Position::START)?;
         rarest = Some(rarest.map_or(events, |rarest: u64| rarest.min(events)));
         names.push(Candidates { kind: "tag", name: wanted.text().to_owned(), events });
     }
-    Ok(ItemCost { names, candidates: rarest.unwrap_or(head.unsigned_abs()) })
+    Ok(ItemCost { names, candidates: rarest.unwrap_or(head.get().unsigned_abs()) })
 }
 
-fn count(store: &dyn Store, query: Query, after: i64) -> Result<u64, Failure> {
-    let request = ReadRequest::new(query, after, None, None, Direction::Forward)?;
+fn count(store: &dyn Store, query: Query, after: Position) -> Result<u64, Failure> {
+    let request = ReadRequest::new(query, after, None, None, Direction::Forward);
     let mut count = 0;
     store::for_each(store, request, &CallOptions::default(), |_| {
         count += 1;

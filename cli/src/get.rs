@@ -4,6 +4,7 @@ use dcb::{CallOptions, Direction, Query, ReadRequest};
 
 use crate::exit::Failure;
 use crate::output::{EventPrinter, OutputArguments};
+use crate::query;
 use crate::store::{self, StoreArgument};
 
 /// Which event to print, and how.
@@ -29,8 +30,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let request = match arguments.position {
         Some(..=0) => return Err(Failure::usage("the first event has position 1")),
         Some(position) => {
-            let before = position.checked_add(1);
-            ReadRequest::new(Query::all(), position - 1, before, Some(1), Direction::Forward)?
+            let position = query::position(position)?;
+            let (after, before) = (position.previous(), position.checked_add(1));
+            ReadRequest::new(Query::all(), after, before, Some(1), Direction::Forward)
         }
         None => ReadRequest::default(),
     };

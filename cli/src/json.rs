@@ -74,7 +74,7 @@ pub fn value(json: &mut Vec<u8>, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use dcb::{EventBuilder, EventId, EventType, Tag};
+    use dcb::{EventBuilder, EventId, EventType, Position, Tag};
 
     use super::*;
 
@@ -94,11 +94,11 @@ mod tests {
             String::from_utf8(json).unwrap()
         };
         assert_eq!(
-            text(&plain.view(7, 1)),
+            text(&plain.view(Position::from(7), 1)),
             r#"{"position":7,"type":"A\n\"","tags":["k:v","b"],"data":{  "a": 1e400 },"timestamp":"1970-01-01T00:00:00.000001Z"}"#
         );
         assert_eq!(
-            text(&full.view(7, 1)),
+            text(&full.view(Position::from(7), 1)),
             r#"{"position":7,"type":"A\n\"","tags":["k:v","b"],"data":{  "a": 1e400 },"id":"i","metadata":{},"timestamp":"1970-01-01T00:00:00.000001Z"}"#
         );
     }

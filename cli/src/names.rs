@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use dcb::{CallOptions, ReadRequest};
+use dcb::{CallOptions, Position, ReadRequest};
 
 use crate::exit::Failure;
 use crate::json;
@@ -40,9 +40,9 @@ pub struct Use {
     /// The number of events that have it.
     pub events: i64,
     /// The position of the first of them.
-    pub first: i64,
+    pub first: Position,
     /// The position of the last of them.
-    pub last: i64,
+    pub last: Position,
 }
 
 /// Counts the events that have each name.
@@ -51,7 +51,7 @@ pub struct Names(HashMap<Box<str>, Use>);
 
 impl Names {
     /// Counts the event at `position` for a name.
-    pub fn add(&mut self, name: &str, position: i64) {
+    pub fn add(&mut self, name: &str, position: Position) {
         let found = match self.0.get_mut(name) {
             Some(found) => found,
             None => self.0.entry(name.into()).or_insert(Use { first: position, ..Use::default() }),

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
-use dcb::EventView;
+use dcb::{EventView, Position};
 
 use crate::cloudevents;
 use crate::csv;
@@ -178,7 +178,7 @@ impl EventPrinter {
     }
 
     /// Ends the output of a read that is complete up to `position`.
-    pub fn finish(mut self, position: i64) -> Result<(), Failure> {
+    pub fn finish(mut self, position: Position) -> Result<(), Failure> {
         match self.format {
             Format::Json => {
                 let start = if self.has_begun { "" } else { "{\"events\":[" };

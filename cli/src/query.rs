@@ -1,7 +1,8 @@
 //! The arguments that say which events are meant.
 
 use dcb::{
-    CallOptions, Direction, EventType, EventView, Query, QueryItem, ReadRequest, Store, Tag,
+    CallOptions, Direction, EventType, EventView, Position, Query, QueryItem, ReadRequest, Store,
+    Tag,
 };
 
 use crate::exit::Failure;
@@ -116,8 +117,8 @@ pub struct RangeArguments {
 pub struct Selection {
     /// What the events match.
     pub query: Query,
-    after: i64,
-    before: Option<i64>,
+    after: Position,
+    before: Option<Position>,
     limit: Option<u64>,
     direction: Direction,
     since: Option<i64>,
@@ -133,8 +134,8 @@ impl Selection {
         };
         Ok(Selection {
             query: query.query()?,
-            after: range.after.unwrap_or(0),
-            before: range.before,
+            after: range.after.map_or(Ok(Position::START), position)?,
+            before: range.before.map(position).transpose()?,
             limit: range.limit,
             direction: Direction::from_backwards(range.reverse),
             since: time("--since", &range.since)?,
@@ -145,7 +146,7 @@ impl Selection {
     /// Returns whether every event of the store is meant.
     pub fn is_everything(&self) -> bool {
         self.query.is_all()
-            && self.after <= 0
+            && self.after == Position::START
             && (self.before, self.limit, self.since, self.until) == (None, None, None, None)
     }
 
@@ -157,15 +158,15 @@ impl Selection {
         &self,
         store: &dyn Store,
         mut each: impl FnMut(&EventView<'_>) -> Result<(), Failure>,
-    ) -> Result<i64, Failure> {
+    ) -> Result<Position, Failure> {
         let is_timed = self.since.is_some() || self.until.is_some();
         let limit = match self.limit {
-            Some(limit) if !is_timed => Some(i64::try_from(limit).unwrap_or(i64::MAX)),
+            Some(limit) if !is_timed => Some(limit),
             Some(0) => Some(0),
             _ => None,
         };
         let request =
-            ReadRequest::new(self.query.clone(), self.after, self.before, limit, self.direction)?;
+            ReadRequest::new(self.query.clone(), self.after, self.before, limit, self.direction);
         let mut left = self.limit.filter(|_| is_timed);
         store::for_each(store, request, &CallOptions::default(), |event| {
             if self.since.is_some_and(|since| event.timestamp_us < since)
@@ -180,6 +181,11 @@ impl Selection {
             Ok(left != Some(0))
         })
     }
+}
+
+/// Returns the position that an argument names.
+pub fn position(number: i64) -> Result<Position, Failure> {
+    Ok(Position::new(number).map_err(dcb::Error::from)?)
 }
 
 #[cfg(test)]

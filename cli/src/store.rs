@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use dcb::{BatchLimits, CallOptions, EventView, Options, ReadRequest, ReadState, Store};
+use dcb::{BatchLimits, CallOptions, EventView, Options, Position, ReadRequest, ReadState, Store};
 
 use crate::exit::Failure;
 
@@ -114,7 +114,7 @@ pub fn for_each(
     request: ReadRequest,
     call: &CallOptions,
     each: impl FnMut(&EventView<'_>) -> Result<bool, Failure>,
-) -> Result<i64, Failure> {
+) -> Result<Position, Failure> {
     Ok(try_for_each(store, request, call, each)??)
 }
 
@@ -125,7 +125,7 @@ pub fn try_for_each(
     request: ReadRequest,
     call: &CallOptions,
     mut each: impl FnMut(&EventView<'_>) -> Result<bool, Failure>,
-) -> Result<dcb::Result<i64>, Failure> {
+) -> Result<dcb::Result<Position>, Failure> {
     let mut reading = ReadState::new(request);
     let mut ended = None;
     while !reading.has_begun() || reading.span().is_some() {

@@ -3,7 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use dcb::{CallOptions, CancelToken, Direction, Query, ReadRequest, SequencedEvent, Status, Store};
+use dcb::{
+    CallOptions, CancelToken, Direction, Position, Query, ReadRequest, SequencedEvent, Status,
+    Store,
+};
 
 use crate::exit::Failure;
 use crate::output::{EventPrinter, Format, OutputArguments};
@@ -40,8 +43,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let query = arguments.query.query()?;
     let mut printer = EventPrinter::new(&arguments.output)?;
     let store = arguments.store.open_to_read()?;
-    let limit = Some(i64::from(arguments.lines));
-    let request = ReadRequest::new(query.clone(), 0, None, limit, Direction::Backward)?;
+    let limit = Some(u64::from(arguments.lines));
+    let request =
+        ReadRequest::new(query.clone(), Position::START, None, limit, Direction::Backward);
     let mut position = if limit == Some(0) {
         store.head(&CallOptions::default())?
     } else {
@@ -80,15 +84,15 @@ fn is_temporary(status: Status) -> bool {
 fn step(
     store: &dyn Store,
     query: &Query,
-    position: i64,
+    position: Position,
     stop: &CancelToken,
     printer: &mut EventPrinter,
-) -> Result<Result<i64, dcb::Error>, Failure> {
+) -> Result<Result<Position, dcb::Error>, Failure> {
     let call = CallOptions { cancel: Some(stop.clone()), ..CallOptions::default() };
     if let Err(error) = store.wait(position, &call) {
         return Ok(Err(error));
     }
-    let request = ReadRequest::new(query.clone(), position, None, None, Direction::Forward)?;
+    let request = ReadRequest::new(query.clone(), position, None, None, Direction::Forward);
     let mut printed = position;
     let read = store::try_for_each(store, request, &call, |event| {
         printed = event.position;

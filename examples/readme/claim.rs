@@ -1,7 +1,7 @@
 //! A user name belongs to whoever claims it first: a claim in Rust.
 use dcb::domain::{AppendCondition, AppendRequest, EventBuilder, EventType, Query, QueryItem, Tag};
 use dcb::store::options::Options;
-use dcb::{CallOptions, Result, Status};
+use dcb::{CallOptions, Position, Result, Status};
 
 fn main() -> Result<()> {
     let store = dcb::open("sqlite:names.db", &Options::default())?;
@@ -11,7 +11,7 @@ fn main() -> Result<()> {
     claim.data(r#""in Rust""#)?;
     let mut claims = QueryItem::new();
     claims.and_tag(name)?;
-    let unclaimed = AppendCondition::new(Query::of(vec![claims])?, 0)?;
+    let unclaimed = AppendCondition::new(Query::of(vec![claims])?, Position::START);
     let request = AppendRequest::new(vec![claim.build()], vec![unclaimed])?;
     match store.append(request, &CallOptions::default()) {
         Ok(appended) => println!("ada is ours, by event {}", appended.last),

@@ -49,12 +49,13 @@ pub unsafe extern "C" fn dcb_backup(
             let store = boundary::shared(store)?;
             let call = CallOptions::from_c(call)?;
             let path = Path::new(utf8(path, "path")?);
-            store.store.backup(path, &call, &mut |now| match progress {
+            let head = store.store.backup(path, &call, &mut |now| match progress {
                 Some(progress) if progress(context, now.done_pages, now.total_pages) != 0 => {
                     Err(Error::new(Status::Cancelled, "the progress function ended the backup"))
                 }
                 _ => Ok(()),
-            })
+            })?;
+            Ok(head.get())
         })
     }
 }

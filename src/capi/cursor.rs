@@ -76,7 +76,7 @@ impl dcb_cursor {
         self.position = match batch.last() {
             Some(last) if !self.reading.direction().is_backward() => last.position,
             // Only an empty batch is the end, also where the store knows that nothing follows.
-            _ => self.reading.position(),
+            _ => self.reading.position().get(),
         };
         Ok(batch)
     }
@@ -133,7 +133,7 @@ pub unsafe extern "C" fn dcb_cursor_open(
             let mut cursor = dcb_cursor {
                 store: Arc::clone(&store.store),
                 generation: store.generation(),
-                position: reading.position(),
+                position: reading.position().get(),
                 reading,
                 failure: None,
                 page: Page::default(),
@@ -146,7 +146,7 @@ pub unsafe extern "C" fn dcb_cursor_open(
                 _ => {}
             }
             if cursor.reading.direction().is_backward() {
-                cursor.position = cursor.reading.position();
+                cursor.position = cursor.reading.position().get();
             }
             Ok(boundary::give(cursor))
         })

@@ -48,7 +48,7 @@ pub(super) unsafe fn report(err: *mut dcb_error, error: &Error) -> dcb_status {
     if let Some(err) = unsafe { err.as_mut() } {
         err.status = status;
         err.detail = error.detail;
-        err.position = error.position;
+        err.position = error.position.get();
         // One byte stays zero behind the message.
         let room = err.message.len() - 1;
         for (to, from) in err.message.iter_mut().zip(cut(&error.message, room).bytes()) {
@@ -85,6 +85,7 @@ mod tests {
 
     use super::*;
     use crate::error::Status;
+    use crate::position::at;
 
     #[test]
     fn a_message_is_cut_between_characters_and_terminated() {
@@ -94,7 +95,7 @@ mod tests {
                 .chain([(format!("{}é", "x".repeat(238)), 238), ("€".repeat(90), 237)])
         {
             let mut err = MaybeUninit::<dcb_error>::uninit();
-            let error = Error { position: 7, ..Error::new(Status::Io, message.clone()) };
+            let error = Error { position: at(7), ..Error::new(Status::Io, message.clone()) };
             // SAFETY: a dcb_error of our own.
             let err = unsafe {
                 clear(err.as_mut_ptr());

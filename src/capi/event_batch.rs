@@ -88,7 +88,7 @@ impl Sink for Page {
             self.tags.push(tag);
         }
         self.events.push(dcb_event {
-            position: event.position,
+            position: event.position.get(),
             timestamp_us: event.timestamp_us,
             r#type,
             data,

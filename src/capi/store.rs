@@ -11,7 +11,7 @@ use crate::capi::fork::{Generation, OpenStore};
 use crate::capi::status::dcb_status;
 use crate::capi::{boundary, error};
 use crate::commit::deadline::CallOptions;
-use crate::domain::{EventView, ReadState};
+use crate::domain::{EventView, ReadState, position_of_after};
 use crate::error::Result;
 use crate::json;
 use crate::json::ReadResult;
@@ -132,7 +132,7 @@ impl Outputs for AppendOut {
     unsafe fn put(self, appended: Appended) {
         // SAFETY: as this function's own; `err` is NULL or was cleared by `boundary::call`.
         unsafe {
-            self.last.put(appended.last);
+            self.last.put(appended.last.get());
             error::note_repetition(self.err, appended.is_repeated);
         }
     }
@@ -240,7 +240,7 @@ pub unsafe extern "C" fn dcb_head(
     unsafe {
         boundary::call(err, Out("head", head), || {
             let store = boundary::shared(store)?;
-            store.store.head(&CallOptions::from_c(call)?)
+            Ok(store.store.head(&CallOptions::from_c(call)?)?.get())
         })
     }
 }
@@ -326,7 +326,8 @@ pub unsafe extern "C" fn dcb_wait(
     unsafe {
         boundary::call(err, Out("head", head), || {
             let store = boundary::shared(store)?;
-            store.store.wait(after, &CallOptions::from_c(call)?)
+            let after = position_of_after(after)?;
+            Ok(store.store.wait(after, &CallOptions::from_c(call)?)?.get())
         })
     }
 }

@@ -16,6 +16,7 @@ use crate::capi::store::{dcb_close, dcb_head, dcb_store};
 use crate::commit::deadline::CallOptions;
 use crate::domain::{AppendRequest, EventView, ReadState, Tags};
 use crate::error::{Error, Result, Status};
+use crate::position::{Position, at};
 use crate::store::{Appended, BatchLimits, Sink, Store};
 
 /// A store of ten events that delivers up to three in a batch. The first read that reaches the
@@ -48,11 +49,11 @@ impl Store for FailingStore {
         _: &CallOptions,
         sink: &mut dyn Sink,
     ) -> Result<()> {
-        reading.begin(10);
+        reading.begin(at(10));
         for _ in 0..batch.max_events.min(3) {
             let Some(span) = reading.span() else { break };
             let position = span.first(reading.direction());
-            if position == self.at && self.failures.swap(0, Ordering::Relaxed) == 1 {
+            if position == at(self.at) && self.failures.swap(0, Ordering::Relaxed) == 1 {
                 return Err(Error::new(self.status, "on purpose"));
             }
             sink.event(&EventView {
@@ -69,11 +70,11 @@ impl Store for FailingStore {
         Ok(())
     }
 
-    fn head(&self, _: &CallOptions) -> Result<i64> {
-        Ok(10)
+    fn head(&self, _: &CallOptions) -> Result<Position> {
+        Ok(at(10))
     }
 
-    fn wait(&self, _: i64, _: &CallOptions) -> Result<i64> {
+    fn wait(&self, _: Position, _: &CallOptions) -> Result<Position> {
         unreachable!("no test waits")
     }
 
@@ -158,7 +159,7 @@ impl Store for PanickingStore {
         _: &mut dyn Sink,
     ) -> Result<()> {
         if !reading.has_begun() {
-            reading.begin(3);
+            reading.begin(at(3));
             return Ok(());
         }
         if reading.span().is_none() {
@@ -168,11 +169,11 @@ impl Store for PanickingStore {
         panic!("read")
     }
 
-    fn head(&self, _: &CallOptions) -> Result<i64> {
+    fn head(&self, _: &CallOptions) -> Result<Position> {
         panic!("head")
     }
 
-    fn wait(&self, _: i64, _: &CallOptions) -> Result<i64> {
+    fn wait(&self, _: Position, _: &CallOptions) -> Result<Position> {
         panic!("wait")
     }
 

@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
+use crate::position::Position;
 use crate::sync::atomic::AtomicI64;
 use crate::sync::atomic::Ordering::SeqCst;
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -52,17 +53,17 @@ pub struct Tampering {
 struct State {
     /// The position up to which events are committed, and so in the log, if perhaps not on the
     /// disk.
-    written: i64,
+    written: Position,
     syncing: bool,
     failed: Option<Error>,
 }
 
 impl Durability {
     /// Returns the state of a store whose events up to `durable` are durable already.
-    pub fn new(log: Option<Box<dyn Log>>, durable: i64) -> Self {
+    pub fn new(log: Option<Box<dyn Log>>, durable: Position) -> Self {
         Durability {
             log,
-            durable: AtomicI64::new(durable),
+            durable: AtomicI64::new(durable.get()),
             state: Mutex::new(State { written: durable, ..State::default() }),
             changed: Condvar::new(),
             #[cfg(test)]
@@ -77,8 +78,8 @@ impl Durability {
     }
 
     /// Returns the position up to which events are known to be durable.
-    pub fn durable(&self) -> i64 {
-        self.durable.load(SeqCst)
+    pub fn durable(&self) -> Position {
+        Position::clamped(self.durable.load(SeqCst))
     }
 
     /// The failure after which nothing more becomes durable, if there was one; or what keeps events
@@ -92,7 +93,7 @@ impl Durability {
     ///
     /// One caller syncs on behalf of all. Callers that arrive during a sync wait for the next one,
     /// since their events may have been written too late for the current one.
-    pub fn ensure(&self, position: i64) -> Result<()> {
+    pub fn ensure(&self, position: Position) -> Result<()> {
         if position <= self.durable() {
             return Ok(());
         }
@@ -145,7 +146,7 @@ impl Durability {
         let target = if has(SeededBug::CoverTooMuch) { state.written } else { target };
         match outcome {
             Ok(()) => {
-                self.durable.fetch_max(target, SeqCst);
+                self.durable.fetch_max(target.get(), SeqCst);
             }
             // The kernel may have dropped the pages that it could not write, and report success for
             // the next sync. So this store never trusts a sync again.
@@ -177,7 +178,7 @@ impl Durability {
 
     /// Records that the events up to `position` are committed, so that any sync from now on serves
     /// them.
-    pub fn note_written(&self, position: i64) {
+    pub fn note_written(&self, position: Position) {
         #[cfg(test)]
         assert!(!self.tampering.panic.swap(false, SeqCst), "as the test asked");
         let mut state = self.state();
@@ -206,32 +207,35 @@ fn lost(error: &Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::at;
 
     #[test]
     fn a_check_makes_committed_events_durable() {
-        let durability = Durability::new(None, 3);
-        durability.note_written(5);
-        assert_eq!(durability.durable(), 3);
+        let durability = Durability::new(None, at(3));
+        durability.note_written(at(5));
+        assert_eq!(durability.durable(), at(3));
         assert_eq!(durability.check(), Ok(()));
-        assert_eq!(durability.durable(), 5);
+        assert_eq!(durability.durable(), at(5));
         assert_eq!(durability.tampering.count.load(SeqCst), 1);
-        assert_eq!(durability.ensure(5), Ok(()));
+        assert_eq!(durability.ensure(at(5)), Ok(()));
         assert_eq!(durability.tampering.count.load(SeqCst), 1);
     }
 
     #[test]
     fn a_failure_from_elsewhere_is_permanent_and_says_why() {
-        let durability = Durability::new(None, 3);
+        let durability = Durability::new(None, at(3));
         durability.fail(&Error::new(Status::Io, "the checkpoint failed"));
         durability.fail(&Error::new(Status::Full, "a later one"));
-        durability.note_written(5);
-        for error in [durability.failure(), durability.check().err(), durability.ensure(5).err()] {
+        durability.note_written(at(5));
+        for error in
+            [durability.failure(), durability.check().err(), durability.ensure(at(5)).err()]
+        {
             let error = error.unwrap();
             assert_eq!(error.status, Status::Io);
             assert!(error.message.contains("the checkpoint failed"), "{error}");
             assert!(error.message.contains("open it again"), "{error}");
         }
-        assert_eq!(durability.ensure(3), Ok(()));
-        assert_eq!((durability.durable(), durability.tampering.count.load(SeqCst)), (3, 0));
+        assert_eq!(durability.ensure(at(3)), Ok(()));
+        assert_eq!((durability.durable(), durability.tampering.count.load(SeqCst)), (at(3), 0));
     }
 }

@@ -16,6 +16,7 @@ use crate::commit::deadline::Deadline;
 use crate::commit::head_watch::HeadWatch;
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, crash_point, has};
+use crate::position::Position;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The number of events with which a group is full.
@@ -46,10 +47,10 @@ pub trait Committer {
 
     /// Returns once the events up to `position`, which are committed, are durable. If a commit
     /// itself makes its events durable, this returns at once.
-    fn make_durable(&self, position: i64) -> Result<()>;
+    fn make_durable(&self, position: Position) -> Result<()>;
 
     /// Returns the position up to which events are known to be durable.
-    fn durable(&self) -> i64;
+    fn durable(&self) -> Position;
 
     /// Returns the failure after which nothing more is appended, if there was one.
     fn failure(&self) -> Option<Error>;
@@ -64,7 +65,7 @@ pub struct Outcome {
     /// Where its events are, or why they are not stored.
     pub answer: Result<Appended>,
     /// What the answer tells of is at or below this position.
-    pub rests_on: i64,
+    pub rests_on: Position,
 }
 
 impl Outcome {
@@ -72,7 +73,7 @@ impl Outcome {
     pub fn new(answer: Result<Appended>) -> Self {
         let rests_on = match &answer {
             Ok(appended) => appended.last,
-            // The positions that a failed condition and a duplicate id name; else 0.
+            // The positions that a failed condition and a duplicate id name; else the start.
             Err(error) => error.position,
         };
         Outcome { answer, rests_on }
@@ -333,7 +334,7 @@ impl<R> GroupCommit<R> {
             }
             is_long
         };
-        let rests_on = outcomes.iter().map(|outcome| outcome.rests_on).max().unwrap_or(0);
+        let rests_on = outcomes.iter().map(|outcome| outcome.rests_on).max().unwrap_or_default();
         if has(SeededBug::PublishTooEarly) {
             committer.watch().publish(rests_on);
         }

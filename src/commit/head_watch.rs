@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::commit::deadline::Deadline;
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
+use crate::position::Position;
 use crate::sync::atomic::Ordering::SeqCst;
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard, PoisonError};
@@ -29,18 +30,18 @@ pub struct HeadWatch {
 
 impl HeadWatch {
     /// Returns the watch of an open store whose newest event is at `head`.
-    pub fn new(head: i64) -> Self {
-        HeadWatch { head: AtomicI64::new(head), ..Self::default() }
+    pub fn new(head: Position) -> Self {
+        HeadWatch { head: AtomicI64::new(head.get()), ..Self::default() }
     }
 
     /// Returns the highest position published.
-    pub fn head(&self) -> i64 {
-        self.head.load(SeqCst)
+    pub fn head(&self) -> Position {
+        Position::clamped(self.head.load(SeqCst))
     }
 
     /// Raises the head to `head` if it is lower, and wakes the waiting threads.
-    pub fn publish(&self, head: i64) {
-        if self.head.fetch_max(head, SeqCst) < head {
+    pub fn publish(&self, head: Position) {
+        if self.head.fetch_max(head.get(), SeqCst) < head.get() {
             self.wake();
         }
     }
@@ -64,14 +65,10 @@ impl HeadWatch {
     /// between.
     pub fn wait_above(
         &self,
-        after: i64,
+        after: Position,
         deadline: &Deadline,
         slice: Option<Duration>,
-    ) -> Result<Option<i64>> {
-        if after < -1 {
-            return Err(Error::invalid("after: must be -1 or more"));
-        }
-        let after = after.max(0);
+    ) -> Result<Option<Position>> {
         let slice_end = slice.and_then(|slice| Instant::now().checked_add(slice));
         let _waiting = Waiting::new(&self.waiters);
         let mut guard = self.lock();
@@ -131,6 +128,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::position::at;
     use crate::{CallOptions, CancelToken, Timeout};
 
     fn deadline(timeout: Timeout, cancel: Option<&CancelToken>) -> Deadline {
@@ -142,10 +140,10 @@ mod tests {
         watch: &HeadWatch,
         cancel: Option<&CancelToken>,
         act: impl FnOnce(),
-    ) -> Result<Option<i64>> {
+    ) -> Result<Option<Position>> {
         thread::scope(|scope| {
             let waiter =
-                scope.spawn(|| watch.wait_above(4, &deadline(Timeout::Never, cancel), None));
+                scope.spawn(|| watch.wait_above(at(4), &deadline(Timeout::Never, cancel), None));
             while watch.waiters.load(SeqCst) == 0 {
                 thread::yield_now();
             }
@@ -156,62 +154,56 @@ mod tests {
 
     #[test]
     fn a_wait_ends_when_the_head_rises() {
-        let watch = HeadWatch::new(3);
+        let watch = HeadWatch::new(at(3));
         let found = while_waiting(&watch, None, || {
-            watch.publish(4);
-            watch.publish(6);
+            watch.publish(at(4));
+            watch.publish(at(6));
         });
-        assert_eq!(found, Ok(Some(6)));
-        assert_eq!(watch.wait_above(5, &deadline(Timeout::Never, None), None), Ok(Some(6)));
+        assert_eq!(found, Ok(Some(at(6))));
+        assert_eq!(watch.wait_above(at(5), &deadline(Timeout::Never, None), None), Ok(Some(at(6))));
         assert_eq!(watch.waiters.load(SeqCst), 0);
     }
 
     #[test]
     fn a_wait_ends_when_cancelled() {
         let cancel = CancelToken::new();
-        let found = while_waiting(&HeadWatch::new(3), Some(&cancel), || cancel.trigger());
+        let found = while_waiting(&HeadWatch::new(at(3)), Some(&cancel), || cancel.trigger());
         assert_eq!(found.unwrap_err().status, Status::Cancelled);
     }
 
     #[test]
     fn a_wait_ends_when_the_store_closes() {
-        let watch = HeadWatch::new(3);
+        let watch = HeadWatch::new(at(3));
         let found = while_waiting(&watch, None, || watch.close());
         assert_eq!(found.unwrap_err().status, Status::Closed);
-        let later = watch.wait_above(0, &deadline(Timeout::Never, None), None);
+        let later = watch.wait_above(at(0), &deadline(Timeout::Never, None), None);
         assert_eq!(later.unwrap_err().status, Status::Closed);
     }
 
     #[test]
     fn a_wait_ends_at_its_deadline() {
-        let watch = HeadWatch::new(3);
+        let watch = HeadWatch::new(at(3));
         for limit in [Duration::ZERO, Duration::from_millis(2)] {
-            let found = watch.wait_above(3, &deadline(Timeout::After(limit), None), None);
+            let found = watch.wait_above(at(3), &deadline(Timeout::After(limit), None), None);
             assert_eq!(found.unwrap_err().status, Status::Timeout);
         }
         let slice = Some(Duration::from_millis(2));
-        assert_eq!(watch.wait_above(3, &deadline(Timeout::Never, None), slice), Ok(None));
+        assert_eq!(watch.wait_above(at(3), &deadline(Timeout::Never, None), slice), Ok(None));
     }
 
     #[test]
     fn the_head_never_falls() {
-        let watch = HeadWatch::new(3);
-        watch.publish(5);
-        watch.publish(4);
-        assert_eq!(watch.head(), 5);
+        let watch = HeadWatch::new(at(3));
+        watch.publish(at(5));
+        watch.publish(at(4));
+        assert_eq!(watch.head(), at(5));
     }
 
     #[test]
-    fn after_is_at_least_minus_one() {
-        let wait = |after| {
-            HeadWatch::new(0).wait_above(
-                after,
-                &deadline(Timeout::After(Duration::ZERO), None),
-                None,
-            )
-        };
-        assert_eq!(wait(-1).unwrap_err().status, Status::Timeout);
-        assert_eq!(wait(i64::MAX).unwrap_err().status, Status::Timeout);
-        assert_eq!(wait(-2).unwrap_err().status, Status::InvalidArgument);
+    fn a_wait_may_name_the_highest_position() {
+        let watch = HeadWatch::new(Position::START);
+        let deadline = deadline(Timeout::After(Duration::ZERO), None);
+        let found = watch.wait_above(Position::MAX, &deadline, None);
+        assert_eq!(found.unwrap_err().status, Status::Timeout);
     }
 }

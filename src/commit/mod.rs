@@ -12,23 +12,25 @@ pub mod group_commit;
 pub mod head_watch;
 pub mod visibility;
 
+use crate::position::Position;
+
 /// An append that was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
     /// The position of its last event.
-    pub last: i64,
+    pub last: Position,
     /// Whether its events had been stored already, by an earlier append with the same ids.
     pub is_repeated: bool,
 }
 
 impl Appended {
     /// An append that stored its events, the last one at this position.
-    pub fn new(last: i64) -> Self {
+    pub fn new(last: Position) -> Self {
         Appended { last, is_repeated: false }
     }
 
     /// An append of events that were stored already, the last one at this position.
-    pub fn repeated(last: i64) -> Self {
+    pub fn repeated(last: Position) -> Self {
         Appended { last, is_repeated: true }
     }
 }

@@ -6,16 +6,17 @@ use crate::commit::durability::Durability;
 use crate::commit::head_watch::HeadWatch;
 use crate::error::Result;
 use crate::failpoints::{SeededBug, has};
+use crate::position::Position;
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The newest range of positions that only this process has written, committed or about to be.
 #[derive(Debug, Default)]
-pub struct OwnCommits(Mutex<(i64, i64)>);
+pub struct OwnCommits(Mutex<(Position, Position)>);
 
 impl OwnCommits {
     /// Called by the writer, which holds the write lock and finds the store at `head`. Returns
     /// whether another process has appended since this one did.
-    pub fn begin(&self, head: i64) -> bool {
+    pub fn begin(&self, head: Position) -> bool {
         let mut range = self.range();
         let others = range.1 != head;
         if others {
@@ -26,23 +27,23 @@ impl OwnCommits {
 
     /// Called by the writer, which still holds the write lock, to commit its events up to `head`.
     /// They are recorded as its own before any reader can see them.
-    pub fn commit(&self, head: i64, commit: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub fn commit(&self, head: Position, commit: impl FnOnce() -> Result<()>) -> Result<()> {
         self.range().1 = head;
         let committed = commit();
         if committed.is_err() && !has(SeededBug::KeepLostEvents) {
             // Another process may use the positions now.
-            *self.range() = (i64::MAX, i64::MAX);
+            *self.range() = (Position::MAX, Position::MAX);
         }
         committed
     }
 
     /// Returns whether this process has written everything above `low`, up to `high`.
-    fn cover(&self, low: i64, high: i64) -> bool {
+    fn cover(&self, low: Position, high: Position) -> bool {
         let range = self.range();
         range.0 <= low && high <= range.1
     }
 
-    fn range(&self) -> MutexGuard<'_, (i64, i64)> {
+    fn range(&self) -> MutexGuard<'_, (Position, Position)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -54,11 +55,11 @@ impl OwnCommits {
 /// its appends may have returned. The result is an error if that sync fails and no event is known
 /// to be durable.
 pub fn visible(
-    head: i64,
+    head: Position,
     durability: &Durability,
     own: &OwnCommits,
     watch: &HeadWatch,
-) -> Result<i64> {
+) -> Result<Position> {
     let durable = durability.durable();
     if head <= durable || !durability.has_log() || has(SeededBug::ShowUnsynced) {
         return Ok(head);
@@ -69,12 +70,12 @@ pub fn visible(
 /// Does the work of [`visible`] for a snapshot that goes above `durable`, the durable position just
 /// read. It may have risen since, and syncs may have failed.
 fn above_durable(
-    head: i64,
-    durable: i64,
+    head: Position,
+    durable: Position,
     durability: &Durability,
     own: &OwnCommits,
     watch: &HeadWatch,
-) -> Result<i64> {
+) -> Result<Position> {
     let ensured = match durability.failure() {
         None if own.cover(durable, head) => return Ok(durable),
         None => durability.ensure(head),
@@ -85,7 +86,7 @@ fn above_durable(
             watch.publish(head);
             Ok(head)
         }
-        Err(error) if durability.durable() == 0 => Err(error),
+        Err(error) if durability.durable() == Position::START => Err(error),
         // The durable position may have risen above this snapshot before the failure.
         Err(_) => Ok(durability.durable().min(head)),
     }
@@ -96,6 +97,7 @@ mod tests {
     use super::*;
     use crate::commit::durability::Log;
     use crate::error::{Error, Status};
+    use crate::position::at;
     use crate::sync::atomic::Ordering::SeqCst;
 
     /// A log whose syncs always succeed.
@@ -111,87 +113,100 @@ mod tests {
     #[test]
     fn an_append_of_another_process_ends_the_own_range() {
         let own = OwnCommits::default();
-        assert!(!own.begin(0));
-        own.commit(1, || Ok(())).unwrap();
-        assert!(!own.begin(1));
-        own.commit(2, || Ok(())).unwrap();
-        assert!(own.cover(0, 2));
+        assert!(!own.begin(at(0)));
+        own.commit(at(1), || Ok(())).unwrap();
+        assert!(!own.begin(at(1)));
+        own.commit(at(2), || Ok(())).unwrap();
+        assert!(own.cover(at(0), at(2)));
         // 3 is another process's.
-        assert!(own.begin(3));
-        own.commit(4, || Ok(())).unwrap();
-        assert_eq!([(0, 4), (2, 4), (3, 5)].map(|(low, high)| own.cover(low, high)), [false; 3]);
-        assert!(own.cover(3, 4));
+        assert!(own.begin(at(3)));
+        own.commit(at(4), || Ok(())).unwrap();
+        assert_eq!(
+            [(0, 4), (2, 4), (3, 5)].map(|(low, high)| own.cover(at(low), at(high))),
+            [false; 3]
+        );
+        assert!(own.cover(at(3), at(4)));
         // It is not known now which process will write 5.
-        let failed = own.commit(5, || Err(Error::new(Status::Full, "")));
+        let failed = own.commit(at(5), || Err(Error::new(Status::Full, "")));
         assert_eq!(failed.unwrap_err().status, Status::Full);
-        assert!(!own.cover(4, 5));
-        assert!(own.begin(4));
-        own.commit(5, || Ok(())).unwrap();
-        assert!(own.cover(4, 5));
+        assert!(!own.cover(at(4), at(5)));
+        assert!(own.begin(at(4)));
+        own.commit(at(5), || Ok(())).unwrap();
+        assert!(own.cover(at(4), at(5)));
     }
 
     #[test]
     fn a_snapshot_is_whole_if_it_is_durable_or_without_a_log() {
-        let on_disk = Durability::new(Some(Box::new(FakeLog)), 7);
-        let in_memory = Durability::new(None, 0);
+        let on_disk = Durability::new(Some(Box::new(FakeLog)), at(7));
+        let in_memory = Durability::new(None, at(0));
         let own = OwnCommits::default();
-        own.begin(3);
-        own.commit(9, || Ok(())).unwrap();
+        own.begin(at(3));
+        own.commit(at(9), || Ok(())).unwrap();
         for (durability, heads) in [(&on_disk, [5, 7]), (&in_memory, [5, 9])] {
             for head in heads {
-                assert_eq!(visible(head, durability, &own, &HeadWatch::new(0)), Ok(head));
+                assert_eq!(
+                    visible(at(head), durability, &own, &HeadWatch::new(at(0))),
+                    Ok(at(head))
+                );
             }
             assert_eq!(durability.tampering.count.load(SeqCst), 0);
         }
-        assert_eq!(visible(9, &on_disk, &own, &HeadWatch::new(0)), Ok(7));
+        assert_eq!(visible(at(9), &on_disk, &own, &HeadWatch::new(at(0))), Ok(at(7)));
     }
 
     /// Returns the visible position of a snapshot that ends with another process's events, and the
     /// head that waiters see.
-    fn shown(durability: &Durability, head: i64, seen_durable: i64) -> (Result<i64>, i64) {
-        let watch = HeadWatch::new(0);
+    fn shown(
+        durability: &Durability,
+        head: Position,
+        seen_durable: Position,
+    ) -> (Result<Position>, i64) {
+        let watch = HeadWatch::new(at(0));
         let shown = above_durable(head, seen_durable, durability, &OwnCommits::default(), &watch);
-        (shown, watch.head())
+        (shown, watch.head().get())
     }
 
     #[test]
     fn events_of_other_processes_are_synced_before_a_read() {
-        let durability = Durability::new(None, 3);
-        assert_eq!(shown(&durability, 5, 3), (Ok(5), 5));
-        assert_eq!((durability.durable(), durability.tampering.count.load(SeqCst)), (5, 1));
+        let durability = Durability::new(None, at(3));
+        assert_eq!(shown(&durability, at(5), at(3)), (Ok(at(5)), 5));
+        assert_eq!((durability.durable(), durability.tampering.count.load(SeqCst)), (at(5), 1));
     }
 
     #[test]
     fn own_events_are_left_out_without_a_sync() {
-        let (durability, own) = (Durability::new(None, 3), OwnCommits::default());
-        assert!(own.begin(3));
-        own.commit(5, || Ok(())).unwrap();
-        assert_eq!(above_durable(5, 3, &durability, &own, &HeadWatch::new(0)), Ok(3));
-        assert_eq!((durability.durable(), durability.tampering.count.load(SeqCst)), (3, 0));
+        let (durability, own) = (Durability::new(None, at(3)), OwnCommits::default());
+        assert!(own.begin(at(3)));
+        own.commit(at(5), || Ok(())).unwrap();
+        assert_eq!(
+            above_durable(at(5), at(3), &durability, &own, &HeadWatch::new(at(0))),
+            Ok(at(3))
+        );
+        assert_eq!((durability.durable(), durability.tampering.count.load(SeqCst)), (at(3), 0));
     }
 
     /// After the read has taken its snapshot, one sync makes events above it durable and a second
     /// sync fails.
     #[test]
     fn a_read_never_goes_beyond_its_snapshot() {
-        let durability = Durability::new(None, 3);
-        durability.ensure(7).unwrap();
+        let durability = Durability::new(None, at(3));
+        durability.ensure(at(7)).unwrap();
         durability.tampering.fail.store(true, SeqCst);
-        durability.ensure(9).unwrap_err();
-        assert_eq!(shown(&durability, 5, 3).0, Ok(5));
+        durability.ensure(at(9)).unwrap_err();
+        assert_eq!(shown(&durability, at(5), at(3)).0, Ok(at(5)));
         // The snapshot of the next read includes the events above.
-        assert_eq!(shown(&durability, 9, 3).0, Ok(7));
+        assert_eq!(shown(&durability, at(9), at(3)).0, Ok(at(7)));
     }
 
     #[test]
     fn a_failed_sync_is_reported_if_nothing_is_durable() {
         for (durable, is_reported) in [(0, true), (3, false)] {
-            let durability = Durability::new(None, durable);
+            let durability = Durability::new(None, at(durable));
             durability.tampering.fail.store(true, SeqCst);
             for _ in 0..2 {
-                let (shown, published) = shown(&durability, 5, durable);
+                let (shown, published) = shown(&durability, at(5), at(durable));
                 assert_eq!(shown.is_err(), is_reported);
-                assert_eq!((shown.unwrap_or(0), published), (durable, 0));
+                assert_eq!((shown.unwrap_or(at(0)), published), (at(durable), 0));
             }
             assert_eq!(durability.tampering.count.load(SeqCst), 1, "a failed sync is not retried");
         }

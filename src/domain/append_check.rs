@@ -2,6 +2,7 @@
 
 use crate::domain::{AppendCondition, Event, PositionRange, Query};
 use crate::error::{Error, Result};
+use crate::position::Position;
 
 /// The result of checking the ids of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,7 +10,7 @@ pub enum Verdict {
     /// None of the events is stored, so the conditions decide.
     New,
     /// All events are stored already, the last one at this position.
-    Repeated(i64),
+    Repeated(Position),
 }
 
 /// Checks the ids of an append's events. Either all of the events have an id or none has.
@@ -19,14 +20,14 @@ pub enum Verdict {
 /// not a repetition, the error is `duplicate_id` with the position of the first stored id.
 pub fn check_ids<'a>(
     events: impl IntoIterator<Item = &'a Event>,
-    mut find_id: impl FnMut(&str) -> Result<Option<i64>>,
-    mut is_same: impl FnMut(i64, &Event) -> Result<bool>,
+    mut find_id: impl FnMut(&str) -> Result<Option<Position>>,
+    mut is_same: impl FnMut(Position, &Event) -> Result<bool>,
 ) -> Result<Verdict> {
     /// What is known of the events checked so far.
     enum Checked {
         Nothing,
         NotStored,
-        Stored { first: i64, last: i64 },
+        Stored { first: Position, last: Position },
     }
     let mut checked = Checked::Nothing;
     for (index, event) in events.into_iter().enumerate() {
@@ -54,7 +55,7 @@ pub fn check_ids<'a>(
                     ),
                 );
             }
-            (Checked::Stored { first, last }, Some(found)) if found != last + 1 => {
+            (Checked::Stored { first, last }, Some(found)) if found != last.next() => {
                 return duplicate(
                     first,
                     format!(
@@ -86,13 +87,13 @@ pub fn check_ids<'a>(
 /// first of them that fails.
 pub fn check_conditions(
     conditions: &[AppendCondition],
-    mut first_match: impl FnMut(&Query, PositionRange) -> Result<Option<i64>>,
+    mut first_match: impl FnMut(&Query, PositionRange) -> Result<Option<Position>>,
 ) -> Result<()> {
-    let mut failure: Option<(usize, i64)> = None;
+    let mut failure: Option<(usize, Position)> = None;
     for (index, condition) in conditions.iter().enumerate() {
         // Above a failure that is known already no other one matters. Up to the first failure there
         // is no such bound, so the first condition that is found to fail is the first that does.
-        let high = failure.map_or(i64::MAX, |(_, lowest)| lowest - 1);
+        let high = failure.map_or(Position::MAX, |(_, lowest)| lowest.previous());
         let low = condition.after();
         if low < high
             && let Some(lowest) =
@@ -113,6 +114,7 @@ mod tests {
     use super::*;
     use crate::Status;
     use crate::domain::{EventBuilder, EventId, EventType, QueryItem};
+    use crate::position::at;
 
     fn event(id: &str, data: &str) -> Event {
         let mut event = EventBuilder::new(EventType::new("A").unwrap());
@@ -129,8 +131,10 @@ mod tests {
         let given: Vec<_> = ids.iter().map(|(id, data)| event(id, data)).collect();
         check_ids(
             &given,
-            |id| Ok((5..).zip(&stored).find(|(_, own)| own.id() == Some(id)).map(|(at, _)| at)),
-            |position, event| Ok(stored[position as usize - 5] == *event),
+            |id| {
+                Ok((5..).zip(&stored).find(|(_, own)| own.id() == Some(id)).map(|(own, _)| at(own)))
+            },
+            |position, event| Ok(stored[position.get() as usize - 5] == *event),
         )
     }
 
@@ -138,8 +142,8 @@ mod tests {
     fn a_repeated_append_is_distinguished_from_a_duplicate_id() {
         assert_eq!(check(&[("", "1"), ("", "2")]), Ok(Verdict::New));
         assert_eq!(check(&[("x", "1"), ("y", "2")]), Ok(Verdict::New));
-        assert_eq!(check(&[("a", "1"), ("b", "2"), ("c", "3")]), Ok(Verdict::Repeated(7)));
-        assert_eq!(check(&[("b", "2")]), Ok(Verdict::Repeated(6)));
+        assert_eq!(check(&[("a", "1"), ("b", "2"), ("c", "3")]), Ok(Verdict::Repeated(at(7))));
+        assert_eq!(check(&[("b", "2")]), Ok(Verdict::Repeated(at(6))));
         for (ids, position, message) in [
             (&[("a", "9")][..], 5, "events[0].id: already stored at position 5 with different"),
             (&[("a", "1"), ("b", "9")], 5, "events[1].id: already stored at position 6 with"),
@@ -153,34 +157,38 @@ mod tests {
             (&[("a", "1"), ("c", "3")], 5, "events[1].id: already stored at position 7, which is"),
         ] {
             let error = check(ids).unwrap_err();
-            assert_eq!((error.status, error.position), (Status::DuplicateId, position), "{ids:?}");
+            assert_eq!(
+                (error.status, error.position),
+                (Status::DuplicateId, at(position)),
+                "{ids:?}"
+            );
             assert!(error.message.starts_with(message), "{error}");
         }
     }
 
     #[test]
     fn the_lowest_failure_of_all_conditions_is_reported() {
-        let condition = |after| AppendCondition::new(Query::all(), after).unwrap();
+        let condition = |after| AppendCondition::new(Query::all(), after);
         // Every query matches all of the store's positions, 1 to 9.
         let check = |afters: &[i64]| {
-            let conditions: Vec<_> = afters.iter().map(|&after| condition(after)).collect();
+            let conditions: Vec<_> = afters.iter().map(|&after| condition(at(after))).collect();
             check_conditions(&conditions, |_, range| {
                 assert!(range.after < range.through);
-                Ok(Some(range.after + 1).filter(|&first| first <= range.through.min(9)))
+                Ok(Some(range.after + 1).filter(|&first| first <= range.through.min(at(9))))
             })
         };
         for holding in [&[][..], &[9][..], &[i64::MAX, 9][..]] {
             assert_eq!(check(holding), Ok(()));
         }
         for (afters, position) in
-            [(&[7][..], 8), (&[7, 3, 5][..], 4), (&[3, 7][..], 4), (&[3, 3][..], 4), (&[-1][..], 1)]
+            [(&[7][..], 8), (&[7, 3, 5][..], 4), (&[3, 7][..], 4), (&[3, 3][..], 4), (&[0][..], 1)]
         {
-            assert_eq!(check(afters), Err(Error::condition_failed(position)));
+            assert_eq!(check(afters), Err(Error::condition_failed(at(position))));
         }
         // Just above a failure that is known, too.
-        assert_eq!(check(&[7, 8]), Err(Error::condition_failed(8)));
+        assert_eq!(check(&[7, 8]), Err(Error::condition_failed(at(8))));
         // The first that fails is named, also where another one fails lower.
-        assert_eq!(check(&[9, 7, 3]), Err(Error::condition_failed(4).of_condition(1)));
+        assert_eq!(check(&[9, 7, 3]), Err(Error::condition_failed(at(4)).of_condition(1)));
     }
 
     proptest! {
@@ -206,17 +214,17 @@ mod tests {
             let lowest: Vec<_> = asked.iter().map(lowest_of).collect();
             let expected = lowest.iter().flatten().min().map_or(Ok(()), |&position| {
                 let first = lowest.iter().position(Option::is_some).unwrap();
-                Err(Error::condition_failed(position).of_condition(first))
+                Err(Error::condition_failed(at(position)).of_condition(first))
             });
 
             let conditions: Vec<_> = asked
                 .iter()
-                .map(|&(query, after)| AppendCondition::new(queries[query].clone(), after).unwrap())
+                .map(|&(query, after)| AppendCondition::new(queries[query].clone(), at(after)))
                 .collect();
             let judged = check_conditions(&conditions, |query, span| {
                 let query = queries.iter().position(|own| own == query).unwrap();
-                let mut within = span.after + 1..=span.through.min(head);
-                Ok(within.find(|&position| matches(query, position)))
+                let mut within = span.after.get() + 1..=span.through.get().min(head);
+                Ok(within.find(|&position| matches(query, position)).map(at))
             });
             prop_assert_eq!(judged, expected);
         }
@@ -224,16 +232,19 @@ mod tests {
 
     #[test]
     fn no_lookup_goes_above_a_known_failure() {
-        let conditions = [7, 3].map(|after| AppendCondition::new(Query::all(), after).unwrap());
+        let conditions = [7, 3].map(|after| AppendCondition::new(Query::all(), at(after)));
         let mut ranges = Vec::new();
         let checked = check_conditions(&conditions, |_, range| {
             ranges.push(range);
             Ok(Some(range.after + 1))
         });
-        assert_eq!(checked, Err(Error::condition_failed(4)));
+        assert_eq!(checked, Err(Error::condition_failed(at(4))));
         assert_eq!(
             ranges,
-            [PositionRange { after: 7, through: i64::MAX }, PositionRange { after: 3, through: 7 }]
+            [
+                PositionRange { after: at(7), through: at(i64::MAX) },
+                PositionRange { after: at(3), through: at(7) }
+            ]
         );
     }
 }

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use crate::domain::{EventId, EventType, Tag, Term};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_DATA_BYTES, MAX_TAGS_PER_EVENT};
+use crate::position::Position;
 
 /// A valid event without a position. All of its text is one allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +116,7 @@ impl Event {
     }
 
     /// Returns a view of the event at a position.
-    pub fn view(&self, position: i64, timestamp_us: i64) -> EventView<'_> {
+    pub fn view(&self, position: Position, timestamp_us: i64) -> EventView<'_> {
         EventView {
             position,
             timestamp_us,
@@ -312,7 +313,7 @@ fn within_limit(json: &str) -> Result<&str> {
 #[derive(Debug)]
 pub struct SequencedEvent {
     /// The position in the sequence; the first event has position 1.
-    pub position: i64,
+    pub position: Position,
     /// The time at which the store accepted the event, in microseconds since 1970 (UTC).
     pub timestamp_us: i64,
     /// The event itself.
@@ -330,7 +331,7 @@ impl SequencedEvent {
 #[derive(Debug, Clone, Copy)]
 pub struct EventView<'a> {
     /// The position in the sequence.
-    pub position: i64,
+    pub position: Position,
     /// The time at which the store accepted the event, in microseconds since 1970 (UTC).
     pub timestamp_us: i64,
     /// The event's type.
@@ -449,6 +450,7 @@ impl<'a> Tags<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::at;
 
     #[test]
     fn an_event_returns_the_parts_it_was_built_from() {
@@ -468,8 +470,8 @@ mod tests {
                 id.iter().for_each(|id| builder.id(EventId::new(id).unwrap()));
                 metadata.iter().for_each(|metadata| builder.metadata(metadata).unwrap());
                 let event = builder.build();
-                let view = event.view(7, 8);
-                assert_eq!((view.position, view.timestamp_us), (7, 8));
+                let view = event.view(at(7), 8);
+                assert_eq!((view.position, view.timestamp_us), (at(7), 8));
                 assert_eq!((view.event_type, view.data), ("Né", "[\"é\"]"));
                 assert_eq!((view.id, view.metadata), (id, metadata));
                 assert!(view.tags.iter().eq(&tags[..count]), "{count}");

@@ -8,7 +8,7 @@ pub use condition::AppendCondition;
 pub use event::{Event, EventBuilder, EventView, SequencedEvent, Tags};
 pub use name::{EventId, EventType, Tag, Term};
 pub use query::{Names, Query, QueryItem, Wanted};
-pub use read::{Direction, PositionRange, ReadRequest, ReadState};
+pub use read::{Direction, PositionRange, ReadRequest, ReadState, position_of_after};
 
 mod append;
 mod append_check;

@@ -4,6 +4,7 @@
 
 use crate::domain::Query;
 use crate::error::{Error, Result};
+use crate::position::Position;
 
 /// The order in which a read delivers events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,8 +32,8 @@ impl Direction {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadRequest {
     query: Query,
-    after: i64,
-    before: Option<i64>,
+    after: Position,
+    before: Option<Position>,
     limit: Option<u64>,
     direction: Direction,
 }
@@ -40,37 +41,50 @@ pub struct ReadRequest {
 impl ReadRequest {
     /// Returns a request for the events that match `query`, above `after` and below `before`.
     ///
-    /// Both bounds are exclusive, and an `after` of -1 means 0. A read gives at most `limit`
-    /// events, in the order of `direction`.
+    /// Both bounds are exclusive. A read gives at most `limit` events, in the order of `direction`.
     pub fn new(
         query: Query,
-        after: i64,
+        after: Position,
+        before: Option<Position>,
+        limit: Option<u64>,
+        direction: Direction,
+    ) -> Self {
+        ReadRequest { query, after, before, limit, direction }
+    }
+
+    /// Returns the request whose document has these numbers, each of which may be absent.
+    pub(crate) fn of_numbers(
+        query: Query,
+        after: Option<i64>,
         before: Option<i64>,
         limit: Option<i64>,
         direction: Direction,
     ) -> Result<Self> {
-        if after < -1 {
-            return Err(Error::invalid("after: must be -1 or more"));
-        }
-        if before.is_some_and(|before| before < 0) {
-            return Err(Error::invalid("before: must not be negative"));
-        }
-        let limit = match limit.map(u64::try_from) {
-            Some(Err(_)) => return Err(Error::invalid("limit: must not be negative")),
-            Some(Ok(limit)) => Some(limit),
-            None => None,
-        };
-        Ok(ReadRequest { query, after: after.max(0), before, limit, direction })
+        let after = position_of_after(after.unwrap_or(0))?;
+        let before = before.map(Position::new).transpose();
+        let before = before.map_err(|_| Error::invalid("before: must not be negative"))?;
+        let limit = limit.map(u64::try_from).transpose();
+        let limit = limit.map_err(|_| Error::invalid("limit: must not be negative"))?;
+        Ok(ReadRequest { query, after, before, limit, direction })
     }
+}
+
+/// Returns the position of an `after` as documents and the C interface write it, where -1 and 0
+/// both mean [`Position::START`].
+pub fn position_of_after(after: i64) -> Result<Position> {
+    if after < -1 {
+        return Err(Error::invalid("after: must be -1 or more"));
+    }
+    Ok(Position::clamped(after))
 }
 
 /// A range of positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PositionRange {
     /// The exclusive lower bound: the range begins above this position.
-    pub after: i64,
+    pub after: Position,
     /// The inclusive upper bound: the range ends with this position.
-    pub through: i64,
+    pub through: Position,
 }
 
 impl PositionRange {
@@ -80,27 +94,27 @@ impl PositionRange {
     }
 
     /// Returns the position of a range with positions at which a read in `direction` begins.
-    pub fn first(self, direction: Direction) -> i64 {
+    pub fn first(self, direction: Direction) -> Position {
         match direction {
-            Direction::Forward => self.after + 1,
+            Direction::Forward => self.after.next(),
             Direction::Backward => self.through,
         }
     }
 
     /// Returns the position of a range with positions at which a read in `direction` ends.
-    pub fn last(self, direction: Direction) -> i64 {
+    pub fn last(self, direction: Direction) -> Position {
         match direction {
             Direction::Forward => self.through,
-            Direction::Backward => self.after + 1,
+            Direction::Backward => self.after.next(),
         }
     }
 
     /// Returns what is left of the range after a read in `direction` has examined `position`.
     #[must_use]
-    pub fn beyond(self, position: i64, direction: Direction) -> Self {
+    pub fn beyond(self, position: Position, direction: Direction) -> Self {
         match direction {
             Direction::Forward => PositionRange { after: position, ..self },
-            Direction::Backward => PositionRange { through: position - 1, ..self },
+            Direction::Backward => PositionRange { through: position.previous(), ..self },
         }
     }
 }
@@ -115,27 +129,27 @@ pub struct ReadState {
     request: ReadRequest,
     /// The highest position that the request's bounds and the snapshot allow, or `None` before the
     /// snapshot is taken.
-    upper: Option<i64>,
+    upper: Option<Position>,
     /// The exclusive lower bound of the positions that are not examined yet.
-    low: i64,
+    low: Position,
     /// The inclusive upper bound of the positions that are not examined yet.
-    high: i64,
+    high: Position,
     left: Option<u64>,
-    last: i64,
+    last: Position,
 }
 
 impl ReadState {
     /// Returns the state of a read that has not begun.
     pub fn new(request: ReadRequest) -> Self {
         let (low, left) = (request.after, request.limit);
-        ReadState { upper: None, low, high: 0, left, last: low, request }
+        ReadState { upper: None, low, high: Position::START, left, last: low, request }
     }
 
     /// Takes the snapshot: from now on the read sees exactly the positions up to `head`. Only the
     /// first call has an effect.
-    pub fn begin(&mut self, head: i64) {
+    pub fn begin(&mut self, head: Position) {
         if self.upper.is_none() {
-            let bound = self.request.before.map_or(head, |before| head.min((before - 1).max(0)));
+            let bound = self.request.before.map_or(head, |before| head.min(before.previous()));
             self.upper = Some(bound);
             self.high = bound;
         }
@@ -168,7 +182,7 @@ impl ReadState {
     }
 
     /// Records that the event at `position`, the next match of the range, was delivered.
-    pub fn delivered(&mut self, position: i64) {
+    pub fn delivered(&mut self, position: Position) {
         self.advance_to(position);
         self.last = position;
         self.left = self.left.map(|left| left - 1);
@@ -176,9 +190,9 @@ impl ReadState {
 
     /// Records that every position up to `position` was examined. A backward read has examined
     /// every position down to it.
-    pub fn advance_to(&mut self, position: i64) {
+    pub fn advance_to(&mut self, position: Position) {
         if self.request.direction.is_backward() {
-            self.high = self.high.min(position - 1);
+            self.high = self.high.min(position.previous());
         } else {
             self.low = self.low.max(position);
         }
@@ -197,7 +211,7 @@ impl ReadState {
     /// the end of a forward read, it is the position of the last event delivered.
     ///
     /// A read with limit 0 has examined nothing, so it promises nothing above `after`.
-    pub fn position(&self) -> i64 {
+    pub fn position(&self) -> Position {
         let after = self.request.after;
         if self.request.limit == Some(0) {
             return after;
@@ -217,32 +231,34 @@ impl ReadState {
 mod tests {
     use super::Direction::{Backward, Forward};
     use super::*;
+    use crate::position::at;
 
     fn state(
         after: i64,
         before: Option<i64>,
-        limit: Option<i64>,
+        limit: Option<u64>,
         direction: Direction,
     ) -> ReadState {
-        ReadState::new(ReadRequest::new(Query::all(), after, before, limit, direction).unwrap())
+        let (after, before) = (at(after), before.map(at));
+        ReadState::new(ReadRequest::new(Query::all(), after, before, limit, direction))
     }
 
     /// Runs a read of every event at the positions 1 to `head`.
     fn run(mut state: ReadState, head: i64) -> (Vec<i64>, i64) {
-        state.begin(head);
+        state.begin(at(head));
         let mut delivered = Vec::new();
         while let Some(range) = state.span() {
             let next = range.first(state.direction());
             state.delivered(next);
-            delivered.push(next);
+            delivered.push(next.get());
         }
-        (delivered, state.position())
+        (delivered, state.position().get())
     }
 
     #[test]
     fn a_forward_read_reports_its_position() {
         assert_eq!(run(state(0, None, None, Forward), 3), (vec![1, 2, 3], 3));
-        assert_eq!(run(state(-1, None, Some(2), Forward), 3), (vec![1, 2], 2));
+        assert_eq!(run(state(0, None, Some(2), Forward), 3), (vec![1, 2], 2));
         assert_eq!(run(state(0, Some(3), None, Forward), 5), (vec![1, 2], 2));
         assert_eq!(run(state(0, None, Some(0), Forward), 5), (vec![], 0));
         assert_eq!(run(state(9, None, None, Forward), 5), (vec![], 9));
@@ -262,24 +278,32 @@ mod tests {
     #[test]
     fn a_snapshot_is_taken_once() {
         let mut state = state(0, None, None, Forward);
-        assert_eq!(state.position(), 0);
-        state.begin(2);
-        state.begin(7);
-        assert_eq!(state.span(), Some(PositionRange { after: 0, through: 2 }));
+        assert_eq!(state.position(), at(0));
+        state.begin(at(2));
+        state.begin(at(7));
+        assert_eq!(state.span(), Some(PositionRange { after: at(0), through: at(2) }));
         state.finish();
-        assert_eq!((state.span(), state.position()), (None, 2));
+        assert_eq!((state.span(), state.position()), (None, at(2)));
     }
 
     #[test]
     fn an_unfinished_forward_read_is_at_its_last_event() {
         let mut forward = state(0, None, None, Forward);
-        forward.begin(5);
-        forward.delivered(2);
-        assert_eq!(forward.position(), 2);
+        forward.begin(at(5));
+        forward.delivered(at(2));
+        assert_eq!(forward.position(), at(2));
         let mut backward = state(0, None, None, Backward);
-        backward.begin(5);
-        backward.delivered(4);
-        assert_eq!(backward.position(), 5);
-        assert_eq!(backward.span(), Some(PositionRange { after: 0, through: 3 }));
+        backward.begin(at(5));
+        backward.delivered(at(4));
+        assert_eq!(backward.position(), at(5));
+        assert_eq!(backward.span(), Some(PositionRange { after: at(0), through: at(3) }));
+    }
+
+    #[test]
+    fn an_after_is_at_least_minus_one() {
+        assert_eq!(position_of_after(7), Ok(at(7)));
+        assert_eq!(position_of_after(0), Ok(Position::START));
+        assert_eq!(position_of_after(-1), Ok(Position::START));
+        assert_eq!(position_of_after(-2).unwrap_err().status, crate::Status::InvalidArgument);
     }
 }

@@ -16,13 +16,14 @@ use std::sync::Arc;
 use postings::Terms;
 
 use crate::domain::{PositionRange, SequencedEvent, Term};
+use crate::position::Position;
 pub use prepared::PreparedEvents;
 pub use search::Progress;
 
 /// An inverted index over the events from [`Index::base`] + 1 to [`Index::head`].
 #[derive(Debug)]
 pub struct Index {
-    base: i64,
+    base: Position,
     events: Vec<Arc<SequencedEvent>>,
     terms: Terms,
     /// The number of bytes that the events take.
@@ -40,16 +41,16 @@ const EVENT_OVERHEAD: usize =
 impl Index {
     /// Returns an empty index whose first event will be at `base` + 1, for some thousands of
     /// events.
-    pub fn new(base: i64) -> Self {
+    pub fn new(base: Position) -> Self {
         Self::with_shards(base, 1)
     }
 
     /// Returns an empty index for any number of events: growing it never makes one append slow.
-    pub fn unbounded(base: i64) -> Self {
+    pub fn unbounded(base: Position) -> Self {
         Self::with_shards(base, 256)
     }
 
-    fn with_shards(base: i64, shards: usize) -> Self {
+    fn with_shards(base: Position, shards: usize) -> Self {
         Index {
             base,
             events: Vec::new(),
@@ -61,13 +62,13 @@ impl Index {
     }
 
     /// Returns the position before the first event of the index.
-    pub fn base(&self) -> i64 {
+    pub fn base(&self) -> Position {
         self.base
     }
 
     /// Returns the position of the last event, or the base if the index is empty.
-    pub fn head(&self) -> i64 {
-        self.base + self.events.len() as i64
+    pub fn head(&self) -> Position {
+        self.base + self.events.len()
     }
 
     /// Returns the number of events.
@@ -110,8 +111,8 @@ impl Index {
         self.keep(event);
     }
 
-    fn check_next(&self, event: &SequencedEvent) -> i64 {
-        assert_eq!(event.position, self.head() + 1, "positions have no gap");
+    fn check_next(&self, event: &SequencedEvent) -> Position {
+        assert_eq!(event.position, self.head().next(), "positions have no gap");
         event.position
     }
 
@@ -121,20 +122,20 @@ impl Index {
     }
 
     /// Returns the event at `position`, if the index has it.
-    pub fn get(&self, position: i64) -> Option<&Arc<SequencedEvent>> {
-        let offset = position.checked_sub(self.base)?.checked_sub(1)?;
+    pub fn get(&self, position: Position) -> Option<&Arc<SequencedEvent>> {
+        let offset = (position - self.base).checked_sub(1)?;
         self.events.get(usize::try_from(offset).ok()?)
     }
 
     /// Returns the position of the event with this id, if the index has it.
-    pub fn position_of_id(&self, id: &str) -> Option<i64> {
+    pub fn position_of_id(&self, id: &str) -> Option<Position> {
         let postings = self.terms.get(self.filed(Term::of_id(id)))?;
         postings.iter().find(|&position| self.at(position).event.id() == Some(id))
     }
 
     /// Returns every term with each of its positions, sorted by term and then by position.
     #[cfg(test)]
-    pub fn postings(&self) -> Vec<(Term, i64)> {
+    pub fn postings(&self) -> Vec<(Term, Position)> {
         let mut all: Vec<_> = self
             .terms
             .iter()
@@ -146,7 +147,7 @@ impl Index {
 
     /// Returns the events in `span`, all of which the index has.
     pub fn range(&self, span: PositionRange) -> Vec<Arc<SequencedEvent>> {
-        let index = |position: i64| usize::try_from(position - self.base).unwrap_or(0);
+        let index = |position: Position| usize::try_from(position - self.base).unwrap_or(0);
         self.events[index(span.after)..index(span.through)].to_vec()
     }
 
@@ -160,7 +161,7 @@ impl Index {
     }
 
     /// Returns the event at a position that comes from the index itself.
-    fn at(&self, position: i64) -> &Arc<SequencedEvent> {
+    fn at(&self, position: Position) -> &Arc<SequencedEvent> {
         &self.events[(position - self.base - 1) as usize]
     }
 

@@ -5,13 +5,14 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 use crate::domain::{PositionRange, Term};
+use crate::position::Position;
 
 /// The positions of one term, ascending. Most terms have one position, which is stored in place.
 #[derive(Debug)]
 #[allow(clippy::box_collection)] // a third of the size in a table of mostly single positions
 pub(super) enum Postings {
-    One(i64),
-    Many(Box<Vec<i64>>),
+    One(Position),
+    Many(Box<Vec<Position>>),
 }
 
 impl Postings {
@@ -23,14 +24,14 @@ impl Postings {
     }
 
     /// Returns the position at `index`, which must be less than the number of positions.
-    pub fn get(&self, index: usize) -> i64 {
+    pub fn get(&self, index: usize) -> Position {
         match self {
             Postings::One(position) => *position,
             Postings::Many(positions) => positions[index],
         }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = i64> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = Position> + '_ {
         (0..self.len()).map(|index| self.get(index))
     }
 
@@ -41,7 +42,7 @@ impl Postings {
     }
 
     /// Returns how many positions are at or below `position`.
-    fn count_through(&self, position: i64) -> usize {
+    fn count_through(&self, position: Position) -> usize {
         let len = self.len();
         // Most ranges begin before the first position or end after the last one.
         if self.get(len - 1) <= position {
@@ -57,7 +58,7 @@ impl Postings {
     }
 
     /// Adds a position that is not below the last one. Returns whether it is new.
-    fn add(&mut self, position: i64) -> bool {
+    fn add(&mut self, position: Position) -> bool {
         match self {
             Postings::One(own) if *own == position => false,
             Postings::One(own) => {
@@ -122,7 +123,7 @@ impl Terms {
     }
 
     /// Adds a position to a term. It must not be below any position added before.
-    pub fn add(&mut self, term: Term, position: i64) {
+    pub fn add(&mut self, term: Term, position: Position) {
         let shard = self.shard_of(term);
         match self.shards[shard].entry(term) {
             Entry::Vacant(slot) => {
@@ -141,6 +142,6 @@ impl Terms {
 
     pub fn footprint(&self) -> usize {
         // A list has room for up to twice its positions, so one and a half times on average.
-        self.terms * TERM_BYTES + self.positions * size_of::<i64>() * 3 / 2
+        self.terms * TERM_BYTES + self.positions * size_of::<Position>() * 3 / 2
     }
 }

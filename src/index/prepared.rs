@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use crate::domain::{Event, SequencedEvent, Term};
 use crate::error::{Error, Result};
 use crate::index::Index;
+use crate::position::Position;
 
 /// The events of an append, hashed and allocated by the caller's thread, so that this work is not
 /// done while a lock is held.
@@ -27,7 +28,11 @@ impl PreparedEvents {
             .map_err(|_| Error::no_memory("the events of the append"))?;
         for event in given {
             terms.extend(event.terms());
-            events.push(Arc::new(SequencedEvent { position: 0, timestamp_us: 0, event }));
+            events.push(Arc::new(SequencedEvent {
+                position: Position::START,
+                timestamp_us: 0,
+                event,
+            }));
         }
         Ok(PreparedEvents { events, terms })
     }
@@ -37,7 +42,8 @@ impl PreparedEvents {
         self.events.iter().map(|sequenced| &sequenced.event)
     }
 
-    /// Returns the events with their positions, which are 0 before [`PreparedEvents::place`].
+    /// Returns the events with their positions, which are [`Position::START`] before
+    /// [`PreparedEvents::place`].
     pub fn sequenced(&self) -> &[Arc<SequencedEvent>] {
         &self.events
     }
@@ -46,8 +52,10 @@ impl PreparedEvents {
     ///
     /// # Panics
     /// Panics if an index holds an event already.
-    pub fn place(&mut self, head: i64, timestamp_us: i64) {
-        for (event, position) in self.events.iter_mut().zip(head + 1..) {
+    pub fn place(&mut self, head: Position, timestamp_us: i64) {
+        let mut position = head;
+        for event in &mut self.events {
+            position = position.next();
             let event = Arc::get_mut(event).expect("no index holds the event yet");
             (event.position, event.timestamp_us) = (position, timestamp_us);
         }
@@ -58,7 +66,7 @@ impl PreparedEvents {
         let mut terms = &self.terms[..];
         for event in &self.events {
             let (own, rest) = terms.split_at(count_terms(&event.event));
-            if event.position == index.head() + 1 {
+            if event.position == index.head().next() {
                 index.push_filed(Arc::clone(event), own);
             }
             terms = rest;

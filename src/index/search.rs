@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::domain::{Direction, PositionRange, Query, QueryItem, SequencedEvent};
 use crate::index::Index;
 use crate::index::postings::Postings;
+use crate::position::Position;
 
 /// The number of candidates that one [`Index::find`] examines, which bounds the time for which its
 /// caller holds a lock.
@@ -24,7 +25,7 @@ pub enum Progress {
     Exhausted,
     /// Every position up to this one was examined. A backward search has examined every position
     /// down to it.
-    Reached(i64),
+    Reached(Position),
 }
 
 /// The positions of one term that are candidates for an item.
@@ -35,7 +36,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn positions(&self) -> impl Iterator<Item = i64> + '_ {
+    fn positions(&self) -> impl Iterator<Item = Position> + '_ {
         self.left.clone().map(|index| self.postings.get(index))
     }
 }
@@ -43,14 +44,14 @@ impl Run<'_> {
 /// A run with its next position. The greatest cursor is the one to advance first.
 struct Cursor<'a> {
     run: Run<'a>,
-    next: i64,
+    next: Position,
     direction: Direction,
 }
 
 impl<'a> Cursor<'a> {
     /// Returns a cursor at the first position, or `None` if the run is empty.
     fn new(run: Run<'a>, direction: Direction) -> Option<Self> {
-        let mut cursor = Cursor { run, next: 0, direction };
+        let mut cursor = Cursor { run, next: Position::START, direction };
         cursor.advance().then_some(cursor)
     }
 
@@ -85,9 +86,9 @@ impl Eq for Cursor<'_> {}
 
 impl Index {
     /// Returns the lowest position in `span` whose event `query` matches.
-    pub fn first_match(&self, query: &Query, span: PositionRange) -> Option<i64> {
+    pub fn first_match(&self, query: &Query, span: PositionRange) -> Option<Position> {
         let mut span = self.clip(span)?;
-        let Some(items) = selective_items(query) else { return Some(span.after + 1) };
+        let Some(items) = selective_items(query) else { return Some(span.after.next()) };
         let mut first = None;
         for item in items {
             self.each_run(item, span, |run| {
@@ -99,7 +100,7 @@ impl Index {
             });
             if let Some(first) = first {
                 // Only an earlier match of another item can still change the result.
-                span.through = first - 1;
+                span.through = first.previous();
                 if span.after == span.through {
                     break;
                 }
@@ -123,7 +124,7 @@ impl Index {
         let Some(items) = selective_items(query) else {
             return self.slice(span, direction, max, out);
         };
-        let mut reached = if direction.is_backward() { span.through + 1 } else { span.after };
+        let mut reached = if direction.is_backward() { span.through.next() } else { span.after };
         if max == 0 {
             return Progress::Reached(reached);
         }
@@ -178,8 +179,10 @@ impl Index {
         }
         match () {
             () if count == len => Progress::Exhausted,
-            () if direction.is_backward() => Progress::Reached(span.through + 1 - count as i64),
-            () => Progress::Reached(span.after + count as i64),
+            () if direction.is_backward() => {
+                Progress::Reached(span.through.next().saturating_sub(count as u64))
+            }
+            () => Progress::Reached(span.after + count),
         }
     }
 

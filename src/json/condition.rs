@@ -2,7 +2,7 @@
 
 use serde::de::{MapAccess, SeqAccess};
 
-use crate::domain::AppendCondition;
+use crate::domain::{AppendCondition, position_of_after};
 use crate::error::Error;
 use crate::json::integer::optional_integer;
 use crate::json::path::JsonPath;
@@ -77,6 +77,7 @@ impl<'de> Shape<'de> for ConditionIn<'_> {
             path.enter_key("failIfEventsMatch");
             return Err(path.refuse("is missing (null matches every event)"));
         };
-        AppendCondition::new(query, after).map_err(|error| path.fail_within(error))
+        let after = position_of_after(after).map_err(|error| path.fail_within(error))?;
+        Ok(AppendCondition::new(query, after))
     }
 }

@@ -61,6 +61,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::at;
 
     fn text_of(of: &Diagnosis) -> String {
         String::from_utf8(diagnosis(of)).unwrap()
@@ -69,7 +70,7 @@ mod tests {
     #[test]
     fn a_diagnosis_has_every_key_in_order() {
         let version = env!("CARGO_PKG_VERSION");
-        let memory = Diagnosis { head: 3, sqlite: None, postgres: None };
+        let memory = Diagnosis { head: at(3), sqlite: None, postgres: None };
         let of_memory = format!("{{\"version\":\"{version}\",\"store\":\"memory\",\"head\":3}}");
         assert_eq!(text_of(&memory), of_memory);
         let sqlite = SqliteDiagnosis {
@@ -80,15 +81,15 @@ mod tests {
             bundled_sqlite: false,
             locks: Some("process"),
             other_sqlite: None,
-            durable: Some(2),
-            indexed: 1,
+            durable: Some(at(2)),
+            indexed: at(1),
             segments: 1,
             log_bytes: None,
             log_held: false,
             failure: Some("é".into()),
         };
         assert_eq!(
-            text_of(&Diagnosis { head: 3, sqlite: Some(sqlite), postgres: None }),
+            text_of(&Diagnosis { head: at(3), sqlite: Some(sqlite), postgres: None }),
             format!(
                 "{{\"version\":\"{version}\",\"store\":\"sqlite\",\"head\":3,\
                  \"path\":\"/x/a \\\"quoted\\\"\\n.db\",\"read_only\":true,\"format\":1,\
@@ -104,7 +105,7 @@ mod tests {
             server: "15.1 (\"x\")".into(),
         };
         assert_eq!(
-            text_of(&Diagnosis { head: 3, sqlite: None, postgres: Some(postgres) }),
+            text_of(&Diagnosis { head: at(3), sqlite: None, postgres: Some(postgres) }),
             format!(
                 "{{\"version\":\"{version}\",\"store\":\"postgres\",\"head\":3,\
                  \"schema\":\"dcb\",\"read_only\":false,\"format\":1,\

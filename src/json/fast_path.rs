@@ -9,7 +9,7 @@ use smallvec::{Array, SmallVec};
 
 use crate::domain::{
     AppendCondition, AppendRequest, Direction, Event, EventBuilder, EventId, EventType, Query,
-    QueryItem, ReadRequest, Tag,
+    QueryItem, ReadRequest, Tag, position_of_after,
 };
 use crate::limits::{
     MAX_CONDITIONS_PER_APPEND, MAX_EVENTS_PER_APPEND, MAX_ITEMS_PER_QUERY, MAX_TAGS_PER_EVENT,
@@ -50,7 +50,7 @@ pub(super) fn read(text: &str) -> Option<ReadRequest> {
     parser.end()?;
     let query = query.unwrap_or_else(Query::all);
     let direction = Direction::from_backwards(backwards.unwrap_or(false));
-    ReadRequest::new(query, after.unwrap_or(0), before, limit, direction).ok()
+    ReadRequest::of_numbers(query, after, before, limit, direction).ok()
 }
 
 /// Keeps a member's value. Gives up if there is one already.
@@ -132,7 +132,7 @@ impl<'a> FastParser<'a> {
             "after" => once(&mut after, parser.integer()?),
             _ => None,
         })?;
-        AppendCondition::new(query?, after.unwrap_or(0)).ok()
+        Some(AppendCondition::new(query?, position_of_after(after.unwrap_or(0)).ok()?))
     }
 
     fn query(&mut self) -> Option<Query> {

@@ -60,13 +60,8 @@ impl<'de> Shape<'de> for ReadIn<'_> {
             }
             path.leave();
         }
-        ReadRequest::new(
-            query,
-            after.unwrap_or(0),
-            before,
-            limit,
-            Direction::from_backwards(backwards),
-        )
-        .map_err(|error| path.fail_within(error))
+        let direction = Direction::from_backwards(backwards);
+        ReadRequest::of_numbers(query, after, before, limit, direction)
+            .map_err(|error| path.fail_within(error))
     }
 }

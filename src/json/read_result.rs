@@ -3,6 +3,7 @@
 use crate::domain::EventView;
 use crate::error::{Error, Result};
 use crate::json::timestamp;
+use crate::position::Position;
 
 /// A read result under construction.
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ impl ReadResult {
     pub fn event(&mut self, event: &EventView<'_>) -> Result<()> {
         self.put(if self.text.is_empty() { b"{\"events\":[" } else { b"," })?;
         self.put(b"{\"position\":")?;
-        self.put_integer(event.position)?;
+        self.put_position(event.position)?;
         self.put(b",\"type\":")?;
         self.put_string(event.event_type)?;
         self.put(b",\"tags\":[")?;
@@ -46,12 +47,12 @@ impl ReadResult {
     }
 
     /// Returns the complete document.
-    pub fn finish(mut self, position: i64) -> Result<Vec<u8>> {
+    pub fn finish(mut self, position: Position) -> Result<Vec<u8>> {
         if self.text.is_empty() {
             self.put(b"{\"events\":[")?;
         }
         self.put(b"],\"position\":")?;
-        self.put_integer(position)?;
+        self.put_position(position)?;
         self.put(b"}")?;
         Ok(self.text)
     }
@@ -71,11 +72,11 @@ impl ReadResult {
         self.text.try_reserve(more).map_err(|_| Error::no_memory(what))
     }
 
-    fn put_integer(&mut self, number: i64) -> Result<()> {
-        // The longest integer is i64::MIN.
-        let mut text = [0_u8; 20];
+    fn put_position(&mut self, position: Position) -> Result<()> {
+        // The digits of i64::MAX.
+        let mut text = [0_u8; 19];
         let mut start = text.len();
-        let mut left = number.unsigned_abs();
+        let mut left = position.get().unsigned_abs();
         loop {
             start -= 1;
             text[start] = b'0' + (left % 10) as u8;
@@ -83,10 +84,6 @@ impl ReadResult {
             if left == 0 {
                 break;
             }
-        }
-        if number < 0 {
-            start -= 1;
-            text[start] = b'-';
         }
         self.put(&text[start..])
     }

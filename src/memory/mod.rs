@@ -13,6 +13,7 @@ use crate::commit::head_watch::HeadWatch;
 use crate::domain::{AppendRequest, ReadState, Verdict, check_conditions, check_ids};
 use crate::error::{Error, Result, Status};
 use crate::index::{Index, PreparedEvents, Progress};
+use crate::position::Position;
 use crate::store::{Appended, BatchLimits, Sink, Store};
 
 /// A store in the memory of this process. Its events are gone when it is closed.
@@ -35,7 +36,10 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// Returns an empty store.
     pub fn new() -> Self {
-        MemoryStore { index: RwLock::new(Index::unbounded(0)), watch: HeadWatch::new(0) }
+        MemoryStore {
+            index: RwLock::new(Index::unbounded(Position::START)),
+            watch: HeadWatch::new(Position::START),
+        }
     }
 
     /// Acquires the read lock on the index of an open store.
@@ -135,12 +139,12 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn head(&self, call: &CallOptions) -> Result<i64> {
+    fn head(&self, call: &CallOptions) -> Result<Position> {
         self.check(call)?;
         Ok(self.shared()?.head())
     }
 
-    fn wait(&self, after: i64, call: &CallOptions) -> Result<i64> {
+    fn wait(&self, after: Position, call: &CallOptions) -> Result<Position> {
         let deadline = call.start(None);
         // An append publishes after it has released the lock, so a caller may have read a head that
         // is not published yet.
@@ -152,7 +156,7 @@ impl Store for MemoryStore {
     fn close(&self) {
         self.watch.close();
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        let events = std::mem::replace(&mut *index, Index::new(0));
+        let events = std::mem::replace(&mut *index, Index::new(Position::START));
         drop(index);
         // Without the lock, since there may be millions of events to free.
         drop(events);

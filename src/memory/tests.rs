@@ -5,6 +5,7 @@ use crate::domain::{
     AppendCondition, Direction, Event, EventBuilder, EventId, EventType, EventView, Query,
     QueryItem, ReadRequest, Tag,
 };
+use crate::position::at;
 use crate::{CancelToken, Status, Timeout};
 
 const ALL: BatchLimits = BatchLimits { max_events: usize::MAX, max_bytes: usize::MAX };
@@ -31,21 +32,21 @@ fn query(types: &[&str], tags: &[&str]) -> Query {
 fn append(store: &MemoryStore, events: Vec<Event>, conditions: &[(Query, i64)]) -> Result<i64> {
     let conditions = conditions
         .iter()
-        .map(|(query, after)| AppendCondition::new(query.clone(), *after).unwrap())
+        .map(|(query, after)| AppendCondition::new(query.clone(), at(*after)))
         .collect();
     let request = AppendRequest::new(events, conditions)?;
-    store.append(request, &CallOptions::default()).map(|appended| appended.last)
+    store.append(request, &CallOptions::default()).map(|appended| appended.last.get())
 }
 
 fn reading(query: Query) -> ReadState {
-    ReadState::new(ReadRequest::new(query, 0, None, None, Direction::Forward).unwrap())
+    ReadState::new(ReadRequest::new(query, at(0), None, None, Direction::Forward))
 }
 
 /// Reads one batch; returns the positions of its events.
 fn batch(store: &MemoryStore, reading: &mut ReadState, batch: BatchLimits) -> Result<Vec<i64>> {
     let mut positions = Vec::new();
     let mut sink = |event: &EventView<'_>| {
-        positions.push(event.position);
+        positions.push(event.position.get());
         Ok(())
     };
     store.read(reading, batch, &CallOptions::default(), &mut sink)?;
@@ -63,11 +64,11 @@ fn filled(events: usize) -> MemoryStore {
 #[test]
 fn an_append_returns_the_last_position() {
     let store = MemoryStore::new();
-    assert_eq!(store.head(&CallOptions::default()), Ok(0));
+    assert_eq!(store.head(&CallOptions::default()), Ok(at(0)));
     let two = vec![event("A", &["x"], "1", None), event("B", &[], "2", None)];
     assert_eq!(append(&store, two, &[]), Ok(2));
     assert_eq!(append(&store, vec![event("A", &[], "3", None)], &[]), Ok(3));
-    assert_eq!(store.head(&CallOptions::default()), Ok(3));
+    assert_eq!(store.head(&CallOptions::default()), Ok(at(3)));
     assert_eq!(store.count(&CallOptions::default()), Ok(3));
 }
 
@@ -79,14 +80,14 @@ fn a_failed_condition_reports_the_lowest_position() {
     }
     let try_with = |conditions: &[(Query, i64)]| {
         let outcome = append(&store, vec![event("C", &["x"], "1", None)], conditions);
-        outcome.map_err(|error| (error.status, error.position))
+        outcome.map_err(|error| (error.status, error.position.get()))
     };
     let failed = |position| Err((Status::ConditionFailed, position));
     assert_eq!(try_with(&[(query(&["A"], &["x"]), 0)]), failed(1));
     assert_eq!(try_with(&[(query(&[], &["x"]), 1)]), failed(4));
     assert_eq!(try_with(&[(Query::all(), 3)]), failed(4));
-    assert_eq!(try_with(&[(query(&["B"], &["x"]), 0), (query(&["B"], &["y"]), -1)]), failed(2));
-    assert_eq!(store.head(&CallOptions::default()), Ok(4));
+    assert_eq!(try_with(&[(query(&["B"], &["x"]), 0), (query(&["B"], &["y"]), 0)]), failed(2));
+    assert_eq!(store.head(&CallOptions::default()), Ok(at(4)));
     // Each condition is checked by itself. No event matches type A and tag y after 3, or type B and
     // tag x after 4, although the types and tags of both together match the event at 4.
     let both = [(query(&["A"], &["y"]), 3), (query(&["B"], &["x"]), 4)];
@@ -100,7 +101,7 @@ fn a_condition_does_not_see_its_own_append() {
     let once = [(query(&["A"], &[]), 0)];
     let two = || vec![event("A", &[], "1", None), event("A", &[], "2", None)];
     assert_eq!(append(&store, two(), &once), Ok(2));
-    assert_eq!(append(&store, two(), &once), Err(Error::condition_failed(1)));
+    assert_eq!(append(&store, two(), &once), Err(Error::condition_failed(at(1))));
 }
 
 #[test]
@@ -115,8 +116,8 @@ fn a_repeated_append_is_stored_once() {
     assert_eq!(append(&store, pair().split_off(1), &once), Ok(2));
     let changed = vec![event("A", &["x"], " 1", Some("a"))];
     let error = append(&store, changed, &once).unwrap_err();
-    assert_eq!((error.status, error.position), (Status::DuplicateId, 1));
-    assert_eq!(store.head(&CallOptions::default()), Ok(3));
+    assert_eq!((error.status, error.position), (Status::DuplicateId, at(1)));
+    assert_eq!(store.head(&CallOptions::default()), Ok(at(3)));
 }
 
 #[test]
@@ -127,7 +128,7 @@ fn a_read_is_a_snapshot() {
     append(&store, vec![event("A", &["x"], "1", None)], &[]).unwrap();
     assert_eq!(batch(&store, &mut all, ALL), Ok(vec![3]));
     assert_eq!(batch(&store, &mut all, ALL), Ok(vec![]));
-    assert_eq!((all.span(), all.position()), (None, 3));
+    assert_eq!((all.span(), all.position()), (None, at(3)));
 }
 
 #[test]
@@ -173,13 +174,13 @@ fn events_have_the_timestamp_of_their_append() {
 fn a_wait_is_woken_by_an_append() {
     let store = filled(1);
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| store.wait(1, &CallOptions::default()));
+        let waiter = scope.spawn(|| store.wait(at(1), &CallOptions::default()));
         append(&store, vec![event("A", &[], "1", None)], &[]).unwrap();
-        assert_eq!(waiter.join().unwrap(), Ok(2));
+        assert_eq!(waiter.join().unwrap(), Ok(at(2)));
     });
     let at_once = CallOptions { timeout: Timeout::After(std::time::Duration::ZERO), cancel: None };
-    assert_eq!(store.wait(1, &at_once), Ok(2));
-    assert_eq!(store.wait(2, &at_once).unwrap_err().status, Status::Timeout);
+    assert_eq!(store.wait(at(1), &at_once), Ok(at(2)));
+    assert_eq!(store.wait(at(2), &at_once).unwrap_err().status, Status::Timeout);
 }
 
 #[test]
@@ -188,7 +189,7 @@ fn a_triggered_token_cancels_every_call_that_has_it() {
     let cancel = CancelToken::new();
     let call = CallOptions { cancel: Some(cancel.clone()), ..CallOptions::default() };
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| store.wait(1, &call));
+        let waiter = scope.spawn(|| store.wait(at(1), &call));
         cancel.trigger();
         assert_eq!(waiter.join().unwrap().unwrap_err().status, Status::Cancelled);
     });
@@ -197,7 +198,7 @@ fn a_triggered_token_cancels_every_call_that_has_it() {
     assert_eq!(store.head(&call).unwrap_err().status, Status::Cancelled);
     let read = store.read(&mut reading(Query::all()), ALL, &call, &mut |_: &EventView<'_>| Ok(()));
     assert_eq!(read.unwrap_err().status, Status::Cancelled);
-    assert_eq!(store.append(request(), &CallOptions::default()), Ok(Appended::new(2)));
+    assert_eq!(store.append(request(), &CallOptions::default()), Ok(Appended::new(at(2))));
 }
 
 #[test]
@@ -206,7 +207,7 @@ fn every_call_on_a_closed_store_reports_closed() {
     let mut begun = reading(Query::all());
     batch(&store, &mut begun, BatchLimits { max_events: 1, ..ALL }).unwrap();
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| store.wait(1, &CallOptions::default()));
+        let waiter = scope.spawn(|| store.wait(at(1), &CallOptions::default()));
         store.close();
         assert_eq!(waiter.join().unwrap().unwrap_err().status, Status::Closed);
     });

@@ -12,6 +12,7 @@ use crate::commit::fair_mutex::{FairMutex, Guard};
 use crate::commit::group_commit::{Outcome, late};
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
+use crate::position::Position;
 use crate::postgres::connection::Connection;
 use crate::postgres::failure::Failure;
 use crate::postgres::group::{PreparedAppend, outcomes, plan};
@@ -70,7 +71,7 @@ enum Called {
     /// Nothing of it is stored: the server refuses it.
     Refused(Error),
     /// These of its requests are stored, by their index, each with its last position; others not.
-    Resolved(Vec<(usize, i64)>),
+    Resolved(Vec<(usize, Position)>),
     /// It is unknown what is stored.
     Unknown(Error),
 }
@@ -87,11 +88,11 @@ impl WriterGuard<'_> {
 
     /// Appends the requests of a group, in order, by as many calls as it takes. Returns an outcome
     /// for each request, and the highest head that the server told of.
-    pub fn append(&mut self, mut requests: Vec<PreparedAppend>) -> (Vec<Outcome>, i64) {
+    pub fn append(&mut self, mut requests: Vec<PreparedAppend>) -> (Vec<Outcome>, Position) {
         let mut answered: Vec<Option<Outcome>> = requests.iter().map(|_| None).collect();
         // The places of the requests that are still without an outcome.
         let mut places: Vec<usize> = (0..requests.len()).collect();
-        let (mut head, mut most) = (0, usize::MAX);
+        let (mut head, mut most) = (Position::START, usize::MAX);
         while !requests.is_empty() {
             let group = group_id();
             let append_id = |index: usize| {
@@ -214,7 +215,7 @@ impl WriterGuard<'_> {
     }
 
     /// Finds out which appends of a call are stored.
-    fn resolve(&mut self, append_ids: &[[u8; 16]], known: i64, deadline: &Deadline) -> Called {
+    fn resolve(&mut self, append_ids: &[[u8; 16]], known: Position, deadline: &Deadline) -> Called {
         let deadline = deadline.at_least(RESOLVE_PATIENCE);
         let failure = loop {
             let failure = match self.look_for(append_ids, known, &deadline) {
@@ -246,19 +247,19 @@ impl WriterGuard<'_> {
     fn look_for(
         &mut self,
         append_ids: &[[u8; 16]],
-        known: i64,
+        known: Position,
         deadline: &Deadline,
-    ) -> std::result::Result<Vec<(usize, i64)>, Failure> {
+    ) -> std::result::Result<Vec<(usize, Position)>, Failure> {
         self.connect(deadline)?;
         let Some(connection) = self.connection.as_mut() else { return Err(Failure::Late) };
         let lock_ms = deadline.left().map_or(LOCK_SLICE, |left| left.min(LOCK_SLICE));
         let mut values = Values::new();
-        values.uuids(append_ids).bigint(known).int(to_ms(lock_ms));
+        values.uuids(append_ids).position(known).int(to_ms(lock_ms));
         let answer = deadline.at_most(lock_ms + ANSWER_PATIENCE);
         let rows = connection.query_read_committed(&self.target.sql.resolve, &values, &answer)?;
         let stored = rows.iter().map(|row| {
             let index = usize::try_from(row.int(0)? - 1).unwrap_or_default();
-            Ok((index, row.bigint(1)?))
+            Ok((index, row.position(1)?))
         });
         stored.collect::<Result<_>>().map_err(Failure::Stopped)
     }

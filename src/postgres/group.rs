@@ -15,6 +15,7 @@ use crate::domain::{
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
 use crate::index::{Index, PreparedEvents, Progress};
+use crate::position::Position;
 use crate::postgres::values::{Row, Values, array_literal};
 
 /// The number of events with which a call is full, unless its first request has more.
@@ -55,7 +56,7 @@ impl PreparedAppend {
 struct Pairs {
     request: Vec<i32>,
     condition: Vec<i32>,
-    after: Vec<i64>,
+    after: Vec<Position>,
     earlier: Vec<i32>,
     place: Vec<i32>,
 }
@@ -64,13 +65,13 @@ struct Pairs {
 struct Staged {
     index: Index,
     /// The position before the first event of each request.
-    bases: Vec<i64>,
+    bases: Vec<Position>,
     pairs: Pairs,
 }
 
 impl Staged {
     fn new() -> Self {
-        Staged { index: Index::new(0), bases: Vec::new(), pairs: Pairs::default() }
+        Staged { index: Index::new(Position::START), bases: Vec::new(), pairs: Pairs::default() }
     }
 
     /// Adds a request. Returns whether it fits: it does not if it has an id in common with an
@@ -110,9 +111,9 @@ impl Staged {
         &self,
         number: i32,
         condition: &AppendCondition,
-        pairs: &mut Vec<(i32, i64, i64)>,
+        pairs: &mut Vec<(i32, Position, Position)>,
     ) -> bool {
-        let mut span = PositionRange { after: 0, through: i64::MAX };
+        let mut span = PositionRange { after: Position::START, through: Position::MAX };
         let mut found = Vec::new();
         loop {
             let (query, max) = (condition.query(), MAX_PAIRS);
@@ -172,7 +173,7 @@ fn values(
     values
         .ints(&pairs.request)
         .ints(&pairs.condition)
-        .bigints(&pairs.after)
+        .positions(&pairs.after)
         .ints(&pairs.earlier)
         .ints(&pairs.place);
     values
@@ -224,7 +225,7 @@ fn add_conditions(requests: &[PreparedAppend], values: &mut Values) {
             }
         }
     }
-    values.ints(&numbers).ints(&conditions).bigints(&afters).texts(&tags).texts(&types);
+    values.ints(&numbers).ints(&conditions).positions(&afters).texts(&tags).texts(&types);
 }
 
 /// Returns the tags and the types of each item of a query, as literals of arrays. A query for every
@@ -248,15 +249,15 @@ struct Judgement {
     answer: Option<Result<Appended>>,
     /// Of each of its events whose id is stored: its place from 1, the position of the stored
     /// event, and whether that is the same event.
-    found: Vec<(i32, i64, bool)>,
+    found: Vec<(i32, Position, bool)>,
 }
 
 /// Returns the outcomes of the requests of a call, in order, and the head.
-pub fn outcomes(requests: &[PreparedAppend], rows: &[Row]) -> Result<(Vec<Outcome>, i64)> {
+pub fn outcomes(requests: &[PreparedAppend], rows: &[Row]) -> Result<(Vec<Outcome>, Position)> {
     let mut judgements: Vec<Judgement> = requests.iter().map(|_| Judgement::default()).collect();
     let mut head = None;
     for row in rows {
-        let (number, kind, position) = (row.int(0)?, row.text(1)?, row.bigint(2)?);
+        let (number, kind, position) = (row.int(0)?, row.text(1)?, row.position(2)?);
         if kind == "head" {
             head = Some(position);
             continue;
@@ -289,7 +290,10 @@ pub fn outcomes(requests: &[PreparedAppend], rows: &[Row]) -> Result<(Vec<Outcom
 }
 
 /// Returns the answer to a request of which some ids are stored. The outer error is a contradiction.
-fn judged_by_ids(request: &PreparedAppend, found: &[(i32, i64, bool)]) -> Result<Result<Appended>> {
+fn judged_by_ids(
+    request: &PreparedAppend,
+    found: &[(i32, Position, bool)],
+) -> Result<Result<Appended>> {
     if found.is_empty() {
         return Err(contradiction());
     }

@@ -61,7 +61,7 @@ impl PostgresStore {
         };
         let inspection = prepare(&mut connection, &target, options, &deadline)?;
         let head = connection.query(&target.sql.head, &Values::new(), &deadline)?;
-        target.watch.publish(head.first().ok_or_else(unexpected)?.bigint(0)?);
+        target.watch.publish(head.first().ok_or_else(unexpected)?.position(0)?);
         let (writer, reader) =
             if options.read_only { (None, Some(connection)) } else { (Some(connection), None) };
         Ok(PostgresStore {

@@ -38,7 +38,7 @@ impl Page<'_> {
     pub fn statement(&self) -> (String, Values) {
         let mut values = Values::new();
         let max_events = i64::try_from(self.max_events).unwrap_or(i64::MAX);
-        values.bigint(self.span.after).bigint(self.span.through).bigint(max_events);
+        values.position(self.span.after).position(self.span.through).bigint(max_events);
         values.bigint(PAGE_BYTES);
         let mut writer = Writer { page: *self, values };
         let events = writer.events();
@@ -217,7 +217,7 @@ pub fn with_event<T>(
     let mut tags = Vec::new();
     row.texts(3, &mut tags)?;
     let view = EventView {
-        position: row.bigint(1)?,
+        position: row.position(1)?,
         timestamp_us: row.timestamp(7)?,
         event_type: row.text(2)?,
         tags: Tags::listed(&tags),

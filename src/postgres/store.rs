@@ -8,6 +8,7 @@ use crate::commit::head_watch::HeadWatch;
 use crate::domain::{AppendRequest, PositionRange, ReadState};
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
+use crate::position::Position;
 use crate::postgres::append::Writer;
 use crate::postgres::failure::Failure;
 use crate::postgres::group::PreparedAppend;
@@ -50,10 +51,10 @@ impl PostgresStore {
     }
 
     /// Asks the server for the head, and publishes it.
-    fn current_head(&self, deadline: &Deadline) -> Result<i64> {
+    fn current_head(&self, deadline: &Deadline) -> Result<Position> {
         let head = self.pool.read(&self.target, deadline, |connection, deadline| {
             let rows = connection.query(&self.target.sql.head, &Values::new(), deadline)?;
-            rows.first().ok_or_else(unexpected)?.bigint(0).map_err(Failure::Stopped)
+            rows.first().ok_or_else(unexpected)?.position(0).map_err(Failure::Stopped)
         })?;
         self.target.watch.publish(head);
         Ok(head)
@@ -82,7 +83,7 @@ fn span(reading: &ReadState) -> Option<PositionRange> {
         return reading.span();
     }
     let mut unbounded = reading.clone();
-    unbounded.begin(i64::MAX);
+    unbounded.begin(Position::MAX);
     unbounded.span()
 }
 
@@ -120,7 +121,7 @@ impl Store for PostgresStore {
             size = pages.next().unwrap_or(size);
             let asked = reading.remaining(events_left).min(size);
             let rows = self.page(reading, span, asked, &deadline)?;
-            let mut head = rows.first().ok_or_else(unexpected)?.bigint(0)?;
+            let mut head = rows.first().ok_or_else(unexpected)?.position(0)?;
             if has(SeededBug::ReadHeadLater) {
                 head = self.current_head(&deadline)?;
             }
@@ -147,12 +148,12 @@ impl Store for PostgresStore {
         Ok(())
     }
 
-    fn head(&self, call: &CallOptions) -> Result<i64> {
+    fn head(&self, call: &CallOptions) -> Result<Position> {
         let deadline = self.start(call, self.busy_timeout)?;
         self.current_head(&deadline)
     }
 
-    fn wait(&self, after: i64, call: &CallOptions) -> Result<i64> {
+    fn wait(&self, after: Position, call: &CallOptions) -> Result<Position> {
         let deadline = self.start(call, None)?;
         if self.target.watch.head() <= after {
             self.current_head(&deadline.at_most(WAIT_PATIENCE).at_least(Duration::ZERO))?;
@@ -194,11 +195,11 @@ impl Committer for PostgresStore {
     }
 
     /// A commit makes its events durable itself.
-    fn make_durable(&self, _position: i64) -> Result<()> {
+    fn make_durable(&self, _position: Position) -> Result<()> {
         Ok(())
     }
 
-    fn durable(&self) -> i64 {
+    fn durable(&self) -> Position {
         self.target.watch.head()
     }
 

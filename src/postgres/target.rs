@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::commit::deadline::Deadline;
 use crate::commit::head_watch::HeadWatch;
 use crate::error::Result;
+use crate::position::Position;
 use crate::postgres::connection::Connection;
 use crate::postgres::failure::Failure;
 use crate::postgres::parameters::{Parameters, TargetSession};
@@ -28,11 +29,11 @@ impl Target {
     /// Returns the target of these parameters.
     pub fn new(parameters: Parameters, sql: Statements) -> Self {
         let needs_transactions = AtomicBool::new(false);
-        Target { parameters, sql, watch: HeadWatch::new(0), needs_transactions }
+        Target { parameters, sql, watch: HeadWatch::new(Position::START), needs_transactions }
     }
 
     /// Returns a position at or below the head.
-    pub fn known_head(&self) -> i64 {
+    pub fn known_head(&self) -> Position {
         self.watch.head()
     }
 

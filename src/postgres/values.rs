@@ -5,6 +5,7 @@ use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::DataRowBody;
 
 use crate::error::{Error, Result, Status};
+use crate::position::Position;
 
 // The built-in types, by the numbers that every server has for them.
 const BIGINT: u32 = 20;
@@ -64,6 +65,11 @@ impl Values {
         self.end(BIGINT)
     }
 
+    /// Adds a position as a `bigint`.
+    pub fn position(&mut self, value: Position) -> &mut Self {
+        self.bigint(value.get())
+    }
+
     /// Adds an `int`.
     pub fn int(&mut self, value: i32) -> &mut Self {
         self.bytes.put_i32(value);
@@ -85,11 +91,11 @@ impl Values {
         self.end(INT_ARRAY)
     }
 
-    /// Adds a `bigint[]`.
-    pub fn bigints(&mut self, values: &[i64]) -> &mut Self {
+    /// Adds positions as a `bigint[]`.
+    pub fn positions(&mut self, values: &[Position]) -> &mut Self {
         self.array(BIGINT, values, |value, bytes| {
             bytes.put_i32(8);
-            bytes.put_i64(*value);
+            bytes.put_i64(value.get());
         });
         self.end(BIGINT_ARRAY)
     }
@@ -191,6 +197,11 @@ impl Row {
     pub fn bigint(&self, column: usize) -> Result<i64> {
         let bytes = self.bytes(column).and_then(|bytes| bytes.try_into().ok());
         bytes.map(i64::from_be_bytes).ok_or_else(|| wrong(column))
+    }
+
+    /// Returns a `bigint` that is a position.
+    pub fn position(&self, column: usize) -> Result<Position> {
+        Position::new(self.bigint(column)?).map_err(|_| wrong(column))
     }
 
     /// Returns an `int`.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::commit::deadline::Deadline;
 use crate::error::Result;
+use crate::position::Position;
 use crate::postgres::connection::Connection;
 use crate::postgres::failure::Failure;
 use crate::postgres::target::Target;
@@ -40,7 +41,7 @@ struct Listening {
 
 impl Listener {
     /// Waits until the head is above `after`, and returns it.
-    pub fn wait(&self, target: &Target, after: i64, deadline: &Deadline) -> Result<i64> {
+    pub fn wait(&self, target: &Target, after: Position, deadline: &Deadline) -> Result<Position> {
         loop {
             let Some(mut state) = self.try_listen() else {
                 if let Some(head) = target.watch.wait_above(after, deadline, Some(HANDOVER))? {
@@ -139,7 +140,7 @@ fn ask(
     let rows = listening.connection.query(&target.sql.head, &Values::new(), deadline)?;
     listening.asked = Instant::now();
     if let Some(row) = rows.first() {
-        target.watch.publish(row.bigint(0).map_err(Failure::Stopped)?);
+        target.watch.publish(row.position(0).map_err(Failure::Stopped)?);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ pub mod row_codec;
 use std::ops::ControlFlow;
 
 use crate::error::Result;
+use crate::position::Position;
 
 /// A value that is bound to a statement or found in a column of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,6 +22,12 @@ pub enum Value<'a> {
     Text(&'a [u8]),
     /// A string of bytes.
     Blob(&'a [u8]),
+}
+
+impl From<Position> for Value<'_> {
+    fn from(position: Position) -> Self {
+        Value::Integer(position.get())
+    }
 }
 
 impl<'a> From<&'a str> for Value<'a> {

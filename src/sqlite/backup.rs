@@ -26,6 +26,7 @@ use rusqlite::backup::{Backup, StepResult};
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::domain::{Direction, PositionRange};
 use crate::error::{Error, Result, Status};
+use crate::position::Position;
 use crate::sqlite::connection::error::from_sqlite;
 use crate::sqlite::connection::transaction::{Transaction, retry, wait_for_lock};
 use crate::sqlite::connection::{Location, OpenMode, connect};
@@ -51,7 +52,7 @@ impl SqliteStore {
         path: &Path,
         call: &CallOptions,
         progress: &mut dyn FnMut(BackupProgress) -> Result<()>,
-    ) -> Result<i64> {
+    ) -> Result<Position> {
         let limit = Limit {
             shared: Arc::clone(&self.shared),
             lock: self.shared.start(call, self.shared.busy_timeout)?,
@@ -275,9 +276,9 @@ fn check_store(copy: &Connection, snapshot: Snapshot, limit: &Limit) -> Result<(
     if Snapshot::take(copy)? != snapshot {
         return Err(damaged("it does not end where the store did"));
     }
-    let span = PositionRange { after: 0, through: snapshot.head };
+    let span = PositionRange { after: Position::START, through: snapshot.head };
     EventReader::default().scan(copy, span, Direction::Forward, |event| {
-        if event.position % CHECK_EVENTS == 0 {
+        if event.position.get() % CHECK_EVENTS == 0 {
             limit.check()?;
         }
         Ok(ControlFlow::Continue(()))

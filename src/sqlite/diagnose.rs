@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::commit::deadline::Deadline;
 use crate::error::Result;
+use crate::position::Position;
 use crate::sqlite::index::segment_list::Segments;
 use crate::sqlite::schema::FORMAT;
 use crate::sqlite::state::StoreState;
@@ -18,7 +19,7 @@ impl StoreState {
     /// readers may see.
     pub fn diagnosis(
         &self,
-        visible: Result<i64>,
+        visible: Result<Position>,
         segments: &Segments,
         path: Option<&Path>,
     ) -> Result<Diagnosis> {

@@ -1,14 +1,15 @@
 //! The snapshot of a transaction.
 
 use crate::error::Result;
+use crate::position::Position;
 use crate::sql::{Row, SqlConnection, Value};
 use crate::sqlite::connection::error::damaged_index;
 
 /// The state of the store that a transaction sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The position of the newest event, or 0.
-    pub head: i64,
+    /// The position of the newest event.
+    pub head: Position,
     /// The version of the list of segments.
     pub version: i64,
 }
@@ -28,8 +29,8 @@ impl Snapshot {
     /// Decodes the snapshot from the row of [`Snapshot::SQL`].
     pub fn of(row: &Row<'_>) -> Result<Self> {
         let head = match row.value(0) {
-            Value::Null => 0,
-            Value::Integer(head) => head,
+            Value::Null => Position::START,
+            Value::Integer(head) => Position::new(head).map_err(|_| damaged_index())?,
             _ => return Err(damaged_index()),
         };
         Ok(Snapshot { head, version: row.integer(1).ok_or_else(damaged_index)? })

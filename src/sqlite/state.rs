@@ -18,6 +18,7 @@ use crate::commit::head_watch::HeadWatch;
 use crate::commit::visibility::OwnCommits;
 use crate::domain::Event;
 use crate::error::Result;
+use crate::position::Position;
 use crate::sqlite::connection::transaction::{rollback, try_begin_immediate, wait_for_lock};
 use crate::sqlite::index::segment_list::SegmentsCache;
 use crate::sqlite::index::tail::{TAIL_EVENTS, Tail};
@@ -49,8 +50,8 @@ impl StoreState {
     /// into the tail.
     pub fn for_writing(
         wal: Option<Wal>,
-        durable: i64,
-        head: i64,
+        durable: Position,
+        head: Position,
         segments: SegmentsCache,
         busy_timeout: Option<Duration>,
     ) -> (Self, bool) {
@@ -66,9 +67,9 @@ impl StoreState {
     /// durable, the tail starts after `tail`, and events above `own` are of other processes.
     pub fn new(
         wal: Option<Wal>,
-        durable: i64,
-        tail: i64,
-        own: i64,
+        durable: Position,
+        tail: Position,
+        own: Position,
         busy_timeout: Option<Duration>,
     ) -> Self {
         let wal = wal.map(Arc::new);
@@ -108,7 +109,7 @@ pub struct IndexState {
 }
 
 impl IndexState {
-    fn new(tail: i64) -> Self {
+    fn new(tail: Position) -> Self {
         IndexState {
             tail: Tail::new(tail),
             segments: SegmentsCache::default(),
@@ -165,7 +166,7 @@ pub struct Commits {
 }
 
 impl Commits {
-    fn new(wal: Option<Arc<Wal>>, durable: i64, own: i64) -> Self {
+    fn new(wal: Option<Arc<Wal>>, durable: Position, own: Position) -> Self {
         let log = wal.map(|wal| Box::new(wal) as Box<dyn Log>);
         let durability = Durability::new(log, durable);
         let commits = Commits {
@@ -331,7 +332,8 @@ mod tests {
 
     /// Returns the state of a store without a disk, in which this many events have no segment.
     fn shared(events: i64) -> StoreState {
-        StoreState::new(None, 0, events, events, None)
+        let head = Position::new(events).unwrap();
+        StoreState::new(None, Position::START, head, head, None)
     }
 
     fn set_checkpointed(shared: &StoreState, when: Option<Instant>) {

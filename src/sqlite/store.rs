@@ -9,6 +9,7 @@ use rusqlite::config::DbConfig;
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::domain::{AppendRequest, ReadState};
 use crate::error::{Error, Result, Status};
+use crate::position::Position;
 use crate::sqlite::append::group::PreparedAppend;
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::events::source::{ReadStop, Source};
@@ -72,12 +73,12 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Returns the position up to which a snapshot with this head may be shown.
-    pub(super) fn visible(&self, head: i64) -> Result<i64> {
+    pub(super) fn visible(&self, head: Position) -> Result<Position> {
         self.shared.visible(head, self.connections.writer().is_none())
     }
 
     /// Returns the visible head, without waiting for events.
-    fn current_head(&self, deadline: &Deadline) -> Result<i64> {
+    fn current_head(&self, deadline: &Deadline) -> Result<Position> {
         let head = {
             let mut connection = self.connections.lend(deadline)?;
             match connection.lock_free() {
@@ -156,12 +157,12 @@ impl Store for SqliteStore {
         })
     }
 
-    fn head(&self, call: &CallOptions) -> Result<i64> {
+    fn head(&self, call: &CallOptions) -> Result<Position> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
         self.current_head(&deadline)
     }
 
-    fn wait(&self, after: i64, call: &CallOptions) -> Result<i64> {
+    fn wait(&self, after: Position, call: &CallOptions) -> Result<Position> {
         let deadline = self.shared.start(call, None)?;
         self.shared.wait(after, &deadline, &|no_wait| self.current_head(no_wait))
     }
@@ -176,7 +177,7 @@ impl Store for SqliteStore {
         path: &Path,
         call: &CallOptions,
         progress: &mut dyn FnMut(BackupProgress) -> Result<()>,
-    ) -> Result<i64> {
+    ) -> Result<Position> {
         self.copy_to(path, call, progress)
     }
 

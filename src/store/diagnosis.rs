@@ -3,11 +3,13 @@
 
 use std::path::PathBuf;
 
+use crate::position::Position;
+
 /// The state of an open store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnosis {
     /// The position of the newest event.
-    pub head: i64,
+    pub head: Position,
     /// The state of the SQLite database, if the store is in one.
     pub sqlite: Option<SqliteDiagnosis>,
     /// The state of the schema on a PostgreSQL server, if the store is in one.
@@ -46,9 +48,9 @@ pub struct SqliteDiagnosis {
     /// cannot find out.
     pub other_sqlite: Option<bool>,
     /// The position up to which events are known to be durable, or `None` for a database in memory.
-    pub durable: Option<i64>,
+    pub durable: Option<Position>,
     /// The position up to which the index in the file covers the events.
-    pub indexed: i64,
+    pub indexed: Position,
     /// The number of segments of the index.
     pub segments: usize,
     /// The size of the WAL file in bytes, or `None` if there is none.

@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::commit::deadline::CallOptions;
 use crate::domain::{AppendRequest, EventView, ReadRequest, ReadState, SequencedEvent};
 use crate::error::{Error, Result};
+use crate::position::Position;
 use crate::store::diagnosis::Diagnosis;
 
 /// The limits of one batch of a read.
@@ -76,7 +77,7 @@ pub trait Store: Send + Sync {
         &self,
         request: ReadRequest,
         call: &CallOptions,
-    ) -> Result<(Vec<SequencedEvent>, i64)> {
+    ) -> Result<(Vec<SequencedEvent>, Position)> {
         let mut reading = ReadState::new(request);
         let mut events = Vec::new();
         while !reading.has_begun() || reading.span().is_some() {
@@ -88,17 +89,17 @@ pub trait Store: Send + Sync {
         Ok((events, reading.position()))
     }
 
-    /// Returns the position of the newest event, or 0 if the store is empty.
-    fn head(&self, call: &CallOptions) -> Result<i64>;
+    /// Returns the position of the newest event, or [`Position::START`] if the store is empty.
+    fn head(&self, call: &CallOptions) -> Result<Position>;
 
     /// Returns the number of events. Positions have no gaps, so it equals the head.
     fn count(&self, call: &CallOptions) -> Result<i64> {
-        self.head(call)
+        Ok(self.head(call)?.get())
     }
 
     /// Waits until the head is above `after`, and returns it. The error is `timeout` if the
     /// deadline passes first.
-    fn wait(&self, after: i64, call: &CallOptions) -> Result<i64>;
+    fn wait(&self, after: Position, call: &CallOptions) -> Result<Position>;
 
     /// Returns the state of the store, for a person who investigates a problem.
     fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {
@@ -115,7 +116,7 @@ pub trait Store: Send + Sync {
         _path: &Path,
         _call: &CallOptions,
         _progress: &mut dyn FnMut(BackupProgress) -> Result<()>,
-    ) -> Result<i64> {
+    ) -> Result<Position> {
         Err(Error::invalid("store: is not in a SQLite database, so there is nothing to copy"))
     }
 

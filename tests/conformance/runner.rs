@@ -10,11 +10,11 @@ use std::sync::{
 };
 use std::time::Duration;
 
-use dcb::domain::{EventView, ReadState};
+use dcb::domain::{EventView, ReadState, position_of_after};
 use dcb::json::{ReadResult, parse_append, parse_read};
 use dcb::store::options::Options;
 use dcb::store::{Appended, BatchLimits};
-use dcb::{CallOptions, Error, Store, Timeout};
+use dcb::{CallOptions, Error, Position, Store, Timeout};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -88,9 +88,11 @@ pub fn play(case: &Case, target: Target) -> Result<(), String> {
                     path = copy;
                     store = open(target, &path);
                 }
-                Ok(copied.map(Answer::Head))
+                Ok(copied.map(|head| Answer::Head(head.get())))
             }
-            "backup" => Ok(store.head(&CallOptions::default()).map(Answer::Head)),
+            "backup" => {
+                Ok(store.head(&CallOptions::default()).map(|head| Answer::Head(head.get())))
+            }
             _ => act(&*store, step),
         }));
         let outcome = played.unwrap_or_else(|_| Err("the library panicked".to_owned()));
@@ -135,7 +137,7 @@ fn act(store: &dyn Store, step: &Step) -> Result<Outcome, String> {
         "append_text" => append(&text()?),
         "read" => read(store, argument)?,
         "read_text" => read(store, &text()?)?,
-        "head" => store.head(&CallOptions::default()).map(Answer::Head),
+        "head" => store.head(&CallOptions::default()).map(|head| Answer::Head(head.get())),
         "count" => store.count(&CallOptions::default()).map(Answer::Count),
         "wait" => {
             let wait: Value = serde_json::from_str(argument).map_err(|e| e.to_string())?;
@@ -145,7 +147,9 @@ fn act(store: &dyn Store, step: &Step) -> Result<Outcome, String> {
                 return Err(format!("a wait needs after and timeout_ms, got {argument}"));
             };
             let timeout = Timeout::After(Duration::from_millis(timeout));
-            store.wait(after, &CallOptions { timeout, cancel: None }).map(Answer::Head)
+            position_of_after(after)
+                .and_then(|after| store.wait(after, &CallOptions { timeout, cancel: None }))
+                .map(|head| Answer::Head(head.get()))
         }
         kind => return Err(format!("unknown step {kind:?}")),
     })
@@ -193,7 +197,7 @@ fn read_batches(
         })?;
         assert!(taken <= max_events, "{taken} events in a batch of {max_events}");
         if taken == 0 {
-            return Ok(reading.position());
+            return Ok(reading.position().get());
         }
     }
 }
@@ -203,7 +207,7 @@ type Whole = Result<(Vec<Event>, i64), Error>;
 fn read_document(store: &dyn Store, request: &str) -> Result<Whole, String> {
     let mut result = ReadResult::new();
     let read = read_batches(store, request, usize::MAX, &mut |event| result.event(event));
-    let document = match read.and_then(|position| result.finish(position)) {
+    let document = match read.and_then(|position| result.finish(Position::new(position)?)) {
         Ok(document) => document,
         Err(error) => return Ok(Err(error)),
     };
@@ -223,7 +227,7 @@ fn read_document(store: &dyn Store, request: &str) -> Result<Whole, String> {
 impl Event {
     fn of(view: &EventView<'_>) -> Self {
         Event {
-            position: view.position,
+            position: view.position.get(),
             event_type: view.event_type.to_owned(),
             tags: view.tags.iter().map(str::to_owned).collect(),
             data: view.data.to_owned(),
@@ -295,7 +299,7 @@ fn compare(expect: &Map<String, Value>, outcome: Outcome) -> Result<(), String> 
                 .map_err(|what| format!("{what} ({error})"))?;
             return each(expect, |key, value| match (key, value) {
                 ("status", _) => Some(Ok(())),
-                ("position", _) => Some(same(key, value.clone(), json!(error.position))),
+                ("position", _) => Some(same(key, value.clone(), json!(error.position.get()))),
                 ("condition", _) => Some(same(key, value.clone(), json!(error.detail))),
                 ("message_contains", Value::String(piece)) => {
                     Some(if error.message.contains(piece.as_str()) {
@@ -313,7 +317,7 @@ fn compare(expect: &Map<String, Value>, outcome: Outcome) -> Result<(), String> 
     each(expect, |key, value| {
         Some(match (key, &answer) {
             ("status", _) => Ok(()),
-            ("last", Answer::Appended(got)) => same(key, value.clone(), json!(got.last)),
+            ("last", Answer::Appended(got)) => same(key, value.clone(), json!(got.last.get())),
             ("repeated", Answer::Appended(got)) => same(key, value.clone(), json!(got.is_repeated)),
             ("head", Answer::Head(got))
             | ("count", Answer::Count(got))

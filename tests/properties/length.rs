@@ -6,7 +6,7 @@ use dcb::domain::{
 use dcb::store::BatchLimits;
 use dcb::{CallOptions, Direction};
 
-use super::model::{Asked, Model};
+use super::model::{Asked, Model, at};
 use super::numbers::Numbers;
 use super::{Subject, event, read};
 
@@ -17,7 +17,7 @@ const QUESTIONS: u64 = 200;
 fn append(subject: &Subject, model: &mut Model, events: &[Event], conditions: &[AppendCondition]) {
     let request = AppendRequest::new(events.to_vec(), conditions.to_vec()).expect("a request");
     let outcome = subject.store(model.head() as u64).append(request, &CallOptions::default());
-    let outcome = outcome.map_err(|error| (error.status, error.position, error.detail));
+    let outcome = outcome.map_err(|error| (error.status, error.position.get(), error.detail));
     let expected = model.append(events, conditions);
     assert_eq!(outcome, expected, "{}: {conditions:?}", subject.uri);
 }
@@ -60,14 +60,20 @@ fn query(numbers: &mut Numbers) -> Query {
 fn ask(subject: &Subject, model: &Model, numbers: &mut Numbers) -> (Query, i64) {
     let beyond = model.head() as u64 + 100;
     let mut sometimes = |below| (numbers.below(2) == 0).then(|| numbers.below(below) as i64);
-    let (before, limit, backwards) = (sometimes(beyond), sometimes(30), sometimes(1).is_some());
+    let (before, backwards) = (sometimes(beyond), sometimes(1).is_some());
+    let limit = sometimes(30).map(i64::unsigned_abs);
     let after = sometimes(beyond).unwrap_or(0);
     let asked = Asked { query: query(numbers), after, before, limit, backwards };
     let Asked { query, .. } = asked.clone();
-    let request =
-        ReadRequest::new(query.clone(), after, before, limit, Direction::from_backwards(backwards));
+    let request = ReadRequest::new(
+        query.clone(),
+        at(after),
+        before.map(at),
+        limit,
+        Direction::from_backwards(backwards),
+    );
     let batch = BatchLimits { max_events: 100, max_bytes: 1 << 20 };
-    let got = read(subject.store(model.head() as u64), request.expect("a read request"), batch);
+    let got = read(subject.store(model.head() as u64), request, batch);
     assert_eq!(got, Ok(model.read(&asked)), "{} {asked:?}", subject.uri);
     (query, after)
 }
@@ -82,7 +88,7 @@ fn a_long_history_behaves_as_the_model() {
                 subject.reopen();
             }
             let (query, after) = ask(&subject, &model, &mut numbers);
-            let guard = AppendCondition::new(query, after).expect("a condition");
+            let guard = AppendCondition::new(query, at(after));
             append(&subject, &mut model, &[event("Guarded", &[], "null", None)], &[guard]);
             // The events before the guarded ones have ids, so they can be appended again.
             let stored = numbers.below(APPENDS * EVENTS_PER_APPEND - 3) as i64;

@@ -16,6 +16,7 @@ use dcb::domain::{
 use dcb::store::BatchLimits;
 use dcb::store::options::Options;
 use dcb::{CallOptions, Direction, Result, Store};
+use model::at;
 use tempfile::TempDir;
 
 /// A store under test.
@@ -129,7 +130,7 @@ fn keep(view: &EventView<'_>) -> Stored {
     if let Some(metadata) = view.metadata {
         event.metadata(metadata).expect("metadata");
     }
-    Stored { position: view.position, event: event.build() }
+    Stored { position: view.position.get(), event: event.build() }
 }
 
 /// Reads to the end in batches. Returns the events and the position at the end.
@@ -146,13 +147,13 @@ fn read(store: &dyn Store, request: ReadRequest, batch: BatchLimits) -> Result<(
         assert!(events.len() - before <= batch.max_events, "a batch over its bound");
         if events.len() == before {
             assert!(reading.span().is_none(), "an empty batch is the end");
-            return Ok((events, reading.position()));
+            return Ok((events, reading.position().get()));
         }
     }
 }
 
 /// Returns every matching event above `after`, and the position at the end of the read.
 fn read_after(store: &dyn Store, query: &Query, after: i64) -> Result<(Vec<Stored>, i64)> {
-    let request = ReadRequest::new(query.clone(), after, None, None, Direction::Forward)?;
+    let request = ReadRequest::new(query.clone(), at(after), None, None, Direction::Forward);
     read(store, request, BatchLimits { max_events: 1_000, max_bytes: 1 << 20 })
 }

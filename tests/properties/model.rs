@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use dcb::Status;
 use dcb::domain::{AppendCondition, Event, Query};
 use dcb::store::Appended;
+use dcb::{Position, Status};
 
 use super::Stored;
 
@@ -14,8 +14,13 @@ pub struct Asked {
     pub query: Query,
     pub after: i64,
     pub before: Option<i64>,
-    pub limit: Option<i64>,
+    pub limit: Option<u64>,
     pub backwards: bool,
+}
+
+/// Returns the position with this number. The model counts in plain numbers.
+pub fn at(number: i64) -> Position {
+    Position::new(number).expect("a position")
 }
 
 /// A naive store: a list of events, of which the first has position 1.
@@ -45,7 +50,7 @@ impl Model {
                 });
             let last = first + events.len() as i64 - 1;
             return if repeated {
-                Ok(Appended::repeated(last))
+                Ok(Appended::repeated(at(last)))
             } else {
                 Err((Status::DuplicateId, *first, 0))
             };
@@ -59,14 +64,14 @@ impl Model {
                 self.ids.insert(id.to_owned(), self.head());
             }
         }
-        Ok(Appended::new(self.head()))
+        Ok(Appended::new(at(self.head())))
     }
 
     /// Returns the lowest position that makes a condition fail, and the first condition that it
     /// makes fail.
     pub fn first_failure(&self, conditions: &[AppendCondition]) -> Option<(i64, i32)> {
         let fails = |condition: &AppendCondition, stored: &Stored| {
-            condition.fails_on(&stored.event.view(stored.position, 0))
+            condition.fails_on(&stored.event.view(at(stored.position), 0))
         };
         let of_any = |stored: &&Stored| conditions.iter().any(|own| fails(own, stored));
         let position = self.events.iter().find(of_any)?.position;
@@ -80,14 +85,14 @@ impl Model {
         let is_selected = |stored: &&Stored| {
             low < stored.position
                 && stored.position <= high
-                && query.matches(&stored.event.view(stored.position, 0))
+                && query.matches(&stored.event.view(at(stored.position), 0))
         };
         self.events.iter().filter(is_selected).cloned().collect()
     }
 
     /// Returns the events of a read, and its position.
     pub fn read(&self, asked: &Asked) -> (Vec<Stored>, i64) {
-        let after = asked.after.max(0);
+        let after = asked.after;
         let high = asked.before.map_or(self.head(), |before| self.head().min(before - 1)).max(0);
         let mut events = self.between(&asked.query, after, high);
         if asked.backwards {

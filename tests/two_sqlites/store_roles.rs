@@ -35,7 +35,7 @@ pub fn read_all(store: &dyn Store) -> dcb::Result<(i64, i64)> {
             &mut sink,
         )?;
         if events == before {
-            return Ok((events, reading.position()));
+            return Ok((events, reading.position().get()));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What an append condition would see: the events that would make the append fail.
 
-use dcb::{AppendCondition, Direction, Query, Result};
+use dcb::{Direction, Query, Result};
 use serde::Serialize;
 
 use super::event_json::Summary;
@@ -31,8 +31,6 @@ pub struct Verdict {
 impl Verdict {
     /// Judges the condition that no event above `after` matches `query`.
     pub fn on(reader: &Reader<'_>, query: Query, after: i64) -> Result<Self> {
-        let condition = AppendCondition::new(query, after)?;
-        let (query, after) = (condition.query().clone(), condition.after());
         let mut failing = Vec::new();
         let wanted = Wanted {
             query: query.clone(),

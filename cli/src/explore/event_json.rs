@@ -29,7 +29,7 @@ impl Summary {
     /// Returns the summary of an event.
     pub fn of(event: &EventView<'_>) -> Self {
         Summary {
-            position: event.position,
+            position: event.position.get(),
             timestamp_us: event.timestamp_us,
             event_type: event.event_type.to_owned(),
             tags: event.tags.iter().take(PREVIEW_TAGS).map(str::to_owned).collect(),
@@ -60,7 +60,7 @@ impl Details {
     /// Returns the details of an event.
     pub fn of(event: &EventView<'_>) -> Self {
         Details {
-            position: event.position,
+            position: event.position.get(),
             timestamp_us: event.timestamp_us,
             event_type: event.event_type.to_owned(),
             tags: event.tags.iter().map(str::to_owned).collect(),
@@ -93,7 +93,7 @@ mod tests {
         let names: Vec<String> = (0..100).map(|index| format!("tag:{index}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let view = EventView {
-            position: 7,
+            position: dcb::Position::from(7),
             timestamp_us: 9,
             event_type: "A",
             tags: Tags::listed(&names),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::sse;
-use dcb::{CallOptions, Direction, Query, Status, Timeout};
+use dcb::{CallOptions, Direction, Position, Query, Status, Timeout};
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -27,12 +27,12 @@ pub fn follow(store: Arc<OpenStore>) -> watch::Receiver<i64> {
     let (sender, receiver) = watch::channel(0);
     std::thread::spawn(move || {
         let call = CallOptions { timeout: Timeout::After(Duration::from_secs(1)), cancel: None };
-        let mut head = -1;
+        let mut head = Position::START;
         while !sender.is_closed() {
             match store.wait(head, &call) {
                 Ok(newer) => {
                     head = newer;
-                    sender.send_replace(head);
+                    sender.send_replace(head.get());
                 }
                 Err(error) if error.status == Status::Closed => break,
                 Err(error) if error.status == Status::Timeout => {}

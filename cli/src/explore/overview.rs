@@ -129,7 +129,7 @@ fn about(diagnosis: Diagnosis) -> About {
         format: Some(sqlite.format),
         sqlite: Some(sqlite.sqlite),
         locks: sqlite.locks,
-        indexed: Some(sqlite.indexed),
+        indexed: Some(sqlite.indexed.get()),
         segments: Some(sqlite.segments),
         ..About::default()
     }
@@ -166,7 +166,7 @@ fn health(diagnosis: &Diagnosis) -> Vec<Finding> {
                 "No lock guards the file, so nobody may write it while it is open here.".into(),
             );
         }
-        let behind = diagnosis.head.saturating_sub(sqlite.indexed);
+        let behind = diagnosis.head - sqlite.indexed;
         if behind > FAR_BEHIND {
             find(
                 Level::Notice,
@@ -186,7 +186,7 @@ fn health(diagnosis: &Diagnosis) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dcb::SqliteDiagnosis;
+    use dcb::{Position, SqliteDiagnosis};
 
     #[test]
     fn each_problem_is_told_with_what_to_do() {
@@ -198,15 +198,16 @@ mod tests {
             bundled_sqlite: true,
             locks: Some("ofd"),
             other_sqlite: Some(false),
-            durable: Some(0),
-            indexed: 1_000_000,
+            durable: Some(Position::START),
+            indexed: Position::from(1_000_000),
             segments: 3,
             log_bytes: Some(4_096),
             log_held: false,
             failure: None,
         };
         let levels = |sqlite: SqliteDiagnosis| -> Vec<Level> {
-            let diagnosis = Diagnosis { head: 1_000_000, sqlite: Some(sqlite), postgres: None };
+            let diagnosis =
+                Diagnosis { head: Position::from(1_000_000), sqlite: Some(sqlite), postgres: None };
             health(&diagnosis).iter().map(|finding| finding.level).collect()
         };
         assert_eq!(levels(good.clone()), [Level::Good]);
@@ -214,10 +215,14 @@ mod tests {
         assert_eq!(levels(failed), [Level::Problem]);
         let held = SqliteDiagnosis { log_held: true, log_bytes: Some(1 << 40), ..good.clone() };
         assert_eq!(levels(held), [Level::Problem]);
-        let notices =
-            SqliteDiagnosis { log_bytes: Some(1 << 40), locks: None, indexed: 0, ..good.clone() };
+        let notices = SqliteDiagnosis {
+            log_bytes: Some(1 << 40),
+            locks: None,
+            indexed: Position::START,
+            ..good.clone()
+        };
         assert_eq!(levels(notices), [Level::Notice; 3]);
-        let memory = Diagnosis { head: 3, sqlite: None, postgres: None };
+        let memory = Diagnosis { head: Position::from(3), sqlite: None, postgres: None };
         assert_eq!(health(&memory)[0].level, Level::Good);
     }
 }

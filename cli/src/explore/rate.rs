@@ -100,8 +100,13 @@ mod tests {
             }
             std::thread::sleep(std::time::Duration::from_millis(burst % 5));
         }
-        let request =
-            ReadRequest::new(dcb::Query::all(), 0, None, None, Direction::Forward).unwrap();
+        let request = ReadRequest::new(
+            dcb::Query::all(),
+            dcb::Position::START,
+            None,
+            None,
+            Direction::Forward,
+        );
         let (events, _) = store.read_all(request, &CallOptions::default()).unwrap();
         let times = events.iter().map(|event| event.timestamp_us).collect();
         (store, times)

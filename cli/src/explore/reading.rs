@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use dcb::{BatchLimits, CallOptions, Direction, EventView, Query, ReadRequest, ReadState, Result};
-use dcb::{Status, Store};
+use dcb::{Position, Status, Store};
 
 /// The highest number of bytes of events that one read takes from the store.
 const MAX_BYTES: usize = 16 << 20;
@@ -37,6 +37,11 @@ pub struct Stopped {
     pub next: Option<i64>,
 }
 
+/// Returns the position that a parameter of the page names.
+pub fn position(parameter: &str, number: i64) -> Result<Position> {
+    Position::new(number).map_err(|error| dcb::Error::from(error).at(parameter))
+}
+
 /// Reads a store for one request of the page. The time of all its reads together is limited by the
 /// token of its call.
 pub struct Reader<'a> {
@@ -68,13 +73,15 @@ impl<'a> Reader<'a> {
 
     /// Returns the position of the newest event. Unlike a read it is never cut short.
     pub fn head(&self) -> Result<i64> {
-        self.store.head(&CallOptions::default())
+        Ok(self.store.head(&CallOptions::default())?.get())
     }
 
     /// Passes the wanted events to `sink`.
     pub fn read(&self, wanted: Wanted, sink: &mut dyn FnMut(&EventView<'_>)) -> Result<Stopped> {
         let Wanted { query, after, before, limit, direction } = wanted;
-        let mut state = ReadState::new(ReadRequest::new(query, after, before, None, direction)?);
+        let lower = position("after", after)?;
+        let upper = before.map(|before| position("before", before)).transpose()?;
+        let mut state = ReadState::new(ReadRequest::new(query, lower, upper, None, direction));
         let (mut events, mut bytes) = (0, 0);
         let mut end = End::Complete;
         while !state.has_begun() || state.span().is_some() {
@@ -102,8 +109,8 @@ impl<'a> Reader<'a> {
         let next = match end {
             End::Complete => None,
             _ => Some(state.span().map_or(after, |span| match direction {
-                Direction::Forward => span.after,
-                Direction::Backward => span.through + 1,
+                Direction::Forward => span.after.get(),
+                Direction::Backward => span.through.next().get(),
             })),
         };
         Ok(Stopped { end, next })

@@ -69,7 +69,7 @@ impl AboutTag {
         let stopped = reader.read(wanted, &mut |event| {
             count(&mut types, event.event_type);
             event.tags.iter().filter(|other| *other != tag).for_each(|tag| count(&mut tags, tag));
-            events.push((event.position, event.timestamp_us, event.event_type.to_owned()));
+            events.push((event.position.get(), event.timestamp_us, event.event_type.to_owned()));
         })?;
         let (newest, oldest) = (events.first(), events.last());
         let ranked = counted(&types, usize::MAX);

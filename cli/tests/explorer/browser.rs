@@ -76,7 +76,7 @@ fn append(store: &TestStore, events: &Value) -> i64 {
         )
     });
     store.append(events.collect());
-    store.store.head(&dcb::CallOptions::default()).unwrap()
+    store.store.head(&dcb::CallOptions::default()).unwrap().get()
 }
 
 #[test]

@@ -229,14 +229,14 @@ fn a_condition_shows_the_events_that_fail_it() {
     // The store itself judges in the same way.
     for after in 0..6 {
         let condition = dcb::Query::from_json(&course.to_string())
-            .and_then(|query| dcb::AppendCondition::new(query, after))
+            .map(|query| dcb::AppendCondition::new(query, dcb::Position::new(after).unwrap()))
             .unwrap();
         let request = dcb::AppendRequest::new(vec![event("Probe", &[], "0")], vec![condition]);
         let refused = store.store.append(request.unwrap(), &dcb::CallOptions::default()).err();
         let found = verdict(after);
         assert_eq!(found["fails"], json!(refused.is_some()), "after {after}");
         if let Some(error) = refused {
-            assert_eq!(found["failing"][0]["position"], error.position, "after {after}");
+            assert_eq!(found["failing"][0]["position"], error.position.get(), "after {after}");
         }
     }
 }

@@ -21,7 +21,7 @@ fn item(types: &[&str], tags: &[&str]) -> QueryItem {
 
 fn conditions(condition: &str) -> Vec<(Option<Vec<QueryItem>>, i64)> {
     let parts = |condition: &AppendCondition| {
-        (condition.query().items().map(<[QueryItem]>::to_vec), condition.after())
+        (condition.query().items().map(<[QueryItem]>::to_vec), condition.after().get())
     };
     let request = parsed(&format!(r#"{{"condition": {condition}, "events": [{{"type":"A"}}]}}"#));
     request.conditions().iter().map(parts).collect()

@@ -1,6 +1,7 @@
 use crate::Status;
 use crate::json::tests::assert_invalid;
 use crate::json::{parse_append, parse_options, parse_read};
+use crate::position::at;
 
 #[test]
 fn a_repeated_key_is_rejected() {
@@ -198,10 +199,10 @@ fn a_request_with_long_escaped_strings_is_parsed() {
             "condition": [{{"failIfEventsMatch": {{"items": [{{"types": ["A"]}}]}}, "after": 3}}]}}"#
     );
     let (events, conditions) = parse_append(request.as_bytes()).unwrap().into_parts();
-    let event = events[0].view(1, 0);
+    let event = events[0].view(at(1), 0);
     assert_eq!((event.event_type, event.data, event.metadata), ("A", &*long, Some(&*long)));
     assert_eq!(event.tags.iter().collect::<Vec<_>>(), ["t:1"]);
-    assert_eq!(conditions[0].after(), 3);
+    assert_eq!(conditions[0].after(), at(3));
     let broken = request.replace("\"after\"", "\"afte\"");
     assert_invalid(
         parse_append(broken.as_bytes()),

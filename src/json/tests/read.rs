@@ -1,14 +1,19 @@
 use crate::domain::{Direction, Query, ReadRequest, ReadState};
 use crate::json::parse_read;
 use crate::json::tests::assert_invalid;
+use crate::position::at;
 
 /// Asserts that a request parses to these values.
 #[track_caller]
-fn reads_as(request: &str, expected: (Query, i64, Option<i64>, Option<i64>, bool)) {
+fn reads_as(request: &str, expected: (Query, i64, Option<i64>, Option<u64>, bool)) {
     let (query, after, before, limit, backwards) = expected;
-    let expected =
-        ReadRequest::new(query, after, before, limit, Direction::from_backwards(backwards))
-            .unwrap();
+    let expected = ReadRequest::new(
+        query,
+        at(after),
+        before.map(at),
+        limit,
+        Direction::from_backwards(backwards),
+    );
     let parsed = parse_read(request.as_bytes()).unwrap();
     assert_eq!(format!("{parsed:?}"), format!("{expected:?}"), "{request}");
 }

@@ -16,6 +16,7 @@ use crate::domain::{
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, crash_point, has};
 use crate::index::{Index, PreparedEvents};
+use crate::position::Position;
 use crate::sqlite::append::connection::WriterConnection;
 use crate::sqlite::append::turns::Turns;
 use crate::sqlite::connection::transaction::{begin_immediate, commit, rollback};
@@ -37,8 +38,9 @@ pub struct PreparedAppend {
     prepared: PreparedEvents,
     checksums: Checksums,
     conditions: SmallVec<[AppendCondition; 1]>,
-    /// The highest head of a snapshot in which conditions were checked already; 0 if none was.
-    checked_to: i64,
+    /// The highest head of a snapshot in which conditions were checked already, or
+    /// [`Position::START`] if none was.
+    checked_to: Position,
 }
 
 impl PreparedAppend {
@@ -47,7 +49,7 @@ impl PreparedAppend {
         let (events, conditions) = request.into_parts();
         let checksums = checksums(&events);
         let prepared = PreparedEvents::new(events)?;
-        Ok(PreparedAppend { prepared, checksums, conditions, checked_to: 0 })
+        Ok(PreparedAppend { prepared, checksums, conditions, checked_to: Position::START })
     }
 
     /// Returns the conditions, which may be checked in part before the group runs.
@@ -56,7 +58,7 @@ impl PreparedAppend {
     }
 
     /// Notes that conditions were checked in a snapshot with this head.
-    pub fn note_checked(&mut self, head: i64) {
+    pub fn note_checked(&mut self, head: Position) {
         self.checked_to = self.checked_to.max(head);
     }
 
@@ -176,7 +178,7 @@ pub fn attempt<'s>(
 
 /// Returns the position of the newest event in memory. Fails if a transaction with the write lock
 /// does not find that event in the database.
-pub fn check_tail(tail: &Tail, snapshot: Snapshot) -> Result<i64> {
+pub fn check_tail(tail: &Tail, snapshot: Snapshot) -> Result<Position> {
     let known = tail.read(Generations::head);
     if known <= snapshot.head {
         return Ok(known);
@@ -198,22 +200,22 @@ pub struct Staged<'a> {
     view: View<'a>,
     reader: &'a mut EventReader,
     /// The head that the transaction found when it began.
-    found: i64,
+    found: Position,
     /// The head with the events that the group has stored.
-    head: i64,
+    head: Position,
     /// The events that the group has stored; `None` until a second request needs them.
     index: Option<Index>,
 }
 
 impl<'a> Staged<'a> {
     /// Creates the state of a transaction that found this head and has stored nothing.
-    pub fn new(view: View<'a>, reader: &'a mut EventReader, found: i64) -> Self {
+    pub fn new(view: View<'a>, reader: &'a mut EventReader, found: Position) -> Self {
         Staged { view, reader, found, head: found, index: None }
     }
 
     /// Creates the state of a transaction that sees events up to `head`, of which the view shows
     /// those below the index.
-    pub fn over(view: View<'a>, reader: &'a mut EventReader, index: Index, head: i64) -> Self {
+    pub fn over(view: View<'a>, reader: &'a mut EventReader, index: Index, head: Position) -> Self {
         Staged { view, reader, found: index.base(), head, index: Some(index) }
     }
 
@@ -259,11 +261,10 @@ impl<'a> Staged<'a> {
     }
 
     /// Stores the events of the request and returns the position of the last one.
-    pub fn store(&mut self, request: &mut PreparedAppend) -> Result<i64> {
+    pub fn store(&mut self, request: &mut PreparedAppend) -> Result<Position> {
         let head = self.head;
-        let last = i64::try_from(request.len())
-            .ok()
-            .and_then(|len| head.checked_add(len))
+        let last = head
+            .checked_add(request.len() as u64)
             .ok_or_else(|| Error::new(Status::Full, "the store is full: no positions are left"))?;
         request.prepared.place(head, now_us());
         insert(self.view.source.sql()?, request.prepared.sequenced(), &request.checksums)?;

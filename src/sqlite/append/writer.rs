@@ -13,6 +13,7 @@ use crate::commit::fair_mutex::{FairMutex, Guard};
 use crate::commit::group_commit::{Committer, GroupCommit, Outcome};
 use crate::commit::head_watch::HeadWatch;
 use crate::error::{Error, Result, Status};
+use crate::position::Position;
 use crate::sqlite::append::connection::WriterConnection;
 use crate::sqlite::append::group::{PreparedAppend, run};
 use crate::sqlite::append::turns::Turns;
@@ -120,11 +121,11 @@ impl Committer for GroupRunner<'_> {
         run(begun.0, self.shared, take())
     }
 
-    fn make_durable(&self, position: i64) -> Result<()> {
+    fn make_durable(&self, position: Position) -> Result<()> {
         self.shared.commits.durability.ensure(position)
     }
 
-    fn durable(&self) -> i64 {
+    fn durable(&self) -> Position {
         self.shared.commits.durability.durable()
     }
 

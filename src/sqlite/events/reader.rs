@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::domain::{Direction, EventView, PositionRange, SequencedEvent, Tags};
 use crate::error::{Error, Result, Status};
+use crate::position::Position;
 use crate::sql::{Row, Value};
 use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
 use crate::sqlite::events::checksum::{checksum_of_row, checksum_of_text};
@@ -35,7 +36,7 @@ struct Scratch {
 /// A row whose texts are valid UTF-8.
 #[derive(Debug, Clone, Copy)]
 struct EventRow<'a> {
-    position: i64,
+    position: Position,
     event_type: &'a str,
     tags: &'a str,
     data: &'a str,
@@ -48,7 +49,8 @@ struct EventRow<'a> {
 impl<'a> EventRow<'a> {
     /// Decodes a row that SQL returned, with the columns in [`COLUMNS`].
     fn of_row(row: &Row<'a>) -> Result<Self> {
-        let position = row.integer(0).ok_or_else(|| damaged(0))?;
+        let position = row.integer(0).and_then(|number| Position::new(number).ok());
+        let position = position.ok_or_else(|| damaged(Position::START))?;
         let text = |column| row.text(column).ok_or_else(|| damaged(position));
         let optional = |column| row.optional_text(column).ok_or_else(|| damaged(position));
         let number = |column| row.integer(column).ok_or_else(|| damaged(position));
@@ -80,7 +82,7 @@ impl<'a> EventRow<'a> {
             return None;
         }
         Some(EventRow {
-            position: raw.position,
+            position: Position::new(raw.position).ok()?,
             event_type,
             tags,
             data,
@@ -96,7 +98,7 @@ impl<'a> EventRow<'a> {
         let columns =
             [Some(self.event_type), Some(self.tags), Some(self.data), self.id, self.metadata];
         let texts = checksum_of_text(&mut scratch.summed, columns);
-        if checksum_of_row(texts, self.position, self.timestamp_us) != self.checksum {
+        if checksum_of_row(texts, self.position.get(), self.timestamp_us) != self.checksum {
             return Err(damaged(self.position));
         }
         Ok(self)
@@ -166,7 +168,7 @@ impl EventReader {
                 return Ok(());
             }
             if rest == before {
-                let most = if self.pages.is_off() { i64::MAX } else { SCANNED_AFTER_MISS };
+                let most = if self.pages.is_off() { u64::MAX } else { SCANNED_AFTER_MISS };
                 let PositionRange { after: low, through: high } = rest;
                 let stretch = match direction {
                     Direction::Forward => {
@@ -199,12 +201,12 @@ impl EventReader {
             Direction::Forward => ReadAhead::Behind,
             Direction::Backward => ReadAhead::Before,
         };
-        let Some(leaf) = pages.leaf(source, rest.first(direction), ahead) else {
+        let Some(leaf) = pages.leaf(source, rest.first(direction).get(), ahead) else {
             return Ok(ControlFlow::Continue(()));
         };
         while !rest.is_empty() {
             let position = rest.first(direction);
-            let columns = leaf.row(position).as_ref().and_then(EventRow::of_raw);
+            let columns = leaf.row(position.get()).as_ref().and_then(EventRow::of_raw);
             let Some(Ok(columns)) = columns.map(|columns| columns.verified(scratch)) else { break };
             if columns.with_view(scratch, &mut visit)?.is_break() {
                 return Ok(ControlFlow::Break(()));
@@ -223,14 +225,14 @@ impl EventReader {
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<ControlFlow<()>> {
         let (order, step) = match direction {
-            Direction::Forward => ("ASC", 1),
-            Direction::Backward => ("DESC", -1),
+            Direction::Forward => ("ASC", Position::next as fn(Position) -> Position),
+            Direction::Backward => ("DESC", Position::previous as fn(Position) -> Position),
         };
         let sql = format!(
             "SELECT {COLUMNS} FROM dcb_events WHERE position > ?1 AND position <= ?2 \
              ORDER BY position {order}"
         );
-        let bounds = [Value::Integer(span.after), Value::Integer(span.through)];
+        let bounds = [span.after, span.through].map(Value::from);
         let mut expected = span.first(direction);
         let mut last = ControlFlow::Continue(());
         source.sql()?.query(&sql, &bounds, &mut |row| {
@@ -239,10 +241,10 @@ impl EventReader {
                 return Err(damaged(expected));
             }
             last = columns.with_view(&mut self.scratch, &mut visit)?;
-            expected = expected.wrapping_add(step);
+            expected = step(expected);
             Ok(last)
         })?;
-        if last.is_continue() && expected != span.last(direction).wrapping_add(step) {
+        if last.is_continue() && expected != step(span.last(direction)) {
             return Err(damaged(expected).into());
         }
         Ok(last)
@@ -252,7 +254,7 @@ impl EventReader {
     pub fn at<'s, T>(
         &mut self,
         source: impl Into<Source<'s>>,
-        position: i64,
+        position: Position,
         visit: impl FnOnce(&EventView<'_>) -> Result<T>,
     ) -> ReadResult<T> {
         let (mut visit, mut value) = (Some(visit), None);
@@ -267,15 +269,15 @@ impl EventReader {
     pub fn fetch<'s>(
         &mut self,
         source: impl Into<Source<'s>>,
-        mut positions: &[i64],
+        mut positions: &[Position],
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<()> {
         let source = source.into();
         while let Some((position, later)) = positions.split_first() {
             let EventReader { pages, scratch } = self;
-            let found = pages
-                .leaf(source, *position, ReadAhead::None)
-                .and_then(|leaf| EventRow::of_raw(&leaf.row(*position)?)?.verified(scratch).ok());
+            let found = pages.leaf(source, position.get(), ReadAhead::None).and_then(|leaf| {
+                EventRow::of_raw(&leaf.row(position.get())?)?.verified(scratch).ok()
+            });
             let Some(columns) = found else {
                 let most = if pages.is_off() { usize::MAX } else { FETCHES_AFTER_MISS };
                 let (stretch, later) = positions.split_at(positions.len().min(most));
@@ -297,12 +299,13 @@ impl EventReader {
     fn fetch_rows(
         &mut self,
         source: Source<'_>,
-        positions: &[i64],
+        positions: &[Position],
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<ControlFlow<()>> {
+        let keys: Vec<i64> = positions.iter().map(|position| position.get()).collect();
         let mut expected = positions.iter();
         let mut last = ControlFlow::Continue(());
-        source.sql()?.query_each(FETCH, positions, &mut |row| {
+        source.sql()?.query_each(FETCH, &keys, &mut |row| {
             let columns = EventRow::of_row(row)?.verified(&mut self.scratch)?;
             match expected.next() {
                 Some(position) if columns.position == *position => {}
@@ -347,7 +350,7 @@ fn plain_tags<'a>(inner: &'a str, tags: &mut [&'a str]) -> Option<usize> {
 }
 
 /// After a page lookup that failed, this many positions are scanned by SQL before the next one.
-const SCANNED_AFTER_MISS: i64 = 256;
+const SCANNED_AFTER_MISS: u64 = 256;
 
 /// Copies a stored event out of its row.
 pub fn to_owned(view: &EventView<'_>) -> Result<Arc<SequencedEvent>> {
@@ -355,7 +358,7 @@ pub fn to_owned(view: &EventView<'_>) -> Result<Arc<SequencedEvent>> {
 }
 
 /// Returns the error for an event that is missing or is not as it was written.
-pub fn damaged(position: i64) -> Error {
+pub fn damaged(position: Position) -> Error {
     Error::new(
         Status::Corrupt,
         format!("the event at position {position} is missing or is not what was written"),
@@ -368,6 +371,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{EventBuilder, EventId, EventType, Tag};
+    use crate::position::at;
     use crate::sqlite::connection::{Location, OpenMode, connect};
     use crate::sqlite::events::checksum::checksums;
     use crate::sqlite::events::write::insert;
@@ -394,7 +398,7 @@ mod tests {
             builder.id(EventId::new(id).unwrap());
             builder.metadata(r#"{ "m":null}"#).unwrap();
         }
-        SequencedEvent { position, timestamp_us: 17, event: builder.build() }
+        SequencedEvent { position: at(position), timestamp_us: 17, event: builder.build() }
     }
 
     #[test]
@@ -426,7 +430,7 @@ mod tests {
             let event = event(position, &["a:1"], Some("x"));
             write(&connection, event);
         }
-        let all = PositionRange { after: 0, through: 3 };
+        let all = PositionRange { after: at(0), through: at(3) };
         let mut reader = EventReader::default();
         let mut count = |connection: &Connection, span| {
             let mut count = 0;
@@ -448,12 +452,12 @@ mod tests {
         ] {
             connection.execute_batch("SAVEPOINT s").unwrap();
             connection.execute_batch(change).unwrap();
-            assert_eq!(count(&connection, all), Err(damaged(2).into()), "{change}");
+            assert_eq!(count(&connection, all), Err(damaged(at(2)).into()), "{change}");
             connection.execute_batch("ROLLBACK TO s; RELEASE s").unwrap();
         }
         assert_eq!(
-            count(&connection, PositionRange { after: 0, through: 4 }),
-            Err(damaged(4).into())
+            count(&connection, PositionRange { after: at(0), through: at(4) }),
+            Err(damaged(at(4)).into())
         );
     }
 }

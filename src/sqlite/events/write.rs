@@ -20,9 +20,9 @@ pub fn insert(
         let mut values = Vec::with_capacity(events.len() * 8);
         for (event, texts) in events.iter().zip(checksums) {
             let body = &event.event;
-            let checksum = checksum_of_row(*texts, event.position, event.timestamp_us);
+            let checksum = checksum_of_row(*texts, event.position.get(), event.timestamp_us);
             values.extend([
-                Value::Integer(event.position),
+                event.position.into(),
                 body.event_type().into(),
                 body.tags_json().into(),
                 body.data().into(),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::commit::deadline::CallOptions;
 use crate::domain::PositionRange;
 use crate::error::{Error, Result, Status};
+use crate::position::Position;
 use crate::sql::SqlConnection;
 use crate::sqlite::connection::transaction::{begin_immediate, commit};
 use crate::sqlite::events::reader::EventReader;
@@ -138,7 +139,7 @@ impl HostMaintenance {
                 None => Step::Waits,
             });
         }
-        if let Some(sources) = due_for_merge(&segments, 0)
+        if let Some(sources) = due_for_merge(&segments, Position::START)
             && let Some(merging) = SegmentMerge::begin(connection, sources)?
         {
             self.merging = Some(merging);
@@ -163,7 +164,7 @@ fn advance(merge: &mut SegmentMerge, connection: &dyn SqlConnection) -> Result<b
 
 /// Whether an append in a transaction of the caller's that ends at `head` writes a segment, because so
 /// many events are above those that segments cover.
-pub fn is_segment_due(shared: &StoreState, head: i64, indexed: i64) -> bool {
+pub fn is_segment_due(shared: &StoreState, head: Position, indexed: Position) -> bool {
     let seen =
         shared.index.tail.read(|tail| if tail.base() <= indexed { tail.head() } else { indexed });
     head - indexed >= 2 * SEGMENT_EVENTS || head - seen.max(indexed) >= UNSEEN_EVENTS
@@ -177,7 +178,7 @@ pub fn index_within(
     shared: &StoreState,
     connection: &dyn SqlConnection,
     decoder: &mut EventReader,
-    head: i64,
+    head: Position,
     segments: &Segments,
     is_due: bool,
 ) -> Result<bool> {
@@ -185,12 +186,15 @@ pub fn index_within(
     if !is_due && !is_segment_due(shared, head, indexed) {
         return Ok(false);
     }
-    let span = PositionRange { after: indexed, through: head.min(indexed + MAX_SEGMENT_EVENTS) };
+    let span = PositionRange {
+        after: indexed,
+        through: head.min(indexed.saturating_add(MAX_SEGMENT_EVENTS)),
+    };
     let postings = postings_of_rows(connection, decoder, span)?;
     insert_live(connection, span, pack(span.after, &postings)?)?;
     let version = Snapshot::take(connection)?.version;
     let segments = Segments::load(connection, version, segments)?;
-    let Some(sources) = due_for_merge(&segments, 0) else { return Ok(true) };
+    let Some(sources) = due_for_merge(&segments, Position::START) else { return Ok(true) };
     let merged: i64 = sources.iter().map(|segment| segment.len()).sum();
     if merged > MERGED_WITHIN || building_segment(connection)?.is_some() {
         return Ok(true);

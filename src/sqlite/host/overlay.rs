@@ -16,6 +16,7 @@ use crate::clock::now_us;
 use crate::domain::PositionRange;
 use crate::error::Result;
 use crate::index::Index;
+use crate::position::Position;
 use crate::sql::{SqlConnection, Value};
 use crate::sqlite::append::group::PreparedAppend;
 use crate::sqlite::connection::error::damaged_index;
@@ -41,7 +42,7 @@ pub struct Overlay {
 impl Default for Overlay {
     fn default() -> Self {
         Overlay {
-            index: Index::new(0),
+            index: Index::new(Position::START),
             seen_with: None,
             newest: None,
             lists: Vec::new(),
@@ -79,7 +80,7 @@ impl Overlay {
         reader: &mut EventReader,
         snapshot: Snapshot,
         mark: Option<i64>,
-        covered: i64,
+        covered: Position,
     ) -> Result<()> {
         match self.newest.take() {
             Some((written, append)) if Some(written) == mark => {
@@ -98,7 +99,7 @@ impl Overlay {
             return Ok(());
         }
         let events = newest_in(connection, reader, span)?;
-        let base = snapshot.head - events.len() as i64;
+        let base = snapshot.head.saturating_sub(events.len() as u64);
         if self.index.head() != base {
             self.index = Index::new(base);
         }
@@ -118,7 +119,7 @@ impl Overlay {
 
     /// Takes the index for the check of an append, which gives it back.
     pub fn take_index(&mut self) -> Index {
-        std::mem::replace(&mut self.index, Index::new(0))
+        std::mem::replace(&mut self.index, Index::new(Position::START))
     }
 
     /// Gives the index back.
@@ -143,7 +144,7 @@ impl Overlay {
         &mut self,
         written: i64,
         append: PreparedAppend,
-        last: i64,
+        last: Position,
         segments: Arc<Segments>,
     ) {
         let snapshot = Snapshot { head: last, version: segments.version };
@@ -155,7 +156,7 @@ impl Overlay {
     /// Returns what the next transaction sees, if nobody else has written, nor rolled back, since
     /// the last one, except for what is known to be committed: events up to `head`, and a list of
     /// segments of this version.
-    pub fn expected(&self, head: i64, version: i64) -> Option<Seen> {
+    pub fn expected(&self, head: Position, version: i64) -> Option<Seen> {
         let mut expected = self.latest?;
         expected.mark?;
         expected.snapshot.head = expected.snapshot.head.max(head);

@@ -11,6 +11,7 @@ use crate::commit::group_commit::{Committer, GroupCommit, Outcome, late};
 use crate::commit::head_watch::HeadWatch;
 use crate::domain::{AppendRequest, ReadState};
 use crate::error::{Error, Result, Status};
+use crate::position::Position;
 use crate::sql::SqlConnection;
 use crate::sql::host::Host;
 use crate::sqlite::append::group::PreparedAppend;
@@ -58,7 +59,7 @@ struct Polled {
     /// The files, as they were just before.
     files: FilesLook,
     at: Instant,
-    head: i64,
+    head: Position,
 }
 
 /// Whether the database is to be looked at again, by how long it has not been written to and when it
@@ -123,7 +124,7 @@ impl HostStore {
         })?;
         connection.end();
         let (shared, is_far_behind) =
-            StoreState::for_writing(log, 0, snapshot.head, segments, busy_timeout);
+            StoreState::for_writing(log, Position::START, snapshot.head, segments, busy_timeout);
         if path.is_some() {
             shared.commits.durability.ensure(snapshot.head)?;
             shared.commits.watch.publish(shared.commits.durability.durable());
@@ -192,7 +193,7 @@ impl HostStore {
 
     /// What a poll of a wait finds.
     #[cfg(test)]
-    pub fn polled(&self) -> Result<i64> {
+    pub fn polled(&self) -> Result<Position> {
         self.poll(&self.shared.deadline(), false)
     }
 
@@ -228,7 +229,7 @@ impl HostStore {
         explain(error, self.path.is_none())
     }
 
-    fn look(&self, deadline: &Deadline) -> Result<i64> {
+    fn look(&self, deadline: &Deadline) -> Result<Position> {
         let (connection, snapshot) = self.lend(deadline)?;
         drop(connection);
         self.shared.visible(snapshot.head, false)
@@ -236,7 +237,7 @@ impl HostStore {
 
     /// Looks for events of others on behalf of a wait. As long as the files do not change, that costs
     /// no statement.
-    fn poll(&self, deadline: &Deadline, is_first: bool) -> Result<i64> {
+    fn poll(&self, deadline: &Deadline, is_first: bool) -> Result<Position> {
         let Some(Wal::Hosts(wal)) = self.shared.checkpoints.wal.as_deref() else {
             return self.look(deadline);
         };
@@ -369,11 +370,11 @@ impl Committer for HostStore {
         Ok(outcomes)
     }
 
-    fn make_durable(&self, position: i64) -> Result<()> {
+    fn make_durable(&self, position: Position) -> Result<()> {
         self.shared.commits.durability.ensure(position)
     }
 
-    fn durable(&self) -> i64 {
+    fn durable(&self) -> Position {
         self.shared.commits.durability.durable()
     }
 
@@ -407,12 +408,12 @@ impl Store for HostStore {
         })
     }
 
-    fn head(&self, call: &CallOptions) -> Result<i64> {
+    fn head(&self, call: &CallOptions) -> Result<Position> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
         self.look(&deadline).map_err(|error| self.explain(error))
     }
 
-    fn wait(&self, after: i64, call: &CallOptions) -> Result<i64> {
+    fn wait(&self, after: Position, call: &CallOptions) -> Result<Position> {
         let deadline = self.shared.start(call, None)?;
         // The first one looks at the database, whatever the files say.
         let is_first = Cell::new(true);
@@ -430,7 +431,7 @@ impl Store for HostStore {
         _path: &Path,
         _call: &CallOptions,
         _progress: &mut dyn FnMut(BackupProgress) -> Result<()>,
-    ) -> Result<i64> {
+    ) -> Result<Position> {
         Err(Error::invalid(
             "store: is on connections of the host's: run VACUUM INTO on one of them, or open the \
              file by its path and copy that store",

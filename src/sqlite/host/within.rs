@@ -9,6 +9,7 @@ use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::group_commit::Outcome;
 use crate::domain::{AppendRequest, Verdict};
 use crate::error::{Error, Result, Status};
+use crate::position::Position;
 use crate::sql::host::{BorrowedConnection, ConnectionHandle};
 use crate::sql::{SqlConnection, Value};
 use crate::sqlite::append::group::{PreparedAppend, Staged, check_tail};
@@ -107,7 +108,7 @@ impl HostStore {
     /// no savepoint, which makes SQLite copy pages.
     fn is_single(&self, request: &PreparedAppend, snapshot: Snapshot) -> bool {
         let overlay = self.overlay();
-        let head = snapshot.head.saturating_add(request.len() as i64);
+        let head = snapshot.head.saturating_add(request.len() as u64);
         let indexed = overlay.newest_segments(snapshot.version).map(|segments| segments.indexed());
         request.len() <= ROWS_PER_INSERT
             && !overlay.is_long()
@@ -126,7 +127,7 @@ impl HostStore {
         mut request: PreparedAppend,
         seen: Seen,
         is_single: bool,
-    ) -> Result<(Result<Appended>, i64, Overlay)> {
+    ) -> Result<(Result<Appended>, Position, Overlay)> {
         let Seen { snapshot, mark } = seen;
         let mut overlay = std::mem::take(&mut *self.overlay());
         let committed = self.shared.index.segments.newest();
@@ -175,7 +176,7 @@ impl HostStore {
                     }
                     Err(error) => return Err(error),
                 }
-                return Ok((Ok(Appended::new(last)), 0, overlay));
+                return Ok((Ok(Appended::new(last)), Position::START, overlay));
             }
             Err(error) => Err(error),
         };
@@ -213,7 +214,7 @@ fn set_savepoint(connection: &HostConnection<'_>) -> Result<()> {
 /// Sees to it that nothing is left of an append of one statement that failed. A driver may report a
 /// failure after a statement has taken effect, and a trigger of the program's may keep what it has
 /// done so far. Then the whole transaction is rolled back.
-fn undo_single(connection: &HostConnection<'_>, head: i64) -> Result<()> {
+fn undo_single(connection: &HostConnection<'_>, head: Position) -> Result<()> {
     let is_undone = || {
         let now = Snapshot::take(connection)?.head;
         Ok::<_, Error>(now == head && !has_lenient_trigger(connection)?)
@@ -269,7 +270,8 @@ fn lock_within(
     expected: Option<Seen>,
 ) -> Result<bool> {
     let values = expected.map(|Seen { snapshot, mark }| {
-        [mark.unwrap_or_default(), snapshot.version, snapshot.head].map(Value::Integer)
+        let numbers = [mark.unwrap_or_default(), snapshot.version, snapshot.head.get()];
+        numbers.map(Value::Integer)
     });
     let (sql, values) = match &values {
         Some(values) => (LOCK_IF, &values[..]),

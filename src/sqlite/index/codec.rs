@@ -1,6 +1,7 @@
 //! Decoding the columns of the index's tables, and reporting the values that do not decode.
 
 use crate::error::{Error, Result};
+use crate::position::Position;
 use crate::sql::Row;
 use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::index::block::Damaged;
@@ -11,6 +12,11 @@ const BLOCK_NUMBER_BITS: u32 = 32;
 /// Returns the integer in a column of an index row, or the error for a damaged index.
 pub fn integer(row: &Row<'_>, column: usize) -> Result<i64> {
     row.integer(column).ok_or_else(damaged_index)
+}
+
+/// Returns the position in a column of an index row, or the error for a damaged index.
+pub fn position(row: &Row<'_>, column: usize) -> Result<Position> {
+    Position::new(integer(row, column)?).map_err(|_| damaged_index())
 }
 
 /// Returns the bytes in a column of an index row, or the error for a damaged index.

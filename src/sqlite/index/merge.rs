@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::Term;
 use crate::error::Result;
+use crate::position::Position;
 use crate::sql::{SqlConnection, Value};
 use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::index::block::{Block, Packer};
@@ -92,21 +93,21 @@ pub struct Merge {
 impl Merge {
     /// Starts a merge of `inputs`, which are adjacent, in order, and together cover the positions
     /// above `low`. They hold at most `terms` terms.
-    pub fn new(inputs: &[Arc<Segment>], low: i64, terms: u64) -> Result<Self> {
+    pub fn new(inputs: &[Arc<Segment>], low: Position, terms: u64) -> Result<Self> {
         let inputs = inputs
             .iter()
             .map(|segment| Input {
                 segment: Arc::clone(segment),
                 runs: VecDeque::new(),
                 positions: VecDeque::new(),
-                cursor: BlockCursor::new(segment.id, segment.low),
+                cursor: BlockCursor::new(segment.id, segment.low.get()),
                 ended: false,
             })
             .collect();
         let filtered = BloomFilter::bytes_for(terms) <= MAX_FILTER_BYTES;
         Ok(Merge {
             inputs,
-            packer: Some(Packer::new(low)),
+            packer: Some(Packer::new(low.get())),
             ready: VecDeque::new(),
             filter: if filtered { Some(BloomFilter::new(terms)?) } else { None },
         })

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::domain::{Direction, EventView, Names, PositionRange, Query, QueryItem, Term, Wanted};
 use crate::error::Result;
 use crate::index::Progress;
+use crate::position::Position;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::segment_list::Segments;
@@ -136,7 +137,7 @@ impl SegmentSearch<'_> {
         reader: &mut EventReader,
         query: &Query,
         span: PositionRange,
-    ) -> ReadResult<Option<i64>> {
+    ) -> ReadResult<Option<Position>> {
         let mut first = None;
         let search = Search { query, range: span, direction: Direction::Forward };
         self.search(reader, search, &mut |view| {
@@ -152,7 +153,7 @@ impl SegmentSearch<'_> {
         reader: &mut EventReader,
         id: &str,
         span: PositionRange,
-    ) -> ReadResult<Option<i64>> {
+    ) -> ReadResult<Option<Position>> {
         let mut candidates = Vec::new();
         let term = Term::of_id(id);
         self.segments.collect(
@@ -256,12 +257,12 @@ impl SegmentSearch<'_> {
         span: PositionRange,
         direction: Direction,
         size: usize,
-    ) -> ReadResult<(Vec<i64>, Option<i64>)> {
+    ) -> ReadResult<(Vec<Position>, Option<Position>)> {
         let mut candidates = Vec::new();
-        let mut end: Option<i64> = None;
+        let mut end: Option<Position> = None;
         for driver in drivers {
             let driver_first = candidates.len();
-            let mut driver_end: Option<i64> = None;
+            let mut driver_end: Option<Position> = None;
             for term in &driver.terms {
                 let first = candidates.len();
                 self.segments.collect(
@@ -292,12 +293,12 @@ impl SegmentSearch<'_> {
         driver: &Driver<'_>,
         span: PositionRange,
         direction: Direction,
-        end: Option<i64>,
-        candidates: &mut Vec<i64>,
+        end: Option<Position>,
+        candidates: &mut Vec<Position>,
         first: usize,
     ) -> ReadResult<()> {
         let stretch = match end {
-            Some(end) if direction.is_backward() => PositionRange { after: end - 1, ..span },
+            Some(end) if direction.is_backward() => PositionRange { after: end.previous(), ..span },
             Some(end) => PositionRange { through: end, ..span },
             None => span,
         };
@@ -319,7 +320,7 @@ impl SegmentSearch<'_> {
                 continue;
             }
             other.sort_unstable();
-            let kept: Vec<i64> = candidates
+            let kept: Vec<Position> = candidates
                 .drain(first..)
                 .filter(|position| other.binary_search(position).is_ok())
                 .collect();
@@ -330,7 +331,11 @@ impl SegmentSearch<'_> {
 }
 
 /// Returns the end that the search reaches first.
-fn nearer(left: Option<i64>, right: Option<i64>, direction: Direction) -> Option<i64> {
+fn nearer(
+    left: Option<Position>,
+    right: Option<Position>,
+    direction: Direction,
+) -> Option<Position> {
     match (left, right) {
         (Some(left), Some(right)) => {
             Some(if direction.is_backward() { left.max(right) } else { left.min(right) })

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::domain::{Direction, PositionRange, Term};
 use crate::error::{Result, Status};
+use crate::position::Position;
 use crate::sql::Value;
 use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::events::btree::BTree;
@@ -33,9 +34,9 @@ pub struct Segment {
     /// The segment's number, which is higher than the number of every older segment.
     pub id: i64,
     /// The segment covers the positions above this one.
-    pub low: i64,
+    pub low: Position,
     /// The segment covers the positions up to this one, inclusive.
-    pub high: i64,
+    pub high: Position,
     /// An upper bound of the number of terms in the segment.
     pub terms: i64,
     /// Whether the filter fits into the memory that is set aside for filters.
@@ -46,7 +47,7 @@ pub struct Segment {
 
 impl Segment {
     /// Creates a live segment with no filter loaded and no block key known.
-    pub fn new(id: i64, low: i64, high: i64, terms: i64, tree: Arc<BTree>) -> Self {
+    pub fn new(id: i64, low: Position, high: Position, terms: i64, tree: Arc<BTree>) -> Self {
         let block_index = Arc::new(BlockIndex::new(tree));
         Segment { id, low, high, terms, filtered: false, filter: OnceLock::new(), block_index }
     }
@@ -117,7 +118,7 @@ impl Segment {
     /// Checks that the segment holds its last position. No other check would notice a segment that
     /// ends before the position that its row names.
     pub fn check_last(&self, source: Source<'_>) -> ReadResult<()> {
-        let span = PositionRange { after: self.high - 1, through: self.high };
+        let span = PositionRange { after: self.high.previous(), through: self.high };
         let Some(term) = self.terms_of_last(source)?.into_iter().next() else { return Ok(()) };
         let mut found = Vec::new();
         match self.collect(source, term, span, Direction::Forward, 1, &mut found) {
@@ -161,13 +162,13 @@ impl Segment {
         &self,
         source: Source<'_>,
         term: Term,
-        position: i64,
+        position: Position,
         mut visit: impl FnMut(Unpacker<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<()> {
         let at = |(term, position)| [self.id, term, position].map(Value::Integer);
-        let (mut cursor, mut ended) = (BlockCursor::new(self.id, self.low), false);
-        let wanted = (key(term), position);
-        if let Some(mut blocks) = self.block_index.blocks(source, self.id, self.low)?
+        let (mut cursor, mut ended) = (BlockCursor::new(self.id, self.low.get()), false);
+        let wanted = (key(term), position.get());
+        if let Some(mut blocks) = self.block_index.blocks(source, self.id, self.low.get())?
             && let Some(first) = blocks.find(wanted)
         {
             for number in first.. {
@@ -207,12 +208,12 @@ impl Segment {
     }
 
     /// Counts the positions of `term` above `low`.
-    pub fn count_above(&self, source: Source<'_>, term: Term, low: i64) -> ReadResult<u64> {
+    pub fn count_above(&self, source: Source<'_>, term: Term, low: Position) -> ReadResult<u64> {
         if !self.may_hold(source, term)? {
             return Ok(0);
         }
         let mut count = 0;
-        self.blocks_from(source, term, low.saturating_add(1), |mut unpacker| {
+        self.blocks_from(source, term, low.next(), |mut unpacker| {
             while let Some(head) = unpacker.run().map_err(damaged_block)? {
                 if head.term > term {
                     return Ok(ControlFlow::Break(()));
@@ -222,7 +223,7 @@ impl Segment {
                     continue;
                 }
                 unpacker
-                    .positions(head, |position| count += u64::from(position > low))
+                    .positions(head, |position| count += u64::from(position > low.get()))
                     .map_err(damaged_block)?;
                 count += head.left;
                 return Ok(ControlFlow::Break(()));
@@ -240,7 +241,7 @@ impl Segment {
         span: PositionRange,
         direction: Direction,
         wanted: usize,
-        out: &mut Vec<i64>,
+        out: &mut Vec<Position>,
     ) -> ReadResult<()> {
         if !self.may_hold(source, term)? {
             return Ok(());
@@ -248,7 +249,7 @@ impl Segment {
         if direction.is_backward() {
             return self.collect_backwards(source, term, span, wanted, out);
         }
-        self.blocks_from(source, term, span.after.saturating_add(1), |mut unpacker| {
+        self.blocks_from(source, term, span.after.next(), |mut unpacker| {
             while let Some(head) = unpacker.run().map_err(damaged_block)? {
                 if head.term > term {
                     return Ok(ControlFlow::Break(()));
@@ -260,10 +261,10 @@ impl Segment {
                 let mut is_past_the_end = head.left == 0;
                 unpacker
                     .positions(head, |position| {
-                        if position > span.through || out.len() >= wanted {
+                        if position > span.through.get() || out.len() >= wanted {
                             is_past_the_end = true;
-                        } else if position > span.after {
-                            out.push(position);
+                        } else if position > span.after.get() {
+                            out.push(Position::clamped(position));
                         }
                     })
                     .map_err(damaged_block)?;
@@ -281,14 +282,15 @@ impl Segment {
         term: Term,
         span: PositionRange,
         wanted: usize,
-        out: &mut Vec<i64>,
+        out: &mut Vec<Position>,
     ) -> ReadResult<()> {
         let (mut run, mut cursor, mut ended) =
-            (Vec::new(), BlockCursor::new(self.id, self.low), false);
+            (Vec::new(), BlockCursor::new(self.id, self.low.get()), false);
         let sql = "SELECT term, position, block FROM dcb_postings \
                    WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
                    ORDER BY term DESC, position DESC";
-        let from = (key(term), span.through);
+        let (after, through) = (span.after.get(), span.through.get());
+        let from = (key(term), through);
         source.sql()?.query(sql, &[self.id, from.0, from.1].map(Value::Integer), &mut |row| {
             let is_first = cursor.last().is_none();
             let mut unpacker = cursor.previous(row)?;
@@ -306,16 +308,16 @@ impl Segment {
                 covers = head.term > term;
                 unpacker.skip(head).map_err(damaged_block)?;
             }
-            covers |= run.last().is_some_and(|last| *last >= span.through);
+            covers |= run.last().is_some_and(|last| *last >= through);
             if is_first && !covers {
                 cursor.expect_next_above(source, from)?;
             }
-            for position in run.iter().rev().copied().filter(|own| *own <= span.through) {
-                if position <= span.after || out.len() >= wanted {
+            for position in run.iter().rev().copied().filter(|own| *own <= through) {
+                if position <= after || out.len() >= wanted {
                     ended = true;
                     return Ok(ControlFlow::Break(()));
                 }
-                out.push(position);
+                out.push(Position::clamped(position));
             }
             // The block before can hold more of the term only if this block starts with the term.
             ended = cursor.last().is_some_and(|(first, _)| first != key(term));

@@ -10,12 +10,13 @@ use rusqlite::Connection;
 
 use crate::domain::{Direction, PositionRange, Term};
 use crate::error::Result;
+use crate::position::Position;
 use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::bloom_filter::BloomFilter;
-use crate::sqlite::index::codec::integer;
+use crate::sqlite::index::codec::{integer, position};
 use crate::sqlite::index::segment::{MAX_FILTER_BYTES, Segment};
 use crate::sqlite::snapshot::Snapshot;
 
@@ -42,8 +43,8 @@ impl Default for Segments {
 
 impl Segments {
     /// Returns the indexed position: the segments cover every position up to it.
-    pub fn indexed(&self) -> i64 {
-        self.list.last().map_or(0, |segment| segment.high)
+    pub fn indexed(&self) -> Position {
+        self.list.last().map_or(Position::START, |segment| segment.high)
     }
 
     /// Fails if the segments cover more events than the store holds. Such an index would hide the
@@ -64,8 +65,11 @@ impl Segments {
         let sql = "SELECT segment, low, high, terms FROM dcb_segments WHERE state = 1 ORDER BY low";
         source.sql()?.query(sql, &[], &mut |row| {
             let (id, low, high, terms) =
-                (integer(row, 0)?, integer(row, 1)?, integer(row, 2)?, integer(row, 3)?);
-            if low != list.last().map_or(0, |last| last.high) || high <= low || terms < 0 {
+                (integer(row, 0)?, position(row, 1)?, position(row, 2)?, integer(row, 3)?);
+            if low != list.last().map_or(Position::START, |last| last.high)
+                || high <= low
+                || terms < 0
+            {
                 return Err(damaged_index());
             }
             let same = known.list.iter().find(|own| own.id == id && own.low == low);
@@ -126,7 +130,7 @@ impl Segments {
         span: PositionRange,
         direction: Direction,
         max: usize,
-        out: &mut Vec<i64>,
+        out: &mut Vec<Position>,
     ) -> ReadResult<()> {
         let source = source.into();
         let wanted = out.len().saturating_add(max);

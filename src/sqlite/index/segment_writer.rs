@@ -2,6 +2,7 @@
 
 use crate::domain::Term;
 use crate::error::Result;
+use crate::position::Position;
 use crate::sql::{SqlConnection, Value};
 use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::index::block::{Block, key};
@@ -12,8 +13,8 @@ use crate::sqlite::index::codec::{integer, rowid_of};
 pub fn insert_segment(
     connection: &dyn SqlConnection,
     state: i64,
-    low: i64,
-    high: i64,
+    low: Position,
+    high: Position,
     terms: u64,
 ) -> Result<i64> {
     // Numbers are never reused: a process with an older list must not take a new segment for one
@@ -22,7 +23,7 @@ pub fn insert_segment(
     let id = connection.query_row(raise, &[], |row| integer(row, 0))?.ok_or_else(damaged_index)?;
     connection.run(
         "INSERT INTO dcb_segments (segment, state, low, high, terms) VALUES (?1, ?2, ?3, ?4, ?5)",
-        &[id, state, low, high, terms as i64].map(Value::Integer),
+        &[id, state, low.get(), high.get(), terms as i64].map(Value::Integer),
     )?;
     Ok(id)
 }
@@ -75,16 +76,16 @@ pub fn raise_version(connection: &dyn SqlConnection) -> Result<()> {
 pub type Packed = (Vec<Block>, BloomFilter, u64);
 
 /// Packs the sorted postings of a segment that covers the positions above `low`.
-pub fn pack(low: i64, postings: &[(Term, i64)]) -> Result<Packed> {
+pub fn pack(low: Position, postings: &[(Term, Position)]) -> Result<Packed> {
     let lists = || postings.chunk_by(|left, right| left.0 == right.0);
     let terms = lists().count() as u64;
     let mut filter = BloomFilter::new(terms)?;
-    let mut packer = crate::sqlite::index::block::Packer::new(low);
+    let mut packer = crate::sqlite::index::block::Packer::new(low.get());
     for list in lists() {
         filter.insert(list[0].0);
         packer.term(list[0].0, list.len() as u64);
         for (_, position) in list {
-            packer.position(*position);
+            packer.position(position.get());
         }
     }
     Ok((packer.finish(), filter, terms))

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use crate::domain::{Direction, PositionRange, SequencedEvent};
 use crate::index::{Index, PreparedEvents};
+use crate::position::Position;
 use crate::sqlite::events::reader::{EventReader, to_owned};
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::snapshot::Snapshot;
@@ -34,18 +35,18 @@ pub struct Tail(RwLock<Generations>);
 pub struct Generations(VecDeque<Index>);
 
 impl Generations {
-    fn new(base: i64) -> Self {
+    fn new(base: Position) -> Self {
         Generations(VecDeque::from([Index::new(base)]))
     }
 
     /// Returns the position before the first event held.
-    pub fn base(&self) -> i64 {
-        self.0.front().map_or(0, Index::base)
+    pub fn base(&self) -> Position {
+        self.0.front().map_or(Position::START, Index::base)
     }
 
     /// Returns the position of the last event held, or the base if there is none.
-    pub fn head(&self) -> i64 {
-        self.0.back().map_or(0, Index::head)
+    pub fn head(&self) -> Position {
+        self.0.back().map_or(Position::START, Index::head)
     }
 
     /// Returns how many events are held.
@@ -68,7 +69,7 @@ impl Generations {
     }
 
     /// Returns the generation that holds the event at `position`, if one does.
-    pub fn generation_of(&self, position: i64) -> Option<&Index> {
+    pub fn generation_of(&self, position: Position) -> Option<&Index> {
         self.0.iter().rev().find(|index| index.base() < position && position <= index.head())
     }
 
@@ -87,7 +88,7 @@ impl Generations {
 
 impl Tail {
     /// Creates an empty tail that starts after `base`.
-    pub fn new(base: i64) -> Self {
+    pub fn new(base: Position) -> Self {
         Tail(RwLock::new(Generations::new(base)))
     }
 
@@ -106,7 +107,7 @@ impl Tail {
 
     /// Drops the oldest generations that the segments cover, while the tail is above half its
     /// bounds.
-    pub fn trim(&self, indexed: i64) {
+    pub fn trim(&self, indexed: Position) {
         loop {
             let mut generations = self.write();
             let Some(oldest) = generations.0.front() else { return };
@@ -136,22 +137,22 @@ impl Tail {
         source: impl Into<Source<'s>>,
         reader: &mut EventReader,
         snapshot: Snapshot,
-        indexed: i64,
+        indexed: Position,
     ) -> ReadResult<()> {
         let own_head = self.read(Generations::head);
         if own_head >= snapshot.head {
             return Ok(());
         }
-        let low = own_head.max(indexed).max(snapshot.head.saturating_sub(TAIL_EVENTS as i64));
+        let low = own_head.max(indexed).max(snapshot.head.saturating_sub(TAIL_EVENTS as u64));
         let span = PositionRange { after: low, through: snapshot.head };
         let events = newest_in(source, reader, span)?;
-        let base = snapshot.head - events.len() as i64;
+        let base = snapshot.head.saturating_sub(events.len() as u64);
         let mut generations = self.write();
         if generations.head() < base {
             *generations = Generations::new(base);
         }
         for event in events {
-            if event.position == generations.head() + 1 {
+            if event.position == generations.head().next() {
                 generations.newest().push(event);
             }
         }

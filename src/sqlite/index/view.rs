@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::domain::{Direction, Event, EventView, PositionRange, Query};
 use crate::error::Result;
 use crate::index::{Index, Progress};
+use crate::position::Position;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::search::{Search, SegmentSearch};
@@ -54,7 +55,7 @@ impl View<'_> {
         let PositionRange { after: low, through: high } = rest;
         let first = rest.first(direction);
         // Cuts the rest at the nearer of the two borders around its first position.
-        let stretch = |floor: i64, ceiling: i64| match direction {
+        let stretch = |floor: Position, ceiling: Position| match direction {
             Direction::Forward => PositionRange { through: high.min(ceiling), ..rest },
             Direction::Backward => PositionRange { after: low.max(floor), ..rest },
         };
@@ -65,10 +66,11 @@ impl View<'_> {
             Stretch::Memory(stretch(index.base(), index.head()))
         } else if first > indexed {
             let (floor, ceiling) =
-                if is_above { (head.max(indexed), i64::MAX) } else { (indexed, base) };
+                if is_above { (head.max(indexed), Position::MAX) } else { (indexed, base) };
             Stretch::Rows(stretch(floor, ceiling))
         } else {
-            let (floor, ceiling) = if is_above { (head, indexed) } else { (0, base.min(indexed)) };
+            let (floor, ceiling) =
+                if is_above { (head, indexed) } else { (Position::START, base.min(indexed)) };
             Stretch::Segments(stretch(floor, ceiling))
         };
         (piece, generation)
@@ -146,7 +148,7 @@ impl View<'_> {
         reader: &mut EventReader,
         query: &Query,
         span: PositionRange,
-    ) -> ReadResult<Option<i64>> {
+    ) -> ReadResult<Option<Position>> {
         let mut rest = span;
         while !rest.is_empty() {
             let (piece, in_memory) = self.tail.read(|tail| {
@@ -185,9 +187,9 @@ impl View<'_> {
         &self,
         reader: &mut EventReader,
         id: &str,
-        head: i64,
-    ) -> ReadResult<Option<i64>> {
-        let mut rest = PositionRange { after: 0, through: head };
+        head: Position,
+    ) -> ReadResult<Option<Position>> {
+        let mut rest = PositionRange { after: Position::START, through: head };
         while !rest.is_empty() {
             let (piece, in_memory) = self.tail.read(|tail| {
                 let (piece, generation) = self.next_stretch(tail, rest, Direction::Backward);
@@ -223,7 +225,7 @@ impl View<'_> {
     pub fn is_same(
         &self,
         reader: &mut EventReader,
-        position: i64,
+        position: Position,
         event: &Event,
     ) -> ReadResult<bool> {
         let in_memory = self.tail.read(|tail| {
@@ -241,6 +243,7 @@ impl View<'_> {
 mod tests {
     use super::*;
     use crate::domain::{EventBuilder, EventType, SequencedEvent};
+    use crate::position::at;
     use crate::sqlite::connection::transaction::Transaction;
     use crate::sqlite::connection::{Location, OpenMode, connect};
     use crate::sqlite::events::{checksum, write};
@@ -258,14 +261,14 @@ mod tests {
         let event = || EventBuilder::new(EventType::new("A").unwrap()).build();
         let mut reader = EventReader::default();
         for position in 1..=20 {
-            let event = SequencedEvent { position, timestamp_us: 0, event: event() };
+            let event = SequencedEvent { position: at(position), timestamp_us: 0, event: event() };
             let checksums = checksum::checksums(std::slice::from_ref(&event.event));
             write::insert(&connection, &[event.into()], &checksums).unwrap();
         }
         let transaction = Transaction::begin(&connection).unwrap();
-        let tail = Tail::new(4);
-        let snapshot = Snapshot { head: 6, version: 0 };
-        tail.catch_up(&connection, &mut reader, snapshot, 0).unwrap();
+        let tail = Tail::new(at(4));
+        let snapshot = Snapshot { head: at(6), version: 0 };
+        tail.catch_up(&connection, &mut reader, snapshot, at(0)).unwrap();
         drop(transaction);
         // The tail holds positions 5 and 6.
         for (indexed, [forwards, backwards]) in [
@@ -302,16 +305,16 @@ mod tests {
             connection.execute_batch("DELETE FROM dcb_segments; DELETE FROM dcb_postings").unwrap();
             connection.execute_batch("DELETE FROM dcb_filters").unwrap();
             if indexed > 0 {
-                let span = PositionRange { after: 0, through: indexed };
+                let span = PositionRange { after: at(0), through: at(indexed) };
                 let postings = postings_of_rows(&connection, &mut reader, span).unwrap();
-                insert_live(&connection, span, pack(0, &postings).unwrap()).unwrap();
+                insert_live(&connection, span, pack(at(0), &postings).unwrap()).unwrap();
             }
             let (_, segments) = SegmentsCache::default().now(&connection).unwrap();
             let view = View { source: Source::Own(&connection), segments, tail: &tail };
             for (direction, expected) in
                 [(Direction::Forward, forwards), (Direction::Backward, backwards)]
             {
-                let mut rest = PositionRange { after: 0, through: 20 };
+                let mut rest = PositionRange { after: at(0), through: at(20) };
                 let pieces = expected.map(|_| {
                     let piece = tail.read(|tail| view.next_stretch(tail, rest, direction).0);
                     let (name, PositionRange { after: low, through: high }) = match piece {

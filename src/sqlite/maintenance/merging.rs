@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::failpoints::crash_point;
+use crate::position::Position;
 use crate::sql::{SqlConnection, Value};
 use crate::sqlite::connection::transaction::{Transaction, rollback};
 use crate::sqlite::index::codec::integer;
@@ -38,7 +39,7 @@ fn rank(segment: &Segment) -> u32 {
 
 /// Returns adjacent segments of one rank, above `low`, that are due to be merged. The lowest rank
 /// comes first.
-pub fn due_for_merge(segments: &Segments, low: i64) -> Option<Vec<Arc<Segment>>> {
+pub fn due_for_merge(segments: &Segments, low: Position) -> Option<Vec<Arc<Segment>>> {
     let runs = segments.list.chunk_by(|left, right| rank(left) == rank(right));
     let due = runs.filter(|run| run.len() >= SEGMENTS_PER_MERGE && run[0].low >= low);
     due.min_by_key(|run| rank(&run[0])).map(<[_]>::to_vec)
@@ -48,7 +49,7 @@ impl Maintenance {
     /// Runs the merges that are due, and deletes the rows of dead segments.
     pub fn tidy(&mut self, is_idle: bool) -> Result<()> {
         while let Some(sources) =
-            if is_idle { self.worth_merging()? } else { self.due_for_merge(0)? }
+            if is_idle { self.worth_merging()? } else { self.due_for_merge(Position::START)? }
         {
             if !self.merge(sources)? {
                 break;
@@ -59,7 +60,7 @@ impl Maintenance {
     }
 
     /// Returns the segments above `low` that are due to be merged in the current list.
-    fn due_for_merge(&self, low: i64) -> Result<Option<Vec<Arc<Segment>>>> {
+    fn due_for_merge(&self, low: Position) -> Result<Option<Vec<Arc<Segment>>>> {
         // The list is read again, since the cached one may be old: if another process has merged
         // these segments, a thread that reads nothing would try the same merge forever.
         let (_, segments) = self.shared.index.segments.now(&self.connection)?;

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result, Status};
+use crate::position::Position;
 use crate::sql::{SqlConnection, Value};
 use crate::sqlite::index::block::Block;
 use crate::sqlite::index::codec::integer;
@@ -128,14 +129,14 @@ impl SegmentMerge {
 /// Returns `None` if another process builds one there already.
 fn begin_building(
     connection: &dyn SqlConnection,
-    low: i64,
-    high: i64,
+    low: Position,
+    high: Position,
     terms: u64,
 ) -> Result<Option<i64>> {
     let sql =
         "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE state = 0 AND low < ?2 AND ?1 < high)";
     let is_busy =
-        connection.query_row(sql, &[low, high].map(Value::Integer), |row| integer(row, 0))?;
+        connection.query_row(sql, &[low, high].map(Value::from), |row| integer(row, 0))?;
     if is_busy != Some(0) {
         return Ok(None);
     }

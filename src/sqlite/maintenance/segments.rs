@@ -9,6 +9,7 @@ use crate::commit::deadline::{CallOptions, Deadline};
 use crate::domain::{Direction, EventView, PositionRange, Term};
 use crate::error::Result;
 use crate::failpoints::{SeededBug, crash_point, has};
+use crate::position::Position;
 use crate::sql::SqlConnection;
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::connection::transaction::Transaction;
@@ -24,7 +25,7 @@ use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 
 /// The most events in a segment when it is first written.
-pub const MAX_SEGMENT_EVENTS: i64 = 2 * SEGMENT_EVENTS;
+pub const MAX_SEGMENT_EVENTS: u64 = 2 * SEGMENT_EVENTS as u64;
 
 /// Returns the terms of a stored event.
 fn terms_of<'a>(view: &EventView<'a>) -> impl Iterator<Item = Term> + use<'a> {
@@ -82,7 +83,7 @@ pub fn draft_segment(shared: &StoreState, at_least: i64) -> Result<Option<Segmen
     let (from_memory, is_needed) = shared.index.tail.read(|tail| {
         let span = PositionRange {
             after: indexed,
-            through: tail.head().min(indexed + MAX_SEGMENT_EVENTS),
+            through: tail.head().min(indexed.saturating_add(MAX_SEGMENT_EVENTS)),
         };
         let is_enough = span.through - span.after >= at_least;
         let is_in_memory = tail.base() <= indexed;
@@ -95,7 +96,7 @@ pub fn draft_segment(shared: &StoreState, at_least: i64) -> Result<Option<Segmen
     let packed = match from_memory {
         Some((span, events)) => {
             let views = events.iter().map(|event| event.view());
-            let mut postings: Vec<(Term, i64)> = views
+            let mut postings: Vec<(Term, Position)> = views
                 .flat_map(|view| terms_of(&view).map(move |term| (term, view.position)))
                 .collect();
             sort(&mut postings);
@@ -127,8 +128,10 @@ pub fn store_segment<'s>(
         }
         _ => {
             let low = segments.indexed();
-            let span =
-                PositionRange { after: low, through: snapshot.head.min(low + MAX_SEGMENT_EVENTS) };
+            let span = PositionRange {
+                after: low,
+                through: snapshot.head.min(low.saturating_add(MAX_SEGMENT_EVENTS)),
+            };
             if span.through - span.after < draft.at_least {
                 return Ok(None);
             }
@@ -136,7 +139,7 @@ pub fn store_segment<'s>(
         }
     };
     let beyond = if has(SeededBug::MarkTooEarly) {
-        snapshot.head.min(span.through + 8)
+        snapshot.head.min(span.through.saturating_add(8))
     } else {
         span.through
     };
@@ -164,7 +167,7 @@ pub fn postings_of_rows<'s>(
     source: impl Into<Source<'s>>,
     reader: &mut EventReader,
     span: PositionRange,
-) -> Result<Vec<(Term, i64)>> {
+) -> Result<Vec<(Term, Position)>> {
     let mut postings = Vec::new();
     reader.scan(source, span, Direction::Forward, |view| {
         postings.extend(terms_of(view).map(|term| (term, view.position)));
@@ -174,7 +177,7 @@ pub fn postings_of_rows<'s>(
     Ok(postings)
 }
 
-fn sort(postings: &mut Vec<(Term, i64)>) {
+fn sort(postings: &mut Vec<(Term, Position)>) {
     postings.sort_unstable();
     // Two tags of an event may share a term.
     postings.dedup();

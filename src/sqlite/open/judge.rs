@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use crate::commit::deadline::Deadline;
 use crate::error::{Error, Result, Status};
+use crate::position::Position;
 use crate::sql::SqlConnection;
 use crate::sqlite::connection::error::with_system_reason;
 use crate::sqlite::connection::transaction::retry;
@@ -75,7 +76,7 @@ pub fn is_of_creation(place: &Location) -> bool {
         let is_one_page = len <= MAX_FIRST_PAGE && pages.is_some_and(|pages| pages <= 1);
         Ok(is_one_page
             || detect_in_transaction(&connection)? == FileKind::Store
-                && Snapshot::take(&connection)?.head == 0)
+                && Snapshot::take(&connection)?.head == Position::START)
     };
     looks_so().unwrap_or(false)
 }

@@ -13,6 +13,7 @@ use rusqlite::config::DbConfig;
 
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::error::{Error, Result, Status};
+use crate::position::Position;
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::connection::error::{busy, from_sqlite, is_busy, with_system_reason};
 use crate::sqlite::connection::transaction::{
@@ -67,7 +68,8 @@ impl SqliteStore {
 pub fn open_memory(busy_timeout: Option<Duration>) -> Result<SqliteStore> {
     let mut connection = connect(&Location::Memory, OpenMode::Create)?;
     create(&mut connection, false)?;
-    let shared = StoreState::new(None, 0, 0, 0, busy_timeout);
+    const START: Position = Position::START;
+    let shared = StoreState::new(None, START, START, START, busy_timeout);
     let writer = Writer::new(connection, EventReader::default());
     Ok(SqliteStore {
         shared: Arc::new(shared),
@@ -138,8 +140,8 @@ pub fn open_read_only(
     let (snapshot, list) = retry(deadline, || segments.now(&connection))?;
     retry(deadline, || check_head(&connection, snapshot.head))?;
     // Nothing is known to be durable until it was synced by us.
-    let durable = if immutable { snapshot.head } else { 0 };
-    let shared = StoreState::new(log, durable, list.indexed(), 0, busy_timeout);
+    let durable = if immutable { snapshot.head } else { Position::START };
+    let shared = StoreState::new(log, durable, list.indexed(), Position::START, busy_timeout);
     let tree = Arc::new(BTree::of_events());
     let path = real_path(&connection, &path);
     let readers = ReaderPool::new(path, role, tree, max_readers, is_logged)?;
@@ -281,8 +283,8 @@ fn explain_read_only(error: Error, path: &Path) -> Error {
 
 /// The head is the key of a row, which SQLite gives without a look at the row: in a damaged file it
 /// may be of another table.
-fn check_head(connection: &Connection, head: i64) -> Result<()> {
-    if head > 0 {
+fn check_head(connection: &Connection, head: Position) -> Result<()> {
+    if head > Position::START {
         EventReader::default().at(connection, head, |_| Ok(()))?;
     }
     Ok(())

@@ -12,6 +12,7 @@ use rusqlite::Connection;
 
 use crate::domain::SequencedEvent;
 use crate::error::{Error, Result, Status};
+use crate::position::Position;
 use crate::sqlite::connection::{Location, OpenMode, connect};
 use crate::sqlite::events::reader::{EventReader, to_owned};
 use crate::sqlite::wal::file_ops::beside;
@@ -93,6 +94,7 @@ fn newest_alone(database: &Path) -> Result<Option<Arc<SequencedEvent>>> {
     let newest = alone
         .query_row("SELECT max(position) FROM dcb_events", [], |row| row.get::<_, Option<i64>>(0))
         .ok()
-        .flatten();
+        .flatten()
+        .map(Position::clamped);
     Ok(newest.map(|newest| EventReader::default().at(&alone, newest, to_owned)).transpose()?)
 }

@@ -16,6 +16,7 @@ use crate::domain::{AppendCondition, Direction, PositionRange, Query};
 use crate::error::{Result, Status};
 use crate::failpoints::{SeededBug, has};
 use crate::index::Progress;
+use crate::position::Position;
 use crate::sqlite::append::group::PreparedAppend;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::{ReadResult, ReadStop, Source};
@@ -34,11 +35,11 @@ const FEW_ITEMS: usize = 8;
 /// How far one transaction has come with a condition.
 struct Checked {
     /// No event at or below this position matches.
-    through: i64,
+    through: Position,
     /// Whether every event of the snapshot was checked, or the lowest match was found.
     is_done: bool,
     /// The head of the snapshot.
-    head: i64,
+    head: Position,
 }
 
 /// Checks the expensive conditions of an append on the events that are stored by now. `deadline`
@@ -52,7 +53,7 @@ pub fn check_ahead(
 ) -> Result<()> {
     // Events in memory are checked fast enough.
     let on_disk = shared.index.tail.read(|tail| tail.base());
-    let mut highest = 0;
+    let mut highest = Position::START;
     for condition in append.conditions_mut() {
         if condition.after() >= on_disk || !may_be_expensive(condition.query()) {
             continue;
@@ -134,9 +135,11 @@ fn check_within(
     let head = snapshot.head;
     let (through, is_done) = match (found, progress) {
         // Under the lock, this event is the first to be looked at.
-        (Some(lowest), _) => (lowest - 1, true),
+        (Some(lowest), _) => (lowest.previous(), true),
         (None, Progress::Reached(position)) => (position, false),
-        (None, Progress::Exhausted) if has(SeededBug::CheckTooFar) => (head + 2, true),
+        (None, Progress::Exhausted) if has(SeededBug::CheckTooFar) => {
+            (head.saturating_add(2), true)
+        }
         (None, Progress::Exhausted) => (head, true),
     };
     Ok(Checked { through, is_done, head })

@@ -16,6 +16,7 @@ use crate::commit::visibility::visible;
 use crate::domain::ReadState;
 use crate::error::{Result, Status};
 use crate::index::Progress;
+use crate::position::Position;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::search::Search;
@@ -61,7 +62,7 @@ impl StoreState {
     }
 
     /// Returns the position up to which a snapshot with this head may be shown.
-    pub fn visible(&self, head: i64, only_reads: bool) -> Result<i64> {
+    pub fn visible(&self, head: Position, only_reads: bool) -> Result<Position> {
         match visible(head, &self.commits.durability, &self.commits.own, &self.commits.watch) {
             // A read-only process starts with no event known to be durable: that is not an empty
             // store.
@@ -80,7 +81,7 @@ impl StoreState {
         snapshot: Snapshot,
         state: &mut ReadState,
         left: &mut BatchLimits,
-        visible: &dyn Fn(i64) -> Result<i64>,
+        visible: &dyn Fn(Position) -> Result<Position>,
         sink: &mut dyn Sink,
     ) -> ReadResult<bool> {
         if !state.has_begun() {
@@ -115,10 +116,10 @@ impl StoreState {
     /// Waits until the head is above `after`, and returns it. `current_head` reads the head now.
     pub fn wait(
         &self,
-        after: i64,
+        after: Position,
         deadline: &Deadline,
-        current_head: &dyn Fn(&Deadline) -> Result<i64>,
-    ) -> Result<i64> {
+        current_head: &dyn Fn(&Deadline) -> Result<Position>,
+    ) -> Result<Position> {
         let no_wait =
             CallOptions { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
         loop {

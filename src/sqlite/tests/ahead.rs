@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::Status;
 use crate::domain::SequencedEvent;
+use crate::position::at;
 use crate::sqlite::append::group::PreparedAppend;
 use crate::sqlite::connection::transaction::begin_immediate;
 use crate::sqlite::connection::{OpenMode, connect};
@@ -18,7 +19,7 @@ fn stored(events: Vec<Event>) -> Fixture {
     let count = events.len() as i64;
     append(&fixture.store, events, None).unwrap();
     let shared = Arc::clone(&fixture.store.shared);
-    assert!(eventually(|| count - shared.index.segments.newest().indexed() < SEGMENT_EVENTS));
+    assert!(eventually(|| at(count) - shared.index.segments.newest().indexed() < SEGMENT_EVENTS));
     fixture.reopen();
     fixture
 }
@@ -40,11 +41,11 @@ fn prepared(conditions: Vec<AppendCondition>) -> PreparedAppend {
 /// Checks a condition ahead of its group. Returns the position after which it still has to be
 /// checked.
 fn checked(fixture: &Fixture, query: Query, after: i64) -> i64 {
-    let mut append = prepared(vec![AppendCondition::new(query, after).unwrap()]);
+    let mut append = prepared(vec![AppendCondition::new(query, at(after))]);
     let deadline = CallOptions::default().start(None);
     let readers = fixture.store.connections.readers().unwrap();
     check_ahead(&fixture.store.shared, readers, &mut append, &deadline).unwrap();
-    append.conditions_mut().next().unwrap().after()
+    append.conditions_mut().next().unwrap().after().get()
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn a_check_ahead_can_be_cancelled() {
     let cancel = crate::CancelToken::new();
     cancel.trigger();
     let call = CallOptions { timeout: Timeout::Never, cancel: Some(cancel) };
-    let condition = AppendCondition::new(query(&["A"], &["x"]), 0).unwrap();
+    let condition = AppendCondition::new(query(&["A"], &["x"]), at(0));
     let readers = fixture.store.connections.readers().unwrap();
     let checked = check_ahead(
         &fixture.store.shared,
@@ -105,15 +106,15 @@ fn a_check_ahead_can_be_cancelled() {
 fn events_that_were_checked_ahead_must_still_be_there() {
     let fixture = two_kinds(40);
     let mut append = prepared(Vec::new());
-    append.note_checked(41);
+    append.note_checked(at(41));
     let writer = fixture.store.connections.writer().unwrap();
     let deadline = CallOptions::default().start(None);
     let refused = writer.append(&fixture.store.shared, append, &deadline).unwrap_err();
     assert_eq!(refused.status, Status::Corrupt);
     let mut append = prepared(Vec::new());
-    append.note_checked(40);
+    append.note_checked(at(40));
     let stored = writer.append(&fixture.store.shared, append, &deadline).unwrap();
-    assert_eq!(stored.last, 41);
+    assert_eq!(stored.last, at(41));
 }
 
 /// The numbers of the types and of the tags of a query item.
@@ -157,12 +158,12 @@ proptest! {
                     }
                     item
                 });
-                AppendCondition::new(Query::of(items.collect()).unwrap(), *after).unwrap()
+                AppendCondition::new(Query::of(items.collect()).unwrap(), at(*after))
             })
             .collect();
         let sequenced: Vec<SequencedEvent> = (1..)
             .zip(events)
-            .map(|(position, event)| SequencedEvent { position, timestamp_us: 0, event })
+            .map(|(position, event)| SequencedEvent { position: at(position), timestamp_us: 0, event })
             .collect();
         let first = |condition: &AppendCondition| {
             sequenced.iter().find(|event| condition.fails_on(&event.view())).map(|event| event.position)
@@ -171,7 +172,7 @@ proptest! {
         let request = AppendRequest::new(vec![event("N", &[])], conditions).unwrap();
         let call = CallOptions { timeout: Timeout::Never, cancel: None };
         match (fixture.store.append(request, &call), lowest) {
-            (Ok(appended), None) => prop_assert_eq!(appended.last, 381),
+            (Ok(appended), None) => prop_assert_eq!(appended.last, at(381)),
             (Err(error), Some(lowest)) => {
                 prop_assert_eq!((error.status, error.position), (Status::ConditionFailed, lowest));
             }

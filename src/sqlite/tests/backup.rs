@@ -7,18 +7,19 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use super::*;
 use crate::commit::deadline::CancelToken;
+use crate::position::{Position, at};
 use crate::sqlite::events::reader::to_owned;
 use crate::sqlite::wal::file_ops::beside;
 use crate::store::BackupProgress;
 use crate::{Status, open as open_uri};
 
 fn back_up(store: &dyn Store, path: &Path) -> Result<i64> {
-    store.backup(path, &CallOptions::default(), &mut |_| Ok(()))
+    store.backup(path, &CallOptions::default(), &mut |_| Ok(())).map(Position::get)
 }
 
 /// Returns the first `limit` events of the store, each with its position and timestamp.
-fn events(store: &dyn Store, limit: i64) -> Vec<(i64, i64, Event)> {
-    let request = ReadRequest::new(Query::all(), 0, None, Some(limit), Direction::Forward).unwrap();
+fn events(store: &dyn Store, limit: u64) -> Vec<(i64, i64, Event)> {
+    let request = ReadRequest::new(Query::all(), at(0), None, Some(limit), Direction::Forward);
     let mut reading = ReadState::new(request);
     let mut events = Vec::new();
     while !reading.has_begun() || reading.span().is_some() {
@@ -26,7 +27,7 @@ fn events(store: &dyn Store, limit: i64) -> Vec<(i64, i64, Event)> {
         store
             .read(&mut reading, batch, &CallOptions::default(), &mut |view: &EventView<'_>| {
                 let event = to_owned(view)?;
-                events.push((event.position, event.timestamp_us, event.event.clone()));
+                events.push((event.position.get(), event.timestamp_us, event.event.clone()));
                 Ok(())
             })
             .unwrap();
@@ -55,7 +56,7 @@ fn file_names(folder: &Path) -> Vec<String> {
 /// Asserts that the copy is a single file with exactly the first `head` events of `store`, and that
 /// it stays so however it is opened.
 fn assert_copied(store: &dyn Store, path: &Path, head: i64) {
-    let expected = events(store, head);
+    let expected = events(store, head as u64);
     assert_eq!(expected.len() as i64, head);
     let [default, read_only, immutable] = [(); 3].map(|()| Options::default());
     for options in [
@@ -64,8 +65,8 @@ fn assert_copied(store: &dyn Store, path: &Path, head: i64) {
         Options { create: false, ..default },
     ] {
         let copy = SqliteStore::open(Location::File(path.to_owned()), &options).unwrap();
-        assert!(events(&copy, i64::MAX) == expected, "{options:?}");
-        assert_eq!(copy.head(&CallOptions::default()), Ok(head));
+        assert!(events(&copy, u64::MAX) == expected, "{options:?}");
+        assert_eq!(copy.head(&CallOptions::default()), Ok(at(head)));
         copy.close();
         for end in ["-wal", "-shm", "-journal"] {
             let left = beside(path, end).exists();
@@ -94,7 +95,7 @@ fn a_copy_is_an_independent_store_with_all_events() {
     // Appends to the copy do not reach the store, nor the other way round.
     let copy = open(path(300));
     assert_eq!(append(&copy, vec![event("B", &[])], None), Ok(301));
-    assert_eq!(fixture.store.head(&CallOptions::default()), Ok(310));
+    assert_eq!(fixture.store.head(&CallOptions::default()), Ok(at(310)));
     copy.close();
     assert_eq!(file_names(folder.path()), ["0.db", "300.db"]);
 }
@@ -111,7 +112,7 @@ fn a_copy_is_in_rollback_mode_so_that_reads_do_not_change_it() {
     assert_eq!(mode, "delete");
     let options = Options { read_only: true, ..Options::default() };
     let copy = SqliteStore::open(Location::File(path.clone()), &options).unwrap();
-    assert_eq!(events(&copy, i64::MAX).len(), 30);
+    assert_eq!(events(&copy, u64::MAX).len(), 30);
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -128,7 +129,7 @@ fn a_copy_is_one_snapshot_despite_commits_between_its_steps() {
         fill(if seen.len().is_multiple_of(2) { &other } else { &fixture.store }, 1);
         Ok(())
     });
-    assert_eq!(copied, Ok(400));
+    assert_eq!(copied, Ok(at(400)));
     assert_copied(&*other, &path, 400);
     // The copy never starts over, and has as many pages as the store had when the copy began.
     let total = seen[0].total_pages;
@@ -137,7 +138,7 @@ fn a_copy_is_one_snapshot_despite_commits_between_its_steps() {
     assert!(seen.is_sorted_by_key(|now| now.done_pages));
     assert_eq!(seen.last().unwrap().done_pages, total);
     assert_eq!(std::fs::metadata(&path).unwrap().len(), total as u64 * 4_096);
-    assert_eq!(other.head(&CallOptions::default()), Ok(400 + 10 * seen.len() as i64));
+    assert_eq!(other.head(&CallOptions::default()), Ok(at(400 + 10 * seen.len() as i64)));
 }
 
 #[test]
@@ -154,7 +155,7 @@ fn copies_made_while_threads_append_are_prefixes() {
         }
         let mut last = -1;
         let copies = (0..8).map(|number| {
-            let head = || fixture.store.head(&CallOptions::default()).unwrap();
+            let head = || fixture.store.head(&CallOptions::default()).unwrap().get();
             if !eventually(|| head() > last) {
                 // Otherwise the threads would append forever.
                 ended.store(true, Relaxed);
@@ -376,7 +377,7 @@ fn read_only_and_in_memory_stores_are_copied() {
     assert_copied(&memory, &at("memory.db"), 100);
     // The backup used the store's only connection, and that still works.
     fill(&memory, 1);
-    assert_eq!(memory.head(&CallOptions::default()), Ok(110));
+    assert_eq!(memory.head(&CallOptions::default()), Ok(Position::from(110)));
     // The memory store is not SQLite's and has no backup.
     let none = open_uri("memory:", &Options::default()).unwrap();
     let error = back_up(&*none, &at("none.db")).unwrap_err();

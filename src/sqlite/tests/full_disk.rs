@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::*;
 use crate::Status;
+use crate::position::at;
 
 /// A small file system in memory, mounted on a temporary folder and unmounted on drop.
 struct SmallDisk(TempDir);
@@ -86,7 +87,7 @@ fn a_wal_without_a_wal_index_can_be_read_on_a_full_disk() {
     disk.fill("filler", 0);
     let reader = try_open(disk.at("events.db"), true).unwrap();
     assert_eq!(all(&reader, Query::all()), [1]);
-    assert_eq!(reader.head(&CallOptions::default()), Ok(1));
+    assert_eq!(reader.head(&CallOptions::default()), Ok(at(1)));
 }
 
 #[test]

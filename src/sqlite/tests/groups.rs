@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::domain::EventId;
 use crate::index::PreparedEvents;
+use crate::position::at;
 use crate::sqlite::append::writer::wait_for_wal;
 use crate::sqlite::connection::transaction::commit;
 use crate::sqlite::connection::{OpenMode, connect};
@@ -42,8 +43,8 @@ fn one_of_several_conflicting_appends_in_a_group_succeeds() {
     let claim = || (event("Claimed", &["name:x".into()]), query(&["Claimed"], &["name:x"]));
     let answers = in_one_group(&fixture.store, vec![claim(), claim(), claim()]);
     assert_eq!(answers[0], Ok(1));
-    assert_eq!(answers[1], Err(Error::condition_failed(1)));
-    assert_eq!(answers[2], Err(Error::condition_failed(1)));
+    assert_eq!(answers[1], Err(Error::condition_failed(at(1))));
+    assert_eq!(answers[2], Err(Error::condition_failed(at(1))));
     assert_eq!(all(&fixture.store, Query::all()), [1]);
 }
 
@@ -53,7 +54,7 @@ fn appends_of_a_group_with_unrelated_conditions_all_succeed() {
     let claim = |kind: &str| (event(kind, &["name:x".into()]), query(&[kind], &["name:x"]));
     let answers = in_one_group(&fixture.store, vec![claim("A"), claim("B"), claim("A")]);
     assert_eq!(answers[..2], [Ok(1), Ok(2)]);
-    assert_eq!(answers[2], Err(Error::condition_failed(1)));
+    assert_eq!(answers[2], Err(Error::condition_failed(at(1))));
 }
 
 #[test]
@@ -75,15 +76,15 @@ fn an_event_is_visible_only_once_it_is_durable() {
     let stalled = shared.commits.durability.tampering.stall.lock().unwrap();
     thread::scope(|scope| {
         let first = scope.spawn(|| append(&fixture.store, vec![event("B", &[])], None));
-        while shared.index.tail.read(|tail| tail.head()) < 2 {
+        while shared.index.tail.read(|tail| tail.head()) < at(2) {
             thread::yield_now();
         }
         // The event is committed and in the tail, but not durable.
         assert!(!first.is_finished());
         assert_eq!(all(&fixture.store, Query::all()), [1]);
-        assert_eq!(fixture.store.head(&CallOptions::default()), Ok(1));
+        assert_eq!(fixture.store.head(&CallOptions::default()), Ok(at(1)));
         let call = CallOptions { timeout: Timeout::After(Duration::from_millis(30)), cancel: None };
-        assert_eq!(fixture.store.wait(1, &call).unwrap_err().status, Status::Timeout);
+        assert_eq!(fixture.store.wait(at(1), &call).unwrap_err().status, Status::Timeout);
         drop(stalled);
         assert_eq!(first.join().unwrap(), Ok(2));
         assert_eq!(all(&fixture.store, Query::all()), [1, 2]);
@@ -103,7 +104,7 @@ fn a_failed_condition_is_reported_once_its_event_is_durable() {
         let mut answers = answers.join().unwrap();
         (answers.remove(0), answers.remove(0))
     });
-    assert_eq!((wins, fails), (Ok(1), Err(Error::condition_failed(1))));
+    assert_eq!((wins, fails), (Ok(1), Err(Error::condition_failed(at(1)))));
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn after_a_failed_sync_the_store_accepts_nothing_until_reopened() {
     assert_eq!(error.status, Status::Io);
     assert!(error.message.contains("open it again"), "{error}");
     assert_eq!(all(&fixture.store, Query::all()), [1]);
-    assert_eq!(fixture.store.head(&CallOptions::default()), Ok(1));
+    assert_eq!(fixture.store.head(&CallOptions::default()), Ok(at(1)));
     // B may be stored or not. The outcome of D is known, and D follows all that is stored.
     fixture.reopen();
     let known = all(&fixture.store, Query::all());
@@ -157,7 +158,7 @@ fn a_request_leaves_the_queue_on_timeout_or_cancellation() {
     assert_eq!(cancelled.join().unwrap().unwrap_err().status, Status::Cancelled);
     assert_eq!(writer.queued(), 1);
     drop(guard);
-    assert_eq!(leader.join().unwrap(), Ok(Appended::new(1)));
+    assert_eq!(leader.join().unwrap(), Ok(Appended::new(at(1))));
     assert_eq!(append(&fixture.store, vec![event("A", &[])], None), Ok(2));
 }
 
@@ -209,7 +210,7 @@ fn a_panic_fails_its_group_and_closes_the_store() {
     assert_eq!(statuses, [Status::Internal, Status::Internal, Status::Closed]);
     assert_eq!(append(store, vec![event("A", &[])], None).unwrap_err().status, Status::Closed);
     fixture.reopen();
-    assert_eq!(fixture.store.head(&CallOptions::default()), Ok(16_384));
+    assert_eq!(fixture.store.head(&CallOptions::default()), Ok(at(16_384)));
 }
 
 #[test]
@@ -225,7 +226,7 @@ fn after_a_failed_sync_the_wal_is_not_checkpointed() {
     thread::sleep(Duration::from_millis(700));
     fixture.store.close();
     assert!(std::fs::read(fixture.path()).unwrap() == before, "the database has changed");
-    assert_eq!(open(fixture.path()).head(&CallOptions::default()), Ok(21));
+    assert_eq!(open(fixture.path()).head(&CallOptions::default()), Ok(at(21)));
 }
 
 #[test]
@@ -251,7 +252,7 @@ fn after_a_failed_sync_queued_appends_fail() {
     }
     assert_eq!(
         fixture.store.shared.index.tail.read(crate::sqlite::index::tail::Generations::head),
-        16_384
+        at(16_384)
     );
 }
 
@@ -276,7 +277,7 @@ fn no_condition_is_checked_against_events_not_in_the_database() {
     let mut fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
     let mut lost = PreparedEvents::new([event("B", &[])].into_iter().collect()).unwrap();
-    lost.place(1, 0);
+    lost.place(at(1), 0);
     fixture.store.shared.index.tail.extend([&lost]);
     let error = append(&fixture.store, vec![event("C", &[])], None).unwrap_err();
     assert_eq!(error.status, Status::Corrupt);
@@ -347,6 +348,6 @@ fn a_failed_sync_keeps_answers_that_depend_on_durable_events() {
         ],
     );
     assert_eq!(answers[0].as_ref().unwrap_err().status, Status::Io);
-    assert_eq!(answers[1], Err(Error::condition_failed(1)));
+    assert_eq!(answers[1], Err(Error::condition_failed(at(1))));
     assert_eq!(answers[2].as_ref().unwrap_err().status, Status::Io);
 }

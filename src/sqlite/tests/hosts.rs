@@ -13,6 +13,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::domain::{Direction, EventId, PositionRange, SequencedEvent};
+use crate::position::at;
 use crate::sql::host::{BorrowedConnection, ConnectionHandle, Failure, Host, Reply};
 use crate::sql::{Columns, Value};
 use crate::sqlite::connection::native::bound;
@@ -304,7 +305,7 @@ impl Hosted {
 
     /// Appends in a transaction of the caller; returns the position of the last event.
     fn within(&self, transaction: &mut Borrowed, events: Vec<Event>) -> Result<i64> {
-        self.appended_within(transaction, events).map(|appended| appended.last)
+        self.appended_within(transaction, events).map(|appended| appended.last.get())
     }
 
     /// Appends in a transaction of the caller; the result also says whether it was a repetition.
@@ -323,20 +324,20 @@ fn brief() -> CallOptions {
 }
 
 fn append_to(store: &dyn Store, events: Vec<Event>, guard: Option<Query>) -> Result<i64> {
-    let conditions = guard.map(|query| AppendCondition::new(query, 0).unwrap());
+    let conditions = guard.map(|query| AppendCondition::new(query, at(0)));
     let request = AppendRequest::new(events, conditions.into_iter().collect())?;
-    store.append(request, &CallOptions::default()).map(|appended| appended.last)
+    store.append(request, &CallOptions::default()).map(|appended| appended.last.get())
 }
 
 /// Returns the positions of the events that match `query`.
 fn found(store: &dyn Store, query: Query) -> Vec<i64> {
     let mut reading =
-        ReadState::new(ReadRequest::new(query, 0, None, None, Direction::Forward).unwrap());
+        ReadState::new(ReadRequest::new(query, at(0), None, None, Direction::Forward));
     let mut positions = Vec::new();
     while !reading.has_begun() || reading.span().is_some() {
         let batch = BatchLimits { max_events: 7, max_bytes: usize::MAX };
         let mut sink = |view: &EventView<'_>| {
-            positions.push(view.position);
+            positions.push(view.position.get());
             Ok(())
         };
         store.read(&mut reading, batch, &CallOptions::default(), &mut sink).unwrap();
@@ -352,7 +353,7 @@ fn numbered(n: usize) -> Event {
 /// Inserts an event into the table of events without using the store.
 fn insert_foreign(connection: &Connection, position: i64, event: Event) {
     let checksums = checksums(std::slice::from_ref(&event));
-    let event = SequencedEvent { position, timestamp_us: 0, event };
+    let event = SequencedEvent { position: at(position), timestamp_us: 0, event };
     insert(connection, &[event.into()], &checksums).unwrap();
 }
 
@@ -378,9 +379,9 @@ fn appends_and_conditions_work_in_every_journal_mode() {
             let guard = || Some(query(&["A"], &["n:1"]));
             assert_eq!(append_to(&hosted.store, vec![numbered(1), numbered(2)], guard()), Ok(2));
             let refused = append_to(&hosted.store, vec![numbered(3)], guard());
-            assert_eq!(refused, Err(Error::condition_failed(1)), "{mode}");
+            assert_eq!(refused, Err(Error::condition_failed(at(1))), "{mode}");
             assert_eq!(found(&hosted.store, query(&[], &["n:2"])), [2]);
-            assert_eq!(hosted.store.head(&CallOptions::default()), Ok(2));
+            assert_eq!(hosted.store.head(&CallOptions::default()), Ok(at(2)));
             let theirs = "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE '%dcb_%'";
             let theirs = hosted.pool.take().query_row(theirs, [], |row| row.get::<_, i64>(0));
             assert_eq!(theirs, Ok(1));
@@ -419,12 +420,12 @@ fn events_of_a_callers_transaction_are_visible_after_its_commit() {
         assert_eq!(hosted.within(&mut transaction, vec![numbered(3)]), Ok(3));
         let guarded = AppendRequest::new(
             vec![numbered(4)],
-            vec![AppendCondition::new(query(&[], &["n:3"]), 0).unwrap()],
+            vec![AppendCondition::new(query(&[], &["n:3"]), at(0))],
         );
         let refused =
             hosted.store.append_within(Box::new(&mut transaction), guarded.unwrap(), &brief());
-        assert_eq!(refused, Err(Error::condition_failed(3)));
-        assert_eq!(hosted.store.head(&CallOptions::default()), Ok(1), "{mode}");
+        assert_eq!(refused, Err(Error::condition_failed(at(3))));
+        assert_eq!(hosted.store.head(&CallOptions::default()), Ok(at(1)), "{mode}");
         transaction.connection().execute_batch("COMMIT").unwrap();
         assert_eq!(found(&hosted.store, query(&[], &["tens:0"])), [1, 2, 3]);
         assert_eq!(append_to(&hosted.store, vec![numbered(4)], None), Ok(4));
@@ -505,7 +506,7 @@ fn an_append_within_a_transaction_is_atomic() {
     transaction.connection().execute_batch("DROP TRIGGER refuse").unwrap();
     assert_eq!(hosted.within(&mut transaction, (0..30).map(numbered).collect()), Ok(30));
     transaction.connection().execute_batch("COMMIT").unwrap();
-    assert_eq!(hosted.store.head(&CallOptions::default()), Ok(30));
+    assert_eq!(hosted.store.head(&CallOptions::default()), Ok(at(30)));
 }
 
 /// Whatever fails, the commit of the caller stores all events of the append or none. If the append
@@ -530,7 +531,7 @@ fn an_append_that_cannot_be_undone_rolls_its_transaction_back() {
         assert_eq!(answer.unwrap_err().status, Status::NoMemory, "{fails:?}");
         let commits = transaction.connection().execute_batch("COMMIT").is_ok();
         assert_eq!(commits, !is_whole, "{fails:?}");
-        assert_eq!(hosted.store.head(&CallOptions::default()), Ok(0), "{fails:?}");
+        assert_eq!(hosted.store.head(&CallOptions::default()), Ok(at(0)), "{fails:?}");
         let sql = "SELECT count(*) FROM theirs";
         let theirs = transaction.connection().query_row(sql, [], |row| row.get::<_, i64>(0));
         assert_eq!(theirs, Ok(i64::from(commits)), "{fails:?}");
@@ -570,7 +571,7 @@ fn no_setting_changes_while_a_transaction_waits_for_the_lock() {
     // The append checks that the transaction is still open, so its result holds within it.
     assert_eq!(
         hosted.store.append_within(Box::new(failing), request, &brief()),
-        Ok(Appended::repeated(1))
+        Ok(Appended::repeated(at(1)))
     );
     let expected =
         ["BEGIN", "UPDATE", "BEGIN", "UPDATE", "BEGIN", "UPDATE", "SAVEPOINT", "RELEASE"];
@@ -585,10 +586,10 @@ fn no_setting_changes_while_a_transaction_waits_for_the_lock() {
     let before = hosted.store.syncs();
     let failing =
         FailingConnection { of: &mut transaction, fails: vec![busy], recorded: &mut recorded };
-    let guard = AppendCondition::new(query(&[], &["n:7"]), 0).unwrap();
+    let guard = AppendCondition::new(query(&[], &["n:7"]), at(0));
     let request = AppendRequest::new(vec![numbered(8)], vec![guard]).unwrap();
     let answer = hosted.store.append_within(Box::new(failing), request, &brief());
-    assert_eq!(answer, Err(Error::condition_failed(2)));
+    assert_eq!(answer, Err(Error::condition_failed(at(2))));
     assert_eq!(hosted.store.syncs(), before + 1);
     transaction.connection().execute_batch("ROLLBACK").unwrap();
     assert!(recorded.iter().all(|recorded| !recorded.starts_with("PRAGMA")), "{recorded:?}");
@@ -686,27 +687,27 @@ fn an_interrupted_transaction_leaves_its_connection_unchanged() {
         let hosted = Hosted::new(2, "wal");
         append_to(&hosted.store, (0..20).map(numbered).collect(), None).unwrap();
         let mut transaction = Borrowed::callers(hosted.pool.take());
-        for at in 0.. {
+        for step in 0.. {
             let connection = transaction.connection();
             connection.execute_batch("BEGIN; INSERT INTO theirs VALUES (1)").unwrap();
-            let guard = AppendCondition::new(query(&["B"], &["n:1"]), 0).unwrap();
+            let guard = AppendCondition::new(query(&["B"], &["n:1"]), at(0));
             let events = (0..40).map(numbered).collect();
             let request = AppendRequest::new(events, vec![guard]).unwrap();
             let interrupted = InterruptedConnection {
                 of: &mut transaction,
                 interruption,
-                left: at,
+                left: step,
                 is_over: false,
             };
             let answer = hosted.store.append_within(Box::new(interrupted), request, &brief());
             transaction.rest.clear();
             let connection = transaction.connection();
-            assert_eq!(settings(connection), transaction.found, "{interruption:?} at {at}");
+            assert_eq!(settings(connection), transaction.found, "{interruption:?} at {step}");
             assert!(!transaction.is_spoiled);
             // The append leaves no savepoint open.
             assert!(
                 connection.execute_batch("RELEASE dcb_append").is_err(),
-                "{interruption:?} at {at}"
+                "{interruption:?} at {step}"
             );
             let committed = connection.execute_batch("COMMIT").is_ok();
             let count = |table| {
@@ -714,16 +715,16 @@ fn an_interrupted_transaction_leaves_its_connection_unchanged() {
                 connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
             };
             let (events, theirs) = (count("dcb_events"), count("theirs"));
-            assert_eq!(theirs, i64::from(committed), "{interruption:?} at {at}");
+            assert_eq!(theirs, i64::from(committed), "{interruption:?} at {step}");
             if answer.is_err() {
-                assert_eq!(events, 20, "{interruption:?} at {at}");
+                assert_eq!(events, 20, "{interruption:?} at {step}");
             } else if committed {
                 assert_eq!(
                     (answer, events),
-                    (Ok(Appended::new(60)), 60),
-                    "{interruption:?} at {at}"
+                    (Ok(Appended::new(at(60))), 60),
+                    "{interruption:?} at {step}"
                 );
-                assert!(at > 10, "{interruption:?} at {at}");
+                assert!(step > 10, "{interruption:?} at {step}");
                 break;
             }
             connection.execute_batch("DELETE FROM theirs").unwrap();
@@ -862,10 +863,10 @@ fn fail_at_each_statement(
 #[test]
 fn every_call_waits_for_every_lock_it_meets() {
     let deeds: [Deed<'_>; 6] = [
-        &|store, _, _| store.head(&CallOptions::default()).map(|head| assert_eq!(head, 20)),
+        &|store, _, _| store.head(&CallOptions::default()).map(|head| assert_eq!(head, at(20))),
         &|store, _, _| {
             let request =
-                ReadRequest::new(query(&[], &["n:3"]), 0, None, None, Direction::Forward).unwrap();
+                ReadRequest::new(query(&[], &["n:3"]), at(0), None, None, Direction::Forward);
             let mut reading = ReadState::new(request);
             let batch = BatchLimits { max_events: 7, max_bytes: usize::MAX };
             let mut count = 0;
@@ -878,7 +879,7 @@ fn every_call_waits_for_every_lock_it_meets() {
             Ok(())
         },
         &|store, _, _| store.diagnose(&CallOptions::default()).map(drop),
-        &|store, _, _| store.wait(0, &CallOptions::default()).map(drop),
+        &|store, _, _| store.wait(at(0), &CallOptions::default()).map(drop),
         // Enough events for a segment, which is written now or, after a failure, later.
         &|store, _, _| append_to(store, (0..40).map(numbered).collect(), None).map(drop),
         &|_, _, faulty| HostStore::open(faulty, &Options::default()).map(drop),
@@ -929,24 +930,24 @@ fn an_append_within_a_transaction_waits_for_every_lock_it_meets() {
     for code in LOCKS {
         let hosted = Hosted::new(2, "wal");
         append_to(&hosted.store, (0..20).map(numbered).collect(), None).unwrap();
-        for at in 1.. {
+        for step in 1.. {
             let mut transaction = Borrowed::callers(hosted.pool.take());
             transaction.connection().execute_batch("BEGIN").unwrap();
             // The first statement is the BEGIN that must fail. It never waits for a lock.
             let fault =
-                Arc::new(Mutex::new(Fault { left: at + 1, times: 2, code, ..Fault::default() }));
+                Arc::new(Mutex::new(Fault { left: step + 1, times: 2, code, ..Fault::default() }));
             let connection =
                 FaultyConnection { of: Box::new(&mut transaction), fault: Arc::clone(&fault) };
-            let guard = AppendCondition::new(query(&["B"], &["n:1"]), 0).unwrap();
+            let guard = AppendCondition::new(query(&["B"], &["n:1"]), at(0));
             let request = AppendRequest::new((0..40).map(numbered).collect(), vec![guard]).unwrap();
             let answer =
                 hosted.store.append_within(Box::new(connection), request, &CallOptions::default());
             let sql = fault.lock().unwrap().sql.take();
-            assert_eq!(answer, Ok(Appended::new(60)), "{code} at {at}: {sql:?}");
+            assert_eq!(answer, Ok(Appended::new(at(60))), "{code} at {step}: {sql:?}");
             transaction.connection().execute_batch("ROLLBACK").unwrap();
             hosted.pool.give_back(transaction.connection.take());
             if sql.is_none() {
-                assert!(at > 10, "{at} statements");
+                assert!(step > 10, "{step} statements");
                 break;
             }
         }
@@ -985,7 +986,7 @@ fn a_call_keeps_its_timeout_while_it_waits_for_a_lock() {
             assert_eq!(error.status, Status::Cancelled, "{start}: {error}");
         });
     }
-    assert_eq!(hosted.store.head(&CallOptions::default()), Ok(1));
+    assert_eq!(hosted.store.head(&CallOptions::default()), Ok(at(1)));
 }
 
 /// After a failed commit, a driver may return a connection to its pool with the transaction open.
@@ -994,10 +995,10 @@ fn a_call_keeps_its_timeout_while_it_waits_for_a_lock() {
 fn a_connection_from_the_pool_with_an_open_transaction_is_discarded() {
     each_mode(|mode| {
         let looks: [&dyn Fn(&HostStore); 4] = [
-            &|store| assert_eq!(store.head(&CallOptions::default()), Ok(1)),
+            &|store| assert_eq!(store.head(&CallOptions::default()), Ok(at(1))),
             &|store| assert_eq!(found(store, Query::all()), [1]),
             &|store| assert_eq!(append_to(store, vec![numbered(3)], None), Ok(2)),
-            &|store| assert_eq!(store.wait(0, &brief()), Ok(1)),
+            &|store| assert_eq!(store.wait(at(0), &brief()), Ok(at(1))),
         ];
         for look in looks {
             let hosted = Hosted::new(2, mode);
@@ -1025,14 +1026,16 @@ fn repeated_and_duplicate_ids_are_detected_within_a_transaction() {
     append_to(&hosted.store, vec![with_id("a", 1)], None).unwrap();
     let mut transaction = Borrowed::callers(hosted.pool.take());
     transaction.connection().execute_batch("BEGIN IMMEDIATE").unwrap();
-    for (id, appended) in
-        [("b", Appended::new(2)), ("a", Appended::repeated(1)), ("b", Appended::repeated(2))]
-    {
+    for (id, appended) in [
+        ("b", Appended::new(at(2))),
+        ("a", Appended::repeated(at(1))),
+        ("b", Appended::repeated(at(2))),
+    ] {
         let answer = hosted.appended_within(&mut transaction, vec![with_id(id, 1)]);
         assert_eq!(answer, Ok(appended));
     }
     let error = hosted.within(&mut transaction, vec![with_id("b", 2)]).unwrap_err();
-    assert_eq!((error.status, error.position), (Status::DuplicateId, 2));
+    assert_eq!((error.status, error.position), (Status::DuplicateId, at(2)));
     transaction.connection().execute_batch("ROLLBACK").unwrap();
     assert_eq!(append_to(&hosted.store, vec![with_id("b", 2)], None), Ok(2));
 }
@@ -1048,7 +1051,7 @@ fn a_transaction_that_sqlite_has_ended_rejects_an_append() {
         let error = hosted.within(&mut transaction, vec![numbered(1)]).unwrap_err();
         assert_eq!(error.status, Status::InvalidArgument, "{error}");
         assert!(transaction.connection().is_autocommit());
-        assert_eq!(hosted.store.head(&CallOptions::default()), Ok(0));
+        assert_eq!(hosted.store.head(&CallOptions::default()), Ok(at(0)));
     });
 }
 
@@ -1129,14 +1132,14 @@ fn an_append_rejected_by_a_trigger_is_not_damage() {
             };
             let events = || (0..30).map(numbered).collect();
             check(append_to(&hosted.store, events(), None));
-            assert_eq!(hosted.store.head(&CallOptions::default()), Ok(0));
+            assert_eq!(hosted.store.head(&CallOptions::default()), Ok(at(0)));
             let mut transaction = Borrowed::callers(hosted.pool.take());
             transaction.connection().execute_batch("BEGIN").unwrap();
             check(hosted.within(&mut transaction, events()));
             let _ = transaction.connection().execute_batch("COMMIT");
             transaction.connection().execute_batch("DROP TRIGGER gate").unwrap();
             hosted.pool.give_back(transaction.connection.take());
-            assert_eq!(hosted.store.head(&CallOptions::default()), Ok(0));
+            assert_eq!(hosted.store.head(&CallOptions::default()), Ok(at(0)));
             assert_eq!(append_to(&hosted.store, events(), None), Ok(30));
         }
     }
@@ -1187,7 +1190,7 @@ fn every_condition_that_fails_in_memory_is_reported_as_that() {
     for failing in 0..3 {
         let condition = |index| {
             let query = query(&[if index == failing { "A" } else { "B" }], &[]);
-            AppendCondition::new(query, 0).unwrap()
+            AppendCondition::new(query, at(0))
         };
         let request =
             AppendRequest::new(vec![event("N", &[])], (0..3).map(condition).collect()).unwrap();
@@ -1209,7 +1212,7 @@ fn a_transaction_on_another_in_memory_database_is_rejected() {
         let mut transaction = Borrowed::callers(pool.take());
         transaction.connection().execute_batch("BEGIN").unwrap();
         let answer = store.append_within(Box::new(&mut transaction), request(), &brief());
-        let answer = answer.map(|appended| appended.last).map_err(|error| error.status);
+        let answer = answer.map(|appended| appended.last.get()).map_err(|error| error.status);
         assert_eq!(answer, expected);
         transaction.connection().execute_batch("ROLLBACK").unwrap();
     }
@@ -1229,14 +1232,14 @@ fn assert_indexed(hosted: &Hosted, head: i64) {
     let connection = hosted.pool.open();
     let (live, _) = segments(hosted);
     let disk = SegmentSearch { source: Source::Own(&connection), segments: &live, until: None };
-    let all = PositionRange { after: 0, through: live.indexed() };
+    let all = PositionRange { after: at(0), through: live.indexed() };
     let mut decoder = EventReader::default();
     for n in [0, 17, 333, 999] {
         let query = query(&[], &[&format!("tens:{n}")]);
         let collect = |scans: bool, decoder: &mut EventReader| {
             let mut positions = Vec::new();
             let mut visit = |view: &EventView<'_>| {
-                positions.push(view.position);
+                positions.push(view.position.get());
                 Ok(ControlFlow::Continue(()))
             };
             let search = Search { query: &query, range: all, direction: Direction::Forward };
@@ -1250,7 +1253,7 @@ fn assert_indexed(hosted: &Hosted, head: i64) {
         assert_eq!(collect(false, &mut decoder), collect(true, &mut decoder));
     }
     assert!(
-        head - live.indexed() <= 2 * SEGMENT_EVENTS,
+        at(head) - live.indexed() <= 2 * SEGMENT_EVENTS,
         "{} of {head} are indexed",
         live.indexed()
     );
@@ -1276,7 +1279,7 @@ fn appends_write_and_merge_segments() {
     assert_eq!(all(&own, query(&[], &["tens:17"])), (171..=180).collect::<Vec<_>>());
     assert_eq!(
         append(&own, vec![numbered(0)], Some(query(&[], &["n:7"]))).unwrap_err().position,
-        8
+        at(8)
     );
 }
 
@@ -1335,7 +1338,7 @@ fn unsynced_events_are_synced_before_they_are_returned() {
     append_to(&hosted.store, vec![numbered(1)], None).unwrap();
     let syncs = || hosted.store.syncs();
     let before = syncs();
-    assert_eq!(hosted.store.head(&CallOptions::default()), Ok(1));
+    assert_eq!(hosted.store.head(&CallOptions::default()), Ok(at(1)));
     assert_eq!(syncs(), before);
     let mut transaction = Borrowed::callers(hosted.pool.take());
     transaction.connection().execute_batch("PRAGMA synchronous = NORMAL; BEGIN").unwrap();
@@ -1343,15 +1346,15 @@ fn unsynced_events_are_synced_before_they_are_returned() {
     transaction.connection().execute_batch("COMMIT").unwrap();
     assert_eq!(syncs(), before);
     let refused = append_to(&hosted.store, vec![numbered(3)], Some(query(&[], &["n:2"])));
-    assert_eq!(refused, Err(Error::condition_failed(2)));
+    assert_eq!(refused, Err(Error::condition_failed(at(2))));
     assert_eq!(syncs(), before + 1);
-    assert_eq!(hosted.store.head(&CallOptions::default()), Ok(2));
+    assert_eq!(hosted.store.head(&CallOptions::default()), Ok(at(2)));
     assert_eq!(syncs(), before + 1);
     // An event that cannot be synced is not returned.
     hosted.store.fail_syncs();
     let failed = append_to(&hosted.store, vec![numbered(4)], None).unwrap_err();
     assert_eq!(failed.status, Status::Io);
-    assert_eq!(hosted.store.head(&CallOptions::default()), Ok(2));
+    assert_eq!(hosted.store.head(&CallOptions::default()), Ok(at(2)));
     assert_eq!(append_to(&hosted.store, vec![numbered(5)], None).unwrap_err().status, Status::Io);
 }
 
@@ -1373,12 +1376,12 @@ fn a_wait_returns_on_appends_of_this_store_and_of_others() {
     let hosted = Hosted::new(2, "wal");
     let own = open(hosted.path());
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| hosted.store.wait(0, &CallOptions::default()));
+        let waiting = scope.spawn(|| hosted.store.wait(at(0), &CallOptions::default()));
         append_to(&*own, vec![numbered(1)], None).unwrap();
-        assert_eq!(waiting.join().unwrap(), Ok(1));
-        let waiting = scope.spawn(|| hosted.store.wait(1, &CallOptions::default()));
+        assert_eq!(waiting.join().unwrap(), Ok(at(1)));
+        let waiting = scope.spawn(|| hosted.store.wait(at(1), &CallOptions::default()));
         append_to(&hosted.store, vec![numbered(2)], None).unwrap();
-        assert_eq!(waiting.join().unwrap(), Ok(2));
+        assert_eq!(waiting.join().unwrap(), Ok(at(2)));
     });
 }
 
@@ -1398,16 +1401,16 @@ fn an_idle_wait_looks_at_the_files_and_seldom_into_the_database() {
         };
         let poll = || hosted.store.polled().unwrap();
         age_files();
-        assert_eq!(poll(), 1);
+        assert_eq!(poll(), at(1));
         let before = hosted.pool.statements.load(SeqCst);
-        assert_eq!(poll(), 1);
+        assert_eq!(poll(), at(1));
         assert_eq!(hosted.pool.statements.load(SeqCst), before, "{mode}");
         let mut transaction = Borrowed::callers(hosted.pool.take());
         transaction.connection().execute_batch("BEGIN").unwrap();
         hosted.within(&mut transaction, vec![numbered(2)]).unwrap();
         transaction.connection().execute_batch("COMMIT").unwrap();
         hosted.pool.give_back(transaction.connection.take());
-        assert_eq!(poll(), 2, "{mode}");
+        assert_eq!(poll(), at(2), "{mode}");
     }
 }
 
@@ -1429,10 +1432,10 @@ fn a_host_store_is_diagnosed_in_each_journal_mode_and_in_memory() {
         let hosted = Hosted::new(1, mode);
         append_to(&hosted.store, vec![numbered(1), numbered(2)], None).unwrap();
         let diagnosis = hosted.store.diagnose(&CallOptions::default()).unwrap();
-        assert_eq!(diagnosis.head, 2);
+        assert_eq!(diagnosis.head, at(2));
         let found = diagnosis.sqlite.unwrap();
         assert_eq!(found.path, Some(hosted.path().canonicalize().unwrap()));
-        assert_eq!((found.durable, found.indexed, found.failure), (Some(2), 0, None));
+        assert_eq!((found.durable, found.indexed, found.failure), (Some(at(2)), at(0), None));
         assert_eq!((found.sqlite.as_str(), found.bundled_sqlite), (rusqlite::version(), false));
         assert_eq!((found.locks, found.other_sqlite), (Some("process"), None));
         assert_eq!(found.log_bytes.is_some(), mode == "wal");

@@ -10,6 +10,7 @@ use super::*;
 use crate::Status;
 use crate::domain::{Direction, PositionRange, SequencedEvent, Term};
 use crate::index::Progress;
+use crate::position::{Position, at};
 use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::connection::{OpenMode, connect};
 use crate::sqlite::events::checksum::checksums;
@@ -65,16 +66,16 @@ fn any_query() -> impl Strategy<Value = Query> {
 
 fn insert_at(connection: &Connection, position: i64, event: Event) {
     let checksums = checksums(std::slice::from_ref(&event));
-    let event = SequencedEvent { position, timestamp_us: 0, event };
+    let event = SequencedEvent { position: at(position), timestamp_us: 0, event };
     insert(connection, &[event.into()], &checksums).unwrap();
 }
 
 /// Inserts a live segment with the postings of the positions above `low`, up to `high`.
 fn insert_live_segment(connection: &Connection, low: i64, high: i64) {
-    let span = PositionRange { after: low, through: high };
+    let span = PositionRange { after: at(low), through: at(high) };
     let postings = postings_of_rows(connection, &mut EventReader::default(), span).unwrap();
-    let (blocks, filter, terms) = pack(low, &postings).unwrap();
-    let segment = insert_segment(connection, LIVE, low, high, terms).unwrap();
+    let (blocks, filter, terms) = pack(at(low), &postings).unwrap();
+    let segment = insert_segment(connection, LIVE, at(low), at(high), terms).unwrap();
     insert_blocks(connection, segment, &blocks).unwrap();
     insert_filter_part(connection, segment, 0, filter.bits()).unwrap();
     raise_version(connection).unwrap();
@@ -104,9 +105,9 @@ fn a_failed_check_of_the_index_does_not_count_as_passed() {
     connection.execute("UPDATE dcb_segments SET high = 8", []).unwrap();
     let segments = newest(&connection);
     connection.execute("DELETE FROM dcb_filters", []).unwrap();
-    let (_, filter, _) = pack(0, &[(Term::of_type("other"), 1)]).unwrap();
+    let (_, filter, _) = pack(at(0), &[(Term::of_type("other"), at(1))]).unwrap();
     insert_filter_part(&connection, segments.list[0].id, 0, filter.bits()).unwrap();
-    let span = PositionRange { after: 0, through: 8 };
+    let span = PositionRange { after: at(0), through: at(8) };
     let estimate = |database: &dyn SqlConnection| {
         Ok(segments.estimate(Source::Sql(database), Term::of_type("A"), span).map(drop)?)
     };
@@ -125,7 +126,7 @@ fn a_segment_beyond_the_head_is_reported_when_read() {
     let shell = Connection::open(fixture.path()).unwrap();
     shell.execute("UPDATE dcb_segments SET high = 9", []).unwrap();
     shell.execute("UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'", []).unwrap();
-    let request = ReadRequest::new(query(&["A"], &[]), 0, None, None, Direction::Forward).unwrap();
+    let request = ReadRequest::new(query(&["A"], &[]), at(0), None, None, Direction::Forward);
     assert_eq!(positions(&other, request).unwrap_err().status, Status::Corrupt);
 }
 
@@ -180,7 +181,7 @@ fn search(
                 &mut EventReader::default(),
                 Search { query, range: rest, direction },
                 &mut |view| {
-                    found.push(view.position);
+                    found.push(view.position.get());
                     left -= 1;
                     Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
                 },
@@ -240,16 +241,16 @@ proptest! {
             checkpoint(&connection);
         }
         let segments = newest(&connection);
-        prop_assert_eq!(segments.indexed(), head);
+        prop_assert_eq!(segments.indexed(), at(head));
         let disk = SegmentSearch { source: Source::Own(&connection), segments: &segments, until: None };
         for (query, low, high, backwards, step) in queries {
             let direction = Direction::from_backwards(backwards);
-            let span = PositionRange { after: low.min(head), through: high.min(head) };
+            let span = PositionRange { after: at(low.min(head)), through: at(high.min(head)) };
             let mut wanted = Vec::new();
             if span.after < span.through {
                 EventReader::default().scan(&connection, span, direction, |view| {
                     if query.matches(view) {
-                        wanted.push(view.position);
+                        wanted.push(view.position.get());
                     }
                     Ok(ControlFlow::Continue(()))
                 }).unwrap();
@@ -257,7 +258,7 @@ proptest! {
             prop_assert_eq!(search(&disk, &query, span, direction, step), wanted.clone());
             if direction == Direction::Forward && span.after < span.through {
                 let first = disk.first_match(&mut EventReader::default(), &query, span).unwrap();
-                prop_assert_eq!(first, wanted.first().copied());
+                prop_assert_eq!(first.map(Position::get), wanted.first().copied());
             }
         }
     }
@@ -285,13 +286,13 @@ fn blocks_are_read_from_the_pages_of_the_file() {
             let term = Term::of_tag(&name(position));
             for direction in [Direction::Forward, Direction::Backward] {
                 let mut found = Vec::new();
-                let span = PositionRange { after: 0, through: 2_000 };
+                let span = PositionRange { after: at(0), through: at(2_000) };
                 let max = usize::MAX;
                 segments.collect(&connection, term, span, direction, max, &mut found).unwrap();
-                assert_eq!(found, [position]);
+                assert_eq!(found, [at(position)]);
             }
         }
-        let (mut found, span) = (Vec::new(), PositionRange { after: 3, through: 1_999 });
+        let (mut found, span) = (Vec::new(), PositionRange { after: at(3), through: at(1_999) });
         segments
             .collect(
                 &connection,
@@ -302,7 +303,7 @@ fn blocks_are_read_from_the_pages_of_the_file() {
                 &mut found,
             )
             .unwrap();
-        assert!(found.iter().copied().eq(4..=1_999));
+        assert!(found.iter().map(|position| position.get()).eq(4..=1_999));
     };
     find_all();
     assert_eq!(segments.known_blocks().0, 0, "no block is in the file yet");
@@ -321,9 +322,10 @@ fn blocks_are_read_from_the_pages_of_the_file() {
     checkpoint(&connection);
     let merged = newest(&connection);
     let mut found = Vec::new();
-    let (term, span) = (Term::of_tag(&name(1_500)), PositionRange { after: 0, through: 2_000 });
+    let (term, span) =
+        (Term::of_tag(&name(1_500)), PositionRange { after: at(0), through: at(2_000) });
     merged.collect(&connection, term, span, Direction::Forward, usize::MAX, &mut found).unwrap();
-    assert_eq!(found, [1_500]);
+    assert_eq!(found, [at(1_500)]);
     assert!(merged.known_blocks().0 > 0);
 }
 
@@ -351,11 +353,11 @@ fn a_block_with_the_rowid_of_another_is_not_used_for_it() {
     let segments = newest(&connection);
     for position in 1..=1_000 {
         let term = Term::of_tag(&format!("own:{position}"));
-        let (mut found, span) = (Vec::new(), PositionRange { after: 0, through: 1_000 });
+        let (mut found, span) = (Vec::new(), PositionRange { after: at(0), through: at(1_000) });
         segments
             .collect(&connection, term, span, Direction::Forward, usize::MAX, &mut found)
             .unwrap();
-        assert_eq!(found, [position]);
+        assert_eq!(found, [at(position)]);
     }
 }
 
@@ -369,11 +371,11 @@ fn check_all(store: &SqliteStore, appended: &[Event]) {
             let query = query(types, tags);
             let wanted: Vec<i64> = (1..)
                 .zip(appended)
-                .filter(|(position, event)| query.matches(&event.view(*position, 0)))
+                .filter(|(position, event)| query.matches(&event.view(at(*position), 0)))
                 .map(|(position, _)| position)
                 .collect();
             assert_eq!(all(store, query.clone()), wanted, "{query:?}");
-            let backwards = ReadRequest::new(query, 0, None, None, Direction::Backward).unwrap();
+            let backwards = ReadRequest::new(query, at(0), None, None, Direction::Backward);
             let mut reversed = positions(store, backwards).unwrap();
             reversed.reverse();
             assert_eq!(reversed, wanted);
@@ -444,7 +446,7 @@ fn a_lost_outdated_or_half_merged_index_changes_no_answer() {
         check_all(&fixture.store, &appended);
         let refused =
             append(&fixture.store, vec![event("D", &[])], Some(query(&["A"], &["rare:3"])));
-        assert_eq!(refused, Err(Error::condition_failed(4)));
+        assert_eq!(refused, Err(Error::condition_failed(at(4))));
     }
 }
 
@@ -457,7 +459,7 @@ fn a_lost_index_is_rebuilt_before_the_store_opens() {
                 UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'";
     Connection::open(fixture.path()).unwrap().execute_batch(lose).unwrap();
     fixture.store = open(fixture.path());
-    assert_eq!(fixture.store.shared.index.segments.newest().indexed(), count);
+    assert_eq!(fixture.store.shared.index.segments.newest().indexed(), at(count));
 }
 
 #[test]
@@ -470,8 +472,7 @@ fn a_damaged_block_is_reported_not_used() {
         .execute_batch("UPDATE dcb_postings SET block = zeroblob(length(block))")
         .unwrap();
     fixture.store = open(fixture.path());
-    let request =
-        ReadRequest::new(query(&[], &["rare:3"]), 0, None, None, Direction::Forward).unwrap();
+    let request = ReadRequest::new(query(&[], &["rare:3"]), at(0), None, None, Direction::Forward);
     let error = positions(&fixture.store, request).unwrap_err();
     assert_eq!(error.status, crate::Status::Corrupt);
 }
@@ -495,7 +496,7 @@ fn searches_that_report_damage(path: &Path, events: &[Event]) -> usize {
             .flat_map(|tag| [(tag, Direction::Backward), (tag, Direction::Forward)])
         {
             let query = query(&[], &[tag]);
-            let request = ReadRequest::new(query, position - 1, None, None, direction).unwrap();
+            let request = ReadRequest::new(query, at(position - 1), None, None, direction);
             match positions(&store, request) {
                 Ok(found) => assert!(found.contains(&position), "{tag} is not found"),
                 Err(error) => {
@@ -594,8 +595,8 @@ fn a_lost_block_of_a_sliced_merge_is_reported() {
     insert_live_segment(&connection, 0, 300);
     insert_live_segment(&connection, 300, 600);
     let sources = &newest(&connection).list;
-    let mut merge = Merge::new(sources, 0, 601).unwrap();
-    let target = insert_segment(&connection, BUILDING, 0, 600, 601).unwrap();
+    let mut merge = Merge::new(sources, at(0), 601).unwrap();
+    let target = insert_segment(&connection, BUILDING, at(0), at(600), 601).unwrap();
     let mut low = 600;
     while let Some(blocks) = merge.next(&connection, 1).unwrap() {
         insert_blocks(&connection, target, &blocks).unwrap();
@@ -689,7 +690,7 @@ fn a_read_only_follower_holds_only_the_newest_events() {
     let mut seen = 0;
     for round in 0..60 {
         append(&fixture.store, some_events(round * 20, 20), None).unwrap();
-        let request = ReadRequest::new(Query::all(), seen, None, None, Direction::Forward).unwrap();
+        let request = ReadRequest::new(Query::all(), at(seen), None, None, Direction::Forward);
         seen += positions(&follower, request).unwrap().len() as i64;
         // All events that the follower holds are indexed now; the next ones are not.
         write_segment(&fixture.store.shared, fixture.store.connections.writer().unwrap(), 1)

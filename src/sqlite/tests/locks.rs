@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::*;
+use crate::position::at;
 use crate::sqlite::maintenance::segments::write_segment;
 use crate::sqlite::read::pool::PooledReader;
 use crate::sqlite::state::{MAX_WAL_PAGES, SEGMENT_EVENTS};
@@ -22,7 +23,7 @@ fn other_connection(fixture: &Fixture) -> Connection {
 fn appends_and_reads_keep_their_timeout_during_a_checkpoint() {
     let fixture = Fixture::new();
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
-    let request = || ReadRequest::new(Query::all(), 0, None, None, Direction::Forward).unwrap();
+    let request = || ReadRequest::new(Query::all(), at(0), None, None, Direction::Forward);
     let cancel = CancelToken::new();
     cancel.trigger();
     let calls = [
@@ -56,14 +57,14 @@ fn appends_and_reads_keep_their_timeout_during_a_checkpoint() {
         assert_eq!(store.head(call).unwrap_err().status, *status);
     }
     drop(guard);
-    assert_eq!(store.head(&calls[0].0), Ok(0));
+    assert_eq!(store.head(&calls[0].0), Ok(at(0)));
 }
 
 /// Appends `events` without a condition and with this timeout.
 fn append_within(store: &SqliteStore, events: Vec<Event>, limit: Duration) -> Result<i64> {
     let request = AppendRequest::new(events, Vec::new())?;
     let call = CallOptions { timeout: Timeout::After(limit), cancel: None };
-    store.append(request, &call).map(|appended| appended.last)
+    store.append(request, &call).map(|appended| appended.last.get())
 }
 
 #[test]
@@ -199,9 +200,9 @@ fn a_wait_keeps_its_timeout_while_all_connections_are_in_use() {
     let fixture = Fixture::new();
     let readers = all_readers(&fixture.store);
     let call = CallOptions { timeout: Timeout::After(Duration::from_millis(20)), cancel: None };
-    assert_eq!(fixture.store.wait(0, &call).unwrap_err().status, Status::Timeout);
+    assert_eq!(fixture.store.wait(at(0), &call).unwrap_err().status, Status::Timeout);
     append(&fixture.store, vec![event("A", &[])], None).unwrap();
-    assert_eq!(fixture.store.wait(0, &call), Ok(1));
+    assert_eq!(fixture.store.wait(at(0), &call), Ok(at(1)));
     drop(readers);
 }
 
@@ -258,8 +259,7 @@ fn more_long_reads_than_connections_all_succeed() {
         let reads: Vec<_> = (0..count)
             .map(|_| {
                 scope.spawn(|| {
-                    let all =
-                        ReadRequest::new(Query::all(), 0, None, None, Direction::Forward).unwrap();
+                    let all = ReadRequest::new(Query::all(), at(0), None, None, Direction::Forward);
                     let mut reading = ReadState::new(all);
                     let batch = BatchLimits { max_events: usize::MAX, max_bytes: usize::MAX };
                     let mut given = 0;

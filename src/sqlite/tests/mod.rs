@@ -28,6 +28,7 @@ use crate::domain::{
     AppendCondition, AppendRequest, Direction, Event, EventBuilder, EventType, EventView, Query,
     QueryItem, ReadRequest, ReadState, Tag,
 };
+use crate::position::at;
 use crate::sql::{Row, SqlConnection, Value};
 use crate::sqlite::{Location, SqliteStore};
 use crate::store::options::Options;
@@ -84,11 +85,11 @@ fn query(types: &[&str], tags: &[&str]) -> Query {
 /// Appends `events` on the condition that no event matches `condition`; returns the position of
 /// the last event.
 fn append(store: &SqliteStore, events: Vec<Event>, condition: Option<Query>) -> Result<i64> {
-    let conditions = condition.map(|query| AppendCondition::new(query, 0).unwrap());
+    let conditions = condition.map(|query| AppendCondition::new(query, at(0)));
     let request = AppendRequest::new(events, conditions.into_iter().collect())?;
     // No timeout, so that a slow machine cannot fail a test. Tests of timeouts set their own.
     let call = CallOptions { timeout: Timeout::Never, cancel: None };
-    store.append(request, &call).map(|appended| appended.last)
+    store.append(request, &call).map(|appended| appended.last.get())
 }
 
 /// Returns the positions of the events of `request`, read in batches of at most 7.
@@ -98,7 +99,7 @@ fn positions(store: &SqliteStore, request: ReadRequest) -> std::result::Result<V
     while !reading.has_begun() || reading.span().is_some() {
         let batch = BatchLimits { max_events: 7, max_bytes: usize::MAX };
         store.read(&mut reading, batch, &CallOptions::default(), &mut |view: &EventView<'_>| {
-            positions.push(view.position);
+            positions.push(view.position.get());
             Ok(())
         })?;
     }
@@ -106,7 +107,7 @@ fn positions(store: &SqliteStore, request: ReadRequest) -> std::result::Result<V
 }
 
 fn all(store: &SqliteStore, query: Query) -> Vec<i64> {
-    positions(store, ReadRequest::new(query, 0, None, None, Direction::Forward).unwrap()).unwrap()
+    positions(store, ReadRequest::new(query, at(0), None, None, Direction::Forward)).unwrap()
 }
 
 /// Polls `done` until it returns true; returns false after some ten seconds, far longer than

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::Status;
+use crate::position::at;
 
 #[test]
 fn a_file_replaced_under_an_open_store_is_reported() {
@@ -13,7 +14,7 @@ fn a_file_replaced_under_an_open_store_is_reported() {
     append(&other.store, vec![event("B", &[]), event("B", &[])], None).unwrap();
     other.store.close();
     std::fs::rename(other.path(), fixture.path()).unwrap();
-    let request = ReadRequest::new(Query::all(), 0, None, None, Direction::Forward).unwrap();
+    let request = ReadRequest::new(Query::all(), at(0), None, None, Direction::Forward);
     let error = positions(&fixture.store, request).unwrap_err();
     assert_eq!(error.status, Status::Io);
     assert!(error.message.contains("replaced"), "{error}");
@@ -98,7 +99,7 @@ fn paths_through_symbolic_links_open_the_same_store() {
     let others = [open(to_file), open(to_folder.join("events.db"))];
     for (index, store) in others.iter().enumerate() {
         assert_eq!(append(store, vec![event("B", &[])], None), Ok(2 + index as i64));
-        assert_eq!(fixture.store.head(&CallOptions::default()), Ok(2 + index as i64));
+        assert_eq!(fixture.store.head(&CallOptions::default()), Ok(at(2 + index as i64)));
     }
     assert_eq!(all(&fixture.store, Query::all()), [1, 2, 3]);
     let beside_links = std::fs::read_dir(links.path()).unwrap().count();

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::*;
 use crate::domain::SequencedEvent;
+use crate::position::at;
 use crate::sqlite::events::checksum::checksums;
 use crate::sqlite::events::write::insert;
 
@@ -335,13 +336,13 @@ fn a_reader_opened_without_a_wal_syncs_a_later_one() {
     shell.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
     let reader = read_only(copy.clone());
     let syncs = || reader.shared.commits.durability.tampering.count.load(SeqCst);
-    assert_eq!(reader.head(&CallOptions::default()), Ok(1));
+    assert_eq!(reader.head(&CallOptions::default()), Ok(at(1)));
     assert_eq!(syncs(), 1);
     let writer = open(copy);
     let stalled = writer.shared.commits.durability.tampering.stall.lock().unwrap();
     thread::scope(|scope| {
         let append = scope.spawn(|| append(&writer, vec![event("B", &[])], None));
-        let seen = eventually(|| reader.head(&CallOptions::default()) == Ok(2));
+        let seen = eventually(|| reader.head(&CallOptions::default()) == Ok(at(2)));
         assert!(seen);
         // The reader has synced event 2, since the writer's sync is still stalled.
         assert_eq!(syncs(), 2);
@@ -406,7 +407,7 @@ fn a_leftover_transaction_is_rolled_back_before_a_read() {
         })
         .unwrap();
     append(&fixture.store, vec![event("B", &[])], None).unwrap();
-    assert_eq!(reader.head(&CallOptions::default()), Ok(2));
+    assert_eq!(reader.head(&CallOptions::default()), Ok(at(2)));
     assert_eq!(all(&reader, Query::all()), [1, 2]);
     // A transaction left on the connection of an in-memory store would show an event that was never
     // committed, and conditions would fail because of it.
@@ -416,14 +417,14 @@ fn a_leftover_transaction_is_rolled_back_before_a_read() {
         let (connection, _) = guard.open().unwrap().parts();
         let lost = event("Lost", &[]);
         let checksums = checksums(std::slice::from_ref(&lost));
-        let lost = SequencedEvent { position: 1, timestamp_us: 0, event: lost };
+        let lost = SequencedEvent { position: at(1), timestamp_us: 0, event: lost };
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
         insert(connection, &[lost.into()], &checksums).unwrap();
     }
     assert!(all(&store, Query::all()).is_empty());
     let claim = || append(&store, vec![event("A", &[])], Some(query(&["A"], &[])));
     assert_eq!(claim(), Ok(1));
-    assert_eq!(claim(), Err(Error::condition_failed(1)));
+    assert_eq!(claim(), Err(Error::condition_failed(at(1))));
 }
 
 /// It must not keep SQLite's lock from other processes, even if this store appends nothing more.

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::domain::{Direction, EventId, PositionRange, SequencedEvent};
+use crate::position::{Position, at};
 use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::connection::{OpenMode, connect};
 use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
@@ -40,7 +41,7 @@ impl Rows {
         for event in events {
             self.head += 1;
             let timestamp_us = [0, 1, -70_000, 1 << 40][self.head as usize % 4];
-            let event = SequencedEvent { position: self.head, timestamp_us, event };
+            let event = SequencedEvent { position: at(self.head), timestamp_us, event };
             let checksums = checksums(std::slice::from_ref(&event.event));
             insert(&self.connection, &[event.into()], &checksums).unwrap();
         }
@@ -71,7 +72,8 @@ impl Rows {
                 Ok(ControlFlow::Continue(()))
             })
             .unwrap();
-        let positions: Vec<i64> = (span.after + 1..=span.through).rev().collect();
+        let positions: Vec<Position> =
+            (span.after.get() + 1..=span.through.get()).rev().map(at).collect();
         decoder
             .fetch(&self.connection, &positions, |view| {
                 seen.push(own(view)?);
@@ -87,7 +89,7 @@ impl Rows {
             let wanted = self.seen(&mut EventReader::default(), span, direction);
             assert_eq!(wanted.len() as i64, 2 * (span.through - span.after));
             let seen = self.seen(decoder, span, direction);
-            let parts = |events: Vec<SequencedEvent>| -> Vec<(i64, i64, Event)> {
+            let parts = |events: Vec<SequencedEvent>| -> Vec<(Position, i64, Event)> {
                 let parts = |own: SequencedEvent| (own.position, own.timestamp_us, own.event);
                 events.into_iter().map(parts).collect()
             };
@@ -148,7 +150,7 @@ proptest! {
             if checkpoints {
                 rows.checkpoint();
             }
-            rows.agree(&mut decoder, PositionRange { after: rows.head * from / 100, through: rows.head });
+            rows.agree(&mut decoder, PositionRange { after: at(rows.head * from / 100), through: at(rows.head) });
         }
     }
 }
@@ -174,7 +176,7 @@ fn rows_are_found_again_after_the_file_is_rewritten() {
     rows.checkpoint();
     let tree = Arc::new(BTree::of_events());
     let mut decoder = EventReader::new(Arc::clone(&tree));
-    rows.agree(&mut decoder, PositionRange { after: 0, through: 3_000 });
+    rows.agree(&mut decoder, PositionRange { after: at(0), through: at(3_000) });
     // The page size changes, and a table that takes pages in front of the events is dropped.
     rows.connection
         .execute_batch(
@@ -185,9 +187,9 @@ fn rows_are_found_again_after_the_file_is_rewritten() {
         )
         .unwrap();
     rows.push(plain(10));
-    rows.agree(&mut decoder, PositionRange { after: 0, through: rows.head });
+    rows.agree(&mut decoder, PositionRange { after: at(0), through: at(rows.head) });
     rows.checkpoint();
-    rows.agree(&mut decoder, PositionRange { after: 0, through: rows.head });
+    rows.agree(&mut decoder, PositionRange { after: at(0), through: at(rows.head) });
     rows.found(&tree);
     assert!(rows.found(&tree) > 2_900, "{}", rows.found(&tree));
 }
@@ -201,7 +203,7 @@ fn a_damaged_row_is_never_returned() {
     let whole = std::fs::read(rows.path()).unwrap();
     let wanted = rows.seen(
         &mut EventReader::default(),
-        PositionRange { after: 0, through: 400 },
+        PositionRange { after: at(0), through: at(400) },
         Direction::Forward,
     );
     let mut other = Rows::new(512);
@@ -211,7 +213,7 @@ fn a_damaged_row_is_never_returned() {
     let flips = prop::collection::vec((0..length, 1..=255_u8), 1..200);
     // This reader has read the whole file before the damage, and is kept.
     let mut long_lived = EventReader::new(Arc::new(BTree::of_events()));
-    other.agree(&mut long_lived, PositionRange { after: 0, through: 400 });
+    other.agree(&mut long_lived, PositionRange { after: at(0), through: at(400) });
     let long_lived = std::cell::RefCell::new(long_lived);
     runner
         .run(&flips, |flips| {
@@ -225,7 +227,7 @@ fn a_damaged_row_is_never_returned() {
             for decoder in [&mut fresh, &mut long_lived.borrow_mut()] {
                 for position in 1..=400 {
                     let wanted = &wanted[position as usize - 1];
-                    let shown = decoder.at(&other.connection, position, |view| {
+                    let shown = decoder.at(&other.connection, at(position), |view| {
                         Ok(view.is_same_as(&wanted.event) && view.position == wanted.position)
                     });
                     prop_assert!(shown.unwrap_or(true), "{position}");

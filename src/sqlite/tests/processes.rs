@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::Status;
+use crate::position::at;
 use crate::sqlite::index::tail::{Generations, TAIL_EVENTS};
 
 #[test]
@@ -96,7 +97,7 @@ fn claim_all(store: &SqliteStore) -> Vec<i64> {
                 Err(error) => {
                     assert_eq!(error.status, Status::ConditionFailed);
                     // The event that made the condition fail can be read at once.
-                    assert_eq!(all(store, condition), [error.position]);
+                    assert_eq!(all(store, condition), [error.position.get()]);
                     None
                 }
             }
@@ -121,7 +122,7 @@ fn each_claim_is_won_by_exactly_one_process() {
 /// appends were stored, and how many failed.
 fn load(store: &SqliteStore) -> Vec<i64> {
     append(store, vec![event("Ready", &[])], None).unwrap();
-    store.wait(1, &CallOptions::default()).unwrap();
+    store.wait(at(1), &CallOptions::default()).unwrap();
     let end = Instant::now() + Duration::from_millis(1_000);
     let (mut stored, mut refused) = (0, 0);
     thread::scope(|scope| {
@@ -156,7 +157,7 @@ fn share() -> [i64; 2] {
     let [first, second] = children.map(|child| <[i64; 2]>::try_from(numbers_from(child)).unwrap());
     let wal = std::fs::metadata(wal).unwrap().len();
     assert_eq!([first[1], second[1]], [0, 0], "refused");
-    assert_eq!(fixture.store.head(&CallOptions::default()), Ok(first[0] + second[0] + 2));
+    assert_eq!(fixture.store.head(&CallOptions::default()), Ok(at(first[0] + second[0] + 2)));
     // Both write all the time, and the WAL was still reset: its length is limited.
     assert!(wal < 14 * 1024 * 1024, "the WAL is {wal} bytes long");
     [first[0], second[0]]
@@ -180,7 +181,7 @@ fn events_of_another_store_are_synced_before_they_are_returned() {
         let unanswered = scope.spawn(|| append(&fixture.store, vec![event("A", &[])], None));
         assert!(eventually(|| syncs(&fixture.store) > 0));
         let before = syncs(&other);
-        assert_eq!(other.head(&CallOptions::default()), Ok(1));
+        assert_eq!(other.head(&CallOptions::default()), Ok(at(1)));
         assert_eq!(all(&other, Query::all()), [1]);
         assert_eq!(syncs(&other), before + 1);
         drop(stalled);
@@ -211,7 +212,7 @@ fn a_head_waits_for_own_events_below_those_of_another_store() {
         // event 2, and it must not be 2 before event 1 is durable.
         assert!(!head.is_finished());
         drop(stalled);
-        assert_eq!(head.join().unwrap(), Ok(2));
+        assert_eq!(head.join().unwrap(), Ok(at(2)));
         assert_eq!(own.join().unwrap(), Ok(1));
     });
 }
@@ -246,7 +247,7 @@ fn the_tail_is_bounded_whatever_another_store_appends() {
     assert!(held <= TAIL_EVENTS, "{held}");
     // Conditions are still checked against events that the tail does not hold.
     let guarded = append(&fixture.store, vec![event("D", &[])], Some(query(&["B"], &[])));
-    assert_eq!(guarded, Err(Error::condition_failed(2)));
+    assert_eq!(guarded, Err(Error::condition_failed(at(2))));
 }
 
 /// A read without a transaction must not use a snapshot that is older than a commit of another
@@ -263,11 +264,11 @@ fn reads_without_a_transaction_see_what_was_committed_before_them() {
         let events = vec![event("A", &[format!("own:{round}")]); 1 + round % 2];
         last = append(store, events, None).unwrap();
         for _ in 0..3 {
-            assert_eq!(fixture.store.head(&CallOptions::default()), Ok(last));
+            assert_eq!(fixture.store.head(&CallOptions::default()), Ok(at(last)));
             let found = positions(&fixture.store, everything()).unwrap();
             assert!(found.into_iter().eq(1..=last));
             let tagged = query(&[], &[&format!("own:{round}")]);
-            let tagged = ReadRequest::new(tagged, 0, None, None, Direction::Backward).unwrap();
+            let tagged = ReadRequest::new(tagged, at(0), None, None, Direction::Backward);
             assert_eq!(positions(&fixture.store, tagged).unwrap().first(), Some(&last));
         }
     }

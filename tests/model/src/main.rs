@@ -19,6 +19,9 @@ mod commit;
 #[allow(dead_code)]
 #[path = "../../../src/error.rs"]
 mod error;
+#[allow(dead_code)]
+#[path = "../../../src/position.rs"]
+mod position;
 
 fn main() {
     run::main();

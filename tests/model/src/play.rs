@@ -15,6 +15,7 @@ use crate::commit::group_commit::{Committer, GroupCommit, Outcome};
 use crate::commit::head_watch::HeadWatch;
 use crate::commit::visibility::{OwnCommits, visible};
 use crate::error::{Error, Result, Status};
+use crate::position::Position;
 use crate::sync::{Mutex, PoisonError, one_in, restart_clock, step};
 use crate::wal::Wal;
 
@@ -73,21 +74,26 @@ impl Disk {
     }
 }
 
+/// Returns the position that a thread has stored.
+fn loaded(position: &AtomicI64) -> Position {
+    Position::new(position.load(Now)).expect("only positions are stored")
+}
+
 /// The database file.
 #[derive(Debug, Default)]
 struct File {
     /// SQLite's write lock.
     lock: AtomicBool,
     /// For each append its number, its first and its last position.
-    appends: Plain<Vec<(usize, i64, i64)>>,
+    appends: Plain<Vec<(usize, Position, Position)>>,
 }
 
 impl File {
-    fn head(&self) -> i64 {
-        self.appends.lock().unwrap().last().map_or(0, |append| append.2)
+    fn head(&self) -> Position {
+        self.appends.lock().unwrap().last().map_or(Position::START, |append| append.2)
     }
 
-    fn find(&self, number: usize) -> Vec<i64> {
+    fn find(&self, number: usize) -> Vec<Position> {
         let appends = self.appends.lock().unwrap();
         appends.iter().filter(|append| append.0 == number).map(|append| append.2).collect()
     }
@@ -96,7 +102,7 @@ impl File {
 #[derive(Debug)]
 struct Request {
     number: usize,
-    events: i64,
+    events: usize,
     /// Whether a condition refuses the request if the file has an event.
     guarded: bool,
 }
@@ -206,11 +212,11 @@ impl Committer for Store {
         let mut outcomes = Vec::new();
         for request in &requests {
             self.runs[request.number].fetch_add(1, Now);
-            let answer = if request.guarded && head > 0 {
+            let answer = if request.guarded && head > Position::START {
                 Err(Error::condition_failed(head))
             } else {
-                stored.push((request.number, head + 1, head + request.events));
-                head += request.events;
+                stored.push((request.number, head.next(), head + request.events));
+                head = head + request.events;
                 Ok(Appended::new(head))
             };
             outcomes.push(Outcome::new(answer));
@@ -229,7 +235,7 @@ impl Committer for Store {
                     return Err(Error::new(Status::Full, "the disk is full"));
                 }
                 self.file.appends.lock().unwrap().extend(stored);
-                self.disk.written.store(head, Now);
+                self.disk.written.store(head.get(), Now);
                 step();
                 Ok(())
             })?;
@@ -239,11 +245,11 @@ impl Committer for Store {
         Ok(outcomes)
     }
 
-    fn make_durable(&self, position: i64) -> Result<()> {
+    fn make_durable(&self, position: Position) -> Result<()> {
         self.durability.ensure(position)
     }
 
-    fn durable(&self) -> i64 {
+    fn durable(&self) -> Position {
         self.durability.durable()
     }
 
@@ -267,9 +273,9 @@ impl Store {
             file: File::default(),
             queue: GroupCommit::default(),
             connection: Mutex::new(()),
-            durability: Durability::new(Some(Box::new(Wal(Arc::clone(&disk)))), 0),
+            durability: Durability::new(Some(Box::new(Wal(Arc::clone(&disk)))), Position::START),
             disk,
-            watch: HeadWatch::new(0),
+            watch: HeadWatch::new(Position::START),
             own: OwnCommits::default(),
             runs: Default::default(),
             panicked: AtomicBool::new(false),
@@ -278,8 +284,8 @@ impl Store {
         }
     }
 
-    fn assert_durable(&self, position: i64, call: &str) {
-        let durable = self.disk.durable.load(Now);
+    fn assert_durable(&self, position: Position, call: &str) {
+        let durable = loaded(&self.disk.durable);
         assert!(position <= durable, "{call} returned {position}, but only {durable} is durable");
     }
 
@@ -335,7 +341,11 @@ impl Store {
             Err(error) if error.status == Status::Full => {
                 add(&tally.failed);
                 assert!(self.scene.commits_fail, "{error}");
-                assert_eq!(self.file.find(number), [0; 0], "an append that failed is stored");
+                assert_eq!(
+                    self.file.find(number),
+                    [Position::START; 0],
+                    "an append that failed is stored"
+                );
             }
             Err(error) if error.status == Status::Io => {
                 add(&tally.syncs_failed);
@@ -350,28 +360,28 @@ impl Store {
         }
     }
 
-    fn note_returned(&self, position: i64) {
-        self.returned.fetch_max(position, Now);
-        self.returned_by_any.fetch_max(position, Now);
+    fn note_returned(&self, position: Position) {
+        self.returned.fetch_max(position.get(), Now);
+        self.returned_by_any.fetch_max(position.get(), Now);
     }
 
     /// Reads a few times.
     fn read(&self) {
-        let mut seen = 0;
+        let mut seen = Position::START;
         for _ in 0..4 {
-            let returned = self.returned.load(Now);
-            let returned_by_any = self.returned_by_any.load(Now);
+            let returned = loaded(&self.returned);
+            let returned_by_any = loaded(&self.returned_by_any);
             let head = self.file.head();
             let had_failed = self.durability.failure().is_some();
             step();
             let shown = visible(head, &self.durability, &self.own, &self.watch);
             let failed = self.durability.failure().is_some();
-            let nothing_is_durable = self.durability.durable() == 0;
+            let nothing_is_durable = self.durability.durable() == Position::START;
             assert!(shown.is_ok() || failed && nothing_is_durable, "a read failed");
-            if had_failed && nothing_is_durable && head > 0 {
+            if had_failed && nothing_is_durable && head > Position::START {
                 assert!(shown.is_err(), "a read reported a failed store as empty");
             }
-            let shown = shown.unwrap_or(0);
+            let shown = shown.unwrap_or_default();
             assert!(shown <= head, "a read showed {shown} in a snapshot that ends at {head}");
             self.assert_durable(shown, "a read");
             assert!(shown >= seen, "a read showed {shown} after {seen}");
@@ -387,7 +397,7 @@ impl Store {
     /// Waits for one position after the other, until the store is closed.
     fn follow(&self) {
         let deadline = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
-        let mut seen = 0;
+        let mut seen = Position::START;
         loop {
             match self.watch.wait_above(seen, &deadline, None) {
                 Ok(head) => {
@@ -407,14 +417,17 @@ impl Store {
     /// Waits for the first event, which comes in a scene without failures.
     fn await_first(&self) {
         let deadline = CallOptions { timeout: Timeout::Never, cancel: None }.start(None);
-        let head = self.watch.wait_above(0, &deadline, None).expect("nobody closes the store");
+        let head = self
+            .watch
+            .wait_above(Position::START, &deadline, None)
+            .expect("nobody closes the store");
         self.assert_durable(head.expect("a wait without a slice returns a head"), "a wait");
     }
 
     /// Syncs as maintenance does before a checkpoint, and checks that the durable position never
     /// falls.
     fn maintain(&self) {
-        let mut seen = 0;
+        let mut seen = Position::START;
         for _ in 0..3 {
             let durable = self.durability.durable();
             assert!(durable >= seen, "{durable} is durable after {seen}");
@@ -433,13 +446,13 @@ impl Store {
             thread::yield_now();
         }
         let locked = Locked(&self.file);
-        let last = self.file.head() + 1;
+        let last = self.file.head().next();
         self.file.appends.lock().unwrap().push((number, last, last));
-        self.disk.written.store(last, Now);
+        self.disk.written.store(last.get(), Now);
         drop(locked);
         step();
         if self.disk.sync(Disk::OTHERS) && !self.disk.has_hole.load(Now) {
-            self.returned_by_any.fetch_max(last, Now);
+            self.returned_by_any.fetch_max(last.get(), Now);
         }
     }
 }

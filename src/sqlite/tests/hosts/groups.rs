@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::domain::{EventId, Verdict, check_conditions, check_ids};
+use crate::position::at;
 
 /// Opens a store on the pool whose statements are recorded and can be made to fail.
 fn recorded(hosted: &Hosted) -> (HostStore, Arc<Mutex<Fault>>) {
@@ -12,7 +13,7 @@ fn recorded(hosted: &Hosted) -> (HostStore, Arc<Mutex<Fault>>) {
 }
 
 fn request(events: Vec<Event>, guard: Option<Query>) -> AppendRequest {
-    let conditions = guard.map(|query| AppendCondition::new(query, 0).unwrap());
+    let conditions = guard.map(|query| AppendCondition::new(query, at(0)));
     AppendRequest::new(events, conditions.into_iter().collect()).unwrap()
 }
 
@@ -68,11 +69,11 @@ fn each_request_of_a_group_has_its_own_result() {
         request(vec![with_id("A", "first")], None),
     ];
     let answers = in_one_group(&hosted, &hosted.store, without_timeout(group), || ());
-    assert_eq!(answers[0], Ok(Appended::new(2)));
-    assert_eq!(answers[1], Err(Error::condition_failed(2)));
+    assert_eq!(answers[0], Ok(Appended::new(at(2))));
+    assert_eq!(answers[1], Err(Error::condition_failed(at(2))));
     assert_eq!(answers[2].as_ref().unwrap_err().status, Status::DuplicateId);
-    assert_eq!(answers[3], Ok(Appended::new(4)));
-    assert_eq!(answers[4], Ok(Appended::repeated(1)));
+    assert_eq!(answers[3], Ok(Appended::new(at(4))));
+    assert_eq!(answers[4], Ok(Appended::repeated(at(1))));
     assert_eq!(hosted.store.syncs(), before + 1, "the group is synced once");
     assert_eq!(found(&hosted.store, Query::all()), [1, 2, 3, 4]);
 }
@@ -90,7 +91,7 @@ fn a_request_rejected_by_a_trigger_fails_alone() {
     ];
     let answers = in_one_group(&hosted, &hosted.store, without_timeout(group), || ());
     assert_eq!(answers[1].as_ref().unwrap_err().status, Status::InvalidArgument);
-    let mut stored = [0, 2].map(|index| answers[index].as_ref().unwrap().last);
+    let mut stored = [0, 2].map(|index| answers[index].as_ref().unwrap().last.get());
     stored.sort_unstable();
     assert_eq!(stored, [1, 2]);
 }
@@ -111,7 +112,7 @@ fn a_cancelled_leader_passes_its_group_to_the_next() {
     });
     assert_eq!(answers[0].as_ref().unwrap_err().status, Status::Cancelled);
     let stored: Vec<i64> =
-        answers[1..].iter().map(|answer| answer.as_ref().unwrap().last).collect();
+        answers[1..].iter().map(|answer| answer.as_ref().unwrap().last.get()).collect();
     assert_eq!(stored, [1, 2, 3]);
     assert_eq!(found(store, query(&[], &["n:0"])), [0_i64; 0]);
 }
@@ -234,7 +235,7 @@ impl Dice {
         let guard = tag(self);
         let conditions = match self.roll(3) {
             0 => vec![],
-            _ => vec![AppendCondition::new(query(&[], &[&guard]), after).unwrap()],
+            _ => vec![AppendCondition::new(query(&[], &[&guard]), at(after))],
         };
         AppendRequest::new(events, conditions).unwrap()
     }
@@ -251,11 +252,11 @@ impl ListStore {
 
     fn append(&mut self, request: AppendRequest) -> Result<Appended> {
         let (events, conditions) = request.into_parts();
-        let at = |index: usize| index as i64 + 1;
+        let position_at = |index: usize| at(index as i64 + 1);
         let verdict = check_ids(
             events.iter(),
-            |id| Ok(self.0.iter().position(|event| event.id() == Some(id)).map(at)),
-            |position, event| Ok(self.0[position as usize - 1] == *event),
+            |id| Ok(self.0.iter().position(|event| event.id() == Some(id)).map(position_at)),
+            |position, event| Ok(self.0[position.get() as usize - 1] == *event),
         )?;
         if let Verdict::Repeated(last) = verdict {
             return Ok(Appended::repeated(last));
@@ -263,20 +264,23 @@ impl ListStore {
         check_conditions(&conditions, |query: &Query, span: PositionRange| {
             let is_hit = |position: &i64| {
                 let event = &self.0[*position as usize - 1];
-                let sequenced =
-                    SequencedEvent { position: *position, timestamp_us: 0, event: event.clone() };
+                let sequenced = SequencedEvent {
+                    position: at(*position),
+                    timestamp_us: 0,
+                    event: event.clone(),
+                };
                 query.matches(&sequenced.view())
             };
-            Ok((span.after + 1..=span.through.min(self.head())).find(is_hit))
+            Ok((span.after.get() + 1..=span.through.get().min(self.head())).find(is_hit).map(at))
         })?;
         self.0.extend(events);
-        Ok(Appended::new(self.head()))
+        Ok(Appended::new(at(self.head())))
     }
 }
 
 /// Returns the result with only the status and the position of an error.
 fn without_message(answer: Result<Appended>) -> std::result::Result<Appended, (Status, i64)> {
-    answer.map_err(|error| (error.status, error.position))
+    answer.map_err(|error| (error.status, error.position.get()))
 }
 
 #[test]
@@ -387,7 +391,7 @@ fn appends_in_transactions_do_not_read_rows_twice() {
         let lent = FaultyConnection { of: Box::new(&mut transaction), fault: Arc::clone(&fault) };
         let call = CallOptions::default();
         let answer = hosted.store.append_within(Box::new(lent), guarded, &call);
-        assert_eq!(answer, Ok(Appended::new(n as i64 + 1)));
+        assert_eq!(answer, Ok(Appended::new(at(n as i64 + 1))));
         let said = std::mem::take(&mut fault.lock().unwrap().said);
         scans += said.iter().filter(|sql| sql.contains("dcb_events WHERE position >")).count();
         transaction.connection().execute_batch("COMMIT").unwrap();
@@ -411,11 +415,11 @@ fn rows_of_a_rolled_back_transaction_are_not_kept() {
     hosted.within(&mut transaction, vec![numbered(1)]).unwrap();
     transaction.connection().execute_batch("COMMIT; BEGIN IMMEDIATE").unwrap();
     insert_foreign(transaction.connection(), 2, event("Lost", &["n:2".into()]));
-    assert_eq!(refused(&mut transaction, "n:1"), 1);
-    assert_eq!(refused(&mut transaction, "n:2"), 2);
+    assert_eq!(refused(&mut transaction, "n:1"), at(1));
+    assert_eq!(refused(&mut transaction, "n:2"), at(2));
     transaction.connection().execute_batch("ROLLBACK; BEGIN IMMEDIATE").unwrap();
     insert_foreign(transaction.connection(), 2, event("Kept", &["n:3".into()]));
-    assert_eq!(refused(&mut transaction, "n:3"), 2);
+    assert_eq!(refused(&mut transaction, "n:3"), at(2));
     transaction.connection().execute_batch("ROLLBACK").unwrap();
     hosted.pool.give_back(transaction.connection.take());
 }

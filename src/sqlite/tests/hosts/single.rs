@@ -35,7 +35,7 @@ fn recorded(
 ) -> (Result<Appended>, Vec<String>) {
     let mut recorded = Vec::new();
     let failing = FailingConnection { of: transaction, fails, recorded: &mut recorded };
-    let guard = AppendCondition::new(query(&["B"], &[]), 0).unwrap();
+    let guard = AppendCondition::new(query(&["B"], &[]), at(0));
     let request = AppendRequest::new(vec![event("B", &[])], vec![guard]).unwrap();
     let answer = hosted.store.append_within(Box::new(failing), request, &brief());
     let verbs = recorded.iter().map(|sql| sql.split(' ').next().unwrap_or_default().to_owned());
@@ -47,10 +47,10 @@ fn an_append_that_sees_what_was_expected_is_four_statements() {
     let hosted = expecting();
     let mut transaction = begun(&hosted);
     let (answer, run) = recorded(&hosted, &mut transaction, vec![]);
-    assert_eq!(answer, Ok(Appended::new(3)));
+    assert_eq!(answer, Ok(Appended::new(at(3))));
     assert_eq!(run, ["BEGIN", "UPDATE", "INSERT", "REPLACE"]);
     let (answer, run) = recorded(&hosted, &mut transaction, vec![]);
-    assert_eq!(answer, Err(Error::condition_failed(3)));
+    assert_eq!(answer, Err(Error::condition_failed(at(3))));
     assert_eq!(run, ["BEGIN", "UPDATE"]);
     assert!(commit(&hosted, transaction));
     // The store's own appends are expected too.
@@ -61,11 +61,11 @@ fn an_append_that_sees_what_was_expected_is_four_statements() {
     assert!(commit(&hosted, transaction));
     append_to(&*open(hosted.path()), vec![event("C", &[])], None).unwrap();
     let mut transaction = begun(&hosted);
-    let guard = AppendCondition::new(query(&["C"], &[]), 0).unwrap();
+    let guard = AppendCondition::new(query(&["C"], &[]), at(0));
     let request = AppendRequest::new(vec![event("C", &[])], vec![guard]).unwrap();
     let lent = Box::new(&mut transaction);
     let answer = hosted.store.append_within(lent, request, &brief());
-    assert_eq!(answer, Err(Error::condition_failed(5)));
+    assert_eq!(answer, Err(Error::condition_failed(at(5))));
 }
 
 /// The mark only saves work: an append does not fail because it was not written.
@@ -75,8 +75,8 @@ fn an_append_is_stored_without_its_mark() {
     let mut transaction = begun(&hosted);
     let no_memory = rusqlite::ffi::SQLITE_NOMEM;
     let (answer, _) = recorded(&hosted, &mut transaction, vec![("REPLACE", no_memory)]);
-    assert_eq!(answer, Ok(Appended::new(3)));
-    assert_eq!(recorded(&hosted, &mut transaction, vec![]).0, Err(Error::condition_failed(3)));
+    assert_eq!(answer, Ok(Appended::new(at(3))));
+    assert_eq!(recorded(&hosted, &mut transaction, vec![]).0, Err(Error::condition_failed(at(3))));
     assert!(commit(&hosted, transaction));
     assert_eq!(found(&hosted.store, Query::all()), [1, 2, 3]);
 }
@@ -91,21 +91,21 @@ fn an_interrupted_append_of_one_statement_stores_all_or_nothing() {
         Interruption::FailedAfter,
     ] {
         // One statement after the other, and at last none.
-        for at in 0..=4 {
-            let place = format!("{interruption:?} at {at}");
+        for step in 0..=4 {
+            let place = format!("{interruption:?} at {step}");
             let hosted = expecting();
             let mut transaction = begun(&hosted);
             let request = AppendRequest::new(vec![event("B", &[])], vec![]).unwrap();
             let lent = InterruptedConnection {
                 of: &mut transaction,
                 interruption,
-                left: at,
+                left: step,
                 is_over: false,
             };
             let answer = hosted.store.append_within(Box::new(lent), request, &brief());
             transaction.rest.clear();
             let is_committed = commit(&hosted, transaction);
-            assert!(answer.is_ok() || at < 4, "{place}: {answer:?}");
+            assert!(answer.is_ok() || step < 4, "{place}: {answer:?}");
             let stored = if answer.is_ok() && is_committed { 3 } else { 2 };
             let all: Vec<i64> = (1..=stored).collect();
             assert_eq!(found(&hosted.store, Query::all()), all, "{place}");
@@ -116,7 +116,8 @@ fn an_interrupted_append_of_one_statement_stores_all_or_nothing() {
             let mut transaction = begun(&hosted);
             let (answer, _) = recorded(&hosted, &mut transaction, vec![]);
             let seen = (stored == 3).then_some(3);
-            let expected = seen.map_or(Ok(Appended::new(3)), |at| Err(Error::condition_failed(at)));
+            let expected = seen
+                .map_or(Ok(Appended::new(at(3))), |first| Err(Error::condition_failed(at(first))));
             assert_eq!(answer, expected, "{place}");
         }
     }

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::*;
+use crate::position::{Position, at};
 use crate::sqlite::connection::transaction::retry;
 use crate::sqlite::snapshot::Snapshot;
 
@@ -29,7 +30,7 @@ fn written(position: i64, attempt: u32) -> SequencedEvent {
     let mut builder = EventBuilder::new(EventType::new("T").unwrap());
     builder.tag(Tag::new(&tag).unwrap()).unwrap();
     builder.data(&data).unwrap();
-    SequencedEvent { position, timestamp_us: 17, event: builder.build() }
+    SequencedEvent { position: at(position), timestamp_us: 17, event: builder.build() }
 }
 
 /// Opens a connection of another program. Its cache is so small that it writes pages before its
@@ -178,7 +179,7 @@ impl World {
             }
             Step::Read { reader, len, back, backwards, one_by_one } => {
                 let high = (self.head - back).max(0);
-                let span = PositionRange { after: (high - len).max(0), through: high };
+                let span = PositionRange { after: at((high - len).max(0)), through: at(high) };
                 self.compare(reader, span, backwards, one_by_one);
             }
         }
@@ -188,7 +189,7 @@ impl World {
     fn compare(&mut self, reader: usize, span: PositionRange, backwards: bool, one_by_one: bool) {
         let connection = &self.connections[reader];
         let _transaction = Transaction::begin(connection).unwrap();
-        assert_eq!(Snapshot::take(connection).unwrap().head, self.head);
+        assert_eq!(Snapshot::take(connection).unwrap().head, at(self.head));
         let seen = |decoder: &mut EventReader| {
             let mut seen = Vec::new();
             let visit = |view: &EventView<'_>| {
@@ -199,7 +200,8 @@ impl World {
                 ));
                 Ok(ControlFlow::Continue(()))
             };
-            let positions: Vec<i64> = (span.after + 1..=span.through).collect();
+            let positions: Vec<Position> =
+                (span.after.get() + 1..=span.through.get()).map(at).collect();
             if one_by_one {
                 decoder.fetch(connection, &positions, visit).unwrap();
             } else {
@@ -243,7 +245,7 @@ proptest! {
             world.play(step);
         }
         for reader in 0..READERS {
-            world.compare(reader, PositionRange { after: 0, through: world.head }, false, true);
+            world.compare(reader, PositionRange { after: at(0), through: at(world.head) }, false, true);
         }
     }
 }
@@ -260,17 +262,17 @@ fn stale_pages(events: i64, is_wal: bool) {
     for reader in 0..last {
         world.compare(
             reader,
-            PositionRange { after: (events - 60).max(0), through: events },
+            PositionRange { after: at((events - 60).max(0)), through: at(events) },
             false,
             false,
         );
     }
     world.play(Step::Commit(100));
     world.play(Step::Checkpoint);
-    let at = |position| PositionRange { after: position - 1, through: position };
-    world.compare(last, at(events + 60), false, true);
+    let only = |position| PositionRange { after: at(position - 1), through: at(position) };
+    world.compare(last, only(events + 60), false, true);
     for reader in 0..last {
-        world.compare(reader, at(events + 1 + 8 * reader as i64), false, true);
+        world.compare(reader, only(events + 1 + 8 * reader as i64), false, true);
     }
 }
 
@@ -298,14 +300,14 @@ fn pages_are_not_used_after_a_partial_checkpoint() {
         world.play(Step::Commit(events));
         let holder = connect(&Location::File(world.path.clone()), OpenMode::Read).unwrap();
         let transaction = Transaction::begin(&holder).unwrap();
-        assert_eq!(Snapshot::take(&holder).unwrap().head, 300 + events);
+        assert_eq!(Snapshot::take(&holder).unwrap().head, at(300 + events));
         world.play(Step::Commit(1));
         world.play(Step::Checkpoint);
         for reader in 0..READERS {
             let position = world.head - reader as i64;
             world.compare(
                 reader,
-                PositionRange { after: position - 1, through: position },
+                PositionRange { after: at(position - 1), through: at(position) },
                 false,
                 true,
             );
@@ -331,7 +333,7 @@ fn a_cached_root_is_not_used_under_another_schema() {
         world.play(Step::Wal(is_wal));
         world.play(Step::Commit(200));
         world.play(Step::Checkpoint);
-        world.compare(0, PositionRange { after: 0, through: 200 }, false, true);
+        world.compare(0, PositionRange { after: at(0), through: at(200) }, false, true);
         let other = World::new();
         let other_host = host(&other.path);
         begin(&other_host, 0, 200, 99);
@@ -342,7 +344,7 @@ fn a_cached_root_is_not_used_under_another_schema() {
             let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
             host.query_row(sql, [name], |row| row.get::<_, i64>(0)).unwrap()
         };
-        let all = PositionRange { after: 0, through: 200 };
+        let all = PositionRange { after: at(0), through: at(200) };
         let old = root("dcb_events");
         host.execute_batch(&format!(
             "ATTACH '{}' AS other;
