@@ -23,7 +23,7 @@ pub fn open(uri: &str, options: &Options) -> Result<Arc<dyn Store>> {
             ));
         }
         options.check_without_readers()?;
-        return Ok(Arc::new(MemoryStore::new()));
+        return Ok(Arc::new(MemoryStore::open(options.import)));
     }
     let mut options = options.clone();
     let location = if let Some(path) = uri.strip_prefix("sqlite:") {
@@ -43,6 +43,11 @@ pub fn is_of_postgres(uri: &str) -> bool {
 
 #[cfg(feature = "postgres")]
 fn open_postgres(uri: &str, options: &Options) -> Result<Arc<dyn Store>> {
+    if options.import {
+        return Err(Error::invalid(
+            "import: a store in PostgreSQL sets the times of its events itself",
+        ));
+    }
     Ok(Arc::new(crate::postgres::PostgresStore::open(uri, options)?))
 }
 

@@ -69,6 +69,8 @@ impl Handle for dcb_store {
 ///                               there is a journal, or a WAL that is not empty
 ///     "create": true            create the file if it does not exist
 ///     "adopt": false            create the store in a database that already has other tables
+///     "import": false           keep the timestamp of an event that is appended with one; without
+///                               it, such an append is refused
 ///     "busy_timeout_ms": 5000   how long a call without a dcb_call waits for a lock; a negative
 ///                               number waits forever
 ///     "max_readers": 8          how many connections the store opens for reading at most, 1 to

@@ -63,6 +63,18 @@ impl AppendRequest {
         Ok(AppendRequest { events, conditions })
     }
 
+    /// Refuses events with a timestamp for a store that sets all of them itself.
+    pub(crate) fn expect_no_timestamps(&self) -> crate::Result<()> {
+        let timed = |event: &Event| event.given_timestamp_us().is_some();
+        match self.events.iter().position(timed) {
+            None => Ok(()),
+            Some(index) => Err(crate::Error::invalid(format!(
+                "events[{index}].timestamp: the store sets the time of an event, unless it is opened \
+                 with the option import"
+            ))),
+        }
+    }
+
     /// Returns the events in order. There is at least one.
     pub fn events(&self) -> &[Event] {
         &self.events

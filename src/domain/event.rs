@@ -17,7 +17,12 @@ pub struct Event {
     text: Box<str>,
     /// The offsets in `text` at which each column ends, followed by those at which each tag ends.
     ends: Ends,
+    /// The time that the event is to be stored with, or [`NO_TIME`].
+    time: i64,
 }
+
+/// The time of an event whose time the store sets. No time that can be given has this value.
+const NO_TIME: i64 = i64::MIN;
 
 // The columns of a row, in order.
 const TYPE: usize = 0;
@@ -93,6 +98,20 @@ impl Event {
         self.column(METADATA)
     }
 
+    /// Returns the time that the event is to be stored with, in microseconds since 1970 (UTC), if one
+    /// was given. A stored event has its time in [`SequencedEvent::timestamp_us`].
+    pub fn given_timestamp_us(&self) -> Option<i64> {
+        (self.time != NO_TIME).then_some(self.time)
+    }
+
+    /// Takes the time that the event is to be stored with out of it, so that it equals the event
+    /// without one.
+    pub(crate) fn take_given_timestamp_us(&mut self) -> Option<i64> {
+        let given = self.given_timestamp_us();
+        self.time = NO_TIME;
+        given
+    }
+
     /// Returns the tags in the order given, each once.
     pub fn tags(&self) -> Tags<'_> {
         let (columns, ends) = self.ends.as_slice().split_at(COLUMNS);
@@ -157,6 +176,7 @@ pub struct EventBuilder<'a> {
     data: &'a str,
     id: Option<EventId<'a>>,
     metadata: Option<&'a str>,
+    time: i64,
 }
 
 impl<'a> EventBuilder<'a> {
@@ -169,6 +189,7 @@ impl<'a> EventBuilder<'a> {
             data: "null",
             id: None,
             metadata: None,
+            time: NO_TIME,
         }
     }
 
@@ -200,6 +221,16 @@ impl<'a> EventBuilder<'a> {
     /// Sets the metadata to the text of one JSON object. The caller has checked that it is valid.
     pub fn metadata(&mut self, json: &'a str) -> Result<()> {
         self.metadata = Some(within_limit(json)?);
+        Ok(())
+    }
+
+    /// Sets the time that the event is stored with, in microseconds since 1970 (UTC). It must be in
+    /// the years 1 to 9999. Only a store that was opened with the option `import` accepts it.
+    pub fn timestamp_us(&mut self, micros: i64) -> Result<()> {
+        if !TIMES.contains(&micros) {
+            return Err(Error::invalid("a timestamp must be in the years 1 to 9999"));
+        }
+        self.time = micros;
         Ok(())
     }
 
@@ -282,9 +313,12 @@ impl<'a> EventBuilder<'a> {
             }
         }
         debug_assert_eq!(text.len(), size);
-        Ok(Event { text: text.into(), ends })
+        Ok(Event { text: text.into(), ends, time: self.time })
     }
 }
+
+/// The times that documents can show: those of the years 1 to 9999.
+const TIMES: std::ops::Range<i64> = -62_135_596_800_000_000..253_402_300_800_000_000;
 
 /// The first byte of a column that has a value.
 const PRESENT: char = '\u{1}';
@@ -321,6 +355,12 @@ pub struct SequencedEvent {
 }
 
 impl SequencedEvent {
+    /// Returns the event to append to another store, with the time that it has in this one. That
+    /// store has to be opened with the option `import`.
+    pub fn into_import(self) -> Event {
+        Event { time: self.timestamp_us.clamp(TIMES.start, TIMES.end - 1), ..self.event }
+    }
+
     /// Returns a view of the event.
     pub fn view(&self) -> EventView<'_> {
         self.event.view(self.position, self.timestamp_us)

@@ -16,6 +16,8 @@ pub struct PreparedEvents {
     events: SmallVec<[Arc<SequencedEvent>; 1]>,
     /// The terms of all events, in the order of the events.
     terms: SmallVec<[Term; 4]>,
+    /// The times that events were given, one for each event, or nothing if none was.
+    given_times: Vec<Option<i64>>,
 }
 
 impl PreparedEvents {
@@ -26,7 +28,17 @@ impl PreparedEvents {
             .try_reserve_exact(given.len())
             .and_then(|()| terms.try_reserve_exact(given.iter().map(count_terms).sum()))
             .map_err(|_| Error::no_memory("the events of the append"))?;
-        for event in given {
+        let mut given_times = Vec::new();
+        if given.iter().any(|event| event.given_timestamp_us().is_some()) {
+            given_times
+                .try_reserve_exact(given.len())
+                .map_err(|_| Error::no_memory("the events of the append"))?;
+        }
+        for mut event in given {
+            let time = event.take_given_timestamp_us();
+            if given_times.capacity() > 0 {
+                given_times.push(time);
+            }
             terms.extend(event.terms());
             events.push(Arc::new(SequencedEvent {
                 position: Position::START,
@@ -34,7 +46,7 @@ impl PreparedEvents {
                 event,
             }));
         }
-        Ok(PreparedEvents { events, terms })
+        Ok(PreparedEvents { events, terms, given_times })
     }
 
     /// Returns the events as they were given.
@@ -48,16 +60,17 @@ impl PreparedEvents {
         &self.events
     }
 
-    /// Assigns the positions after `head` to the events.
+    /// Assigns the positions after `head` to the events, and the time to those that were given none.
     ///
     /// # Panics
     /// Panics if an index holds an event already.
     pub fn place(&mut self, head: Position, timestamp_us: i64) {
         let mut position = head;
-        for event in &mut self.events {
+        for (index, event) in self.events.iter_mut().enumerate() {
             position = position.next();
             let event = Arc::get_mut(event).expect("no index holds the event yet");
-            (event.position, event.timestamp_us) = (position, timestamp_us);
+            let given = self.given_times.get(index).copied().flatten();
+            (event.position, event.timestamp_us) = (position, given.unwrap_or(timestamp_us));
         }
     }
 

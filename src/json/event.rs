@@ -8,17 +8,25 @@ use crate::domain::{Event, EventBuilder, EventId, EventType, Tag};
 use crate::error::Error;
 use crate::json::depth;
 use crate::json::path::JsonPath;
+use crate::json::timestamp;
 use crate::json::visitor::{As, OptionalText, Raw, Seen, Shape, Text, Texts, keys, read_document};
 use crate::limits::{MAX_EVENTS_PER_APPEND, MAX_TAGS_PER_EVENT};
 
-keys!(Key { Type = "type", Tags = "tags", Data = "data", Id = "id", Metadata = "metadata" });
+keys!(Key {
+    Type = "type",
+    Tags = "tags",
+    Data = "data",
+    Id = "id",
+    Metadata = "metadata",
+    Timestamp = "timestamp",
+});
 
 /// The levels of nesting around the data of an event: the request, its list of events, the event.
 const OUTER_LEVELS: usize = 3;
 
 impl Event {
     /// Parses an event to append: `{"type": "CourseDefined", "tags": ["course:c1"], "data": any
-    /// JSON, "id": optional, "metadata": optional object}`. The limits are those of a request.
+    /// JSON, "id": optional, "metadata": optional object, "timestamp": optional}`. The limits are those of a request.
     pub fn from_json(json: &str) -> crate::Result<Event> {
         let no_fast_path = |_: &str| None;
         read_document("event", json.as_bytes(), no_fast_path, |path, json| {
@@ -51,6 +59,7 @@ impl<'de> Shape<'de> for EventIn<'_, 'de> {
             ))));
         }
         let (mut event_type, mut id, mut data, mut metadata) = (None, None, None, None);
+        let mut time = None;
         tags.clear();
         let mut seen = Seen::default();
         while let Some(key) = seen.next_key(path, &mut object)? {
@@ -74,6 +83,16 @@ impl<'de> Shape<'de> for EventIn<'_, 'de> {
                     data = Some(json);
                 }
                 Key::Id => id = object.next_value_seed(OptionalText(path))?,
+                Key::Timestamp => {
+                    if let Some(text) = object.next_value_seed(OptionalText(path))? {
+                        let Some(micros) = timestamp::parse(&text) else {
+                            return Err(path.refuse(
+                                "must be a time in UTC such as \"2026-11-23T04:12:17.123456Z\"",
+                            ));
+                        };
+                        time = Some(micros);
+                    }
+                }
                 Key::Metadata => match object.next_value_seed(Raw)? {
                     "null" => {}
                     json if json.starts_with('{') => {
@@ -105,6 +124,9 @@ impl<'de> Shape<'de> for EventIn<'_, 'de> {
         }
         if let Some(metadata) = metadata {
             event.metadata(metadata).map_err(|error| within("metadata", error))?;
+        }
+        if let Some(micros) = time {
+            event.timestamp_us(micros).map_err(|error| within("timestamp", error))?;
         }
         for (index, tag) in tags.iter().enumerate() {
             Tag::new(tag).and_then(|tag| event.tag(tag)).map_err(|error| {

@@ -11,6 +11,7 @@ use crate::domain::{
     AppendCondition, AppendRequest, Direction, Event, EventBuilder, EventId, EventType, Query,
     QueryItem, ReadRequest, Tag, position_of_after,
 };
+use crate::json::timestamp;
 use crate::limits::{
     MAX_CONDITIONS_PER_APPEND, MAX_EVENTS_PER_APPEND, MAX_ITEMS_PER_QUERY, MAX_TAGS_PER_EVENT,
 };
@@ -79,7 +80,7 @@ impl<'a> FastParser<'a> {
 
     fn event(&mut self, tags: &mut SmallVec<[Tag<'a>; 8]>) -> Option<Event> {
         let (mut event_type, mut id, mut data, mut metadata) = (None, None, None, None);
-        let mut has_tags = None;
+        let (mut has_tags, mut time) = (None, None);
         tags.clear();
         self.object(|parser, key| match key {
             "type" => once(&mut event_type, EventType::new(parser.string()?).ok()?),
@@ -90,6 +91,7 @@ impl<'a> FastParser<'a> {
             }
             "data" => once(&mut data, parser.value()?),
             "id" => once(&mut id, EventId::new(parser.string()?).ok()?),
+            "timestamp" => once(&mut time, timestamp::parse(parser.string()?)?),
             "metadata" => {
                 once(&mut metadata, parser.value().filter(|value| value.starts_with('{'))?)
             }
@@ -107,6 +109,9 @@ impl<'a> FastParser<'a> {
         }
         if let Some(metadata) = metadata {
             event.metadata(metadata).ok()?;
+        }
+        if let Some(micros) = time {
+            event.timestamp_us(micros).ok()?;
         }
         event.try_build().ok()
     }

@@ -25,6 +25,37 @@ pub(super) fn text(micros: i64) -> [u8; 27] {
     text
 }
 
+/// Parses a time in the form of [`text`]. Returns microseconds since 1970, or `None` if the form is
+/// another one or there is no such time.
+pub(super) fn parse(text: &str) -> Option<i64> {
+    let bytes: &[u8; 27] = text.as_bytes().try_into().ok()?;
+    let number = |from: usize, to: usize| {
+        bytes[from..to].iter().try_fold(0, |number: u32, byte| {
+            byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0'))
+        })
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let in_day = (hour * 60 + minute) * 60 + second;
+    let micros = day_of(year, month, day) * MICROS_PER_DAY
+        + i64::from(in_day) * 1_000_000
+        + i64::from(number(20, 26)?);
+    // A month, a day or an hour that does not exist, and another separator, have another text.
+    (self::text(micros) == *bytes).then_some(micros)
+}
+
+/// Returns the number of a day, counted from 1970, as the inverse of [`date`].
+fn day_of(year: u32, month: u32, day: u32) -> i64 {
+    // Years begin in March.
+    let (year, month_from_march) = match month {
+        ..=2 => (i64::from(year) - 1, i64::from(month) + 9),
+        _ => (i64::from(year), i64::from(month) - 3),
+    };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * month_from_march + 2) / 5 + i64::from(day) - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year - 719_468
+}
+
 fn digits(text: &mut [u8], mut number: u32) {
     for digit in text.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;
@@ -79,11 +110,48 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_parsed_to_its_time() {
+        for micros in [
+            0,
+            -1,
+            951_782_400_000_000,
+            1_795_407_137_123_456,
+            YEAR_1 * MICROS_PER_DAY,
+            YEAR_10000 * MICROS_PER_DAY - 1,
+        ] {
+            assert_eq!(parse(&shown(micros)), Some(micros));
+        }
+        for wrong in [
+            "",
+            "2026-11-23T04:12:17Z",
+            "2026-11-23T04:12:17.123Z",
+            "2026-11-23T04:12:17.123456z",
+            "2026-11-23 04:12:17.123456Z",
+            "2026-11-23T04:12:17,123456Z",
+            "2026-11-23T04:12:17.1234567Z",
+            "2026-02-29T04:12:17.123456Z",
+            "2026-00-23T04:12:17.123456Z",
+            "2026-99-23T04:12:17.123456Z",
+            "2026-11-00T04:12:17.123456Z",
+            "2026-11-99T04:12:17.123456Z",
+            "2026-11-23T24:00:00.000000Z",
+            "2026-11-23T04:60:00.000000Z",
+            "2026-11-23T04:12:60.000000Z",
+            "2026-11-23T04:12:1é.12345Z",
+            "0000-01-01T00:00:00.000000Z",
+            "+026-11-23T04:12:17.123456Z",
+        ] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn every_day_follows_the_one_before() {
         let leap = |year: u32| year.is_multiple_of(if year.is_multiple_of(100) { 400 } else { 4 });
         let (mut year, mut month, mut day) = (1, 1, 1);
         for counted in YEAR_1..YEAR_10000 {
             assert_eq!(date(counted), (year, month, day));
+            assert_eq!(day_of(year, month, day), counted);
             let days = match month {
                 2 => 28 + u32::from(leap(year)),
                 4 | 6 | 9 | 11 => 30,

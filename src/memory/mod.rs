@@ -22,6 +22,8 @@ pub struct MemoryStore {
     /// All events, from position 1.
     index: RwLock<Index>,
     watch: HeadWatch,
+    /// Whether events keep the timestamps that they are appended with.
+    import: bool,
 }
 
 /// The number of events that a read collects under the lock before it delivers them without it.
@@ -36,10 +38,14 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// Returns an empty store.
     pub fn new() -> Self {
-        MemoryStore {
-            index: RwLock::new(Index::unbounded(Position::START)),
-            watch: HeadWatch::new(Position::START),
-        }
+        Self::open(false)
+    }
+
+    /// Returns an empty store, whose events keep the timestamps that they are appended with if
+    /// `import` says so.
+    pub fn open(import: bool) -> Self {
+        let index = RwLock::new(Index::unbounded(Position::START));
+        MemoryStore { index, watch: HeadWatch::new(Position::START), import }
     }
 
     /// Acquires the read lock on the index of an open store.
@@ -78,6 +84,9 @@ fn now_us() -> i64 {
 impl Store for MemoryStore {
     fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended> {
         self.check(call)?;
+        if !self.import {
+            request.expect_no_timestamps()?;
+        }
         let (events, conditions) = request.into_parts();
         let mut prepared = PreparedEvents::new(events)?;
 

@@ -38,6 +38,7 @@ pub struct PreparedAppend {
 impl PreparedAppend {
     /// Prepares a request. Fails with `no_memory`.
     pub fn new(request: AppendRequest, deadline: Deadline) -> Result<Self> {
+        request.expect_no_timestamps()?;
         let (events, conditions) = request.into_parts();
         let bytes = events.iter().map(|event| event.row_text().len()).sum();
         let prepared = PreparedEvents::new(events)?;

@@ -39,6 +39,8 @@ pub struct StoreState {
     pub maintenance_signal: MaintenanceSignal,
     /// How long a call waits for a lock by default; `None` for no limit.
     pub busy_timeout: Option<Duration>,
+    /// Whether events keep the timestamps that they are appended with.
+    pub import: bool,
 }
 
 impl StoreState {
@@ -79,6 +81,7 @@ impl StoreState {
             checkpoints: Checkpoints::new(wal),
             maintenance_signal: MaintenanceSignal::default(),
             busy_timeout,
+            import: false,
         }
     }
 

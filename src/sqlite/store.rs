@@ -10,7 +10,6 @@ use crate::commit::deadline::{CallOptions, Deadline};
 use crate::domain::{AppendRequest, ReadState};
 use crate::error::{Error, Result, Status};
 use crate::position::Position;
-use crate::sqlite::append::group::PreparedAppend;
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::events::source::{ReadStop, Source};
 use crate::sqlite::maintenance::segments::write_segment_within;
@@ -131,7 +130,7 @@ impl Store for SqliteStore {
         if let Some(failure) = self.shared.commits.durability.failure() {
             return Err(failure);
         }
-        let mut prepared = PreparedAppend::new(request)?;
+        let mut prepared = self.shared.prepare(request)?;
         if let Some(readers) = self.connections.readers() {
             check_ahead(&self.shared, readers, &mut prepared, &deadline)?;
         }

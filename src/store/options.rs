@@ -14,6 +14,9 @@ pub struct Options {
     pub create: bool,
     /// Whether a store may be created in a database that has other tables already.
     pub adopt: bool,
+    /// Whether the store keeps the timestamps that events are appended with. Without it, an append
+    /// with one is refused. It is for copies of other stores.
+    pub import: bool,
     /// How long a call waits for a lock by default, in milliseconds. A negative number means
     /// without a limit.
     pub busy_timeout_ms: i64,
@@ -102,6 +105,7 @@ impl Default for Options {
             immutable: false,
             create: true,
             adopt: false,
+            import: false,
             busy_timeout_ms: 5_000,
             max_readers: None,
             schema: None,

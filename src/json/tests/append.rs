@@ -239,3 +239,23 @@ fn an_event_is_a_document_by_itself() {
         assert!(Event::from_json(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn an_event_may_have_a_timestamp() {
+    let given = |event: &str| only_event(event).given_timestamp_us();
+    assert_eq!(given(r#"{"type":"A","timestamp":"1970-01-01T00:00:01.000002Z"}"#), Some(1_000_002));
+    assert_eq!(given(r#"{"type":"A","timestamp":"1970\u002d01-01T00:00:00.000000Z"}"#), Some(0));
+    assert_eq!(given(r#"{"type":"A","timestamp":null}"#), None);
+    assert_eq!(given(r#"{"type":"A"}"#), None);
+    let message =
+        "events[0].timestamp: must be a time in UTC such as \"2026-11-23T04:12:17.123456Z\"";
+    for wrong in [r#""""#, r#""2026-11-23T04:12:17Z""#, r#""2026-02-30T00:00:00.000000Z""#] {
+        let request = format!(r#"{{"events":[{{"type":"A","timestamp":{wrong}}}]}}"#);
+        assert_invalid(parse_append(request.as_bytes()), message);
+    }
+    let request = r#"{"events":[{"type":"A","timestamp":1}]}"#;
+    assert_invalid(
+        parse_append(request.as_bytes()),
+        "events[0].timestamp: must be a string or null",
+    );
+}

@@ -38,7 +38,7 @@ fn an_unknown_key_is_rejected() {
         (r#"{"evnts": []}"#, "request: unknown key \"evnts\" (known: events, condition)"),
         (
             r#"{"events": [{"Type": "A"}]}"#,
-            "events[0]: unknown key \"Type\" (known: type, tags, data, id, metadata)",
+            "events[0]: unknown key \"Type\" (known: type, tags, data, id, metadata, timestamp)",
         ),
         (
             r#"{"condition": {"failIfEventMatch": null}}"#,

@@ -111,9 +111,19 @@ fn append() -> BoxedStrategy<String> {
         Just("null".to_owned()),
         data().prop_map(|value| format!("{{\"m\" :{value} }}"))
     ];
+    let time = prop_oneof![
+        Just("null".to_owned()),
+        Just("\"2026-02-29T04:12:17.123456Z\"".to_owned()),
+        Just("\"2026-11-23T04:12:17.123456Z\"".to_owned()),
+    ];
     let event = object(
         vec![("type", name().boxed())],
-        vec![("tags", names().boxed()), ("data", data()), ("metadata", metadata.boxed())],
+        vec![
+            ("tags", names().boxed()),
+            ("data", data()),
+            ("metadata", metadata.boxed()),
+            ("timestamp", time.boxed()),
+        ],
     );
     let condition = object(vec![("failIfEventsMatch", query())], vec![("after", integer())]);
     let conditions = prop_oneof![Just("null".to_owned()), condition.clone(), list(condition, 0..3)];
@@ -217,7 +227,7 @@ fn common_requests_take_the_fast_path() {
         r#"{"events":[{"type":"A"}]}"#,
         r#" { "events" : [ { "type" : "A", "tags" : [ "a:1", "b" ], "data" : [ {}, [ ],
             { "n": [ -0.5e+3, 10, true, false, null, "\u00e9\"\\\/\b\f\n\r\t" ] } ], "id" : "i",
-            "metadata" : { } } ], "condition" : [ ] } "#,
+            "metadata" : { }, "timestamp" : "2026-11-23T04:12:17.123456Z" } ], "condition" : [ ] } "#,
         r#"{"condition":{"after":12,"failIfEventsMatch":{"items":[{"tags":["a:1"],"types":["A"]},
             {}]}},"events":[{"tags":[],"type":"é"}]}"#,
         r#"{"events":[{"type":"A"}],"condition":[{"failIfEventsMatch":{"items":[{}]}}]}"#,

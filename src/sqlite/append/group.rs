@@ -32,6 +32,17 @@ use crate::sqlite::state::StoreState;
 /// How long the requests of a group that failed wait for SQLite's lock to run again.
 const RERUN_PATIENCE: Duration = Duration::from_secs(1);
 
+impl StoreState {
+    /// Prepares a request, before any lock is taken, and refuses timestamps where the store sets
+    /// them.
+    pub fn prepare(&self, request: AppendRequest) -> Result<PreparedAppend> {
+        if !self.import {
+            request.expect_no_timestamps()?;
+        }
+        PreparedAppend::new(request)
+    }
+}
+
 /// A request with all that can be made of it before its turn.
 #[derive(Debug)]
 pub struct PreparedAppend {

@@ -14,7 +14,6 @@ use crate::error::{Error, Result, Status};
 use crate::position::Position;
 use crate::sql::SqlConnection;
 use crate::sql::host::Host;
-use crate::sqlite::append::group::PreparedAppend;
 use crate::sqlite::append::turns::Turns;
 use crate::sqlite::connection::transaction::{begin_immediate, commit};
 use crate::sqlite::events::reader::EventReader;
@@ -123,8 +122,9 @@ impl HostStore {
             Ok((snapshot, list.indexed()))
         })?;
         connection.end();
-        let (shared, is_far_behind) =
+        let (mut shared, is_far_behind) =
             StoreState::for_writing(log, Position::START, snapshot.head, segments, busy_timeout);
+        shared.import = options.import;
         if path.is_some() {
             shared.commits.durability.ensure(snapshot.head)?;
             shared.commits.watch.publish(shared.commits.durability.durable());
@@ -390,7 +390,7 @@ impl Committer for HostStore {
 impl Store for HostStore {
     fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
-        let prepared = PreparedAppend::new(request)?;
+        let prepared = self.shared.prepare(request)?;
         let events = prepared.len();
         let queued = QueuedAppend { prepared, deadline: deadline.clone() };
         self.queue.append(self, queued, events, &deadline).map_err(|error| self.explain(error))

@@ -47,7 +47,7 @@ impl HostStore {
         if let Some(failure) = self.shared.commits.durability.failure() {
             return Err(failure);
         }
-        let prepared = PreparedAppend::new(request)?;
+        let prepared = self.shared.prepare(request)?;
         let connection = HostConnection::within(lent, &deadline);
         connection.expect_transaction()?;
         let look = self.lock_and_look(&connection, &deadline);

@@ -53,7 +53,7 @@ impl SqliteStore {
             }
             Location::Memory => {
                 options.check_without_readers()?;
-                open_memory(busy_timeout)
+                open_memory(busy_timeout, options.import)
             }
             Location::File(path) if options.is_read_only() => {
                 open_read_only(path.clone(), options, busy_timeout, &deadline)
@@ -65,11 +65,12 @@ impl SqliteStore {
     }
 }
 
-pub fn open_memory(busy_timeout: Option<Duration>) -> Result<SqliteStore> {
+pub fn open_memory(busy_timeout: Option<Duration>, import: bool) -> Result<SqliteStore> {
     let mut connection = connect(&Location::Memory, OpenMode::Create)?;
     create(&mut connection, false)?;
     const START: Position = Position::START;
-    let shared = StoreState::new(None, START, START, START, busy_timeout);
+    let mut shared = StoreState::new(None, START, START, START, busy_timeout);
+    shared.import = import;
     let writer = Writer::new(connection, EventReader::default());
     Ok(SqliteStore {
         shared: Arc::new(shared),
@@ -218,8 +219,9 @@ pub fn open_file(
     retry_busy(deadline, || connection.pragma_update(None, "synchronous", "normal"))?;
 
     let head = snapshot.head;
-    let (shared, is_far_behind) =
+    let (mut shared, is_far_behind) =
         StoreState::for_writing(Some(log), head, head, segments, busy_timeout);
+    shared.import = options.import;
     let shared = Arc::new(shared);
     let tree = Arc::new(BTree::of_events());
     let mut decoder = EventReader::new(Arc::clone(&tree));
