@@ -66,6 +66,9 @@ func appendEvent(b []byte, event *Event, index int) ([]byte, error) {
 		b = append(b, `,"metadata":`...)
 		b = append(b, metadata...)
 	}
+	if !event.Timestamp.IsZero() {
+		b = event.Timestamp.UTC().AppendFormat(b, `,"timestamp":"2006-01-02T15:04:05.000000Z"`)
+	}
 	return append(b, '}'), nil
 }
 

@@ -27,6 +27,10 @@ type Event struct {
 	// Metadata is optional: a JSON object of what belongs to the event but not to its payload, such as
 	// who caused it. It may be any value that encodes as an object.
 	Metadata any
+
+	// Timestamp is the time that the event is stored with, in microseconds. Only a store that was opened
+	// with [Import] accepts it; where it is zero, the store sets the time.
+	Timestamp time.Time
 }
 
 // Tag is a label on an event, which a store holds as "key:value". It may also be a bare key: [BareTag]

@@ -51,9 +51,9 @@ func Backwards() ReadOption {
 type Option func(*options)
 
 type options struct {
-	readOnly, immutable, mustExist, adopt bool
-	busyTimeout                           time.Duration
-	maxReaders                            *int
+	readOnly, immutable, mustExist, adopt, imports bool
+	busyTimeout                                    time.Duration
+	maxReaders                                     *int
 
 	registry  *Registry
 	useNumber bool
@@ -77,9 +77,10 @@ func (o *options) document() (document string, busyTimeoutMS int64, err error) {
 		Immutable     bool  `json:"immutable"`
 		Create        bool  `json:"create"`
 		Adopt         bool  `json:"adopt"`
+		Import        bool  `json:"import,omitempty"`
 		BusyTimeoutMS int64 `json:"busy_timeout_ms"`
 		MaxReaders    *int  `json:"max_readers,omitempty"`
-	}{o.readOnly, o.immutable, !o.mustExist, o.adopt, busyTimeoutMS, o.maxReaders})
+	}{o.readOnly, o.immutable, !o.mustExist, o.adopt, o.imports, busyTimeoutMS, o.maxReaders})
 	return string(b), busyTimeoutMS, err
 }
 
@@ -106,6 +107,12 @@ func MustExist() Option {
 // Adopt creates the store even in a database that has other tables.
 func Adopt() Option {
 	return func(o *options) { o.adopt = true }
+}
+
+// Import opens a store that keeps the [Event.Timestamp] of events that are appended with one. Without it,
+// such an append is an error. It is for copies of other stores.
+func Import() Option {
+	return func(o *options) { o.imports = true }
 }
 
 // BusyTimeout sets how long a call waits for a lock if its context has no deadline. The default is 5 seconds,

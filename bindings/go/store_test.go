@@ -680,6 +680,8 @@ func TestOptions(t *testing.T) {
 			`{"read_only":false,"immutable":true,"create":false,"adopt":true,"busy_timeout_ms":1}`, 1},
 		{[]Option{MaxReaders(0)}, `{"read_only":false,"immutable":false,"create":true,"adopt":false,` +
 			`"busy_timeout_ms":5000,"max_readers":0}`, 5000},
+		{[]Option{Import()}, `{"read_only":false,"immutable":false,"create":true,"adopt":false,"import":true,` +
+			`"busy_timeout_ms":5000}`, 5000},
 	} {
 		document, timeoutMS, err := newOptions(test.options).document()
 		if document != test.document || timeoutMS != test.timeoutMS || err != nil {

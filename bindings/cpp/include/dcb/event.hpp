@@ -81,6 +81,9 @@ class tag {
     return tag::parse(key);
 }
 
+/// A time in microseconds of UTC. The store sets it; it does not order events.
+using timestamp = std::chrono::time_point<std::chrono::system_clock, std::chrono::microseconds>;
+
 /// An event to append. Its type and tags are valid. Its data and metadata are JSON text, which the
 /// store validates when the event is appended, and keeps byte for byte.
 class event {
@@ -110,11 +113,25 @@ class event {
     }
     event metadata(std::string text) && { return std::move(metadata(std::move(text))); }
 
+    /// Sets the time that the event is stored with, in the years 1 to 9999. Only a store that was
+    /// opened with open_options::import accepts it.
+    event &timestamp(dcb::timestamp time) & {
+        if (time < earliest || time > latest) {
+            detail::invalid("timestamp", "must be in the years 1 to 9999");
+        }
+        timestamp_ = time;
+        return *this;
+    }
+    event timestamp(dcb::timestamp time) && { return std::move(timestamp(time)); }
+
     [[nodiscard]] const std::string &type() const noexcept { return type_; }
     [[nodiscard]] const std::vector<tag> &tags() const noexcept { return tags_; }
     [[nodiscard]] const std::string &data() const noexcept { return data_; }
     [[nodiscard]] const std::optional<std::string> &id() const noexcept { return id_; }
     [[nodiscard]] const std::optional<std::string> &metadata() const noexcept { return metadata_; }
+    [[nodiscard]] const std::optional<dcb::timestamp> &timestamp() const noexcept {
+        return timestamp_;
+    }
 
   private:
     std::string type_;
@@ -122,6 +139,10 @@ class event {
     std::string data_;
     std::optional<std::string> id_;
     std::optional<std::string> metadata_;
+    std::optional<dcb::timestamp> timestamp_;
+
+    static constexpr dcb::timestamp earliest{std::chrono::microseconds(-62135596800000000)};
+    static constexpr dcb::timestamp latest{std::chrono::microseconds(253402300799999999)};
 };
 
 namespace detail {
@@ -137,6 +158,51 @@ struct event_texts {
     text_span data;
     text_span metadata;
 };
+
+/// Appends a time in the years 1 to 9999 in the form that documents have.
+inline void write_timestamp(std::string &out, timestamp time) {
+    constexpr std::int64_t micros_per_day = 86400000000;
+    const std::int64_t micros = time.time_since_epoch().count();
+    std::int64_t day = micros / micros_per_day;
+    std::int64_t in_day = micros % micros_per_day;
+    if (in_day < 0) {
+        in_day += micros_per_day;
+        --day;
+    }
+    // Counted from 1 March of the year 0, in years that begin in March: the leap day comes last.
+    day += 719468;
+    const std::int64_t era = day / 146097;
+    const std::int64_t of_era = day % 146097;
+    const std::int64_t year_of_era =
+        (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    const std::int64_t of_year =
+        of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    const std::int64_t from_march = (5 * of_year + 2) / 153;
+    const std::int64_t month = from_march < 10 ? from_march + 3 : from_march - 9;
+    const std::int64_t second = in_day / 1000000;
+    const auto digits = [&out](std::int64_t number, int count) {
+        std::string text(static_cast<std::size_t>(count), '0');
+        for (auto digit = text.rbegin(); digit != text.rend(); ++digit, number /= 10) {
+            *digit = static_cast<char>('0' + number % 10);
+        }
+        out += text;
+    };
+    out += '"';
+    digits(era * 400 + year_of_era + (month <= 2 ? 1 : 0), 4);
+    out += '-';
+    digits(month, 2);
+    out += '-';
+    digits(of_year - (153 * from_march + 2) / 5 + 1, 2);
+    out += 'T';
+    digits(second / 3600, 2);
+    out += ':';
+    digits(second / 60 % 60, 2);
+    out += ':';
+    digits(second % 60, 2);
+    out += '.';
+    digits(in_day % 1000000, 6);
+    out += "Z\"";
+}
 
 /// Appends the event as JSON, and returns where its texts are in `out`.
 inline event_texts write_event(std::string &out, const event &e) {
@@ -159,6 +225,10 @@ inline event_texts write_event(std::string &out, const event &e) {
         out += *e.metadata();
         texts.metadata.end = out.size();
     }
+    if (e.timestamp()) {
+        out += R"(,"timestamp":)";
+        write_timestamp(out, *e.timestamp());
+    }
     out += '}';
     return texts;
 }
@@ -168,9 +238,6 @@ inline std::string_view view(const dcb_str &text) noexcept {
 }
 
 } // namespace detail
-
-/// A time in microseconds of UTC. The store sets it; it does not order events.
-using timestamp = std::chrono::time_point<std::chrono::system_clock, std::chrono::microseconds>;
 
 /// An event that was read, with its own copy of all texts.
 struct sequenced_event {

@@ -44,6 +44,10 @@ struct open_options {
     /// Whether a store may be created in a database that has other tables.
     bool adopt = false;
 
+    /// Whether the store keeps the timestamps that events are appended with. Without it, an append
+    /// with one is refused. It is for copies of other stores.
+    bool import = false;
+
     /// How long a call waits for a lock if its call_options do not say. Less than zero means
     /// without a limit.
     std::chrono::milliseconds busy_timeout{5000};
@@ -157,6 +161,9 @@ class store {
         json += boolean(options.create);
         json += R"(,"adopt":)";
         json += boolean(options.adopt);
+        if (options.import) {
+            json += R"(,"import":true)";
+        }
         json += R"(,"busy_timeout_ms":)" + std::to_string(options.busy_timeout.count());
         if (options.max_readers) {
             json += R"(,"max_readers":)" + std::to_string(*options.max_readers);
