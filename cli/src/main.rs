@@ -1,25 +1,38 @@
 //! `dcb`: the command line of libdcb.
 
 mod append;
+mod backup;
 mod cloudevents;
+mod copy;
 mod count;
 mod csv;
+mod diagnose;
+mod digest;
 mod exit;
 mod explain;
 mod explore;
+mod export;
+mod files;
 mod get;
 mod head;
+mod import;
 mod json;
+mod lines;
 mod names;
 mod output;
+mod progress;
 mod query;
 mod read;
+mod salvage;
+mod scan;
 mod signals;
 mod stats;
 mod store;
 mod table;
 mod tail;
 mod time;
+mod transfer;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -60,6 +73,22 @@ enum Command {
     Tags(names::TagsArguments),
     /// Print what a store holds, in numbers
     Stats(stats::Arguments),
+    /// Print the state of a store, and advice where something is off
+    Diagnose(diagnose::Arguments),
+    /// Check every event and the index
+    Verify(verify::Arguments),
+    /// Write events to a file
+    Export(Box<export::Arguments>),
+    /// Append the events of a file
+    Import(import::Arguments),
+    /// Copy the events of a store to another one
+    Copy(copy::Arguments),
+    /// Write all that is good of a damaged store to a new one
+    Salvage(salvage::Arguments),
+    /// Copy a store to a new file while it is used
+    Backup(backup::BackupArguments),
+    /// Make a store of a backup
+    Restore(backup::RestoreArguments),
     /// Print what a query costs, and which events a condition would fail on
     Explain(explain::Arguments),
     /// Show the store in a browser
@@ -77,6 +106,14 @@ fn main() -> ExitCode {
         Command::Types(arguments) => names::types(&arguments),
         Command::Tags(arguments) => names::tags(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
+        Command::Diagnose(arguments) => diagnose::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
+        Command::Copy(arguments) => copy::run(&arguments),
+        Command::Salvage(arguments) => salvage::run(&arguments),
+        Command::Backup(arguments) => backup::backup(&arguments),
+        Command::Restore(arguments) => backup::restore(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Explore(arguments) => explore::run(&arguments),
     };

@@ -73,6 +73,11 @@ pub fn path_of(uri: &str) -> Option<&Path> {
     (!path.is_empty() && path != ":memory:").then(|| Path::new(path))
 }
 
+/// Returns whether a URI names a schema of a PostgreSQL database.
+pub fn is_postgres(uri: &str) -> bool {
+    uri.starts_with("postgres:") || uri.starts_with("postgresql:")
+}
+
 /// Returns whether a text is the URI of a store and not a word of another kind.
 pub fn is_uri(text: &str) -> bool {
     ["memory:", "sqlite:", "file:", "postgres:", "postgresql:"]

@@ -29,6 +29,11 @@ pub fn parse(text: &str) -> Result<i64, Failure> {
     }
 }
 
+/// Parses a moment in RFC 3339. Returns microseconds since 1970.
+pub fn parse_moment(text: &str) -> Option<i64> {
+    text.parse::<Timestamp>().ok().map(Timestamp::as_microsecond)
+}
+
 /// Returns the seconds of a duration such as `1d12h`.
 fn seconds(text: &str) -> Option<i64> {
     let (mut seconds, mut rest) = (0_i64, text);

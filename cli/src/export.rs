@@ -1,0 +1,72 @@
+//! `dcb export`: writes events to a file.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use dcb::CallOptions;
+
+use crate::cloudevents;
+use crate::exit::Failure;
+use crate::files::Output;
+use crate::json;
+use crate::output::Field;
+use crate::progress::{Progress, Unit};
+use crate::query::{QueryArguments, RangeArguments, Selection};
+use crate::store::StoreArgument;
+
+/// What to write, and where to.
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    store: StoreArgument,
+    /// The file to create, compressed if its name ends with `.zst`; `-` for stdout
+    #[arg(default_value = "-")]
+    file: PathBuf,
+    /// The format of a line
+    #[arg(short = 'o', long, value_enum, default_value = "ndjson", value_name = "FORMAT")]
+    output: FileFormat,
+    /// Replace a file that is there already
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    query: QueryArguments,
+    #[command(flatten)]
+    range: RangeArguments,
+}
+
+/// A format that `dcb import` reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FileFormat {
+    /// A JSON object with every field.
+    Ndjson,
+    /// A CloudEvent as JSON.
+    Cloudevents,
+}
+
+/// Writes the events that the arguments select, one a line.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let selection = Selection::of(&arguments.query, &arguments.range)?;
+    let store = arguments.store.open_to_read()?;
+    let head = store.head(&CallOptions::default())?;
+    let mut out = Output::create(&arguments.file, arguments.force)?;
+    let total = selection.is_everything().then_some(head.get().unsigned_abs());
+    let bar = Progress::new("exporting", Unit::Events, total);
+    let (mut line, mut done) = (Vec::new(), 0_u64);
+    selection.for_each(&*store, |event| {
+        line.clear();
+        match arguments.output {
+            FileFormat::Ndjson => json::event(&mut line, event, &Field::ALL),
+            FileFormat::Cloudevents => cloudevents::write(&mut line, event),
+        }
+        line.push(b'\n');
+        done += 1;
+        if done.is_multiple_of(4_096) {
+            bar.reach(done);
+        }
+        out.write(&line)
+    })?;
+    drop(bar);
+    out.finish()?;
+    eprintln!("dcb: exported {done} events");
+    Ok(())
+}
