@@ -667,6 +667,26 @@ func TestMaxReaders(t *testing.T) {
 	}
 }
 
+func TestImport(t *testing.T) {
+	at := time.Date(1999, 12, 31, 23, 59, 59, 123456789, time.FixedZone("", 3600))
+	event := Event{Type: "A", Timestamp: at}
+	for _, uri := range []string{"memory:", "sqlite:" + filepath.Join(t.TempDir(), "a.db")} {
+		store := mustOpen(t, uri, Import())
+		if err := store.Append(context.Background(), []Event{event, {Type: "B"}}); err != nil {
+			t.Fatal(err)
+		}
+		events, _, err := store.Read(context.Background(), QueryAll())
+		if err != nil || !events[0].Timestamp.Equal(at.Truncate(time.Microsecond)) || events[1].Timestamp.Year() < 2020 {
+			t.Errorf("%s: %v, %v", uri, events, err)
+		}
+		other := mustOpen(t, "memory:")
+		err = other.Append(context.Background(), []Event{event})
+		if !errors.Is(err, ErrInvalidArgument) || !strings.Contains(err.Error(), "events[0].timestamp") {
+			t.Errorf("without the option: %v", err)
+		}
+	}
+}
+
 func TestOptions(t *testing.T) {
 	for _, test := range []struct {
 		options   []Option

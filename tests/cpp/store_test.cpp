@@ -144,6 +144,29 @@ TEST_CASE("options are passed to the library") {
     CHECK_FAILS(invalid_argument, dcb::store(uri, options));
 }
 
+TEST_CASE("a store for imports keeps timestamps") {
+    dcb::open_options options;
+    options.import = true;
+    dcb::store store(unit::fresh_uri(), options);
+    using std::chrono::microseconds;
+    for (const std::int64_t micros :
+         {std::int64_t(0), std::int64_t(-1), std::int64_t(951782400000000),
+          std::int64_t(1795407137123456), std::int64_t(-62135596800000000),
+          std::int64_t(253402300799999999)}) {
+        CAPTURE(micros);
+        const dcb::timestamp time{microseconds(micros)};
+        const auto position = store.append(dcb::event("A").timestamp(time));
+        dcb::read_options last;
+        last.after = position - 1;
+        CHECK(store.read_all(dcb::query::all(), last).events.at(0).timestamp == time);
+    }
+    CHECK_FAILS(invalid_argument,
+                dcb::event("A").timestamp(dcb::timestamp{microseconds(253402300800000000)}));
+    dcb::store other = unit::fresh_store();
+    CHECK_FAILS(invalid_argument,
+                other.append(dcb::event("A").timestamp(dcb::timestamp{microseconds(0)})));
+}
+
 TEST_CASE("a wait ends with an event, a timeout or a cancel") {
     dcb::store store = unit::fresh_store();
     CHECK(!store.wait(0, {0ms}));

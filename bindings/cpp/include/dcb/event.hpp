@@ -175,8 +175,7 @@ inline void write_timestamp(std::string &out, timestamp time) {
     const std::int64_t of_era = day % 146097;
     const std::int64_t year_of_era =
         (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-    const std::int64_t of_year =
-        of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    const std::int64_t of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     const std::int64_t from_march = (5 * of_year + 2) / 153;
     const std::int64_t month = from_march < 10 ? from_march + 3 : from_march - 9;
     const std::int64_t second = in_day / 1000000;
