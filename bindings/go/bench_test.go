@@ -109,3 +109,28 @@ func BenchmarkAppendCall(b *testing.B) {
 		}
 	})
 }
+
+// One decision over 500 events, with and without a memory for states.
+func BenchmarkDecideOnALongHistory(b *testing.B) {
+	benchStores(b, func(b *testing.B, store *Store) {
+		events := make([]Event, 500)
+		for i := range events {
+			events[i] = benchEvent()
+		}
+		mustAppend(b, store, events...)
+		whole := Decider[int, int]{
+			Query:  func(int) Query { return NewQuery(QueryItem{Tags: benchEvent().Tags[:1]}) },
+			Evolve: func(n int, _ SequencedEvent) int { return n + 1 },
+			Decide: func(n, _ int) ([]Event, error) { return nil, nil },
+		}
+		for name, decider := range map[string]Decider[int, int]{"whole": whole, "cached": whole.Cached(1, nil)} {
+			b.Run(name, func(b *testing.B) {
+				for b.Loop() {
+					if err := (CommandHandler[int, int]{Decider: decider, Store: store}).Handle(context.Background(), 0); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	})
+}

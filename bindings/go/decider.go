@@ -29,6 +29,8 @@ type Decider[S any, C any] struct {
 	// Last and Since, which must not be set beside it. It suits a state that [Compose] joins of several, and one
 	// for which it matters what the command says.
 	Projection func(cmd C) Projection[S]
+
+	cache *stateCache[S] // of Cached; or nil
 }
 
 // Fold returns the state after the events, starting from the initial state. It takes the events as they are: it
@@ -67,6 +69,8 @@ func (d Decider[S, C]) check() error {
 	switch {
 	case d.Decide == nil:
 		return missing("Decider.Decide")
+	case d.cache != nil && (d.Projection != nil || d.Last != 0 || d.Since != ""):
+		return invalid("Decider.Cached: must not have a Projection, Last or Since")
 	case d.Projection != nil:
 		if d.Query != nil || d.Evolve != nil || d.InitialState != nil || d.Last != 0 || d.Since != "" {
 			return invalid("Decider.Projection: takes the place of Query, Evolve, InitialState, Last and Since, " +
@@ -127,8 +131,11 @@ func (h CommandHandler[S, C]) Run(ctx context.Context, cmd C, opts ...DecideOpti
 		opt(&d)
 	}
 	fold := h.Decider.Fold
-	if d.windows != nil || h.Decider.Projection != nil {
+	switch {
+	case d.windows != nil || h.Decider.Projection != nil:
 		fold = model.Fold
+	case h.Decider.cache != nil:
+		fold = h.Decider.cachedFold(&d)
 	}
 	return d.run(ctx, func(events []SequencedEvent) ([]Event, error) {
 		return h.Decider.Decide(fold(events), cmd)

@@ -132,6 +132,11 @@ type decision struct {
 	encodeValue func() ([]byte, error)
 	decodeValue func([]byte) error
 
+	// recall returns the last event that a remembered state has seen, or nil, and forget tells that the store has
+	// another one there; both are nil if no state is remembered.
+	recall func() *SequencedEvent
+	forget func()
+
 	// appends is how the events are appended; nil: by the store.
 	appends func(context.Context, []Event, []AppendCondition) (Appended, error)
 	// attempt is the number of attempts so far.
@@ -273,7 +278,13 @@ func (d *decision) conditions(position int64) []AppendCondition {
 // conditions. That of ReadSnapshot is the head. That of Read is the last event that its query matches: so if the
 // condition has a query of its own, Read has to look for the events of both. Otherwise an event that
 // only the condition's query matches would fail every attempt.
+//
+// If a remembered state is valid, the events of the query are those that it has not seen.
 func (d *decision) read(ctx context.Context) (asked, stored []SequencedEvent, position int64, err error) {
+	asked, stored, position, isValid, err := d.readOn(ctx)
+	if isValid || err != nil {
+		return asked, stored, position, err
+	}
 	query, read := d.query, readFunc(d.store.Read)
 	if store, ok := d.store.(SnapshotReader); ok {
 		read = store.ReadSnapshot

@@ -66,7 +66,8 @@ events follow. If the decision depends on several questions, each can be a [Proj
 	)
 	decision, err := dcb.Decide(ctx, store, model, func(m model) ([]dcb.Event, error) { ... })
 
-The Projection of a [Decider] makes such a model for each command.
+The Projection of a [Decider] makes such a model for each command. One that has to see a long history can remember the
+states of the queries that were used last: see [Decider.Cached].
 
 A projection or a decider that needs only the newest events says so with its Last or Since, and a decision reads no
 others. The append is still conditional on all events of the query:

@@ -49,15 +49,15 @@ func Example_sequence() {
 	store := dcb.NewMemoryStore(dcb.WithRegistry(ledger), dcb.WithObserver(&counters))
 	defer store.Close()
 
-	// Eight goroutines make a hundred invoices each. No number is missing, and none is there twice.
-	seen := make([]int, 801)
+	// Eight goroutines make ten invoices each. No number is missing, and none is there twice.
+	seen := make([]int, 81)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	for range 8 {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			for range 100 {
+			for range 10 {
 				number, err := invoice(ctx, store, "north", 1299)
 				if err != nil {
 					fmt.Println(err)
@@ -70,7 +70,7 @@ func Example_sequence() {
 		}()
 	}
 	wg.Wait()
-	for number := 1; number <= 800; number++ {
+	for number := 1; number <= 80; number++ {
 		if seen[number] != 1 {
 			fmt.Println("number", number, "is there", seen[number], "times")
 		}
@@ -81,7 +81,7 @@ func Example_sequence() {
 	fmt.Println(number, err)
 	fmt.Println(counters.EventsRead.Load()-before, "events were read")
 	// Output:
-	// 801 <nil>
+	// 81 <nil>
 	// 2 events were read
 }
 
@@ -135,4 +135,45 @@ func ExampleProjection_since() {
 	// Output:
 	// 70
 	// 75
+}
+
+// points counts the points of a customer, and remembers the counts of the thousand customers that were asked for last.
+var points = dcb.Decider[int, string]{
+	Query: func(customer string) dcb.Query {
+		return dcb.NewQuery(dcb.QueryItem{
+			Types: []string{"PointsEarned"},
+			Tags:  []dcb.Tag{{Key: "customer", Value: customer}},
+		})
+	},
+	Evolve: func(points int, _ dcb.SequencedEvent) int { return points + 1 },
+	Decide: func(points int, customer string) ([]dcb.Event, error) {
+		if points%100 != 0 {
+			return nil, nil
+		}
+		return []dcb.Event{{Type: "GiftSent", Tags: []dcb.Tag{{Key: "customer", Value: customer}}}}, nil
+	},
+}.Cached(1000, nil)
+
+func ExampleDecider_Cached() {
+	ctx := context.Background()
+	var counters dcb.Counters
+	store := dcb.NewMemoryStore(dcb.WithObserver(&counters))
+	defer store.Close()
+	handler := dcb.CommandHandler[int, string]{Decider: points, Store: store}
+	gifts := 0
+	for range 200 {
+		event := dcb.Event{Type: "PointsEarned", Tags: []dcb.Tag{{Key: "customer", Value: "c1"}}}
+		if err := store.Append(ctx, []dcb.Event{event}); err != nil {
+			fmt.Println(err)
+		}
+		decision, err := handler.Run(ctx, "c1")
+		if err != nil {
+			fmt.Println(err)
+		}
+		if decision.Last > 0 {
+			gifts++
+		}
+	}
+	fmt.Println(gifts, "gifts,", counters.EventsRead.Load(), "events read")
+	// Output: 2 gifts, 399 events read
 }
