@@ -128,7 +128,7 @@ database was busy. [SQLiteStore.AppendTx] appends in it, or in a transaction tha
 # Testing
 
 [NewMemoryStore] is a store for tests. Package dcbtest tests a decider by the events given, the command, and the events
-or the error that follow, and has a store that fails when the test says so.
+or the error that follow, and has stores with a clock that the test moves, or that fail when the test says so.
 
 # Observing
 

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	dcb "github.com/libdcb/libdcb/bindings/go"
 	"github.com/libdcb/libdcb/bindings/go/dcbtest"
@@ -123,6 +126,119 @@ func TestScenariosThatFail(t *testing.T) {
 			}
 		})
 	}
+}
+
+type confirm struct {
+	token string
+	now   time.Time
+}
+
+var errExpired = errors.New("the token has expired")
+
+// confirmation accepts a token for an hour after it was sent.
+var confirmation = dcb.Decider[time.Time, confirm]{
+	Query: func(cmd confirm) dcb.Query {
+		return dcb.NewQuery(dcb.QueryItem{Tags: []dcb.Tag{{Key: "token", Value: cmd.token}}})
+	},
+	Evolve: func(_ time.Time, event dcb.SequencedEvent) time.Time { return event.Timestamp },
+	Decide: func(sent time.Time, cmd confirm) ([]dcb.Event, error) {
+		if cmd.now.Sub(sent) > time.Hour {
+			return nil, errExpired
+		}
+		return []dcb.Event{{Type: "Confirmed", Tags: []dcb.Tag{{Key: "token", Value: cmd.token}}}}, nil
+	},
+}
+
+func TestScenarioWithTimes(t *testing.T) {
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	sent := func(token string) dcb.Event {
+		return dcb.Event{Type: "TokenSent", Tags: []dcb.Tag{{Key: "token", Value: token}}}
+	}
+	scenario := dcbtest.For(t, confirmation).At(noon).Given(sent("a")).At(noon.Add(time.Minute)).Given(sent("b"))
+	scenario.When(confirm{"a", noon.Add(time.Hour)}).Then(dcb.Event{Type: "Confirmed", Tags: []dcb.Tag{{Key: "token", Value: "a"}}})
+	scenario.When(confirm{"a", noon.Add(time.Hour + 1)}).ThenError(errExpired)
+	scenario.When(confirm{"b", noon.Add(time.Hour + 1)}).Then(dcb.Event{Type: "Confirmed", Tags: []dcb.Tag{{Key: "token", Value: "b"}}})
+}
+
+func TestClockStore(t *testing.T) {
+	ctx := context.Background()
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 1999, time.FixedZone("", 3600))
+	store := dcbtest.NewClockStore(noon)
+	defer store.Close()
+	now := func(want string) {
+		t.Helper()
+		if got := store.Now().Format(time.RFC3339Nano); got != want {
+			t.Errorf("it is %s, not %s", got, want)
+		}
+	}
+	now("2026-03-01T11:00:00.000001Z")
+	once := []dcb.Event{{Type: "A", ID: "1"}, {Type: "A", ID: "2"}}
+	if err := store.Append(ctx, once); err != nil {
+		t.Fatal(err)
+	}
+	store.Advance(time.Hour)
+	now("2026-03-01T12:00:00.000001Z")
+	if again, err := store.AppendEvents(ctx, once); err != nil || !again.Repeated {
+		t.Errorf("got %+v, %v", again, err)
+	}
+	if err := store.Append(ctx, []dcb.Event{{Type: "B"}}, dcb.AppendCondition{}); !errors.Is(err, dcb.ErrAppendConditionFailed) {
+		t.Errorf("got %v", err)
+	}
+	if err := store.Append(ctx, []dcb.Event{{Type: "B"}}); err != nil {
+		t.Error(err)
+	}
+	store.SetTime(noon)
+	if err := store.Append(ctx, []dcb.Event{{Type: "C"}}); err != nil {
+		t.Error(err)
+	}
+	for name, read := range map[string]func(context.Context, dcb.Query, ...dcb.ReadOption) ([]dcb.SequencedEvent, int64, error){
+		"Read": store.Read, "ReadSnapshot": store.ReadSnapshot,
+	} {
+		events, _, err := read(ctx, dcb.QueryAll(), dcb.FromPosition(1))
+		var got []string
+		for _, event := range events {
+			got = append(got, event.Timestamp.Format(time.TimeOnly))
+		}
+		if want := []string{"11:00:00", "12:00:00", "11:00:00"}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: the times are %v, want %v, %v", name, got, want, err)
+		}
+	}
+}
+
+// No read of a store that is in use sees an event without its time.
+func TestClockStoreIsShared(t *testing.T) {
+	ctx := context.Background()
+	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	store := dcbtest.NewClockStore(start)
+	defer store.Close()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Add(2)
+		go func() {
+			defer wg.Done()
+			for range 100 {
+				if err := store.Append(ctx, []dcb.Event{{Type: "A"}}); err != nil {
+					t.Error(err)
+				}
+				store.Advance(time.Second)
+			}
+		}()
+		go func() {
+			defer wg.Done()
+			for range 100 {
+				events, _, err := store.Read(ctx, dcb.QueryAll())
+				for _, event := range events {
+					if event.Timestamp.Before(start) || event.Timestamp.After(start.Add(400*time.Second)) {
+						t.Errorf("event %d has the time %v", event.Position, event.Timestamp)
+					}
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	wg.Wait()
 }
 
 func TestFaultyStore(t *testing.T) {

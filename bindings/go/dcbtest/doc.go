@@ -9,6 +9,6 @@ store that fails when the test says so.
 			ThenError(ErrFull)
 	}
 
-A [FaultyStore] shows whether a service survives a conflict, a busy store, and an answer that is lost.
+A [ClockStore] has a clock that the test moves. A [FaultyStore] shows whether a service survives a conflict, a busy store, and an answer that is lost.
 */
 package dcbtest

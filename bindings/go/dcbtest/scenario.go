@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	dcb "github.com/libdcb/libdcb/bindings/go"
 )
@@ -17,36 +18,54 @@ type Scenario[S, C any] struct {
 	t       testing.TB
 	decider dcb.Decider[S, C]
 	opts    []dcb.Option
-	given   []dcb.Event
+	given   []given
+	at      time.Time
+}
+
+// given is an event of the history, and when it was appended.
+type given struct {
+	event dcb.Event
+	at    time.Time
 }
 
 // For returns a scenario without events for the decider. The options are those of the store that the decider is for,
 // such as [dcb.WithRegistry], so that it is given the Data that it would be given there.
 func For[S, C any](t testing.TB, decider dcb.Decider[S, C], opts ...dcb.Option) Scenario[S, C] {
-	return Scenario[S, C]{t: t, decider: decider, opts: opts}
+	return Scenario[S, C]{t: t, decider: decider, opts: opts, at: time.Now()}
+}
+
+// At returns the scenario with another time: the events that are given from now on have it as their Timestamp. The time
+// at which the command is handled belongs into the command, if the decider depends on it.
+func (s Scenario[S, C]) At(at time.Time) Scenario[S, C] {
+	s.at = at
+	return s
 }
 
 // Given returns the scenario with these events appended to its history. Those that the decider's query does not select
 // are not shown to it, as a store would not.
 func (s Scenario[S, C]) Given(events ...dcb.Event) Scenario[S, C] {
-	s.given = append(slices.Clip(s.given), events...)
+	s.given = slices.Clip(s.given)
+	for _, event := range events {
+		s.given = append(s.given, given{event, s.at})
+	}
 	return s
 }
 
 // When decides about the command and returns the outcome. The test fails at once if the history is not valid.
 func (s Scenario[S, C]) When(cmd C) Outcome {
 	s.t.Helper()
-	store := dcb.NewMemoryStore(s.opts...)
+	store := NewClockStore(s.at, s.opts...)
 	defer store.Close()
 	ctx := context.Background()
-	if len(s.given) > 0 {
-		if err := store.Append(ctx, s.given); err != nil {
-			s.t.Fatalf("the given events: %v", err)
+	for i, given := range s.given {
+		store.SetTime(given.at)
+		if err := store.Append(ctx, []dcb.Event{given.event}); err != nil {
+			s.t.Fatalf("the given events: the one at %d: %v", i, err)
 		}
 	}
 	handler := dcb.CommandHandler[S, C]{Decider: s.decider, Store: store}
 	_, err := handler.Run(ctx, cmd)
-	decided, _, readErr := store.ReadRaw(ctx, dcb.QueryAll(), dcb.FromPosition(int64(len(s.given))))
+	decided, _, readErr := store.store.ReadRaw(ctx, dcb.QueryAll(), dcb.FromPosition(int64(len(s.given))))
 	if readErr != nil {
 		s.t.Fatalf("the decided events: %v", readErr)
 	}
