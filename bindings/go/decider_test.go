@@ -81,7 +81,7 @@ func TestHandleFillsTheLastSeatOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, store dcb.EventStore) {
 		const capacity, students = 5, 40
 		handler := dcb.CommandHandler[seats, subscribe]{
-			Decider: seatsDecider, Store: store, Retry: dcb.RetryPolicy{Attempts: 1000, MaxDelay: time.Millisecond}}
+			Decider: seatsDecider, Store: store, Retry: dcb.RetryPolicy{Timeout: -1, Attempts: 1000, MaxDelay: time.Millisecond}}
 		appendTo(t, store, dcb.Event{Type: "CourseDefined", Data: capacity, Tags: []dcb.Tag{course("c1")}})
 		outcomes := make(chan error, students)
 		for i := range students {
