@@ -29,6 +29,8 @@ dcb::store filled() {
 
 } // namespace
 
+TEST_SUITE_BEGIN("backup");
+
 TEST_CASE("a copy is a store of its own") {
     const temporary_folder folder;
     const dcb::store store = filled();
@@ -119,3 +121,5 @@ TEST_CASE("a memory store has no file to copy") {
     const temporary_folder folder;
     CHECK_FAILS(invalid_argument, dcb::store("memory:").backup(in(folder)));
 }
+
+TEST_SUITE_END();

@@ -2,8 +2,9 @@
 //
 // usage: cpp-conformance URI FOLDER [OPTION OF DOCTEST]...
 //
-// With the URI `sqlite:`, each case gets its own file. Other URIs are opened as they are. Each case
-// is a subcase: `--subcase='read.json: a query*'` plays some of them.
+// With the URI `sqlite:`, each case gets its own file, and with `host:` also a store on connections
+// of the program's own SQLite. Other URIs are opened as they are. Each case is a subcase:
+// `--subcase='read.json: a query*'` plays some of them.
 
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
@@ -11,6 +12,9 @@
 #include "raw_json.hpp"
 #include "temporary_folder.hpp"
 
+#ifdef DCB_TEST_SQLITE3
+#include <dcb/sqlite3.hpp>
+#endif
 #include <dcb/store.hpp>
 
 #include <nlohmann/json.hpp>
@@ -220,10 +224,22 @@ class player {
     }
 
   private:
-    [[nodiscard]] bool persists() const { return uri_.rfind("sqlite:/", 0) == 0; }
+    [[nodiscard]] bool is_hosted() const { return uri_.rfind("host:", 0) == 0; }
+    [[nodiscard]] bool persists() const { return is_hosted() || uri_.rfind("sqlite:/", 0) == 0; }
+    [[nodiscard]] std::string path() const { return uri_.substr(uri_.find(':') + 1); }
 
     void open() {
         store_.reset();
+#ifdef DCB_TEST_SQLITE3
+        if (is_hosted()) {
+            store_.emplace(dcb::sqlite3_store([path = path()] {
+                sqlite3 *opened = nullptr;
+                dcb::check_sqlite3(nullptr, sqlite3_open(path.c_str(), &opened));
+                return opened;
+            }));
+            return;
+        }
+#endif
         store_.emplace(uri_);
     }
 
@@ -232,9 +248,11 @@ class player {
         if (!persists()) {
             return store_->head();
         }
-        const std::string copy = uri_.substr(uri_.find(':') + 1) + ".copy";
-        const std::int64_t head = store_->backup(copy);
-        uri_ = "sqlite:" + copy;
+        const std::string copy = path() + ".copy";
+        // A store on the program's connections makes none; one that opens the same file does.
+        const std::int64_t head =
+            is_hosted() ? dcb::store("sqlite:" + path()).backup(copy) : store_->backup(copy);
+        uri_ = (is_hosted() ? "host:" : "sqlite:") + copy;
         open();
         return head;
     }
@@ -333,7 +351,8 @@ void load_corpus(const std::string &uri, const std::filesystem::path &folder,
         for (json &one : json::parse(std::ifstream(file))) {
             const std::string own = (scratch / (std::to_string(corpus.size()) + ".db")).string();
             corpus.push_back({file.filename().string() + ": " + one.at("name").get<std::string>(),
-                              std::move(one), uri == "sqlite:" ? uri + own : uri});
+                              std::move(one),
+                              uri == "sqlite:" || uri == "host:" ? uri + own : uri});
         }
     }
 }

@@ -6,6 +6,9 @@
 #include <dcb/store.hpp>
 
 #include <doctest/doctest.h>
+#ifdef DCB_TEST_SQLITE3
+#include <sqlite3.h>
+#endif
 
 #include <ostream>
 #include <string>
@@ -20,8 +23,16 @@ dcb::store fresh_store();
 /// Returns the URI of a store that nobody has opened yet.
 std::string fresh_uri();
 
+/// Returns the path of a file that does not exist.
+std::string fresh_path();
+
 /// Returns whether a store at fresh_uri() can be closed and opened again.
 bool persists();
+
+#ifdef DCB_TEST_SQLITE3
+/// Opens a connection to a database with a WAL, with the program's own SQLite.
+sqlite3 *open_sqlite3(const std::string &path);
+#endif
 
 /// How a call ended: with the status and the message of the dcb::error that it threw, or with ok.
 struct outcome {

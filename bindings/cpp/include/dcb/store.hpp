@@ -4,26 +4,20 @@
 #ifndef DCB_STORE_HPP
 #define DCB_STORE_HPP
 
+#include <dcb/append.hpp>
 #include <dcb/cursor.hpp>
-#include <dcb/detail/request.hpp>
+#include <dcb/detail/store_host.hpp>
 
 #include <chrono>
 #include <cstdint>
 #include <exception>
 #include <functional>
-#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#if defined(__has_include) && __cplusplus > 202002L
-#if __has_include(<expected>)
-#include <expected>
-#endif
-#endif
 
 namespace dcb {
 
@@ -56,57 +50,6 @@ struct open_options {
     /// at a time, and others wait for one of them as for a lock; a backup opens one more. Without a
     /// value, 8. This option is an error for a store in memory.
     std::optional<int> max_readers = std::nullopt;
-};
-
-/// The events of an append: one event, a list in braces, or a vector. They are borrowed for the
-/// call.
-class event_list {
-  public:
-    event_list(const event &one) noexcept : events_(&one, 1) {}
-    event_list(std::initializer_list<event> events) noexcept
-        : events_(events.begin(), events.size()) {}
-    event_list(const std::vector<event> &events) noexcept : events_(events) {}
-
-  private:
-    friend class store;
-    detail::slice<event> events_;
-};
-
-/// The result of store::try_append: either the events are stored, or a condition failed.
-class append_result {
-  public:
-    /// Returns whether the events are stored.
-    explicit operator bool() const noexcept { return stored_; }
-
-    /// Returns the position of the last event if the events are stored. If a condition failed,
-    /// returns the lowest position because of which any of the conditions fails.
-    [[nodiscard]] std::int64_t position() const noexcept { return position_; }
-
-    /// Stored: whether an earlier append with the same ids had stored the events already.
-    [[nodiscard]] bool is_repeated() const noexcept { return stored_ && detail_ != 0; }
-
-    /// Refused: the index of the first condition that fails, in the order in which they were given.
-    [[nodiscard]] std::size_t condition() const noexcept {
-        return stored_ ? 0 : static_cast<std::size_t>(detail_);
-    }
-
-#if defined(__cpp_lib_expected)
-    /// Returns position(), as a value if the events are stored, and as an error if not.
-    [[nodiscard]] std::expected<std::int64_t, std::int64_t> expected() const {
-        if (stored_) {
-            return position_;
-        }
-        return std::unexpected(position_);
-    }
-#endif
-
-  private:
-    friend class store;
-    append_result(bool stored, std::int64_t position, std::int32_t detail) noexcept
-        : position_(position), detail_(detail), stored_(stored) {}
-    std::int64_t position_;
-    std::int32_t detail_;
-    bool stored_;
 };
 
 /// A text that the library allocated. Move-only.
@@ -148,7 +91,7 @@ class store {
   public:
     /// Opens the store at `uri`: `memory:`, `sqlite:PATH`, `file:...` or `sqlite::memory:`.
     explicit store(std::string_view uri, const open_options &options = {})
-        : busy_timeout_(options.busy_timeout) {
+        : handle_(nullptr, closer()), busy_timeout_(options.busy_timeout) {
         if (uri.find('\0') != std::string_view::npos) {
             detail::invalid("uri", "must not contain NUL");
         }
@@ -195,10 +138,7 @@ class store {
 
     /// Appends the events of an append request, a JSON document.
     std::int64_t append_json(std::string_view request, const call_options &options = {}) {
-        dcb_error failure;
-        std::int64_t last = 0;
-        detail::check(append_native(request, options, last, failure), failure);
-        return last;
+        return append_document(request, options, false).position();
     }
 
     /// Appends events as append() does, but returns a failed condition instead of throwing it.
@@ -217,14 +157,7 @@ class store {
     /// instead of throwing it.
     [[nodiscard]] append_result try_append_json(std::string_view request,
                                                 const call_options &options = {}) {
-        dcb_error failure;
-        std::int64_t last = 0;
-        const dcb_status code = append_native(request, options, last, failure);
-        if (static_cast<status>(code) == status::condition_failed) {
-            return {false, failure.position, failure.detail};
-        }
-        detail::check(code, failure);
-        return {true, last, failure.detail};
+        return append_document(request, options, true);
     }
 
     /// Returns the matching events as a range, which fetches them while it is iterated over.
@@ -367,27 +300,44 @@ class store {
 
     /// Closes the store, as its destructor does. Every later call on the store, or on one of its
     /// cursors, throws dcb::error with `closed`; so does a call on a store that was moved from.
-    void close() noexcept { handle_.reset(); }
+    void close() noexcept {
+        handle_.reset();
+        handle_.get_deleter().host.reset();
+    }
 
     /// Returns the C handle, which this object owns; null if the store is closed.
     [[nodiscard]] dcb_store *get() const noexcept { return handle_.get(); }
 
+  protected:
+    /// Takes over a store that calls back a host.
+    store(dcb_store *handle, std::shared_ptr<detail::store_host> host,
+          std::chrono::milliseconds busy_timeout)
+        : handle_(handle, closer(std::move(host))), busy_timeout_(busy_timeout) {}
+
+    /// Returns the host, or null if the store has none or is closed.
+    [[nodiscard]] const std::shared_ptr<detail::store_host> &host() const noexcept {
+        return handle_.get_deleter().host;
+    }
+
+    [[nodiscard]] std::chrono::milliseconds busy_timeout() const noexcept { return busy_timeout_; }
+
   private:
     append_result append_events(const event_list &list, detail::slice<append_condition> conditions,
                                 const call_options &options, bool is_try) {
-        const std::string request = detail::append_request(list.events_, conditions);
-        dcb_error failure;
-        std::int64_t last = 0;
-        const dcb_status code = append_native(request, options, last, failure);
-        if (is_try && static_cast<status>(code) == status::condition_failed) {
-            return {false, failure.position, failure.detail};
-        }
-        if (static_cast<status>(code) == status::invalid_argument) {
-            throw error(status::invalid_argument,
-                        detail::in_callers_text(failure.message, request, list.events_));
-        }
-        detail::check(code, failure);
-        return {true, last, failure.detail};
+        return detail::appender::append(
+            list, conditions, is_try,
+            [&](std::string_view request, std::int64_t &last, dcb_error &failure) {
+                return append_native(request, options, last, failure);
+            });
+    }
+
+    append_result append_document(std::string_view request, const call_options &options,
+                                  bool is_try) {
+        return detail::appender::append_json(
+            request, is_try,
+            [&](std::string_view document, std::int64_t &last, dcb_error &failure) {
+                return append_native(document, options, last, failure);
+            });
     }
 
     [[nodiscard]] dcb_store *native() const {
@@ -399,11 +349,17 @@ class store {
 
     dcb_status append_native(std::string_view request, const call_options &options,
                              std::int64_t &last, dcb_error &failure) {
-        const detail::native_call call(options, busy_timeout_);
-        return dcb_append(native(), request.data(), request.size(), call.get(), &last, &failure);
+        dcb_store *const to = native();
+        const detail::append_turn turn(host().get(), to, options, busy_timeout_);
+        const detail::native_call call(turn.options(), busy_timeout_);
+        return dcb_append(to, request.data(), request.size(), call.get(), &last, &failure);
     }
 
     struct closer {
+        /// What the library calls back, up to the end of dcb_close; null if it calls nothing.
+        std::shared_ptr<detail::store_host> host;
+        explicit closer(std::shared_ptr<detail::store_host> host_ = nullptr) noexcept
+            : host(std::move(host_)) {}
         void operator()(dcb_store *handle) const noexcept { dcb_close(handle); }
     };
     std::unique_ptr<dcb_store, closer> handle_;
