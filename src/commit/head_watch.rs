@@ -21,11 +21,22 @@ pub struct HeadWatch {
     closed: AtomicBool,
     /// The number of waiting threads, so that publishing without a waiter takes no lock. A waiter
     /// raises the count before it reads the head, and a publisher raises the head before it reads
-    /// the count. All of these accesses are sequentially consistent, so at least one sees the
+    /// the count. The same holds for the alerts. All of these accesses are sequentially consistent, so at least one sees the
     /// other.
     waiters: AtomicUsize,
+    /// How often callers that poll were told to look again.
+    alerts: AtomicUsize,
     lock: Mutex<()>,
     changed: Condvar,
+}
+
+/// How long a caller waits that polls another source in between.
+#[derive(Debug, Clone, Copy)]
+pub struct Pause {
+    /// Its length, if there is no alert.
+    pub length: Duration,
+    /// The number of alerts before the last poll.
+    pub alerts: usize,
 }
 
 impl HeadWatch {
@@ -60,16 +71,27 @@ impl HeadWatch {
         Ok(())
     }
 
+    /// Returns how many alerts there were, for a caller that then polls another source and waits.
+    pub fn alerts(&self) -> usize {
+        self.alerts.load(SeqCst)
+    }
+
+    /// Makes callers that poll another source look again now.
+    pub fn alert(&self) {
+        self.alerts.fetch_add(1, SeqCst);
+        self.wake();
+    }
+
     /// Waits until the head is above `after`, and returns it. The errors are `timeout`, `cancelled`
-    /// and `closed`. Returns `None` after `slice`, for a caller that polls another source in
+    /// and `closed`. Returns `None` at the end of `pause`, for a caller that polls another source in
     /// between.
     pub fn wait_above(
         &self,
         after: Position,
         deadline: &Deadline,
-        slice: Option<Duration>,
+        pause: Option<Pause>,
     ) -> Result<Option<Position>> {
-        let slice_end = slice.and_then(|slice| Instant::now().checked_add(slice));
+        let pause_end = pause.and_then(|pause| Instant::now().checked_add(pause.length));
         let _waiting = Waiting::new(&self.waiters);
         let mut guard = self.lock();
         loop {
@@ -83,8 +105,9 @@ impl HeadWatch {
                 let message = format!("timed out waiting for an event after position {after}");
                 return Err(Error::new(Status::Timeout, message));
             }
-            let rest = slice_end.map(|end| end.saturating_duration_since(Instant::now()));
-            if rest.is_some_and(|rest| rest.is_zero()) {
+            let rest = pause_end.map(|end| end.saturating_duration_since(Instant::now()));
+            let is_alerted = pause.is_some_and(|pause| pause.alerts != self.alerts());
+            if is_alerted || rest.is_some_and(|rest| rest.is_zero()) {
                 return Ok(None);
             }
             guard = deadline.sleep_on(&self.changed, guard, rest);
@@ -187,8 +210,28 @@ mod tests {
             let found = watch.wait_above(at(3), &deadline(Timeout::After(limit), None), None);
             assert_eq!(found.unwrap_err().status, Status::Timeout);
         }
-        let slice = Some(Duration::from_millis(2));
-        assert_eq!(watch.wait_above(at(3), &deadline(Timeout::Never, None), slice), Ok(None));
+        let pause = Some(Pause { length: Duration::from_millis(2), alerts: 0 });
+        assert_eq!(watch.wait_above(at(3), &deadline(Timeout::Never, None), pause), Ok(None));
+    }
+
+    #[test]
+    fn an_alert_ends_a_pause_and_no_other_wait() {
+        let watch = HeadWatch::new(at(3));
+        let never = || deadline(Timeout::Never, None);
+        let pause = Some(Pause { length: Duration::from_secs(3_600), alerts: watch.alerts() });
+        thread::scope(|scope| {
+            let polls = scope.spawn(|| watch.wait_above(at(3), &never(), pause));
+            let waits = scope.spawn(|| watch.wait_above(at(3), &never(), None));
+            while watch.waiters.load(SeqCst) < 2 {
+                thread::yield_now();
+            }
+            watch.alert();
+            assert_eq!(polls.join().unwrap(), Ok(None));
+            watch.publish(at(4));
+            assert_eq!(waits.join().unwrap(), Ok(Some(at(4))));
+        });
+        // One that came before the wait is not missed.
+        assert_eq!(watch.wait_above(at(4), &never(), pause), Ok(None));
     }
 
     #[test]

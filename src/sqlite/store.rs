@@ -13,6 +13,7 @@ use crate::position::Position;
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::events::source::{ReadStop, Source};
 use crate::sqlite::maintenance::segments::write_segment_within;
+use crate::sqlite::read::POLL;
 use crate::sqlite::read::check_ahead::check_ahead;
 use crate::sqlite::read::pool::{ReadConnection, ReaderPool};
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
@@ -163,7 +164,7 @@ impl Store for SqliteStore {
 
     fn wait(&self, after: Position, call: &CallOptions) -> Result<Position> {
         let deadline = self.shared.start(call, None)?;
-        self.shared.wait(after, &deadline, &|no_wait| self.current_head(no_wait))
+        self.shared.wait(after, &deadline, &|no_wait| self.current_head(no_wait), &|| POLL)
     }
 
     fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {

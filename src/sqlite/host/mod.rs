@@ -11,6 +11,7 @@ mod group;
 mod identity;
 mod maintenance;
 mod overlay;
+mod poll;
 mod store;
 mod within;
 

@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::fair_mutex::FairMutex;
@@ -23,12 +23,13 @@ use crate::sqlite::host::group::{QueuedAppend, run};
 use crate::sqlite::host::identity::{mark_in_memory, path_of};
 use crate::sqlite::host::maintenance::HostMaintenance;
 use crate::sqlite::host::overlay::Overlay;
+use crate::sqlite::host::poll::HostPoll;
 use crate::sqlite::index::segment_list::SegmentsCache;
 use crate::sqlite::maintenance::segments::{draft_segment, store_segment};
 use crate::sqlite::schema::{FileKind, create_within, detect, no_store};
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
-use crate::sqlite::wal::host_wal::{FilesLook, HostWal};
+use crate::sqlite::wal::host_wal::HostWal;
 use crate::sqlite::wal::wal_file::Wal;
 use crate::store::diagnosis::Diagnosis;
 use crate::store::options::Options;
@@ -49,30 +50,9 @@ pub struct HostStore {
     /// What the transactions of callers see above the tail. An append there takes it, and leaves an
     /// empty one to any that runs beside it.
     pub(super) overlay: Mutex<Overlay>,
-    /// What the last poll of a wait found.
-    polled: Mutex<Option<Polled>>,
+    /// What the polls of waits know.
+    pub(super) poll: HostPoll,
 }
-
-/// What a poll found that looked at the database.
-struct Polled {
-    /// The files, as they were just before.
-    files: FilesLook,
-    at: Instant,
-    head: Position,
-}
-
-/// Whether the database is to be looked at again, by how long it has not been written to and when it
-/// was last looked at. A commit is seen only some time after its last write, since SQLite may sync in
-/// between; and two writes at nearly the same time leave the same time behind. So one looks often at
-/// first, and ever less.
-fn is_due(unwritten: Duration, unseen: Duration) -> bool {
-    unwritten < SETTLING || unseen >= (unwritten / 4).min(MAX_UNSEEN)
-}
-
-/// So long after a write every poll looks at the database.
-const SETTLING: Duration = Duration::from_millis(50);
-/// So long a wait relies on the files at the most.
-const MAX_UNSEEN: Duration = Duration::from_secs(1);
 
 /// What a leader writes its group with, besides a connection.
 struct HostWriter {
@@ -164,7 +144,7 @@ impl HostStore {
             queue: GroupCommit::default(),
             writer: FairMutex::new(writer),
             overlay: Mutex::default(),
-            polled: Mutex::default(),
+            poll: HostPoll::default(),
         })
     }
 
@@ -195,6 +175,12 @@ impl HostStore {
     #[cfg(test)]
     pub fn polled(&self) -> Result<Position> {
         self.poll(&self.shared.deadline(), false)
+    }
+
+    /// How often the waits were told to look.
+    #[cfg(test)]
+    pub fn alerts(&self) -> usize {
+        self.shared.commits.watch.alerts()
     }
 
     /// How many syncs there were.
@@ -241,19 +227,7 @@ impl HostStore {
         let Some(Wal::Hosts(wal)) = self.shared.checkpoints.wal.as_deref() else {
             return self.look(deadline);
         };
-        let files = wal.look();
-        let mut polled = self.polled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = &*polled
-            && !is_first
-            && last.files == files
-            && !is_due(files.age(), last.at.elapsed())
-        {
-            return Ok(last.head);
-        }
-        let at = Instant::now();
-        let head = self.look(deadline)?;
-        *polled = Some(Polled { files, at, head });
-        Ok(head)
+        self.poll.head(wal.look(), is_first, || self.look(deadline))
     }
 
     fn diagnosis(&self, deadline: &Deadline) -> Result<Diagnosis> {
@@ -418,7 +392,8 @@ impl Store for HostStore {
         // The first one looks at the database, whatever the files say.
         let is_first = Cell::new(true);
         let looked = |at_once: &Deadline| self.poll(at_once, is_first.replace(false));
-        self.shared.wait(after, &deadline, &looked).map_err(|error| self.explain(error))
+        let interval = || self.poll.interval();
+        self.shared.wait(after, &deadline, &looked, &interval).map_err(|error| self.explain(error))
     }
 
     fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {
@@ -440,19 +415,5 @@ impl Store for HostStore {
 
     fn close(&self) {
         self.shared.commits.watch.close();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_looks_at_every_poll_after_a_write_and_then_ever_less() {
-        let due = |unwritten, unseen| {
-            is_due(Duration::from_millis(unwritten), Duration::from_millis(unseen))
-        };
-        assert!(due(0, 0) && due(49, 0) && due(200, 50) && due(3_600_000, 1_000));
-        assert!(!due(200, 49) && !due(3_600_000, 999));
     }
 }

@@ -83,6 +83,10 @@ impl HostStore {
         }
         let (verdict, rests_on, overlay) = outcome?;
         *self.overlay() = overlay;
+        if let Ok(Appended { last, is_repeated: false }) = verdict {
+            self.poll.await_commit(last);
+            self.shared.commits.watch.alert();
+        }
         if rests_on > self.shared.commits.durability.durable() {
             // What the caller's transaction has stored itself has no position that is known to be
             // its own, so no position becomes durable by this.

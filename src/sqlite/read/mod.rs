@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::commit::deadline::{CallOptions, Deadline, Timeout};
+use crate::commit::head_watch::Pause;
 use crate::commit::visibility::visible;
 use crate::domain::ReadState;
 use crate::error::{Result, Status};
@@ -28,7 +29,7 @@ use crate::store::{BatchLimits, Sink};
 /// The longest that one read transaction lasts: a longer one would keep the WAL from being reset.
 pub const MAX_TRANSACTION: Duration = Duration::from_millis(10);
 /// How often a wait polls for events of other processes.
-const POLL: Duration = Duration::from_millis(10);
+pub const POLL: Duration = Duration::from_millis(10);
 
 impl StoreState {
     /// Starts a call: fails if the store is closed or the call is cancelled, and returns its
@@ -114,15 +115,18 @@ impl StoreState {
     }
 
     /// Waits until the head is above `after`, and returns it. `current_head` reads the head now.
+    /// After that, `interval` says how long to wait before the next look.
     pub fn wait(
         &self,
         after: Position,
         deadline: &Deadline,
         current_head: &dyn Fn(&Deadline) -> Result<Position>,
+        interval: &dyn Fn() -> Duration,
     ) -> Result<Position> {
         let no_wait =
             CallOptions { timeout: Timeout::After(Duration::ZERO), cancel: None }.start(None);
         loop {
+            let alerts = self.commits.watch.alerts();
             // One waiter polls for all: publishing the head wakes the others.
             let polls = self.commits.try_poll();
             if polls.is_some() {
@@ -135,7 +139,9 @@ impl StoreState {
                 }
             }
             // The interval also bounds how soon another waiter takes over from a poller that left.
-            if let Some(head) = self.commits.watch.wait_above(after, deadline, Some(POLL))? {
+            let length = if polls.is_some() { interval() } else { POLL };
+            let pause = Pause { length, alerts };
+            if let Some(head) = self.commits.watch.wait_above(after, deadline, Some(pause))? {
                 return Ok(head);
             }
         }

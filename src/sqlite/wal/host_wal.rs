@@ -145,7 +145,7 @@ impl HostWal {
 }
 
 /// How the files of a database look: each one's identity, length and time of the last write.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilesLook([Option<(FileId, u64, SystemTime)>; 3]);
 
 impl FilesLook {

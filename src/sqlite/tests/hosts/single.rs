@@ -145,3 +145,22 @@ fn what_a_trigger_did_before_it_refused_an_append_is_undone() {
         assert_eq!(count, 2, "{refusal}");
     }
 }
+
+/// A wait looks for the commit of a transaction of its own process more often than for others.
+#[test]
+fn an_append_in_a_transaction_alerts_the_waits() {
+    let hosted = expecting();
+    let before = hosted.store.alerts();
+    let endless = CallOptions { timeout: Timeout::Never, cancel: None };
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| hosted.store.wait(at(2), &endless));
+        let mut transaction = begun(&hosted);
+        assert_eq!(recorded(&hosted, &mut transaction, vec![]).0, Ok(Appended::new(at(3))));
+        assert_eq!(hosted.store.alerts(), before + 1);
+        // What is refused is nothing to wait for.
+        assert!(recorded(&hosted, &mut transaction, vec![]).0.is_err());
+        assert_eq!(hosted.store.alerts(), before + 1);
+        assert!(commit(&hosted, transaction));
+        assert_eq!(waits.join().unwrap(), Ok(at(3)));
+    });
+}
