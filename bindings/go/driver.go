@@ -15,6 +15,7 @@ import (
 	"reflect"
 	"runtime"
 	"runtime/cgo"
+	"sync/atomic"
 	"time"
 	"unsafe"
 )
@@ -26,6 +27,8 @@ type host struct {
 	db   *sql.DB
 	self cgo.Handle
 	gate gate
+	// failed is the last error of the driver in an append.
+	failed atomic.Pointer[error]
 	// path holds the packed rows of pathStatement, which are the same on all connections of db, once the
 	// library has run it while it opened the store.
 	path []byte
@@ -329,6 +332,9 @@ func (c *hostConn) contain(reply *C.dcb_reply, code *C.int32_t) {
 // fail reports an error to the library, and keeps it for the caller.
 func fail(call *hostCall, reply *C.dcb_reply, err error) C.int32_t {
 	call.err = err
+	if call.shares != nil {
+		call.shares.failed.Store(&err)
+	}
 	return refuse(reply, codeOf(err), err.Error())
 }
 

@@ -9,6 +9,7 @@ import (
 	"database/sql"
 	"errors"
 	"runtime/cgo"
+	"strings"
 	"sync"
 	"unsafe"
 )
@@ -22,6 +23,8 @@ type hostCall struct {
 	token cgo.Handle
 	// opens is what the call opens a store on, or nil.
 	opens *host
+	// shares is what the call appends to, in a group with others, or nil.
+	shares *host
 	// err is the last error of the driver, or of database/sql.
 	err error
 }
@@ -55,7 +58,13 @@ func (c *hostCall) end(err error) error {
 	}
 	c.token.Delete()
 	failure, ok := err.(*Error)
-	if !ok || failure.cause != nil || c.err == nil {
+	if !ok || failure.cause != nil {
+		return err
+	}
+	if c.err == nil {
+		c.err = c.ofGroup(failure)
+	}
+	if c.err == nil {
 		return err
 	}
 	switch failure.Status {
@@ -66,6 +75,18 @@ func (c *hostCall) end(err error) error {
 		}
 	}
 	return err
+}
+
+// ofGroup returns the error of the driver that another call has met which has run the statements of this one's
+// group, or nil. The failure quotes it.
+func (c *hostCall) ofGroup(failure *Error) error {
+	if c.shares == nil {
+		return nil
+	}
+	if last := c.shares.failed.Load(); last != nil && strings.Contains(failure.Message, (*last).Error()) {
+		return *last
+	}
+	return nil
 }
 
 // isCauseOf reports whether an error of the driver with this code can have caused the failure. The last error
@@ -108,6 +129,7 @@ func (h *handle) appendHosted(call *call, request []byte) (Appended, error) {
 	}
 	defer h.host.gate.leave(false)
 	hostCall := newHostCall(call.ctx)
+	hostCall.shares = h.host
 	last, failure, options := new(C.int64_t), new(C.dcb_error), call.options()
 	status := C.dcb_go_append(
 		hostCall.id(), h.store, charPointer(request), C.size_t(len(request)), &options, last, failure)

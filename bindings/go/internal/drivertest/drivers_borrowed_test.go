@@ -11,6 +11,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/mattn/go-sqlite3"
+	"modernc.org/sqlite"
 )
 
 // What a store does to the connections of a program: it returns them as they were, waits for their
@@ -292,6 +295,37 @@ func TestDriversTriggers(t *testing.T) {
 			}
 		}
 		mustAppend(t, store, many...)
+	})
+}
+
+// One call runs the statements of a whole group. The others get the driver's error too.
+func TestDriversEveryAppendOfAGroupGetsTheDriversError(t *testing.T) {
+	ctx := context.Background()
+	onDrivers(t, func(t *testing.T, driver, _, dsn string) {
+		db := openPool(t, driver, dsn)
+		store := mustOpenDB(t, db)
+		mustExec(t, db, "CREATE TRIGGER gate BEFORE INSERT ON dcb_events BEGIN SELECT RAISE(ABORT, 'not on sundays'); END")
+		holder := mustBegin(t, db)
+		mustExec(t, holder, "CREATE TABLE held (a)")
+		const appends = 8
+		ended := make(chan error, appends)
+		for range appends {
+			go func() { ended <- store.Append(ctx, []Event{{Type: "A"}}) }()
+		}
+		for len(store.handle().slots[appending]) < appends {
+			time.Sleep(time.Millisecond)
+		}
+		if err := holder.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+		for range appends {
+			err := <-ended
+			var ofMattn sqlite3.Error
+			var ofModernc *sqlite.Error
+			if isDrivers := errors.As(err, &ofMattn) || errors.As(err, &ofModernc); !errors.Is(err, ErrInvalidArgument) || !isDrivers {
+				t.Errorf("got %v, of the driver: %v", err, isDrivers)
+			}
+		}
 	})
 }
 
