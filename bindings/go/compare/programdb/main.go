@@ -79,16 +79,17 @@ func median(of []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// ratio returns how many events it stores while the plain transactions store one row.
+// ratio returns how many events it stores while the plain transactions store one row: the median of the rounds,
+// the lowest and the highest.
 func (c *contestant) ratio() string {
-	if c.plain == nil {
+	if c.plain == c {
 		return ""
 	}
 	ratios := make([]float64, len(c.rates))
 	for i := range ratios {
 		ratios[i] = c.rates[i] / c.plain.rates[i]
 	}
-	return fmt.Sprintf("%.2f (%.2f..%.2f)", median(ratios), slices.Min(ratios), slices.Max(ratios))
+	return fmt.Sprintf(", %.2f (%.2f..%.2f)", median(ratios), slices.Min(ratios), slices.Max(ratios))
 }
 
 // guarded returns an event with a tag of its own, and the condition that there is none with that tag yet.
@@ -166,6 +167,7 @@ func contestants(folder, driver, dsn, synchronous string) (all []*contestant, cl
 	return []*contestant{plain, appends, appendTx, inTx}, closeAll, nil
 }
 
+// table prints the rates of so many goroutines, and what each is of that of the plain transactions.
 func table(native *contestant, goroutines int, folder string) error {
 	for _, d := range drivers {
 		for _, synchronous := range []string{"FULL", "NORMAL"} {
@@ -177,18 +179,18 @@ func table(native *contestant, goroutines int, folder string) error {
 			if err != nil {
 				return err
 			}
-			native.rates = nil
+			native.rates, native.plain = nil, all[0]
 			all = append(all, native)
 			for range *rounds {
 				for _, c := range all {
 					c.play(goroutines, *turn)
 				}
 			}
-			native.plain = all[0]
+			fmt.Printf("| %d | %s, %s |", goroutines, d.name, synchronous)
 			for _, c := range all {
-				fmt.Printf("| %d | %s | %s | %s | %.0f | %s |\n",
-					goroutines, d.name, synchronous, c.name, median(c.rates), c.ratio())
+				fmt.Printf(" %.0f%s |", median(c.rates), c.ratio())
 			}
+			fmt.Println()
 			closeAll()
 			os.RemoveAll(files)
 		}
@@ -269,8 +271,8 @@ func run() error {
 		events, condition := guarded(n)
 		return store.Append(ctx, events, condition)
 	}}
-	fmt.Print("| goroutines | driver | synchronous | one event by | a second | of plain |\n" +
-		"| ---: | --- | --- | --- | ---: | ---: |\n")
+	fmt.Print("| goroutines | driver | plain | Append | AppendTx | InTx | native store |\n" +
+		"| ---: | --- | ---: | ---: | ---: | ---: | ---: |\n")
 	for _, goroutines := range []int{1, 16, 64} {
 		if err := table(own, goroutines, *folder); err != nil {
 			return err
