@@ -17,8 +17,8 @@ import (
 //
 // A state is used only if the store still has, at its position, the last event that the state has seen. If the store was
 // restored from a backup and has another history since, the decision reads that one. A state is only used with the
-// store that it was read from, and with a store of this package or one that wraps such a store and has its methods
-// Unwrap and ReadSnapshot.
+// store that it was read from. On a store that is not of this package, and does not wrap one with the methods Unwrap and
+// ReadSnapshot, nothing is remembered.
 //
 // Evolve and Decide may change what a state refers to, such as a map. Then clone must return a copy that shares nothing
 // with the state that they change. Cached panics if clone is nil and an S refers to anything, or if states is below 1.
