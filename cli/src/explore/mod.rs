@@ -20,6 +20,7 @@ mod server;
 mod tag;
 mod token;
 
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,23 +75,23 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         .max_blocking_threads(16)
         .build()
         .map_err(Error::from)?;
-    let served = runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(arguments.listen)
-            .await
-            .map_err(|error| Error::from(error).at(&format!("--listen {}", arguments.listen)))?;
-        let address = listener.local_addr().map_err(Error::from)?;
-        let url = format!("http://{}/{}/", reachable(address), token.as_str());
-        let hosts = Hosts::new(address.ip(), &arguments.hosts);
-        println!("{url}");
-        eprintln!("dcb: whoever has this address can read the store; Ctrl-C ends the page");
-        if !arguments.no_open && !open_browser::open(&url) {
-            eprintln!("dcb: no browser could be started: open the address in one");
-        }
-        let title = server::title_of(&arguments.store.uri);
-        let access = Arc::new(Access { token, hosts });
-        let patience = Duration::from_millis(arguments.patience);
-        server::serve(listener, Arc::clone(&store), title, patience, access).await
-    });
+    let listener =
+        runtime.block_on(tokio::net::TcpListener::bind(arguments.listen)).map_err(|error| {
+            Failure::new(error.to_string()).at(&format!("--listen {}", arguments.listen))
+        })?;
+    let address = listener.local_addr().map_err(Error::from)?;
+    let url = format!("http://{}/{}/", reachable(address), token.as_str());
+    let hosts = Hosts::new(address.ip(), &arguments.hosts);
+    writeln!(io::stdout(), "{url}")?;
+    eprintln!("dcb: whoever has this address can read the store; Ctrl-C ends the page");
+    if !arguments.no_open && !open_browser::open(&url) {
+        eprintln!("dcb: no browser could be started: open the address in one");
+    }
+    let title = server::title_of(&arguments.store.uri);
+    let patience = Duration::from_millis(arguments.patience);
+    let access = Arc::new(Access { token, hosts });
+    let served =
+        runtime.block_on(server::serve(listener, Arc::clone(&store), title, patience, access));
     // Ends the waits of the live lists, so that no thread holds the process.
     store.close();
     runtime.shutdown_timeout(Duration::from_secs(2));

@@ -8,7 +8,7 @@ import os from "node:os";
 import path from "node:path";
 import readline from "node:readline";
 
-const [url, hostileUrl, modules, browserPath, pictures, hostileJson] = process.argv.slice(2);
+const [url, hostileUrl, modules, browserPath, pictures, work, hostileJson] = process.argv.slice(2);
 const require = createRequire(path.join(modules, "package.json"));
 const { chromium } = require("playwright-core");
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
@@ -69,6 +69,14 @@ async function noSideways(what) {
   assert.ok(wide <= seen, `${what} is ${wide} wide in a window of ${seen}`);
 }
 
+/** Writes what the page shows as code to files, for the test to compile. */
+async function code(name) {
+  for (const language of ["JSON", "Go", "C++", "C"]) {
+    await page.getByRole("tab", { name: language, exact: true }).click();
+    fs.writeFileSync(path.join(work, `${name}.${language}`), await page.getByRole("tabpanel").textContent());
+  }
+}
+
 const rows = "main .panel.list ol.events > li";
 const tests = [];
 const test = (name, run) => tests.push([name, run]);
@@ -120,10 +128,20 @@ test("several items are alternatives", async () => {
   await page.getByRole("combobox", { name: "Type is any of" }).nth(1).fill("CourseCapacityChanged");
   await page.keyboard.press("Enter");
   await page.waitForFunction(() => document.querySelector("#summary").textContent.includes("CourseDefined, or type CourseCapacityChanged"));
+  await page.getByText("Use it in code").click();
+  await code("several");
   const types = new Set(await page.locator(`${rows} .type`).allTextContents());
   assert.deepEqual([...types].sort(), ["CourseCapacityChanged", "CourseDefined"]);
+  const tags = page.getByRole("combobox", { name: "Tags include all of" }).nth(1);
+  for (const tag of ["course:c1", "bare"]) {
+    await tags.fill(tag);
+    await tags.press("Enter");
+  }
+  await code("tags");
   await page.getByRole("button", { name: "Remove item 2" }).click();
   await page.waitForFunction(() => !document.querySelector("#summary").textContent.includes("CourseCapacityChanged"));
+  await page.getByRole("button", { name: "Clear" }).click();
+  await code("all");
 });
 
 test("pages lead back in time and forward again", async () => {
@@ -193,14 +211,17 @@ test("an event shows its data, its metadata and its append", async () => {
   assert.match(text, /pair-1/);
   assert.match(text, /Same append[^]*Second/);
   await accessible("an event");
-  await page.emulateMedia({ colorScheme: "dark" });
-  await accessible("an event in the dark");
-  await picture("event-dark");
-  await page.emulateMedia({ colorScheme: "light" });
   await page.getByRole("link", { name: "Next event" }).click();
   await page.getByRole("heading", { name: `Event ${last.toLocaleString("en")}` }).waitFor();
   await page.getByRole("link", { name: "What would a condition after this event see?" }).click();
   await page.waitForSelector(".banner.holds");
+  await page.emulateMedia({ colorScheme: "dark" });
+  await open("#/events?q=" + encodeURIComponent(JSON.stringify({ items: [{ types: ["StudentSubscribed"], tags: ["course:c1"] }] })));
+  await page.locator(`${rows} .position`).nth(3).click();
+  await page.waitForSelector(".code");
+  await accessible("an event in the dark");
+  await picture("event-dark");
+  await page.emulateMedia({ colorScheme: "light" });
 });
 
 test("a condition turns as the position and the store do", async () => {
@@ -296,7 +317,6 @@ test("dark and narrow, it is still readable", async () => {
     await open(hash);
     await page.waitForSelector(hash === "" ? ".chart" : "ol.events > li");
     await accessible(`the ${what} in the dark`);
-    if (what === "overview") await picture("overview-dark");
     for (const width of [768, 360]) {
       await page.setViewportSize({ width, height: 740 });
       await noSideways(`the ${what}, ${width} wide`);
@@ -335,14 +355,7 @@ test("hostile strings are shown as text", async () => {
     assert.equal(await page.locator(".chip").count(), 2, text);
     // The code is a query of the same names.
     await page.getByText("Use it in code").click();
-    await page.getByRole("tab", { name: "JSON", exact: true }).click();
-    const { failIfEventsMatch: { items: [item] } } = JSON.parse(await page.getByRole("tabpanel").textContent());
-    assert.deepEqual(item, { types: [text], tags: [text] });
-    for (const language of ["Go", "C++", "C"]) {
-      await page.getByRole("tab", { name: language, exact: true }).click();
-      const code = await page.getByRole("tabpanel").textContent();
-      fs.writeFileSync(path.join(pictures, `hostile-${index}.${language}`), code);
-    }
+    await code(String(index));
   }
   await open("#/nonsense?q=%7B%22items%22%3A5%7D&after=x", hostileUrl);
   await open("#/events?q=%7B%22items%22%3A5%7D&before=x", hostileUrl);
@@ -368,7 +381,7 @@ for (const [name, run] of tests) {
     failed += 1;
     faults.length = 0;
     console.log(`FAILED ${name}: ${(error.stack ?? String(error)).replaceAll("\n", "\n  | ")}`);
-    await page.screenshot({ path: path.join(pictures, `failed-${failed}.png`) }).catch(() => {});
+    await page.screenshot({ path: path.join(work, `failed-${failed}.png`) }).catch(() => {});
   }
 }
 const own = new Set([new URL(url).host, new URL(hostileUrl).host]);

@@ -100,6 +100,7 @@ fn the_page_works_in_a_browser() {
         .arg(root().join("cli/tests/explorer/browser.mjs"))
         .args([&server.url, &hostile_server.url])
         .args([&modules, &chromium, &pictures])
+        .arg(folder.path())
         .arg(json!(HOSTILE).to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -117,45 +118,67 @@ fn the_page_works_in_a_browser() {
         }
     }
     assert!(browser.wait().unwrap().success());
-    for name in ["overview", "events", "tag", "condition", "event-dark", "overview-dark", "narrow"]
-    {
+    for name in ["overview", "events", "tag", "condition", "event-dark", "narrow"] {
         let size = std::fs::metadata(pictures.join(format!("explorer-{name}.png"))).unwrap().len();
         assert!((5_000..400_000).contains(&size), "{name}: {size} bytes");
     }
-    check_code(folder.path(), &pictures);
+    check_code(folder.path());
 }
 
-/// Compiles the C code that the page wrote for the hostile strings, and compares what it says with
-/// the strings.
-fn check_code(folder: &Path, written: &Path) {
-    let Some(compiler) = command(&["cc", "gcc", "clang"]) else { return };
-    for (index, text) in HOSTILE.iter().enumerate() {
-        let code = std::fs::read_to_string(written.join(format!("hostile-{index}.C"))).unwrap();
-        let source = folder.join("condition.c");
-        let program = format!(
-            "#include <stdio.h>\nint main(void) {{\n{code}\nreturn fputs(condition, stdout) < 0;\n}}\n"
-        );
-        std::fs::write(&source, program).unwrap();
-        let binary = folder.join("condition");
-        let compiled = Command::new(&compiler)
-            .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-trigraphs", "-o"])
-            .args([&binary, &source])
-            .status()
-            .unwrap();
-        assert!(compiled.success(), "{code}");
-        let printed = Command::new(&binary).output().unwrap().stdout;
-        let condition: Value = serde_json::from_slice(&printed).unwrap();
-        let item = &condition["failIfEventsMatch"]["items"][0];
-        assert_eq!(*item, json!({"types": [text], "tags": [text]}), "{code}");
+/// Checks the code that the page wrote: for queries of a few kinds, and for conditions on the hostile
+/// strings.
+fn check_code(folder: &Path) {
+    let read = |name: &str, language: &str| {
+        std::fs::read_to_string(folder.join(format!("{name}.{language}"))).unwrap()
+    };
+    let mut expected: Vec<(String, Value)> = HOSTILE
+        .iter()
+        .enumerate()
+        .map(|(index, text)| (index.to_string(), json!({"types": [text], "tags": [text]})))
+        .map(|(name, item)| (name, json!({"failIfEventsMatch": {"items": [item]}, "after": 0})))
+        .collect();
+    let changed = json!({"types": ["CourseCapacityChanged"]});
+    let defined = json!({"types": ["CourseDefined"]});
+    let tagged = json!({"types": ["CourseCapacityChanged"], "tags": ["course:c1", "bare"]});
+    expected.push(("several".to_owned(), json!({"items": [defined, changed]})));
+    expected.push(("tags".to_owned(), json!({"items": [defined, tagged]})));
+    expected.push(("all".to_owned(), Value::Null));
+    let (mut c, mut cpp, mut go) = (String::new(), String::new(), String::new());
+    for (name, document) in &expected {
+        let json: Value = serde_json::from_str(&read(name, "JSON")).unwrap();
+        assert_eq!(json, *document, "{name}");
+        let variable = if document.get("after").is_some() { "condition" } else { "query" };
+        c += &format!("{{\n{}\nputs({variable}); puts(\"--\");\n}}\n", read(name, "C"));
+        cpp += &format!("{{\n{}\n(void){variable};\n}}\n", read(name, "C++"));
+        go += &format!("func _() {{\n{}\n_ = {variable}\n}}\n", read(name, "Go"));
     }
-    if written != folder {
-        for entry in std::fs::read_dir(written).unwrap() {
-            let path = entry.unwrap().path();
-            if path.file_name().unwrap().to_string_lossy().starts_with("hostile-") {
-                std::fs::remove_file(path).unwrap();
-            }
-        }
+    let write = |name: &str, text: String| {
+        std::fs::write(folder.join(name), text).unwrap();
+        folder.join(name)
+    };
+    let runs = |command: &mut Command| assert!(command.status().unwrap().success(), "{command:?}");
+    let compiler = command(&["cc", "gcc", "clang"]).expect("a C compiler");
+    let source =
+        write("code.c", format!("#include <stdio.h>\nint main(void) {{\n{c}return 0;\n}}\n"));
+    let program = folder.join("code");
+    // With trigraphs, which turn "??/" into a backslash.
+    let strict = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-trigraphs", "-o"];
+    runs(Command::new(compiler).args(strict).args([&program, &source]));
+    let printed = String::from_utf8(Command::new(&program).output().unwrap().stdout).unwrap();
+    for (text, (name, document)) in printed.split("--\n").zip(&expected) {
+        assert_eq!(serde_json::from_str::<Value>(text).unwrap(), *document, "{name}");
     }
+    let compiler = command(&["c++", "g++", "clang++"]).expect("a C++ compiler");
+    let source = write("code.cpp", format!("#include <dcb.hpp>\nint main() {{\n{cpp}}}\n"));
+    let headers = ["include", "bindings/cpp/include"].map(|folder| root().join(folder));
+    runs(
+        Command::new(compiler)
+            .args(["-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I"])
+            .args([&headers[0], Path::new("-I"), &headers[1], &source]),
+    );
+    let format = command(&["gofmt"]).expect("gofmt");
+    let source = write("code.go", format!("package code\n\n{go}"));
+    runs(Command::new(format).arg("-e").arg(&source).stdout(Stdio::null()));
 }
 
 #[test]

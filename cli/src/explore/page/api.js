@@ -9,6 +9,9 @@ function address(path, parameters) {
   return `api/${path}${text ? `?${text}` : ""}`;
 }
 
+/** The milliseconds until a live list that was refused is asked for again. */
+const AGAIN = 3000;
+
 /** An answer that is not what was asked for. */
 export class Refused extends Error {}
 
@@ -38,7 +41,9 @@ export async function ask(path, parameters, signal) {
 export function follow(query, after, onMessage, onState) {
   let source;
   let seen = after;
+  let again;
   const stop = () => {
+    clearTimeout(again);
     source?.close();
     source = undefined;
   };
@@ -46,7 +51,13 @@ export function follow(query, after, onMessage, onState) {
     if (source || document.hidden) return;
     source = new EventSource(address("live", { query, after: seen }));
     source.onopen = () => onState(true);
-    source.onerror = () => onState(false);
+    source.onerror = () => {
+      onState(false);
+      if (source?.readyState !== EventSource.CLOSED) return;
+      // The server refused, and the browser does not ask again by itself.
+      stop();
+      again = setTimeout(start, AGAIN);
+    };
     source.onmessage = (event) => {
       const message = JSON.parse(event.data);
       seen = Math.max(seen, message.head);

@@ -1,7 +1,7 @@
 // Charts of columns over time. Each one can also be read as a table.
 
 import { h, s } from "./dom.js";
-import { duration, localTime, number, visible } from "./format.js";
+import { duration, localTime, number, tone, visible } from "./format.js";
 
 const WIDTH = 720;
 const HEIGHT = 160;
@@ -12,12 +12,25 @@ export function ceiling(value) {
   return [1, 2, 2.5, 5, 10].map((factor) => factor * unit).find((top) => top >= value && Number.isInteger(top)) ?? Math.ceil(value);
 }
 
+/** Returns the class of each series: the colour of its type, or the next one that is free. */
+function colours(series) {
+  const taken = new Set();
+  return series.map(({ name }) => {
+    if (name === null) return "series others";
+    let chosen = series.length === 1 ? 0 : tone(name);
+    while (taken.has(chosen)) chosen = (chosen + 1) % 8;
+    taken.add(chosen);
+    return `series tone-${chosen}`;
+  });
+}
+
 /**
  * Returns a chart of stacked columns. `series` is a list of names with a count for each interval;
  * a name that is null stands for all others.
  */
 export function columns({ label, startUs, intervalUs, series }) {
   const size = series[0]?.counts.length ?? 0;
+  const colour = colours(series);
   const totals = Array.from({ length: size }, (_, at) => series.reduce((sum, { counts }) => sum + counts[at], 0));
   const most = Math.max(1, ...totals);
   const top = ceiling(most);
@@ -36,14 +49,14 @@ export function columns({ label, startUs, intervalUs, series }) {
         if (!counts[at]) return null;
         const tall = Math.max(1, height(counts[at]));
         y -= tall;
-        return s("rect", { class: `series-${index}`, x: at * step + 1, y, width: Math.max(1, step - 2), height: tall, rx: 1 });
+        return s("rect", { class: colour[index], x: at * step + 1, y, width: Math.max(1, step - 2), height: tall, rx: 1 });
       }));
   });
   const lines = [0.5, 1].map((share) => s("line", { class: "grid", x1: 0, x2: WIDTH, y1: HEIGHT * (1 - share) + 0.5, y2: HEIGHT * (1 - share) + 0.5 }));
   const image = s("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label },
     lines, columnsOf, s("line", { class: "axis", x1: 0, x2: WIDTH, y1: HEIGHT - 0.5, y2: HEIGHT - 0.5 }));
   const legend = series.length > 1 && h("ul", { class: "legend" },
-    series.map((one, index) => h("li", {}, h("span", { class: `swatch series-${index}`, "aria-hidden": "true" }), nameOf(one))));
+    series.map((one, index) => h("li", {}, h("span", { class: `swatch ${colour[index]}`, "aria-hidden": "true" }), nameOf(one))));
   const rows = totals.map((total, at) => [total, at]).filter(([total]) => total).map(([total, at]) => h("tr", {},
     h("th", { scope: "row" }, localTime(startUs + at * intervalUs)),
     series.length > 1 && series.map(({ counts }) => h("td", {}, number(counts[at]))), h("td", {}, number(total))));

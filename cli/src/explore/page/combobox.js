@@ -23,7 +23,7 @@ export function nameField({ kind, label, names, onChange }) {
     id: inputId, type: "text", role: "combobox", autocomplete: "off", autocapitalize: "off", spellcheck: "false",
     maxlength: "255", placeholder: kind === "type" ? "any type" : "any tag", "aria-autocomplete": "list",
     "aria-controls": listId, "aria-expanded": "false", "aria-describedby": hintId,
-    oninput: () => suggestSoon(), onfocus: () => suggestSoon(), onblur: () => close(), onkeydown: onKey,
+    oninput: () => suggestSoon(), onclick: () => suggestSoon(), onblur: () => close(), onkeydown: onKey,
   });
   const field = h("div", { class: "field", onclick: () => input.focus() }, chips, h("div", { class: "entry" }, input, listbox));
 

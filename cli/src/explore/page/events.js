@@ -20,7 +20,9 @@ export function events(root, parameters, signal) {
   let isLive = !before;
   let stop;
   let asking;
+  // What arrived while a person reads the list, or that it was too much to keep.
   let held = [];
+  let hasGap = false;
 
   const live = h("button", { type: "button", class: "live", id: "live", "aria-pressed": "false", onclick: () => setLive(!isLive) }, "Live");
   const summary = h("p", { class: "note", id: "summary" });
@@ -67,6 +69,7 @@ export function events(root, parameters, signal) {
     asking?.abort();
     asking = new AbortController();
     held = [];
+    hasGap = false;
     more.hidden = true;
     showLive("waiting");
     let page;
@@ -97,31 +100,21 @@ export function events(root, parameters, signal) {
 
   function receive(message) {
     if (message.events.length === 0) return;
-    held = message.skippedAfter === null ? [...held, ...message.events] : message.events;
-    held = held.slice(-MOST_ROWS);
+    held.push(...message.events);
+    hasGap ||= message.skippedAfter !== null || held.length > MOST_ROWS;
+    if (hasGap) held = [];
     const isReading = scrollY > 300 || body.contains(document.activeElement);
-    if (message.skippedAfter !== null) {
-      more.dataset.skipped = "yes";
-    }
-    if (isReading || more.dataset.skipped) {
-      more.hidden = false;
-      more.textContent = more.dataset.skipped ? "Many new events: show the newest" : `${count(held.length, "new event")}: show`;
-      if (!isReading) release();
-    } else {
-      release();
-    }
+    if (!isReading) return release();
+    more.hidden = false;
+    more.textContent = hasGap ? "Many new events: show the newest" : `${count(held.length, "new event")}: show`;
   }
 
   /** Puts the events that arrived at the top of the list. */
   function release() {
     if (document.activeElement === more) live.focus();
     more.hidden = true;
-    if (more.dataset.skipped) {
-      // The rows would have a gap: the newest page has none.
-      delete more.dataset.skipped;
-      load();
-      return;
-    }
+    // The rows would have a gap: the newest page has none.
+    if (hasGap) return load();
     let list = body.querySelector("ol");
     if (!list) {
       list = eventList([], "Events, newest first");

@@ -6,11 +6,15 @@ import { condition } from "./condition.js";
 import { event } from "./event.js";
 import { events } from "./events.js";
 import { overview } from "./overview.js";
+import { visible } from "./format.js";
 import { failure, shell } from "./shell.js";
 import { tag } from "./tag.js";
 
 const views = { "": overview, events, event, tag, condition };
-const names = { "": "Overview", events: "Events", event: "Event", tag: "Tag", condition: "Condition" };
+const names = {
+  "": () => "Overview", events: () => "Events", condition: () => "Condition",
+  event: (parameters) => `Event ${parameters.get("position")}`, tag: (parameters) => visible(parameters.get("tag") ?? ""),
+};
 
 const main = document.getElementById("main");
 let end;
@@ -21,7 +25,7 @@ async function show() {
   end?.();
   const [path, search] = location.hash.replace(/^#\/?/, "").split("?", 2);
   const [name, position] = path.split("/");
-  const view = views[name] ? name : "";
+  const view = Object.hasOwn(views, name) ? name : "";
   const parameters = new URLSearchParams(search ?? "");
   if (position) parameters.set("position", position);
   const stopped = new AbortController();
@@ -31,7 +35,7 @@ async function show() {
     stop?.();
   };
   mark(view);
-  document.title = `${names[view]} · ${title} · dcb`;
+  document.title = `${names[view](parameters)} · ${title} · dcb`;
   const root = h("div", { class: `view view-${view || "overview"}` });
   put(main, root);
   scrollTo(0, 0);

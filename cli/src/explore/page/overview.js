@@ -63,6 +63,10 @@ export function overview(root, _parameters, signal) {
 
   async function load() {
     clearTimeout(timer);
+    if (document.hidden) {
+      timer = setTimeout(load, AGAIN);
+      return;
+    }
     const windowUs = WINDOWS[windowAt][1];
     let about;
     try {

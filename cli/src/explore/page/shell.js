@@ -42,7 +42,7 @@ function applyTheme(theme) {
 }
 
 function themeChoice() {
-  const chosen = THEMES[remembered("theme")] ? remembered("theme") : "auto";
+  const chosen = Object.hasOwn(THEMES, remembered("theme")) ? remembered("theme") : "auto";
   applyTheme(chosen);
   const select = h("select", { "aria-label": "Colours", onchange: () => { applyTheme(select.value); remember("theme", select.value); } },
     Object.entries(THEMES).map(([value, name]) => h("option", { value, selected: value === chosen }, name)));
@@ -88,8 +88,8 @@ function onKey(event, help, state) {
     g: () => { state.wasG = true; },
   };
   const views = { o: "#/", e: "#/events", c: "#/condition" };
-  if (go && views[event.key]) location.hash = views[event.key];
-  else if (actions[event.key]) actions[event.key]();
+  if (go && Object.hasOwn(views, event.key)) location.hash = views[event.key];
+  else if (Object.hasOwn(actions, event.key)) actions[event.key]();
   else return;
   event.preventDefault();
 }
