@@ -9,11 +9,11 @@ use super::names::{Counted, Kind, Names, most_frequent};
 use super::reading::{End, Reader, Wanted};
 
 /// The size up to which a store is examined as a whole.
-const WHOLE: i64 = 20_000;
+const WHOLE: i64 = 10_000;
 /// A larger store is examined in so many runs of neighbouring events, evenly spread over it.
-const RUNS: i64 = 80;
+const RUNS: i64 = 40;
 /// How many runs lie between one that is examined and the next. It shares no factor with `RUNS`.
-const STRIDE: i64 = 37;
+const STRIDE: i64 = 17;
 /// The number of events in a run.
 const RUN: i64 = 250;
 /// The highest number of bytes of events that are examined.
