@@ -162,7 +162,8 @@ func (d *decision) readOn(ctx context.Context) (events, stored []SequencedEvent,
 		return nil, nil, 0, false, nil
 	}
 	reader := d.store.(SnapshotReader)
-	// Two histories that have one event in common have all events before it in common.
+	// A file that an older backup was restored into has other events from some position on, with other timestamps. So
+	// if it still has this event, it has all events before it.
 	events, position, err = reader.ReadSnapshot(ctx, d.query, FromPosition(last.Position-1))
 	if err != nil {
 		return nil, nil, 0, false, err

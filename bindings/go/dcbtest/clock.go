@@ -2,6 +2,8 @@ package dcbtest
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -9,16 +11,13 @@ import (
 )
 
 // ClockStore is a store in memory with a clock that the test moves: the Timestamp of an event is the time at which it
-// was appended by that clock. Any number of goroutines may use it at the same time.
-//
-// Only what is read through the ClockStore has these timestamps. Its Unwrap returns a store that has those of the system.
+// was appended by that clock. It also has the methods of [dcb.Store]. Any number of goroutines may use it at the same
+// time.
 type ClockStore struct {
-	store *dcb.Store
+	*dcb.Store
 
-	// Appends hold mu until they have noted the time of their events, so that no read sees one without.
-	mu    sync.RWMutex
-	now   time.Time
-	times []time.Time // of the events, by their positions from 1 on
+	mu  sync.Mutex
+	now time.Time
 }
 
 var (
@@ -29,21 +28,24 @@ var (
 
 // NewClockStore returns an empty store whose clock shows the time start, and stands still.
 func NewClockStore(start time.Time, opts ...dcb.Option) *ClockStore {
-	s := &ClockStore{store: dcb.NewMemoryStore(opts...).Store}
+	s := &ClockStore{Store: dcb.NewMemoryStore(append(slices.Clip(opts), dcb.Import())...).Store}
 	s.SetTime(start)
 	return s
 }
 
 // Now returns the time that the clock shows. The program that is tested may take it as its own.
 func (s *ClockStore) Now() time.Time {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.now
 }
 
 // SetTime sets the clock. It may go backwards, as a clock of the system may. As in every store, the time is in UTC with
-// microseconds.
+// microseconds. SetTime panics if now is zero, as that would be no time.
 func (s *ClockStore) SetTime(now time.Time) {
+	if now.IsZero() {
+		panic("dcbtest: the time of a ClockStore must not be zero")
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now = now.UTC().Truncate(time.Microsecond)
@@ -64,48 +66,16 @@ func (s *ClockStore) Append(ctx context.Context, events []dcb.Event, condition .
 
 // AppendEvents is like [ClockStore.Append] and also returns the positions of the events.
 func (s *ClockStore) AppendEvents(ctx context.Context, events []dcb.Event, conditions ...dcb.AppendCondition) (dcb.Appended, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	appended, err := s.store.AppendEvents(ctx, events, conditions...)
-	if err != nil {
-		return appended, err
-	}
-	for int64(len(s.times)) < appended.Last {
-		s.times = append(s.times, s.now)
-	}
-	return appended, nil
-}
-
-// Read reads from the store.
-func (s *ClockStore) Read(ctx context.Context, query dcb.Query, opts ...dcb.ReadOption) ([]dcb.SequencedEvent, int64, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	events, position, err := s.store.Read(ctx, query, opts...)
-	return s.timed(events), position, err
-}
-
-// ReadSnapshot reads from the store.
-func (s *ClockStore) ReadSnapshot(ctx context.Context, query dcb.Query, opts ...dcb.ReadOption) ([]dcb.SequencedEvent, int64, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	events, position, err := s.store.ReadSnapshot(ctx, query, opts...)
-	return s.timed(events), position, err
-}
-
-// timed returns the events with the times of the clock. The caller holds mu.
-func (s *ClockStore) timed(events []dcb.SequencedEvent) []dcb.SequencedEvent {
+	now := s.Now()
+	events = slices.Clone(events)
 	for i := range events {
-		events[i].Timestamp = s.times[events[i].Position-1]
+		if !events[i].Timestamp.IsZero() { // no other store would take it
+			return dcb.Appended{}, &dcb.Error{
+				Status:  dcb.StatusInvalidArgument,
+				Message: fmt.Sprintf("events[%d].timestamp: the clock of the store gives the time", i),
+			}
+		}
+		events[i].Timestamp = now
 	}
-	return events
-}
-
-// Unwrap returns the store in memory.
-func (s *ClockStore) Unwrap() dcb.EventStore {
-	return s.store
-}
-
-// Close closes the store.
-func (s *ClockStore) Close() error {
-	return s.store.Close()
+	return s.Store.AppendEvents(ctx, events, conditions...)
 }

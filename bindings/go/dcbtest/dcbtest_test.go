@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -191,6 +190,23 @@ func TestClockStore(t *testing.T) {
 	if err := store.Append(ctx, []dcb.Event{{Type: "C"}}); err != nil {
 		t.Error(err)
 	}
+	func() {
+		defer func() {
+			if got := fmt.Sprint(recover()); !strings.Contains(got, "must not be zero") {
+				t.Errorf("got %s", got)
+			}
+		}()
+		store.SetTime(time.Time{})
+	}()
+	timed := []dcb.Event{{Type: "D", Timestamp: noon}}
+	if err := store.Append(ctx, timed); !errors.Is(err, dcb.ErrInvalidArgument) || !strings.Contains(err.Error(), "events[0].timestamp") {
+		t.Errorf("got %v", err)
+	}
+	for event, err := range store.Subscribe(ctx, dcb.QueryAll(), dcb.FromPosition(2), dcb.Limit(1)) {
+		if err != nil || !event.Timestamp.Equal(noon.Add(time.Hour).Truncate(time.Microsecond)) {
+			t.Errorf("a subscription got %v, %v", event, err)
+		}
+	}
 	for name, read := range map[string]func(context.Context, dcb.Query, ...dcb.ReadOption) ([]dcb.SequencedEvent, int64, error){
 		"Read": store.Read, "ReadSnapshot": store.ReadSnapshot,
 	} {
@@ -203,42 +219,6 @@ func TestClockStore(t *testing.T) {
 			t.Errorf("%s: the times are %v, want %v, %v", name, got, want, err)
 		}
 	}
-}
-
-// No read of a store that is in use sees an event without its time.
-func TestClockStoreIsShared(t *testing.T) {
-	ctx := context.Background()
-	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	store := dcbtest.NewClockStore(start)
-	defer store.Close()
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Add(2)
-		go func() {
-			defer wg.Done()
-			for range 100 {
-				if err := store.Append(ctx, []dcb.Event{{Type: "A"}}); err != nil {
-					t.Error(err)
-				}
-				store.Advance(time.Second)
-			}
-		}()
-		go func() {
-			defer wg.Done()
-			for range 100 {
-				events, _, err := store.Read(ctx, dcb.QueryAll())
-				for _, event := range events {
-					if event.Timestamp.Before(start) || event.Timestamp.After(start.Add(400*time.Second)) {
-						t.Errorf("event %d has the time %v", event.Position, event.Timestamp)
-					}
-				}
-				if err != nil {
-					t.Error(err)
-				}
-			}
-		}()
-	}
-	wg.Wait()
 }
 
 func TestFaultyStore(t *testing.T) {

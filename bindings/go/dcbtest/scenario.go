@@ -65,7 +65,7 @@ func (s Scenario[S, C]) When(cmd C) Outcome {
 	}
 	handler := dcb.CommandHandler[S, C]{Decider: s.decider, Store: store}
 	_, err := handler.Run(ctx, cmd)
-	decided, _, readErr := store.store.ReadRaw(ctx, dcb.QueryAll(), dcb.FromPosition(int64(len(s.given))))
+	decided, _, readErr := store.ReadRaw(ctx, dcb.QueryAll(), dcb.FromPosition(int64(len(s.given))))
 	if readErr != nil {
 		s.t.Fatalf("the decided events: %v", readErr)
 	}
