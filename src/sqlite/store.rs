@@ -11,7 +11,6 @@ use crate::domain::{AppendRequest, ReadState};
 use crate::error::{Error, Result, Status};
 use crate::position::Position;
 use crate::sqlite::append::writer::Writer;
-use crate::sqlite::events::source::{ReadStop, Source};
 use crate::sqlite::maintenance::segments::write_segment_within;
 use crate::sqlite::read::POLL;
 use crate::sqlite::read::check_ahead::check_ahead;
@@ -79,15 +78,11 @@ impl SqliteStore {
 
     /// Returns the visible head, without waiting for events.
     fn current_head(&self, deadline: &Deadline) -> Result<Position> {
+        // The connection is returned before a sync that the head may need.
         let head = {
             let mut connection = self.connections.lend(deadline)?;
-            match connection.lock_free() {
-                Some((_, _, snapshot)) => snapshot.head,
-                None => {
-                    let _gate = self.shared.checkpoints.pass_gate(deadline)?;
-                    connection.transaction(deadline, |_, _, snapshot| Ok(snapshot.head))?
-                }
-            }
+            connection
+                .read(&self.shared.checkpoints, deadline, |_, _, snapshot| Ok(snapshot.head))?
         };
         self.visible(head)
     }
@@ -102,22 +97,8 @@ impl SqliteStore {
     ) -> Result<bool> {
         let mut connection = self.connections.lend(deadline)?;
         let visible = |head| self.visible(head);
-        if let Some((connection, reader, snapshot)) = connection.lock_free() {
-            let source = Source::Pages(connection);
-            let read =
-                self.shared.read_within(source, reader, snapshot, state, left, &visible, sink);
-            match read {
-                Ok(done) => return Ok(done),
-                Err(ReadStop::Failed(error)) => return Err(error),
-                Err(ReadStop::NeedsTransaction) => {}
-            }
-        }
-        let _gate = self.shared.checkpoints.pass_gate(deadline)?;
-        connection.transaction(deadline, |connection, reader, snapshot| {
-            let source = Source::Own(connection);
-            let read =
-                self.shared.read_within(source, reader, snapshot, state, left, &visible, sink);
-            Ok(read?)
+        connection.read(&self.shared.checkpoints, deadline, |source, reader, snapshot| {
+            self.shared.read_within(source, reader, snapshot, state, left, &visible, sink)
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::index::Progress;
 use crate::position::Position;
 use crate::sqlite::append::group::PreparedAppend;
 use crate::sqlite::events::reader::EventReader;
-use crate::sqlite::events::source::{ReadResult, ReadStop, Source};
+use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::search::Search;
 use crate::sqlite::index::view::View;
 use crate::sqlite::read::MAX_TRANSACTION;
@@ -98,16 +98,8 @@ fn check_some(
 ) -> Result<Checked> {
     let patience = deadline.at_most(CONNECTION_PATIENCE);
     let mut connection = ReadConnection::Own(readers.get(&patience)?);
-    if let Some((connection, reader, snapshot)) = connection.lock_free() {
-        match check_within(shared, Source::Pages(connection), reader, snapshot, condition) {
-            Ok(checked) => return Ok(checked),
-            Err(ReadStop::Failed(error)) => return Err(error),
-            Err(ReadStop::NeedsTransaction) => {}
-        }
-    }
-    let _gate = shared.checkpoints.pass_gate(&patience)?;
-    connection.transaction(&patience, |connection, reader, snapshot| {
-        Ok(check_within(shared, Source::Own(connection), reader, snapshot, condition)?)
+    connection.read(&shared.checkpoints, &patience, |source, reader, snapshot| {
+        check_within(shared, source, reader, snapshot, condition)
     })
 }
 

@@ -18,8 +18,10 @@ use crate::sqlite::connection::transaction::{end_left_over, retry, wait_for_lock
 use crate::sqlite::connection::{Location, OpenMode, connect};
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::events::source::{ReadResult, ReadStop, Source};
 use crate::sqlite::read::lock_free::SnapshotCache;
 use crate::sqlite::snapshot::Snapshot;
+use crate::sqlite::state::Checkpoints;
 use crate::sqlite::wal::file_id::{FileId, file_id_at};
 use crate::sqlite::wal::file_ops::replaced;
 use crate::sqlite::wal::owner_access::create_for_owner;
@@ -278,6 +280,27 @@ pub enum ReadConnection<'a> {
 }
 
 impl ReadConnection<'_> {
+    /// Runs `body` with the newest snapshot: without a transaction as far as pages of the file
+    /// suffice, and then in a read transaction, for which it passes the gate. So `body` may run
+    /// twice, and goes on where it stopped.
+    pub fn read<T>(
+        &mut self,
+        checkpoints: &Checkpoints,
+        deadline: &Deadline,
+        mut body: impl FnMut(Source<'_>, &mut EventReader, Snapshot) -> ReadResult<T>,
+    ) -> Result<T> {
+        if let Some((connection, reader, snapshot)) = self.lock_free() {
+            match body(Source::Pages(connection), reader, snapshot) {
+                Err(ReadStop::NeedsTransaction) => {}
+                read => return Ok(read?),
+            }
+        }
+        let _gate = checkpoints.pass_gate(deadline)?;
+        self.transaction(deadline, |connection, reader, snapshot| {
+            Ok(body(Source::Own(connection), reader, snapshot)?)
+        })
+    }
+
     /// Returns what a read without a transaction needs, with the snapshot that a transaction would
     /// find. Returns `None` if the read has to begin one.
     pub fn lock_free(&mut self) -> Option<(&Connection, &mut EventReader, Snapshot)> {
