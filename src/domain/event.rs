@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use crate::domain::{EventId, EventType, Tag, Term};
+use crate::domain::{EventId, EventType, Tag, Tags, Term};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_DATA_BYTES, MAX_TAGS_PER_EVENT};
 use crate::position::Position;
@@ -120,7 +120,7 @@ impl Event {
             true => (columns[TYPE] as usize, BETWEEN_TAGS.len()),
             false => (row_end, 0),
         };
-        Tags(Repr::Packed { text: &self.text, before, between, ends })
+        Tags::packed(&self.text, before, between, ends)
     }
 
     /// Returns the tags as a JSON array.
@@ -424,66 +424,6 @@ impl EventView<'_> {
             && self.id == event.id()
             && self.metadata == event.metadata()
             && self.tags.iter().eq(event.tags().iter())
-    }
-}
-
-/// The tags of a stored event.
-#[derive(Debug, Clone, Copy)]
-pub struct Tags<'a>(Repr<'a>);
-
-#[derive(Debug, Clone, Copy)]
-enum Repr<'a> {
-    /// Tags inside the text of an event.
-    Packed {
-        text: &'a str,
-        /// The offset at which the prefix of the first tag begins.
-        before: usize,
-        /// The number of bytes between the end of a tag and the beginning of the next.
-        between: usize,
-        ends: &'a [u32],
-    },
-    Listed(&'a [&'a str]),
-}
-
-impl<'a> Tags<'a> {
-    /// Returns the tags of a list.
-    pub const fn listed(tags: &'a [&'a str]) -> Self {
-        Tags(Repr::Listed(tags))
-    }
-
-    /// Returns the number of tags.
-    pub fn len(&self) -> usize {
-        match self.0 {
-            Repr::Packed { ends, .. } => ends.len(),
-            Repr::Listed(tags) => tags.len(),
-        }
-    }
-
-    /// Returns whether there are no tags.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Returns the tag at `index`, which must be less than the number of tags.
-    pub fn get(&self, index: usize) -> &'a str {
-        match self.0 {
-            Repr::Packed { text, before, between, ends } => {
-                let before = if index == 0 { before } else { ends[index - 1] as usize };
-                &text[before + between..ends[index] as usize]
-            }
-            Repr::Listed(tags) => tags[index],
-        }
-    }
-
-    /// Returns an iterator over the tags, in the order given.
-    pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        let tags = *self;
-        (0..tags.len()).map(move |index| tags.get(index))
-    }
-
-    /// Returns whether `tag` is one of the tags.
-    pub fn contains(&self, tag: &str) -> bool {
-        self.iter().any(|own| own == tag)
     }
 }
 
