@@ -24,7 +24,7 @@ const HEADERS: [Header; 2] = [
     },
     Header {
         path: "include/dcb_host.h",
-        sources: &["host"],
+        sources: &["host", "host_functions"],
         adapt: |config| {
             config.include_guard = Some("DCB_HOST_H".to_owned());
             config.sys_includes.clear();

@@ -1,8 +1,8 @@
 //! The C surface: one file for each C type, and `boundary`, which every call goes through.
 //!
-//! The doc comments of what is exported here are the text of `include/dcb.h` and, in `host`, of
-//! `include/dcb_host.h`, so they address a C programmer. The preamble of `dcb.h` (`cbindgen.toml`)
-//! says once for all functions what a valid pointer is.
+//! The doc comments of what is exported here are the text of `include/dcb.h` and, in `host` and
+//! `host_functions`, of `include/dcb_host.h`, so they address a C programmer. The preamble of
+//! `dcb.h` (`cbindgen.toml`) says once for all functions what a valid pointer is.
 
 // The header's examples are JSON and tables, and its brackets are no links.
 #![allow(rustdoc::invalid_rust_codeblocks, rustdoc::broken_intra_doc_links)]
@@ -24,6 +24,7 @@ mod event_batch;
 pub mod failpoints;
 mod fork;
 pub mod host;
+pub mod host_functions;
 pub mod limits;
 mod panic;
 pub mod status;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dcb::capi::event::dcb_str;
-use dcb::capi::host::{
+use dcb::capi::host_functions::{
     DCB_VALUE_BLOB, DCB_VALUE_INTEGER, DCB_VALUE_NULL, DCB_VALUE_TEXT, dcb_host, dcb_reply,
     dcb_value,
 };
