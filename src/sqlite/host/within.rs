@@ -15,9 +15,7 @@ use crate::sql::{SqlConnection, Value};
 use crate::sqlite::append::group::{PreparedAppend, Staged, check_tail};
 use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::events::reader::EventReader;
-use crate::sqlite::host::connection::{
-    HostConnection, ROWS_PER_INSERT, has_lenient_trigger, wait_again,
-};
+use crate::sqlite::host::connection::{HostConnection, ROWS_PER_INSERT, triggers, wait_again};
 use crate::sqlite::host::identity::{mark_of, path_of};
 use crate::sqlite::host::maintenance::{index_within, is_segment_due};
 use crate::sqlite::host::overlay::{Overlay, Seen, write_mark};
@@ -221,7 +219,7 @@ fn set_savepoint(connection: &HostConnection<'_>) -> Result<()> {
 fn undo_single(connection: &HostConnection<'_>, head: Position) -> Result<()> {
     let is_undone = || {
         let now = Snapshot::take(connection)?.head;
-        Ok::<_, Error>(now == head && !has_lenient_trigger(connection)?)
+        Ok::<_, Error>(now == head && !triggers::may_keep_changes(connection)?)
     };
     if !is_over(connection) && !is_undone().unwrap_or(false) {
         return roll_back(connection);

@@ -12,6 +12,9 @@
 //! busy timeout or handler, which neither the call's time-out nor its cancel ends. Once it holds a
 //! lock, SQLite calls no handler but answers at once, and the library waits.
 
+mod settings;
+pub mod triggers;
+
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -96,63 +99,6 @@ impl<'h> HostConnection<'h> {
         self.is_commit_in_doubt.get()
     }
 
-    /// Has the connection show what is committed only: one that shares its pages with others could
-    /// show what they may yet undo.
-    pub fn see_committed(&self) -> Result<()> {
-        if self.setting("PRAGMA read_uncommitted")? != 0 {
-            let back = "PRAGMA read_uncommitted = 1".to_owned();
-            self.change("PRAGMA read_uncommitted = 0", back)?;
-        }
-        Ok(())
-    }
-
-    /// Has the connection not wait for locks by itself, so that whoever waits does so as long as
-    /// its call allows; and sync where it would not at all, since the log would not be brought into
-    /// the database safely.
-    ///
-    /// Where the caller syncs the log itself, once for a whole group, a commit need not: a log that
-    /// is synced by nobody but the checkpoints is what `NORMAL` says.
-    pub fn settle(&self, syncs_log: bool) -> Result<()> {
-        // First, since it waits for nothing: the other setting may meet a lock.
-        let timeout = self.setting("PRAGMA busy_timeout")?;
-        if timeout != 0 {
-            self.change("PRAGMA busy_timeout = 0", format!("PRAGMA busy_timeout = {timeout}"))?;
-        }
-        let deadline = self.deadline.borrow().clone();
-        let found = retry_locked(&deadline, || self.setting("PRAGMA main.synchronous"))?;
-        let back = format!("PRAGMA main.synchronous = {found}");
-        match (found, syncs_log) {
-            (1, true) | (1.., false) => Ok(()),
-            (_, true) => self.change_synchronous("PRAGMA main.synchronous = 1", back),
-            (_, false) => self.change_synchronous("PRAGMA main.synchronous = 3", back),
-        }
-    }
-
-    /// Changes a setting that cannot be changed in a transaction.
-    fn change_synchronous(&self, sql: &str, back: String) -> Result<()> {
-        let changed = self.change(sql, back);
-        let is_refused =
-            changed.as_ref().is_err_and(|error| error.detail & 0xff == ffi::SQLITE_ERROR);
-        if is_refused && self.expect_transaction().is_ok() {
-            self.is_dirty.set(true);
-            self.lent.borrow_mut().spoil();
-        }
-        changed
-    }
-
-    /// Restores what was changed; the host closes a connection for which that fails.
-    fn restore(&self) {
-        let deadline = CallOptions::default().start(Some(RESTORING));
-        for sql in self.restoring.take().iter().rev() {
-            let restored = retry_locked(&deadline, || {
-                self.lent.borrow_mut().run(sql, &[]).map_err(|failure| of_host(&failure))
-            });
-            if restored.is_err() {
-                self.lent.borrow_mut().spoil();
-            }
-        }
-    }
-
     /// Whether the caller's transaction is there. The database may have ended it, and then each
     /// statement would be one of its own.
     pub fn expect_transaction(&self) -> Result<()> {
@@ -169,20 +115,6 @@ impl<'h> HostConnection<'h> {
             self.lent.borrow_mut().spoil();
         }
         Err(Error::invalid("there is no transaction any more: the database has ended it"))
-    }
-
-    fn setting(&self, sql: &str) -> Result<i64> {
-        let found = (self as &dyn SqlConnection).query_row(sql, &[], |row| Ok(row.integer(0)))?;
-        found
-            .flatten()
-            .ok_or_else(|| Error::new(Status::Internal, "the database does not tell its settings"))
-    }
-
-    fn change(&self, sql: &str, back: String) -> Result<()> {
-        debug_assert!(!self.is_callers, "nothing is changed in a transaction of the caller's");
-        // First, so that a change of which nobody knows whether it happened is undone too.
-        self.restoring.borrow_mut().push(back);
-        self.run(sql, &[]).map(drop)
     }
 
     /// From here on a transaction that writes waits so long for locks.
@@ -378,7 +310,7 @@ impl SqlConnection for HostConnection<'_> {
         }
         let changes = self.note(outcome).map(|reply| reply.changes as usize);
         let is_change = ["INSERT", "UPDATE", "DELETE"].iter().any(|verb| sql.starts_with(verb));
-        if is_change { changes.map_err(|error| self.explain_trigger(error)) } else { changes }
+        if is_change { changes.map_err(|error| triggers::explain(self, error)) } else { changes }
     }
 
     fn run_each(&self, sql: &str, width: usize, values: &[Value<'_>]) -> Result<()> {
@@ -394,7 +326,7 @@ impl SqlConnection for HostConnection<'_> {
             };
             // A trigger can leave a row out without an error.
             if stored? != count {
-                let of = triggers(self);
+                let of = triggers::describe(self);
                 return Err(Error::invalid(format!("{of} left out a part of the append")));
             }
         }
@@ -408,59 +340,6 @@ impl SqlConnection for HostConnection<'_> {
     fn is_in_snapshot(&self) -> bool {
         self.in_transaction.get() || self.is_callers
     }
-}
-
-impl HostConnection<'_> {
-    /// What a trigger of the program's has refused, which is no damage. The library cannot switch
-    /// triggers off on a connection that is not its own.
-    fn explain_trigger(&self, error: Error) -> Error {
-        let is_raised = error.detail == ffi::SQLITE_CONSTRAINT_TRIGGER;
-        let code = error.detail & 0xff;
-        // What a trigger's own statements meet: a constraint or a missing table, not of the store's.
-        let is_possible = [ffi::SQLITE_CONSTRAINT, ffi::SQLITE_ERROR].contains(&code)
-            && error.status == Status::Corrupt
-            && !error.message.contains("dcb_");
-        if !is_raised && !is_possible {
-            return error;
-        }
-        let of = triggers(self);
-        if !is_raised && of == NO_TRIGGER {
-            return error;
-        }
-        let said = error.message.strip_prefix("the database answered: ").unwrap_or(&error.message);
-        let message = format!("{of} refused the append: {said}");
-        Error { status: Status::InvalidArgument, message: message.into(), ..error }
-    }
-}
-
-const NO_TRIGGER: &str = "a trigger";
-
-/// The triggers of the program's on the store's tables, for a message.
-fn triggers(connection: &dyn SqlConnection) -> String {
-    let sql = "SELECT name FROM \
-               (SELECT * FROM sqlite_schema UNION ALL SELECT * FROM sqlite_temp_schema) \
-               WHERE type = 'trigger' AND tbl_name LIKE 'dcb!_%' ESCAPE '!' \
-               AND name NOT LIKE 'dcb!_%' ESCAPE '!' ORDER BY name";
-    let mut names: Vec<String> = Vec::new();
-    // An error leaves it at those that were found.
-    let _ = connection.query(sql, &[], &mut |row| {
-        let name: String = row.text(0).unwrap_or_default().chars().take(40).collect();
-        names.push(name.escape_debug().to_string());
-        Ok(if names.len() < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    });
-    match &names[..] {
-        [] => NO_TRIGGER.to_owned(),
-        [name] => format!("the trigger {name}"),
-        names => format!("one of the triggers {}", names.join(", ")),
-    }
-}
-
-/// Whether the program has a trigger that may fail and keep what it has done so far.
-pub fn has_lenient_trigger(connection: &dyn SqlConnection) -> Result<bool> {
-    let sql = "SELECT 1 FROM \
-               (SELECT * FROM sqlite_schema UNION ALL SELECT * FROM sqlite_temp_schema) \
-               WHERE type = 'trigger' AND (sql LIKE '%FAIL%' OR sql LIKE '%IGNORE%')";
-    Ok(connection.query_row(sql, &[], |_| Ok(()))?.is_some())
 }
 
 /// `(?,?,?)`.
