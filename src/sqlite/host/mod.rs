@@ -10,6 +10,7 @@ mod connection;
 mod group;
 mod identity;
 mod maintenance;
+mod open;
 mod overlay;
 mod poll;
 mod store;

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Duration;
 
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::fair_mutex::FairMutex;
@@ -15,24 +14,18 @@ use crate::position::Position;
 use crate::sql::SqlConnection;
 use crate::sql::host::Host;
 use crate::sqlite::append::turns::Turns;
-use crate::sqlite::connection::transaction::{begin_immediate, commit};
+use crate::sqlite::connection::transaction::begin_immediate;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::Source;
 use crate::sqlite::host::connection::{HostConnection, explain, retry_locked};
 use crate::sqlite::host::group::{QueuedAppend, run};
-use crate::sqlite::host::identity::{mark_in_memory, path_of};
 use crate::sqlite::host::maintenance::HostMaintenance;
 use crate::sqlite::host::overlay::Overlay;
 use crate::sqlite::host::poll::HostPoll;
-use crate::sqlite::index::segment_list::SegmentsCache;
-use crate::sqlite::maintenance::segments::{draft_segment, store_segment};
-use crate::sqlite::schema::{FileKind, create_within, detect, no_store};
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
-use crate::sqlite::wal::host_wal::HostWal;
 use crate::sqlite::wal::wal_file::Wal;
 use crate::store::diagnosis::Diagnosis;
-use crate::store::options::Options;
 use crate::store::{Appended, BackupProgress, BatchLimits, Sink, Store};
 
 /// A store on connections that the host lends.
@@ -44,9 +37,9 @@ pub struct HostStore {
     /// What a database in memory is known by.
     pub(super) identity: Option<i64>,
     /// The appends that wait for a leader.
-    queue: GroupCommit<QueuedAppend>,
+    pub(super) queue: GroupCommit<QueuedAppend>,
     /// What groups are written with, for one leader at a time.
-    writer: FairMutex<HostWriter>,
+    pub(super) writer: FairMutex<HostWriter>,
     /// What the transactions of callers see above the tail. An append there takes it, and leaves an
     /// empty one to any that runs beside it.
     pub(super) overlay: Mutex<Overlay>,
@@ -55,99 +48,13 @@ pub struct HostStore {
 }
 
 /// What a leader writes its group with, besides a connection.
-struct HostWriter {
-    decoder: EventReader,
-    turns: Turns,
-    maintenance_signal: HostMaintenance,
+pub(super) struct HostWriter {
+    pub decoder: EventReader,
+    pub turns: Turns,
+    pub maintenance: HostMaintenance,
 }
 
 impl HostStore {
-    /// Opens the store in the host's database, making it if the options allow that: who lends the
-    /// connections of a database has chosen it, whatever else is in it.
-    pub fn open(host: Box<dyn Host>, options: &Options) -> Result<Self> {
-        if options.is_read_only() {
-            return Err(Error::invalid(
-                "read_only: a store on the host's connections may do what they may",
-            ));
-        }
-        options.check_without_readers()?;
-        let busy_timeout = u64::try_from(options.busy_timeout_ms).ok().map(Duration::from_millis);
-        let deadline = CallOptions::default().start(busy_timeout);
-        let (connection, (judgement, path)) = lend(&*host, &deadline, |connection| {
-            connection.settle(false)?;
-            connection.begin_look(&deadline, || Ok((detect(connection)?, path_of(connection)?)))
-        })?;
-        connection.end();
-        if judgement != FileKind::Store {
-            if !options.create {
-                return Err(no_store());
-            }
-            begin_immediate(&connection, &deadline)?;
-            create_within(&connection, true)?;
-            commit(&connection)?;
-        }
-        let identity = match &path {
-            None => Some(mark_in_memory(&connection, &deadline)?),
-            Some(_) => None,
-        };
-        let log = match &path {
-            None => None,
-            Some(path) => Some(Wal::Hosts(trusted(&connection, path, &deadline)?)),
-        };
-        let segments = SegmentsCache::default();
-        let (snapshot, indexed) = connection.begin_look(&deadline, || {
-            let snapshot = Snapshot::take(&connection)?;
-            let list = segments.at_version(&connection, snapshot.version)?;
-            list.check(snapshot)?;
-            Ok((snapshot, list.indexed()))
-        })?;
-        connection.end();
-        let (mut shared, is_far_behind) =
-            StoreState::for_writing(log, Position::START, snapshot.head, segments, busy_timeout);
-        shared.import = options.import;
-        if path.is_some() {
-            shared.commits.durability.ensure(snapshot.head)?;
-            shared.commits.watch.publish(shared.commits.durability.durable());
-        }
-        let mut decoder = EventReader::default();
-        if !is_far_behind {
-            connection.begin_look(&deadline, || {
-                let snapshot = Snapshot::take(&connection)?;
-                Ok(shared.index.tail.catch_up(&connection, &mut decoder, snapshot, indexed)?)
-            })?;
-            connection.end();
-        }
-        let mut is_behind = is_far_behind;
-        while is_behind {
-            begin_immediate(&connection, &deadline)?;
-            let blocks = match draft_segment(&shared, 1)? {
-                Some(draft) => store_segment(&shared, &connection, &mut decoder, draft)?,
-                None => None,
-            };
-            commit(&connection)?;
-            is_behind = connection.begin_look(&deadline, || {
-                let snapshot = Snapshot::take(&connection)?;
-                let indexed =
-                    shared.index.segments.at_version(&connection, snapshot.version)?.indexed();
-                Ok(blocks.is_some() && indexed < snapshot.head)
-            })?;
-            connection.end();
-        }
-        drop(connection);
-        let writer =
-            HostWriter { decoder, turns: Turns::new(), maintenance_signal: HostMaintenance::new() };
-        Ok(HostStore {
-            host,
-            shared,
-            path,
-            identity,
-            queue: GroupCommit::default(),
-            writer: FairMutex::new(writer),
-            overlay: Mutex::default(),
-            poll: HostPoll::default(),
-        })
-    }
-
     /// A connection for a read, in a transaction, and what that sees.
     fn lend(&self, deadline: &Deadline) -> Result<(HostConnection<'_>, Snapshot)> {
         lend(&*self.host, deadline, |connection| {
@@ -276,7 +183,7 @@ impl HostStore {
 
 /// A connection on which `begin` has begun a transaction. Of those that a driver has left amid one of
 /// somebody else's, what they show may never be committed: the host closes them, and is asked again.
-fn lend<'h, T>(
+pub(super) fn lend<'h, T>(
     host: &'h dyn Host,
     deadline: &Deadline,
     mut begin: impl FnMut(&HostConnection<'h>) -> Result<T>,
@@ -297,26 +204,6 @@ fn lend<'h, T>(
 /// More than a host has in its pool.
 const MAX_DIRTY: usize = 1_000;
 
-/// The files beside the database, of which the log was written once more: what an earlier sync of
-/// it may have failed for is on the disk by now, or the error is told.
-fn trusted(connection: &HostConnection<'_>, path: &Path, deadline: &Deadline) -> Result<HostWal> {
-    let beside = HostWal::new(path)?;
-    // From before anything is shown that is in it.
-    beside.sync()?;
-    match begin_immediate(connection, deadline) {
-        Ok(()) => {
-            let written = beside.write_again();
-            connection.end();
-            written?;
-            beside.sync()?;
-        }
-        // Who may only read cannot do it.
-        Err(error) if error.status == Status::ReadOnly => connection.end(),
-        Err(error) => return Err(error),
-    }
-    Ok(beside)
-}
-
 impl Committer for HostStore {
     type Request = QueuedAppend;
 
@@ -326,7 +213,7 @@ impl Committer for HostStore {
         take: impl FnOnce() -> Vec<QueuedAppend>,
     ) -> Result<Vec<Outcome>> {
         let mut writer = self.writer.lock_within(deadline, late)?;
-        let HostWriter { decoder, turns, maintenance_signal } = &mut *writer;
+        let HostWriter { decoder, turns, maintenance } = &mut *writer;
         let (connection, ()) = lend(&*self.host, deadline, |connection| {
             connection.settle(self.has_log())?;
             connection.see_committed()?;
@@ -339,7 +226,7 @@ impl Committer for HostStore {
         connection.end();
         turns.end();
         if outcomes.iter().any(|outcome| outcome.answer.is_ok()) {
-            maintenance_signal.help(&self.shared, &connection, decoder, events);
+            maintenance.help(&self.shared, &connection, decoder, events);
         }
         Ok(outcomes)
     }
