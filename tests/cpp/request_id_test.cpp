@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <fstream>
 #include <limits>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -300,6 +301,52 @@ TEST_CASE("the value of a request is added to any metadata") {
             CHECK(made.value == "v");
         }
     }
+}
+
+TEST_CASE("members of an object are found as nlohmann/json finds them") {
+    std::minstd_rand random{7};
+    const auto pick = [&](std::size_t below) {
+        return std::uniform_int_distribution<std::size_t>(0, below - 1)(random);
+    };
+    const std::vector<std::string> keys{"dcb_value", "a", "", "\"", "\\", "\xc3\xbc", "\n", "}"};
+    const std::vector<std::string> values{
+        "1",        "-1.5e3", "true",       "null", "\"}\"",
+        "\"\\\"\"", "[]",     "[1,[2,{}]]", "{}",   "{\"dcb_value\":[{}]}"};
+    const auto text_of = [&] {
+        std::string text = "{";
+        for (std::size_t i = pick(4); i > 0; --i) {
+            const bool is_ascii = pick(2) == 0;
+            text += nlohmann::json(keys[pick(keys.size())]).dump(-1, ' ', is_ascii);
+            text += pick(2) == 0 ? ":" : " : ";
+            text += values[pick(values.size())] + (pick(2) == 0 ? "" : "\n");
+            text += i > 1 ? "," : "";
+        }
+        return text + "}";
+    };
+    int valid = 0;
+    for (int round = 0; round < 3000; ++round) {
+        std::string text = text_of();
+        if (pick(2) == 0) { // perhaps not valid any more
+            text.erase(pick(text.size()), 1);
+        }
+        CAPTURE(text);
+        // In memory of its own size, so that the address sanitizer sees a byte too many.
+        const std::vector<char> exact(text.begin(), text.end());
+        const dcb::detail::json_member found =
+            dcb::detail::find_member({exact.data(), exact.size()}, "dcb_value");
+        const auto parsed = nlohmann::json::parse(text, nullptr, false);
+        if (!parsed.is_object()) {
+            continue;
+        }
+        ++valid;
+        CHECK(found.is_object);
+        CHECK(found.is_empty == parsed.empty());
+        CHECK(found.value.has_value() == parsed.contains("dcb_value"));
+        if (found.value) {
+            CHECK(nlohmann::json::parse(*found.value) == parsed["dcb_value"]);
+        }
+    }
+    CHECK(valid > 1000);
 }
 
 /// The file is shared with the Go package: each recognises the other's requests.
