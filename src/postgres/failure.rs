@@ -20,6 +20,8 @@ pub enum Failure {
     Late,
     /// The server answers, but has not the role that is asked for.
     Unsuitable(String),
+    /// The server could not prove whom it is.
+    Untrusted(String),
     /// The call was cancelled, or the store closed, before the server answered.
     Stopped(Error),
 }
@@ -100,6 +102,7 @@ impl Failure {
     pub fn at(self, host: &Host) -> Self {
         match self {
             Failure::Broken(what) => Failure::Broken(format!("{host}: {what}")),
+            Failure::Untrusted(what) => Failure::Untrusted(format!("{host}: {what}")),
             Failure::Refused(refusal) => {
                 let message = format!("{host}: {}", refusal.message);
                 Failure::Refused(Refusal { message, ..refusal })
@@ -119,7 +122,7 @@ impl Failure {
                     || refusal.code.starts_with("08")
                     || refusal.code.starts_with("57P")
             }
-            Failure::Late | Failure::Stopped(_) => false,
+            Failure::Late | Failure::Untrusted(_) | Failure::Stopped(_) => false,
         }
     }
 }
@@ -140,7 +143,9 @@ impl From<Failure> for Error {
             Failure::Late => {
                 Error::new(Status::Timeout, "the PostgreSQL server did not answer in time")
             }
-            Failure::Unsuitable(what) => Error::new(Status::Unavailable, what),
+            Failure::Unsuitable(what) | Failure::Untrusted(what) => {
+                Error::new(Status::Unavailable, what)
+            }
             Failure::Stopped(error) => error,
         }
     }

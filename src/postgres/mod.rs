@@ -22,6 +22,8 @@ mod stream;
 mod target;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "postgres-tls")]
+mod tls;
 mod uri;
 mod values;
 mod wait;

@@ -19,6 +19,34 @@ const FIRST_LOOK: Duration = Duration::from_micros(100);
 /// How long to sleep at most.
 const LONGEST_LOOK: Duration = Duration::from_millis(10);
 
+/// A connected socket without TLS.
+#[derive(Debug)]
+pub struct PlainSocket(Socket);
+
+impl PlainSocket {
+    /// Sets whether a read or a write returns at once.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.0.set_nonblocking(nonblocking)
+    }
+}
+
+impl Read for PlainSocket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for PlainSocket {
+    /// Writes without the signal that a process gets for a closed connection.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.send_with_flags(bytes, libc::MSG_NOSIGNAL)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Returns the failure of a call that has no time left, or that was cancelled.
 pub fn check(deadline: &Deadline) -> Result<(), Failure> {
     deadline.check_cancel().map_err(Failure::Stopped)?;
@@ -40,12 +68,12 @@ pub fn connect(
     host: &Host,
     parameters: &Parameters,
     deadline: &Deadline,
-) -> Result<Socket, Failure> {
+) -> Result<PlainSocket, Failure> {
     let addresses = addresses(host).map_err(|error| broken(&error))?;
     let mut failure = Failure::Broken("the name of the host has no address".to_owned());
     for address in addresses {
         match connect_to(&address, parameters, deadline) {
-            Ok(socket) => return Ok(socket),
+            Ok(socket) => return Ok(PlainSocket(socket)),
             Err(stopped @ Failure::Stopped(_)) => return Err(stopped),
             Err(other) => failure = other,
         }
@@ -142,7 +170,14 @@ pub fn send(stream: &mut impl Write, mut bytes: &[u8], deadline: &Deadline) -> R
             Err(error) => return Err(broken(&error)),
         }
     }
-    Ok(())
+    // Within TLS, what was written may still be here.
+    loop {
+        match stream.flush() {
+            Ok(()) => return Ok(()),
+            Err(error) if is_transient(&error) => check(deadline)?,
+            Err(error) => return Err(broken(&error)),
+        }
+    }
 }
 
 /// Receives some bytes within the deadline. There is at least one.

@@ -2,7 +2,7 @@
 
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{
-    ChannelBinding as Binding, SCRAM_SHA_256, ScramSha256,
+    ChannelBinding as Binding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
 };
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
@@ -18,13 +18,81 @@ use crate::postgres::socket::{self, broken};
 use crate::postgres::stream::Stream;
 use crate::postgres::wire::{Wire, unexpected};
 
-/// Opens a session on a host.
+/// Opens a session on a host, within TLS or without as its `sslmode` says.
 pub fn open(host: &Host, parameters: &Parameters, deadline: &Deadline) -> Result<Wire, Failure> {
     let deadline = match parameters.connect_timeout {
         Some(limit) => &deadline.at_most(limit),
         None => deadline,
     };
-    if parameters.ssl_mode(host) >= SslMode::Require {
+    let mode = parameters.ssl_mode(host);
+    let first = match mode {
+        SslMode::Disable | SslMode::Allow => Tls::Never,
+        SslMode::Prefer => Tls::IfOffered,
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Tls::Always,
+    };
+    let failure = match open_by(first, host, parameters, deadline) {
+        Ok(wire) => return Ok(wire),
+        Err(failure @ (Failure::Stopped(_) | Failure::Late)) => return Err(failure),
+        Err(failure) => failure,
+    };
+    let second = match mode {
+        SslMode::Allow if cfg!(feature = "postgres-tls") => Tls::Always,
+        SslMode::Prefer if cfg!(feature = "postgres-tls") => Tls::Never,
+        _ => return Err(failure),
+    };
+    // The server may refuse a session of the first kind alone.
+    open_by(second, host, parameters, deadline).map_err(|_| failure)
+}
+
+/// Whether a session is within TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tls {
+    Never,
+    IfOffered,
+    Always,
+}
+
+#[cfg(feature = "postgres-tls")]
+fn connect(
+    tls: Tls,
+    host: &Host,
+    parameters: &Parameters,
+    deadline: &Deadline,
+) -> Result<Stream, Failure> {
+    use crate::postgres::parameters::SslNegotiation;
+    use crate::postgres::tls::TlsStream;
+
+    let mut socket = socket::connect(host, parameters, deadline)?;
+    if tls == Tls::Never {
+        return Ok(Stream::Plain(socket));
+    }
+    if parameters.ssl_negotiation == SslNegotiation::Postgres {
+        let mut request = bytes::BytesMut::new();
+        frontend::ssl_request(&mut request);
+        socket::send(&mut socket, &request, deadline)?;
+        // One byte and no more, so that nobody can slip an answer in before the handshake.
+        let mut answer = [0];
+        socket::receive(&mut socket, &mut answer, deadline)?;
+        match answer {
+            [b'S'] => {}
+            [b'N'] if tls == Tls::IfOffered => return Ok(Stream::Plain(socket)),
+            [b'N'] => {
+                return Err(Failure::Untrusted("the server has no TLS".to_owned()));
+            }
+            _ => return Err(unexpected()),
+        }
+    }
+    Ok(Stream::Tls(Box::new(TlsStream::begin(socket, host, parameters, deadline)?)))
+}
+
+#[cfg(not(feature = "postgres-tls"))]
+fn connect(
+    tls: Tls,
+    host: &Host,
+    parameters: &Parameters,
+    deadline: &Deadline,
+) -> Result<Stream, Failure> {
+    if tls == Tls::Always {
         let what = if parameters.has_ssl_mode() {
             format!("{host}: sslmode demands TLS, which this build of the library does not have")
         } else {
@@ -35,7 +103,16 @@ pub fn open(host: &Host, parameters: &Parameters, deadline: &Deadline) -> Result
         };
         return Err(Failure::Stopped(Error::invalid(what)));
     }
-    let stream = Stream::Plain(socket::connect(host, parameters, deadline)?);
+    Ok(Stream::Plain(socket::connect(host, parameters, deadline)?))
+}
+
+fn open_by(
+    tls: Tls,
+    host: &Host,
+    parameters: &Parameters,
+    deadline: &Deadline,
+) -> Result<Wire, Failure> {
+    let stream = connect(tls, host, parameters, deadline)?;
     let mut wire = Wire::new(stream);
     let mut settings = vec![
         ("user", parameters.user.as_str()),
@@ -84,18 +161,31 @@ fn authenticate(
         })
     };
     let must_bind = parameters.channel_binding == ChannelBinding::Require;
+    let end_point = match parameters.channel_binding {
+        ChannelBinding::Disable => None,
+        _ => wire.stream().server_end_point(),
+    };
+    let unbound = || {
+        Failure::Stopped(Error::new(
+            Status::Unavailable,
+            format!(
+                "{host}: channel_binding=require needs TLS and a password by SCRAM that is bound to \
+                 it, which the server does not offer"
+            ),
+        ))
+    };
+    let mut is_bound = false;
     let mut scram = None;
     loop {
-        let message = wire.receive(deadline)?;
-        if must_bind && !matches!(message, Message::ErrorResponse(_)) {
-            return Err(Failure::Stopped(Error::new(
-                Status::Unavailable,
-                format!("{host}: channel_binding=require needs TLS and a password by SCRAM"),
-            )));
-        }
-        match message {
+        match wire.receive(deadline)? {
+            Message::AuthenticationOk if must_bind && !is_bound => return Err(unbound()),
             Message::AuthenticationOk => return Ok(()),
             Message::ErrorResponse(body) => return Err(refused(&body)),
+            Message::AuthenticationCleartextPassword | Message::AuthenticationMd5Password(_)
+                if must_bind =>
+            {
+                return Err(unbound());
+            }
             Message::AuthenticationCleartextPassword => {
                 let password = password()?;
                 frontend::password_message(password.reveal().as_bytes(), &mut wire.outgoing)
@@ -111,21 +201,27 @@ fn authenticate(
                 wire.send(deadline)?;
             }
             Message::AuthenticationSasl(body) => {
-                let offers_scram = body
+                let mechanisms: Vec<_> = body
                     .mechanisms()
-                    .any(|mechanism| Ok(mechanism == SCRAM_SHA_256))
+                    .map(|name| Ok(name.to_owned()))
+                    .collect()
                     .map_err(|e| broken(&e))?;
-                if !offers_scram {
-                    return Err(unsupported(host));
-                }
-                let exchange =
-                    ScramSha256::new(password()?.reveal().as_bytes(), Binding::unsupported());
-                frontend::sasl_initial_response(
-                    SCRAM_SHA_256,
-                    exchange.message(),
-                    &mut wire.outgoing,
-                )
-                .map_err(|e| broken(&e))?;
+                let offers = |name: &str| mechanisms.iter().any(|own| own == name);
+                let (mechanism, binding) = match &end_point {
+                    Some(end_point) if offers(SCRAM_SHA_256_PLUS) => {
+                        is_bound = true;
+                        let binding = Binding::tls_server_end_point(end_point.clone());
+                        (SCRAM_SHA_256_PLUS, binding)
+                    }
+                    _ if must_bind => return Err(unbound()),
+                    _ if !offers(SCRAM_SHA_256) => return Err(unsupported(host)),
+                    // Tells the server that it could be bound, so that nobody can hide the offer.
+                    Some(_) => (SCRAM_SHA_256, Binding::unrequested()),
+                    None => (SCRAM_SHA_256, Binding::unsupported()),
+                };
+                let exchange = ScramSha256::new(password()?.reveal().as_bytes(), binding);
+                frontend::sasl_initial_response(mechanism, exchange.message(), &mut wire.outgoing)
+                    .map_err(|e| broken(&e))?;
                 wire.send(deadline)?;
                 scram = Some(exchange);
             }

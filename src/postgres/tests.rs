@@ -198,3 +198,68 @@ fn a_read_returns_what_the_store_in_memory_returns() {
         }
     });
 }
+
+#[cfg(feature = "postgres-tls")]
+#[test]
+fn tls_protects_what_sslmode_says() {
+    let Some(server) = Cluster::start().filter(Cluster::has_tls) else { return };
+    let folder = server.folder().display().to_string();
+    let (address, name) = ("127.0.0.1", "localhost");
+    let open = |host: &str, parameters: &str| {
+        let parameters = parameters.replace('~', &folder);
+        let uri = format!("{}?{parameters}", server.tcp_uri().replace(address, host));
+        let store = PostgresStore::open(&uri, &own_schema())?;
+        let head = store.head(&call());
+        let counted = server.query(
+            "select count(*) from pg_stat_ssl s join pg_stat_activity a using (pid) \
+             where s.ssl and a.application_name = 'libdcb'",
+        );
+        store.close();
+        head.map(|_| counted != "0")
+    };
+    let of_authority = "sslrootcert=~/authority.crt";
+    for (host, parameters, is_within_tls) in [
+        (name, "", true),
+        (name, "sslmode=disable", false),
+        (name, "sslmode=allow", false),
+        (name, "sslmode=prefer", true),
+        (name, "sslmode=require", true),
+        (address, &*format!("sslmode=require&{of_authority}"), true),
+        (name, &format!("sslmode=verify-ca&{of_authority}"), true),
+        (name, &format!("sslmode=verify-full&{of_authority}"), true),
+        (address, &format!("sslmode=verify-full&{of_authority}"), true),
+        // The server's own certificate, which is not an authority's.
+        (name, "sslmode=verify-full&sslrootcert=~/server.crt", true),
+        (name, "sslmode=require&channel_binding=require", true),
+        (name, "sslmode=require&channel_binding=disable", true),
+        ("by.example", &format!("hostaddr={address}&sslmode=verify-ca&{of_authority}"), true),
+    ] {
+        assert_eq!(open(host, parameters), Ok(is_within_tls), "{host} {parameters}");
+    }
+    for (host, parameters, expected) in [
+        (name, "sslmode=verify-ca&sslrootcert=~/other.crt", "certificate"),
+        (name, "sslmode=require&sslrootcert=~/other.crt", "certificate"),
+        (name, "sslmode=verify-full", "certificate"),
+        ("by.example", &*format!("hostaddr={address}&sslmode=verify-full&{of_authority}"), "name"),
+        ("by.example", &format!("hostaddr={address}&{of_authority}"), "name"),
+        (name, "sslmode=verify-ca&sslrootcert=~/missing.crt", "sslrootcert"),
+        (name, "sslmode=disable&channel_binding=require", "channel_binding"),
+    ] {
+        let error = open(host, parameters).unwrap_err();
+        assert!(error.message.contains(expected), "{host} {parameters}: {error}");
+        assert!(!error.message.contains("s3cret"), "{error}");
+    }
+    // The server asks this role for a certificate, and for no password.
+    let by_certificate = |certificate: &str| {
+        let uri = format!(
+            "postgres://by_certificate@{name}:{}/dcb?sslmode=verify-full&{}{certificate}",
+            server.port(),
+            of_authority.replace('~', &folder)
+        );
+        PostgresStore::open(&uri, &Options { read_only: true, ..own_schema() }).unwrap_err()
+    };
+    let files = format!("&sslcert={folder}/client.crt&sslkey={folder}/client.key");
+    let error = by_certificate(&files);
+    assert!(error.message.contains("holds no store"), "{error}");
+    assert!(by_certificate("").message.contains("certificate"));
+}

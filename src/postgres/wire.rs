@@ -3,7 +3,7 @@
 //! Messages that the server may send at any time (notices, notifications, changed settings) are
 //! taken out here, so that an exchange sees only the answers to what it sent.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use bytes::BytesMut;
 use postgres_protocol::message::backend::Message;
@@ -40,6 +40,11 @@ impl Wire {
             outgoing: BytesMut::new(),
             notifications: Vec::new(),
         }
+    }
+
+    /// Returns the stream below.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
     }
 
     /// Sends what is in `outgoing`.
@@ -106,7 +111,7 @@ impl Wire {
         if self.check_process().is_ok() && self.stream.set_nonblocking(true).is_ok() {
             self.outgoing.clear();
             frontend::terminate(&mut self.outgoing);
-            let _ = std::io::Write::write(&mut self.stream, &self.outgoing);
+            let _ = self.stream.write(&self.outgoing).and_then(|_| self.stream.flush());
         }
     }
 
