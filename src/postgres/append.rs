@@ -201,6 +201,8 @@ impl WriterGuard<'_> {
             // Another append took the position or the id, or they were in each other's way.
             Some("23505" | "40001" | "40P01") => Called::Again(failure.into()),
             Some("55P03") => Called::Again(Error { status: Status::Busy, ..failure.into() }),
+            // Without the right to append, nothing is stored.
+            Some("42501") => Called::Refused(Error { status: Status::ReadOnly, ..failure.into() }),
             Some("DCB02") => {
                 self.target.use_transactions();
                 Called::Again(failure.into())

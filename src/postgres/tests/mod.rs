@@ -1,8 +1,10 @@
 //! Tests on a server (`tests/postgres/cluster.sh`). The store in memory is the oracle: what it says
 //! to one request after the other, a group has to say to all at once.
 
-#[path = "../../tests/postgres/cluster.rs"]
+mod access;
+#[path = "../../../tests/postgres/cluster.rs"]
 mod cluster;
+mod safety;
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,6 +22,8 @@ use crate::domain::{
     QueryItem, ReadRequest, Tag,
 };
 use crate::error::Result;
+#[cfg(feature = "testing")]
+use crate::failpoints;
 use crate::memory::MemoryStore;
 use crate::position::at;
 use crate::postgres::PostgresStore;
@@ -31,6 +35,22 @@ use crate::{ReadState, Timeout};
 /// Returns how many cases a property runs on: a tenth of those of the long tests.
 fn cases(long: u32) -> u32 {
     if std::env::var_os("DCB_TEST_LONG").is_some() { long } else { long / 10 }
+}
+
+/// The variable that names the bug to seed.
+const SEED: &str = "DCB_TEST_SEED";
+
+/// Starts a server, or returns `None` where none can be had. Seeds the bug that the
+/// environment names.
+fn server() -> Option<Cluster> {
+    #[cfg(feature = "testing")]
+    match std::env::var(SEED).as_deref() {
+        Ok("ForgetGroup") => failpoints::seed(failpoints::SeededBug::ForgetGroup),
+        Ok("ReadHeadLater") => failpoints::seed(failpoints::SeededBug::ReadHeadLater),
+        Ok(other) => panic!("{other}"),
+        Err(_) => {}
+    }
+    Cluster::start()
 }
 
 /// Returns options for a schema that no other test uses.
@@ -111,7 +131,10 @@ fn for_all<S: Strategy>(long: u32, strategy: &S, check: impl Fn(S::Value))
 where
     S::Value: Debug,
 {
-    let config = Config { cases: cases(long), failure_persistence: None, ..Config::default() };
+    // A seeded bug has to be found, and not in few words.
+    let max_shrink_iters = if std::env::var_os(SEED).is_some() { 0 } else { 1_000 };
+    let cases = cases(long);
+    let config = Config { cases, max_shrink_iters, failure_persistence: None, ..Config::default() };
     let outcome = TestRunner::new(config).run(strategy, |value| {
         check(value);
         Ok(())
@@ -142,7 +165,7 @@ fn read(
 
 #[test]
 fn a_group_is_judged_as_its_requests_one_after_the_other_would_be() {
-    let Some(server) = Cluster::start() else { return };
+    let Some(server) = server() else { return };
     for_all(300, &vec(vec(request(), 1..8), 1..6), |groups| {
         let store = PostgresStore::open(&server.uri(), &own_schema()).unwrap();
         let oracle = MemoryStore::new();
@@ -167,7 +190,7 @@ fn a_group_is_judged_as_its_requests_one_after_the_other_would_be() {
 
 #[test]
 fn a_read_returns_what_the_store_in_memory_returns() {
-    let Some(server) = Cluster::start() else { return };
+    let Some(server) = server() else { return };
     let store = PostgresStore::open(&server.uri(), &own_schema()).unwrap();
     let oracle = MemoryStore::new();
     for group in 0..40_u8 {
@@ -197,69 +220,4 @@ fn a_read_returns_what_the_store_in_memory_returns() {
             assert_eq!(read(&store, &request, batch), read(&oracle, &request, batch));
         }
     });
-}
-
-#[cfg(feature = "postgres-tls")]
-#[test]
-fn tls_protects_what_sslmode_says() {
-    let Some(server) = Cluster::start().filter(Cluster::has_tls) else { return };
-    let folder = server.folder().display().to_string();
-    let (address, name) = ("127.0.0.1", "localhost");
-    let open = |host: &str, parameters: &str| {
-        let parameters = parameters.replace('~', &folder);
-        let uri = format!("{}?{parameters}", server.tcp_uri().replace(address, host));
-        let store = PostgresStore::open(&uri, &own_schema())?;
-        let head = store.head(&call());
-        let counted = server.query(
-            "select count(*) from pg_stat_ssl s join pg_stat_activity a using (pid) \
-             where s.ssl and a.application_name = 'libdcb'",
-        );
-        store.close();
-        head.map(|_| counted != "0")
-    };
-    let of_authority = "sslrootcert=~/authority.crt";
-    for (host, parameters, is_within_tls) in [
-        (name, "", true),
-        (name, "sslmode=disable", false),
-        (name, "sslmode=allow", false),
-        (name, "sslmode=prefer", true),
-        (name, "sslmode=require", true),
-        (address, &*format!("sslmode=require&{of_authority}"), true),
-        (name, &format!("sslmode=verify-ca&{of_authority}"), true),
-        (name, &format!("sslmode=verify-full&{of_authority}"), true),
-        (address, &format!("sslmode=verify-full&{of_authority}"), true),
-        // The server's own certificate, which is not an authority's.
-        (name, "sslmode=verify-full&sslrootcert=~/server.crt", true),
-        (name, "sslmode=require&channel_binding=require", true),
-        (name, "sslmode=require&channel_binding=disable", true),
-        ("by.example", &format!("hostaddr={address}&sslmode=verify-ca&{of_authority}"), true),
-    ] {
-        assert_eq!(open(host, parameters), Ok(is_within_tls), "{host} {parameters}");
-    }
-    for (host, parameters, expected) in [
-        (name, "sslmode=verify-ca&sslrootcert=~/other.crt", "certificate"),
-        (name, "sslmode=require&sslrootcert=~/other.crt", "certificate"),
-        (name, "sslmode=verify-full", "certificate"),
-        ("by.example", &*format!("hostaddr={address}&sslmode=verify-full&{of_authority}"), "name"),
-        ("by.example", &format!("hostaddr={address}&{of_authority}"), "name"),
-        (name, "sslmode=verify-ca&sslrootcert=~/missing.crt", "sslrootcert"),
-        (name, "sslmode=disable&channel_binding=require", "channel_binding"),
-    ] {
-        let error = open(host, parameters).unwrap_err();
-        assert!(error.message.contains(expected), "{host} {parameters}: {error}");
-        assert!(!error.message.contains("s3cret"), "{error}");
-    }
-    // The server asks this role for a certificate, and for no password.
-    let by_certificate = |certificate: &str| {
-        let uri = format!(
-            "postgres://by_certificate@{name}:{}/dcb?sslmode=verify-full&{}{certificate}",
-            server.port(),
-            of_authority.replace('~', &folder)
-        );
-        PostgresStore::open(&uri, &Options { read_only: true, ..own_schema() }).unwrap_err()
-    };
-    let files = format!("&sslcert={folder}/client.crt&sslkey={folder}/client.key");
-    let error = by_certificate(&files);
-    assert!(error.message.contains("holds no store"), "{error}");
-    assert!(by_certificate("").message.contains("certificate"));
 }

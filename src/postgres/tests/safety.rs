@@ -1,0 +1,167 @@
+//! What keeps a store correct: the order of commits, the primary key, and what a session may not change.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::domain::{
+    AppendCondition, AppendRequest, Direction, EventBuilder, EventType, Query, QueryItem,
+    ReadRequest, Tag,
+};
+use crate::error::Status;
+use crate::position::at;
+use crate::postgres::PostgresStore;
+#[cfg(feature = "testing")]
+use crate::postgres::tests::SEED;
+use crate::postgres::tests::cluster::Cluster;
+use crate::postgres::tests::{built, call, cases, own_schema, query, read, server};
+use crate::store::{BatchLimits, Store};
+
+/// Runs a test of this folder in a process of its own, in which a bug is seeded. Returns whether it
+/// fails.
+#[cfg(feature = "testing")]
+fn is_caught(bug: &str, test: &str) -> bool {
+    let mut process = std::process::Command::new(std::env::current_exe().unwrap());
+    let name = format!("postgres::tests::{test}");
+    let output = process.args(["--exact", &name]).env(SEED, bug).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("running 1 test"), "{text}");
+    !output.status.success()
+}
+
+#[test]
+fn a_reader_that_goes_on_from_the_last_position_misses_nothing() {
+    let Some(server) = server() else { return };
+    let options = own_schema();
+    let [writer, reader] = [(), ()].map(|()| PostgresStore::open(&server.uri(), &options).unwrap());
+    let rounds = if cases(10) == 1 { 150 } else { 3_000 };
+    let done = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..rounds {
+                let event = built(&(0, vec![0], 0), None);
+                let request = AppendRequest::new(vec![event], Vec::new()).unwrap();
+                writer.append(request, &call()).unwrap();
+            }
+            done.store(1, Ordering::SeqCst);
+        });
+        let (mut seen, mut position) = (0, 0);
+        loop {
+            // In this order, so that the last read sees everything.
+            let is_last = done.load(Ordering::SeqCst) == 1;
+            let only = query(&[(vec![], vec![0])]);
+            let request = ReadRequest::new(only, at(position), None, None, Direction::Forward);
+            let (events, reached) = read(&reader, &request, BatchLimits::ALL).unwrap();
+            seen += events.len();
+            position = reached;
+            assert_eq!(seen as i64, position);
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(seen, rounds);
+    });
+    let rounds = rounds as i64;
+    assert_eq!(reader.wait(at(rounds - 1), &call()), Ok(at(rounds)));
+}
+
+#[cfg(feature = "testing")]
+#[test]
+fn seeded_bugs_are_caught() {
+    if server().is_none() {
+        return;
+    }
+    for (bug, test) in [
+        ("ForgetGroup", "a_group_is_judged_as_its_requests_one_after_the_other_would_be"),
+        ("ReadHeadLater", "safety::a_reader_that_goes_on_from_the_last_position_misses_nothing"),
+    ] {
+        assert!(is_caught(bug, test), "{bug} is not caught");
+    }
+}
+
+/// Claims slots from several threads of two stores, each slot on condition that it is free. Changes
+/// the function `append` before, and makes it slower in the middle. Returns how many claims were
+/// accepted for the slots, and how many there are.
+fn claim_with(server: &Cluster, changes: &[(&str, &str)], and_then: &str) -> (usize, usize) {
+    const SLOTS: usize = 12;
+    let options = own_schema();
+    let stores = [(), ()].map(|()| PostgresStore::open(&server.uri(), &options).unwrap());
+    let schema = &stores[0].target.sql.schema;
+    let mut function =
+        server.query(&format!("select pg_get_functiondef('{schema}.append'::regproc)"));
+    let pause = ("    v_next := v_head;\n", "    PERFORM pg_sleep(0.005); v_next := v_head;\n");
+    for (from, to) in changes.iter().chain([&pause]) {
+        assert!(function.contains(from), "{from}");
+        function = function.replace(from, to);
+    }
+    let deadline = call().start(None);
+    let mut connection = stores[0].target.connect_to_write(&deadline).unwrap();
+    connection.execute(&function, &deadline).unwrap();
+    connection.execute(&and_then.replace('~', schema), &deadline).unwrap();
+    let accepted = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for store in stores.iter().chain(&stores) {
+            let accepted = &accepted;
+            scope.spawn(move || {
+                for slot in 0..SLOTS {
+                    let tag = format!("slot:{slot}");
+                    let mut item = QueryItem::new();
+                    item.and_tag(Tag::new(&tag).unwrap()).unwrap();
+                    let mut event = EventBuilder::new(EventType::new("Claimed").unwrap());
+                    event.tag(Tag::new(&tag).unwrap()).unwrap();
+                    let free = AppendCondition::new(Query::of(vec![item]).unwrap(), at(0));
+                    let request = AppendRequest::new(vec![event.build()], vec![free]).unwrap();
+                    match store.append(request, &call()) {
+                        Ok(_) => {
+                            accepted.fetch_add(1, Ordering::SeqCst);
+                        }
+                        Err(error) => assert_eq!(error.status, Status::ConditionFailed, "{error}"),
+                    }
+                }
+            });
+        }
+    });
+    (accepted.into_inner() as usize, SLOTS)
+}
+
+const WITHOUT_LOCK: (&str, &str) = ("WHERE one = 1 FOR UPDATE;", "WHERE one = 1;");
+
+#[test]
+fn the_primary_key_keeps_appends_correct_without_the_lock() {
+    let Some(server) = server() else { return };
+    let (accepted, slots) = claim_with(&server, &[WITHOUT_LOCK], "");
+    assert_eq!(accepted, slots);
+}
+
+#[test]
+fn without_lock_and_primary_key_slots_are_claimed_twice() {
+    let Some(server) = server() else { return };
+    let drop = "ALTER TABLE \"~\".events DROP CONSTRAINT events_pkey; \
+                ALTER TABLE \"~\".event_tags DROP CONSTRAINT event_tags_pkey; \
+                CREATE INDEX ON \"~\".events (position); CREATE INDEX ON \"~\".event_tags (tag, position)";
+    let (accepted, slots) = claim_with(&server, &[WITHOUT_LOCK], drop);
+    assert!(accepted > slots, "{accepted} of {slots}");
+}
+
+#[test]
+fn another_isolation_level_by_default_changes_nothing() {
+    let Some(mut server) = server() else { return };
+    for level in ["repeatable read", "serializable"] {
+        server.sql(&format!("alter role dcb set default_transaction_isolation = '{level}'"));
+        let (accepted, slots) = claim_with(&server, &[], "");
+        assert_eq!(accepted, slots, "{level}");
+    }
+}
+
+#[test]
+fn a_commit_is_synchronous_whatever_the_session_says() {
+    let Some(mut server) = server() else { return };
+    server.sql("alter role dcb set synchronous_commit = off");
+    let changes = [(
+        "    v_next := v_head;\n",
+        "    v_next := v_head; IF current_setting('synchronous_commit') <> 'on' THEN RAISE 'off'; END IF;\n",
+    )];
+    // The pause finds its place in what the first change leaves.
+    let changes = changes.map(|(from, to)| (from, format!("{from}{}", &to[from.len() - 1..])));
+    let changes: Vec<_> = changes.iter().map(|(from, to)| (*from, to.as_str())).collect();
+    let (accepted, slots) = claim_with(&server, &changes, "");
+    assert_eq!(accepted, slots);
+}
