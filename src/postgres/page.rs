@@ -8,6 +8,8 @@ use crate::postgres::values::{Row, Values, array_literal};
 const MAX_BRANCHES: usize = 32;
 /// How many tags of an item are joined. Further ones are counted for each position that is left.
 const MAX_JOINS: usize = 4;
+/// The column that says whether the server follows another.
+pub const STANDBY_COLUMN: usize = 8;
 /// How many bytes of data and metadata the events of a page have, not counting its last event.
 pub const PAGE_BYTES: i64 = 4 * 1024 * 1024;
 
@@ -46,7 +48,8 @@ impl Page<'_> {
         let sql = format!(
             "WITH h AS MATERIALIZED (SELECT coalesce(max(position), 0) AS head FROM \
              \"{schema}\".events) \
-             SELECT h.head, r.position, r.type, r.tags, r.data, r.id, r.metadata, r.recorded_at \
+             SELECT h.head, r.position, r.type, r.tags, r.data, r.id, r.metadata, \
+             r.recorded_at, pg_is_in_recovery() \
              FROM h LEFT JOIN (SELECT * FROM (SELECT e.*, coalesce(sum(octet_length(e.data) + \
              coalesce(octet_length(e.metadata), 0)) OVER (ORDER BY e.position {order} ROWS BETWEEN \
              UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before FROM {events}) w \

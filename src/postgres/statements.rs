@@ -20,7 +20,7 @@ pub struct Statements {
     pub append: String,
     /// Calls the function `resolve`.
     pub resolve: String,
-    /// Returns the head.
+    /// Returns the head, and whether the server follows another.
     pub head: String,
 }
 
@@ -48,7 +48,9 @@ impl Statements {
                  $19)"
             ),
             resolve: format!("SELECT o_request, o_position FROM \"{schema}\".resolve($1, $2, $3)"),
-            head: format!("SELECT coalesce(max(position), 0) FROM \"{schema}\".events"),
+            head: format!(
+                "SELECT coalesce(max(position), 0), pg_is_in_recovery() FROM \"{schema}\".events"
+            ),
         })
     }
 

@@ -12,7 +12,7 @@ use crate::position::Position;
 use crate::postgres::append::Writer;
 use crate::postgres::failure::Failure;
 use crate::postgres::group::PreparedAppend;
-use crate::postgres::page::{PAGE_BYTES, Page, data_bytes, with_event};
+use crate::postgres::page::{PAGE_BYTES, Page, STANDBY_COLUMN, data_bytes, with_event};
 use crate::postgres::pool::Pool;
 use crate::postgres::statements::FORMAT;
 use crate::postgres::target::Target;
@@ -53,8 +53,10 @@ impl PostgresStore {
     /// Asks the server for the head, and publishes it.
     fn current_head(&self, deadline: &Deadline) -> Result<Position> {
         let head = self.pool.read(&self.target, deadline, |connection, deadline| {
+            let known = self.target.known_head();
             let rows = connection.query(&self.target.sql.head, &Values::new(), deadline)?;
-            rows.first().ok_or_else(unexpected)?.position(0).map_err(Failure::Stopped)
+            let row = rows.first().ok_or_else(unexpected)?;
+            self.target.head_of(row, 1, known).map_err(Failure::Stopped)
         })?;
         self.target.watch.publish(head);
         Ok(head)
@@ -120,8 +122,10 @@ impl Store for PostgresStore {
             };
             size = pages.next().unwrap_or(size);
             let asked = reading.remaining(events_left).min(size);
+            let known = self.target.known_head();
             let rows = self.page(reading, span, asked, &deadline)?;
-            let mut head = rows.first().ok_or_else(unexpected)?.position(0)?;
+            let row = rows.first().ok_or_else(unexpected)?;
+            let mut head = self.target.head_of(row, STANDBY_COLUMN, known)?;
             if has(SeededBug::ReadHeadLater) {
                 head = self.current_head(&deadline)?;
             }

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::commit::deadline::Deadline;
 use crate::commit::head_watch::HeadWatch;
-use crate::error::Result;
+use crate::error::{Error, Result, Status};
 use crate::position::Position;
 use crate::postgres::connection::Connection;
 use crate::postgres::failure::Failure;
 use crate::postgres::parameters::{Parameters, TargetSession};
 use crate::postgres::statements::Statements;
-use crate::postgres::values::Values;
+use crate::postgres::values::{Row, Values};
 
 /// What all connections of a store have in common.
 #[derive(Debug)]
@@ -35,6 +35,26 @@ impl Target {
     /// Returns a position at or below the head.
     pub fn known_head(&self) -> Position {
         self.watch.head()
+    }
+
+    /// Returns the head of a row that has it in its first column, and in another one whether the
+    /// server follows another. `known` is the head as it was known before the statement was sent.
+    ///
+    /// On a server that follows no other, the head never falls. Where it has fallen, events are lost
+    /// that were stored: a standby took over that did not have them, or a backup was restored.
+    pub fn head_of(&self, row: &Row, standby: usize, known: Position) -> Result<Position> {
+        let head = row.position(0)?;
+        if head < known && !row.boolean(standby)? {
+            return Err(Error::new(
+                Status::Corrupt,
+                format!(
+                    "the history of the store was rewound: its newest event is at position {head}, \
+                     but there had been one at {known}; close the store, and build again what was \
+                     made from its events"
+                ),
+            ));
+        }
+        Ok(head)
     }
 
     /// Returns whether a transaction has to name its isolation level, since sessions have another

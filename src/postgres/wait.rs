@@ -137,10 +137,11 @@ fn ask(
     listening: &mut Listening,
     deadline: &Deadline,
 ) -> std::result::Result<(), Failure> {
+    let known = target.known_head();
     let rows = listening.connection.query(&target.sql.head, &Values::new(), deadline)?;
     listening.asked = Instant::now();
     if let Some(row) = rows.first() {
-        target.watch.publish(row.position(0).map_err(Failure::Stopped)?);
+        target.watch.publish(target.head_of(row, 1, known).map_err(Failure::Stopped)?);
     }
     Ok(())
 }

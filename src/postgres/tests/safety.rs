@@ -13,6 +13,7 @@ use crate::postgres::PostgresStore;
 use crate::postgres::tests::SEED;
 use crate::postgres::tests::cluster::Cluster;
 use crate::postgres::tests::{built, call, cases, own_schema, query, read, server};
+use crate::store::options::Options;
 use crate::store::{BatchLimits, Store};
 
 /// Runs a test of this folder in a process of its own, in which a bug is seeded. Returns whether it
@@ -164,4 +165,33 @@ fn a_commit_is_synchronous_whatever_the_session_says() {
     let changes: Vec<_> = changes.iter().map(|(from, to)| (*from, to.as_str())).collect();
     let (accepted, slots) = claim_with(&server, &changes, "");
     assert_eq!(accepted, slots);
+}
+
+#[test]
+fn a_history_that_was_rewound_is_an_error() {
+    let Some(mut server) = server() else { return };
+    let store = PostgresStore::open(&server.uri(), &Options::default()).unwrap();
+    let request = || AppendRequest::new(vec![built(&(0, vec![0], 0), None)], Vec::new()).unwrap();
+    for last in 1..=3 {
+        assert_eq!(store.append(request(), &call()).map(|appended| appended.last), Ok(at(last)));
+    }
+    // As if a standby had taken over that had not received the last two.
+    for statement in [
+        "set session_replication_role = replica; delete from dcb.events where position > 1",
+        "set session_replication_role = replica; delete from dcb.event_tags where position > 1",
+    ] {
+        server.sql(statement);
+    }
+    let errors = [
+        store.head(&call()).unwrap_err(),
+        read(&store, &ReadRequest::default(), BatchLimits::ALL).unwrap_err(),
+        store.wait(at(3), &call()).unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.status, Status::Corrupt, "{error}");
+        assert!(error.message.contains("position 1, but there had been one at 3"), "{error}");
+    }
+    store.close();
+    let store = PostgresStore::open(&server.uri(), &Options::default()).unwrap();
+    assert_eq!(store.head(&call()), Ok(at(1)));
 }
