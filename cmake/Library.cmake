@@ -11,6 +11,7 @@ set(DCB_CARGO_TARGET_DIR
     "${PROJECT_BINARY_DIR}/cargo"
     CACHE PATH "Where cargo builds")
 option(DCB_SYSTEM_SQLITE "Link the system's SQLite instead of the bundled one" OFF)
+option(DCB_POSTGRES "Build the stores in PostgreSQL in" ON)
 set(dcb_least_sqlite 3.45.3) # rusqlite calls functions that older ones do not have
 set(dcb_sqlite_target "")
 set(dcb_pc_requires "")
@@ -28,7 +29,17 @@ else()
     set(dcb_cargo_profile release)
     set(dcb_cargo_output release)
 endif()
-set(dcb_cargo_features "$<$<BOOL:${DCB_SYSTEM_SQLITE}>:--no-default-features>")
+# Nothing where all features are cargo's own defaults, with which the tests build too.
+set(dcb_cargo_features "")
+if(DCB_SYSTEM_SQLITE OR NOT DCB_POSTGRES)
+    set(dcb_cargo_features --no-default-features)
+    if(NOT DCB_SYSTEM_SQLITE)
+        list(APPEND dcb_cargo_features --features bundled-sqlite)
+    endif()
+    if(DCB_POSTGRES)
+        list(APPEND dcb_cargo_features --features postgres)
+    endif()
+endif()
 
 # What a command needs to run cargo on this source. Cargo reads .cargo/config.toml, and with it
 # SQLite's compile-time options, from its working directory: always run it in PROJECT_SOURCE_DIR.

@@ -23,13 +23,9 @@ endforeach()
 set_tests_properties(consumer-go PROPERTIES ENVIRONMENT "${DCB_GO_ENVIRONMENT}")
 
 # Skipped where cargo-c is not installed, which takes a quarter of an hour to build.
-set(consumers_cargo_features "")
-if(DCB_SYSTEM_SQLITE)
-    set(consumers_cargo_features --no-default-features)
-endif()
 add_check(consumer-cargo-c ${CMAKE_COMMAND} -E env "CARGO_TARGET_DIR=${DCB_CARGO_TARGET_DIR}" --
           "${consumers_run}" cargo-c "${consumers_prefix}" "${consumers_dir}/cargo-c" "${dcb_root}"
-          --profile ${dcb_cargo_profile} ${consumers_cargo_features})
+          --profile ${dcb_cargo_profile} ${dcb_cargo_features})
 set_tests_properties(
     consumer-cargo-c PROPERTIES FIXTURES_REQUIRED installed RESOURCE_LOCK cargo SKIP_RETURN_CODE 77
                                 TIMEOUT 2400)

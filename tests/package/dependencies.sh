@@ -7,7 +7,8 @@
 set -euo pipefail
 cd "$1"
 
-# As in deny.toml.
+# As in deny.toml. rusqlite and postgres-protocol use different versions of this small crate.
+known_twice='fallible-iterator'
 allowed='MIT|Apache-2\.0|Zlib|Unicode-3\.0'
 
 # packages FORMAT: a line for each package that the library is built from, itself left out.
@@ -43,6 +44,6 @@ while IFS='|' read -r package licence; do
     [ "$all" = 1 ] || complain "$package: its licence is $licence"
 done < <(packages '{p}|{l}')
 
-twice=$(packages '{p}' | cut -d ' ' -f 1 | uniq -d)
+twice=$(packages '{p}' | cut -d ' ' -f 1 | uniq -d | grep -vxE "$known_twice" || true)
 [ -z "$twice" ] || complain "in more than one version: $twice"
 exit "$failed"
