@@ -206,8 +206,8 @@ typedef struct {
     dcb_status status;
     /** With DCB_CONDITION_FAILED, the index (from 0) of the first condition of the request that
      * fails. After an append that returned DCB_OK, 1 if it repeated a stored append and 0 if it
-     * stored its events. With another error, SQLite's extended result code or the system's errno if
-     * one of them is the cause. Otherwise 0. */
+     * stored its events. With another error, SQLite's extended result code, the system's errno or
+     * PostgreSQL's SQLSTATE (five digits of base 36) if one of them is the cause. Otherwise 0. */
     int32_t detail;
     /** With DCB_CONDITION_FAILED and DCB_DUPLICATE_ID, the position of the event that the append
      * was refused for. Otherwise 0. */
@@ -360,6 +360,7 @@ void dcb_cancel_free(dcb_cancel *cancel);
  *                        memory) is the only parameter, and optional
  *     sqlite::memory:    a new SQLite database in memory, with a single connection; like
  *                        memory:, it is gone when it is closed
+ *     postgres://...     a schema of a PostgreSQL database; the parameters are libpq's
  *
  * `options_json` is NULL for the defaults, or a terminated JSON object with any of these keys:
  *
@@ -368,7 +369,7 @@ void dcb_cancel_free(dcb_cancel *cancel);
  *     "immutable": false        the caller guarantees that nobody writes the file; implies
  *                               read_only and needs no write access to the folder; refused if
  *                               there is a journal, or a WAL that is not empty
- *     "create": true            create the file if it does not exist
+ *     "create": true            create the file, or the schema, if it does not exist
  *     "adopt": false            create the store in a database that already has other tables
  *     "import": false           keep the timestamp of an event that is appended with one; without
  *                               it, such an append is refused
@@ -377,12 +378,15 @@ void dcb_cancel_free(dcb_cancel *cancel);
  *     "max_readers": 8          how many connections the store opens for reading at most, 1 to
  *                               1000; so many reads run at a time, and others wait for one of
  *                               them as for a lock; only for a file; dcb_backup opens one more
+ *     "schema": "dcb"           the schema; this and the next two are only for PostgreSQL
+ *     "pool_size": 4            how many connections for reading it opens at most, 1 to 1000
+ *     "allow_fsync_off": false  take a server with fsync = off, which may lose events; for tests
  *
  * The store is written to `*out`, and the caller closes it with dcb_close.
  *
  * It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_READ_ONLY, DCB_FULL, DCB_IO,
  * DCB_CORRUPT, DCB_UNSUPPORTED_FORMAT, DCB_CLOSED (for a SQLite store, in the child of a process
- * that had a store open at the fork) or DCB_NO_MEMORY. */
+ * that had a store open at the fork), DCB_UNAVAILABLE (a server lets nobody in) or DCB_NO_MEMORY. */
 dcb_status dcb_open(const char *uri, const char *options_json, dcb_store **out, dcb_error *err);
 
 /** Closes the store and frees it. No call on the store or on one of its cursors may be running (end
@@ -444,7 +448,7 @@ dcb_status dcb_count(dcb_store *store, const dcb_call *call, int64_t *events, dc
  * store it has the first three keys only. A later version may add keys.
  *
  *     "version": "0.1.0"      the version of the library
- *     "store": "sqlite"       the kind of store, "sqlite" or "memory"
+ *     "store": "sqlite"       the kind of store, "sqlite", "postgres" or "memory"
  *     "head": 42              the position of the newest event
  *     "path": "/x/events.db"  the file, with symbolic links resolved; null if in memory
  *     "read_only": false      whether appends are refused
@@ -463,6 +467,7 @@ dcb_status dcb_count(dcb_store *store, const dcb_call *call, int64_t *events, dc
  *     "log_held": false       whether the WAL is at its maximum length because of a reader
  *                             outside this process, so that appends wait for that reader
  *     "failure": null         why no more events become durable, as a sentence; null if they do
+ *     "schema", "server"      in PostgreSQL, instead of SQLite's: the schema, the server's version
  *
  * It returns the statuses of dcb_head. */
 dcb_status dcb_diagnose(dcb_store *store, const dcb_call *call, dcb_buf *result, dcb_error *err);

@@ -87,7 +87,8 @@ pub struct Error {
     /// The kind of failure, which is never [`Status::Ok`].
     pub status: Status,
     /// With `condition_failed` the index of the first condition that fails, in the order of the
-    /// request; else SQLite's extended result code or the system's `errno`, where one is the cause.
+    /// request; else SQLite's extended result code, the system's `errno` or PostgreSQL's SQLSTATE (its
+    /// five characters as digits of base 36), where one is the cause.
     pub detail: i32,
     /// The position that a failed condition or a duplicate id names, or [`Position::START`] for
     /// other errors.

@@ -58,7 +58,7 @@ fn open_postgres(_uri: &str, _options: &Options) -> Result<Arc<dyn Store>> {
 
 /// The error of a URI of another scheme, or of a path alone.
 fn without_scheme(uri: &str) -> Error {
-    const MESSAGE: &str = "uri: must start with memory:, sqlite: or file:";
+    const MESSAGE: &str = "uri: must start with memory:, sqlite:, file: or postgres:";
     let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
     // A single letter is a drive of Windows.
     let has_scheme = scheme.len() > 1

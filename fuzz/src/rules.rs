@@ -34,6 +34,8 @@ pub struct Options {
     pub read_only: bool,
     pub create: bool,
     pub bounds_readers: bool,
+    /// Whether an option is given that only a store in PostgreSQL has.
+    pub is_for_server: bool,
 }
 
 fn document<T>(
@@ -100,21 +102,42 @@ pub fn read(bytes: &[u8]) -> Result<Read, Faults> {
 
 /// The options of an opening.
 pub fn options(bytes: &[u8]) -> Result<Options, Faults> {
-    let mut options = Options { read_only: false, create: true, bounds_readers: false };
+    let mut options =
+        Options { read_only: false, create: true, bounds_readers: false, is_for_server: false };
     if bytes.is_empty() {
         return Ok(options);
     }
     document(bytes, |faults, json| {
-        let known = ["read_only", "immutable", "create", "adopt", "busy_timeout_ms", "max_readers"];
+        let known = [
+            "read_only",
+            "immutable",
+            "create",
+            "adopt",
+            "import",
+            "busy_timeout_ms",
+            "max_readers",
+            "schema",
+            "pool_size",
+            "allow_fsync_off",
+        ];
         for (key, value) in faults.object(json, &known) {
             match key {
                 "read_only" | "immutable" => options.read_only |= faults.boolean(value),
                 "create" => options.create = faults.boolean(value),
-                "adopt" => drop(faults.boolean(value)),
+                "adopt" | "import" => drop(faults.boolean(value)),
                 "max_readers" => {
                     options.bounds_readers = true;
                     faults.invalid |= !(1..=1_000).contains(&faults.integer(value));
                 }
+                "schema" => {
+                    options.is_for_server = true;
+                    faults.invalid |= !matches!(value.kind, Kind::String(Some(_)));
+                }
+                "pool_size" => {
+                    options.is_for_server = true;
+                    faults.integer(value);
+                }
+                "allow_fsync_off" => options.is_for_server |= faults.boolean(value),
                 _ => drop(faults.integer(value)),
             }
         }

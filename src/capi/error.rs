@@ -13,8 +13,8 @@ pub struct dcb_error {
     pub status: dcb_status,
     /// With DCB_CONDITION_FAILED, the index (from 0) of the first condition of the request that
     /// fails. After an append that returned DCB_OK, 1 if it repeated a stored append and 0 if it
-    /// stored its events. With another error, SQLite's extended result code or the system's errno if
-    /// one of them is the cause. Otherwise 0.
+    /// stored its events. With another error, SQLite's extended result code, the system's errno or
+    /// PostgreSQL's SQLSTATE (five digits of base 36) if one of them is the cause. Otherwise 0.
     pub detail: i32,
     /// With DCB_CONDITION_FAILED and DCB_DUPLICATE_ID, the position of the event that the append
     /// was refused for. Otherwise 0.

@@ -59,6 +59,7 @@ impl Handle for dcb_store {
 ///                        memory) is the only parameter, and optional
 ///     sqlite::memory:    a new SQLite database in memory, with a single connection; like
 ///                        memory:, it is gone when it is closed
+///     postgres://...     a schema of a PostgreSQL database; the parameters are libpq's
 ///
 /// `options_json` is NULL for the defaults, or a terminated JSON object with any of these keys:
 ///
@@ -67,7 +68,7 @@ impl Handle for dcb_store {
 ///     "immutable": false        the caller guarantees that nobody writes the file; implies
 ///                               read_only and needs no write access to the folder; refused if
 ///                               there is a journal, or a WAL that is not empty
-///     "create": true            create the file if it does not exist
+///     "create": true            create the file, or the schema, if it does not exist
 ///     "adopt": false            create the store in a database that already has other tables
 ///     "import": false           keep the timestamp of an event that is appended with one; without
 ///                               it, such an append is refused
@@ -76,12 +77,15 @@ impl Handle for dcb_store {
 ///     "max_readers": 8          how many connections the store opens for reading at most, 1 to
 ///                               1000; so many reads run at a time, and others wait for one of
 ///                               them as for a lock; only for a file; dcb_backup opens one more
+///     "schema": "dcb"           the schema; this and the next two are only for PostgreSQL
+///     "pool_size": 4            how many connections for reading it opens at most, 1 to 1000
+///     "allow_fsync_off": false  take a server with fsync = off, which may lose events; for tests
 ///
 /// The store is written to `*out`, and the caller closes it with dcb_close.
 ///
 /// It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_READ_ONLY, DCB_FULL, DCB_IO,
 /// DCB_CORRUPT, DCB_UNSUPPORTED_FORMAT, DCB_CLOSED (for a SQLite store, in the child of a process
-/// that had a store open at the fork) or DCB_NO_MEMORY.
+/// that had a store open at the fork), DCB_UNAVAILABLE (a server lets nobody in) or DCB_NO_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_open(
     uri: *const c_char,
@@ -270,7 +274,7 @@ pub unsafe extern "C" fn dcb_count(
 /// store it has the first three keys only. A later version may add keys.
 ///
 ///     "version": "0.1.0"      the version of the library
-///     "store": "sqlite"       the kind of store, "sqlite" or "memory"
+///     "store": "sqlite"       the kind of store, "sqlite", "postgres" or "memory"
 ///     "head": 42              the position of the newest event
 ///     "path": "/x/events.db"  the file, with symbolic links resolved; null if in memory
 ///     "read_only": false      whether appends are refused
@@ -289,6 +293,7 @@ pub unsafe extern "C" fn dcb_count(
 ///     "log_held": false       whether the WAL is at its maximum length because of a reader
 ///                             outside this process, so that appends wait for that reader
 ///     "failure": null         why no more events become durable, as a sentence; null if they do
+///     "schema", "server"      in PostgreSQL, instead of SQLite's: the schema, the server's version
 ///
 /// It returns the statuses of dcb_head.
 #[unsafe(no_mangle)]

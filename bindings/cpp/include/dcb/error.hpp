@@ -55,7 +55,8 @@ class error : public std::runtime_error {
     [[nodiscard]] dcb::status status() const noexcept { return status_; }
 
     /// The index of the first condition that fails, if the status is `condition_failed`. Otherwise
-    /// SQLite's extended result code or the system's `errno`, if one is the cause, or 0.
+    /// SQLite's extended result code, the system's `errno` or PostgreSQL's SQLSTATE (its five
+    /// characters as digits of base 36), if one is the cause, or 0.
     [[nodiscard]] std::int32_t detail() const noexcept { return detail_; }
 
     /// The position of the event because of which a condition failed or an id is a duplicate;
