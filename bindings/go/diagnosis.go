@@ -7,11 +7,12 @@ import (
 )
 
 // Diagnosis describes a store to a person who looks for the cause of a problem, for a log or for a bug
-// report. For a memory store only the first three fields are set.
+// report. For a memory store only the first three fields are set, and for a store in PostgreSQL only they,
+// ReadOnly, Format, Schema and Server.
 type Diagnosis struct {
 	// Version is the version of the library.
 	Version string `json:"version"`
-	// Store is the kind of store: "memory" or "sqlite".
+	// Store is the kind of store: "memory", "sqlite" or "postgres".
 	Store string `json:"store"`
 	// Head is the position of the newest event.
 	Head int64 `json:"head"`
@@ -19,7 +20,7 @@ type Diagnosis struct {
 	Path string `json:"path"`
 	// ReadOnly reports whether the store rejects appends.
 	ReadOnly bool `json:"read_only"`
-	// Format is the version of the file format.
+	// Format is the version of the format of the file or the schema.
 	Format int `json:"format"`
 	// SQLite is the version of SQLite.
 	SQLite string `json:"sqlite"`
@@ -49,6 +50,10 @@ type Diagnosis struct {
 	LogHeld bool `json:"log_held"`
 	// Failure says why new events no longer become durable. It is empty if they do.
 	Failure string `json:"failure"`
+	// Schema is the schema of a store in PostgreSQL.
+	Schema string `json:"schema,omitempty"`
+	// Server is the version of the PostgreSQL server.
+	Server string `json:"server,omitempty"`
 }
 
 // String returns the diagnosis as one line of JSON.

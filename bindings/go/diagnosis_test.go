@@ -23,8 +23,11 @@ func TestDiagnose(t *testing.T) {
 		if got.Version != Version() || got.Head != 2 || got.ReadOnly || got.Failure != "" {
 			t.Errorf("got %+v", got)
 		}
-		if (got.Store == "sqlite") != (got.SQLite != "") || (got.Store == "memory") != (got.SQLite == "") {
+		if (got.Store == "sqlite") != (got.SQLite != "") {
 			t.Errorf("a %q store with SQLite %q", got.Store, got.SQLite)
+		}
+		if isPostgres := got.Store == "postgres"; isPostgres != (got.Server != "") || isPostgres != (got.Schema != "") {
+			t.Errorf("a %q store in the schema %q of a server %q", got.Store, got.Schema, got.Server)
 		}
 		if inFile := got.Path != ""; inFile != (got.Durable == 2) || inFile != (got.Locks != "") {
 			t.Errorf("got %+v", got)

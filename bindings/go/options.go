@@ -53,7 +53,9 @@ type Option func(*options)
 type options struct {
 	readOnly, immutable, mustExist, adopt, imports bool
 	busyTimeout                                    time.Duration
-	maxReaders                                     *int
+	maxReaders, poolSize                           *int
+	schema                                         string
+	allowFsyncOff                                  bool
 
 	registry  *Registry
 	useNumber bool
@@ -73,14 +75,18 @@ func newOptions(opts []Option) *options {
 func (o *options) document() (document string, busyTimeoutMS int64, err error) {
 	busyTimeoutMS = milliseconds(o.busyTimeout)
 	b, err := json.Marshal(struct {
-		ReadOnly      bool  `json:"read_only"`
-		Immutable     bool  `json:"immutable"`
-		Create        bool  `json:"create"`
-		Adopt         bool  `json:"adopt"`
-		Import        bool  `json:"import,omitempty"`
-		BusyTimeoutMS int64 `json:"busy_timeout_ms"`
-		MaxReaders    *int  `json:"max_readers,omitempty"`
-	}{o.readOnly, o.immutable, !o.mustExist, o.adopt, o.imports, busyTimeoutMS, o.maxReaders})
+		ReadOnly      bool   `json:"read_only"`
+		Immutable     bool   `json:"immutable"`
+		Create        bool   `json:"create"`
+		Adopt         bool   `json:"adopt"`
+		Import        bool   `json:"import,omitempty"`
+		BusyTimeoutMS int64  `json:"busy_timeout_ms"`
+		MaxReaders    *int   `json:"max_readers,omitempty"`
+		Schema        string `json:"schema,omitempty"`
+		PoolSize      *int   `json:"pool_size,omitempty"`
+		AllowFsyncOff bool   `json:"allow_fsync_off,omitempty"`
+	}{o.readOnly, o.immutable, !o.mustExist, o.adopt, o.imports, busyTimeoutMS, o.maxReaders, o.schema, o.poolSize,
+		o.allowFsyncOff})
 	return string(b), busyTimeoutMS, err
 }
 
@@ -99,7 +105,8 @@ func Immutable() Option {
 	return func(o *options) { o.immutable = true }
 }
 
-// MustExist makes it an error if the file does not exist. [errors.Is] then finds [io/fs.ErrNotExist].
+// MustExist makes it an error if the file does not exist. [errors.Is] then finds [io/fs.ErrNotExist]. In
+// PostgreSQL, it makes it an error if the schema holds no store.
 func MustExist() Option {
 	return func(o *options) { o.mustExist = true }
 }
@@ -127,6 +134,24 @@ func BusyTimeout(d time.Duration) Option {
 // for a store in memory and for [OpenDB], which uses the connections of the program.
 func MaxReaders(n int) Option {
 	return func(o *options) { o.maxReaders = &n }
+}
+
+// Schema names the schema of a PostgreSQL database that the store is in. The default is "dcb". A name has lower
+// case letters, digits and underscores.
+func Schema(name string) Option {
+	return func(o *options) { o.schema = name }
+}
+
+// PoolSize sets how many connections a store in PostgreSQL opens for reading at most, from 1 to 1000. The default
+// is 4. It opens one more for appends, and one for waits and subscriptions.
+func PoolSize(n int) Option {
+	return func(o *options) { o.poolSize = &n }
+}
+
+// AllowFsyncOff opens a store on a PostgreSQL server that runs with fsync = off, for tests only: a crash of the
+// server's machine loses events there.
+func AllowFsyncOff() Option {
+	return func(o *options) { o.allowFsyncOff = true }
 }
 
 // WithRegistry decodes the data of the event types in the registry into their Go types.

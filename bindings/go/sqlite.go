@@ -73,12 +73,19 @@ func OpenDB(db *sql.DB, opts ...Option) (*SQLiteStore, error) {
 }
 
 func uriOf(dsn string) string {
-	for _, scheme := range []string{"memory:", "sqlite:", "file:", "postgres:"} {
+	for _, scheme := range []string{"memory:", "sqlite:", "file:"} {
 		if strings.HasPrefix(dsn, scheme) {
 			return dsn
 		}
 	}
+	if isOfPostgres(dsn) {
+		return dsn
+	}
 	return "sqlite:" + dsn
+}
+
+func isOfPostgres(uri string) bool {
+	return strings.HasPrefix(uri, "postgres:") || strings.HasPrefix(uri, "postgresql:")
 }
 
 // Append stores all of the events or none; see [Store.Append].

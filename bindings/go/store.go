@@ -76,6 +76,7 @@ type Store struct {
 //	memory:            a new store in memory
 //	sqlite:PATH        a file, which any number of processes may have open
 //	sqlite::memory:    a new SQLite database in memory
+//	postgres://...     a schema of a PostgreSQL database, for any number of machines; see [NewPostgresStore]
 //
 // It creates the file if there is none, unless the option [MustExist] is given. Close the store when it
 // is no longer needed; the garbage collector closes one that is no longer referenced.

@@ -702,6 +702,8 @@ func TestOptions(t *testing.T) {
 			`"busy_timeout_ms":5000,"max_readers":0}`, 5000},
 		{[]Option{Import()}, `{"read_only":false,"immutable":false,"create":true,"adopt":false,"import":true,` +
 			`"busy_timeout_ms":5000}`, 5000},
+		{[]Option{Schema("s"), PoolSize(0), AllowFsyncOff()}, `{"read_only":false,"immutable":false,"create":true,` +
+			`"adopt":false,"busy_timeout_ms":5000,"schema":"s","pool_size":0,"allow_fsync_off":true}`, 5000},
 	} {
 		document, timeoutMS, err := newOptions(test.options).document()
 		if document != test.document || timeoutMS != test.timeoutMS || err != nil {

@@ -2,7 +2,11 @@ package dcb
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -12,6 +16,28 @@ type storeKind struct {
 	persists bool
 	// uri returns the uri of a new store of the kind.
 	uri func(testing.TB) string
+}
+
+// postgresURI names a PostgreSQL server for the tests, as tests/postgres/cluster.sh makes one. Without it, no test
+// runs on PostgreSQL.
+var postgresURI = os.Getenv("DCB_POSTGRES_URI")
+
+func init() {
+	if postgresURI == "" {
+		return
+	}
+	var count atomic.Int64
+	storeKinds = append(storeKinds, storeKind{"postgres", true, func(testing.TB) string {
+		return fmt.Sprintf("schema:dcb_go_%d_%d", os.Getpid(), count.Add(1))
+	}})
+	others := openURI
+	openURI = func(t testing.TB, uri string, opts ...Option) (*Store, error) {
+		if schema, ok := strings.CutPrefix(uri, "schema:"); ok {
+			// The test's server does not sync, which would take most of the time.
+			return Open(postgresURI, append(opts, Schema(schema), AllowFsyncOff())...)
+		}
+		return others(t, uri, opts...)
+	}
 }
 
 var storeKinds = []storeKind{
