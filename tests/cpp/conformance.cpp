@@ -2,9 +2,9 @@
 //
 // usage: cpp-conformance URI FOLDER [OPTION OF DOCTEST]...
 //
-// With the URI `sqlite:`, each case gets its own file, and with `host:` also a store on connections
-// of the program's own SQLite. Other URIs are opened as they are. Each case is a subcase:
-// `--subcase='read.json: a query*'` plays some of them.
+// With the URI `sqlite:`, each case gets its own file, with `host:` also a store on connections of
+// the program's own SQLite, and with a URI of PostgreSQL its own schema. Other URIs are opened as
+// they are. Each case is a subcase: `--subcase='read.json: a query*'` plays some of them.
 
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
@@ -29,6 +29,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -191,7 +192,9 @@ template <class Step> void check_outcome(const json &expected, Step step) {
 
 class player {
   public:
-    explicit player(std::string uri) : uri_(std::move(uri)) { open(); }
+    player(std::string uri, std::string schema) : uri_(std::move(uri)), schema_(std::move(schema)) {
+        open();
+    }
 
     void play(const json &step) {
         know_keys(step, {"append", "append_text", "read", "read_text", "head", "count", "wait",
@@ -213,7 +216,7 @@ class player {
         } else if (step.contains("wait")) {
             wait(step["wait"], expect);
         } else if (step.contains("reopen")) {
-            if (persists()) {
+            if (is_file() || is_postgres()) {
                 open();
             }
         } else if (step.contains("backup")) {
@@ -225,10 +228,17 @@ class player {
 
   private:
     [[nodiscard]] bool is_hosted() const { return uri_.rfind("host:", 0) == 0; }
-    [[nodiscard]] bool persists() const { return is_hosted() || uri_.rfind("sqlite:/", 0) == 0; }
+    [[nodiscard]] bool is_file() const { return is_hosted() || uri_.rfind("sqlite:/", 0) == 0; }
+    [[nodiscard]] bool is_postgres() const { return uri_.rfind("postgres", 0) == 0; }
     [[nodiscard]] std::string path() const { return uri_.substr(uri_.find(':') + 1); }
 
     void open() {
+        dcb::open_options options;
+        if (is_postgres()) {
+            options.schema = schema_;
+            // The test's server does not sync, which would take most of the time.
+            options.allow_fsync_off = true;
+        }
         store_.reset();
 #ifdef DCB_TEST_SQLITE3
         if (is_hosted()) {
@@ -240,12 +250,12 @@ class player {
             return;
         }
 #endif
-        store_.emplace(uri_);
+        store_.emplace(uri_, options);
     }
 
     /// Goes on with the copy.
     std::int64_t backup() {
-        if (!persists()) {
+        if (!is_file()) {
             return store_->head();
         }
         const std::string copy = path() + ".copy";
@@ -311,6 +321,7 @@ class player {
     }
 
     std::string uri_;
+    std::string schema_;
     std::optional<dcb::store> store_;
 };
 
@@ -319,6 +330,8 @@ struct corpus_case {
     std::string name;
     json definition;
     std::string uri;
+    /// In PostgreSQL, the schema that no other case uses.
+    std::string schema;
 };
 
 std::vector<corpus_case> corpus;
@@ -327,7 +340,7 @@ std::vector<corpus_case> corpus;
 std::string play(const corpus_case &one) {
     std::size_t number = 0;
     try {
-        player player(one.uri);
+        player player(one.uri, one.schema);
         for (const json &step : one.definition.at("steps")) {
             player.play(step);
             ++number;
@@ -349,10 +362,11 @@ void load_corpus(const std::string &uri, const std::filesystem::path &folder,
     std::sort(files.begin(), files.end());
     for (const std::filesystem::path &file : files) {
         for (json &one : json::parse(std::ifstream(file))) {
-            const std::string own = (scratch / (std::to_string(corpus.size()) + ".db")).string();
+            const std::string number = std::to_string(corpus.size());
+            const std::string own = (scratch / (number + ".db")).string();
             corpus.push_back({file.filename().string() + ": " + one.at("name").get<std::string>(),
-                              std::move(one),
-                              uri == "sqlite:" || uri == "host:" ? uri + own : uri});
+                              std::move(one), uri == "sqlite:" || uri == "host:" ? uri + own : uri,
+                              "dcb_cpp_" + std::to_string(getpid()) + "_" + number});
         }
     }
 }

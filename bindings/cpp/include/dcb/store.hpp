@@ -32,7 +32,7 @@ struct open_options {
     /// store would not read them.
     bool immutable = false;
 
-    /// Whether the file is created if it does not exist.
+    /// Whether the file, or the schema, is created if it does not exist.
     bool create = true;
 
     /// Whether a store may be created in a database that has other tables.
@@ -50,6 +50,19 @@ struct open_options {
     /// at a time, and others wait for one of them as for a lock; a backup opens one more. Without a
     /// value, 8. This option is an error for a store in memory.
     std::optional<int> max_readers = std::nullopt;
+
+    /// The schema of a PostgreSQL database that the store is in. Empty means `dcb`. This option is
+    /// an error for other stores.
+    std::string schema = {};
+
+    /// How many connections a store in PostgreSQL opens for reading at most, from 1 to 1000; it
+    /// opens one more for appends, and one for waits. Without a value, 4. This option is an error
+    /// for other stores.
+    std::optional<int> pool_size = std::nullopt;
+
+    /// Whether the PostgreSQL server may run with `fsync = off`, for tests only: a crash of its
+    /// machine loses events. This option is an error for other stores.
+    bool allow_fsync_off = false;
 };
 
 /// A text that the library allocated. Move-only.
@@ -89,7 +102,8 @@ class subscription;
 /// another one calls it. Every operation throws dcb::error if it fails.
 class store {
   public:
-    /// Opens the store at `uri`: `memory:`, `sqlite:PATH`, `file:...` or `sqlite::memory:`.
+    /// Opens the store at `uri`: `memory:`, `sqlite:PATH`, `file:...`, `sqlite::memory:` or
+    /// `postgres://...`.
     explicit store(std::string_view uri, const open_options &options = {})
         : handle_(nullptr, closer()), busy_timeout_(options.busy_timeout) {
         if (uri.find('\0') != std::string_view::npos) {
@@ -110,6 +124,16 @@ class store {
         json += R"(,"busy_timeout_ms":)" + std::to_string(options.busy_timeout.count());
         if (options.max_readers) {
             json += R"(,"max_readers":)" + std::to_string(*options.max_readers);
+        }
+        if (!options.schema.empty()) {
+            json += R"(,"schema":)";
+            detail::write_string(json, options.schema);
+        }
+        if (options.pool_size) {
+            json += R"(,"pool_size":)" + std::to_string(*options.pool_size);
+        }
+        if (options.allow_fsync_off) {
+            json += R"(,"allow_fsync_off":true)";
         }
         json += "}";
 
