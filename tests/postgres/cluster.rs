@@ -95,15 +95,17 @@ impl Cluster {
 
     /// Returns the one value that a query of the superuser gives.
     pub fn query(&self, query: &str) -> String {
-        let psql = Path::new(self.value("bin")).join("psql");
-        let output = Command::new(psql)
-            .args(["-XAtq", "-U", "postgres", "-d", "dcb", "-p", self.value("port"), "-h"])
-            .arg(self.folder())
-            .args(["-c", query])
-            .output()
-            .unwrap();
+        let output = self.psql("postgres").args(["-At", "-c", query]).output().unwrap();
         assert!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Returns a `psql` in the database `dcb`, for more arguments.
+    pub fn psql(&self, role: &str) -> Command {
+        let mut psql = Command::new(Path::new(self.value("bin")).join("psql"));
+        psql.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-U", role, "-d", "dcb"]);
+        psql.args(["-p", self.value("port"), "-h"]).arg(self.folder());
+        psql
     }
 
     fn value(&self, name: &str) -> &str {

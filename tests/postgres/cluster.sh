@@ -3,11 +3,12 @@
 # however it ends.
 #
 #   cluster.sh [-c NAME=VALUE]... run COMMAND...   runs COMMAND with the server's URI in DCB_POSTGRES_URI
+#   cluster.sh [-c NAME=VALUE]... try COMMAND...   the same, but runs it without a server where none can be had
 #   cluster.sh [-c NAME=VALUE]... serve            says where the server is, and obeys standard input
 #   cluster.sh versions                            lists the folders of the servers that were found
 #
 # -c sets a parameter of the server. DCB_POSTGRES_BIN names the folder of the server to take, else
-# it is the newest that is found. If DCB_POSTGRES_URI is set, `run` uses that server and starts none.
+# it is the newest that is found. If DCB_POSTGRES_URI is set, `run` and `try` use that server and start none.
 #
 # `serve` prints lines `name=value` and then `ready`, and answers each line of its input by `done` or
 # `failed`:
@@ -54,7 +55,7 @@ while [ "${1:-}" = -c ]; do
     settings+=("$2")
     shift 2
 done
-mode=${1:?run, serve or versions}
+mode=${1:?run, try, serve or versions}
 shift
 
 case $mode in
@@ -62,14 +63,14 @@ versions)
     versions
     exit
     ;;
-run)
+run | try)
     if [ -n "${DCB_POSTGRES_URI:-}" ]; then
         exec "$@"
     fi
     ;;
 serve) ;;
 *)
-    say "$0: run, serve or versions, not $mode"
+    say "$0: run, try, serve or versions, not $mode"
     exit 2
     ;;
 esac
@@ -77,6 +78,7 @@ esac
 bin=${DCB_POSTGRES_BIN:-$(versions | head -n 1)}
 if [ ! -x "$bin/initdb" ]; then
     say "SKIPPED: THERE IS NO POSTGRESQL SERVER HERE (apt install postgresql, or set DCB_POSTGRES_URI)"
+    [ "$mode" != try ] || exec "$@"
     exit 77
 fi
 
@@ -232,7 +234,7 @@ encoded() {
 }
 uri="postgres:///dcb?user=dcb&port=$port&host=$(encoded "$folder")"
 
-if [ "$mode" = run ]; then
+if [ "$mode" != serve ]; then
     export DCB_POSTGRES_URI=$uri
     status=0
     "$@" || status=$?

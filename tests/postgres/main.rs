@@ -1,8 +1,20 @@
 //! Tests on PostgreSQL servers, each of which is made for its test (`cluster.sh`).
+#![cfg(feature = "postgres")]
 
 mod cluster;
+mod cuts;
+mod full_disk;
+mod kills;
+mod proxy;
+mod refusals;
+mod work;
 
 use cluster::Cluster;
+
+/// Returns how often to do something: `short` in `make test`, `long` with DCB_TEST_LONG.
+fn times(short: u64, long: u64) -> u64 {
+    if std::env::var_os("DCB_TEST_LONG").is_some() { long } else { short }
+}
 
 #[test]
 fn a_cluster_survives_a_kill_and_leaves_nothing() {
