@@ -1,6 +1,6 @@
 # The short names of what is done most. CMakePresets.json and CMakeLists.txt do the work.
 
-.PHONY: bench coverage demo deny docs fuzz install mutants soak test test-long tsan
+.PHONY: bench coverage demo demo-postgres deny docs fuzz install mutants soak test test-long tsan
 .SILENT:
 
 # What to run and for how long: make bench BENCH=--quick; BENCH=--help tells the rest.
@@ -25,6 +25,14 @@ deny: DENY ?= licenses bans sources
 deny:
 	./bootstrap deny
 	PATH="$$PATH:target/tools/bin" cargo-deny --workspace check $(DENY)
+
+# The same on a PostgreSQL server that is made for it and removed afterwards, or on the one that
+# DCB_POSTGRES_URI names, whose schema dcb is dropped.
+demo-postgres:
+	./bootstrap postgres
+	cmake --preset release
+	cmake --build --preset release --target demo
+	tests/postgres/cluster.sh run sh -c 'DEMO_POSTGRES_URI=$$DCB_POSTGRES_URI exec examples/demo/run build/release/examples'
 
 docs:
 	./bootstrap docs
