@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use crate::commit::deadline::Deadline;
+use crate::commit::head_watch::Pause;
 use crate::error::Result;
 use crate::position::Position;
 use crate::postgres::connection::Connection;
@@ -44,14 +45,16 @@ impl Listener {
     pub fn wait(&self, target: &Target, after: Position, deadline: &Deadline) -> Result<Position> {
         loop {
             let Some(mut state) = self.try_listen() else {
-                if let Some(head) = target.watch.wait_above(after, deadline, Some(HANDOVER))? {
+                if let Some(head) =
+                    target.watch.wait_above(after, deadline, pause(target, HANDOVER))?
+                {
                     return Ok(head);
                 }
                 continue;
             };
             loop {
                 if let Some(head) =
-                    target.watch.wait_above(after, deadline, Some(Duration::ZERO))?
+                    target.watch.wait_above(after, deadline, pause(target, Duration::ZERO))?
                 {
                     return Ok(head);
                 }
@@ -62,7 +65,7 @@ impl Listener {
                     }
                     // The server may come back as long as the caller waits.
                     if let Some(head) =
-                        target.watch.wait_above(after, deadline, Some(RECONNECT_PAUSE))?
+                        target.watch.wait_above(after, deadline, pause(target, RECONNECT_PAUSE))?
                     {
                         return Ok(head);
                     }
@@ -90,6 +93,11 @@ impl Listener {
         let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         *state = None;
     }
+}
+
+/// Returns a pause in waiting for events of this process.
+fn pause(target: &Target, length: Duration) -> Option<Pause> {
+    Some(Pause { length, alerts: target.watch.alerts() })
 }
 
 /// Waits a moment for a notification, or asks for the head, and publishes it.
