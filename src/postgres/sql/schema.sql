@@ -296,7 +296,8 @@ BEGIN
         GROUP BY e.append_id;
     IF NOT FOUND THEN
         DELETE FROM "dcb".fences WHERE fenced_at < now() - interval '7 days';
-        INSERT INTO "dcb".fences (append_id) VALUES (p_append_ids[1]);
+        -- An earlier answer may have been lost.
+        INSERT INTO "dcb".fences (append_id) VALUES (p_append_ids[1]) ON CONFLICT DO NOTHING;
     END IF;
 END
 $$;
