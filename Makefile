@@ -77,6 +77,7 @@ test:
 test-long: long = DCB_TEST_LONG=1 PROPTEST_CASES=4096 CARGO_PROFILE_DEV_OPT_LEVEL=1
 test-long:
 	./bootstrap test
+	tests/postgres/fetch.sh
 	cmake --preset debug -D DCB_TEST_TIMEOUT=86400
 	cmake --build --preset debug
 	$(long) ctest --preset debug; status=$$?; tests/counts.sh build/debug/Testing/Temporary/LastTest.log; exit $$status

@@ -16,7 +16,19 @@ pub struct Cluster {
     values: HashMap<String, String>,
 }
 
-#[allow(dead_code)] // no test uses them all
+fn script() -> Command {
+    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/postgres/cluster.sh"))
+}
+
+/// Returns the folders of all servers that are found.
+#[allow(dead_code)] // as most of what follows, by tests that need one server alone
+pub fn versions() -> Vec<String> {
+    let output = script().arg("versions").output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[allow(dead_code)]
 impl Cluster {
     /// Starts a server, or returns `None` where none can be had.
     pub fn start() -> Option<Cluster> {
@@ -25,8 +37,16 @@ impl Cluster {
 
     /// Starts a server with parameters, each as `name=value`.
     pub fn with(parameters: &[&str]) -> Option<Cluster> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/postgres/cluster.sh");
-        let mut script = Command::new(script)
+        Cluster::by(&mut script(), parameters)
+    }
+
+    /// Starts the server whose programs are in this folder.
+    pub fn of(folder: &str) -> Option<Cluster> {
+        Cluster::by(script().env("DCB_POSTGRES_BIN", folder), &[])
+    }
+
+    fn by(script: &mut Command, parameters: &[&str]) -> Option<Cluster> {
+        let mut script = script
             .args(parameters.iter().flat_map(|parameter| ["-c", parameter]))
             .arg("serve")
             .stdin(Stdio::piped())

@@ -2,13 +2,15 @@
 # A PostgreSQL server for one test: made in a new folder, stopped and removed when the test ends,
 # however it ends.
 #
-#   cluster.sh [-c NAME=VALUE]... run COMMAND...   runs COMMAND with the server's URI in DCB_POSTGRES_URI
+#   cluster.sh [--pooler] [-c NAME=VALUE]... run COMMAND...   runs COMMAND with the server's URI in DCB_POSTGRES_URI
 #   cluster.sh [-c NAME=VALUE]... try COMMAND...   the same, but runs it without a server where none can be had
 #   cluster.sh [-c NAME=VALUE]... serve            says where the server is, and obeys standard input
 #   cluster.sh versions                            lists the folders of the servers that were found
 #
-# -c sets a parameter of the server. DCB_POSTGRES_BIN names the folder of the server to take, else
-# it is the newest that is found. If DCB_POSTGRES_URI is set, `run` and `try` use that server and start none.
+# -c sets a parameter of the server. With --pooler, DCB_POSTGRES_URI leads to a PgBouncer in transaction
+# mode before it, and where there is none, the script ends with 77. DCB_POSTGRES_BIN names the folder
+# of the server to take, else it is the newest of the system's, or the one that fetch.sh has fetched.
+# If DCB_POSTGRES_URI is set, `run` and `try` use that server and start none.
 #
 # `serve` prints lines `name=value` and then `ready`, and answers each line of its input by `done` or
 # `failed`:
@@ -26,15 +28,21 @@ set -euo pipefail
 
 say() { printf '%s\n' "$*" >&2; }
 
-# The folders of all servers, the newest first.
-versions() {
+# servers FOLDER...: those of the folders that have a server, the newest first.
+servers() {
     local found
-    for found in "$(dirname "$(command -v initdb || echo /nowhere/initdb)")" \
-        /usr/lib/postgresql/*/bin /usr/local/pgsql/bin "${BASH_SOURCE[0]%/*}"/../../build/postgres/*/bin; do
+    for found in "$@"; do
         [ -x "$found/initdb" ] && [ -x "$found/postgres" ] || continue
         found=$(dirname "$(readlink -f "$found/initdb")")
         printf '%s %s\n' "$("$found/postgres" --version | grep -oE '[0-9]+' | head -n 1)" "$found"
     done | sort -rn | uniq | cut -d ' ' -f 2-
+}
+
+# The folders of all servers: the system's before the one that fetch.sh has fetched, which has no TLS.
+versions() {
+    servers "$(dirname "$(command -v initdb || echo /nowhere/initdb)")" \
+        /usr/lib/postgresql/*/bin /usr/local/pgsql/bin
+    servers "$(dirname "${BASH_SOURCE[0]}")"/../../build/postgres/*/bin
 }
 
 # watch PROCESS FOLDER: removes the cluster when the process that made it was killed.
@@ -43,6 +51,7 @@ if [ "${1:-}" = watch ]; then
         sleep 1
     done
     if [ -d "$3" ]; then
+        [ ! -e "$3/pooler.pid" ] || kill "$(cat "$3/pooler.pid")" 2>/dev/null || true
         kill -QUIT "$(head -n 1 "$3/data/postmaster.pid")" 2>/dev/null || true
         sleep 1
         rm -rf "$3"
@@ -50,6 +59,11 @@ if [ "${1:-}" = watch ]; then
     exit
 fi
 
+has_pooler=
+if [ "${1:-}" = --pooler ]; then
+    has_pooler=1
+    shift
+fi
 settings=()
 while [ "${1:-}" = -c ]; do
     settings+=("$2")
@@ -64,7 +78,7 @@ versions)
     exit
     ;;
 run | try)
-    if [ -n "${DCB_POSTGRES_URI:-}" ]; then
+    if [ -n "${DCB_POSTGRES_URI:-}" ] && [ -z "$has_pooler" ]; then
         exec "$@"
     fi
     ;;
@@ -79,6 +93,12 @@ bin=${DCB_POSTGRES_BIN:-$(versions | head -n 1)}
 if [ ! -x "$bin/initdb" ]; then
     say "SKIPPED: THERE IS NO POSTGRESQL SERVER HERE (apt install postgresql, or set DCB_POSTGRES_URI)"
     [ "$mode" != try ] || exec "$@"
+    exit 77
+fi
+
+pooler=$(PATH=$PATH:/usr/sbin command -v pgbouncer || true)
+if [ -n "$has_pooler" ] && [ -z "$pooler" ]; then
+    say "SKIPPED: THERE IS NO PGBOUNCER HERE (apt install pgbouncer)"
     exit 77
 fi
 
@@ -139,6 +159,7 @@ kill_all() {
 
 clean_up() {
     trap '' HUP INT TERM
+    [ ! -e "$folder/pooler.pid" ] || kill "$(cat "$folder/pooler.pid")" 2>/dev/null || true
     as_server "$bin/pg_ctl" -D "$data" -s -w -m immediate stop >/dev/null 2>&1 || kill_all
     rm -rf "$folder"
 }
@@ -233,6 +254,31 @@ encoded() {
     done
 }
 uri="postgres:///dcb?user=dcb&port=$port&host=$(encoded "$folder")"
+
+# Fewer sessions of the server than the tests have connections, so that they change hands.
+if [ -n "$has_pooler" ]; then
+    as_server mkdir "$folder/pooler"
+    as_server tee "$folder/pooler.ini" >/dev/null <<CONF
+[databases]
+* = host=$folder port=$port
+[pgbouncer]
+listen_addr =
+listen_port = $port
+unix_socket_dir = $folder/pooler
+auth_type = trust
+auth_file = $folder/pooler.users
+pool_mode = transaction
+default_pool_size = 3
+logfile = $folder/pooler.log
+pidfile = $folder/pooler.pid
+CONF
+    echo '"dcb" ""' | as_server tee "$folder/pooler.users" >/dev/null
+    as_server "$pooler" -d -q "$folder/pooler.ini" || {
+        cat "$folder/pooler.log" >&2
+        exit 1
+    }
+    uri="postgres:///dcb?user=dcb&port=$port&host=$(encoded "$folder/pooler")"
+fi
 
 if [ "$mode" != serve ]; then
     export DCB_POSTGRES_URI=$uri

@@ -40,7 +40,7 @@ fn an_append_whose_connection_is_cut_has_its_true_outcome() {
     for way in Way::BOTH {
         // A few bytes more than it takes: nothing is cut.
         let last = bytes[way as usize] + 3;
-        let step = (last / times(20, last)).max(1);
+        let step = (last / times(10, last)).max(1);
         for after in (0..last).step_by(step as usize) {
             proxy.cut_after(way, after);
             let attempt = claim(&*store, slot, &format!("{way:?} {after}"), &within(10_000));
@@ -69,7 +69,7 @@ fn a_read_whose_connection_is_cut_returns_everything() {
     assert_eq!(read(&*store, "{}", &within(5_000)).unwrap(), whole);
     let bytes = Way::BOTH.map(|way| proxy.passed(way) - before[way as usize]);
     for way in Way::BOTH {
-        let step = (bytes[way as usize] / times(20, bytes[way as usize])).max(1);
+        let step = (bytes[way as usize] / times(10, bytes[way as usize])).max(1);
         for after in (0..bytes[way as usize]).step_by(step as usize) {
             proxy.cut_after(way, after);
             let again = read(&*store, "{}", &within(10_000));
@@ -88,7 +88,7 @@ fn opening_survives_a_cut_or_says_that_the_server_is_unavailable() {
     open(&proxy.uri(PLAIN)).unwrap();
     let bytes = Way::BOTH.map(|way| proxy.passed(way) - before[way as usize]);
     for way in Way::BOTH {
-        let step = (bytes[way as usize] / times(12, bytes[way as usize])).max(1);
+        let step = (bytes[way as usize] / times(6, bytes[way as usize])).max(1);
         for after in (0..bytes[way as usize]).step_by(step as usize) {
             proxy.cut_after(way, after);
             if let Err(error) = open(&proxy.uri(PLAIN)) {

@@ -81,7 +81,7 @@ fn kill(process: &str) {
 fn sessions_that_are_ended_lose_nothing() {
     let Some(cluster) = Cluster::start() else { return };
     let attempts = race(&cluster.uri(), |wait_for| {
-        for _ in 0..times(15, 1_000) {
+        for _ in 0..times(10, 1_000) {
             wait_for(5);
             cluster.query(
                 "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'dcb'",
@@ -96,7 +96,7 @@ fn sessions_that_are_ended_lose_nothing() {
 fn killed_sessions_of_the_server_lose_nothing() {
     let Some(cluster) = Cluster::start() else { return };
     let attempts = race(&cluster.uri(), |wait_for| {
-        for _ in 0..times(3, 100) {
+        for _ in 0..times(2, 100) {
             wait_for(20);
             // The server ends all sessions then, and recovers.
             let process = cluster
@@ -115,7 +115,7 @@ fn a_killed_server_loses_nothing() {
     let Some(mut cluster) = Cluster::start() else { return };
     let uri = cluster.uri();
     let attempts = race(&uri, |wait_for| {
-        for round in 0..times(3, 100) {
+        for round in 0..times(2, 100) {
             wait_for(20);
             if round % 2 == 0 {
                 cluster.kill()
@@ -134,7 +134,7 @@ fn a_killed_server_loses_nothing() {
 fn a_killed_client_loses_nothing_that_it_was_told() {
     let Some(cluster) = Cluster::start() else { return };
     let mut attempts = Vec::new();
-    for round in 0..times(4, 300) {
+    for round in 0..times(2, 300) {
         let mut client = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "kills::client", "--ignored", "--nocapture", "--test-threads=1"])
             .env(ROLE, format!("{round} {}", cluster.uri()))

@@ -7,6 +7,7 @@ mod full_disk;
 mod kills;
 mod proxy;
 mod refusals;
+mod roles;
 mod work;
 
 use cluster::Cluster;
