@@ -37,7 +37,7 @@ if(DCB_SYSTEM_SQLITE OR NOT DCB_POSTGRES)
         list(APPEND dcb_cargo_features --features bundled-sqlite)
     endif()
     if(DCB_POSTGRES)
-        list(APPEND dcb_cargo_features --features postgres)
+        list(APPEND dcb_cargo_features --features postgres-tls)
     endif()
 endif()
 

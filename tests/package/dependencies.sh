@@ -7,9 +7,10 @@
 set -euo pipefail
 cd "$1"
 
-# As in deny.toml. rusqlite and postgres-protocol use different versions of this small crate.
-known_twice='fallible-iterator'
-allowed='MIT|Apache-2\.0|Zlib|Unicode-3\.0'
+# As in deny.toml. rusqlite and postgres-protocol use different versions of one small crate,
+# ring and rand of another.
+known_twice='fallible-iterator|getrandom'
+allowed='MIT|Apache-2\.0|Zlib|Unicode-3\.0|ISC|BSD-3-Clause'
 
 # packages FORMAT: a line for each package that the library is built from, itself left out.
 packages() {
