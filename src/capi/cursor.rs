@@ -33,19 +33,19 @@ pub struct dcb_cursor {
     generation: Generation,
     reading: ReadState,
     position: i64,
-    /// The failure that every further call answers with, once the page is used up.
+    /// The failure that every further call returns, after the events of the page.
     failure: Option<Error>,
     page: Page,
-    /// How many events of the page were given.
-    given: usize,
-    /// How many events are looked up at least when the page is used up.
+    /// How many events of the page were returned.
+    returned: usize,
+    /// The lowest number of events that the next page reads.
     ahead: usize,
 }
 
-/// How many events the opening looks up: a small read needs one transaction then.
+/// How many events dcb_cursor_open reads, so that a small read takes one transaction.
 const FIRST_AHEAD: usize = 256;
-/// By what that grows from one page to the next: a caller that takes one event at a time is not to
-/// pay for a transaction each.
+/// The factor by which that number grows from page to page, so that a caller that takes one event at
+/// a time does not pay for a transaction each time.
 const AHEAD_GROWTH: usize = 8;
 
 impl Handle for dcb_cursor {
@@ -61,7 +61,7 @@ impl dcb_cursor {
         if max == 0 {
             return Err(Error::invalid("max: must not be 0"));
         }
-        if self.given < self.page.events().len() {
+        if self.returned < self.page.events().len() {
             let nothing = BatchLimits { max_events: 0, max_bytes: 0 };
             self.store.read(&mut self.reading, nothing, call, &mut self.page)?;
         } else {
@@ -70,43 +70,43 @@ impl dcb_cursor {
             }
             self.fill(max, call)?;
         }
-        let rest = &self.page.events()[self.given..];
+        let rest = &self.page.events()[self.returned..];
         let batch = &rest[..max.min(rest.len())];
-        self.given += batch.len();
+        self.returned += batch.len();
         self.position = match batch.last() {
             Some(last) if !self.reading.direction().is_backward() => last.position,
-            // Only an empty batch is the end, also where the store knows that nothing follows.
+            // A read ends with an empty batch, even if the store knows already that no event follows.
             _ => self.reading.position().get(),
         };
         Ok(batch)
     }
 
-    /// Looks up the next page, of `max` events or more.
+    /// Reads the next page, of at least `max` events.
     fn fill(&mut self, max: usize, call: &CallOptions) -> Result<()> {
         let mut page = std::mem::take(&mut self.page);
         page.clear();
-        self.given = 0;
-        // What stays if the read does not return.
+        self.returned = 0;
+        // Stays set if the read panics.
         self.failure =
             Some(Error::new(Status::Internal, "a bug in the library ended an earlier call"));
         let max_events = max.max(self.ahead).min(Page::MAX_EVENTS);
         let batch = BatchLimits { max_events, max_bytes: Page::MAX_BYTES };
         let outcome = self.store.read(&mut self.reading, batch, call, &mut page);
-        self.failure = outcome.as_ref().err().filter(|error| !is_passing(error)).cloned();
+        self.failure = outcome.as_ref().err().filter(|error| !is_temporary(error)).cloned();
         self.ahead = self.ahead.saturating_mul(AHEAD_GROWTH);
         page.finish();
         self.page = page;
         match outcome {
-            // What came before the failure is not to be lost. A failure that stays is the next
-            // call's answer; after one that passes, the next call goes on.
+            // The events before the failure are returned first. The next call returns a permanent
+            // failure, and continues after a temporary one.
             Err(error) if self.page.events().is_empty() => Err(error),
             _ => Ok(()),
         }
     }
 }
 
-/// Whether the cursor goes on after `error`.
-fn is_passing(error: &Error) -> bool {
+/// Returns whether the cursor continues after `error`.
+fn is_temporary(error: &Error) -> bool {
     matches!(error.status, Status::Busy | Status::Timeout | Status::Cancelled)
 }
 
@@ -137,12 +137,12 @@ pub unsafe extern "C" fn dcb_cursor_open(
                 reading,
                 failure: None,
                 page: Page::default(),
-                given: 0,
+                returned: 0,
                 ahead: FIRST_AHEAD,
             };
             match cursor.fill(1, &call) {
                 Err(error) if !cursor.reading.has_begun() => return Err(error),
-                // The snapshot is taken; what failed is for the next call to tell, or to do.
+                // The snapshot is taken. The next call reports the failure, or tries again.
                 _ => {}
             }
             if cursor.reading.direction().is_backward() {

@@ -86,8 +86,8 @@ pub fn try_begin_immediate(connection: &dyn SqlConnection) -> Result<()> {
 /// Commits the transaction.
 pub fn commit(connection: &dyn SqlConnection) -> Result<()> {
     connection.run("COMMIT", &[]).map(drop).map_err(|error| match error.status {
-        // SQLite writes the log, with the mark of the commit, before it asks for memory and for room
-        // for its index: whoever recovers the log finds the transaction there.
+        // SQLite writes the WAL, with the mark of the commit, before it allocates memory and space for
+        // the WAL-index. A process that recovers the WAL then finds the transaction committed.
         Status::NoMemory => Error { status: Status::Io, ..error },
         Status::Full if error.detail == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => {
             Error { status: Status::Io, ..error }

@@ -1,7 +1,7 @@
-//! That a database and the log beside it belong together.
+//! Checks that a database and the WAL beside it belong together.
 //!
-//! SQLite takes whatever valid log lies beside a database for its own. One of another store, or
-//! one that was copied on an earlier day, would overwrite pages with what never stood there.
+//! SQLite uses any valid WAL that is beside a database. The WAL of another store, or one that was
+//! copied on an earlier day, would overwrite pages with content that the database never had.
 
 use std::fs::{File, metadata};
 use std::io::Read as _;
@@ -17,17 +17,17 @@ use crate::sqlite::connection::{Location, OpenMode, connect};
 use crate::sqlite::events::reader::{EventReader, to_owned};
 use crate::sqlite::wal::file_ops::beside;
 
-/// The header of a log; one that is no longer holds nothing.
+/// The size of a WAL's header. A WAL that is no longer than this has no frames.
 const LOG_HEADER: u64 = 32;
 
 fn has_log(database: &Path) -> bool {
     metadata(beside(database, "-wal")).is_ok_and(|log| log.len() > LOG_HEADER)
 }
 
-/// Refuses a database that is missing or empty where there is a log: SQLite would delete the log,
-/// and with it what is nowhere else.
+/// Fails if the database is missing or empty but its WAL exists. SQLite would delete the WAL, and
+/// with it events that are nowhere else.
 pub fn check_empty(database: &Path) -> Result<()> {
-    // In this order: whoever makes a database writes it before its log.
+    // The order matters: a process that creates a database writes the file before its WAL.
     if has_log(database) && metadata(database).map_or(true, |database| database.len() == 0) {
         return Err(Error::new(
             Status::Corrupt,
@@ -38,10 +38,10 @@ pub fn check_empty(database: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Refuses to open a database by itself where there is a log or a journal beside it, which SQLite
-/// would pass over then: what is stored may be there alone, or half of what is not in the database.
+/// Fails if a WAL or a journal is beside a database that is to be opened as immutable. SQLite would
+/// ignore it, although it may hold events that the database lacks, or undo half of a transaction.
 pub fn check_alone(database: &Path) -> Result<()> {
-    // Beside the file itself, wherever the path leads.
+    // Both are beside the file itself, to which the path may be a symbolic link.
     let database = &std::fs::canonicalize(database)?;
     if !has_journal(database)? && !has_log(database) {
         return Ok(());
@@ -52,7 +52,8 @@ pub fn check_alone(database: &Path) -> Result<()> {
     ))
 }
 
-/// Whether there is a journal that undoes something: one that SQLite keeps begins with a zero.
+/// Returns whether there is a journal to roll back. One that SQLite keeps for reuse begins with a
+/// zero byte.
 fn has_journal(database: &Path) -> Result<bool> {
     let mut first = [0];
     match File::open(beside(database, "-journal")) {
@@ -62,15 +63,15 @@ fn has_journal(database: &Path) -> Result<bool> {
     }
 }
 
-/// Refuses a log that is not the database's. `connection` reads both, and writes nothing.
+/// Fails if the WAL is not the database's. `connection` reads both, and writes nothing.
 ///
-/// An event that the database has without its log was in the log, durable, before; so with the
-/// log it must be there too, whatever has been appended since.
+/// A checkpoint copies only events that are durable in the WAL. So the newest event of the database
+/// file must also be there if the file is read with its WAL, whatever was appended since.
 pub fn check(connection: &Connection, database: &Path) -> Result<()> {
     if !has_log(database) {
         return Ok(());
     }
-    // Between the writes of a checkpoint, the database alone need not make sense.
+    // During a checkpoint, the file alone may be inconsistent.
     let Ok(Some(newest)) = newest_alone(database) else { return Ok(()) };
     let found: Result<_> =
         EventReader::default().at(connection, newest.position, to_owned).map_err(Error::from);
@@ -88,7 +89,7 @@ pub fn check(connection: &Connection, database: &Path) -> Result<()> {
     }
 }
 
-/// The newest event that the database shows by itself.
+/// Returns the newest event that the database file has without its WAL.
 fn newest_alone(database: &Path) -> Result<Option<Arc<SequencedEvent>>> {
     let alone = connect(&Location::File(database.to_owned()), OpenMode::Immutable)?;
     let newest = alone

@@ -735,7 +735,7 @@ fn an_interrupted_transaction_leaves_its_connection_unchanged() {
 }
 
 /// A pool on which one statement fails a number of times; acquiring a connection counts as one.
-struct Faulty {
+struct FaultyHost {
     pool: Arc<Pool>,
     fault: Arc<Mutex<Fault>>,
 }
@@ -753,14 +753,14 @@ struct Fault {
     /// Whether it fails only after it has done its work.
     is_after: bool,
     /// All statements so far.
-    said: Vec<String>,
+    statements: Vec<String>,
     /// The message with which it fails, if its text matters.
     message: Option<&'static str>,
 }
 
 impl Fault {
     fn check(&mut self, sql: &str) -> std::result::Result<(), Failure> {
-        self.said.push(sql.to_owned());
+        self.statements.push(sql.to_owned());
         self.left = self.left.saturating_sub(1);
         if self.left == 0 && self.sql.is_none() && self.times > 0 {
             self.sql = Some(sql.to_owned());
@@ -779,7 +779,7 @@ struct FaultyConnection<'a> {
     fault: Arc<Mutex<Fault>>,
 }
 
-impl Host for Faulty {
+impl Host for FaultyHost {
     fn acquire(
         &self,
         timeout: Option<Duration>,
@@ -831,25 +831,26 @@ const LOCKS: [i32; 6] = [
 ];
 
 /// An operation on a store, or on a pool on which a statement fails.
-type Deed<'a> = &'a dyn Fn(&HostStore, &Arc<Pool>, Box<Faulty>) -> Result<()>;
+type Operation<'a> = &'a dyn Fn(&HostStore, &Arc<Pool>, Box<FaultyHost>) -> Result<()>;
 
 /// Runs the operation once for each of its statements and each code, with a failure at that
 /// statement, and passes the result to `check`.
 fn fail_at_each_statement(
     mode: &str,
     codes: &[i32],
-    deed: Deed<'_>,
+    operation: Operation<'_>,
     check: &dyn Fn(Result<()>, &str),
 ) {
     let hosted = Hosted::new(2, mode);
     append_to(&hosted.store, (0..20).map(numbered).collect(), None).unwrap();
     let fault = Arc::new(Mutex::new(Fault::default()));
-    let faulty = || Box::new(Faulty { pool: Arc::clone(&hosted.pool), fault: Arc::clone(&fault) });
+    let faulty =
+        || Box::new(FaultyHost { pool: Arc::clone(&hosted.pool), fault: Arc::clone(&fault) });
     let store = HostStore::open(faulty(), &Options::default()).unwrap();
     for code in codes {
         for at in 1.. {
             *fault.lock().unwrap() = Fault { left: at, times: 2, code: *code, ..Fault::default() };
-            let answer = deed(&store, &hosted.pool, faulty());
+            let answer = operation(&store, &hosted.pool, faulty());
             let fault = std::mem::take(&mut *fault.lock().unwrap());
             let Some(sql) = fault.sql else {
                 assert!(at > 3, "{at} statements");
@@ -862,7 +863,7 @@ fn fail_at_each_statement(
 
 #[test]
 fn every_call_waits_for_every_lock_it_meets() {
-    let deeds: [Deed<'_>; 6] = [
+    let operations: [Operation<'_>; 6] = [
         &|store, _, _| store.head(&CallOptions::default()).map(|head| assert_eq!(head, at(20))),
         &|store, _, _| {
             let request =
@@ -885,8 +886,8 @@ fn every_call_waits_for_every_lock_it_meets() {
         &|_, _, faulty| HostStore::open(faulty, &Options::default()).map(drop),
     ];
     for mode in ["wal", "delete"] {
-        for deed in deeds {
-            fail_at_each_statement(mode, &LOCKS, deed, &|answer, place| {
+        for operation in operations {
+            fail_at_each_statement(mode, &LOCKS, operation, &|answer, place| {
                 assert_eq!(answer, Ok(()), "{place}");
             });
         }
@@ -900,7 +901,7 @@ fn the_creation_of_a_store_waits_for_every_lock_it_meets() {
         let pool = Pool::new(Some(folder.path().join("new.db")), 1);
         let code = LOCKS[at % LOCKS.len()];
         let fault = Arc::new(Mutex::new(Fault { left: at, times: 2, code, ..Fault::default() }));
-        let faulty = Faulty { pool, fault: Arc::clone(&fault) };
+        let faulty = FaultyHost { pool, fault: Arc::clone(&fault) };
         let store = HostStore::open(Box::new(faulty), &Options::default()).unwrap();
         assert_eq!(append_to(&store, vec![numbered(1)], None), Ok(1));
         if fault.lock().unwrap().sql.is_none() {
@@ -911,7 +912,7 @@ fn the_creation_of_a_store_waits_for_every_lock_it_meets() {
 
 #[test]
 fn a_connection_is_returned_unchanged_after_any_failure() {
-    let deed: Deed<'_> = &|store, pool, _| {
+    let operation: Operation<'_> = &|store, pool, _| {
         let connection = pool.take();
         connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA read_uncommitted = 1").unwrap();
         pool.give_back(Some(connection));
@@ -921,7 +922,7 @@ fn a_connection_is_returned_unchanged_after_any_failure() {
     for mode in ["wal", "delete"] {
         // `Borrowed` asserts that the connection is unchanged when it returns to the pool.
         let codes = [rusqlite::ffi::SQLITE_IOERR, rusqlite::ffi::SQLITE_NOMEM, 0];
-        fail_at_each_statement(mode, &codes, deed, &|_, _| ());
+        fail_at_each_statement(mode, &codes, operation, &|_, _| ());
     }
 }
 
@@ -960,7 +961,7 @@ fn a_call_keeps_its_timeout_while_it_waits_for_a_lock() {
     append_to(&hosted.store, vec![numbered(1)], None).unwrap();
     for start in ["acquire", "BEGIN IMMEDIATE", "SELECT", "INSERT INTO dcb_events", "COMMIT"] {
         let fault = Arc::new(Mutex::new(Fault::default()));
-        let faulty = Faulty { pool: Arc::clone(&hosted.pool), fault: Arc::clone(&fault) };
+        let faulty = FaultyHost { pool: Arc::clone(&hosted.pool), fault: Arc::clone(&fault) };
         let store = HostStore::open(Box::new(faulty), &Options::default()).unwrap();
         *fault.lock().unwrap() = Fault {
             sql: Some(start.to_owned()),

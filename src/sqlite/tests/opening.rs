@@ -468,7 +468,7 @@ fn a_failure_to_open_names_the_path_and_the_cause() {
     let deep = (0..30).fold(folder.path().to_owned(), |path, _| path.join("d".repeat(20)));
     std::fs::create_dir_all(&deep).unwrap();
     let not_a_database = rusqlite::ffi::SQLITE_NOTADB;
-    for (path, detail, said) in [
+    for (path, detail, expected) in [
         (folder.path().to_owned(), libc::EISDIR, "a folder"),
         (at("pipe"), libc::EINVAL, "a pipe"),
         (at("none/events.db"), libc::ENOENT, "folder does not exist"),
@@ -482,7 +482,7 @@ fn a_failure_to_open_names_the_path_and_the_cause() {
             let error = refusal(&path, options);
             assert_eq!(error.detail, detail, "{error}");
             let (place, message) = error.message.split_once(": ").unwrap();
-            assert!(message.contains(said), "{error}");
+            assert!(message.contains(expected), "{error}");
             let end = path.to_str().unwrap();
             assert!(place.len() >= 40 || place == end, "{place}");
             assert!(place.ends_with(&end[end.len() - 9..]), "{place}");
@@ -536,8 +536,8 @@ fn a_lack_of_file_descriptors_is_reported() {
     let fixture = Fixture::new();
     // SAFETY: the call has no arguments and cannot fail.
     let own = unsafe { libc::geteuid() };
-    let said = run_child(&fixture.path(), "no descriptors", own);
-    assert!(said.contains("EMFILE") && said.contains("events.db: "), "{said}");
+    let output = run_child(&fixture.path(), "no descriptors", own);
+    assert!(output.contains("EMFILE") && output.contains("events.db: "), "{output}");
 }
 
 #[test]
@@ -550,11 +550,11 @@ fn a_folder_that_cannot_be_written_is_reported() {
         eprintln!("skipped: this user cannot act as another");
         return;
     }
-    let said = run_child(&fixture.path(), "append", 40_001);
-    assert!(said.contains("its folder cannot be written (Permission denied"), "{said}");
-    assert!(said.contains("events.db: "), "{said}");
-    let said = run_child(&fixture.path(), "read", 40_001);
-    assert!(said.contains("events.db: ") && said.contains("immutable"), "{said}");
-    let said = run_child(&fixture.folder.path().join("new.db"), "append", 40_001);
-    assert!(said.contains("its folder cannot be written (Permission denied"), "{said}");
+    let output = run_child(&fixture.path(), "append", 40_001);
+    assert!(output.contains("its folder cannot be written (Permission denied"), "{output}");
+    assert!(output.contains("events.db: "), "{output}");
+    let output = run_child(&fixture.path(), "read", 40_001);
+    assert!(output.contains("events.db: ") && output.contains("immutable"), "{output}");
+    let output = run_child(&fixture.folder.path().join("new.db"), "append", 40_001);
+    assert!(output.contains("its folder cannot be written (Permission denied"), "{output}");
 }

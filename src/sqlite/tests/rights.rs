@@ -261,8 +261,8 @@ fn an_unusable_wal_or_shm_file_is_reported_with_its_owner() {
         std::os::unix::fs::chown(&beside, Some(OTHER), Some(OTHER)).unwrap();
         std::fs::set_permissions(&beside, PermissionsExt::from_mode(0o644)).unwrap();
         let refused = run_as(OWNER, &path, "append");
-        let said = format!("the file with the ending {end}, which belongs to user {OTHER}");
-        assert!(refused.contains(&said) && refused.contains("events.db: "), "{refused}");
+        let expected = format!("the file with the ending {end}, which belongs to user {OTHER}");
+        assert!(refused.contains(&expected) && refused.contains("events.db: "), "{refused}");
         std::fs::remove_file(&beside).unwrap();
         for leftover in ["-wal", "-shm"] {
             let _ = std::fs::remove_file(folder.path().join(format!("events.db{leftover}")));

@@ -8,7 +8,7 @@ use crate::position::at;
 /// Opens a store on the pool whose statements are recorded and can be made to fail.
 fn recorded(hosted: &Hosted) -> (HostStore, Arc<Mutex<Fault>>) {
     let fault = Arc::new(Mutex::new(Fault::default()));
-    let faulty = Faulty { pool: Arc::clone(&hosted.pool), fault: Arc::clone(&fault) };
+    let faulty = FaultyHost { pool: Arc::clone(&hosted.pool), fault: Arc::clone(&fault) };
     (HostStore::open(Box::new(faulty), &Options::default()).unwrap(), fault)
 }
 
@@ -186,29 +186,29 @@ fn in_wal_mode_the_store_syncs_instead_of_the_commit() {
         hosted.pool.give_back(Some(connection));
         let (store, fault) = recorded(&hosted);
         let before = store.syncs();
-        fault.lock().unwrap().said.clear();
+        fault.lock().unwrap().statements.clear();
         append_to(&store, vec![numbered(1)], None).unwrap();
         assert_eq!(store.syncs(), before + 1);
-        let said = std::mem::take(&mut fault.lock().unwrap().said);
-        let at = |wanted: &str| said.iter().position(|sql| sql == wanted);
+        let statements = std::mem::take(&mut fault.lock().unwrap().statements);
+        let at = |wanted: &str| statements.iter().position(|sql| sql == wanted);
         let lowered = at("PRAGMA main.synchronous = 1");
-        assert_eq!(lowered.is_some(), is_lowered, "{mode}: {said:?}");
+        assert_eq!(lowered.is_some(), is_lowered, "{mode}: {statements:?}");
         if is_lowered {
-            assert!(lowered < at("BEGIN IMMEDIATE"), "{said:?}");
-            assert!(at("COMMIT") < at("PRAGMA main.synchronous = 2"), "{said:?}");
+            assert!(lowered < at("BEGIN IMMEDIATE"), "{statements:?}");
+            assert!(at("COMMIT") < at("PRAGMA main.synchronous = 2"), "{statements:?}");
         }
     }
 }
 
 /// A generator of the same random numbers for the same seed.
-struct Dice(u64);
+struct Random(u64);
 
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        self.0 % sides
+        self.0 % limit
     }
 
     /// Returns a request whose conditions and ids often match stored events.
@@ -216,10 +216,10 @@ impl Dice {
         // Uses the tags of the newest events only, so that older events do not hide a wrong result
         // on these.
         let newest = head.unsigned_abs();
-        let tag = |dice: &mut Dice| format!("t:{}", newest / 3 + dice.roll(4));
-        let count = 1 + self.roll(3);
-        let has_ids = self.roll(4) == 0;
-        let first_id = newest / 2 + self.roll(8);
+        let tag = |random: &mut Random| format!("t:{}", newest / 3 + random.below(4));
+        let count = 1 + self.below(3);
+        let has_ids = self.below(4) == 0;
+        let first_id = newest / 2 + self.below(8);
         let events = (0..count).map(|n| {
             let mut builder = EventBuilder::new(EventType::new("A").unwrap());
             let tag = tag(self);
@@ -231,9 +231,9 @@ impl Dice {
             builder.build()
         });
         let events: Vec<Event> = events.collect();
-        let after = if self.roll(2) == 0 { 0 } else { self.roll(newest + 1) as i64 };
+        let after = if self.below(2) == 0 { 0 } else { self.below(newest + 1) as i64 };
         let guard = tag(self);
-        let conditions = match self.roll(3) {
+        let conditions = match self.below(3) {
             0 => vec![],
             _ => vec![AppendCondition::new(query(&[], &[&guard]), at(after))],
         };
@@ -285,12 +285,13 @@ fn without_message(answer: Result<Appended>) -> std::result::Result<Appended, (S
 
 #[test]
 fn a_group_returns_what_single_appends_would_return() {
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for mode in ["wal", "delete"] {
         let hosted = Hosted::new(2, mode);
         let mut plain = ListStore::default();
         for round in 0..30 {
-            let group: Vec<_> = (0..1 + dice.roll(8)).map(|_| dice.request(plain.head())).collect();
+            let group: Vec<_> =
+                (0..1 + random.below(8)).map(|_| random.request(plain.head())).collect();
             let answers =
                 in_one_group(&hosted, &hosted.store, without_timeout(group.clone()), || ());
             for (request, answer) in group.into_iter().zip(answers) {
@@ -310,7 +311,7 @@ fn a_group_returns_what_single_appends_would_return() {
 #[test]
 fn an_append_in_a_transaction_is_checked_against_all_it_sees() {
     for seed in 1..=4 {
-        let mut dice = Dice(seed * 0x2545_f491_4f6c_dd1d);
+        let mut random = Random(seed * 0x2545_f491_4f6c_dd1d);
         let hosted = Hosted::new(4, "wal");
         let own = open(hosted.path());
         let second = {
@@ -320,14 +321,14 @@ fn an_append_in_a_transaction_is_checked_against_all_it_sees() {
         let mut plain = ListStore::default();
         for step in 0..250 {
             let place = format!("seed {seed}, step {step}");
-            let other: Option<&dyn Store> = match dice.roll(9) {
+            let other: Option<&dyn Store> = match random.below(9) {
                 0 => Some(&hosted.store),
                 1 => Some(&second),
                 2 => Some(&*own),
                 _ => None,
             };
             if let Some(store) = other {
-                let request = dice.request(plain.head());
+                let request = random.request(plain.head());
                 let answer = store.append(request.clone(), &CallOptions::default());
                 assert_eq!(
                     without_message(answer),
@@ -342,13 +343,13 @@ fn an_append_in_a_transaction_is_checked_against_all_it_sees() {
             };
             run(&transaction, "BEGIN");
             let mut within = plain.clone();
-            for _ in 0..1 + dice.roll(3) {
-                let undone = (dice.roll(4) == 0).then(|| within.clone());
+            for _ in 0..1 + random.below(3) {
+                let undone = (random.below(4) == 0).then(|| within.clone());
                 if undone.is_some() {
                     run(&transaction, "SAVEPOINT theirs");
                 }
-                let store = if dice.roll(6) == 0 { &second } else { &hosted.store };
-                let request = dice.request(within.head());
+                let store = if random.below(6) == 0 { &second } else { &hosted.store };
+                let request = random.request(within.head());
                 // SAFETY: as in `Hosted::appended_within`.
                 let handle =
                     unsafe { ConnectionHandle::new(std::ptr::from_mut(&mut transaction).cast()) };
@@ -364,7 +365,7 @@ fn an_append_in_a_transaction_is_checked_against_all_it_sees() {
                     within = undone;
                 }
             }
-            if dice.roll(3) == 0 {
+            if random.below(3) == 0 {
                 run(&transaction, "ROLLBACK");
             } else {
                 run(&transaction, "COMMIT");
@@ -387,13 +388,14 @@ fn appends_in_transactions_do_not_read_rows_twice() {
         let mut transaction = Borrowed::callers(hosted.pool.take());
         transaction.connection().execute_batch("BEGIN IMMEDIATE").unwrap();
         let guarded = request(vec![numbered(n)], Some(query(&[], &[&format!("n:{n}")])));
-        fault.lock().unwrap().said.clear();
+        fault.lock().unwrap().statements.clear();
         let lent = FaultyConnection { of: Box::new(&mut transaction), fault: Arc::clone(&fault) };
         let call = CallOptions::default();
         let answer = hosted.store.append_within(Box::new(lent), guarded, &call);
         assert_eq!(answer, Ok(Appended::new(at(n as i64 + 1))));
-        let said = std::mem::take(&mut fault.lock().unwrap().said);
-        scans += said.iter().filter(|sql| sql.contains("dcb_events WHERE position >")).count();
+        let statements = std::mem::take(&mut fault.lock().unwrap().statements);
+        scans +=
+            statements.iter().filter(|sql| sql.contains("dcb_events WHERE position >")).count();
         transaction.connection().execute_batch("COMMIT").unwrap();
         hosted.pool.give_back(transaction.connection.take());
     }
