@@ -217,6 +217,31 @@ mod tests {
     }
 
     #[test]
+    fn cache_bytes_is_only_for_stores_opened_by_path() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = format!("sqlite:{}", folder.path().join("a.db").display());
+        let refusal = |uri: &str, cache_bytes| {
+            let options = Options { cache_bytes: Some(cache_bytes), ..Options::default() };
+            open(uri, &options).err().map(|error| (error.status, error.message))
+        };
+        for uri in ["memory:", "sqlite::memory:", "file:x?mode=memory"] {
+            let (status, message) = refusal(uri, 1).unwrap();
+            assert_eq!(status, crate::Status::InvalidArgument);
+            let expected =
+                "cache_bytes: only a store that is opened by the path of its file has a cache";
+            assert_eq!(message, expected, "{uri}");
+        }
+        for limit in [i64::MIN, -1, (1 << 40) + 1, i64::MAX] {
+            let (status, message) = refusal(&file, limit).unwrap();
+            assert_eq!(status, crate::Status::InvalidArgument);
+            assert!(message.ends_with("cache_bytes: must be from 0 to 1099511627776"), "{message}");
+        }
+        for limit in [0, 1, 1 << 40] {
+            assert_eq!(refusal(&file, limit), None);
+        }
+    }
+
+    #[test]
     fn a_file_uri_is_decoded_and_takes_a_mode() {
         let parse = |uri: &str| {
             let mut options = Options::default();

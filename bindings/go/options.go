@@ -56,6 +56,7 @@ type options struct {
 	maxReaders, poolSize                           *int
 	schema                                         string
 	allowFsyncOff                                  bool
+	cacheBytes                                     *int64
 
 	registry  *Registry
 	useNumber bool
@@ -82,10 +83,11 @@ func (o *options) document() (document string, busyTimeoutMS int64, err error) {
 		Import        bool   `json:"import,omitempty"`
 		BusyTimeoutMS int64  `json:"busy_timeout_ms"`
 		MaxReaders    *int   `json:"max_readers,omitempty"`
+		CacheBytes    *int64 `json:"cache_bytes,omitempty"`
 		Schema        string `json:"schema,omitempty"`
 		PoolSize      *int   `json:"pool_size,omitempty"`
 		AllowFsyncOff bool   `json:"allow_fsync_off,omitempty"`
-	}{o.readOnly, o.immutable, !o.mustExist, o.adopt, o.imports, busyTimeoutMS, o.maxReaders, o.schema, o.poolSize,
+	}{o.readOnly, o.immutable, !o.mustExist, o.adopt, o.imports, busyTimeoutMS, o.maxReaders, o.cacheBytes, o.schema, o.poolSize,
 		o.allowFsyncOff})
 	return string(b), busyTimeoutMS, err
 }
@@ -134,6 +136,13 @@ func BusyTimeout(d time.Duration) Option {
 // for a store in memory and for [OpenDB], which uses the connections of the program.
 func MaxReaders(n int) Option {
 	return func(o *options) { o.maxReaders = &n }
+}
+
+// CacheBytes sets how many bytes of events that were read the store keeps in memory at most, so that what is
+// read again comes from there; 0 keeps none. The default is 64 MiB. CacheBytes is an error for a store in
+// memory and for [OpenDB].
+func CacheBytes(n int64) Option {
+	return func(o *options) { o.cacheBytes = &n }
 }
 
 // Schema names the schema of a PostgreSQL database that the store is in. The default is "dcb". A name has lower

@@ -51,7 +51,7 @@ func NewSQLiteStoreFromDB(db *sql.DB) (*SQLiteStore, error) {
 	return OpenDB(db)
 }
 
-// OpenDB is like [NewSQLiteStoreFromDB], with options. [ReadOnly], [Immutable] and [MaxReaders] are errors,
+// OpenDB is like [NewSQLiteStoreFromDB], with options. [ReadOnly], [Immutable], [MaxReaders] and [CacheBytes] are errors,
 // and [Adopt] changes nothing, since the program has chosen the database.
 func OpenDB(db *sql.DB, opts ...Option) (*SQLiteStore, error) {
 	if err := checkLibrary(); err != nil {

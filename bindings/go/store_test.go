@@ -687,6 +687,27 @@ func TestImport(t *testing.T) {
 	}
 }
 
+func TestCacheBytes(t *testing.T) {
+	uri := "sqlite:" + filepath.Join(t.TempDir(), "a.db")
+	for n, want := range map[int64]string{
+		-1:        "cache_bytes: must be from 0",
+		1<<40 + 1: "cache_bytes: must be from 0",
+		0:         "",
+		1 << 20:   "",
+	} {
+		s, err := Open(uri, CacheBytes(n))
+		switch {
+		case want == "" && err == nil:
+			s.Close()
+		case want == "" || err == nil || !strings.Contains(err.Error(), want):
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+	if _, err := Open("memory:", CacheBytes(1)); err == nil || !strings.Contains(err.Error(), "cache_bytes: only") {
+		t.Error(err)
+	}
+}
+
 func TestOptions(t *testing.T) {
 	for _, test := range []struct {
 		options   []Option
@@ -702,6 +723,8 @@ func TestOptions(t *testing.T) {
 			`"busy_timeout_ms":5000,"max_readers":0}`, 5000},
 		{[]Option{Import()}, `{"read_only":false,"immutable":false,"create":true,"adopt":false,"import":true,` +
 			`"busy_timeout_ms":5000}`, 5000},
+		{[]Option{CacheBytes(0)}, `{"read_only":false,"immutable":false,"create":true,"adopt":false,` +
+			`"busy_timeout_ms":5000,"cache_bytes":0}`, 5000},
 		{[]Option{Schema("s"), PoolSize(0), AllowFsyncOff()}, `{"read_only":false,"immutable":false,"create":true,` +
 			`"adopt":false,"busy_timeout_ms":5000,"schema":"s","pool_size":0,"allow_fsync_off":true}`, 5000},
 	} {

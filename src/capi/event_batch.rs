@@ -39,6 +39,11 @@ impl Page {
         if self.text.capacity() > 4 * Self::MAX_BYTES {
             self.text = Vec::new();
         }
+        // Room for a small read, so that its memory does not grow step by step. If it is refused,
+        // the first event asks again.
+        let _ = self.text.try_reserve(4096);
+        let _ = self.tags.try_reserve(32);
+        let _ = self.events.try_reserve(16);
     }
 
     /// A string behind those before it, present but without its place: the text may still move.

@@ -49,7 +49,7 @@ use crate::sqlite::host::HostStore;
 /// as the first of their calls would.
 ///
 /// `host` is copied. Its functions are not called after dcb_close has returned. The options are
-/// those of dcb_open, but `read_only`, `immutable` and `max_readers` are refused, and `adopt` has no
+/// those of dcb_open, but `read_only`, `immutable`, `max_readers` and `cache_bytes` are refused, and `adopt` has no
 /// effect. The store is written to `*out`, and the caller closes it with dcb_close. A call that
 /// waits in `acquire` ends when its timeout expires; its dcb_cancel is checked before and after
 /// `acquire`.

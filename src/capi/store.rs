@@ -77,6 +77,8 @@ impl Handle for dcb_store {
 ///     "max_readers": 8          how many connections the store opens for reading at most, 1 to
 ///                               1000; so many reads run at a time, and others wait for one of
 ///                               them as for a lock; only for a file; dcb_backup opens one more
+///     "cache_bytes": 67108864   how many bytes of events that were read the store keeps in memory
+///                               at most; 0 keeps none; only for a file
 ///     "schema": "dcb"           the schema; this and the next two are only for PostgreSQL
 ///     "pool_size": 4            how many connections for reading it opens at most, 1 to 1000
 ///     "allow_fsync_off": false  take a server with fsync = off, which may lose events; for tests

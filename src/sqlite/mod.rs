@@ -6,6 +6,7 @@
 
 mod append;
 mod backup;
+mod cache;
 pub(crate) mod connection;
 mod diagnose;
 mod events;

@@ -23,6 +23,9 @@ pub struct Options {
     /// How many connections the store opens for reading at most, from 1 to 1,000. So many reads run
     /// at the same time, and others wait for one of them. `None` means 8. Only for a file.
     pub max_readers: Option<i64>,
+    /// How many bytes of events and posting lists the store caches for its reads at most, from 0
+    /// to 2^40. `None` means 64 MiB. Only for a file.
+    pub cache_bytes: Option<i64>,
     /// The schema that the store is in. `None` means `dcb`. Only for PostgreSQL.
     pub schema: Option<String>,
     /// How many connections the store opens for reading at most, from 1 to 1,000. `None` means 4.
@@ -32,6 +35,9 @@ pub struct Options {
     /// Only for tests on PostgreSQL.
     pub allow_fsync_off: bool,
 }
+
+/// The most bytes that a store may be told to cache.
+const MAX_CACHE_BYTES: i64 = 1 << 40;
 
 impl Options {
     /// Returns whether the store refuses appends.
@@ -56,6 +62,7 @@ impl Options {
             ("immutable", self.immutable),
             ("adopt", self.adopt),
             ("max_readers", self.max_readers.is_some()),
+            ("cache_bytes", self.cache_bytes.is_some()),
         ] {
             if is_set {
                 return Err(Error::invalid(format!(
@@ -86,15 +93,29 @@ impl Options {
         Ok(())
     }
 
-    /// Refuses `max_readers` for a store that has no connections to bound.
+    /// Returns how many bytes may be cached, or `default` if the options do not say.
+    pub(crate) fn cache_limit(&self, default: usize) -> Result<usize> {
+        match self.cache_bytes {
+            None => Ok(default),
+            Some(bytes @ 0..=MAX_CACHE_BYTES) => Ok(usize::try_from(bytes).unwrap_or(usize::MAX)),
+            Some(_) => Err(Error::invalid("cache_bytes: must be from 0 to 1099511627776")),
+        }
+    }
+
+    /// Refuses the options of connections for reading, for a store that has none.
     pub(crate) fn check_without_readers(&self) -> Result<()> {
-        match self.max_readers {
-            None => Ok(()),
-            Some(_) => Err(Error::invalid(
+        if self.max_readers.is_some() {
+            return Err(Error::invalid(
                 "max_readers: only a store that is opened by the path of its file has connections \
                  for reading",
-            )),
+            ));
         }
+        if self.cache_bytes.is_some() {
+            return Err(Error::invalid(
+                "cache_bytes: only a store that is opened by the path of its file has a cache",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -108,6 +129,7 @@ impl Default for Options {
             import: false,
             busy_timeout_ms: 5_000,
             max_readers: None,
+            cache_bytes: None,
             schema: None,
             pool_size: None,
             allow_fsync_off: false,

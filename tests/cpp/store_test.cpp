@@ -140,6 +140,11 @@ TEST_CASE("options are passed to the library") {
     CHECK_FAILS(read_only, reader.append(dcb::event("B")));
     options.max_readers = 1;
     CHECK(dcb::store(uri, options).head() == 1);
+    options.cache_bytes = 0;
+    CHECK(dcb::store(uri, options).head() == 1);
+    options.cache_bytes = -1;
+    CHECK_FAILS(invalid_argument, dcb::store(uri, options));
+    options.cache_bytes.reset();
     options.max_readers = 0;
     CHECK_FAILS(invalid_argument, dcb::store(uri, options));
 }

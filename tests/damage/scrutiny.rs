@@ -61,8 +61,11 @@ pub fn compare(
     files.write(&path);
     let mut comparison = Comparison { original, head: 0, kept: 0, reported: false, wrong: None };
     let reads_only = random.one_in(4);
-    let options = if reads_only { r#"{"read_only":true}"# } else { r#"{"busy_timeout_ms":300}"# };
-    let opened = Store::open_with(&path, options);
+    let options = if reads_only { r#""read_only":true"# } else { r#""busy_timeout_ms":300"# };
+    // In most cases every row comes from the file.
+    let cache_bytes = if random.one_in(4) { 1 << 20 } else { 0 };
+    let options = format!(r#"{{{options},"cache_bytes":{cache_bytes}}}"#);
+    let opened = Store::open_with(&path, &options);
     let is_unknown = opened.as_ref().is_err_and(|failure| failure.status == DCB_UNSUPPORTED_FORMAT);
     if let Some(store) = comparison.answer("opening", opened) {
         comparison.compare_all(&store, may_lose, reads_only, random);

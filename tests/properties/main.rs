@@ -23,6 +23,8 @@ use tempfile::TempDir;
 struct Subject {
     uri: String,
     store: Arc<dyn Store>,
+    /// The option `cache_bytes` of `store`.
+    cache_bytes: Option<i64>,
     /// The same store, opened a second time, for a store that two openings share.
     again: Option<Arc<dyn Store>>,
     /// The folder of the store's file, or `None` for a store in memory.
@@ -35,26 +37,34 @@ impl Subject {
         vec![
             Subject::in_memory("memory:"),
             Subject::in_memory("sqlite::memory:"),
-            Subject::file(),
+            Subject::file(0),
             Subject::shared_file(),
         ]
     }
 
     /// Returns a store whose events are gone when it is closed.
     fn in_memory(uri: &str) -> Subject {
-        Subject { uri: uri.into(), store: open(uri), again: None, dir: None }
+        Subject {
+            uri: uri.into(),
+            store: open(uri, None),
+            cache_bytes: None,
+            again: None,
+            dir: None,
+        }
     }
 
-    fn file() -> Subject {
+    /// Returns a store in a file whose reads cache at most so many bytes.
+    fn file(cache_bytes: i64) -> Subject {
         let dir = tempfile::tempdir().expect("a directory");
         let uri = format!("sqlite:{}", dir.path().join("x.db").display());
-        Subject { store: open(&uri), again: None, dir: Some(dir), uri }
+        let cache_bytes = Some(cache_bytes);
+        Subject { store: open(&uri, cache_bytes), cache_bytes, again: None, dir: Some(dir), uri }
     }
 
-    /// Returns a store in a file that is opened twice.
+    /// Returns a store in a file that is opened twice. One of them has a cache that is soon full.
     fn shared_file() -> Subject {
-        let mut file = Subject::file();
-        file.again = Some(open(&file.uri));
+        let mut file = Subject::file(256 * 1024);
+        file.again = Some(open(&file.uri, None));
         file
     }
 
@@ -70,7 +80,7 @@ impl Subject {
     fn reopen(&mut self) {
         if self.dir.is_some() {
             self.store.close();
-            self.store = open(&self.uri);
+            self.store = open(&self.uri, self.cache_bytes);
         }
     }
 }
@@ -82,8 +92,8 @@ impl Drop for Subject {
     }
 }
 
-fn open(uri: &str) -> Arc<dyn Store> {
-    dcb::open(uri, &Options::default()).expect("a store opens")
+fn open(uri: &str, cache_bytes: Option<i64>) -> Arc<dyn Store> {
+    dcb::open(uri, &Options { cache_bytes, ..Options::default() }).expect("a store opens")
 }
 
 /// A stored event without its time.

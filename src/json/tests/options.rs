@@ -11,7 +11,7 @@ fn a_missing_option_has_its_default() {
 
 #[test]
 fn every_option_is_parsed() {
-    let all = r#"{"read_only": true, "immutable": false, "create": false, "adopt": true, "import": true, "busy_timeout_ms": -1, "max_readers": 3, "schema": "s", "pool_size": 2, "allow_fsync_off": true}"#;
+    let all = r#"{"read_only": true, "immutable": false, "create": false, "adopt": true, "import": true, "busy_timeout_ms": -1, "max_readers": 3, "cache_bytes": 7, "schema": "s", "pool_size": 2, "allow_fsync_off": true}"#;
     assert_eq!(
         parse_options(all.as_bytes()).unwrap(),
         Options {
@@ -22,6 +22,7 @@ fn every_option_is_parsed() {
             import: true,
             busy_timeout_ms: -1,
             max_readers: Some(3),
+            cache_bytes: Some(7),
             schema: Some("s".into()),
             pool_size: Some(2),
             allow_fsync_off: true,
@@ -48,11 +49,12 @@ fn an_error_of_the_options_names_the_json_path() {
         (r#"{"busy_timeout_ms": null}"#, "busy_timeout_ms: must be an integer"),
         (r#"{"max_readers": "8"}"#, "max_readers: must be an integer"),
         (r#"{"max_readers": null}"#, "max_readers: must be an integer"),
+        (r#"{"cache_bytes": "8"}"#, "cache_bytes: must be an integer"),
         (r#"{"schema": 1}"#, "schema: must be a string"),
         (r#"{"adopt": true, "adopt": true}"#, "adopt: is given twice"),
         (
             r#"{"readonly": true}"#,
-            "options: unknown key \"readonly\" (known: read_only, immutable, create, adopt, import, busy_timeout_ms, max_readers, schema, pool_size, allow_fsync_off)",
+            "options: unknown key \"readonly\" (known: read_only, immutable, create, adopt, import, busy_timeout_ms, max_readers, cache_bytes, schema, pool_size, allow_fsync_off)",
         ),
     ] {
         assert_invalid(parse_options(options.as_bytes()), message);

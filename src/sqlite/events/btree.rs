@@ -202,12 +202,27 @@ pub struct PageReader {
     version: Option<FileVersion>,
     /// A version of the file, and a position from which on it has no row.
     end: Option<(FileVersion, i64)>,
+    /// The location of the tree in the version that was used last.
+    location: Option<TreeLocation>,
+    /// Interior pages of that version, each at the place that its number gives it. No other thread
+    /// uses them, so looking at one takes no lock.
+    branches: Vec<Option<(u32, Branch)>>,
+    /// How many of them are kept.
+    max_branches: usize,
 }
+
+/// How many interior pages a reader of many rows keeps for itself.
+const OWN_BRANCHES: usize = 256;
 
 impl PageReader {
     /// Creates a reader of this tree that has read no page yet.
     pub fn new(tree: Arc<BTree>) -> Self {
         PageReader { tree: Some(tree), ..PageReader::default() }
+    }
+
+    /// Creates a reader that keeps inner pages of its own, for a connection that reads many rows.
+    pub fn lasting(tree: Arc<BTree>) -> Self {
+        PageReader { max_branches: OWN_BRANCHES, ..PageReader::new(tree) }
     }
 
     /// Returns whether every row is left to SQLite.
@@ -222,16 +237,26 @@ impl PageReader {
         position: i64,
         ahead: ReadAhead,
     ) -> Option<Leaf<'_>> {
-        let tree = Arc::clone(self.tree.as_ref()?);
         let source = source.into();
         let file = source.file()?;
+        self.leaf_in(&file, source, position, ahead)
+    }
+
+    /// Does what [`Self::leaf`] does, in the file of `source`.
+    pub fn leaf_in(
+        &mut self,
+        file: &DatabaseFile<'_>,
+        source: Source<'_>,
+        position: i64,
+        ahead: ReadAhead,
+    ) -> Option<Leaf<'_>> {
         for _ in 0..TRIES {
-            let location = tree.locate(source, &file)?;
+            let location = self.locate(source, file)?;
             if self.end.is_some_and(|(version, end)| version == location.version && position >= end)
             {
                 return None;
             }
-            let Some(at) = self.descend(&file, &tree, location, position, ahead) else {
+            let Some(at) = self.descend(file, location, position, ahead) else {
                 // The file has a new version by now, or a page is damaged.
                 continue;
             };
@@ -245,18 +270,40 @@ impl PageReader {
         None
     }
 
+    /// Returns the location of the tree in the current version of the file, or `None` if pages of
+    /// the file cannot be trusted now.
+    fn locate(&mut self, source: Source<'_>, file: &DatabaseFile<'_>) -> Option<TreeLocation> {
+        let version = file.state()?.version;
+        if let Some(location) = self.location.filter(|location| location.version == version) {
+            return Some(location);
+        }
+        let location = self.tree.as_ref()?.locate(source, file)?;
+        self.location = Some(location);
+        self.branches.clear();
+        self.branches.resize(self.max_branches, None);
+        Some(location)
+    }
+
     /// Returns where in `run` the leaf for `position` is, or `None` if a page on the way to it is
-    /// damaged, or cannot be read in the version of `location`.
+    /// damaged, or cannot be read in the version of `location`, which is the reader's own.
     fn descend(
         &mut self,
         file: &DatabaseFile<'_>,
-        tree: &BTree,
         location: TreeLocation,
         position: i64,
         ahead: ReadAhead,
     ) -> Option<Range<usize>> {
         let mut number = location.root;
         for _ in 0..MAX_DEPTH {
+            let place = (number as usize).checked_rem(self.branches.len());
+            if let Some(place) = place
+                && let Some((own, branch)) = &self.branches[place]
+                && *own == number
+            {
+                number = child_of(branch, position)?;
+                continue;
+            }
+            let tree = Arc::clone(self.tree.as_ref()?);
             let branch = match tree.branch(number, location.version) {
                 Some(branch) => branch,
                 None => {
@@ -270,7 +317,11 @@ impl PageReader {
                     branch
                 }
             };
-            number = child_of(&branch, position)?;
+            let next = child_of(&branch, position)?;
+            if let Some(place) = place {
+                self.branches[place] = Some((number, branch));
+            }
+            number = next;
         }
         None
     }

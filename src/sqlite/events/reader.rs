@@ -7,6 +7,7 @@ use crate::domain::{Direction, EventView, PositionRange, SequencedEvent, Tags};
 use crate::error::{Error, Result, Status};
 use crate::position::Position;
 use crate::sql::{Row, Value};
+use crate::sqlite::cache::{Found, ReadCaches};
 use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
 use crate::sqlite::events::checksum::{checksum_of_row, checksum_of_text};
 use crate::sqlite::events::page::RowRecord;
@@ -23,6 +24,9 @@ pub struct EventReader {
     /// Reads the rows that need no SQLite.
     pages: PageReader,
     scratch: Scratch,
+    caches: Option<Arc<ReadCaches>>,
+    /// Whether what is read is committed, so that it may be cached.
+    may_cache: bool,
 }
 
 #[derive(Debug, Default)]
@@ -148,9 +152,23 @@ impl<'a> EventRow<'a> {
 }
 
 impl EventReader {
-    /// Creates a reader for a connection of the store with this tree.
-    pub fn new(tree: Arc<BTree>) -> Self {
-        EventReader { pages: PageReader::new(tree), scratch: Scratch::default() }
+    /// Creates a reader for a connection that only reads. It adds the events that it fetches to the
+    /// cache.
+    pub fn new(tree: Arc<BTree>, caches: Arc<ReadCaches>) -> Self {
+        let pages = PageReader::lasting(tree);
+        let scratch = Scratch::default();
+        EventReader { pages, scratch, caches: Some(caches), may_cache: true }
+    }
+
+    /// Creates a reader for a connection that writes. It uses the cache, but adds nothing to it:
+    /// what it reads in its transaction may be undone.
+    pub fn of_writer(tree: Arc<BTree>, caches: Arc<ReadCaches>) -> Self {
+        EventReader { may_cache: false, ..EventReader::new(tree, caches) }
+    }
+
+    /// Returns the caches of the store, if it has any, and whether what is read may be cached.
+    pub fn caches(&self) -> (Option<Arc<ReadCaches>>, bool) {
+        (self.caches.clone(), self.may_cache)
     }
 
     /// Calls `visit` with the events in `span`, in order, until it breaks. Fails if one is missing.
@@ -196,7 +214,7 @@ impl EventReader {
         direction: Direction,
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<ControlFlow<()>> {
-        let EventReader { pages, scratch } = self;
+        let EventReader { pages, scratch, .. } = self;
         let ahead = match direction {
             Direction::Forward => ReadAhead::Behind,
             Direction::Backward => ReadAhead::Before,
@@ -273,21 +291,42 @@ impl EventReader {
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<()> {
         let source = source.into();
+        // A long read would drive out what other reads need.
+        let may_cache = self.may_cache && positions.len() <= MAX_CACHED_FETCH;
+        let file = source.file();
         while let Some((position, later)) = positions.split_first() {
-            let EventReader { pages, scratch } = self;
-            let found = pages.leaf(source, position.get(), ReadAhead::None).and_then(|leaf| {
-                EventRow::of_raw(&leaf.row(position.get())?)?.verified(scratch).ok()
-            });
+            let EventReader { pages, scratch, caches, .. } = self;
+            let cached = caches.as_ref().map(|caches| caches.events.get(*position));
+            if let Some(Found::Cached(event)) = cached {
+                if visit(&event.view())?.is_break() {
+                    return Ok(());
+                }
+                positions = later;
+                continue;
+            }
+            let keeps = may_cache && matches!(cached, Some(Found::Wanted));
+            let found = file
+                .as_ref()
+                .and_then(|file| pages.leaf_in(file, source, position.get(), ReadAhead::None))
+                .and_then(|leaf| {
+                    EventRow::of_raw(&leaf.row(position.get())?)?.verified(scratch).ok()
+                });
             let Some(columns) = found else {
                 let most = if pages.is_off() { usize::MAX } else { FETCHES_AFTER_MISS };
                 let (stretch, later) = positions.split_at(positions.len().min(most));
-                if self.fetch_rows(source, stretch, &mut visit)?.is_break() {
+                if self.fetch_rows(source, stretch, may_cache, &mut visit)?.is_break() {
                     return Ok(());
                 }
                 positions = later;
                 continue;
             };
-            if columns.with_view(scratch, &mut visit)?.is_break() {
+            let flow = columns.with_view(scratch, |view| {
+                if keeps && let (Some(caches), Ok(event)) = (caches, to_owned(view)) {
+                    caches.events.keep(event);
+                }
+                visit(view)
+            })?;
+            if flow.is_break() {
                 return Ok(());
             }
             positions = later;
@@ -300,8 +339,10 @@ impl EventReader {
         &mut self,
         source: Source<'_>,
         positions: &[Position],
+        may_cache: bool,
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<ControlFlow<()>> {
+        let caches = self.caches.as_ref().filter(|_| may_cache);
         let keys: Vec<i64> = positions.iter().map(|position| position.get()).collect();
         let mut expected = positions.iter();
         let mut last = ControlFlow::Continue(());
@@ -312,7 +353,15 @@ impl EventReader {
                 Some(position) => return Err(damaged(*position)),
                 None => return Err(damaged(columns.position)),
             }
-            last = columns.with_view(&mut self.scratch, &mut visit)?;
+            last = columns.with_view(&mut self.scratch, |view| {
+                if let Some(caches) = caches
+                    && matches!(caches.events.get(view.position), Found::Wanted)
+                    && let Ok(event) = to_owned(view)
+                {
+                    caches.events.keep(event);
+                }
+                visit(view)
+            })?;
             Ok(last)
         })?;
         match expected.next() {
@@ -321,6 +370,9 @@ impl EventReader {
         }
     }
 }
+
+/// The most events of one fetch that are cached.
+const MAX_CACHED_FETCH: usize = 64;
 
 /// After a page lookup that failed, this many events are fetched by SQL before the next one.
 const FETCHES_AFTER_MISS: usize = 16;

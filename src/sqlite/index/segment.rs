@@ -9,6 +9,7 @@ use crate::domain::{Direction, PositionRange, Term};
 use crate::error::{Result, Status};
 use crate::position::Position;
 use crate::sql::Value;
+use crate::sqlite::cache::{Cache, Found, PostingList};
 use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::reader::{EventReader, to_owned};
@@ -27,6 +28,15 @@ pub const BUILDING: i64 = 0;
 pub const LIVE: i64 = 1;
 /// A filter larger than this is neither written nor loaded.
 pub const MAX_FILTER_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The cached posting lists that a read may use.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Lists<'a> {
+    /// The cache, or `None` if there is none.
+    pub cache: Option<&'a Cache<PostingList>>,
+    /// Whether the lists that are read are committed, so that they may be cached.
+    pub may_cache: bool,
+}
 
 /// A live segment.
 #[derive(Debug)]
@@ -231,6 +241,39 @@ impl Segment {
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(count)
+    }
+
+    /// Does what [`Self::collect`] does, from the cache if it has the list.
+    #[allow(clippy::too_many_arguments)] // as `collect`, and the cache
+    pub fn collect_cached(
+        &self,
+        source: Source<'_>,
+        lists: Lists<'_>,
+        term: Term,
+        span: PositionRange,
+        direction: Direction,
+        wanted: usize,
+        out: &mut Vec<Position>,
+    ) -> ReadResult<()> {
+        let list = match lists.cache.map(|cache| (cache, cache.get((self.id, term)))) {
+            Some((_, Found::Cached(list))) => Some(list),
+            Some((cache, Found::Wanted)) if lists.may_cache => {
+                let (all, enough) = (
+                    PositionRange { after: Position::START, through: Position::MAX },
+                    PostingList::MAX + 1,
+                );
+                let mut positions = Vec::new();
+                self.collect(source, term, all, Direction::Forward, enough, &mut positions)?;
+                let list = Arc::new(PostingList::new(self.id, term, &positions));
+                cache.keep(Arc::clone(&list));
+                Some(list)
+            }
+            _ => None,
+        };
+        if list.is_some_and(|list| list.collect(span, direction, wanted, out)) {
+            return Ok(());
+        }
+        self.collect(source, term, span, direction, wanted, out)
     }
 
     /// Appends the positions of `term` in `span` to `out`, in order, until `out` holds `wanted`.

@@ -17,7 +17,7 @@ use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::bloom_filter::BloomFilter;
 use crate::sqlite::index::codec::{integer, position};
-use crate::sqlite::index::segment::{MAX_FILTER_BYTES, Segment};
+use crate::sqlite::index::segment::{Lists, MAX_FILTER_BYTES, Segment};
 use crate::sqlite::snapshot::Snapshot;
 
 /// The filters of a store together take at most this much memory.
@@ -123,9 +123,11 @@ impl Segments {
     }
 
     /// Appends the next `max` positions of `term` in `span` to `out`, in order.
+    #[allow(clippy::too_many_arguments)] // three say where to look, and four for what
     pub fn collect<'s>(
         &self,
         source: impl Into<Source<'s>>,
+        lists: Lists<'_>,
         term: Term,
         span: PositionRange,
         direction: Direction,
@@ -136,7 +138,7 @@ impl Segments {
         let wanted = out.len().saturating_add(max);
         let mut visit = |segment: &Segment| -> ReadResult<bool> {
             if segment.overlaps(span) {
-                segment.collect(source, term, span, direction, wanted, out)?;
+                segment.collect_cached(source, lists, term, span, direction, wanted, out)?;
             }
             Ok(out.len() < wanted)
         };

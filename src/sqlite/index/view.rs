@@ -39,8 +39,9 @@ pub struct View<'a> {
 const MEMORY_CHUNK: usize = 256;
 
 impl View<'_> {
-    fn segment_search(&self, until: Option<Instant>) -> SegmentSearch<'_> {
-        SegmentSearch { source: self.source, segments: &self.segments, until }
+    fn segment_search(&self, reader: &EventReader, until: Option<Instant>) -> SegmentSearch<'_> {
+        let (caches, may_cache) = reader.caches();
+        SegmentSearch { source: self.source, segments: &self.segments, caches, may_cache, until }
     }
 
     /// Returns the first stretch of `rest` in the direction of the search, and the generation of
@@ -108,7 +109,7 @@ impl View<'_> {
                     (stretch, progress)
                 }
                 Stretch::Segments(stretch) => {
-                    let progress = self.segment_search(until).search(
+                    let progress = self.segment_search(reader, until).search(
                         reader,
                         Search { range: stretch, ..search },
                         visit,
@@ -119,7 +120,7 @@ impl View<'_> {
                     (stretch, progress)
                 }
                 Stretch::Rows(stretch) => {
-                    let progress = self.segment_search(until).scan(
+                    let progress = self.segment_search(reader, until).scan(
                         reader,
                         Search { range: stretch, ..search },
                         visit,
@@ -161,13 +162,14 @@ impl View<'_> {
             });
             let (stretch, first) = match piece {
                 Stretch::Memory(stretch) => (stretch, in_memory),
-                Stretch::Segments(stretch) => {
-                    (stretch, self.segment_search(None).first_match(reader, query, stretch)?)
-                }
+                Stretch::Segments(stretch) => (
+                    stretch,
+                    self.segment_search(reader, None).first_match(reader, query, stretch)?,
+                ),
                 Stretch::Rows(stretch) => {
                     let mut first = None;
                     let search = Search { query, range: stretch, direction: Direction::Forward };
-                    self.segment_search(None).scan(reader, search, &mut |view| {
+                    self.segment_search(reader, None).scan(reader, search, &mut |view| {
                         first = Some(view.position);
                         Ok(ControlFlow::Break(()))
                     })?;
@@ -198,9 +200,10 @@ impl View<'_> {
             });
             let (stretch, position) = match piece {
                 Stretch::Memory(stretch) => (stretch, in_memory),
-                Stretch::Segments(stretch) => {
-                    (stretch, self.segment_search(None).position_of_id(reader, id, stretch)?)
-                }
+                Stretch::Segments(stretch) => (
+                    stretch,
+                    self.segment_search(reader, None).position_of_id(reader, id, stretch)?,
+                ),
                 Stretch::Rows(stretch) => {
                     let mut position = None;
                     reader.scan(self.source, stretch, Direction::Backward, |view| {

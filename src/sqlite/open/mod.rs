@@ -15,6 +15,7 @@ use crate::commit::deadline::{CallOptions, Deadline};
 use crate::error::{Error, Result, Status};
 use crate::position::Position;
 use crate::sqlite::append::writer::Writer;
+use crate::sqlite::cache::{DEFAULT_CACHE_BYTES, ReadCaches};
 use crate::sqlite::connection::error::{busy, from_sqlite, is_busy, with_system_reason};
 use crate::sqlite::connection::transaction::{
     begin_immediate, end_left_over, retry, retry_busy, wait_for_lock,
@@ -86,6 +87,7 @@ pub fn open_read_only(
     deadline: &Deadline,
 ) -> Result<SqliteStore> {
     let max_readers = options.reader_limit(DEFAULT_MAX_READERS)?;
+    let cache_bytes = options.cache_limit(DEFAULT_CACHE_BYTES)?;
     let immutable = options.immutable;
     let place = Location::File(path.clone());
     check_path(&path)?;
@@ -145,7 +147,8 @@ pub fn open_read_only(
     let shared = StoreState::new(log, durable, list.indexed(), Position::START, busy_timeout);
     let tree = Arc::new(BTree::of_events());
     let path = real_path(&connection, &path);
-    let readers = ReaderPool::new(path, role, tree, max_readers, is_logged)?;
+    let caches = Arc::new(ReadCaches::new(cache_bytes));
+    let readers = ReaderPool::new(path, role, tree, caches, max_readers, is_logged)?;
     if role != OpenMode::ReadWithOwnIndex {
         // Without any connection here, the last writer to leave would delete the log.
         end_left_over(&connection)?;
@@ -165,6 +168,7 @@ pub fn open_file(
     deadline: &Deadline,
 ) -> Result<SqliteStore> {
     let max_readers = options.reader_limit(DEFAULT_MAX_READERS)?;
+    let cache_bytes = options.cache_limit(DEFAULT_CACHE_BYTES)?;
     let place = Location::File(path.clone());
     check_path(&path)?;
     wal_match::check_empty(&path)?;
@@ -224,12 +228,13 @@ pub fn open_file(
     shared.import = options.import;
     let shared = Arc::new(shared);
     let tree = Arc::new(BTree::of_events());
-    let mut decoder = EventReader::new(Arc::clone(&tree));
+    let caches = Arc::new(ReadCaches::new(cache_bytes));
+    let mut decoder = EventReader::of_writer(Arc::clone(&tree), Arc::clone(&caches));
     if !is_far_behind {
         shared.index.tail.catch_up(&connection, &mut decoder, snapshot, list.indexed())?;
     }
     // By its full path: the process may change its working folder.
-    let readers = ReaderPool::new(real_path, OpenMode::Read, tree, max_readers, true)?;
+    let readers = ReaderPool::new(real_path, OpenMode::Read, tree, caches, max_readers, true)?;
     let readers = Arc::new(readers);
     connection.set_db_config(leave_log, false).map_err(from_sqlite)?;
     let writer = Arc::new(Writer::new(connection, decoder));

@@ -13,6 +13,7 @@ use crate::commit::fair_queue::{FairQueue, Stock};
 use crate::error::{Error, Result, Status};
 use crate::sql::Row;
 use crate::sqlite::append::writer::WriterGuard;
+use crate::sqlite::cache::ReadCaches;
 use crate::sqlite::connection::error::{busy, damaged_index, from_sqlite, is_busy};
 use crate::sqlite::connection::transaction::{end_left_over, retry, wait_for_lock};
 use crate::sqlite::connection::{Location, OpenMode, connect};
@@ -43,6 +44,7 @@ pub struct ReaderPool {
     /// The file that was at the path when the store was opened.
     file: FileId,
     tree: Arc<BTree>,
+    caches: Arc<ReadCaches>,
     /// Whether the database is in WAL mode.
     is_logged: bool,
     /// The snapshot that a transaction would find as long as nothing is committed.
@@ -123,6 +125,7 @@ impl ReaderPool {
         path: PathBuf,
         role: OpenMode,
         tree: Arc<BTree>,
+        caches: Arc<ReadCaches>,
         max_readers: usize,
         is_logged: bool,
     ) -> Result<Self> {
@@ -130,11 +133,11 @@ impl ReaderPool {
         let none = PoolStock { idle: Vec::new(), open: 0, max: max_readers, closed: false };
         let stock = FairQueue::new(none);
         let seen = SnapshotCache::default();
-        Ok(ReaderPool { path, role, file, tree, is_logged, seen, stock })
+        Ok(ReaderPool { path, role, file, tree, caches, is_logged, seen, stock })
     }
 
     fn reader(&self, connection: Connection) -> Box<Reader> {
-        let decoder = EventReader::new(Arc::clone(&self.tree));
+        let decoder = EventReader::new(Arc::clone(&self.tree), Arc::clone(&self.caches));
         let idle_since = Instant::now();
         Box::new(Reader { connection, decoder, has_read: false, idle_since, is_kept: true })
     }

@@ -1232,7 +1232,13 @@ fn a_transaction_on_another_database_is_rejected() {
 fn assert_indexed(hosted: &Hosted, head: i64) {
     let connection = hosted.pool.open();
     let (live, _) = segments(hosted);
-    let disk = SegmentSearch { source: Source::Own(&connection), segments: &live, until: None };
+    let disk = SegmentSearch {
+        source: Source::Own(&connection),
+        segments: &live,
+        caches: None,
+        may_cache: false,
+        until: None,
+    };
     let all = PositionRange { after: at(0), through: live.indexed() };
     let mut decoder = EventReader::default();
     for n in [0, 17, 333, 999] {

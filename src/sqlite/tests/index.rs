@@ -19,6 +19,7 @@ use crate::sqlite::events::source::Source;
 use crate::sqlite::events::write::insert;
 use crate::sqlite::index::merge::Merge;
 use crate::sqlite::index::search::{Search, SegmentSearch};
+use crate::sqlite::index::segment::Lists;
 use crate::sqlite::index::segment::{BUILDING, LIVE};
 use crate::sqlite::index::segment_list::{Segments, SegmentsCache};
 use crate::sqlite::index::segment_writer::{
@@ -242,7 +243,7 @@ proptest! {
         }
         let segments = newest(&connection);
         prop_assert_eq!(segments.indexed(), at(head));
-        let disk = SegmentSearch { source: Source::Own(&connection), segments: &segments, until: None };
+        let disk = SegmentSearch { source: Source::Own(&connection), segments: &segments, caches: None, may_cache: false, until: None };
         for (query, low, high, backwards, step) in queries {
             let direction = Direction::from_backwards(backwards);
             let span = PositionRange { after: at(low.min(head)), through: at(high.min(head)) };
@@ -288,7 +289,9 @@ fn blocks_are_read_from_the_pages_of_the_file() {
                 let mut found = Vec::new();
                 let span = PositionRange { after: at(0), through: at(2_000) };
                 let max = usize::MAX;
-                segments.collect(&connection, term, span, direction, max, &mut found).unwrap();
+                segments
+                    .collect(&connection, Lists::default(), term, span, direction, max, &mut found)
+                    .unwrap();
                 assert_eq!(found, [at(position)]);
             }
         }
@@ -296,6 +299,7 @@ fn blocks_are_read_from_the_pages_of_the_file() {
         segments
             .collect(
                 &connection,
+                Lists::default(),
                 Term::of_type("A"),
                 span,
                 Direction::Forward,
@@ -324,7 +328,17 @@ fn blocks_are_read_from_the_pages_of_the_file() {
     let mut found = Vec::new();
     let (term, span) =
         (Term::of_tag(&name(1_500)), PositionRange { after: at(0), through: at(2_000) });
-    merged.collect(&connection, term, span, Direction::Forward, usize::MAX, &mut found).unwrap();
+    merged
+        .collect(
+            &connection,
+            Lists::default(),
+            term,
+            span,
+            Direction::Forward,
+            usize::MAX,
+            &mut found,
+        )
+        .unwrap();
     assert_eq!(found, [at(1_500)]);
     assert!(merged.known_blocks().0 > 0);
 }
@@ -355,7 +369,15 @@ fn a_block_with_the_rowid_of_another_is_not_used_for_it() {
         let term = Term::of_tag(&format!("own:{position}"));
         let (mut found, span) = (Vec::new(), PositionRange { after: at(0), through: at(1_000) });
         segments
-            .collect(&connection, term, span, Direction::Forward, usize::MAX, &mut found)
+            .collect(
+                &connection,
+                Lists::default(),
+                term,
+                span,
+                Direction::Forward,
+                usize::MAX,
+                &mut found,
+            )
             .unwrap();
         assert_eq!(found, [at(position)]);
     }
@@ -480,7 +502,8 @@ fn a_damaged_block_is_reported_not_used() {
 /// Searches for each event by each of its tags, in both directions. Each search must find the event
 /// or report the damage. Returns the number of reports, or 1 if the store does not open for damage.
 fn searches_that_report_damage(path: &Path, events: &[Event]) -> usize {
-    let options = Options { read_only: true, ..Options::default() };
+    // A cached list would answer searches in both directions from one look-up.
+    let options = Options { read_only: true, cache_bytes: Some(0), ..Options::default() };
     let store = match SqliteStore::open(Location::File(path.into()), &options) {
         Err(error) => {
             assert_eq!(error.status, crate::Status::Corrupt);

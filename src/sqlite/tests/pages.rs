@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::domain::{Direction, EventId, PositionRange, SequencedEvent};
 use crate::position::{Position, at};
+use crate::sqlite::cache::ReadCaches;
 use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::connection::{OpenMode, connect};
 use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
@@ -144,7 +145,7 @@ proptest! {
             (prop::collection::vec(any_event(), 1..120), any::<bool>(), 0..=100_i64), 1..6),
     ) {
         let mut rows = Rows::new(page_size);
-        let mut decoder = EventReader::new(Arc::new(BTree::of_events()));
+        let mut decoder = EventReader::new(Arc::new(BTree::of_events()), uncached());
         for (events, checkpoints, from) in steps {
             rows.push(events);
             if checkpoints {
@@ -153,6 +154,11 @@ proptest! {
             rows.agree(&mut decoder, PositionRange { after: at(rows.head * from / 100), through: at(rows.head) });
         }
     }
+}
+
+/// Returns caches that keep nothing, so that every row is read from the file.
+fn uncached() -> Arc<ReadCaches> {
+    Arc::new(ReadCaches::new(0))
 }
 
 #[test]
@@ -175,7 +181,7 @@ fn rows_are_found_again_after_the_file_is_rewritten() {
     rows.push(plain(3_000));
     rows.checkpoint();
     let tree = Arc::new(BTree::of_events());
-    let mut decoder = EventReader::new(Arc::clone(&tree));
+    let mut decoder = EventReader::new(Arc::clone(&tree), uncached());
     rows.agree(&mut decoder, PositionRange { after: at(0), through: at(3_000) });
     // The page size changes, and a table that takes pages in front of the events is dropped.
     rows.connection
@@ -212,7 +218,7 @@ fn a_damaged_row_is_never_returned() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let flips = prop::collection::vec((0..length, 1..=255_u8), 1..200);
     // This reader has read the whole file before the damage, and is kept.
-    let mut long_lived = EventReader::new(Arc::new(BTree::of_events()));
+    let mut long_lived = EventReader::new(Arc::new(BTree::of_events()), uncached());
     other.agree(&mut long_lived, PositionRange { after: at(0), through: at(400) });
     let long_lived = std::cell::RefCell::new(long_lived);
     runner
@@ -223,7 +229,7 @@ fn a_damaged_row_is_never_returned() {
             }
             std::fs::write(other.path(), bytes).unwrap();
             // A read may fail or find nothing, but an event that it returns is the one written.
-            let mut fresh = EventReader::new(Arc::new(BTree::of_events()));
+            let mut fresh = EventReader::new(Arc::new(BTree::of_events()), uncached());
             for decoder in [&mut fresh, &mut long_lived.borrow_mut()] {
                 for position in 1..=400 {
                     let wanted = &wanted[position as usize - 1];

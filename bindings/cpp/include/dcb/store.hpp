@@ -51,6 +51,11 @@ struct open_options {
     /// value, 8. This option is an error for a store in memory.
     std::optional<int> max_readers = std::nullopt;
 
+    /// How many bytes of events that were read the store keeps in memory at most, so that what is
+    /// read again comes from there; 0 keeps none. Without a value, 64 MiB. This option is an error
+    /// for a store in memory.
+    std::optional<std::int64_t> cache_bytes = std::nullopt;
+
     /// The schema of a PostgreSQL database that the store is in. Empty means `dcb`. This option is
     /// an error for other stores.
     std::string schema = {};
@@ -124,6 +129,9 @@ class store {
         json += R"(,"busy_timeout_ms":)" + std::to_string(options.busy_timeout.count());
         if (options.max_readers) {
             json += R"(,"max_readers":)" + std::to_string(*options.max_readers);
+        }
+        if (options.cache_bytes) {
+            json += R"(,"cache_bytes":)" + std::to_string(*options.cache_bytes);
         }
         if (!options.schema.empty()) {
             json += R"(,"schema":)";

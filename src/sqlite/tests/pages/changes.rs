@@ -12,6 +12,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::position::{Position, at};
+use crate::sqlite::cache::ReadCaches;
 use crate::sqlite::connection::transaction::retry;
 use crate::sqlite::snapshot::Snapshot;
 
@@ -99,13 +100,21 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        World::with_caches(ReadCaches::new(0))
+    }
+
+    /// Creates a world whose readers share these caches.
+    fn with_caches(caches: ReadCaches) -> Self {
+        let caches = Arc::new(caches);
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("a.db");
         let mut creator = connect(&Location::File(path.clone()), OpenMode::Create).unwrap();
         schema::create(&mut creator, false).unwrap();
         drop(creator);
         let tree = Arc::new(BTree::of_events());
-        let readers = (0..READERS).map(|_| EventReader::new(Arc::clone(&tree))).collect();
+        let readers = (0..READERS)
+            .map(|_| EventReader::new(Arc::clone(&tree), Arc::clone(&caches)))
+            .collect();
         let (connections, head, attempts, is_wal) = (Vec::new(), 0, 0, false);
         let mut world =
             World { path, readers, connections, head, attempts, is_wal, _folder: folder };
@@ -238,8 +247,9 @@ proptest! {
     fn readers_agree_with_sqlite_whatever_others_change(
         events in 1..80_i64,
         steps in prop::collection::vec(any_step(), 20..60),
+        cache_kib in prop_oneof![3 => Just(0_usize), 1 => 64..1_024_usize],
     ) {
-        let mut world = World::new();
+        let mut world = World::with_caches(ReadCaches::new(cache_kib * 1024));
         world.play(Step::Commit(events));
         for step in steps {
             world.play(step);
@@ -393,7 +403,10 @@ fn a_cached_root_is_not_used_under_another_schema() {
         assert_eq!(root("dcb_events"), old, "the events are not where the table was");
         // New readers see the new schema first while the file still has the pages of the old one.
         let tree = Arc::new(BTree::of_events());
-        world.readers = (0..READERS).map(|_| EventReader::new(Arc::clone(&tree))).collect();
+        let caches = Arc::new(ReadCaches::new(0));
+        world.readers = (0..READERS)
+            .map(|_| EventReader::new(Arc::clone(&tree), Arc::clone(&caches)))
+            .collect();
         for _ in 0..2 {
             for reader in 0..READERS {
                 world.compare(reader, all, false, true);
