@@ -107,10 +107,12 @@ impl<'a> Leaf<'a> {
         // Positions of events are consecutive, and a page holds only a few blocks.
         let near =
             u16::try_from(position.checked_sub(self.first)?).ok().filter(|at| *at < self.len);
-        let is_it = |index: &u16| self.key(*index) == Some(position);
-        let index = near.filter(is_it).or_else(|| (0..self.len).find(is_it))?;
-        let (size, cell) = varint(self.cell(index)?)?;
-        let (_, cell) = varint(cell)?;
+        let at = |index: u16| {
+            let (size, cell) = varint(self.cell(index)?)?;
+            let (key, record) = varint(cell)?;
+            (key == position).then_some((size, record))
+        };
+        let (size, cell) = near.and_then(at).or_else(|| (0..self.len).find_map(at))?;
         let size = usize::try_from(size).ok()?;
         // A longer record continues on overflow pages.
         if size > self.usable - 35 {
@@ -205,6 +207,9 @@ pub fn integer(serial: i64, body: &mut &[u8]) -> Option<i64> {
     };
     let number;
     (number, *body) = body.split_at_checked(bytes)?;
+    if let Ok(number) = number.try_into() {
+        return Some(i64::from_be_bytes(number));
+    }
     let first = i64::from(*number.first()? as i8);
     Some(number[1..].iter().fold(first, |number, byte| number << 8 | i64::from(*byte)))
 }
@@ -221,6 +226,17 @@ pub fn be32(bytes: &[u8], at: usize) -> Option<u32> {
 
 /// Decodes a varint of one to nine bytes. Returns it and the bytes after it.
 fn varint(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    match bytes {
+        [only @ ..0x80, rest @ ..] => Some((i64::from(*only), rest)),
+        [first, second @ ..0x80, rest @ ..] => {
+            Some((i64::from(first & 0x7f) << 7 | i64::from(*second), rest))
+        }
+        _ => long_varint(bytes),
+    }
+}
+
+/// Decodes a varint of any length.
+fn long_varint(bytes: &[u8]) -> Option<(i64, &[u8])> {
     let mut value = 0_u64;
     for (index, byte) in bytes.iter().enumerate().take(9) {
         if index == 8 {
@@ -242,7 +258,36 @@ mod tests {
 
     use super::*;
 
+    /// Returns a number in SQLite's encoding.
+    fn encoded(number: i64) -> Vec<u8> {
+        let number = number.cast_unsigned();
+        if number >= 1 << 56 {
+            let mut bytes: Vec<u8> =
+                (0..8).rev().map(|at| (number >> 8 >> (7 * at)) as u8 | 0x80).collect();
+            bytes.push(number as u8);
+            return bytes;
+        }
+        let len = (1..8).find(|len| number >> (7 * len) == 0).unwrap_or(8);
+        let last = |at: usize| if at == 0 { 0 } else { 0x80 };
+        (0..len).rev().map(|at| (number >> (7 * at)) as u8 & 0x7f | last(at)).collect()
+    }
+
     proptest! {
+        #[test]
+        fn numbers_of_every_length_are_decoded(
+            number in any::<i64>(),
+            shift in 0..64_u32,
+            rest in prop::collection::vec(any::<u8>(), 0..4),
+        ) {
+            let number = number.cast_unsigned().checked_shr(shift).unwrap_or(0).cast_signed();
+            let mut bytes = encoded(number);
+            let len = bytes.len();
+            bytes.extend(&rest);
+            prop_assert_eq!(varint(&bytes), Some((number, &rest[..])));
+            prop_assert_eq!(long_varint(&bytes), varint(&bytes));
+            prop_assert_eq!(varint(&bytes[..len - 1]), None);
+        }
+
         #[test]
         fn interpolated_and_binary_search_find_the_same_child(
             steps in prop::collection::vec(prop_oneof![9 => 0..13_i64, 1 => 0..5_000_i64], 0..400),

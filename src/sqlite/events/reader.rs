@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use memchr::memchr2_iter;
+
 use crate::domain::{Direction, EventView, PositionRange, SequencedEvent, Tags};
 use crate::error::{Error, Result, Status};
 use crate::position::Position;
@@ -381,22 +383,19 @@ const FETCHES_AFTER_MISS: usize = 16;
 /// are. Returns `None` if a tag has an escape: only without escapes is every quote a delimiter.
 fn plain_tags<'a>(inner: &'a str, tags: &mut [&'a str]) -> Option<usize> {
     let (mut count, mut start, mut is_inside) = (0, 0, true);
-    for (at, byte) in inner.bytes().chain([b'"']).enumerate() {
-        match byte {
-            b'\\' => return None,
-            b'"' if is_inside => {
-                if let Some(tag) = tags.get_mut(count) {
-                    *tag = &inner[start..at];
-                }
-                count += 1;
-                is_inside = false;
-            }
-            b'"' => {
-                start = at + 1;
-                is_inside = true;
-            }
-            _ => {}
+    let found = memchr2_iter(b'"', b'\\', inner.as_bytes());
+    for at in found.chain([inner.len()]) {
+        if inner.as_bytes().get(at) == Some(&b'\\') {
+            return None;
         }
+        if is_inside {
+            if let Some(tag) = tags.get_mut(count) {
+                *tag = &inner[start..at];
+            }
+            count += 1;
+        }
+        start = at + 1;
+        is_inside = !is_inside;
     }
     Some(count)
 }
