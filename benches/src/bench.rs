@@ -68,14 +68,17 @@ impl Bench {
         result
     }
 
-    /// Opens a store of each kind, filled with so many events, and gives them time to settle:
-    /// what one of them still does behind would fall into the time of another.
+    /// Opens a store of each kind that was filled with so many events and closed, so that nothing
+    /// is in memory which only appends have put there. Gives them time to settle: what one of them
+    /// still does behind would fall into the time of another.
     pub fn loaded(&self, events: u64) -> Vec<(Kind, Box<dyn Subject>)> {
         let open = |kind: &Kind| {
-            let store = kind.open(&self.new_folder(*kind));
+            let folder = self.new_folder(*kind);
+            let store = kind.open(&folder);
             let ((), time) = timed(|| fill(&*store, events));
             eprintln!("{}: {events} events in {:.1} s", kind.name(), time.as_secs_f64());
-            (*kind, store)
+            drop(store);
+            (*kind, kind.open(&folder))
         };
         let stores = self.options.stores.iter().map(open).collect();
         std::thread::sleep(SETTLE);

@@ -70,12 +70,16 @@ fn run(bench: &mut Bench) {
         tails::compare(bench);
     }
     if chosen(bench, "read") || chosen(bench, "decide") {
-        let stores = bench.loaded(bench.options.events);
-        if chosen(bench, "read") {
-            read::compare(bench, &stores);
-        }
-        if chosen(bench, "decide") {
-            decide::compare(bench, &stores);
+        for events in bench.options.sizes.clone() {
+            let stores = bench.loaded(events);
+            if chosen(bench, "read") {
+                read::compare(bench, &stores, events);
+            }
+            if chosen(bench, "decide") {
+                decide::compare(bench, &stores, events);
+            }
+            drop(stores);
+            std::fs::remove_dir_all(&bench.options.data).expect("the stores to be gone");
         }
     }
     if chosen(bench, "memory") {

@@ -12,12 +12,14 @@ dcb-bench: libdcb beside other stores, in one process and one run
     --stores A,B     of libdcb, tephra, umadb, plain, bare (all)
     --rounds N       how often each store runs each workload (5)
     --seconds S      how long one run of a store takes (2)
-    --events N       events of a bulk load, and of the stores that are read (1000000)
+    --sizes N,N      events of the stores of `read` and `decide`, one after the other
+                     (100000,300000,1000000,10000000)
+    --events N       events of a bulk load (1000000)
     --small N        events of the small store of `large` (100000)
     --large N        events of the large store of `large` and `open` (10000000)
     --data FOLDER    where the stores lie, on a disk (target/bench/data)
     --out FOLDER     where benchmark.md and benchmark.svg go (target/bench)
-    --quick          rounds 3, seconds 0.5, events 100000, small 20000, large 200000
+    --quick          rounds 3, seconds 0.5, sizes and events 100000, small 20000, large 200000
 ";
 
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +28,7 @@ pub struct Options {
     pub stores: Vec<Kind>,
     pub rounds: u64,
     pub time: Duration,
+    pub sizes: Vec<u64>,
     pub events: u64,
     pub small: u64,
     pub large: u64,
@@ -44,6 +47,7 @@ impl Options {
             stores: Kind::ALL.to_vec(),
             rounds: 5,
             time: Duration::from_secs(2),
+            sizes: vec![100_000, 300_000, 1_000_000, 10_000_000],
             events: 1_000_000,
             small: 100_000,
             large: 10_000_000,
@@ -57,6 +61,7 @@ impl Options {
             if name == "--quick" {
                 options.rounds = 3;
                 options.time = Duration::from_millis(500);
+                options.sizes = vec![100_000];
                 (options.events, options.small, options.large) = (100_000, 20_000, 200_000);
                 continue;
             }
@@ -74,6 +79,12 @@ impl Options {
                         .ok()
                         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
                         .ok_or_else(|| format!("{name}: {value} is not a time"))?;
+                }
+                "--sizes" => {
+                    options.sizes = value
+                        .split(',')
+                        .map(|size| number(&name, size))
+                        .collect::<Result<_, _>>()?;
                 }
                 "--events" => options.events = number(&name, &value)?,
                 "--small" => options.small = number(&name, &value)?,
@@ -114,15 +125,19 @@ mod tests {
 
     #[test]
     fn what_is_given_is_taken_and_the_rest_stays() {
-        let options = parse("--quick --stores tephra,libdcb --events 7 --seconds 0.25").unwrap();
+        let options =
+            parse("--quick --stores tephra,libdcb --events 7 --sizes 5,30 --seconds 0.25").unwrap();
         assert_eq!(options.stores, [Kind::Libdcb, Kind::Tephra]);
         assert_eq!((options.rounds, options.events, options.large), (3, 7, 200_000));
+        assert_eq!(options.sizes, [5, 30]);
         assert_eq!(options.time, Duration::from_millis(250));
     }
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for line in ["--rounds", "--rounds 0", "--seconds -1", "--stores x", "--wat 1"] {
+        for line in
+            ["--rounds", "--rounds 0", "--sizes 5,x", "--seconds -1", "--stores x", "--wat 1"]
+        {
             assert!(parse(line).is_err(), "{line}");
         }
     }

@@ -15,7 +15,7 @@ const GOAL_OVER_SYNC: f64 = 60.0;
 
 /// The shapes: writers, events an append, what to reach.
 pub fn shapes() -> [(u64, u64, Goal); 4] {
-    let wide = Goal::tephra(1.5);
+    let wide = Goal::tephra(1.2);
     [
         (1, 1, Goal::tephra(1.0)),
         (16, 1, wide.and_umadb(5.0)),
@@ -90,7 +90,7 @@ pub fn append_new(store: &dyn Subject, first: u64, events: u64) -> (u64, Duratio
 
 /// One writer, large appends, until the store holds as many events as the options say.
 pub fn bulk(bench: &mut Bench) {
-    let goal = Goal::tephra(1.2);
+    let goal = Goal::tephra(1.3);
     let title = format!("bulk load, {LOAD_BATCH} events an append");
     bench.compare(&title, "events", goal, |bench, kind| {
         bench.on_new(kind, |store| {

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::read::{Stores, of};
+use super::read::{Stores, of, of_events};
 use crate::bench::Bench;
 use crate::load::{self, EVENTS_PER_ENTITY, Picks};
 use crate::measure::Spread;
@@ -12,23 +12,24 @@ use crate::measure::{Sample, run, timed};
 use crate::report::{Goal, ratio};
 use crate::stores::{Append, Form, Kind, Outcome, Subject};
 
-pub fn compare(bench: &mut Bench, stores: &Stores) {
+pub fn compare(bench: &mut Bench, stores: &Stores, events: u64) {
     let time = bench.options.time;
-    let entities = load::entities(bench.options.events);
+    let entities = load::entities(events);
     let numbers = AtomicU64::new(1 << 40);
     for threads in [1, 4, 16] {
-        let title = format!("read, decide, append; {}", plural(threads));
-        bench.compare(&title, "decisions", Goal::tephra(1.5), |_, kind| {
+        let goal = Goal::tephra(if threads == 1 { 1.2 } else { 1.3 });
+        let title = of_events(&format!("read, decide, append; {}", plural(threads)), events);
+        bench.compare(&title, "decisions", goal, |_, kind| {
             on_any_entity(of(stores, kind), threads, time, entities, &numbers)
         });
     }
     for threads in [1, 16] {
-        let title = format!("the same, all on one entity; {}", plural(threads));
+        let title = of_events(&format!("the same, all on one entity; {}", plural(threads)), events);
         bench.compare(&title, "decisions", Goal::default(), |_, kind| {
             on_one_entity(of(stores, kind), threads, time, &numbers)
         });
     }
-    no_collapse(bench);
+    no_collapse(bench, events);
 }
 
 fn plural(threads: u64) -> String {
@@ -36,7 +37,7 @@ fn plural(threads: u64) -> String {
 }
 
 /// Sixteen threads on one entity beside one, in the same rounds.
-fn no_collapse(bench: &mut Bench) {
+fn no_collapse(bench: &mut Bench, events: u64) {
     let [.., one, sixteen] = &bench.report.rows[..] else { return };
     let pairs = sixteen.samples(Kind::Libdcb).iter().zip(one.samples(Kind::Libdcb));
     let share = Spread::of(pairs.map(|(sixteen, one)| sixteen.rate / one.rate));
@@ -44,7 +45,7 @@ fn no_collapse(bench: &mut Bench) {
         let share = ratio(share, Some(0.5));
         let text =
             format!("libdcb, 16 threads beside one on the same entity: {share} of the rate.\n");
-        bench.report.sections.push(("All in conflict".to_owned(), text));
+        bench.report.sections.push((of_events("All in conflict", events), text));
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::bench::Bench;
 use crate::load::{self, EVENTS_PER_ENTITY, Picks};
 use crate::measure::{Clock, Sample, run, timed};
-use crate::report::Goal;
+use crate::report::{Goal, count};
 use crate::stores::{Form, Kind, Subject};
 
 pub type Stores = [(Kind, Box<dyn Subject>)];
@@ -14,19 +14,24 @@ pub fn of(stores: &Stores, kind: Kind) -> &dyn Subject {
     &*stores.iter().find(|store| store.0 == kind).expect("a store of this kind").1
 }
 
-pub fn compare(bench: &mut Bench, stores: &Stores) {
-    let (time, events) = (bench.options.time, bench.options.events);
+pub fn compare(bench: &mut Bench, stores: &Stores, events: u64) {
+    let time = bench.options.time;
     for readers in [1, 4] {
         for form in [Form::Structs, Form::Json] {
-            let goal = Goal::tephra(2.0).and_umadb(5.0);
-            bench.compare(&title(readers, form), "reads", goal, |_, kind| {
+            let goal = Goal::tephra(1.5).and_umadb(5.0);
+            bench.compare(&of_events(&title(readers, form), events), "reads", goal, |_, kind| {
                 entities(of(stores, kind), readers, form, time, events)
             });
         }
     }
-    bench.compare("scan everything", "events", Goal::tephra(1.2), |_, kind| {
+    bench.compare(&of_events("scan everything", events), "events", Goal::tephra(1.3), |_, kind| {
         scan(of(stores, kind), events)
     });
+}
+
+/// The title of a workload on a store of so many events.
+pub fn of_events(title: &str, events: u64) -> String {
+    format!("{title}; {} events", count(events as f64))
 }
 
 pub fn title(readers: u64, form: Form) -> String {
