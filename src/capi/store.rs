@@ -74,11 +74,9 @@ impl Handle for dcb_store {
 ///                               it, such an append is refused
 ///     "busy_timeout_ms": 5000   how long a call without a dcb_call waits for a lock; a negative
 ///                               number waits forever
-///     "max_readers": 8          how many connections the store opens for reading at most, 1 to
-///                               1000; so many reads run at a time, and others wait for one of
-///                               them as for a lock; only for a file; dcb_backup opens one more
-///     "cache_bytes": 67108864   how many bytes of events that were read the store keeps in memory
-///                               at most; 0 keeps none; only for a file
+///     "max_readers": 8          how many connections read at a time, 1 to 1000; others wait for one
+///                               as for a lock; only for a file; dcb_backup opens one more
+///     "cache_bytes": 67108864   how many bytes of events to keep in memory; only for a file
 ///     "schema": "dcb"           the schema; this and the next two are only for PostgreSQL
 ///     "pool_size": 4            how many connections for reading it opens at most, 1 to 1000
 ///     "allow_fsync_off": false  take a server with fsync = off, which may lose events; for tests
