@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <tuple>
 
 using namespace std::chrono_literals;
 
@@ -299,6 +300,60 @@ TEST_CASE("a decider without a required function is refused") {
                          std::invalid_argument);
     missing = nothing;
     CHECK(dcb::decide(store, projection, missing).last == 0);
+}
+
+TEST_CASE("a decider reads the newest events only") {
+    dcb::store store = unit::fresh_store();
+    auto decider = course_decider();
+    int taken = -1;
+    decider.decide = [&](const state &s, const subscribe &) -> std::vector<dcb::event> {
+        taken = s.taken;
+        return {dcb::event("Subscribed", {"course:c1"})};
+    };
+    decider.last = 2;
+    for (const int expected : {0, 1, 2, 2}) {
+        static_cast<void>(dcb::command_handler(store, decider).handle({"c1", "s1"}));
+        CHECK(taken == expected);
+    }
+    decider.last = 0;
+    decider.since = "Subscribed";
+    static_cast<void>(dcb::command_handler(store, decider).handle({"c1", "s1"}));
+    CHECK(taken == 1);
+    CHECK(store.head() == 5);
+}
+
+TEST_CASE("a decider composes what it knows about a command") {
+    dcb::store store = unit::fresh_store();
+    dcb::decider<std::tuple<int, int>, subscribe> decider;
+    const auto count = [](int n, const dcb::event_view &) { return n + 1; };
+    decider.projection = [&](const subscribe &c) {
+        return dcb::compose(
+            dcb::projection<int>{dcb::tagged(dcb::tag("course", c.course)), 0, count},
+            dcb::projection<int>{dcb::tagged(dcb::tag("student", c.student)), 0, count});
+    };
+    std::tuple<int, int> seen;
+    decider.decide = [&](const std::tuple<int, int> &s,
+                         const subscribe &c) -> std::vector<dcb::event> {
+        seen = s;
+        return {dcb::event("Subscribed", {{"course", c.course}, {"student", c.student}})};
+    };
+    for (const char *course : {"c1", "c2", "c1"}) {
+        static_cast<void>(dcb::command_handler(store, decider).handle({course, "s1"}));
+    }
+    CHECK(seen == std::make_tuple(1, 2));
+    CHECK(store.head() == 3);
+
+    decider.last = 1;
+    const std::string refused = "decider::projection takes the place of query, evolve, last and "
+                                "since, and one of these is set";
+    CHECK_THROWS_WITH_AS(dcb::command_handler(store, decider), refused.c_str(),
+                         std::invalid_argument);
+    decider.last = 0;
+    decider.projection = [](const subscribe &) {
+        return dcb::projection<std::tuple<int, int>>{dcb::query::all(), {}, {}};
+    };
+    CHECK_THROWS_WITH_AS(dcb::command_handler(store, decider).handle({"c1", "s1"}),
+                         "projection::evolve is not set", std::invalid_argument);
 }
 
 TEST_CASE("a decider starts from its initial state") {

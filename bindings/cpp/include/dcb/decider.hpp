@@ -19,6 +19,7 @@
 #include <limits>
 #include <optional>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -41,9 +42,10 @@ template <class Value> struct value_of<decided<Value>> { using type = Value; };
 
 /// A decision, as three pure functions and a state to start from.
 ///
-/// All functions are required. A decider with one that is not set throws std::invalid_argument,
-/// which names it, when it is folded or given to a dcb::command_handler. A `Value` is what a
-/// decision has to return to its caller, such as the number of the invoice that it makes.
+/// `decide` is required, and so are `query` and `evolve` unless there is a `projection`. A decider
+/// with one that is not set throws std::invalid_argument, which names it, when it is folded or
+/// given to a dcb::command_handler. A `Value` is what a decision has to return to its caller, such
+/// as the number of the invoice that it makes.
 template <class State, class Command, class Value = void> struct decider {
     /// Selects the events that the decision about a command rests on. Required.
     std::function<dcb::query(const Command &)> query;
@@ -59,7 +61,20 @@ template <class State, class Command, class Value = void> struct decider {
     /// The state before any event.
     State initial_state{};
 
-    /// Returns the state after a range of events, each an event_view or a sequenced_event.
+    /// Restrict what the state is computed from to the newest events of the query, and so what a
+    /// decision reads: see projection::last and projection::since. The append is still conditional
+    /// on all events of the query.
+    std::int64_t last = 0;
+    std::string since{};
+
+    /// Returns what a decision about the command has to know, in place of the other members except
+    /// `decide`, which must not be set beside it. It suits a state that dcb::compose makes of
+    /// several, and one for which it matters what the command says.
+    std::function<dcb::projection<State>(const Command &)> projection{};
+
+    /// Returns the state after a range of events, each an event_view or a sequenced_event. It takes
+    /// the events as they are: it knows no command, and so neither the query nor what `last` and
+    /// `since` exclude of it; the fold of model() does.
     template <class Range> [[nodiscard]] State fold(Range &&events) const {
         detail::check_function(evolve, "decider::evolve");
         State state = initial_state;
@@ -70,9 +85,25 @@ template <class State, class Command, class Value = void> struct decider {
     }
 
     /// Returns what the decider knows about the command as a projection.
-    [[nodiscard]] projection<State> model(const Command &command) const {
+    [[nodiscard]] dcb::projection<State> model(const Command &command) const {
+        if (projection) {
+            return projection(command);
+        }
         detail::check_function(query, "decider::query");
-        return {query(command), initial_state, evolve};
+        return {query(command), initial_state, evolve, last, since};
+    }
+
+    /// Throws std::invalid_argument if a function is not set that is required, or one is that has
+    /// no place beside `projection`.
+    void check() const {
+        detail::check_function(decide, "decider::decide");
+        if (!projection) {
+            detail::check_function(query, "decider::query");
+            detail::check_function(evolve, "decider::evolve");
+        } else if (query || evolve || last != 0 || !since.empty()) {
+            throw std::invalid_argument("decider::projection takes the place of query, evolve, "
+                                        "last and since, and one of these is set");
+        }
     }
 };
 
@@ -271,14 +302,12 @@ auto decide(store &in, const projection<State> &on, const Decide &decide, const 
 /// The store must outlive the handler.
 template <class State, class Command, class Value = void> class command_handler {
   public:
-    /// Throws std::invalid_argument if a function of the decider is not set, and dcb::error if the
+    /// Throws std::invalid_argument as decider::check does, and dcb::error if the
     /// number of attempts is negative.
     command_handler(store &to, decider<State, Command, Value> how, retry_policy retry = {})
         : store_(&to), decider_(std::move(how)), retry_(retry) {
         detail::check_policy(retry_);
-        detail::check_function(decider_.query, "decider::query");
-        detail::check_function(decider_.decide, "decider::decide");
-        detail::check_function(decider_.evolve, "decider::evolve");
+        decider_.check();
     }
 
     /// Decides about the command, appends the events, and returns what happened.
