@@ -3,11 +3,12 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use dcb::{AppendRequest, CallOptions, Options};
 use serde_json::{Value, json};
 
-use crate::support::{HOSTILE, TestStore, described, event, numbers, school};
+use crate::support::{HOSTILE, TestStore, at, described, event, numbers, school};
 
 /// Returns the file of that name in one of the folders of `PATH`.
 fn command(names: &[&str]) -> Option<PathBuf> {
@@ -36,16 +37,26 @@ fn tools() -> Result<(PathBuf, PathBuf, PathBuf), &'static str> {
     Ok((node, chromium, modules))
 }
 
-/// A school with events over some seconds, so that there is something to see over time.
+/// A school with the events of two weeks until now: more by day than by night, and more each day.
 fn populated() -> TestStore {
+    const MINUTE: u64 = 60_000_000;
+    const DAY: u64 = 24 * 60 * MINUTE;
     let store = TestStore::new();
+    let options = Options { import: true, ..Options::default() };
+    let import = dcb::open(&store.uri, &options).unwrap();
     let mut random = numbers(11);
-    for wave in 0..60 {
-        for _ in 0..4 + random(12) + if wave % 20 > 13 { 14 } else { 0 } {
-            store.append(school(&mut random));
-        }
-        std::thread::sleep(Duration::from_millis(25 + random(20)));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
+    let begin = now - 14 * DAY;
+    let mut time = begin;
+    while time < now - MINUTE {
+        let events = school(&mut random).iter().map(|event| at(event, time as i64)).collect();
+        let request = AppendRequest::new(events, vec![]).unwrap();
+        import.append(request, &CallOptions::default()).unwrap();
+        let is_night = !(6..21).contains(&(time % DAY / (60 * MINUTE)));
+        let pause = if is_night { 60 } else { 24 - (time - begin) / DAY };
+        time += (1 + random(2 * pause)) * MINUTE + random(MINUTE);
     }
+    import.close();
     store
 }
 
@@ -76,7 +87,7 @@ fn append(store: &TestStore, events: &Value) -> i64 {
         )
     });
     store.append(events.collect());
-    store.store.head(&dcb::CallOptions::default()).unwrap().get()
+    store.store.head(&CallOptions::default()).unwrap().get()
 }
 
 #[test]

@@ -39,6 +39,17 @@ pub fn described(
     builder.build()
 }
 
+/// Returns the same event with a time of its own, for a store that is open for an import.
+pub fn at(event: &Event, time_us: i64) -> Event {
+    let mut builder = EventBuilder::new(EventType::new(event.event_type()).unwrap());
+    for tag in event.tags().iter() {
+        builder.tag(Tag::new(tag).unwrap()).unwrap();
+    }
+    builder.data(event.data()).unwrap();
+    builder.timestamp_us(time_us).unwrap();
+    builder.build()
+}
+
 /// A store in a file, open for appending.
 pub struct TestStore {
     pub uri: String,
