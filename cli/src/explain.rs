@@ -101,7 +101,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(indexed) = indexed {
         writeln!(
             out,
-            "index       covers the events up to position {indexed} in the file, and {} above it when the store is opened",
+            "index       covers the events up to position {indexed} in the file; the {} above it are looked up in memory",
             head - indexed
         )?;
     }

@@ -5,29 +5,55 @@ use dcb::{CallOptions, Direction, Query, ReadRequest};
 use crate::exit::Failure;
 use crate::output::{EventPrinter, OutputArguments};
 use crate::query;
-use crate::store::{self, StoreArgument};
+use crate::store;
 
 /// Which event to print, and how.
 #[derive(clap::Args)]
-#[command(allow_missing_positional = true)]
 pub struct Arguments {
-    #[command(flatten)]
-    store: StoreArgument,
+    /// The store, such as `sqlite:events.db`; may be left out if DCB_URI is set
+    #[arg(value_name = "URI")]
+    first: Option<String>,
     /// The position of the event
-    #[arg(required_unless_present = "id")]
-    position: Option<i64>,
+    #[arg(value_name = "POSITION")]
+    second: Option<String>,
     /// The id of the event; looks at every event
-    #[arg(long, conflicts_with = "position")]
+    #[arg(long, conflicts_with = "second")]
     id: Option<String>,
     #[command(flatten)]
     output: OutputArguments,
 }
 
+/// Returns the URI and the position that were given.
+fn names(arguments: &Arguments) -> Result<(String, Option<i64>), Failure> {
+    let (uri, position) = match (&arguments.first, &arguments.second) {
+        (Some(uri), Some(position)) => (Some(uri.clone()), Some(position)),
+        (Some(position), None) if !store::is_uri(position) && arguments.id.is_none() => {
+            (std::env::var("DCB_URI").ok(), Some(position))
+        }
+        (Some(uri), None) => (Some(uri.clone()), None),
+        (None, _) => (std::env::var("DCB_URI").ok(), None),
+    };
+    let uri = uri.ok_or_else(|| {
+        Failure::usage("which store? Give its URI, such as sqlite:events.db, or set DCB_URI")
+    })?;
+    let position = match position {
+        Some(text) => Some(text.parse::<i64>().map_err(|_| {
+            Failure::usage(format!("`{text}` is no position: write dcb get URI POSITION"))
+        })?),
+        None if arguments.id.is_none() => {
+            return Err(Failure::usage("which event? Give its position, or its --id"));
+        }
+        None => None,
+    };
+    Ok((uri, position))
+}
+
 /// Prints the event that the arguments name.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let (uri, wanted) = names(arguments)?;
     let mut printer = EventPrinter::new(&arguments.output)?;
-    let store = arguments.store.open_to_read()?;
-    let request = match arguments.position {
+    let store = store::open_to_read(&uri)?;
+    let request = match wanted {
         Some(..=0) => return Err(Failure::usage("the first event has position 1")),
         Some(position) => {
             let position = query::position(position)?;
@@ -38,7 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let mut found = false;
     let position = store::for_each(&*store, request, &CallOptions::default(), |event| {
-        if arguments.position.is_some() || event.id == arguments.id.as_deref() {
+        if wanted.is_some() || event.id == arguments.id.as_deref() {
             found = true;
             printer.event(event)?;
         }
@@ -48,7 +74,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return printer.finish(position);
     }
     let head = store.head(&CallOptions::default())?;
-    Err(Failure::not_found(match (arguments.position, &arguments.id) {
+    Err(Failure::not_found(match (wanted, &arguments.id) {
         (Some(position), _) => {
             format!("no event at position {position}: the newest is at {head}")
         }

@@ -18,6 +18,7 @@ mod head;
 mod import;
 mod json;
 mod lines;
+mod manual;
 mod names;
 mod output;
 mod progress;
@@ -36,7 +37,7 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Reads, checks, copies and explores event stores
 ///
@@ -93,6 +94,14 @@ enum Command {
     Explain(explain::Arguments),
     /// Show the store in a browser
     Explore(explore::Arguments),
+    /// Print a script that completes commands in a shell
+    Completions(manual::CompletionsArguments),
+    /// Write the manual pages to a folder
+    #[command(hide = true)]
+    Manual(manual::PagesArguments),
+    /// Write the pages of the documentation to a folder
+    #[command(hide = true)]
+    Pages(manual::PagesArguments),
 }
 
 fn main() -> ExitCode {
@@ -116,6 +125,9 @@ fn main() -> ExitCode {
         Command::Restore(arguments) => backup::restore(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Explore(arguments) => explore::run(&arguments),
+        Command::Completions(arguments) => manual::completions(Arguments::command(), &arguments),
+        Command::Manual(arguments) => manual::manual(Arguments::command(), &arguments),
+        Command::Pages(arguments) => manual::pages(Arguments::command(), &arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -136,8 +136,8 @@ impl EventTable {
     /// The columns that are shown unless others are asked for.
     const COLUMNS: [Field; 5] =
         [Field::Position, Field::Timestamp, Field::Type, Field::Tags, Field::Data];
-    /// How much of a terminal's width one column before the last may take.
-    const SHARE: usize = 3;
+    /// The width below which a terminal is narrow: times have no year and no fraction there.
+    const NARROW: usize = 100;
 
     /// Returns a table with the columns `fields`, or the usual ones if there are none.
     pub fn new(fields: &[Field], data_only: bool, is_terminal: bool, width: Option<usize>) -> Self {
@@ -169,9 +169,14 @@ impl EventTable {
         self.table.rows.len() >= Self::PAGE
     }
 
+    fn is_narrow(&self) -> bool {
+        self.width.is_some_and(|width| width < Self::NARROW)
+    }
+
     fn cell(&self, field: Field, event: &EventView<'_>) -> String {
         let text = match field {
             Field::Position => return event.position.to_string(),
+            Field::Timestamp if self.is_narrow() => return time::local_short(event.timestamp_us),
             Field::Timestamp if self.is_terminal => return time::local(event.timestamp_us),
             Field::Timestamp => return time::utc(event.timestamp_us),
             Field::Type => event.event_type.to_owned(),
@@ -182,7 +187,11 @@ impl EventTable {
         };
         let is_last = self.fields.last() == Some(&field);
         match self.width {
-            Some(width) if !is_last => shortened(&harmless(&text), (width / Self::SHARE).max(8)),
+            // The last column needs room too.
+            Some(width) if !is_last => {
+                let share = if self.is_narrow() { 5 } else { 3 };
+                shortened(&harmless(&text), (width / share).max(8))
+            }
             _ => harmless(&text),
         }
     }

@@ -58,6 +58,11 @@ pub fn local(micros: i64) -> String {
     zoned(micros).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
 }
 
+/// Returns a time for a person here, as short as it is of use, such as `11-23 05:12:17`.
+pub fn local_short(micros: i64) -> String {
+    zoned(micros).strftime("%m-%d %H:%M:%S").to_string()
+}
+
 /// Returns the day of a time here, such as `2026-11-23`.
 pub fn day(micros: i64) -> String {
     zoned(micros).strftime("%Y-%m-%d").to_string()

@@ -1,0 +1,154 @@
+//! Exit statuses, what is said on stderr, and that nothing else is on stdout.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use crate::{dcb, failed, good, lines, run, run_with};
+
+#[test]
+fn a_status_says_what_happened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    assert_eq!(good(&run(path, &["append", "sqlite:a.db", "-t", "A", "--id", "i"])), "1\n");
+    for (status, part, arguments) in [
+        (2, "did you mean sqlite:a.db?", &["head", "a.db"][..]),
+        (2, "'--type'", &["read", "sqlite:a.db", "--tpye", "A"]),
+        (2, "'read'", &["raed"]),
+        (2, "items: must be a list", &["read", "sqlite:a.db", "--query", "{\"items\": 1}"]),
+        (2, "neither type=TYPE", &["count", "sqlite:a.db", "--item", "A"]),
+        (2, "is no time", &["read", "sqlite:a.db", "--since", "yesterday"]),
+        (2, "not valid JSON", &["append", "sqlite:a.db", "-t", "A", "-d", "text"]),
+        (2, "has an end", &["tail", "sqlite:a.db", "-f", "--json"]),
+        (2, "pg_dump", &["backup", "postgres://x/y", "b.db"]),
+        (1, "already stored at position 1", &["append", "sqlite:a.db", "-t", "B", "--id", "i"]),
+        (3, "\"id\":\"i\"", &["append", "sqlite:a.db", "-t", "B", "--fail-if", "type=A"]),
+        (4, "no event at position 2: the newest is at 1", &["get", "sqlite:a.db", "2"]),
+        (4, "no event has the id \"x\"", &["get", "sqlite:a.db", "--id", "x"]),
+        (4, "no such store", &["head", "sqlite:none.db"]),
+        (4, "none.ndjson", &["import", "sqlite:n.db", "none.ndjson"]),
+    ] {
+        let output = run(path, arguments);
+        let said = failed(&output, status);
+        assert!(said.contains(part), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty(), "{arguments:?}: {output:?}");
+    }
+    // A condition that looks only at newer events holds.
+    let arguments = ["append", "sqlite:a.db", "-t", "B", "--fail-if", "type=A", "--after", "1"];
+    assert_eq!(good(&run(path, &arguments)), "2\n");
+    assert!(!path.join("none.db").exists(), "a command that reads creates no store");
+}
+
+#[test]
+fn the_environment_names_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    good(&run(path, &["append", "sqlite:a.db", "-t", "A", "-g", "k:v"]));
+    for (arguments, expected) in [
+        (&["head"][..], "1\n"),
+        (&["count", "--type", "A"], "1\n"),
+        (&["get", "1", "--fields", "type"], "{\"type\":\"A\"}\n"),
+        (&["tags", "k:", "--json"], "[{\"tag\":\"k:v\",\"events\":1,\"first\":1,\"last\":1}]\n"),
+    ] {
+        let output = dcb(path, arguments).env("DCB_URI", "sqlite:a.db").output().unwrap();
+        assert_eq!(good(&output), expected, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_wrong_line_is_named_and_nothing_after_it_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let mut text = lines(3);
+    text.push_str("{\"type\": 1}\n");
+    text.push_str("{\"type\":\"After\"}\n");
+    let said = failed(&run_with(path, &["import", "sqlite:a.db"], &text), 1);
+    assert!(said.contains("stdin, line 4:"), "{said}");
+    assert_eq!(good(&run(path, &["head", "sqlite:a.db"])), "3\n");
+    // Once the line is right, the import goes on where it ended.
+    let text = lines(5);
+    let said = failed(&run_with(path, &["import", "sqlite:a.db"], &text), 0);
+    assert!(said.contains("imported 2 events, 3 were stored already"), "{said}");
+}
+
+#[test]
+fn an_import_mixes_only_when_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    good(&run(path, &["append", "sqlite:a.db", "-t", "Own"]));
+    let said = failed(&run_with(path, &["import", "sqlite:a.db"], &lines(2)), 1);
+    assert!(said.contains("use --append"), "{said}");
+    assert_eq!(good(&run(path, &["head", "sqlite:a.db"])), "1\n");
+    good(&run_with(path, &["import", "sqlite:a.db", "--append"], &lines(2)));
+    let said = failed(&run_with(path, &["import", "sqlite:a.db", "--append"], &lines(2)), 0);
+    assert!(said.contains("imported 0 events, 2 were stored already"), "{said}");
+    assert_eq!(good(&run(path, &["head", "sqlite:a.db"])), "3\n");
+    // Positions that the store would not give.
+    let odd = lines(4).lines().step_by(2).map(|line| format!("{line}\n")).collect::<String>();
+    let said = failed(&run_with(path, &["import", "sqlite:b.db"], &odd), 1);
+    assert!(said.contains("line 2: its position is 3"), "{said}");
+    assert_eq!(good(&run(path, &["head", "sqlite:b.db"])), "1\n");
+    good(&run_with(path, &["import", "sqlite:b.db", "--renumber"], &odd));
+    assert_eq!(good(&run(path, &["head", "sqlite:b.db"])), "2\n");
+    // A copy does not mix at all.
+    let said = failed(&run(path, &["copy", "sqlite:b.db", "sqlite:a.db"]), 1);
+    assert!(said.contains("more events than the source"), "{said}");
+}
+
+#[test]
+fn a_pipe_that_breaks_ends_a_command_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    good(&run_with(folder.path(), &["import", "sqlite:a.db"], &lines(5_000)));
+    for arguments in [&["read", "sqlite:a.db"][..], &["export", "sqlite:a.db"]] {
+        let mut child = dcb(folder.path(), arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        BufReader::with_capacity(16, child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        assert!(first.starts_with("{\"position\":1,"), "{first}");
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(failed(&output, 0), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn tail_follows_until_it_is_interrupted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    good(&run_with(path, &["import", "sqlite:a.db"], &lines(12)));
+    let mut child = dcb(path, &["tail", "sqlite:a.db", "-f", "--fields", "position"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || out.next().expect("a line").unwrap();
+    for position in 3..=12 {
+        assert_eq!(next(), format!("{{\"position\":{position}}}"));
+    }
+    good(&run(path, &["append", "sqlite:a.db", "-t", "A"]));
+    assert_eq!(next(), "{\"position\":13}");
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_export_replaces_a_file_only_when_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    good(&run_with(path, &["import", "sqlite:a.db"], &lines(2)));
+    fs::write(path.join("mine"), "mine").unwrap();
+    let said = failed(&run(path, &["export", "sqlite:a.db", "mine"]), 2);
+    assert!(said.contains("--force"), "{said}");
+    assert_eq!(fs::read_to_string(path.join("mine")).unwrap(), "mine");
+    good(&run(path, &["export", "sqlite:a.db", "mine", "--force"]));
+    assert_eq!(fs::read_to_string(path.join("mine")).unwrap(), lines(2));
+    let left: Vec<_> = fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("part"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
