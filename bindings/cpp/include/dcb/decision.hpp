@@ -20,12 +20,8 @@
 
 namespace dcb {
 
-/// The outcome of a decision that has a value of its own to return, such as the number of the
-/// invoice that it makes. `decision<>` is that of a decision without one.
-template <class Value = void> struct decision;
-
-/// The outcome of a decision.
-template <> struct decision<void> {
+/// What every decision tells of itself.
+struct decision_outcome {
     /// The position of the first event of the decision, or 0 if it has none.
     std::int64_t first = 0;
 
@@ -40,11 +36,16 @@ template <> struct decision<void> {
     bool repeated = false;
 };
 
-template <class Value> struct decision : decision<void> {
+/// The outcome of a decision that has a value of its own to return, such as the number of the
+/// invoice that it makes. `decision<>` is that of a decision without one.
+template <class Value = void> struct decision : decision_outcome {
     /// The value of the decision. It is absent only if the decision is repeated and the request was
     /// first decided without a value.
     std::optional<Value> value{};
 };
+
+/// The outcome of a decision without a value.
+template <> struct decision<void> : decision_outcome {};
 
 /// What a function that decides returns if the decision has a value of its own.
 template <class Value> struct decided {
