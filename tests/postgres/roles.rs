@@ -53,7 +53,7 @@ fn roles_need_no_more_than_the_page_grants() {
     // Even a store that is not read-only cannot append for this role.
     let writer = open(&as_role("reader")).unwrap();
     let error = claim(&*writer, 2, "x", &within(5_000)).answer.unwrap_err();
-    assert_eq!(error.status, Status::Unavailable, "{error}");
+    assert_eq!(error.status, Status::ReadOnly, "{error}");
 
     for role in ["app", "reader"] {
         for statement in [
