@@ -62,7 +62,7 @@ install: PREFIX ?= /usr/local
 install:
 	./bootstrap
 	cmake --preset release
-	cmake --build --preset release --target dcb_library
+	cmake --build --preset release --target dcb_library dcb_cli
 	cmake --install build/release --prefix $(PREFIX)
 
 # Ends with what took longest.

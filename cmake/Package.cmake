@@ -1,4 +1,5 @@
-# `cpack`: Debian packages, libdcb0 for programs that are linked and libdcb-dev for those who link.
+# `cpack`: Debian packages, libdcb0 for programs that are linked, libdcb-dev for those who link, and
+# dcb, the command line.
 # Configure with -DCMAKE_INSTALL_PREFIX=/usr, so that the library comes to stand where Debian's do.
 
 set(CPACK_GENERATOR DEB)
@@ -11,6 +12,9 @@ set(CPACK_STRIP_FILES ON)
 
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_COMPONENTS_ALL runtime development)
+if(DCB_BUILD_CLI)
+    list(APPEND CPACK_COMPONENTS_ALL cli)
+endif()
 set(CPACK_COMPONENTS_GROUPING ONE_PER_GROUP)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_HOMEPAGE "${PROJECT_HOMEPAGE_URL}")
@@ -30,5 +34,11 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SUGGESTS nlohmann-json3-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_DESCRIPTION
     "The headers for C and C++, the static library, and what CMake and pkg-config need to find them.")
+
+set(CPACK_DEBIAN_CLI_PACKAGE_NAME dcb)
+set(CPACK_DEBIAN_CLI_PACKAGE_SECTION utils)
+set(CPACK_DEBIAN_CLI_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_CLI_DESCRIPTION
+    "The command line, which shows, copies, checks and explores event stores.")
 
 include(CPack)

@@ -68,6 +68,13 @@ for program in program-c program-cpp; do
     chroot "$root" "/usr/bin/$program"
 done
 
+# shellcheck disable=SC2046
+provide $(needed "$root/usr/bin/dcb")
+chroot "$root" /usr/bin/dcb append sqlite:/a.db --type A
+[ "$(chroot "$root" /usr/bin/dcb head sqlite:/a.db)" = 1 ]
+find "$root/usr" -name 'dcb-import.1*' | grep -q .
+in_root --remove dcb
+
 in_root --remove libdcb-dev
 chroot "$root" /usr/bin/program-cpp
 in_root --remove "$(cd "$work/build" && ls libdcb[0-9]*.deb | sed 's/_.*//')"
