@@ -89,7 +89,8 @@ serve) ;;
     ;;
 esac
 
-bin=${DCB_POSTGRES_BIN:-$(versions | head -n 1)}
+found=$(versions)
+bin=${DCB_POSTGRES_BIN:-${found%%$'\n'*}}
 if [ ! -x "$bin/initdb" ]; then
     say "SKIPPED: THERE IS NO POSTGRESQL SERVER HERE (apt install postgresql, or set DCB_POSTGRES_URI)"
     [ "$mode" != try ] || exec "$@"
