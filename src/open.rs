@@ -43,11 +43,6 @@ pub fn is_of_postgres(uri: &str) -> bool {
 
 #[cfg(feature = "postgres")]
 fn open_postgres(uri: &str, options: &Options) -> Result<Arc<dyn Store>> {
-    if options.import {
-        return Err(Error::invalid(
-            "import: a store in PostgreSQL sets the times of its events itself",
-        ));
-    }
     Ok(Arc::new(crate::postgres::PostgresStore::open(uri, options)?))
 }
 

@@ -54,6 +54,11 @@ impl PreparedEvents {
         self.events.iter().map(|sequenced| &sequenced.event)
     }
 
+    /// Returns the times that events were given, one for each event, or nothing if none was.
+    pub fn given_times(&self) -> &[Option<i64>] {
+        &self.given_times
+    }
+
     /// Returns the events with their positions, which are [`Position::START`] before
     /// [`PreparedEvents::place`].
     pub fn sequenced(&self) -> &[Arc<SequencedEvent>] {

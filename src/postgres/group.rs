@@ -38,7 +38,6 @@ pub struct PreparedAppend {
 impl PreparedAppend {
     /// Prepares a request. Fails with `no_memory`.
     pub fn new(request: AppendRequest, deadline: Deadline) -> Result<Self> {
-        request.expect_no_timestamps()?;
         let (events, conditions) = request.into_parts();
         let bytes = events.iter().map(|event| event.row_text().len()).sum();
         let prepared = PreparedEvents::new(events)?;
@@ -183,8 +182,10 @@ fn values(
 fn add_events(requests: &[PreparedAppend], values: &mut Values) {
     let (mut numbers, mut places, mut types) = (Vec::new(), Vec::new(), Vec::new());
     let (mut tags, mut data) = (Vec::new(), Vec::new());
-    let (mut metadata, mut ids) = (Vec::new(), Vec::new());
+    let (mut metadata, mut ids, mut times) = (Vec::new(), Vec::new(), Vec::new());
     for (number, request) in (1..).zip(requests) {
+        let given = request.prepared.given_times();
+        times.extend((0..request.len()).map(|place| given.get(place).copied().flatten()));
         for (place, event) in (1..).zip(request.prepared.events()) {
             numbers.push(number);
             places.push(place);
@@ -199,6 +200,10 @@ fn add_events(requests: &[PreparedAppend], values: &mut Values) {
         // Saves the server the look-up.
         ids.clear();
     }
+    if times.iter().all(Option::is_none) {
+        // The server sets the time of every event.
+        times.clear();
+    }
     values
         .ints(&numbers)
         .ints(&places)
@@ -206,7 +211,8 @@ fn add_events(requests: &[PreparedAppend], values: &mut Values) {
         .texts(&tags)
         .texts(&data)
         .optional_texts(&metadata)
-        .optional_texts(&ids);
+        .optional_texts(&ids)
+        .optional_times(&times);
 }
 
 fn add_conditions(requests: &[PreparedAppend], values: &mut Values) {

@@ -72,6 +72,7 @@ impl PostgresStore {
             target,
             busy_timeout,
             is_read_only: options.read_only,
+            import: options.import,
             server: inspection.server,
         })
     }

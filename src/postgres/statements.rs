@@ -45,7 +45,7 @@ impl Statements {
             append: format!(
                 "SELECT o_request, o_kind, o_position, o_place, o_same FROM \"{schema}\".append(\
                  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-                 $19)"
+                 $19, $20)"
             ),
             resolve: format!("SELECT o_request, o_position FROM \"{schema}\".resolve($1, $2, $3)"),
             head: format!(

@@ -37,6 +37,8 @@ pub struct PostgresStore {
     pub(super) target: Target,
     pub(super) busy_timeout: Option<Duration>,
     pub(super) is_read_only: bool,
+    /// Whether events keep the timestamps that they are appended with.
+    pub(super) import: bool,
     /// The version of the server.
     pub(super) server: String,
 }
@@ -94,6 +96,9 @@ impl Store for PostgresStore {
         let deadline = self.start(call, self.busy_timeout)?;
         if self.is_read_only {
             return Err(Error::new(Status::ReadOnly, "the store was opened read-only"));
+        }
+        if !self.import {
+            request.expect_no_timestamps()?;
         }
         let prepared = PreparedAppend::new(request, deadline.clone())?;
         let events = prepared.len();

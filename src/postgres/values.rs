@@ -14,6 +14,8 @@ const TEXT: u32 = 25;
 const INT_ARRAY: u32 = 1007;
 const TEXT_ARRAY: u32 = 1009;
 const BIGINT_ARRAY: u32 = 1016;
+const TIMESTAMPTZ: u32 = 1184;
+const TIMESTAMPTZ_ARRAY: u32 = 1185;
 const UUID_ARRAY: u32 = 2951;
 const UUID: u32 = 2950;
 
@@ -122,6 +124,18 @@ impl Values {
             None => bytes.put_i32(-1),
         });
         self.end(TEXT_ARRAY)
+    }
+
+    /// Adds times, in microseconds since 1970, as a `timestamptz[]` in which one may be NULL.
+    pub fn optional_times(&mut self, values: &[Option<i64>]) -> &mut Self {
+        self.array(TIMESTAMPTZ, values, |value, bytes| match value {
+            Some(micros) => {
+                bytes.put_i32(8);
+                bytes.put_i64(micros.saturating_sub(EPOCH_US));
+            }
+            None => bytes.put_i32(-1),
+        });
+        self.end(TIMESTAMPTZ_ARRAY)
     }
 
     fn array<T>(&mut self, kind: u32, values: &[T], put: impl Fn(&T, &mut BytesMut)) {

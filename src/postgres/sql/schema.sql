@@ -117,7 +117,8 @@ $$;
 --
 --   p_append_ids    of each request
 --   p_lock_ms       how long to wait for the lock; 0: without end
---   e_...           of each event, in order: its request, its place in it (from 1), its columns
+--   e_...           of each event, in order: its request, its place in it (from 1), its columns;
+--                   e_time is empty unless events keep the times of another store
 --   c_...           of each item of each condition: its request, its condition (from 0), the
 --                   position above which events count, its tags and types
 --   p_...           of each event of a request that an item of a later request matches: the later
@@ -130,7 +131,7 @@ $$;
 CREATE FUNCTION "dcb".append(
     p_append_ids uuid[], p_lock_ms integer,
     e_request integer[], e_place integer[], e_type text[], e_tags text[], e_data text[],
-    e_metadata text[], e_id text[],
+    e_metadata text[], e_id text[], e_time timestamptz[],
     c_request integer[], c_condition integer[], c_after bigint[], c_tags text[], c_types text[],
     p_request integer[], p_condition integer[], p_after bigint[], p_earlier integer[],
     p_place integer[]
@@ -254,10 +255,10 @@ BEGIN
     IF v_next > v_head THEN
         INSERT INTO "dcb".events (position, type, tags, data, metadata, id, recorded_at, append_id)
             SELECT v_base[g.request] + g.place, g.type, g.tags::text[], g.data, g.metadata, g.id,
-                   s.now, p_append_ids[g.request]
+                   coalesce(g.time, s.now), p_append_ids[g.request]
             FROM (SELECT clock_timestamp() AS now OFFSET 0) s,
-                 unnest(e_request, e_place, e_type, e_tags, e_data, e_metadata, e_id)
-                     g (request, place, type, tags, data, metadata, id)
+                 unnest(e_request, e_place, e_type, e_tags, e_data, e_metadata, e_id, e_time)
+                     g (request, place, type, tags, data, metadata, id, time)
             WHERE v_base[g.request] >= 0;
         INSERT INTO "dcb".event_tags (tag, position, type)
             SELECT t.tag, v_base[g.request] + g.place, g.type

@@ -189,6 +189,33 @@ fn a_group_is_judged_as_its_requests_one_after_the_other_would_be() {
 }
 
 #[test]
+fn given_timestamps_are_kept_by_a_store_for_imports_alone() {
+    let Some(server) = server() else { return };
+    let options = Options { import: true, ..own_schema() };
+    let store = PostgresStore::open(&server.uri(), &options).unwrap();
+    let timed = |micros: Option<i64>| {
+        let mut event = EventBuilder::new(EventType::new("A").unwrap());
+        micros.into_iter().for_each(|micros| event.timestamp_us(micros).unwrap());
+        event.build()
+    };
+    // The first and the last microsecond that JSON can name, and one before 2000.
+    let given = [-62_135_596_800_000_000, 253_402_300_799_999_999, 951_782_399_000_001];
+    let events = [Some(given[0]), None, Some(given[1]), Some(given[2])].map(timed);
+    store.append(AppendRequest::new(events.into(), Vec::new()).unwrap(), &call()).unwrap();
+    let (events, _) = store.read_all(ReadRequest::default(), &call()).unwrap();
+    let times: Vec<i64> = events.iter().map(|event| event.timestamp_us).collect();
+    assert_eq!([times[0], times[2], times[3]], given);
+    assert!(times[1] > 1_700_000_000_000_000, "the server's own time is {}", times[1]);
+
+    let other = PostgresStore::open(&server.uri(), &Options { import: false, ..options }).unwrap();
+    let request = AppendRequest::new(vec![timed(None), timed(Some(7))], Vec::new()).unwrap();
+    let refused = other.append(request, &call()).unwrap_err();
+    assert_eq!(refused.status, crate::Status::InvalidArgument);
+    assert!(refused.message.starts_with("events[1].timestamp: "), "{refused}");
+    assert_eq!(other.head(&call()), Ok(at(4)));
+}
+
+#[test]
 fn a_read_returns_what_the_store_in_memory_returns() {
     let Some(server) = server() else { return };
     let store = PostgresStore::open(&server.uri(), &own_schema()).unwrap();
