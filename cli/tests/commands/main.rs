@@ -5,6 +5,7 @@ mod damage;
 mod golden;
 mod interruptions;
 mod pages;
+mod servers;
 mod statuses;
 
 use std::io::Write;
