@@ -41,6 +41,15 @@ impl ReadCaches {
     }
 }
 
+/// What one reader does with the caches of its store. The default has none.
+#[derive(Debug, Clone, Default)]
+pub struct CacheUse {
+    /// The caches, or `None` if the reader has none.
+    pub caches: Option<Arc<ReadCaches>>,
+    /// Whether what is read is committed, so that it may be kept.
+    pub may_keep: bool,
+}
+
 /// An entry of a cache.
 pub trait Entry {
     /// What identifies the entry.
@@ -196,9 +205,9 @@ impl<T: Entry> Cache<T> {
 
     /// Looks up the entry with this key.
     ///
-    /// Where there is no room, another entry would have to leave. Only one of [`MISSES_PER_ENTRY`] misses
-    /// is worth that: what is read again and again is soon cached, and reads of a store that is
-    /// larger than the cache do not copy every event.
+    /// Where there is no room, another entry would have to leave. Only one of [`MISSES_PER_ENTRY`]
+    /// misses is worth that: what is read again and again is soon cached, and reads of a store that
+    /// is larger than the cache do not copy every event.
     pub fn get(&self, key: T::Key) -> Found<T> {
         let (shard, hash) = self.shard(key);
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,7 +9,7 @@ use crate::domain::{Direction, EventView, PositionRange, SequencedEvent, Tags};
 use crate::error::{Error, Result, Status};
 use crate::position::Position;
 use crate::sql::{Row, Value};
-use crate::sqlite::cache::{Found, ReadCaches};
+use crate::sqlite::cache::{CacheUse, Found, ReadCaches};
 use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
 use crate::sqlite::events::checksum::{checksum_of_row, checksum_of_text};
 use crate::sqlite::events::page::RowRecord;
@@ -26,9 +26,7 @@ pub struct EventReader {
     /// Reads the rows that need no SQLite.
     pages: PageReader,
     scratch: Scratch,
-    caches: Option<Arc<ReadCaches>>,
-    /// Whether what is read is committed, so that it may be cached.
-    may_cache: bool,
+    cache: CacheUse,
 }
 
 #[derive(Debug, Default)]
@@ -158,19 +156,21 @@ impl EventReader {
     /// cache.
     pub fn new(tree: Arc<BTree>, caches: Arc<ReadCaches>) -> Self {
         let pages = PageReader::lasting(tree);
-        let scratch = Scratch::default();
-        EventReader { pages, scratch, caches: Some(caches), may_cache: true }
+        let cache = CacheUse { caches: Some(caches), may_keep: true };
+        EventReader { pages, scratch: Scratch::default(), cache }
     }
 
     /// Creates a reader for a connection that writes. It uses the cache, but adds nothing to it:
     /// what it reads in its transaction may be undone.
     pub fn of_writer(tree: Arc<BTree>, caches: Arc<ReadCaches>) -> Self {
-        EventReader { may_cache: false, ..EventReader::new(tree, caches) }
+        let mut reader = EventReader::new(tree, caches);
+        reader.cache.may_keep = false;
+        reader
     }
 
-    /// Returns the caches of the store, if it has any, and whether what is read may be cached.
-    pub fn caches(&self) -> (Option<Arc<ReadCaches>>, bool) {
-        (self.caches.clone(), self.may_cache)
+    /// Returns what the reader does with the caches of its store.
+    pub fn cache(&self) -> CacheUse {
+        self.cache.clone()
     }
 
     /// Calls `visit` with the events in `span`, in order, until it breaks. Fails if one is missing.
@@ -294,10 +294,10 @@ impl EventReader {
     ) -> ReadResult<()> {
         let source = source.into();
         // A long read would drive out what other reads need.
-        let may_cache = self.may_cache && positions.len() <= MAX_CACHED_FETCH;
+        let may_keep = self.cache.may_keep && positions.len() <= MAX_CACHED_FETCH;
         let file = source.file();
         while let Some((position, later)) = positions.split_first() {
-            let EventReader { pages, scratch, caches, .. } = self;
+            let EventReader { pages, scratch, cache: CacheUse { caches, .. } } = self;
             let cached = caches.as_ref().map(|caches| caches.events.get(*position));
             if let Some(Found::Cached(event)) = cached {
                 if visit(&event.view())?.is_break() {
@@ -306,7 +306,7 @@ impl EventReader {
                 positions = later;
                 continue;
             }
-            let keeps = may_cache && matches!(cached, Some(Found::Wanted));
+            let keeps = may_keep && matches!(cached, Some(Found::Wanted));
             let found = file
                 .as_ref()
                 .and_then(|file| pages.leaf_in(file, source, position.get(), ReadAhead::None))
@@ -316,7 +316,7 @@ impl EventReader {
             let Some(columns) = found else {
                 let most = if pages.is_off() { usize::MAX } else { FETCHES_AFTER_MISS };
                 let (stretch, later) = positions.split_at(positions.len().min(most));
-                if self.fetch_rows(source, stretch, may_cache, &mut visit)?.is_break() {
+                if self.fetch_rows(source, stretch, may_keep, &mut visit)?.is_break() {
                     return Ok(());
                 }
                 positions = later;
@@ -341,10 +341,10 @@ impl EventReader {
         &mut self,
         source: Source<'_>,
         positions: &[Position],
-        may_cache: bool,
+        may_keep: bool,
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<ControlFlow<()>> {
-        let caches = self.caches.as_ref().filter(|_| may_cache);
+        let caches = self.cache.caches.as_ref().filter(|_| may_keep);
         let keys: Vec<i64> = positions.iter().map(|position| position.get()).collect();
         let mut expected = positions.iter();
         let mut last = ControlFlow::Continue(());

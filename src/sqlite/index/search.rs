@@ -3,17 +3,15 @@
 //! The oracle of this module is [`EventReader::scan`] with [`Query::matches`].
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::domain::{Direction, EventView, Names, PositionRange, Query, QueryItem, Term, Wanted};
 use crate::error::Result;
 use crate::index::Progress;
 use crate::position::Position;
-use crate::sqlite::cache::ReadCaches;
+use crate::sqlite::cache::CacheUse;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::{ReadResult, Source};
-use crate::sqlite::index::segment::Lists;
 use crate::sqlite::index::segment_list::Segments;
 
 /// How many candidates of each list the first round gathers.
@@ -38,10 +36,8 @@ pub struct SegmentSearch<'a> {
     pub source: Source<'a>,
     /// The segments that the transaction sees.
     pub segments: &'a Segments,
-    /// The caches of the store, if the reader has them.
-    pub caches: Option<Arc<ReadCaches>>,
-    /// Whether what is read is committed, so that it may be cached.
-    pub may_cache: bool,
+    /// What the reader does with the caches of its store.
+    pub cache: CacheUse,
     /// When to stop and return how far the search came; `None` runs it to its end.
     pub until: Option<Instant>,
 }
@@ -165,7 +161,7 @@ impl SegmentSearch<'_> {
         let term = Term::of_id(id);
         self.segments.collect(
             self.source,
-            Lists::default(),
+            &CacheUse::default(),
             term,
             span,
             Direction::Forward,
@@ -202,11 +198,6 @@ impl SegmentSearch<'_> {
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(progress)
-    }
-
-    fn lists(&self) -> Lists<'_> {
-        let cache = self.caches.as_deref().map(|caches| &caches.lists);
-        Lists { cache, may_cache: self.may_cache }
     }
 
     fn is_past_deadline(&self) -> bool {
@@ -280,7 +271,7 @@ impl SegmentSearch<'_> {
                 let first = candidates.len();
                 self.segments.collect(
                     self.source,
-                    self.lists(),
+                    &self.cache,
                     *term,
                     span,
                     direction,
@@ -322,7 +313,7 @@ impl SegmentSearch<'_> {
                 let room = MAX_GATHERED.saturating_sub(other.len());
                 self.segments.collect(
                     self.source,
-                    self.lists(),
+                    &self.cache,
                     *term,
                     stretch,
                     Direction::Forward,

@@ -9,7 +9,7 @@ use crate::domain::{Direction, PositionRange, Term};
 use crate::error::{Result, Status};
 use crate::position::Position;
 use crate::sql::Value;
-use crate::sqlite::cache::{Cache, Found, PostingList};
+use crate::sqlite::cache::{CacheUse, Found, PostingList};
 use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::reader::{EventReader, to_owned};
@@ -28,15 +28,6 @@ pub const BUILDING: i64 = 0;
 pub const LIVE: i64 = 1;
 /// A filter larger than this is neither written nor loaded.
 pub const MAX_FILTER_BYTES: u64 = 8 * 1024 * 1024;
-
-/// The cached posting lists that a read may use.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Lists<'a> {
-    /// The cache, or `None` if there is none.
-    pub cache: Option<&'a Cache<PostingList>>,
-    /// Whether the lists that are read are committed, so that they may be cached.
-    pub may_cache: bool,
-}
 
 /// A live segment.
 #[derive(Debug)]
@@ -248,16 +239,17 @@ impl Segment {
     pub fn collect_cached(
         &self,
         source: Source<'_>,
-        lists: Lists<'_>,
+        cache: &CacheUse,
         term: Term,
         span: PositionRange,
         direction: Direction,
         wanted: usize,
         out: &mut Vec<Position>,
     ) -> ReadResult<()> {
-        let list = match lists.cache.map(|cache| (cache, cache.get((self.id, term)))) {
+        let lists = cache.caches.as_deref().map(|caches| &caches.lists);
+        let list = match lists.map(|lists| (lists, lists.get((self.id, term)))) {
             Some((_, Found::Cached(list))) => Some(list),
-            Some((cache, Found::Wanted)) if lists.may_cache => {
+            Some((lists, Found::Wanted)) if cache.may_keep => {
                 let (all, enough) = (
                     PositionRange { after: Position::START, through: Position::MAX },
                     PostingList::MAX + 1,
@@ -265,7 +257,7 @@ impl Segment {
                 let mut positions = Vec::new();
                 self.collect(source, term, all, Direction::Forward, enough, &mut positions)?;
                 let list = Arc::new(PostingList::new(self.id, term, &positions));
-                cache.keep(Arc::clone(&list));
+                lists.keep(Arc::clone(&list));
                 Some(list)
             }
             _ => None,

@@ -11,13 +11,14 @@ use rusqlite::Connection;
 use crate::domain::{Direction, PositionRange, Term};
 use crate::error::Result;
 use crate::position::Position;
+use crate::sqlite::cache::CacheUse;
 use crate::sqlite::connection::error::damaged_index;
 use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::bloom_filter::BloomFilter;
 use crate::sqlite::index::codec::{integer, position};
-use crate::sqlite::index::segment::{Lists, MAX_FILTER_BYTES, Segment};
+use crate::sqlite::index::segment::{MAX_FILTER_BYTES, Segment};
 use crate::sqlite::snapshot::Snapshot;
 
 /// The filters of a store together take at most this much memory.
@@ -127,7 +128,7 @@ impl Segments {
     pub fn collect<'s>(
         &self,
         source: impl Into<Source<'s>>,
-        lists: Lists<'_>,
+        cache: &CacheUse,
         term: Term,
         span: PositionRange,
         direction: Direction,
@@ -138,7 +139,7 @@ impl Segments {
         let wanted = out.len().saturating_add(max);
         let mut visit = |segment: &Segment| -> ReadResult<bool> {
             if segment.overlaps(span) {
-                segment.collect_cached(source, lists, term, span, direction, wanted, out)?;
+                segment.collect_cached(source, cache, term, span, direction, wanted, out)?;
             }
             Ok(out.len() < wanted)
         };

@@ -40,8 +40,8 @@ const MEMORY_CHUNK: usize = 256;
 
 impl View<'_> {
     fn segment_search(&self, reader: &EventReader, until: Option<Instant>) -> SegmentSearch<'_> {
-        let (caches, may_cache) = reader.caches();
-        SegmentSearch { source: self.source, segments: &self.segments, caches, may_cache, until }
+        let (source, segments) = (self.source, &*self.segments);
+        SegmentSearch { source, segments, cache: reader.cache(), until }
     }
 
     /// Returns the first stretch of `rest` in the direction of the search, and the generation of

@@ -16,6 +16,7 @@ use crate::domain::{Direction, EventId, PositionRange, SequencedEvent};
 use crate::position::at;
 use crate::sql::host::{BorrowedConnection, ConnectionHandle, Failure, Host, Reply};
 use crate::sql::{Columns, Value};
+use crate::sqlite::cache::CacheUse;
 use crate::sqlite::connection::native::bound;
 use crate::sqlite::events::checksum::checksums;
 use crate::sqlite::events::reader::EventReader;
@@ -1235,8 +1236,7 @@ fn assert_indexed(hosted: &Hosted, head: i64) {
     let disk = SegmentSearch {
         source: Source::Own(&connection),
         segments: &live,
-        caches: None,
-        may_cache: false,
+        cache: CacheUse::default(),
         until: None,
     };
     let all = PositionRange { after: at(0), through: live.indexed() };

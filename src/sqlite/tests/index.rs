@@ -11,6 +11,7 @@ use crate::Status;
 use crate::domain::{Direction, PositionRange, SequencedEvent, Term};
 use crate::index::Progress;
 use crate::position::{Position, at};
+use crate::sqlite::cache::CacheUse;
 use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::connection::{OpenMode, connect};
 use crate::sqlite::events::checksum::checksums;
@@ -19,7 +20,6 @@ use crate::sqlite::events::source::Source;
 use crate::sqlite::events::write::insert;
 use crate::sqlite::index::merge::Merge;
 use crate::sqlite::index::search::{Search, SegmentSearch};
-use crate::sqlite::index::segment::Lists;
 use crate::sqlite::index::segment::{BUILDING, LIVE};
 use crate::sqlite::index::segment_list::{Segments, SegmentsCache};
 use crate::sqlite::index::segment_writer::{
@@ -243,7 +243,7 @@ proptest! {
         }
         let segments = newest(&connection);
         prop_assert_eq!(segments.indexed(), at(head));
-        let disk = SegmentSearch { source: Source::Own(&connection), segments: &segments, caches: None, may_cache: false, until: None };
+        let disk = SegmentSearch { source: Source::Own(&connection), segments: &segments, cache: CacheUse::default(), until: None };
         for (query, low, high, backwards, step) in queries {
             let direction = Direction::from_backwards(backwards);
             let span = PositionRange { after: at(low.min(head)), through: at(high.min(head)) };
@@ -290,7 +290,15 @@ fn blocks_are_read_from_the_pages_of_the_file() {
                 let span = PositionRange { after: at(0), through: at(2_000) };
                 let max = usize::MAX;
                 segments
-                    .collect(&connection, Lists::default(), term, span, direction, max, &mut found)
+                    .collect(
+                        &connection,
+                        &CacheUse::default(),
+                        term,
+                        span,
+                        direction,
+                        max,
+                        &mut found,
+                    )
                     .unwrap();
                 assert_eq!(found, [at(position)]);
             }
@@ -299,7 +307,7 @@ fn blocks_are_read_from_the_pages_of_the_file() {
         segments
             .collect(
                 &connection,
-                Lists::default(),
+                &CacheUse::default(),
                 Term::of_type("A"),
                 span,
                 Direction::Forward,
@@ -331,7 +339,7 @@ fn blocks_are_read_from_the_pages_of_the_file() {
     merged
         .collect(
             &connection,
-            Lists::default(),
+            &CacheUse::default(),
             term,
             span,
             Direction::Forward,
@@ -371,7 +379,7 @@ fn a_block_with_the_rowid_of_another_is_not_used_for_it() {
         segments
             .collect(
                 &connection,
-                Lists::default(),
+                &CacheUse::default(),
                 term,
                 span,
                 Direction::Forward,
