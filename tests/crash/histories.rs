@@ -10,12 +10,13 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::time::Duration;
 
-use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED, DCB_TIMEOUT};
+use dcb::capi::status::{DCB_BUSY, DCB_CONDITION_FAILED, DCB_TIMEOUT, DCB_UNAVAILABLE};
 use dcb::failpoints::SeededBug;
 use tempfile::TempDir;
 
-use crate::client::Store;
+use crate::client::{Answer, Store};
 use crate::random::Random;
 use crate::roles::{Part, open};
 use crate::times;
@@ -214,7 +215,10 @@ fn subscribe(store: &Store, over: &AtomicBool) -> Vec<Called> {
         match store.wait(after, 20) {
             Ok(head) => assert!(head > after),
             Err(failure) if failure.status == DCB_TIMEOUT && ends => return calls,
-            Err(failure) if [DCB_TIMEOUT, DCB_BUSY].contains(&failure.status) => continue,
+            // A server that was just killed is unavailable.
+            Err(failure) if [DCB_TIMEOUT, DCB_BUSY, DCB_UNAVAILABLE].contains(&failure.status) => {
+                continue;
+            }
             Err(failure) => panic!("{failure}"),
         }
         let called_at = now();
@@ -234,13 +238,21 @@ fn subscribe(store: &Store, over: &AtomicBool) -> Vec<Called> {
     }
 }
 
+/// Opens the store in a file, on a server, or, without a name, in memory.
+fn open_any(place: &Path) -> Answer<Store> {
+    match place.to_str() {
+        Some("") => Store::open_uri("memory:", "{}"),
+        // With the time to outlast a server that recovers.
+        Some(uri) if uri.starts_with("postgres:") => {
+            Store::open_uri(uri, r#"{"busy_timeout_ms": 60000}"#)
+        }
+        _ => open(place),
+    }
+}
+
 /// The role of a process: several threads that call, and one that subscribes.
 pub fn play(part: &Part) {
-    let store = if part.store.as_os_str().is_empty() {
-        Store::open_uri("memory:", "{}").expect("a store in memory")
-    } else {
-        open(&part.store).expect("the file is a store's")
-    };
+    let store = open_any(&part.store).expect("the place is a store's");
     let (seen, over) = (AtomicI64::new(0), AtomicBool::new(false));
     let calls: Vec<Called> = std::thread::scope(|scope| {
         let subscriber = scope.spawn(|| subscribe(&store, &over));
@@ -435,20 +447,21 @@ impl Checker {
     }
 }
 
-/// Runs processes and checks their calls. Returns how many calls there were.
-fn history(
-    in_file: bool,
+/// Runs processes on a store, in a file, on a server or in memory, and checks their calls. Calls
+/// `meanwhile` again and again until the processes end. Returns how many calls there were.
+pub fn history(
+    place: &Path,
     processes: u64,
     calls: u64,
     flaw: Option<SeededBug>,
+    meanwhile: &mut dyn FnMut(),
 ) -> Result<u64, String> {
-    let (folder, witness) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let path = folder.path().join("x.db");
+    let witness = TempDir::new().unwrap();
     let seed = Random::seed_of_this_run() % (1 << 20);
     let parts: Vec<Part> = (0..processes)
         .map(|process| Part {
             role: "history".into(),
-            store: if in_file { path.clone() } else { Default::default() },
+            store: place.to_owned(),
             witness: witness.path().join(process.to_string()),
             writer: (seed * processes + process) * THREADS,
             threads: THREADS,
@@ -458,13 +471,23 @@ fn history(
         })
         .collect();
     let mut running: Vec<_> = parts.iter().map(Part::start).collect();
-    let ended: Vec<_> = running.iter_mut().map(|process| process.wait().unwrap()).collect();
+    let ended: Vec<_> = running
+        .iter_mut()
+        .map(|process| {
+            loop {
+                match process.try_wait().unwrap() {
+                    Some(status) => return status,
+                    None => meanwhile(),
+                }
+            }
+        })
+        .collect();
     if let Some(status) = ended.iter().find(|status| !status.success()) {
         return Err(format!("a process ended with {status}"));
     }
     let mut text: String = parts.iter().map(|part| read(&part.witness)).collect();
-    if in_file {
-        text += &stored(&open(&path).map_err(|failure| failure.to_string())?);
+    if !place.as_os_str().is_empty() {
+        text += &stored(&open_any(place).map_err(|failure| failure.to_string())?);
     }
     let (events, calls): (Vec<&str>, Vec<&str>) =
         text.lines().partition(|line| line.starts_with("event "));
@@ -482,27 +505,37 @@ fn history(
     Ok(calls.len() as u64)
 }
 
+/// Runs a history on a new file that nothing disturbs.
+fn history_in_file(processes: u64, calls: u64, flaw: Option<SeededBug>) -> Result<u64, String> {
+    let folder = TempDir::new().unwrap();
+    history(&folder.path().join("x.db"), processes, calls, flaw, &mut rest)
+}
+
+fn rest() {
+    std::thread::sleep(Duration::from_millis(5));
+}
+
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
 #[test]
 fn histories_in_memory_are_possible() {
-    let calls = history(false, 1, times(40_000, 4_000_000), None);
+    let calls = history(Path::new(""), 1, times(40_000, 4_000_000), None, &mut rest);
     println!("{calls:?} calls");
     assert!(calls.is_ok(), "{calls:?}");
 }
 
 #[test]
 fn histories_of_one_process_are_possible() {
-    let calls = history(true, 1, times(30_000, 3_000_000), None);
+    let calls = history_in_file(1, times(30_000, 3_000_000), None);
     println!("{calls:?} calls");
     assert!(calls.is_ok(), "{calls:?}");
 }
 
 #[test]
 fn histories_of_several_processes_are_possible() {
-    let calls = history(true, 8, times(30_000, 3_000_000), None);
+    let calls = history_in_file(8, times(30_000, 3_000_000), None);
     println!("{calls:?} calls");
     assert!(calls.is_ok(), "{calls:?}");
 }
@@ -516,7 +549,7 @@ fn histories_reveal_bugs_of_the_index_and_the_conditions() {
         SeededBug::LoseLastBlock,
         SeededBug::CheckTooFar,
     ] {
-        let wrong = history(true, 3, 6_000, Some(flaw)).expect_err("the bug was not noticed");
+        let wrong = history_in_file(3, 6_000, Some(flaw)).expect_err("the bug was not noticed");
         println!("{flaw:?}: {wrong}");
     }
 }

@@ -1,4 +1,5 @@
-//! The promises of the SQLite store under crashes, faults and many concurrent callers.
+//! The promises of the SQLite store under crashes, faults and many concurrent callers; and histories on
+//! a PostgreSQL server.
 //!
 //! Processes append to one file through the C interface. Outside of the store's folder, they record
 //! what they are about to send and which answers they get. They are killed, and then the file is
@@ -11,6 +12,9 @@
 
 mod check;
 mod client;
+#[cfg(feature = "postgres")]
+#[path = "../postgres/cluster.rs"]
+mod cluster;
 mod disk;
 mod faults;
 mod histories;
@@ -18,6 +22,8 @@ mod host;
 mod image;
 mod kills;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod power;
 mod random;
 mod roles;

@@ -95,7 +95,7 @@ impl Part {
 }
 
 /// Every bug that can be seeded.
-pub const FLAWS: [SeededBug; 9] = [
+pub const FLAWS: [SeededBug; 10] = [
     SeededBug::BelieveLog,
     SeededBug::AnswerBeforeSync,
     SeededBug::SkipCatchUp,
@@ -105,6 +105,7 @@ pub const FLAWS: [SeededBug; 9] = [
     SeededBug::LoseLastBlock,
     SeededBug::BelieveOldPages,
     SeededBug::CheckTooFar,
+    SeededBug::ReadHeadLater,
 ];
 
 /// Runs the task that the environment names.

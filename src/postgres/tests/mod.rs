@@ -22,8 +22,6 @@ use crate::domain::{
     QueryItem, ReadRequest, Tag,
 };
 use crate::error::Result;
-#[cfg(feature = "testing")]
-use crate::failpoints;
 use crate::memory::MemoryStore;
 use crate::position::at;
 use crate::postgres::PostgresStore;
@@ -37,19 +35,8 @@ fn cases(long: u32) -> u32 {
     if std::env::var_os("DCB_TEST_LONG").is_some() { long } else { long / 10 }
 }
 
-/// The variable that names the bug to seed.
-const SEED: &str = "DCB_TEST_SEED";
-
-/// Starts a server, or returns `None` where none can be had. Seeds the bug that the
-/// environment names.
+/// Starts a server, or returns `None` where none can be had.
 fn server() -> Option<Cluster> {
-    #[cfg(feature = "testing")]
-    match std::env::var(SEED).as_deref() {
-        Ok("ForgetGroup") => failpoints::seed(failpoints::SeededBug::ForgetGroup),
-        Ok("ReadHeadLater") => failpoints::seed(failpoints::SeededBug::ReadHeadLater),
-        Ok(other) => panic!("{other}"),
-        Err(_) => {}
-    }
     Cluster::start()
 }
 
@@ -131,10 +118,9 @@ fn for_all<S: Strategy>(long: u32, strategy: &S, check: impl Fn(S::Value))
 where
     S::Value: Debug,
 {
-    // A seeded bug has to be found, and not in few words.
-    let max_shrink_iters = if std::env::var_os(SEED).is_some() { 0 } else { 1_000 };
     let cases = cases(long);
-    let config = Config { cases, max_shrink_iters, failure_persistence: None, ..Config::default() };
+    let config =
+        Config { cases, max_shrink_iters: 1_000, failure_persistence: None, ..Config::default() };
     let outcome = TestRunner::new(config).run(strategy, |value| {
         check(value);
         Ok(())

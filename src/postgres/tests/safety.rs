@@ -9,24 +9,10 @@ use crate::domain::{
 use crate::error::Status;
 use crate::position::at;
 use crate::postgres::PostgresStore;
-#[cfg(feature = "testing")]
-use crate::postgres::tests::SEED;
 use crate::postgres::tests::cluster::Cluster;
 use crate::postgres::tests::{built, call, cases, own_schema, query, read, server};
 use crate::store::options::Options;
 use crate::store::{BatchLimits, Store};
-
-/// Runs a test of this folder in a process of its own, in which a bug is seeded. Returns whether it
-/// fails.
-#[cfg(feature = "testing")]
-fn is_caught(bug: &str, test: &str) -> bool {
-    let mut process = std::process::Command::new(std::env::current_exe().unwrap());
-    let name = format!("postgres::tests::{test}");
-    let output = process.args(["--exact", &name]).env(SEED, bug).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("running 1 test"), "{text}");
-    !output.status.success()
-}
 
 #[test]
 fn a_reader_that_goes_on_from_the_last_position_misses_nothing() {
@@ -62,20 +48,6 @@ fn a_reader_that_goes_on_from_the_last_position_misses_nothing() {
     });
     let rounds = rounds as i64;
     assert_eq!(reader.wait(at(rounds - 1), &call()), Ok(at(rounds)));
-}
-
-#[cfg(feature = "testing")]
-#[test]
-fn seeded_bugs_are_caught() {
-    if server().is_none() {
-        return;
-    }
-    for (bug, test) in [
-        ("ForgetGroup", "a_group_is_judged_as_its_requests_one_after_the_other_would_be"),
-        ("ReadHeadLater", "safety::a_reader_that_goes_on_from_the_last_position_misses_nothing"),
-    ] {
-        assert!(is_caught(bug, test), "{bug} is not caught");
-    }
 }
 
 /// Claims slots from several threads of two stores, each slot on condition that it is free. Changes
