@@ -196,7 +196,7 @@ static void copies_are_whole_appends_while_threads_append(void) {
     for (int i = 0; i < 4; i++)
         CHECK_INT(pthread_join(threads[i], NULL), 0);
     for (int i = 0; i < 5; i++) {
-        char uri[80];
+        char uri[sizeof "sqlite:" + sizeof paths];
         snprintf(uri, sizeof uri, "sqlite:%s", paths[i]);
         dcb_store *copy = open_store(uri);
         CHECK_INT(head_of(copy), heads[i]);
