@@ -1,8 +1,8 @@
-//! Events: one to append, one at its position, and a view of a stored one.
+//! An event to append, and its builder.
 
 use std::convert::Infallible;
 
-use crate::domain::{EventId, EventType, Tag, Tags, Term};
+use crate::domain::{EventId, EventType, EventView, Tag, Tags, Term};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_DATA_BYTES, MAX_TAGS_PER_EVENT};
 use crate::position::Position;
@@ -102,6 +102,12 @@ impl Event {
     /// was given. A stored event has its time in [`SequencedEvent::timestamp_us`].
     pub fn given_timestamp_us(&self) -> Option<i64> {
         (self.time != NO_TIME).then_some(self.time)
+    }
+
+    /// Returns the event with the time that an import gives it: `micros`, or the nearest time that
+    /// documents can show.
+    pub(super) fn with_time(self, micros: i64) -> Self {
+        Event { time: micros.clamp(TIMES.start, TIMES.end - 1), ..self }
     }
 
     /// Takes the time that the event is to be stored with out of it, so that it equals the event
@@ -341,90 +347,6 @@ fn within_limit(json: &str) -> Result<&str> {
         )));
     }
     Ok(json)
-}
-
-/// An event at its position.
-#[derive(Debug)]
-pub struct SequencedEvent {
-    /// The position in the sequence; the first event has position 1.
-    pub position: Position,
-    /// The time at which the store accepted the event, in microseconds since 1970 (UTC).
-    pub timestamp_us: i64,
-    /// The event itself.
-    pub event: Event,
-}
-
-impl SequencedEvent {
-    /// Returns the event to append to another store, with the time that it has in this one. That
-    /// store has to be opened with the option `import`.
-    pub fn into_import(self) -> Event {
-        Event { time: self.timestamp_us.clamp(TIMES.start, TIMES.end - 1), ..self.event }
-    }
-
-    /// Returns a view of the event.
-    pub fn view(&self) -> EventView<'_> {
-        self.event.view(self.position, self.timestamp_us)
-    }
-}
-
-/// A view of a stored event, wherever its bytes are.
-#[derive(Debug, Clone, Copy)]
-pub struct EventView<'a> {
-    /// The position in the sequence.
-    pub position: Position,
-    /// The time at which the store accepted the event, in microseconds since 1970 (UTC).
-    pub timestamp_us: i64,
-    /// The event's type.
-    pub event_type: &'a str,
-    /// The event's tags, in the order given.
-    pub tags: Tags<'a>,
-    /// The JSON text of the event's data.
-    pub data: &'a str,
-    /// The event's id, if it has one.
-    pub id: Option<&'a str>,
-    /// The JSON text of the event's metadata, if it has any.
-    pub metadata: Option<&'a str>,
-}
-
-impl EventView<'_> {
-    /// Returns the number of bytes of all texts of the event. A batch is bounded by their sum.
-    pub fn text_len(&self) -> usize {
-        self.event_type.len()
-            + self.tags.iter().map(str::len).sum::<usize>()
-            + self.data.len()
-            + self.id.map_or(0, str::len)
-            + self.metadata.map_or(0, str::len)
-    }
-
-    /// Returns a copy that outlives the view. The error is that of a rule which the event breaks.
-    pub fn to_owned(&self) -> Result<SequencedEvent> {
-        let mut builder = EventBuilder::new(EventType::new(self.event_type)?);
-        for tag in self.tags.iter() {
-            builder.tag(Tag::new(tag)?)?;
-        }
-        builder.data(self.data)?;
-        if let Some(id) = self.id {
-            builder.id(EventId::new(id)?);
-        }
-        if let Some(metadata) = self.metadata {
-            builder.metadata(metadata)?;
-        }
-        Ok(SequencedEvent {
-            position: self.position,
-            timestamp_us: self.timestamp_us,
-            event: builder.build(),
-        })
-    }
-
-    /// Returns whether this stored event equals `event` byte for byte, with its tags in the same
-    /// order.
-    pub fn is_same_as(&self, event: &Event) -> bool {
-        self.event_type == event.event_type()
-            && self.data == event.data()
-            && self.id == event.id()
-            && self.metadata == event.metadata()
-            && self.tags.iter().eq(event.tags().iter())
-    }
 }
 
 #[cfg(test)]

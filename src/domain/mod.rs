@@ -5,10 +5,11 @@
 pub use append::AppendRequest;
 pub use append_check::{Verdict, check_conditions, check_ids};
 pub use condition::AppendCondition;
-pub use event::{Event, EventBuilder, EventView, SequencedEvent};
+pub use event::{Event, EventBuilder};
 pub use name::{EventId, EventType, Tag, Term};
 pub use query::{Names, Query, QueryItem, Wanted};
 pub use read::{Direction, PositionRange, ReadRequest, ReadState, position_of_after};
+pub use sequenced_event::{EventView, SequencedEvent};
 pub use tags::Tags;
 
 mod append;
@@ -18,4 +19,5 @@ mod event;
 mod name;
 mod query;
 mod read;
+mod sequenced_event;
 mod tags;
