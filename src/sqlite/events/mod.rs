@@ -7,5 +7,6 @@ pub mod btree;
 pub mod checksum;
 pub mod page;
 pub mod reader;
+pub mod row;
 pub mod source;
 pub mod write;

@@ -10,7 +10,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use crate::domain::{Direction, PositionRange, SequencedEvent};
 use crate::index::{Index, PreparedEvents};
 use crate::position::Position;
-use crate::sqlite::events::reader::{EventReader, to_owned};
+use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::events::row::to_owned;
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::snapshot::Snapshot;
 

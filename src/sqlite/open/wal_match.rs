@@ -14,7 +14,8 @@ use crate::domain::SequencedEvent;
 use crate::error::{Error, Result, Status};
 use crate::position::Position;
 use crate::sqlite::connection::{Location, OpenMode, connect};
-use crate::sqlite::events::reader::{EventReader, to_owned};
+use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::events::row::to_owned;
 use crate::sqlite::wal::file_ops::beside;
 
 /// The size of a WAL's header. A WAL that is no longer than this has no frames.

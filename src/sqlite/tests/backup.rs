@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use super::*;
 use crate::commit::deadline::CancelToken;
 use crate::position::{Position, at};
-use crate::sqlite::events::reader::to_owned;
+use crate::sqlite::events::row::to_owned;
 use crate::sqlite::wal::file_ops::beside;
 use crate::store::BackupProgress;
 use crate::{Status, open as open_uri};

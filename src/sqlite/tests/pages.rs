@@ -15,7 +15,8 @@ use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::connection::{OpenMode, connect};
 use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
 use crate::sqlite::events::checksum::checksums;
-use crate::sqlite::events::reader::{EventReader, to_owned};
+use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::events::row::to_owned;
 use crate::sqlite::events::write::insert;
 use crate::sqlite::schema;
 
