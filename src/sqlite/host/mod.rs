@@ -1,10 +1,10 @@
 //! A store on connections of the host: its SQLite runs the statements, and the library never opens
 //! the file.
 //!
-//! The statements and the rules are those of the other store. What differs is here: a connection is
-//! borrowed for a moment and given back as it was found, whatever lock a statement meets is waited
-//! for as long as the call allows, nobody works behind the appends, and what the file's other users
-//! do is theirs. So are their triggers on the store's tables, which run here.
+//! The statements and the rules are those of [`SqliteStore`](crate::sqlite::SqliteStore). This folder
+//! has the differences. A connection is borrowed for one operation and returned unchanged. A statement
+//! that finds a lock is repeated until the deadline of the call. There is no maintenance thread. The
+//! program may use the file by other connections, and its triggers on the store's tables run.
 
 mod connection;
 mod group;
@@ -21,7 +21,7 @@ use crate::sql::host::Failure;
 
 pub use store::HostStore;
 
-/// The failure in the terms of the contract.
+/// Converts the failure to an error with a status of the contract.
 fn of_host(failure: &Failure) -> Error {
     crate::sqlite::connection::error::of_code(failure.code, &failure.message)
 }

@@ -1,13 +1,13 @@
 //! The events above the tail that the caller's transactions see, indexed in memory.
 //!
-//! An append in a transaction of the caller's cannot add what it sees to the tail: the transaction
-//! may be rolled back. To read all those rows again for each append would cost more the further they
-//! go. So they are kept here, together with the proof that another transaction sees the same.
+//! An append in a transaction of the caller's cannot add what it sees to the tail, because the
+//! transaction may be rolled back. To read those rows again for each append would take longer the
+//! more there are. So the overlay keeps them, with a proof that another transaction sees the same.
 //!
-//! The proof is a mark: a random number in `dcb_meta`, which each append in a transaction of the
-//! caller's replaces. Whoever finds a mark sees all that its writer saw when it was written, because
-//! what is rolled back takes its mark with it, and events never change. So an index of what the
-//! writer saw, at most, holds for the finder too. Without a proof the rows are read.
+//! The proof is a mark: a random number in `dcb_meta`. Each append in a transaction of the caller's
+//! replaces it. A transaction that finds a mark sees all that the writer of the mark saw, because a
+//! rollback also undoes the mark, and events never change. So an index of what the writer saw also
+//! holds for that transaction. Without the mark, the rows are read.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub struct Overlay {
     index: Index,
     /// The mark with which everything in the index was seen.
     seen_with: Option<i64>,
-    /// The newest append, which the index does not hold yet, and the mark that it wrote.
+    /// The newest append, which is not in the index yet, and the mark that it wrote.
     newest: Option<(i64, PreparedAppend)>,
     /// The lists of segments that were seen with a mark: before the newest append and after it.
     lists: Vec<(i64, Arc<Segments>)>,

@@ -1,7 +1,7 @@
 //! Appends in a transaction of the caller's.
 //!
-//! Invariant: an append leaves the transaction as it was, or with all of its events. Nothing that
-//! only the transaction sees enters the tail, the index or the durable position.
+//! Invariant: an append adds all of its events to the transaction, or leaves it unchanged. What only
+//! the transaction sees never enters the tail, the index or the durable position.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -27,13 +27,13 @@ use crate::sqlite::snapshot::Snapshot;
 use crate::store::Appended;
 
 impl HostStore {
-    /// The connection of a transaction that the caller has open, for
+    /// Returns the connection of a transaction that the caller has open, for
     /// [`append_within`](HostStore::append_within).
     pub fn transaction(&self, connection: ConnectionHandle) -> Box<dyn BorrowedConnection> {
         self.host.transaction(connection)
     }
 
-    /// Appends in a transaction of the caller's, which is open on the connection. The events are as
+    /// Appends in the transaction that the caller has open on the connection. The events are as
     /// durable as its commit.
     pub fn append_within(
         &self,
@@ -93,7 +93,7 @@ impl HostStore {
         verdict
     }
 
-    /// Takes the write lock for the caller's transaction, and returns what that sees then.
+    /// Takes the write lock for the caller's transaction, and returns what the transaction sees then.
     fn lock_and_look(&self, connection: &HostConnection<'_>, deadline: &Deadline) -> Result<Look> {
         let head = self.shared.index.tail.read(Generations::head);
         let version = self.shared.index.segments.newest().version;
@@ -106,8 +106,8 @@ impl HostStore {
         Ok(Look { seen: Seen::take(connection)?, is_expected: false })
     }
 
-    /// Whether the append is one statement, which SQLite undoes by itself if it fails: then it needs
-    /// no savepoint, which makes SQLite copy pages.
+    /// Returns whether the append is one statement. SQLite undoes a statement that fails, so it needs
+    /// no savepoint, which would make SQLite copy pages.
     fn is_single(&self, request: &PreparedAppend, snapshot: Snapshot) -> bool {
         let overlay = self.overlay();
         let head = snapshot.head.saturating_add(request.len() as u64);
@@ -121,8 +121,9 @@ impl HostStore {
         self.overlay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing that the transaction shows enters the tail: it may be rolled back, and its positions
-    /// be taken by others. The overlay knows that. An error: what was written is to be undone.
+    /// Judges and writes the append. What the transaction sees does not enter the tail, only the
+    /// overlay: after a rollback, other events take its positions. After an error, the caller undoes
+    /// what was written.
     fn attempt_within(
         &self,
         connection: &HostConnection<'_>,
@@ -197,7 +198,7 @@ impl HostStore {
 /// What an append finds in the caller's transaction.
 struct Look {
     seen: Seen,
-    /// Whether that is what the store expected.
+    /// Whether the transaction sees what the store expected.
     is_expected: bool,
 }
 
@@ -213,9 +214,9 @@ fn set_savepoint(connection: &HostConnection<'_>) -> Result<()> {
     Err(error)
 }
 
-/// Sees to it that nothing is left of an append of one statement that failed. A driver may report a
-/// failure after a statement has taken effect, and a trigger of the program's may keep what it has
-/// done so far. Then the whole transaction is rolled back.
+/// Checks that a failed append of one statement has left nothing. A driver may report a failure
+/// although the statement took effect, and a trigger of the program's may keep what it did before it
+/// failed. Then the whole transaction is rolled back.
 fn undo_single(connection: &HostConnection<'_>, head: Position) -> Result<()> {
     let is_undone = || {
         let now = Snapshot::take(connection)?.head;
@@ -227,8 +228,8 @@ fn undo_single(connection: &HostConnection<'_>, head: Position) -> Result<()> {
     Ok(())
 }
 
-/// Undoes what an append has written in the caller's transaction; if nothing else does it, the whole
-/// transaction, whose commit fails then.
+/// Undoes what an append has written in the caller's transaction. If the savepoint cannot be rolled
+/// back, it rolls the whole transaction back, so that its commit fails.
 fn undo(connection: &HostConnection<'_>) -> Result<()> {
     let back = ["ROLLBACK TO dcb_append", "RELEASE dcb_append"];
     if back.into_iter().all(|sql| connection.run(sql, &[]).is_ok()) {
@@ -247,25 +248,25 @@ fn roll_back(connection: &HostConnection<'_>) -> Result<()> {
     ))
 }
 
-/// Whether the database has ended the transaction by itself.
+/// Returns whether SQLite has ended the transaction.
 fn is_over(connection: &HostConnection<'_>) -> bool {
     connection.expect_transaction().is_err_and(|error| error.status == Status::InvalidArgument)
 }
 
-/// Takes the write lock.
+/// The statement that takes the write lock.
 const LOCK: &str = "UPDATE dcb_meta SET value = value WHERE key IS NULL";
 
-/// Takes the write lock, and changes a row into itself if the transaction sees a mark, a version of
-/// the list of segments, and a head.
+/// The statement that takes the write lock. It updates a row to its own value if the transaction
+/// sees the expected mark, version of the segment list, and head.
 const LOCK_IF: &str = "UPDATE dcb_meta SET value = value WHERE key = 'within' AND value = ? \
                        AND (SELECT value FROM dcb_meta WHERE key = 'index') = ? \
                        AND (SELECT max(position) FROM dcb_events) = ?";
 
-/// How often an outdated snapshot is tried again before it counts as lost.
+/// How often the lock is tried with an outdated snapshot before the append fails.
 const MAX_OUTDATED: u32 = 3;
 
 /// Takes the write lock for the caller's transaction, and changes nothing. Returns whether the
-/// transaction sees what is expected: one statement tells both, since each has its price.
+/// transaction sees what is expected. One statement does both, because each one costs time.
 fn lock_within(
     connection: &HostConnection<'_>,
     deadline: &Deadline,

@@ -44,7 +44,7 @@ use crate::store::options::Options;
 use crate::threads::spawn;
 
 impl SqliteStore {
-    /// Opens the store at `place`, making it if the options allow that.
+    /// Opens the store at `place`. Creates it if the options allow that.
     pub fn open(place: Location, options: &Options) -> Result<Self> {
         let busy_timeout = u64::try_from(options.busy_timeout_ms).ok().map(Duration::from_millis);
         let deadline = CallOptions::default().start(busy_timeout);
@@ -256,7 +256,7 @@ pub fn open_file(
     })
 }
 
-/// Does `work` under SQLite's write lock, in a transaction that writes nothing.
+/// Runs `work` under SQLite's write lock, in a transaction that writes nothing.
 fn under_write_lock(
     connection: &Connection,
     deadline: &Deadline,
@@ -269,7 +269,7 @@ fn under_write_lock(
     done
 }
 
-/// A log that cannot be read without writing beside it has a way out, which the message names.
+/// Adds advice to the error for a WAL that cannot be read without writing beside it.
 fn explain_read_only(error: Error, path: &Path) -> Error {
     let is_stuck = matches!(
         error.detail,
@@ -288,8 +288,8 @@ fn explain_read_only(error: Error, path: &Path) -> Error {
     Error { message: message.into(), ..error }
 }
 
-/// The head is the key of a row, which SQLite gives without a look at the row: in a damaged file it
-/// may be of another table.
+/// The head is the key of a row, and SQLite returns a key without reading the row. In a damaged file
+/// it may be the key of another table.
 fn check_head(connection: &Connection, head: Position) -> Result<()> {
     if head > Position::START {
         EventReader::default().at(connection, head, |_| Ok(()))?;
@@ -316,8 +316,8 @@ fn enter_wal_mode(connection: &Connection, deadline: &Deadline) -> Result<()> {
     ))
 }
 
-/// Brings into the database, with a full sync, what the log held when it was opened: its last
-/// writer may have died between a write and its sync, or been told that a sync failed.
+/// Checkpoints, with a full sync, what the WAL held when the store was opened. Its last writer may
+/// have died between a write and its sync, or a sync of its may have failed.
 fn bring_in_log(connection: &Connection, deadline: &Deadline) -> Result<()> {
     let mut first_log = None;
     loop {

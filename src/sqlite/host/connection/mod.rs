@@ -1,16 +1,15 @@
-//! A connection of the host's, borrowed: what is done on it, and how it is given back as it was.
+//! A connection borrowed from the host: the library runs statements on it and returns it unchanged.
 //!
-//! A connection that the library acquired is the library's own until it releases it. So its settings
-//! may change meanwhile: they are restored before the release, or the host is told to close the
-//! connection.
+//! Between acquire and release, only the library uses the connection. It may change settings then.
+//! It restores them before the release, or tells the host to close the connection.
 //!
-//! In a transaction of the caller's no setting changes, not for a moment. The host may end that
+//! In a transaction of the caller's, the library changes no setting. The host may end that
 //! transaction between any two statements, as `database/sql` does when a context ends, and its pool
-//! lends the connection to somebody else. A setting that is still to be restored then stays changed.
-//! To restore it early, as soon as the write lock is held, would only make that rarer. The price:
-//! where the transaction holds no lock yet, its first statement waits for one by the connection's own
-//! busy timeout or handler, which neither the call's time-out nor its cancel ends. Once it holds a
-//! lock, SQLite calls no handler but answers at once, and the library waits.
+//! then hands the connection to another user, with every setting that was not yet restored. The cost
+//! of this rule: if the transaction holds no lock yet, its first statement waits for one with the
+//! connection's own busy timeout or handler, and neither the deadline of the call nor its cancel ends
+//! that wait. Once the transaction holds a lock, SQLite returns `SQLITE_BUSY` at once without calling
+//! a handler, and the library waits.
 
 mod settings;
 pub mod triggers;
@@ -31,37 +30,37 @@ use crate::sqlite::events::source::Source;
 use crate::sqlite::host::of_host;
 use crate::sqlite::snapshot::Snapshot;
 
-/// Keys that one statement looks up at the most.
+/// The most keys that one statement looks up.
 const KEYS: usize = 128;
-/// Rows that one statement inserts at the most.
+/// The most rows that one statement inserts.
 pub const ROWS_PER_INSERT: usize = 16;
-/// How long the library goes on trying to leave a connection as it was, should a lock be in the way.
+/// How long the library tries to restore a connection while a lock prevents it.
 const RESTORING: Duration = Duration::from_secs(1);
 
-/// A connection of the host's.
+/// A connection borrowed from the host.
 pub struct HostConnection<'h> {
     lent: RefCell<Box<dyn BorrowedConnection + 'h>>,
-    /// Whether the transaction is the caller's: it is neither begun nor ended here.
+    /// Whether the transaction is the caller's. Then the library neither begins nor ends it.
     is_callers: bool,
     /// Whether a transaction of the library's own is open.
     in_transaction: Cell<bool>,
-    /// Whether a statement has failed in that transaction, which the database may have ended.
+    /// Whether a statement has failed in that transaction. SQLite may then have ended it.
     in_doubt: Cell<bool>,
-    /// Whether a commit failed, of which nobody knows whether it happened.
+    /// Whether a commit failed with an unknown outcome.
     is_commit_in_doubt: Cell<bool>,
-    /// Whether it was lent amid a transaction of somebody else's, which a driver has left there.
+    /// Whether the host returned the connection with an open transaction that a driver had left.
     is_dirty: Cell<bool>,
     /// Whether the transaction has the write lock. Its statements then wait for other locks until
     /// `deadline`.
     is_writing: Cell<bool>,
-    /// How long statements of the transaction wait for locks.
+    /// When the statements of the transaction stop waiting for locks.
     deadline: RefCell<Deadline>,
-    /// What restores the settings that were changed; in a transaction of the caller's none is.
+    /// The statements that restore changed settings. Empty in a transaction of the caller's.
     restoring: RefCell<Vec<String>>,
 }
 
 impl<'h> HostConnection<'h> {
-    /// Borrows a connection. A host that has to open one may meet a lock there.
+    /// Borrows a connection. If the host has to open one, that may find the database locked.
     pub fn acquire(host: &'h dyn Host, deadline: &Deadline) -> Result<Self> {
         deadline.check_cancel()?;
         let lent = retry_locked(deadline, || {
@@ -70,7 +69,7 @@ impl<'h> HostConnection<'h> {
         Ok(Self::new(lent, false, deadline))
     }
 
-    /// A connection with a transaction of the caller's.
+    /// Wraps a connection on which the caller has a transaction open.
     pub fn within(lent: Box<dyn BorrowedConnection + 'h>, deadline: &Deadline) -> Self {
         Self::new(lent, true, deadline)
     }
@@ -89,18 +88,19 @@ impl<'h> HostConnection<'h> {
         }
     }
 
-    /// Whether it was lent amid a transaction: the host closes it, and there are others.
+    /// Returns whether the connection came with an open transaction. The host closes such a
+    /// connection, and the library acquires another one.
     pub fn is_dirty(&self) -> bool {
         self.is_dirty.get()
     }
 
-    /// Whether a commit of ours has failed and may have happened nevertheless.
+    /// Returns whether a commit of the library failed with an unknown outcome.
     pub fn is_commit_in_doubt(&self) -> bool {
         self.is_commit_in_doubt.get()
     }
 
-    /// Whether the caller's transaction is there. The database may have ended it, and then each
-    /// statement would be one of its own.
+    /// Returns an error if no transaction is open. SQLite may have ended the caller's, and then each
+    /// statement would be a transaction of its own.
     pub fn expect_transaction(&self) -> Result<()> {
         // In a transaction it does nothing but fail, with the code of a statement that makes no
         // sense, or with none where the host knows none.
@@ -117,24 +117,24 @@ impl<'h> HostConnection<'h> {
         Err(Error::invalid("there is no transaction any more: the database has ended it"))
     }
 
-    /// From here on a transaction that writes waits so long for locks.
+    /// Sets the deadline until which a writing transaction waits for locks.
     pub fn limit(&self, deadline: &Deadline) {
         *self.deadline.borrow_mut() = deadline.clone();
     }
 
-    /// The caller's transaction has the write lock by now.
+    /// Notes that the caller's transaction holds the write lock.
     pub fn note_write_lock(&self) {
         self.is_writing.set(true);
     }
 
-    /// Begins a read transaction, and takes its snapshot.
+    /// Begins a read transaction and takes its snapshot.
     pub fn begin_read(&self, deadline: &Deadline) -> Result<Snapshot> {
         self.begin_look(deadline, || Snapshot::take(self))
     }
 
-    /// Begins a read transaction with a look at the database. Where that meets a lock, the
-    /// transaction ends and begins again: connections that share a cache lock tables, and a reader
-    /// that kept one while it waits for another could wait for a writer that waits for the first.
+    /// Begins a read transaction with a first query. If the query finds a table locked, the
+    /// transaction ends and begins again: connections with a shared cache lock tables, and a reader
+    /// that held one table lock while it waits for another could deadlock with a writer.
     pub fn begin_look<T>(
         &self,
         deadline: &Deadline,
@@ -147,7 +147,7 @@ impl<'h> HostConnection<'h> {
         })
     }
 
-    /// Ends the transaction, whatever is the matter with it, having undone what it has written.
+    /// Rolls the transaction back, also after an error in it.
     pub fn end(&self) {
         if !self.in_transaction.get() {
             return;
@@ -167,7 +167,8 @@ impl<'h> HostConnection<'h> {
         self.in_doubt.set(false);
     }
 
-    /// Whether nothing went wrong in the transaction; else it is to be ended.
+    /// Returns whether no statement of the transaction has failed. Otherwise the caller must roll it
+    /// back.
     fn note<T>(&self, outcome: Result<T>) -> Result<T> {
         if outcome.is_err() {
             self.in_doubt.set(self.in_transaction.get() || self.is_callers);
@@ -175,9 +176,9 @@ impl<'h> HostConnection<'h> {
         outcome
     }
 
-    /// Asks the host to run a statement. A transaction with the write lock stays open and asks again
-    /// where readers are in the way: of a commit in rollback mode, or of a table in a shared cache,
-    /// which no further reader gets while a writer waits for it.
+    /// Asks the host to run a statement. A transaction with the write lock stays open and tries again
+    /// while readers block it. They block a commit in rollback mode, and the tables of a shared
+    /// cache. No new reader gets such a table while a writer waits for it.
     fn ask(
         &self,
         mut statement: impl FnMut(&mut dyn BorrowedConnection) -> std::result::Result<Reply, Failure>,
@@ -342,7 +343,7 @@ impl SqlConnection for HostConnection<'_> {
     }
 }
 
-/// `(?,?,?)`.
+/// Returns a row of placeholders, such as `(?,?,?)`.
 fn places(count: usize) -> String {
     format!("({})", vec!["?"; count].join(","))
 }
@@ -354,7 +355,7 @@ impl Drop for HostConnection<'_> {
     }
 }
 
-/// Runs `attempt` until it meets no lock, as long as `deadline` lasts; then its last answer stands.
+/// Repeats `attempt` while it finds a lock, until `deadline`. Returns its last result.
 pub fn retry_locked<T>(deadline: &Deadline, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
         match attempt() {
@@ -364,12 +365,12 @@ pub fn retry_locked<T>(deadline: &Deadline, mut attempt: impl FnMut() -> Result<
     }
 }
 
-/// Waits for the next try after one that met a lock; `error` where the time is over.
+/// Waits before the next attempt after one that found a lock. Returns `error` after the deadline.
 pub fn wait_again(deadline: &Deadline, error: Error) -> Result<()> {
     wait_for_lock(deadline).map_err(|over| if over.status == Status::Busy { error } else { over })
 }
 
-/// Explains an error of SQLite that says that the tables of a store are gone.
+/// Replaces SQLite's error for missing tables by one that says so.
 pub fn explain(error: Error, is_in_memory: bool) -> Error {
     // The detail of a failed condition is its index, and not a code of SQLite.
     let is_of_sqlite = error.status != Status::ConditionFailed;
