@@ -163,3 +163,35 @@ fn the_commit_protocol_imports_no_store() {
         }
     }
 }
+
+/// A file that is longer than this holds more than one thing.
+const MAX_LINES: usize = 400;
+
+#[test]
+fn no_file_is_longer_than_400_lines_before_its_tests() {
+    let mut long = Vec::new();
+    for folder in ["src", "cli/src"] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let mut folders = vec![root];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    if !path.ends_with("tests") {
+                        folders.push(path);
+                    }
+                } else if path.extension().is_some_and(|own| own == "rs")
+                    && !path.ends_with("tests.rs")
+                {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+                    let lines = code.lines().count();
+                    if lines > MAX_LINES {
+                        long.push(format!("{}: {lines} lines", path.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(long, [""; 0], "split each along a boundary of what it does");
+}
