@@ -54,6 +54,8 @@ pub enum SeededBug {
     RetryBlindly,
     /// A read takes its head after its rows.
     ReadHeadLater,
+    /// Other clients are notified of events before these are committed.
+    NotifyTooEarly,
 }
 
 #[cfg(feature = "testing")]

@@ -175,6 +175,11 @@ impl WriterGuard<'_> {
             + ANSWER_PATIENCE
             + ANSWER_PATIENCE_PER_MIB * size;
         let answer = deadline.at_most(Duration::ZERO).at_least(patience).uncancellable();
+        if has(SeededBug::NotifyTooEarly) {
+            let next = known.get() + 1;
+            let _ = connection
+                .execute(&format!("NOTIFY \"{}\", '{next}'", self.target.sql.schema), &answer);
+        }
         let called = if self.target.needs_transactions() {
             connection.query_read_committed(&self.target.sql.append, values, &answer)
         } else {

@@ -16,7 +16,7 @@ use crate::times;
 /// How many processes there are.
 const PROCESSES: u64 = 3;
 
-/// What is done to the function that appends, in place of what it has there.
+/// A part of the function that appends, and what takes its place.
 type Change<'a> = (&'a str, &'a str);
 
 /// Makes the race between two appends longer.
@@ -39,14 +39,8 @@ const WITHOUT_PRIMARY_KEYS: &str = "\
 /// Creates the store, then changes its function and runs a statement.
 fn create(cluster: &Cluster, changes: &[Change<'_>], statement: &str) {
     drop(Store::open_uri(&cluster.uri(), "{}").expect("the store is created"));
-    let mut function = cluster.query("select pg_get_functiondef('dcb.append'::regproc)");
-    for (from, to) in changes {
-        assert!(function.contains(from), "{from}");
-        function = function.replace(from, to);
-    }
-    for sql in [&function, statement] {
-        assert!(cluster.psql("postgres").args(["-c", sql]).status().unwrap().success());
-    }
+    cluster.change("append", changes);
+    assert!(cluster.psql("postgres").args(["-c", statement]).status().unwrap().success());
 }
 
 /// Runs a history that nothing disturbs.

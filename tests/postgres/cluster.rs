@@ -120,6 +120,17 @@ impl Cluster {
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
+    /// Replaces parts of a function of the store.
+    pub fn change(&self, function: &str, changes: &[(&str, &str)]) {
+        let query = format!("select pg_get_functiondef('dcb.{function}'::regproc)");
+        let mut text = self.query(&query);
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        assert!(self.psql("postgres").args(["-c", &text]).status().unwrap().success());
+    }
+
     /// Returns a `psql` in the database `dcb`, for more arguments.
     pub fn psql(&self, role: &str) -> Command {
         let mut psql = Command::new(Path::new(self.value("bin")).join("psql"));

@@ -25,7 +25,7 @@ fn cluster_and_proxy() -> Option<(Cluster, Proxy)> {
 }
 
 #[test]
-fn an_append_whose_connection_is_cut_has_its_true_outcome() {
+pub fn an_append_whose_connection_is_cut_has_its_true_outcome() {
     let Some((cluster, proxy)) = cluster_and_proxy() else { return };
     let store = open(&proxy.uri(PLAIN)).unwrap();
     // The bytes that an append takes each way, of which the first one also asks for more.

@@ -1,10 +1,14 @@
 //! Tests on PostgreSQL servers, each of which is made for its test (`cluster.sh`).
 #![cfg(feature = "postgres")]
 
+#[cfg(feature = "testing")]
+mod bugs;
 mod cluster;
 mod cuts;
 mod full_disk;
 mod kills;
+mod late;
+mod notifications;
 mod proxy;
 mod refusals;
 mod roles;

@@ -36,6 +36,10 @@ struct State {
     delay_ms: AtomicU64,
     /// Whether bytes are taken and dropped.
     is_silent: AtomicBool,
+    /// Whether the next bytes to the server are kept, and their client is cut off.
+    keeps_next: AtomicBool,
+    /// Whether such bytes are still kept.
+    is_keeping: AtomicBool,
     /// Whether nobody is let in.
     is_closed: AtomicBool,
     links: Mutex<Vec<Arc<Link>>>,
@@ -97,6 +101,18 @@ impl Proxy {
         self.state.is_silent.store(is_silent, Ordering::SeqCst);
     }
 
+    /// Keeps the next bytes that are sent to the server, and cuts off the client that sends them.
+    pub fn keep_next(&self) {
+        self.state.is_keeping.store(true, Ordering::SeqCst);
+        self.state.keeps_next.store(true, Ordering::SeqCst);
+    }
+
+    /// Sends the server what was kept.
+    pub fn send_kept(&self) {
+        assert!(!self.state.keeps_next.load(Ordering::SeqCst), "nothing was kept");
+        self.state.is_keeping.store(false, Ordering::SeqCst);
+    }
+
     /// Cuts all connections, and lets nobody in until the proxy is opened again.
     pub fn close(&self) {
         self.state.is_closed.store(true, Ordering::SeqCst);
@@ -139,8 +155,8 @@ impl State {
                 let (state, link) = (Arc::clone(self), Arc::clone(&link));
                 std::thread::spawn(move || {
                     match way {
-                        Way::ToServer => state.pass(&link.client, &link.server, way),
-                        Way::ToClient => state.pass(&link.server, &link.client, way),
+                        Way::ToServer => state.pass(&link, &link.client, &link.server, way),
+                        Way::ToClient => state.pass(&link, &link.server, &link.client, way),
                     }
                     link.cut();
                     state.links.lock().unwrap().retain(|other| !Arc::ptr_eq(other, &link));
@@ -149,12 +165,18 @@ impl State {
         }
     }
 
-    fn pass(&self, mut from: impl Read, mut to: impl Write, way: Way) {
+    fn pass(&self, link: &Link, mut from: impl Read, mut to: impl Write, way: Way) {
         let mut buffer = [0; 16 * 1024];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             std::thread::sleep(Duration::from_millis(self.delay_ms.load(Ordering::SeqCst)));
             if self.is_silent.load(Ordering::SeqCst) {
                 continue;
+            }
+            if way == Way::ToServer && self.keeps_next.swap(false, Ordering::SeqCst) {
+                let _ = link.client.shutdown(Shutdown::Both);
+                while self.is_keeping.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
             }
             let budget = &self.budgets[way as usize];
             let left = budget.load(Ordering::SeqCst);
