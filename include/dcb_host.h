@@ -1,12 +1,16 @@
 /* Generated from src/capi; do not edit. To update it: DCB_UPDATE_HEADER=1 cargo test --test header */
 /* clang-format off */
 /*
- * A libdcb store on the SQLite connections of a program: for authors of drivers and bindings.
+ * A libdcb store on the connections of a program: for authors of drivers and bindings.
  *
  * A program that has a SQLite database open with its own SQLite can have a store in the same
  * database, on its own connections, and can append within its own transactions. It describes its
- * connections as a dcb_host. What dcb.h says of documents, errors, pointers, threads, processes and
- * memory holds here too.
+ * connections as a dcb_host.
+ *
+ * A program that has a connection to a PostgreSQL server can append within its own transactions to a
+ * store there, which dcb_open has opened. It describes its transaction as a dcb_postgres_transaction.
+ *
+ * What dcb.h says of documents, errors, pointers, threads, processes and memory holds here too.
  */
 
 #ifndef DCB_HOST_H
@@ -80,6 +84,24 @@ typedef struct {
      * the state in which it was lent, and the host must close it. */
     void (*release)(void *connection, int32_t spoiled);
 } dcb_host;
+
+/** A transaction that a program has open on a PostgreSQL server by its own client library, such as
+ * libpq: a function that the library calls. */
+typedef struct {
+    /** Set this to sizeof(dcb_postgres_transaction). */
+    size_t size;
+    /** A pointer of the program's, which is passed to `query`. */
+    void *context;
+    /** Runs a statement in the transaction. Its `len` parameters are texts of which the server knows
+     * the types; a zero byte follows each text, and the statement. It returns one row with one
+     * column, a text or NULL: set `rows` to that text, and leave it alone for NULL. The memory
+     * belongs to the program and must stay valid until dcb_append_within_postgres returns.
+     *
+     * It returns 0; or, if the statement fails, the SQLSTATE as the `detail` of a dcb_error has it,
+     * five digits of base 36, or a negative number if there is none, and sets `message`. It is called
+     * by the thread that called the library, before that call returns. It must not be NULL or unwind. */
+    int32_t (*query)(void *context, dcb_str sql, const dcb_str *values, size_t len, dcb_reply *reply);
+} dcb_postgres_transaction;
 
 #ifdef __cplusplus
 extern "C" {
@@ -163,6 +185,36 @@ dcb_status dcb_open_host(const dcb_host *host, const char *options_json, dcb_sto
  * that, the library runs a BEGIN, which must fail. */
 dcb_status dcb_append_within(dcb_store *store, void *connection, const char *request, size_t len,
                              const dcb_call *call, int64_t *last, dcb_error *err);
+
+/** Appends like dcb_append to a store in PostgreSQL, within a transaction that the caller has open on
+ * a connection of its own to the same database. The events are stored when the caller commits, and
+ * waits of other callers learn of them then; if the caller rolls back, they are not stored.
+ * Conditions of later appends in the same transaction see them.
+ *
+ * With a `len` of 0 it appends nothing and only locks the store, as an append does; `*last` is the
+ * head. From then on nobody else can append until the transaction ends, so what the program reads
+ * and decides in it is still true when it appends.
+ *
+ * WARNING: On DCB_OK, the `detail` of `err` is 1 if the append repeats one that is stored already.
+ * The statements that the program ran beside that one were committed with it, so do not run them
+ * again. Append first, and then run them only for a new append.
+ *
+ * The transaction must have the isolation level READ COMMITTED. Its role needs the right to run the
+ * function `append`, and to read the tables. From this call until the transaction ends, other appends
+ * wait. Do not call dcb_append on this store in the same thread during that time: it could not
+ * succeed. The call waits for the lock as long as its timeout says; its dcb_cancel is not looked at
+ * while `query` runs, which the program ends itself.
+ *
+ * After DCB_CONDITION_FAILED and DCB_DUPLICATE_ID the transaction can go on, and so it can if the
+ * request was refused before a statement ran. After any other error the server has ended it: roll it
+ * back. After DCB_BUSY, run all of it again.
+ *
+ * It returns the statuses of dcb_append. DCB_INVALID_ARGUMENT also means that the store is not in
+ * PostgreSQL, that the transaction is one of another database, has failed before, or has another
+ * isolation level; DCB_UNAVAILABLE, that `query` failed without a SQLSTATE. */
+dcb_status dcb_append_within_postgres(dcb_store *store, const dcb_postgres_transaction *transaction,
+                                      const char *request, size_t len, const dcb_call *call,
+                                      int64_t *last, dcb_error *err);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -24,7 +24,7 @@ const HEADERS: [Header; 2] = [
     },
     Header {
         path: "include/dcb_host.h",
-        sources: &["host", "host_functions"],
+        sources: &["host", "host_functions", "postgres_transaction"],
         adapt: |config| {
             config.include_guard = Some("DCB_HOST_H".to_owned());
             config.sys_includes.clear();
@@ -39,12 +39,16 @@ const HOST_PREAMBLE: &str = "\
 /* Generated from src/capi; do not edit. To update it: DCB_UPDATE_HEADER=1 cargo test --test header */
 /* clang-format off */
 /*
- * A libdcb store on the SQLite connections of a program: for authors of drivers and bindings.
+ * A libdcb store on the connections of a program: for authors of drivers and bindings.
  *
  * A program that has a SQLite database open with its own SQLite can have a store in the same
  * database, on its own connections, and can append within its own transactions. It describes its
- * connections as a dcb_host. What dcb.h says of documents, errors, pointers, threads, processes and
- * memory holds here too.
+ * connections as a dcb_host.
+ *
+ * A program that has a connection to a PostgreSQL server can append within its own transactions to a
+ * store there, which dcb_open has opened. It describes its transaction as a dcb_postgres_transaction.
+ *
+ * What dcb.h says of documents, errors, pointers, threads, processes and memory holds here too.
  */
 ";
 

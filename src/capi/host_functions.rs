@@ -100,6 +100,21 @@ pub struct dcb_host {
     pub release: Option<unsafe extern "C" fn(connection: *mut c_void, spoiled: i32)>,
 }
 
+impl dcb_reply {
+    /// A reply as a function gets it.
+    pub(super) fn empty() -> Self {
+        let rows = dcb_str { data: ptr::null(), len: 0 };
+        dcb_reply { rows, changes: 0, is_more: 0, message: [0; 240] }
+    }
+
+    /// The text that says why the function failed.
+    pub(super) fn message(&self) -> String {
+        let bytes = self.message.iter().map(|byte| *byte as u8);
+        let bytes: Vec<u8> = bytes.take_while(|byte| *byte != 0).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
 /// The functions of a host, none missing.
 #[derive(Clone, Copy)]
 pub(super) struct Functions {
@@ -123,18 +138,10 @@ unsafe impl Sync for Functions {}
 
 /// Calls a function of the host's and takes what it answers.
 fn ask(body: impl FnOnce(*mut dcb_reply) -> i32) -> std::result::Result<Reply, Failure> {
-    let mut reply = dcb_reply {
-        rows: dcb_str { data: ptr::null(), len: 0 },
-        changes: 0,
-        is_more: 0,
-        message: [0; 240],
-    };
+    let mut reply = dcb_reply::empty();
     let code = body(&mut reply);
     if code != 0 {
-        let bytes = reply.message.iter().map(|byte| *byte as u8);
-        let bytes: Vec<u8> = bytes.take_while(|byte| *byte != 0).collect();
-        let message = String::from_utf8_lossy(&bytes).into_owned();
-        return Err(Failure { code: code.max(0), message });
+        return Err(Failure { code: code.max(0), message: reply.message() });
     }
     let mut rows = Vec::new();
     if !reply.rows.data.is_null() {

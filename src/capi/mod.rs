@@ -27,6 +27,7 @@ pub mod host;
 pub mod host_functions;
 pub mod limits;
 mod panic;
+pub mod postgres_transaction;
 pub mod status;
 pub mod store;
 #[cfg(test)]

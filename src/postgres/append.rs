@@ -303,12 +303,12 @@ fn lock_ms(requests: &[PreparedAppend]) -> i32 {
     to_ms(left.min().map_or(LOCK_SLICE, |left| left.min(LOCK_SLICE)))
 }
 
-fn to_ms(time: Duration) -> i32 {
+pub(super) fn to_ms(time: Duration) -> i32 {
     i32::try_from(time.as_millis()).unwrap_or(i32::MAX).max(1)
 }
 
 /// Returns a random id for a group, whose last bytes number its appends.
-fn group_id() -> [u8; 16] {
+pub(super) fn group_id() -> [u8; 16] {
     let mut id = [0; 16];
     // Without random numbers there is no telling appends apart.
     getrandom::fill(&mut id).expect("the system has random numbers");

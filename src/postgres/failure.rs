@@ -57,6 +57,14 @@ impl Refusal {
         refusal
     }
 
+    /// Returns the refusal that another client of the server reports, with the SQLSTATE as the number
+    /// that an error has it as.
+    pub fn reported(detail: i32, message: String) -> Self {
+        let digit = |power| char::from_digit(detail.unsigned_abs() / 36_u32.pow(power) % 36, 36);
+        let code = (0..5).rev().filter_map(digit).map(|c| c.to_ascii_uppercase()).collect();
+        Refusal { code, message, ..Refusal::default() }
+    }
+
     /// Returns the status that the SQLSTATE stands for.
     fn status(&self) -> Status {
         let code = self.code.as_str();
@@ -182,6 +190,9 @@ mod tests {
         assert_eq!(error("42P01").detail, 6_844_177);
         assert_eq!(i64::from(error("ZZZZZ").detail), 36_i64.pow(5) - 1);
         assert_eq!(error("a longer text").detail, 0);
+        for code in ["42P01", "00000", "ZZZZZ", "DCB02", "01ABC"] {
+            assert_eq!(Refusal::reported(error(code).detail, String::new()).code, code);
+        }
     }
 
     #[test]

@@ -250,6 +250,48 @@ fn items(query: &Query) -> Vec<(String, String)> {
     }
 }
 
+/// A row of the function's result.
+#[derive(Debug)]
+pub struct Finding<'a> {
+    /// The number of the request, from 1.
+    request: i32,
+    kind: &'a str,
+    position: Position,
+    /// The place of an event, or the number of a condition.
+    place: i32,
+    /// Whether an event is the same as the one that is stored.
+    is_same: bool,
+}
+
+impl<'a> Finding<'a> {
+    fn of_row(row: &'a Row) -> Result<Self> {
+        let kind = row.text(1)?;
+        Ok(Finding {
+            request: row.int(0)?,
+            kind,
+            position: row.position(2)?,
+            place: if kind == "failed" || kind == "found" { row.int(3)? } else { 0 },
+            is_same: kind == "found" && row.boolean(4)?,
+        })
+    }
+
+    /// Reads a row that was written as a text: its columns with blanks between them.
+    pub fn of_text(text: &'a str) -> Result<Self> {
+        let mut columns = text.split(' ');
+        let mut next = || columns.next().ok_or_else(contradiction);
+        Ok(Finding {
+            request: next()?.parse().map_err(|_| contradiction())?,
+            kind: next()?,
+            position: next()?
+                .parse()
+                .map_err(|_| contradiction())
+                .and_then(|number| Position::new(number).map_err(|_| contradiction()))?,
+            place: next()?.parse().map_err(|_| contradiction())?,
+            is_same: next()? == "t",
+        })
+    }
+}
+
 /// What the server says about one request.
 #[derive(Debug, Default)]
 struct Judgement {
@@ -261,24 +303,32 @@ struct Judgement {
 
 /// Returns the outcomes of the requests of a call, in order, and the head.
 pub fn outcomes(requests: &[PreparedAppend], rows: &[Row]) -> Result<(Vec<Outcome>, Position)> {
+    judge(requests, rows.iter().map(Finding::of_row))
+}
+
+/// Returns the outcomes of the requests of a call, in order, and the head.
+pub fn judge<'a>(
+    requests: &[PreparedAppend],
+    findings: impl Iterator<Item = Result<Finding<'a>>>,
+) -> Result<(Vec<Outcome>, Position)> {
     let mut judgements: Vec<Judgement> = requests.iter().map(|_| Judgement::default()).collect();
     let mut head = None;
-    for row in rows {
-        let (number, kind, position) = (row.int(0)?, row.text(1)?, row.position(2)?);
+    for finding in findings {
+        let Finding { request, kind, position, place, is_same } = finding?;
         if kind == "head" {
             head = Some(position);
             continue;
         }
-        let own = usize::try_from(number - 1).ok().and_then(|index| judgements.get_mut(index));
+        let own = usize::try_from(request - 1).ok().and_then(|index| judgements.get_mut(index));
         let own = own.ok_or_else(contradiction)?;
         match kind {
             "stored" => own.answer = Some(Ok(Appended::new(position))),
             "failed" => {
-                let condition = usize::try_from(row.int(3)?).map_err(|_| contradiction())?;
+                let condition = usize::try_from(place).map_err(|_| contradiction())?;
                 let error = Error::condition_failed(position).of_condition(condition);
                 own.answer = Some(Err(error));
             }
-            "found" => own.found.push((row.int(3)?, position, row.boolean(4)?)),
+            "found" => own.found.push((place, position, is_same)),
             _ => return Err(contradiction()),
         }
     }

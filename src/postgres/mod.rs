@@ -22,11 +22,13 @@ mod stream;
 mod target;
 #[cfg(test)]
 mod tests;
+mod text_form;
 #[cfg(feature = "postgres-tls")]
 mod tls;
 mod uri;
 mod values;
 mod wait;
 mod wire;
+mod within;
 
 pub use store::PostgresStore;

@@ -74,6 +74,7 @@ impl PostgresStore {
             is_read_only: options.read_only,
             import: options.import,
             server: inspection.server,
+            incarnation: Default::default(),
         })
     }
 }

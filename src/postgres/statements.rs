@@ -18,8 +18,13 @@ pub struct Statements {
     pub schema: String,
     /// Calls the function `append`.
     pub append: String,
+    /// Calls it with values in text form, if the last of them is the incarnation of the store. Returns
+    /// all rows as one text, which is NULL if it is not.
+    pub append_within: String,
     /// Calls the function `resolve`.
     pub resolve: String,
+    /// Returns the incarnation of the store.
+    pub incarnation: String,
     /// Returns the head, and whether the server follows another.
     pub head: String,
 }
@@ -47,6 +52,8 @@ impl Statements {
                  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
                  $19, $20)"
             ),
+            append_within: append_within(schema),
+            incarnation: format!("SELECT incarnation::text FROM \"{schema}\".meta WHERE one = 1"),
             resolve: format!("SELECT o_request, o_position FROM \"{schema}\".resolve($1, $2, $3)"),
             head: format!(
                 "SELECT coalesce(max(position), 0), pg_is_in_recovery() FROM \"{schema}\".events"
@@ -63,6 +70,48 @@ impl Statements {
             .replace("'dcb'", &format!("'{}'", self.schema))
             .replace("schema dcb ", &format!("schema {} ", self.schema))
     }
+}
+
+/// The types of the parameters of the function `append`.
+const APPEND_TYPES: [&str; 20] = [
+    "uuid[]",
+    "integer",
+    "integer[]",
+    "integer[]",
+    "text[]",
+    "text[]",
+    "text[]",
+    "text[]",
+    "text[]",
+    "timestamptz[]",
+    "integer[]",
+    "integer[]",
+    "bigint[]",
+    "text[]",
+    "text[]",
+    "integer[]",
+    "integer[]",
+    "bigint[]",
+    "integer[]",
+    "integer[]",
+];
+
+/// Returns the statement that appends in a transaction of the program's. It depends on nothing that
+/// the session of the program may have changed.
+fn append_within(schema: &str) -> String {
+    let mut arguments = Vec::new();
+    for (number, kind) in (1..).zip(APPEND_TYPES) {
+        // The reference to `meta` makes the server look there before it calls the function.
+        let factor = if number == 2 { " * m.one" } else { "" };
+        arguments.push(format!("${number}::{kind}{factor}"));
+    }
+    format!(
+        "SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.o_request, a.o_kind, a.o_position, \
+         coalesce(a.o_place, 0), coalesce(a.o_same, false)), ',') FROM \"{schema}\".meta m, LATERAL \
+         \"{schema}\".append({}) a WHERE m.incarnation = ${}::uuid",
+        arguments.join(", "),
+        APPEND_TYPES.len() + 1
+    )
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! [`Store`] over a schema of a PostgreSQL database.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::commit::deadline::{CallOptions, Deadline};
@@ -20,7 +21,7 @@ use crate::postgres::values::{Row, Values};
 use crate::postgres::wait::Listener;
 use crate::postgres::wire::unexpected;
 use crate::store::diagnosis::{Diagnosis, PostgresDiagnosis};
-use crate::store::{Appended, BatchLimits, Sink, Store};
+use crate::store::{Appended, BatchLimits, ProgramTransaction, Sink, Store};
 
 /// How many events the first page of a batch has, and how many a later one.
 const PAGES: [usize; 2] = [512, 4_096];
@@ -41,15 +42,38 @@ pub struct PostgresStore {
     pub(super) import: bool,
     /// The version of the server.
     pub(super) server: String,
+    /// What tells the store from others, once it was asked for.
+    pub(super) incarnation: OnceLock<String>,
 }
 
 impl PostgresStore {
     /// Starts a call on the open store.
-    fn start(&self, call: &CallOptions, default: Option<Duration>) -> Result<Deadline> {
+    pub(super) fn start(&self, call: &CallOptions, default: Option<Duration>) -> Result<Deadline> {
         self.target.watch.check_open()?;
         let deadline = call.start(default);
         deadline.check_cancel()?;
         Ok(deadline)
+    }
+
+    /// Prepares a request, if the store takes it.
+    pub(super) fn prepare(
+        &self,
+        request: AppendRequest,
+        deadline: &Deadline,
+    ) -> Result<PreparedAppend> {
+        self.expect_writable()?;
+        if !self.import {
+            request.expect_no_timestamps()?;
+        }
+        PreparedAppend::new(request, deadline.clone())
+    }
+
+    /// Fails if the store was opened for reading.
+    pub(super) fn expect_writable(&self) -> Result<()> {
+        if self.is_read_only {
+            return Err(Error::new(Status::ReadOnly, "the store was opened read-only"));
+        }
+        Ok(())
     }
 
     /// Asks the server for the head, and publishes it.
@@ -94,15 +118,18 @@ fn span(reading: &ReadState) -> Option<PositionRange> {
 impl Store for PostgresStore {
     fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended> {
         let deadline = self.start(call, self.busy_timeout)?;
-        if self.is_read_only {
-            return Err(Error::new(Status::ReadOnly, "the store was opened read-only"));
-        }
-        if !self.import {
-            request.expect_no_timestamps()?;
-        }
-        let prepared = PreparedAppend::new(request, deadline.clone())?;
+        let prepared = self.prepare(request, &deadline)?;
         let events = prepared.len();
         self.queue.append(self, prepared, events, &deadline)
+    }
+
+    fn append_in(
+        &self,
+        transaction: &mut dyn ProgramTransaction,
+        request: Option<AppendRequest>,
+        call: &CallOptions,
+    ) -> Result<Appended> {
+        self.append_within(transaction, request, call)
     }
 
     fn read(

@@ -8,16 +8,16 @@ use crate::error::{Error, Result, Status};
 use crate::position::Position;
 
 // The built-in types, by the numbers that every server has for them.
-const BIGINT: u32 = 20;
-const INT: u32 = 23;
-const TEXT: u32 = 25;
-const INT_ARRAY: u32 = 1007;
-const TEXT_ARRAY: u32 = 1009;
-const BIGINT_ARRAY: u32 = 1016;
-const TIMESTAMPTZ: u32 = 1184;
-const TIMESTAMPTZ_ARRAY: u32 = 1185;
-const UUID_ARRAY: u32 = 2951;
-const UUID: u32 = 2950;
+pub(super) const BIGINT: u32 = 20;
+pub(super) const INT: u32 = 23;
+pub(super) const TEXT: u32 = 25;
+pub(super) const INT_ARRAY: u32 = 1007;
+pub(super) const TEXT_ARRAY: u32 = 1009;
+pub(super) const BIGINT_ARRAY: u32 = 1016;
+pub(super) const TIMESTAMPTZ: u32 = 1184;
+pub(super) const TIMESTAMPTZ_ARRAY: u32 = 1185;
+pub(super) const UUID_ARRAY: u32 = 2951;
+pub(super) const UUID: u32 = 2950;
 
 /// The microseconds from 1970 to 2000, where PostgreSQL's time begins.
 const EPOCH_US: i64 = 946_684_800_000_000;
@@ -165,17 +165,22 @@ pub fn array_literal<'a>(texts: impl Iterator<Item = &'a str>) -> String {
         if literal.len() > 1 {
             literal.push(',');
         }
-        literal.push('"');
-        for character in text.chars() {
-            if matches!(character, '"' | '\\') {
-                literal.push('\\');
-            }
-            literal.push(character);
-        }
-        literal.push('"');
+        push_quoted(&mut literal, text);
     }
     literal.push('}');
     literal
+}
+
+/// Adds a text to the literal of an array, in quotes.
+pub(super) fn push_quoted(literal: &mut String, text: &str) {
+    literal.push('"');
+    for character in text.chars() {
+        if matches!(character, '"' | '\\') {
+            literal.push('\\');
+        }
+        literal.push(character);
+    }
+    literal.push('"');
 }
 
 /// A row that the server returned.

@@ -48,10 +48,40 @@ pub struct BackupProgress {
     pub total_pages: i64,
 }
 
+/// Why a statement in a transaction of the program's failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionFailure {
+    /// The SQLSTATE as a number, its five characters taken as digits of base 36; 0 if there is none.
+    pub sqlstate: i32,
+    /// The message of the driver.
+    pub message: String,
+}
+
+/// A transaction that the program has open on a PostgreSQL server, by its own driver.
+pub trait ProgramTransaction {
+    /// Runs a statement with values in text form. Returns the one column of its one row.
+    fn query(
+        &mut self,
+        sql: &str,
+        values: Vec<String>,
+    ) -> std::result::Result<Option<String>, TransactionFailure>;
+}
+
 /// A sequence of events with conditional appends. Any thread, any number at once.
 pub trait Store: Send + Sync {
     /// Stores all of the request's events or none, unless they are stored already.
     fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended>;
+
+    /// Stores all of the request's events or none, in a transaction of the program's, which is then
+    /// locked against other appends. Without a request it only locks, and returns the head.
+    fn append_in(
+        &self,
+        _transaction: &mut dyn ProgramTransaction,
+        _request: Option<AppendRequest>,
+        _call: &CallOptions,
+    ) -> Result<Appended> {
+        Err(Error::invalid("store: is not in a PostgreSQL database"))
+    }
 
     /// Delivers the next events of `reading` to `sink`, within the limits of `batch`. The first
     /// call takes the snapshot of the read.

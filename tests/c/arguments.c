@@ -134,6 +134,40 @@ static void a_host_has_to_be_complete(void) {
     dcb_close(store);
 }
 
+static int32_t no_query(void *context, dcb_str sql, const dcb_str *values, size_t len,
+                        dcb_reply *reply) {
+    (void)context, (void)sql, (void)values, (void)len, (void)reply;
+    CHECK(!"nothing is run on a store that is not in PostgreSQL");
+    return -1;
+}
+
+static void a_transaction_on_postgresql_is_complete(void) {
+    const char *request = "{\"events\": [{\"type\": \"T\"}]}";
+    const struct {
+        dcb_postgres_transaction transaction;
+        const char *message;
+    } cases[] = {
+        {{0, NULL, no_query}, "transaction.size: must be sizeof(dcb_postgres_transaction)"},
+        {{sizeof(dcb_postgres_transaction), NULL, NULL}, "transaction.query: must not be NULL"},
+        {{sizeof(dcb_postgres_transaction), NULL, no_query}, "is not in a PostgreSQL database"},
+    };
+    dcb_error err;
+    dcb_store *store = fresh_store();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int64_t last = GARBAGE;
+        CHECK_STATUS(dcb_append_within_postgres(store, &cases[i].transaction, request, 27, NULL,
+                                                &last, &err),
+                     DCB_INVALID_ARGUMENT);
+        CHECK(strstr(err.message, cases[i].message) != NULL);
+        CHECK_INT(last, 0);
+    }
+    int64_t last = GARBAGE;
+    CHECK_STATUS(dcb_append_within_postgres(store, NULL, request, 27, NULL, &last, &err),
+                 DCB_INVALID_ARGUMENT);
+    CHECK(strstr(err.message, "transaction: must not be NULL") != NULL);
+    dcb_close(store);
+}
+
 static void a_store_is_needed(void) {
     dcb_error err;
     int64_t number = GARBAGE;
@@ -294,6 +328,7 @@ const test argument_tests[] = {
     {"success_leaves_an_empty_error", success_leaves_an_empty_error},
     {"open_checks_its_arguments", open_checks_its_arguments},
     {"a_host_has_to_be_complete", a_host_has_to_be_complete},
+    {"a_transaction_on_postgresql_is_complete", a_transaction_on_postgresql_is_complete},
     {"a_store_is_needed", a_store_is_needed},
     {"outputs_are_needed_and_nothing_is_done_without",
      outputs_are_needed_and_nothing_is_done_without},

@@ -143,6 +143,7 @@ SET enable_mergejoin = off SET jit = off SET plan_cache_mode = force_generic_pla
 AS $$
 DECLARE
     v_requests integer := cardinality(p_append_ids);
+    v_lock_timeout text := current_setting('lock_timeout');
     v_pairs integer := cardinality(p_request);
     v_pair integer := 1;
     v_head bigint;
@@ -168,7 +169,7 @@ BEGIN
     END IF;
     PERFORM set_config('lock_timeout', p_lock_ms::text, true);
     PERFORM 1 FROM "dcb".meta WHERE one = 1 FOR UPDATE;
-    PERFORM set_config('lock_timeout', '0', true);
+    PERFORM set_config('lock_timeout', v_lock_timeout, true);
     PERFORM 1 FROM "dcb".fences WHERE append_id = p_append_ids[1];
     IF FOUND THEN
         RAISE EXCEPTION 'the caller of this append has given it up' USING ERRCODE = 'DCB01';

@@ -26,6 +26,8 @@ use crate::memory::MemoryStore;
 use crate::position::at;
 use crate::postgres::PostgresStore;
 use crate::postgres::group::PreparedAppend;
+use crate::postgres::text_form::text_form;
+use crate::postgres::values::Values;
 use crate::store::options::Options;
 use crate::store::{BatchLimits, Store};
 use crate::{ReadState, Timeout};
@@ -233,4 +235,39 @@ fn a_read_returns_what_the_store_in_memory_returns() {
             assert_eq!(read(&store, &request, batch), read(&oracle, &request, batch));
         }
     });
+}
+
+/// The text form of a value is the same value to the server as its binary form.
+#[test]
+fn the_text_form_of_values_is_what_the_server_reads_as_the_same() {
+    let Some(server) = server() else { return };
+    let store = PostgresStore::open(&server.uri(), &own_schema()).unwrap();
+    let deadline = call().start(None);
+    let mut connection = store.target.connect_to_write(&deadline).unwrap();
+    let sql = "SELECT $1 = $6::text::integer, $2 = $7::text::bigint[], \
+               $3 IS NOT DISTINCT FROM $8::text::text[], $4 = $9::text::uuid[], \
+               $5 IS NOT DISTINCT FROM $10::text::timestamptz[]";
+    let texts = vec(proptest::option::of("[a\"\\\\{},' \n\u{e9}NUL]{0,6}"), 0..4);
+    let times =
+        vec(proptest::option::of(-60_000_000_000_000_000..200_000_000_000_000_000_i64), 0..3);
+    let values = (any::<i32>(), vec(0..i64::MAX, 0..3), texts, vec(any::<[u8; 16]>(), 0..3), times);
+    let mut runner = TestRunner::new(Config::with_cases(cases(4_096)));
+    let connection = std::cell::RefCell::new(&mut connection);
+    runner
+        .run(&values, |(int, positions, texts, uuids, times)| {
+            let mut values = Values::new();
+            let positions: Vec<_> = positions.into_iter().map(at).collect();
+            let texts: Vec<_> = texts.iter().map(Option::as_deref).collect();
+            values.int(int).positions(&positions).optional_texts(&texts).uuids(&uuids);
+            values.optional_times(&times);
+            for text in text_form(&values).unwrap() {
+                values.text(&text);
+            }
+            let rows = connection.borrow_mut().query(sql, &values, &deadline).unwrap();
+            for column in 0..5 {
+                prop_assert!(rows[0].boolean(column).unwrap(), "column {}", column);
+            }
+            Ok(())
+        })
+        .unwrap();
 }
