@@ -17,7 +17,7 @@ func TestExportedNamesAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, pattern := range []string{"dcbtest/*.go", "oteldcb/*.go", "projector/*.go"} {
+	for _, pattern := range []string{"dcbtest/*.go", "oteldcb/*.go", "pgxdcb/*.go", "projector/*.go"} {
 		others, err := filepath.Glob(pattern)
 		if err != nil || len(others) == 0 {
 			t.Fatalf("%s: %d files, %v", pattern, len(others), err)

@@ -59,6 +59,18 @@ dcb_status dcb_go_append_within(uintptr_t token, dcb_store *store, uintptr_t con
     DURING(token, dcb_append_within(store, (void *)connection, request, len, call, last, err));
 }
 
+static int32_t postgres_query(void *context, dcb_str sql, const dcb_str *values, size_t len,
+                              dcb_reply *reply) {
+    return dcbGoPostgresQuery((uintptr_t)context, sql, (dcb_str *)values, len, reply);
+}
+
+dcb_status dcb_go_append_within_postgres(dcb_store *store, uintptr_t transaction,
+                                         const char *request, size_t len, const dcb_call *call,
+                                         int64_t *last, dcb_error *err) {
+    const dcb_postgres_transaction own = {sizeof own, (void *)transaction, postgres_query};
+    return dcb_append_within_postgres(store, &own, request, len, call, last, err);
+}
+
 dcb_status dcb_go_head(uintptr_t token, dcb_store *store, const dcb_call *call, int64_t *head,
                        dcb_error *err) {
     DURING(token, dcb_head(store, call, head, err));

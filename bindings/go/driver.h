@@ -17,6 +17,10 @@ dcb_status dcb_go_append(uintptr_t token, dcb_store *store, const char *request,
 dcb_status dcb_go_append_within(uintptr_t token, dcb_store *store, uintptr_t connection,
                                 const char *request, size_t len, const dcb_call *call,
                                 int64_t *last, dcb_error *err);
+// The transaction is the handle of a postgresCall.
+dcb_status dcb_go_append_within_postgres(dcb_store *store, uintptr_t transaction,
+                                         const char *request, size_t len, const dcb_call *call,
+                                         int64_t *last, dcb_error *err);
 dcb_status dcb_go_head(uintptr_t token, dcb_store *store, const dcb_call *call, int64_t *head,
                        dcb_error *err);
 dcb_status dcb_go_count(uintptr_t token, dcb_store *store, const dcb_call *call, int64_t *count,

@@ -10,6 +10,7 @@ import "C"
 
 import (
 	"context"
+	"database/sql"
 	"runtime"
 	"strings"
 	"sync"
@@ -45,6 +46,9 @@ type handle struct {
 	beginsClosing context.CancelFunc
 	// host is nil if the library opened the database itself.
 	host *host
+	// isInPostgres is set for a store in PostgreSQL, and txDB, if not nil, has its program's transactions.
+	isInPostgres bool
+	txDB         *sql.DB
 }
 
 // The kinds of calls, each with slots of its own.

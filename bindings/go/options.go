@@ -2,6 +2,7 @@ package dcb
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"time"
 )
@@ -57,6 +58,7 @@ type options struct {
 	schema                                         string
 	allowFsyncOff                                  bool
 	cacheBytes                                     *int64
+	txDB                                           *sql.DB
 
 	registry  *Registry
 	useNumber bool

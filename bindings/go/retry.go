@@ -61,7 +61,7 @@ func (p RetryPolicy) delay(attempts int) time.Duration {
 	return rand.N(min(bound, p.MaxDelay)) + 1
 }
 
-// RetryError is returned when a decision, or a transaction of [SQLiteStore.InTx], gave up, because it kept
+// RetryError is returned when a decision, or a transaction of [SQLiteStore.InTx] or [PostgresStore.InTx], gave up, because it kept
 // conflicting with others until the [RetryPolicy] or the context allowed no further attempt. Nothing was stored.
 // [errors.Is] finds [ErrAppendConditionFailed], or [ErrBusy] if a transaction did not get its lock, and also the
 // context's error if that ended the retries.

@@ -61,6 +61,9 @@ func OpenDB(db *sql.DB, opts ...Option) (*SQLiteStore, error) {
 		return nil, missing("db")
 	}
 	o := newOptions(opts)
+	if o.txDB != nil {
+		return nil, invalid("TxDB: only for a store in PostgreSQL")
+	}
 	document, busyTimeoutMS, err := o.document()
 	if err != nil {
 		return nil, err

@@ -85,6 +85,9 @@ func Open(uri string, opts ...Option) (*Store, error) {
 		return nil, err
 	}
 	o := newOptions(opts)
+	if o.txDB != nil && !isOfPostgres(uri) {
+		return nil, invalid("TxDB: only for a store in PostgreSQL")
+	}
 	document, busyTimeoutMS, err := o.document()
 	if err != nil {
 		return nil, err
@@ -93,6 +96,7 @@ func Open(uri string, opts ...Option) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.isInPostgres, h.txDB = isOfPostgres(uri), o.txDB
 	return newStore(h, o), nil
 }
 

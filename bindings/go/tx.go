@@ -12,7 +12,7 @@ const codeLocked = 6
 
 // WithTx makes the decision in a transaction of the program's own database, together with statements of its own:
 // the events are appended and rows is called in one transaction, and both or neither are stored. The store must
-// have been opened by [NewSQLiteStoreFromDB] or [OpenDB].
+// have been opened by [NewSQLiteStoreFromDB] or [OpenDB], or be in PostgreSQL and have been opened with [TxDB].
 //
 // rows is called after the append, with the positions of the events and the number of attempts so far. If it
 // returns an error, everything is rolled back, and the decision returns that error. It is not called if the
@@ -20,7 +20,7 @@ const codeLocked = 6
 // transaction begins, which is as safe, because the append is conditional on it. So what may reject the command
 // belongs into the events, or into rows.
 //
-// The transaction is one of [SQLiteStore.InTx]: it queues with the appends and is retried if it is busy. If the
+// The transaction is one of [SQLiteStore.InTx] or [PostgresStore.InTx], and is retried if it is busy. If the
 // append conflicts, all of it is retried: read, decide, append, rows. So rows may be called several times, and
 // the statements of one call only are stored.
 func WithTx(rows func(tx *sql.Tx, decision Decision) error) DecideOption {
@@ -41,6 +41,15 @@ func (d *decision) appendWithRows(
 	store := d.library()
 	if store == nil {
 		return Appended{}, invalid("WithTx: the store is not one of this package, nor a wrapper with Unwrap")
+	}
+	if h := store.handle(); h != nil && h.host == nil && h.isInPostgres {
+		begin, err := store.beginsTx("WithTx")
+		if err != nil {
+			return Appended{}, err
+		}
+		return d.appendWithRowsBy(ctx, store, begin, events, conditions, func(tx PostgresTx, decision Decision) error {
+			return rows(tx.(sqlTx).Tx, decision)
+		})
 	}
 	err = store.inTx(ctx, "WithTx", func(tx *sql.Tx) error {
 		var err error
@@ -82,11 +91,17 @@ func (s *SQLiteStore) InTx(ctx context.Context, run func(tx *sql.Tx) error) erro
 // inTx is InTx, for a function of this name.
 func (s *Store) inTx(ctx context.Context, name string, run func(*sql.Tx) error) error {
 	h := s.handle()
+	if h != nil && h.host == nil {
+		return invalid(name + ": the store was not opened by NewSQLiteStoreFromDB")
+	}
+	return inTx(ctx, h, isBusy, func() error { return h.transaction(ctx, run) })
+}
+
+// inTx makes attempts at a transaction until one is not busy.
+func inTx(ctx context.Context, h *handle, isBusy func(error) bool, try func() error) error {
 	switch {
 	case h == nil:
 		return closed()
-	case h.host == nil:
-		return invalid(name + ": the store was not opened by NewSQLiteStoreFromDB")
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
@@ -94,7 +109,7 @@ func (s *Store) inTx(ctx context.Context, name string, run func(*sql.Tx) error) 
 	policy := RetryPolicy{}.withDefaults(ctx)
 	var last error
 	for attempt := 1; ; attempt++ {
-		err := h.transaction(ctx, run)
+		err := try()
 		if err == nil {
 			return nil
 		}
