@@ -184,7 +184,7 @@ func (h *handle) transaction(ctx context.Context, run func(*sql.Tx) error) error
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
 	// It writes nothing, and takes the lock before anything is read that might be outdated then.
-	if _, err := tx.ExecContext(ctx, "UPDATE dcb_meta SET value = value WHERE key IS NULL"); err != nil {
+	if _, err := tx.ExecContext(ctx, "UPDATE main.dcb_meta SET value = value WHERE key IS NULL"); err != nil {
 		if ctx.Err() != nil {
 			return waited(ctx, "the write lock")
 		}

@@ -1,5 +1,8 @@
 //! The schema of a store's file, and detecting whether a file is a store.
 //!
+//! Every statement names the tables with their database, `main`: on a connection of a host's, a
+//! temporary table of the same name would come first, and what it takes is never stored.
+//!
 //! Invariant: a file is a store only if each object whose name starts with `dcb_` is defined
 //! exactly as here. `docs/file-format.md` documents the tables for programs that read the file.
 
@@ -109,7 +112,7 @@ pub fn detect(connection: &dyn SqlConnection) -> Result<FileKind> {
             && is_at_most("PRAGMA page_count", 1)?;
         return Ok(if empty { FileKind::Empty } else { FileKind::Foreign });
     }
-    let format = "SELECT value FROM dcb_meta WHERE key = 'format'";
+    let format = "SELECT value FROM main.dcb_meta WHERE key = 'format'";
     let format =
         connection.query_row(format, &[], |row| Ok(row.integer(0))).map_err(unsupported)?;
     match format.flatten() {
@@ -168,7 +171,8 @@ pub fn create_within(connection: &dyn SqlConnection, adopted: bool) -> Result<()
         connection.run(sql, &[])?;
     }
     connection.run(
-        "INSERT INTO dcb_meta (key, value) VALUES ('format', ?1), ('index', 0), ('segments', 0)",
+        "INSERT INTO main.dcb_meta (key, value) \
+         VALUES ('format', ?1), ('index', 0), ('segments', 0)",
         &[Value::Integer(FORMAT)],
     )?;
     if !adopted {

@@ -23,8 +23,8 @@ impl Snapshot {
 
     /// The statement that reads a snapshot. SQLite keeps the snapshot while the statement is
     /// stepped.
-    pub const SQL: &str = "SELECT (SELECT max(position) FROM dcb_events), \
-                           (SELECT value FROM dcb_meta WHERE key = 'index')";
+    pub const SQL: &str = "SELECT (SELECT max(position) FROM main.dcb_events), \
+                           (SELECT value FROM main.dcb_meta WHERE key = 'index')";
 
     /// Decodes the snapshot from the row of [`Snapshot::SQL`].
     pub fn of(row: &Row<'_>) -> Result<Self> {

@@ -15,7 +15,7 @@ use crate::sqlite::events::source::{ReadResult, Source};
 const COLUMNS: &str = "position, type, tags, data, id, metadata, timestamp, checksum";
 /// The statement that reads an event by its position.
 const FETCH: &str = "SELECT position, type, tags, data, id, metadata, timestamp, checksum \
-                     FROM dcb_events WHERE position = ?1";
+                     FROM main.dcb_events WHERE position = ?1";
 
 /// Reads and verifies rows. It keeps the pages and the buffers of earlier reads.
 #[derive(Debug, Default)]
@@ -124,7 +124,7 @@ impl EventReader {
             Direction::Backward => ("DESC", Position::previous as fn(Position) -> Position),
         };
         let sql = format!(
-            "SELECT {COLUMNS} FROM dcb_events WHERE position > ?1 AND position <= ?2 \
+            "SELECT {COLUMNS} FROM main.dcb_events WHERE position > ?1 AND position <= ?2 \
              ORDER BY position {order}"
         );
         let bounds = [span.after, span.through].map(Value::from);

@@ -33,7 +33,7 @@ pub fn insert(
             ]);
         }
         connection.run_each(
-            "INSERT INTO dcb_events \
+            "INSERT INTO main.dcb_events \
              (position, type, tags, data, id, metadata, timestamp, checksum) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             8,

@@ -34,7 +34,7 @@ fn path_in(value: Value<'_>) -> Option<PathBuf> {
 pub fn mark_in_memory(connection: &HostConnection<'_>, deadline: &Deadline) -> Result<i64> {
     begin_immediate(connection, deadline)?;
     let new = RandomState::new().hash_one(0_u8).cast_signed();
-    let sql = "INSERT OR IGNORE INTO dcb_meta (key, value) VALUES ('memory', ?1)";
+    let sql = "INSERT OR IGNORE INTO main.dcb_meta (key, value) VALUES ('memory', ?1)";
     connection.run(sql, &[Value::Integer(new)])?;
     commit(connection)?;
     mark_of(connection)?.ok_or_else(damaged_index)
@@ -42,6 +42,6 @@ pub fn mark_in_memory(connection: &HostConnection<'_>, deadline: &Deadline) -> R
 
 /// Returns the mark of a database in memory, if it has one.
 pub fn mark_of(connection: &dyn SqlConnection) -> Result<Option<i64>> {
-    let sql = "SELECT value FROM dcb_meta WHERE key = 'memory'";
+    let sql = "SELECT value FROM main.dcb_meta WHERE key = 'memory'";
     Ok(connection.query_row(sql, &[], |row| Ok(row.integer(0)))?.flatten())
 }

@@ -177,9 +177,9 @@ pub struct Seen {
 impl Seen {
     /// Reads it.
     pub fn take(connection: &dyn SqlConnection) -> Result<Self> {
-        let sql = "SELECT (SELECT max(position) FROM dcb_events), \
-                   (SELECT value FROM dcb_meta WHERE key = 'index'), \
-                   (SELECT value FROM dcb_meta WHERE key = 'within')";
+        let sql = "SELECT (SELECT max(position) FROM main.dcb_events), \
+                   (SELECT value FROM main.dcb_meta WHERE key = 'index'), \
+                   (SELECT value FROM main.dcb_meta WHERE key = 'within')";
         let seen = connection.query_row(sql, &[], |row| {
             Ok(Seen { snapshot: Snapshot::of(row)?, mark: row.integer(2) })
         })?;
@@ -191,7 +191,7 @@ impl Seen {
 pub fn write_mark(connection: &dyn SqlConnection) -> Result<Option<i64>> {
     // A forked child may have inherited the random state of its parent.
     let mark = RandomState::new().hash_one((std::process::id(), now_us())).cast_signed();
-    let sql = "REPLACE INTO dcb_meta (key, value) VALUES ('within', ?1)";
+    let sql = "REPLACE INTO main.dcb_meta (key, value) VALUES ('within', ?1)";
     let changes = connection.run(sql, &[Value::Integer(mark)])?;
     Ok((changes == 1).then_some(mark))
 }

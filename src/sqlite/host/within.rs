@@ -254,13 +254,13 @@ fn is_over(connection: &HostConnection<'_>) -> bool {
 }
 
 /// The statement that takes the write lock.
-const LOCK: &str = "UPDATE dcb_meta SET value = value WHERE key IS NULL";
+const LOCK: &str = "UPDATE main.dcb_meta SET value = value WHERE key IS NULL";
 
 /// The statement that takes the write lock. It updates a row to its own value if the transaction
 /// sees the expected mark, version of the segment list, and head.
-const LOCK_IF: &str = "UPDATE dcb_meta SET value = value WHERE key = 'within' AND value = ? \
-                       AND (SELECT value FROM dcb_meta WHERE key = 'index') = ? \
-                       AND (SELECT max(position) FROM dcb_events) = ?";
+const LOCK_IF: &str = "UPDATE main.dcb_meta SET value = value WHERE key = 'within' AND value = ? \
+                       AND (SELECT value FROM main.dcb_meta WHERE key = 'index') = ? \
+                       AND (SELECT max(position) FROM main.dcb_events) = ?";
 
 /// How often the lock is tried with an outdated snapshot before the append fails.
 const MAX_OUTDATED: u32 = 3;

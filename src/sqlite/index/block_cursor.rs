@@ -106,7 +106,7 @@ impl BlockCursor {
         let mut next = BlockCursor { ..*self };
         let values = [self.segment, visited.key.0, visited.key.1].map(Value::Integer);
         source.sql()?.query(
-            "SELECT term, position, block FROM dcb_postings \
+            "SELECT term, position, block FROM main.dcb_postings \
              WHERE segment = ?1 AND (term, position) > (?2, ?3) \
              ORDER BY term, position LIMIT 1",
             &values,

@@ -112,7 +112,7 @@ fn unknown(count: i64) -> Box<[BlockKey]> {
 fn count(source: Source<'_>, segment: i64) -> ReadResult<i64> {
     let first = rowid_of(segment, 0);
     let bounds = [first, rowid_of(segment.wrapping_add(1), 0)].map(Value::Integer);
-    let sql = "SELECT rowid FROM dcb_postings WHERE rowid >= ?1 AND rowid < ?2 \
+    let sql = "SELECT rowid FROM main.dcb_postings WHERE rowid >= ?1 AND rowid < ?2 \
                ORDER BY rowid DESC LIMIT 1";
     let last = source.sql()?.query_row(sql, &bounds, |row| integer(row, 0))?;
     let count = last.map_or(0, |last| last.wrapping_sub(first).wrapping_add(1));

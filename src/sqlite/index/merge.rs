@@ -57,7 +57,7 @@ impl Input {
     }
 
     fn fill(&mut self, connection: &dyn SqlConnection) -> Result<()> {
-        let sql = "SELECT term, position, block FROM dcb_postings \
+        let sql = "SELECT term, position, block FROM main.dcb_postings \
                    WHERE segment = ?1 AND (term, position) > (?2, ?3) \
                    ORDER BY term, position LIMIT ?4";
         let last = self.cursor.last().unwrap_or(block_cursor::BEFORE_FIRST);

@@ -137,7 +137,7 @@ fn load_filter(source: Source<'_>, segment: &Segment) -> ReadResult<Option<Bloom
     let bytes = BloomFilter::bytes_for(segment.terms.unsigned_abs());
     let mut filter = BloomFilter::with_bytes(bytes.min(MAX_FILTER_BYTES))?;
     let mut is_there = false;
-    let sql = "SELECT bits FROM dcb_filters WHERE segment = ?1 ORDER BY part";
+    let sql = "SELECT bits FROM main.dcb_filters WHERE segment = ?1 ORDER BY part";
     source.sql()?.query(sql, &[Value::Integer(segment.id)], &mut |row| {
         let bits = row.blob(0).ok_or_else(damaged_index)?;
         let (bits, crc) = bits.split_last_chunk::<4>().ok_or_else(damaged_index)?;
@@ -183,7 +183,7 @@ impl Segment {
         }
         if cursor.last().is_none() {
             source.sql()?.query(
-                "SELECT term, position, block FROM dcb_postings \
+                "SELECT term, position, block FROM main.dcb_postings \
                  WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
                  ORDER BY term DESC, position DESC LIMIT 1",
                 &at(wanted),
@@ -197,7 +197,7 @@ impl Segment {
             return Ok(());
         }
         source.sql()?.query(
-            "SELECT term, position, block FROM dcb_postings \
+            "SELECT term, position, block FROM main.dcb_postings \
              WHERE segment = ?1 AND (term, position) > (?2, ?3) \
              ORDER BY term, position",
             &at(cursor.last().unwrap_or(block_cursor::BEFORE_FIRST)),
@@ -322,7 +322,7 @@ impl Segment {
     ) -> ReadResult<()> {
         let (mut run, mut cursor, mut ended) =
             (Vec::new(), BlockCursor::new(self.id, self.low.get()), false);
-        let sql = "SELECT term, position, block FROM dcb_postings \
+        let sql = "SELECT term, position, block FROM main.dcb_postings \
                    WHERE segment = ?1 AND (term, position) <= (?2, ?3) \
                    ORDER BY term DESC, position DESC";
         let (after, through) = (span.after.get(), span.through.get());
@@ -366,7 +366,7 @@ impl Segment {
             return Ok(cursor.expect_start()?);
         }
         // The term is below every term of the segment: then the next block must be the first one.
-        let sql = "SELECT term, position, block FROM dcb_postings \
+        let sql = "SELECT term, position, block FROM main.dcb_postings \
                    WHERE segment = ?1 AND (term, position) > (?2, ?3) \
                    ORDER BY term, position LIMIT 1";
         source.sql()?.query(sql, &[self.id, from.0, from.1].map(Value::Integer), &mut |row| {

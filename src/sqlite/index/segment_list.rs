@@ -63,7 +63,8 @@ impl Segments {
     ) -> ReadResult<Self> {
         let source = source.into();
         let mut list: Vec<Arc<Segment>> = Vec::new();
-        let sql = "SELECT segment, low, high, terms FROM dcb_segments WHERE state = 1 ORDER BY low";
+        let sql =
+            "SELECT segment, low, high, terms FROM main.dcb_segments WHERE state = 1 ORDER BY low";
         source.sql()?.query(sql, &[], &mut |row| {
             let (id, low, high, terms) =
                 (integer(row, 0)?, position(row, 1)?, position(row, 2)?, integer(row, 3)?);

@@ -19,10 +19,11 @@ pub fn insert_segment(
 ) -> Result<i64> {
     // Numbers are never reused: a process with an older list must not take a new segment for one
     // that it knows.
-    let raise = "UPDATE dcb_meta SET value = value + 1 WHERE key = 'segments' RETURNING value";
+    let raise = "UPDATE main.dcb_meta SET value = value + 1 WHERE key = 'segments' RETURNING value";
     let id = connection.query_row(raise, &[], |row| integer(row, 0))?.ok_or_else(damaged_index)?;
     connection.run(
-        "INSERT INTO dcb_segments (segment, state, low, high, terms) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO main.dcb_segments (segment, state, low, high, terms) \
+         VALUES (?1, ?2, ?3, ?4, ?5)",
         &[id, state, low.get(), high.get(), terms as i64].map(Value::Integer),
     )?;
     Ok(id)
@@ -38,7 +39,7 @@ pub fn insert_blocks(connection: &dyn SqlConnection, segment: i64, blocks: &[Blo
         values.push(Value::Blob(bytes));
     }
     connection.run_each(
-        "INSERT INTO dcb_postings (rowid, segment, term, position, block) \
+        "INSERT INTO main.dcb_postings (rowid, segment, term, position, block) \
          VALUES (?1, ?2, ?3, ?4, ?5)",
         5,
         &values,
@@ -59,7 +60,7 @@ pub fn insert_filter_part(
     row.extend_from_slice(&crc32fast::hash(bits).to_le_bytes());
     connection
         .run(
-            "INSERT INTO dcb_filters (segment, part, bits) VALUES (?1, ?2, ?3)",
+            "INSERT INTO main.dcb_filters (segment, part, bits) VALUES (?1, ?2, ?3)",
             &[Value::Integer(segment), Value::Integer(part as i64), Value::Blob(&row)],
         )
         .map(drop)
@@ -68,7 +69,7 @@ pub fn insert_filter_part(
 /// Raises the version of the list of live segments, by which other processes notice the change.
 pub fn raise_version(connection: &dyn SqlConnection) -> Result<()> {
     let changed =
-        connection.run("UPDATE dcb_meta SET value = value + 1 WHERE key = 'index'", &[])?;
+        connection.run("UPDATE main.dcb_meta SET value = value + 1 WHERE key = 'index'", &[])?;
     if changed == 1 { Ok(()) } else { Err(damaged_index()) }
 }
 

@@ -185,14 +185,14 @@ impl Maintenance {
 
 /// Marks a segment that is being built as dead, so that its rows are deleted.
 pub fn give_up(connection: &dyn SqlConnection, target: i64) -> Result<()> {
-    let sql = "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 0";
+    let sql = "UPDATE main.dcb_segments SET state = 2 WHERE segment = ?1 AND state = 0";
     connection.run(sql, &[Value::Integer(target)]).map(drop)
 }
 
 /// Returns the dead segments, whose rows are to be deleted.
 pub fn dead_segments(connection: &dyn SqlConnection) -> Result<Vec<i64>> {
     let mut dead = Vec::new();
-    connection.query("SELECT segment FROM dcb_segments WHERE state = 2", &[], &mut |row| {
+    connection.query("SELECT segment FROM main.dcb_segments WHERE state = 2", &[], &mut |row| {
         dead.push(integer(row, 0)?);
         Ok(ControlFlow::Continue(()))
     })?;
@@ -203,9 +203,9 @@ pub fn dead_segments(connection: &dyn SqlConnection) -> Result<Vec<i64>> {
 pub fn building_segment(connection: &dyn SqlConnection) -> Result<Option<(i64, MergeProgress)>> {
     connection.query_row(
         "SELECT segment, \
-         (SELECT max(term) FROM dcb_postings AS own WHERE own.segment = all_.segment), \
-         (SELECT max(part) FROM dcb_filters AS own WHERE own.segment = all_.segment) \
-         FROM dcb_segments AS all_ WHERE state = 0 LIMIT 1",
+         (SELECT max(term) FROM main.dcb_postings AS own WHERE own.segment = all_.segment), \
+         (SELECT max(part) FROM main.dcb_filters AS own WHERE own.segment = all_.segment) \
+         FROM main.dcb_segments AS all_ WHERE state = 0 LIMIT 1",
         &[],
         |row| Ok((integer(row, 0)?, (row.integer(1), row.integer(2)))),
     )
@@ -215,20 +215,20 @@ pub fn building_segment(connection: &dyn SqlConnection) -> Result<Option<(i64, M
 pub fn clear_slice(connection: &dyn SqlConnection, segment: i64) -> Result<bool> {
     let segment = Value::Integer(segment);
     let end = connection.query_row(
-        "SELECT term, position FROM dcb_postings WHERE segment = ?1 \
+        "SELECT term, position FROM main.dcb_postings WHERE segment = ?1 \
          ORDER BY term, position LIMIT 1 OFFSET ?2",
         &[segment, Value::Integer(SLICE_BLOCKS as i64)],
         |row| Ok((integer(row, 0)?, integer(row, 1)?)),
     )?;
     if let Some((term, position)) = end {
         connection.run(
-            "DELETE FROM dcb_postings WHERE segment = ?1 AND (term, position) < (?2, ?3)",
+            "DELETE FROM main.dcb_postings WHERE segment = ?1 AND (term, position) < (?2, ?3)",
             &[segment, Value::Integer(term), Value::Integer(position)],
         )?;
         return Ok(false);
     }
-    connection.run("DELETE FROM dcb_postings WHERE segment = ?1", &[segment])?;
-    connection.run("DELETE FROM dcb_filters WHERE segment = ?1", &[segment])?;
-    connection.run("DELETE FROM dcb_segments WHERE segment = ?1 AND state = 2", &[segment])?;
+    connection.run("DELETE FROM main.dcb_postings WHERE segment = ?1", &[segment])?;
+    connection.run("DELETE FROM main.dcb_filters WHERE segment = ?1", &[segment])?;
+    connection.run("DELETE FROM main.dcb_segments WHERE segment = ?1 AND state = 2", &[segment])?;
     Ok(true)
 }

@@ -133,8 +133,8 @@ fn begin_building(
     high: Position,
     terms: u64,
 ) -> Result<Option<i64>> {
-    let sql =
-        "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE state = 0 AND low < ?2 AND ?1 < high)";
+    let sql = "SELECT EXISTS (SELECT 1 FROM main.dcb_segments \
+                   WHERE state = 0 AND low < ?2 AND ?1 < high)";
     let is_busy =
         connection.query_row(sql, &[low, high].map(Value::from), |row| integer(row, 0))?;
     if is_busy != Some(0) {
@@ -145,7 +145,7 @@ fn begin_building(
 
 /// Returns whether the segment is still being built.
 fn is_building(connection: &dyn SqlConnection, segment: i64) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM dcb_segments WHERE segment = ?1 AND state = 0)";
+    let sql = "SELECT EXISTS (SELECT 1 FROM main.dcb_segments WHERE segment = ?1 AND state = 0)";
     let found = connection.query_row(sql, &[Value::Integer(segment)], |row| integer(row, 0))?;
     Ok(found == Some(1))
 }
@@ -159,15 +159,17 @@ pub fn replace(
 ) -> Result<bool> {
     for source in sources {
         let changed = connection.run(
-            "UPDATE dcb_segments SET state = 2 WHERE segment = ?1 AND state = 1",
+            "UPDATE main.dcb_segments SET state = 2 WHERE segment = ?1 AND state = 1",
             &[Value::Integer(source.id)],
         )?;
         if changed != 1 {
             return Ok(false);
         }
     }
-    connection
-        .run("UPDATE dcb_segments SET state = 1 WHERE segment = ?1", &[Value::Integer(target)])?;
+    connection.run(
+        "UPDATE main.dcb_segments SET state = 1 WHERE segment = ?1",
+        &[Value::Integer(target)],
+    )?;
     raise_version(connection)?;
     Ok(true)
 }

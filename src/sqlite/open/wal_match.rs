@@ -94,7 +94,9 @@ pub fn check(connection: &Connection, database: &Path) -> Result<()> {
 fn newest_alone(database: &Path) -> Result<Option<Arc<SequencedEvent>>> {
     let alone = connect(&Location::File(database.to_owned()), OpenMode::Immutable)?;
     let newest = alone
-        .query_row("SELECT max(position) FROM dcb_events", [], |row| row.get::<_, Option<i64>>(0))
+        .query_row("SELECT max(position) FROM main.dcb_events", [], |row| {
+            row.get::<_, Option<i64>>(0)
+        })
         .ok()
         .flatten()
         .map(Position::clamped);

@@ -516,9 +516,9 @@ fn an_append_within_a_transaction_is_atomic() {
 fn an_append_that_cannot_be_undone_rolls_its_transaction_back() {
     let [error, no_memory] = [rusqlite::ffi::SQLITE_ERROR, rusqlite::ffi::SQLITE_NOMEM];
     for (fails, is_whole) in [
-        (vec![("INSERT INTO dcb_events", no_memory)], false),
+        (vec![("INSERT INTO main.dcb_events", no_memory)], false),
         (vec![("RELEASE", no_memory)], false),
-        (vec![("INSERT INTO dcb_events", no_memory), ("ROLLBACK TO", no_memory)], true),
+        (vec![("INSERT INTO main.dcb_events", no_memory), ("ROLLBACK TO", no_memory)], true),
         (vec![("RELEASE", no_memory), ("RELEASE", no_memory)], true),
         (vec![("RELEASE", no_memory), ("ROLLBACK TO", error)], true),
     ] {
@@ -552,7 +552,7 @@ fn an_append_that_cannot_be_undone_rolls_its_transaction_back() {
 /// library must not leave a changed setting on it.
 #[test]
 fn no_setting_changes_while_a_transaction_waits_for_the_lock() {
-    let busy = ("UPDATE dcb_meta", rusqlite::ffi::SQLITE_BUSY);
+    let busy = ("UPDATE main.dcb_meta", rusqlite::ffi::SQLITE_BUSY);
     let with_id = || {
         let mut builder = EventBuilder::new(EventType::new("A").unwrap());
         builder.id(EventId::new("a").unwrap());
@@ -960,7 +960,7 @@ fn an_append_within_a_transaction_waits_for_every_lock_it_meets() {
 fn a_call_keeps_its_timeout_while_it_waits_for_a_lock() {
     let hosted = Hosted::new(2, "wal");
     append_to(&hosted.store, vec![numbered(1)], None).unwrap();
-    for start in ["acquire", "BEGIN IMMEDIATE", "SELECT", "INSERT INTO dcb_events", "COMMIT"] {
+    for start in ["acquire", "BEGIN IMMEDIATE", "SELECT", "INSERT INTO main.dcb_events", "COMMIT"] {
         let fault = Arc::new(Mutex::new(Fault::default()));
         let faulty = FaultyHost { pool: Arc::clone(&hosted.pool), fault: Arc::clone(&fault) };
         let store = HostStore::open(Box::new(faulty), &Options::default()).unwrap();
@@ -1160,7 +1160,7 @@ fn a_failed_constraint_of_the_store_is_damage_despite_a_trigger() {
     let constraint = rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY;
     let message = "UNIQUE constraint failed: dcb_events.position";
     let fault = Arc::new(Mutex::new(Fault {
-        sql: Some("INSERT INTO dcb_events".to_owned()),
+        sql: Some("INSERT INTO main.dcb_events".to_owned()),
         times: usize::MAX,
         code: constraint,
         message: Some(message),

@@ -1073,7 +1073,7 @@ func TestDriversATransactionThatEndsAmidAnAppend(t *testing.T) {
 			refused := 0
 			for _, connections := range []int{1, 3} {
 				for _, place := range []string{
-					"PRAGMA busy_timeout = 0", "UPDATE dcb_meta", "SAVEPOINT", "SELECT", "INSERT INTO dcb_events", "RELEASE",
+					"PRAGMA busy_timeout = 0", "UPDATE main.dcb_meta", "SAVEPOINT", "SELECT", "INSERT INTO main.dcb_events", "RELEASE",
 				} {
 					var end func()
 					tampered := &tamperedDriver{namedDriver{inner[name], dsn}, func(query string) error {
@@ -1214,7 +1214,7 @@ func TestDriversFailuresLeaveNothingBehind(t *testing.T) {
 		mustAppend(t, store, Event{Type: "A"})
 		want := int64(1)
 		for _, place := range []string{
-			"PRAGMA main.synchronous", "PRAGMA busy_timeout = 0", "BEGIN IMMEDIATE", "SELECT (SELECT max", "INSERT INTO dcb_events",
+			"PRAGMA main.synchronous", "PRAGMA busy_timeout = 0", "BEGIN IMMEDIATE", "SELECT (SELECT max", "INSERT INTO main.dcb_events",
 			"COMMIT", "ROLLBACK", "PRAGMA busy_timeout = ", "BEGIN", "SELECT position",
 		} {
 			for _, how := range []string{"broken", "panic"} {

@@ -121,9 +121,9 @@ fn a_cancelled_leader_passes_its_group_to_the_next() {
 fn a_failing_connection_stores_no_request_of_a_group_twice() {
     for (sql, times, is_after, stored) in [
         // The group fails, and then its requests are stored one by one.
-        ("INSERT INTO dcb_events", 1, false, 3),
-        ("INSERT INTO dcb_events", 1, true, 3),
-        ("INSERT INTO dcb_events", usize::MAX, false, 0),
+        ("INSERT INTO main.dcb_events", 1, false, 3),
+        ("INSERT INTO main.dcb_events", 1, true, 3),
+        ("INSERT INTO main.dcb_events", usize::MAX, false, 0),
         // The outcome of the commit is unknown, so no request is stored again.
         ("COMMIT", 1, false, 0),
         ("COMMIT", 1, true, 3),

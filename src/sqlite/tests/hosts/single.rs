@@ -164,3 +164,36 @@ fn an_append_in_a_transaction_alerts_the_waits() {
         assert_eq!(waits.join().unwrap(), Ok(at(3)));
     });
 }
+
+/// SQLite looks for a name among the temporary tables first.
+#[test]
+fn a_temporary_table_of_the_same_name_takes_nothing() {
+    // One connection, which all calls have in turn.
+    let hosted = Hosted::new(1, "wal");
+    append_to(&hosted.store, vec![numbered(1)], None).unwrap();
+    let connection = hosted.pool.take();
+    for name in ["dcb_meta", "dcb_events", "dcb_segments", "dcb_postings", "dcb_filters"] {
+        let copy = format!("CREATE TEMP TABLE {name} AS SELECT * FROM main.{name}");
+        connection.execute_batch(&copy).unwrap();
+    }
+    hosted.pool.give_back(Some(connection));
+    let mut transaction = begun(&hosted);
+    for n in 2..=20 {
+        assert_eq!(hosted.within(&mut transaction, vec![numbered(n)]), Ok(n as i64));
+    }
+    assert!(commit(&hosted, transaction));
+    // Enough for a segment.
+    let many: Vec<_> = (0..SEGMENT_EVENTS).map(|_| event("B", &[])).collect();
+    let last = append_to(&hosted.store, many, None).unwrap();
+    assert_eq!(last, 20 + SEGMENT_EVENTS);
+    let guard = append_to(&hosted.store, vec![numbered(1)], Some(query(&["B"], &[])));
+    assert_eq!(guard, Err(Error::condition_failed(at(21))));
+    let all: Vec<i64> = (1..=last).collect();
+    for store in [&hosted.store as &dyn Store, &*open(hosted.path())] {
+        assert_eq!(found(store, Query::all()), all);
+        assert_eq!(found(store, query(&["A"], &["tens:1"])), (10..20).collect::<Vec<_>>());
+    }
+    let segments = "SELECT count(*) FROM main.dcb_segments";
+    let count: i64 = hosted.pool.open().query_row(segments, [], |row| row.get(0)).unwrap();
+    assert!(count > 0, "there is no segment");
+}
