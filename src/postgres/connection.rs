@@ -151,8 +151,13 @@ impl Connection {
                     refusal = Some(refused);
                 }
                 Message::ReadyForQuery(_) => {
+                    let is_unreplicated = self.wire.take_unreplicated();
                     return match refusal {
                         Some(refusal) => Err(Failure::Refused(refusal)),
+                        // What is committed may still be lost in a failover.
+                        None if is_unreplicated => Err(Failure::Broken(
+                            "the server stopped waiting for a synchronous standby".to_owned(),
+                        )),
                         None => Ok(rows),
                     };
                 }

@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 
 use bytes::BytesMut;
+use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 
@@ -16,6 +17,8 @@ use crate::postgres::stream::Stream;
 
 /// How many bytes to read at a time.
 const READ_SIZE: usize = 16 * 1024;
+/// Where the server says that it stopped waiting for a synchronous standby, after the commit.
+const STANDBY_WAIT: &[u8] = b"SyncRepWaitForLSN";
 
 /// A connection's messages.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct Wire {
     pub outgoing: BytesMut,
     /// The payloads of the notifications that nobody has taken yet.
     notifications: Vec<String>,
+    /// Whether the server has said that a commit may not have reached the synchronous standbys.
+    is_unreplicated: bool,
 }
 
 impl Wire {
@@ -39,6 +44,7 @@ impl Wire {
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
             notifications: Vec::new(),
+            is_unreplicated: false,
         }
     }
 
@@ -75,6 +81,12 @@ impl Wire {
     /// Takes the payloads of the notifications that have come so far.
     pub fn take_notifications(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notifications)
+    }
+
+    /// Returns whether the server has said, since it was last asked for, that it did not wait for
+    /// the synchronous standbys to the end.
+    pub fn take_unreplicated(&mut self) -> bool {
+        std::mem::take(&mut self.is_unreplicated)
     }
 
     /// Waits for a moment for bytes that the server sends of its own accord, and takes them. The
@@ -119,7 +131,15 @@ impl Wire {
     fn parsed(&mut self) -> Result<Option<Message>, Failure> {
         while let Some(message) = Message::parse(&mut self.incoming).map_err(|e| broken(&e))? {
             match message {
-                Message::NoticeResponse(_) | Message::ParameterStatus(_) => {}
+                Message::ParameterStatus(_) => {}
+                Message::NoticeResponse(body) => {
+                    let mut fields = body.fields();
+                    while let Ok(Some(field)) = fields.next() {
+                        // The name of the routine that reports it is the same in every language.
+                        self.is_unreplicated |=
+                            field.type_() == b'R' && field.value_bytes() == STANDBY_WAIT;
+                    }
+                }
                 Message::NotificationResponse(body) => {
                     let payload = body.message().unwrap_or_default();
                     self.notifications.push(payload.to_owned());

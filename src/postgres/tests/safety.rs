@@ -1,7 +1,9 @@
 //! What keeps a store correct: the order of commits, the primary key, and what a session may not change.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use crate::commit::deadline::{CallOptions, Timeout};
 use crate::domain::{
     AppendCondition, AppendRequest, Direction, EventBuilder, EventType, Query, QueryItem,
     ReadRequest, Tag,
@@ -166,4 +168,33 @@ fn a_history_that_was_rewound_is_an_error() {
     store.close();
     let store = PostgresStore::open(&server.uri(), &Options::default()).unwrap();
     assert_eq!(store.head(&call()), Ok(at(1)));
+}
+
+/// A commit that nobody but the primary has is lost in a failover. The server says so in a warning.
+#[test]
+fn an_append_whose_wait_for_a_standby_was_ended_is_not_acknowledged() {
+    let Some(mut server) = server() else { return };
+    let store = PostgresStore::open(&server.uri(), &Options::default()).unwrap();
+    let request = || AppendRequest::new(vec![built(&(0, vec![0], 0), None)], Vec::new()).unwrap();
+    assert!(store.append(request(), &call()).is_ok());
+    server.sql("alter system set synchronous_standby_names = 'nobody'");
+    server.sql("select pg_reload_conf()");
+    let waiting =
+        "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'";
+    std::thread::scope(|scope| {
+        let append = scope.spawn(|| {
+            let brief = CallOptions { timeout: Timeout::After(Duration::ZERO), cancel: None };
+            store.append(request(), &brief)
+        });
+        // Whoever finds out what has become of the append waits for the standby, too.
+        while !append.is_finished() {
+            server.query(waiting);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let error = append.join().unwrap().unwrap_err();
+        assert_eq!(error.status, Status::Unavailable, "{error}");
+    });
+    server.sql("alter system reset synchronous_standby_names");
+    server.sql("select pg_reload_conf()");
+    assert_eq!(store.append(request(), &call()).map(|appended| appended.last), Ok(at(3)));
 }
