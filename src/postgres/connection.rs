@@ -46,11 +46,11 @@ impl Connection {
         values: &Values,
         deadline: &Deadline,
     ) -> Result<Vec<Row>, Failure> {
-        self.check_usable()?;
+        self.begin_use()?;
         let written = self.write_statement(sql, values);
         frontend::sync(&mut self.wire.outgoing);
         let rows = written.and_then(|()| self.exchange(deadline));
-        self.note(rows)
+        self.end_use(rows)
     }
 
     /// Does what [`Connection::query`] does, at the isolation level READ COMMITTED, whatever the
@@ -61,7 +61,7 @@ impl Connection {
         values: &Values,
         deadline: &Deadline,
     ) -> Result<Vec<Row>, Failure> {
-        self.check_usable()?;
+        self.begin_use()?;
         let none = Values::new();
         let written = self
             .write_statement("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", &none)
@@ -69,7 +69,7 @@ impl Connection {
             .and_then(|()| self.write_statement("COMMIT", &none));
         frontend::sync(&mut self.wire.outgoing);
         let rows = written.and_then(|()| self.exchange(deadline));
-        let rows = self.note(rows);
+        let rows = self.end_use(rows);
         if rows.is_err() && !self.is_broken {
             // If that fails, the next use of the connection does.
             let _ = self.execute("ROLLBACK", deadline);
@@ -79,10 +79,10 @@ impl Connection {
 
     /// Runs statements that have no parameters and return no rows, all in one transaction.
     pub fn execute(&mut self, sql: &str, deadline: &Deadline) -> Result<(), Failure> {
-        self.check_usable()?;
+        self.begin_use()?;
         let written = frontend::query(sql, &mut self.wire.outgoing).map_err(|_| unexpected());
         let done = written.and_then(|()| self.exchange(deadline)).map(drop);
-        self.note(done)
+        self.end_use(done)
     }
 
     /// Returns whether the connection can still be used. One that was idle for a while is looked
@@ -94,26 +94,31 @@ impl Connection {
         !self.is_broken
     }
 
-    /// Waits a moment for notifications, and returns the payloads of those that have come.
-    pub fn wait_for_notifications(&mut self) -> Result<Vec<String>, Failure> {
-        self.check_usable()?;
+    /// Waits a moment for notifications, and returns whether one has come.
+    pub fn wait_for_notifications(&mut self) -> Result<bool, Failure> {
+        self.begin_use()?;
         let idle = self.wire.idle();
-        self.note(idle)?;
-        Ok(self.wire.take_notifications())
+        self.end_use(idle)?;
+        Ok(self.wire.take_notified())
     }
 
-    fn check_usable(&self) -> Result<(), Failure> {
-        if self.is_broken {
+    /// Returns whether a notification has come with the last answers.
+    pub fn take_notified(&mut self) -> bool {
+        self.wire.take_notified()
+    }
+
+    /// Begins to use the connection. It is taken for broken until [`Connection::end_use`]: after a
+    /// panic in between, it would give the next caller the answers of this one.
+    fn begin_use(&mut self) -> Result<(), Failure> {
+        if std::mem::replace(&mut self.is_broken, true) {
             return Err(Failure::Broken("an earlier exchange failed".to_owned()));
         }
         Ok(())
     }
 
-    fn note<T>(&mut self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+    fn end_use<T>(&mut self, outcome: Result<T, Failure>) -> Result<T, Failure> {
         self.used = Instant::now();
-        if let Err(failure) = &outcome {
-            self.is_broken |= !failure.keeps_connection();
-        }
+        self.is_broken = outcome.as_ref().is_err_and(|failure| !failure.keeps_connection());
         outcome
     }
 

@@ -113,8 +113,12 @@ fn listen(
         return Ok(());
     }
     let Some(listening) = state else { return Ok(()) };
-    let notified = !listening.connection.wait_for_notifications()?.is_empty();
-    listening.is_notified |= notified;
+    // One that came with an answer says that there is something to ask for, and not that others come
+    // by themselves: a pooler gives them to whoever has the session just then.
+    let came_with_answer = listening.connection.take_notified();
+    let came_by_itself = !came_with_answer && listening.connection.wait_for_notifications()?;
+    listening.is_notified |= came_by_itself;
+    let notified = came_with_answer || came_by_itself;
     let interval = if listening.is_notified { SAFETY_POLL } else { POLL };
     if notified || listening.asked.elapsed() >= interval {
         let before = target.watch.head();

@@ -15,8 +15,10 @@ use crate::postgres::failure::{Failure, Refusal};
 use crate::postgres::socket::{self, broken, forked, is_transient};
 use crate::postgres::stream::Stream;
 
-/// How many bytes to read at a time.
+/// How many bytes to read at a time, at least and at most. A long message has all of its memory at
+/// once, of which each read clears no more than it may fill.
 const READ_SIZE: usize = 16 * 1024;
+const MAX_READ_SIZE: usize = 16 * READ_SIZE;
 /// Where the server says that it stopped waiting for a synchronous standby, after the commit.
 const STANDBY_WAIT: &[u8] = b"SyncRepWaitForLSN";
 
@@ -29,8 +31,8 @@ pub struct Wire {
     incoming: BytesMut,
     /// What is to be sent next.
     pub outgoing: BytesMut,
-    /// The payloads of the notifications that nobody has taken yet.
-    notifications: Vec<String>,
+    /// Whether a notification has come that nobody has taken yet.
+    is_notified: bool,
     /// Whether the server has said that a commit may not have reached the synchronous standbys.
     is_unreplicated: bool,
 }
@@ -43,7 +45,7 @@ impl Wire {
             process: std::process::id(),
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
-            notifications: Vec::new(),
+            is_notified: false,
             is_unreplicated: false,
         }
     }
@@ -70,7 +72,7 @@ impl Wire {
             }
             self.check_process()?;
             let before = self.incoming.len();
-            let room = READ_SIZE.max(self.incoming.capacity() - before);
+            let room = (self.incoming.capacity() - before).clamp(READ_SIZE, MAX_READ_SIZE);
             self.incoming.resize(before + room, 0);
             let read = socket::receive(&mut self.stream, &mut self.incoming[before..], deadline);
             self.incoming.truncate(before + *read.as_ref().unwrap_or(&0));
@@ -78,9 +80,9 @@ impl Wire {
         }
     }
 
-    /// Takes the payloads of the notifications that have come so far.
-    pub fn take_notifications(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notifications)
+    /// Returns whether a notification has come since it was last asked for.
+    pub fn take_notified(&mut self) -> bool {
+        std::mem::take(&mut self.is_notified)
     }
 
     /// Returns whether the server has said, since it was last asked for, that it did not wait for
@@ -140,10 +142,9 @@ impl Wire {
                             field.type_() == b'R' && field.value_bytes() == STANDBY_WAIT;
                     }
                 }
-                Message::NotificationResponse(body) => {
-                    let payload = body.message().unwrap_or_default();
-                    self.notifications.push(payload.to_owned());
-                }
+                // Any connection may get some: behind a pooler, the session of one that has asked
+                // for them is later another's.
+                Message::NotificationResponse(_) => self.is_notified = true,
                 message => return Ok(Some(message)),
             }
         }
