@@ -192,7 +192,13 @@ impl Store for PostgresStore {
     fn wait(&self, after: Position, call: &CallOptions) -> Result<Position> {
         let deadline = self.start(call, None)?;
         if self.target.watch.head() <= after {
-            self.current_head(&deadline.at_most(WAIT_PATIENCE).at_least(Duration::ZERO))?;
+            let look = deadline.at_most(WAIT_PATIENCE).at_least(Duration::ZERO);
+            match self.current_head(&look) {
+                // The caller's time is not over: the wait has a connection of its own.
+                Err(Error { status: Status::Timeout | Status::Busy, .. })
+                    if !deadline.is_over() => {}
+                looked => drop(looked?),
+            }
         }
         self.listener.wait(&self.target, after, &deadline)
     }

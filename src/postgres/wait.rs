@@ -60,10 +60,11 @@ impl Listener {
                 }
                 if let Err(failure) = listen(target, &mut state, deadline) {
                     *state = None;
-                    if !failure.calls_for_another_connection() {
+                    let is_late = matches!(failure, Failure::Late);
+                    if !is_late && !failure.calls_for_another_connection() {
                         return Err(failure.into());
                     }
-                    // The server may come back as long as the caller waits.
+                    // The server may come back, or answer, as long as the caller waits.
                     if let Some(head) =
                         target.watch.wait_above(after, deadline, pause(target, RECONNECT_PAUSE))?
                     {
@@ -106,8 +107,8 @@ fn listen(
     state: &mut Option<Listening>,
     deadline: &Deadline,
 ) -> std::result::Result<(), Failure> {
-    // The answer is waited for even if the caller's time is over: it asks at least once.
-    let answer = &deadline.at_least(ANSWER_PATIENCE);
+    // Whatever time the caller has: it asks at least once, and gives a session up that is silent.
+    let answer = &deadline.at_most(Duration::ZERO).at_least(ANSWER_PATIENCE);
     if !state.as_mut().is_some_and(|listening| listening.connection.is_usable()) {
         *state = Some(begin(target, answer)?);
         return Ok(());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dcb::{CallOptions, Status, Timeout};
+use dcb::{CallOptions, Position, Status, Timeout};
 
 use crate::cluster::Cluster;
 use crate::proxy::{Proxy, Way};
@@ -149,4 +149,29 @@ fn nobody_waits_for_a_server_that_is_gone_longer_than_the_call_allows() {
     store.close();
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     proxy.open();
+}
+
+/// Longer than the store waits for one answer, which ends no wait: only the caller's time does.
+#[test]
+fn a_wait_outlives_a_server_that_falls_silent() {
+    let Some((cluster, proxy)) = cluster_and_proxy() else { return };
+    let [waiter, late] = [(), ()].map(|()| open(&proxy.uri(PLAIN)).unwrap());
+    let direct = open(&cluster.uri()).unwrap();
+    claim(&*direct, 0, "before", &within(5_000)).answer.unwrap();
+    let head = Position::clamped(1);
+    assert_eq!(waiter.wait(Position::START, &within(5_000)), Ok(head));
+    std::thread::scope(|scope| {
+        let mut waits = vec![scope.spawn(|| waiter.wait(head, &within(120_000)))];
+        std::thread::sleep(Duration::from_millis(200));
+        proxy.be_silent(true);
+        // One begins to wait when the server is silent already.
+        waits.push(scope.spawn(|| late.wait(head, &within(120_000))));
+        std::thread::sleep(Duration::from_secs(12));
+        assert!(waits.iter().all(|wait| !wait.is_finished()), "a wait has ended");
+        proxy.be_silent(false);
+        claim(&*direct, 1, "after", &within(5_000)).answer.unwrap();
+        for wait in waits {
+            assert_eq!(wait.join().unwrap(), Ok(head.next()));
+        }
+    });
 }
