@@ -16,6 +16,7 @@ use crate::position::Position;
 use crate::postgres::connection::Connection;
 use crate::postgres::failure::Failure;
 use crate::postgres::group::{PreparedAppend, outcomes, plan};
+use crate::postgres::history::AppendId;
 use crate::postgres::target::Target;
 use crate::postgres::values::{Row, Values};
 
@@ -115,6 +116,7 @@ impl WriterGuard<'_> {
                 Called::Answered(rows) => match outcomes(&requests[..count], &rows) {
                     Ok((outcomes, new_head)) => {
                         head = head.max(new_head);
+                        self.note_newest(&outcomes, &ids);
                         settled.extend(outcomes.into_iter().enumerate());
                     }
                     Err(error) => settled.extend(failed(count, &error)),
@@ -136,6 +138,7 @@ impl WriterGuard<'_> {
                 Called::Resolved(stored) => {
                     for (index, last) in stored {
                         head = head.max(last);
+                        self.target.history.note(last, ids[index]);
                         settled.push((index, Outcome::new(Ok(Appended::new(last)))));
                     }
                 }
@@ -159,7 +162,7 @@ impl WriterGuard<'_> {
         lock_ms: i32,
         deadline: &Deadline,
     ) -> Called {
-        let known = self.target.known_head();
+        let known = self.target.watch.head();
         if let Err(failure) = self.connect(deadline) {
             return if failure.calls_for_another_connection() && !deadline.is_over() {
                 self.pause(failure.into())
@@ -216,6 +219,17 @@ impl WriterGuard<'_> {
         }
     }
 
+    /// Notes the newest event that a call has stored.
+    fn note_newest(&self, outcomes: &[Outcome], append_ids: &[AppendId]) {
+        let stored = outcomes.iter().zip(append_ids).filter_map(|(outcome, append_id)| {
+            let appended = outcome.answer.as_ref().ok()?;
+            (!appended.is_repeated).then_some((appended.last, *append_id))
+        });
+        if let Some((last, append_id)) = stored.max() {
+            self.target.history.note(last, append_id);
+        }
+    }
+
     fn pause(&self, error: Error) -> Called {
         std::thread::sleep(RECONNECT_PAUSE);
         Called::Again(error)
@@ -231,8 +245,13 @@ impl WriterGuard<'_> {
             };
             *self.connection = None;
             // Only a server that answers can say that looking again is of no use.
-            let is_final = matches!(&failure, Failure::Refused(refusal)
-                if !failure.calls_for_another_connection() && refusal.code != "55P03");
+            let is_final = match &failure {
+                Failure::Refused(refusal) => {
+                    !failure.calls_for_another_connection() && refusal.code != "55P03"
+                }
+                Failure::Stopped(_) => true,
+                _ => false,
+            };
             if is_final || deadline.is_over() || self.target.watch.check_open().is_err() {
                 break failure;
             }

@@ -86,10 +86,15 @@ impl Refusal {
         }
     }
 
-    /// Returns the SQLSTATE as a number: its five characters as digits of base 36.
+    /// Returns the SQLSTATE as a number.
     fn detail(&self) -> i32 {
-        i32::from_str_radix(&self.code, 36).unwrap_or(0)
+        as_number(&self.code)
     }
+}
+
+/// Returns an SQLSTATE as a number: its five characters as digits of base 36.
+pub fn as_number(code: &str) -> i32 {
+    i32::from_str_radix(code, 36).unwrap_or(0)
 }
 
 impl Failure {

@@ -6,6 +6,7 @@ mod append;
 mod connection;
 mod failure;
 mod group;
+mod history;
 pub mod host;
 mod open;
 mod page;

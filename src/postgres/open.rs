@@ -60,8 +60,7 @@ impl PostgresStore {
             target.connect_to_write(&deadline)?
         };
         let inspection = prepare(&mut connection, &target, options, &deadline)?;
-        let head = connection.query(&target.sql.head, &Values::new(), &deadline)?;
-        target.watch.publish(head.first().ok_or_else(unexpected)?.position(0)?);
+        target.ask_for_head(&mut connection, &deadline)?;
         let (writer, reader) =
             if options.read_only { (None, Some(connection)) } else { (Some(connection), None) };
         Ok(PostgresStore {

@@ -8,7 +8,8 @@ use crate::postgres::values::{Row, Values, array_literal};
 const MAX_BRANCHES: usize = 32;
 /// How many tags of an item are joined. Further ones are counted for each position that is left.
 const MAX_JOINS: usize = 4;
-/// The column that says whether the server follows another.
+/// The column that says whether the server follows another. After it, in the first row, comes the id
+/// of the append that the event at the head is from.
 pub const STANDBY_COLUMN: usize = 8;
 /// How many bytes of data and metadata the events of a page have, not counting its last event.
 pub const PAGE_BYTES: i64 = 4 * 1024 * 1024;
@@ -46,10 +47,12 @@ impl Page<'_> {
         let events = writer.events();
         let (schema, order) = (self.schema, self.order());
         let sql = format!(
-            "WITH h AS MATERIALIZED (SELECT coalesce(max(position), 0) AS head FROM \
-             \"{schema}\".events) \
+            "WITH h AS MATERIALIZED (SELECT coalesce(l.position, 0) AS head, l.append_id FROM \
+             (SELECT) o LEFT JOIN (SELECT e.position, e.append_id FROM \"{schema}\".events e ORDER \
+             BY e.position DESC LIMIT 1) l ON true) \
              SELECT h.head, r.position, r.type, r.tags, r.data, r.id, r.metadata, \
-             r.recorded_at, pg_is_in_recovery() \
+             r.recorded_at, pg_is_in_recovery(), CASE WHEN coalesce(r.bytes_before, 0) = 0 THEN \
+             h.append_id END \
              FROM h LEFT JOIN (SELECT * FROM (SELECT e.*, coalesce(sum(octet_length(e.data) + \
              coalesce(octet_length(e.metadata), 0)) OVER (ORDER BY e.position {order} ROWS BETWEEN \
              UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before FROM {events}) w \

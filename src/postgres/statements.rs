@@ -25,8 +25,12 @@ pub struct Statements {
     pub resolve: String,
     /// Returns the incarnation of the store.
     pub incarnation: String,
-    /// Returns the head, and whether the server follows another.
+    /// Returns the head, whether the server follows another, the id of the append that the event
+    /// at the head is from, and that of the event at a position.
     pub head: String,
+    /// Returns the id of the append that the event at a position is from, and whether the server
+    /// follows another.
+    pub mark: String,
 }
 
 impl Statements {
@@ -56,7 +60,14 @@ impl Statements {
             incarnation: format!("SELECT incarnation::text FROM \"{schema}\".meta WHERE one = 1"),
             resolve: format!("SELECT o_request, o_position FROM \"{schema}\".resolve($1, $2, $3)"),
             head: format!(
-                "SELECT coalesce(max(position), 0), pg_is_in_recovery() FROM \"{schema}\".events"
+                "SELECT coalesce(l.position, 0), pg_is_in_recovery(), l.append_id, (SELECT \
+                 m.append_id FROM \"{schema}\".events m WHERE m.position = $1) FROM (SELECT) o \
+                 LEFT JOIN (SELECT e.position, e.append_id FROM \"{schema}\".events e ORDER BY \
+                 e.position DESC LIMIT 1) l ON true"
+            ),
+            mark: format!(
+                "SELECT (SELECT append_id FROM \"{schema}\".events WHERE position = $1), \
+                 pg_is_in_recovery()"
             ),
         })
     }

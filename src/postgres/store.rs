@@ -11,13 +11,12 @@ use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
 use crate::position::Position;
 use crate::postgres::append::Writer;
-use crate::postgres::failure::Failure;
 use crate::postgres::group::PreparedAppend;
 use crate::postgres::page::{PAGE_BYTES, Page, STANDBY_COLUMN, data_bytes, with_event};
 use crate::postgres::pool::Pool;
 use crate::postgres::statements::FORMAT;
 use crate::postgres::target::Target;
-use crate::postgres::values::{Row, Values};
+use crate::postgres::values::Row;
 use crate::postgres::wait::Listener;
 use crate::postgres::wire::unexpected;
 use crate::store::diagnosis::{Diagnosis, PostgresDiagnosis};
@@ -78,14 +77,9 @@ impl PostgresStore {
 
     /// Asks the server for the head, and publishes it.
     fn current_head(&self, deadline: &Deadline) -> Result<Position> {
-        let head = self.pool.read(&self.target, deadline, |connection, deadline| {
-            let known = self.target.known_head();
-            let rows = connection.query(&self.target.sql.head, &Values::new(), deadline)?;
-            let row = rows.first().ok_or_else(unexpected)?;
-            self.target.head_of(row, 1, known).map_err(Failure::Stopped)
-        })?;
-        self.target.watch.publish(head);
-        Ok(head)
+        self.pool.read(&self.target, deadline, |connection, deadline| {
+            self.target.ask_for_head(connection, deadline)
+        })
     }
 
     /// Reads the next page of a read, of at most `max_events` events.
@@ -154,7 +148,7 @@ impl Store for PostgresStore {
             };
             size = pages.next().unwrap_or(size);
             let asked = reading.remaining(events_left).min(size);
-            let known = self.target.known_head();
+            let known = self.target.known();
             let rows = self.page(reading, span, asked, &deadline)?;
             let row = rows.first().ok_or_else(unexpected)?;
             let mut head = self.target.head_of(row, STANDBY_COLUMN, known)?;

@@ -4,13 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::commit::deadline::Deadline;
 use crate::commit::head_watch::HeadWatch;
-use crate::error::{Error, Result, Status};
+use crate::error::Result;
 use crate::position::Position;
 use crate::postgres::connection::Connection;
 use crate::postgres::failure::Failure;
+use crate::postgres::history::{History, Known};
 use crate::postgres::parameters::{Parameters, TargetSession};
 use crate::postgres::statements::Statements;
 use crate::postgres::values::{Row, Values};
+use crate::postgres::wire::unexpected;
 
 /// What all connections of a store have in common.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct Target {
     pub sql: Statements,
     /// The head as far as it is known, and the end of the store.
     pub watch: HeadWatch,
+    /// The newest event that is known.
+    pub history: History,
     /// Whether a transaction has to name its isolation level.
     needs_transactions: AtomicBool,
 }
@@ -29,32 +33,59 @@ impl Target {
     /// Returns the target of these parameters.
     pub fn new(parameters: Parameters, sql: Statements) -> Self {
         let needs_transactions = AtomicBool::new(false);
-        Target { parameters, sql, watch: HeadWatch::new(Position::START), needs_transactions }
+        let watch = HeadWatch::new(Position::START);
+        Target { parameters, sql, watch, history: History::new(), needs_transactions }
     }
 
-    /// Returns a position at or below the head.
-    pub fn known_head(&self) -> Position {
-        self.watch.head()
+    /// Returns what is known of the history.
+    pub fn known(&self) -> Known {
+        Known { head: self.watch.head(), mark: self.history.mark() }
     }
 
-    /// Returns the head of a row that has it in its first column, and in another one whether the
-    /// server follows another. `known` is the head as it was known before the statement was sent.
-    ///
-    /// On a server that follows no other, the head never falls. Where it has fallen, events are lost
-    /// that were stored: a standby took over that did not have them, or a backup was restored.
-    pub fn head_of(&self, row: &Row, standby: usize, known: Position) -> Result<Position> {
+    /// Returns the head in the first column of a row, and notes which event is there. Another column
+    /// says whether the server follows another, and the next one the id of that event's append.
+    /// `known` is what was known before the statement was sent.
+    pub fn head_of(&self, row: &Row, standby: usize, known: Known) -> Result<Position> {
         let head = row.position(0)?;
-        if head < known && !row.boolean(standby)? {
-            return Err(Error::new(
-                Status::Corrupt,
-                format!(
-                    "the history of the store was rewound: its newest event is at position {head}, \
-                     but there had been one at {known}; close the store, and build again what was \
-                     made from its events"
-                ),
-            ));
+        known.check_head(head, row.boolean(standby)?)?;
+        if let Some(append_id) = row.optional_uuid(standby + 1)? {
+            self.history.note(head, append_id);
         }
         Ok(head)
+    }
+
+    /// Asks the server for the head, and publishes it.
+    pub fn ask_for_head(
+        &self,
+        connection: &mut Connection,
+        deadline: &Deadline,
+    ) -> std::result::Result<Position, Failure> {
+        let known = self.known();
+        let mut values = Values::new();
+        values.position(known.mark.position);
+        let rows = connection.query(&self.sql.head, &values, deadline)?;
+        let row = rows.first().ok_or_else(unexpected)?;
+        let checked = known.mark.check(row, 3, 1).and_then(|()| self.head_of(row, 1, known));
+        let head = checked.map_err(Failure::Stopped)?;
+        self.watch.publish(head);
+        Ok(head)
+    }
+
+    /// Checks that a server has the newest event that is known.
+    fn check_history(
+        &self,
+        connection: &mut Connection,
+        deadline: &Deadline,
+    ) -> std::result::Result<(), Failure> {
+        let mark = self.history.mark();
+        if mark.position == Position::START {
+            return Ok(());
+        }
+        let mut values = Values::new();
+        values.position(mark.position);
+        let rows = connection.query(&self.sql.mark, &values, deadline)?;
+        let row = rows.first().ok_or_else(unexpected)?;
+        mark.check(row, 0, 1).map_err(Failure::Stopped)
     }
 
     /// Returns whether a transaction has to name its isolation level, since sessions have another
@@ -98,6 +129,7 @@ impl Target {
                 Connection::open(host, &self.parameters, deadline).and_then(|mut connection| {
                     self.watch.check_open().map_err(Failure::Stopped)?;
                     if is_session(&mut connection, session, deadline)? {
+                        self.check_history(&mut connection, deadline)?;
                         Ok(connection)
                     } else {
                         Err(Failure::Unsuitable(format!(
@@ -126,7 +158,7 @@ fn is_session(
     }
     let sql = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'";
     let rows = connection.query(sql, &Values::new(), deadline)?;
-    let row = rows.first().ok_or_else(crate::postgres::wire::unexpected)?;
+    let row = rows.first().ok_or_else(unexpected)?;
     let answers = || -> Result<_> { Ok((row.boolean(0)?, row.boolean(1)?)) };
     let (is_standby, is_read_only) = answers().map_err(Failure::Stopped)?;
     Ok(match session {

@@ -237,6 +237,12 @@ impl Row {
         }
     }
 
+    /// Returns a `uuid`, which may be NULL.
+    pub fn optional_uuid(&self, column: usize) -> Result<Option<[u8; 16]>> {
+        let uuid = self.bytes(column).map(<[u8; 16]>::try_from);
+        uuid.transpose().map_err(|_| wrong(column))
+    }
+
     /// Returns a `timestamptz` in microseconds since 1970.
     pub fn timestamp(&self, column: usize) -> Result<i64> {
         Ok(self.bigint(column)?.saturating_add(EPOCH_US))

@@ -13,7 +13,6 @@ use crate::position::Position;
 use crate::postgres::connection::Connection;
 use crate::postgres::failure::Failure;
 use crate::postgres::target::Target;
-use crate::postgres::values::Values;
 
 /// How often the head is asked for while no notification has shown that they come.
 const POLL: Duration = Duration::from_millis(25);
@@ -150,11 +149,7 @@ fn ask(
     listening: &mut Listening,
     deadline: &Deadline,
 ) -> std::result::Result<(), Failure> {
-    let known = target.known_head();
-    let rows = listening.connection.query(&target.sql.head, &Values::new(), deadline)?;
+    target.ask_for_head(&mut listening.connection, deadline)?;
     listening.asked = Instant::now();
-    if let Some(row) = rows.first() {
-        target.watch.publish(target.head_of(row, 1, known).map_err(Failure::Stopped)?);
-    }
     Ok(())
 }

@@ -108,6 +108,16 @@ impl Cluster {
         self.command("kill");
     }
 
+    /// Takes a base backup of the server.
+    pub fn back_up(&mut self) {
+        self.command("backup");
+    }
+
+    /// Restores that backup, and starts the server.
+    pub fn restore(&mut self) {
+        self.command("restore");
+    }
+
     /// Runs a statement as the superuser.
     pub fn sql(&mut self, statement: &str) {
         self.command(&format!("sql {statement}"));

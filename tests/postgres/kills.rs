@@ -6,18 +6,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dcb::{CallOptions, Status, Timeout};
+use dcb::Status;
 
 use crate::cluster::Cluster;
 use crate::times;
-use crate::work::{Attempt, check, claim, is_unknown, open};
+use crate::work::{Attempt, check, claim, is_unknown, open, patient};
 
 /// In the environment of a process that is to be killed: the URI of the server, and its number.
 const ROLE: &str = "DCB_POSTGRES_CLIENT";
-
-fn patient() -> CallOptions {
-    CallOptions { timeout: Timeout::After(Duration::from_secs(60)), cancel: None }
-}
 
 /// Runs three clients that race for slots, and `fault` beside them, until it returns. Returns what
 /// the clients tried.

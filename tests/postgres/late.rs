@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use dcb::json::parse_append;
-use dcb::{CallOptions, Timeout};
 
 use crate::cluster::Cluster;
 use crate::proxy::Proxy;
-use crate::work::open;
+use crate::work::{open, patient};
 
 /// Appends once, through a proxy that keeps the append, and sends it when a second attempt has
 /// succeeded. `changes` are made to the function that finds out about such appends. Returns how many
@@ -16,10 +15,9 @@ fn append_late(cluster: &Cluster, changes: &[(&str, &str)]) -> String {
     let proxy = Proxy::start(&cluster.folder().join(format!(".s.PGSQL.{}", cluster.port())));
     let store = open(&proxy.uri("sslmode=disable")).unwrap();
     cluster.change("resolve", changes);
-    let patient = CallOptions { timeout: Timeout::After(Duration::from_secs(60)), cancel: None };
     let request = parse_append(br#"{"events": [{"type": "A", "data": 1}]}"#).unwrap();
     proxy.keep_next();
-    let last = store.append(request, &patient).map(|appended| appended.last.get());
+    let last = store.append(request, &patient()).map(|appended| appended.last.get());
     assert_eq!(last, Ok(1));
     let sessions = || cluster.query("select count(*) from pg_stat_activity where usename = 'dcb'");
     assert_eq!(sessions(), "2", "the session of the append that is kept, and that of the other");

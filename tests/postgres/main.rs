@@ -11,6 +11,7 @@ mod late;
 mod notifications;
 mod proxy;
 mod refusals;
+mod rewound;
 mod roles;
 mod work;
 

@@ -7,9 +7,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dcb::json::{ReadResult, parse_append, parse_read};
-use dcb::{BatchLimits, CallOptions, Error, EventView, Options, ReadState, Status, Store};
+use dcb::{BatchLimits, CallOptions, Error, EventView, Options, ReadState, Status, Store, Timeout};
 use serde_json::Value;
 
 /// Opens the store in the schema `dcb`.
@@ -24,6 +25,11 @@ pub struct Attempt {
     pub token: String,
     /// The position of the event, or the error.
     pub answer: Result<i64, Error>,
+}
+
+/// Returns options for a call that outlasts whatever the server does.
+pub fn patient() -> CallOptions {
+    CallOptions { timeout: Timeout::After(Duration::from_secs(60)), cancel: None }
 }
 
 /// Claims a slot for a token, unless it is taken.

@@ -163,11 +163,21 @@ fn a_history_that_was_rewound_is_an_error() {
     ];
     for error in errors {
         assert_eq!(error.status, Status::Corrupt, "{error}");
-        assert!(error.message.contains("position 1, but there had been one at 3"), "{error}");
+        assert!(error.message.contains("the history of the store was rewound"), "{error}");
+        assert_eq!(error.detail, 22_409_139, "{error}");
+    }
+    // Others give the positions to other events, and go on beyond them.
+    let other = PostgresStore::open(&server.uri(), &Options::default()).unwrap();
+    for last in 2..=4 {
+        assert_eq!(other.append(request(), &call()).map(|appended| appended.last), Ok(at(last)));
+    }
+    for error in [store.head(&call()).unwrap_err(), store.wait(at(3), &call()).unwrap_err()] {
+        assert_eq!(error.status, Status::Corrupt, "{error}");
+        assert!(error.message.contains("there is another event at position 3"), "{error}");
     }
     store.close();
     let store = PostgresStore::open(&server.uri(), &Options::default()).unwrap();
-    assert_eq!(store.head(&call()), Ok(at(1)));
+    assert_eq!(store.head(&call()), Ok(at(4)));
 }
 
 /// A commit that nobody but the primary has is lost in a failover. The server says so in a warning.

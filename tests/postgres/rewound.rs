@@ -1,0 +1,80 @@
+//! A history that was rewound: the server is restored from a backup, and others go on from there.
+
+use std::sync::Arc;
+
+use dcb::{Error, Position, Status, Store};
+
+use crate::cluster::Cluster;
+use crate::work::{claim, events, open, patient, read};
+
+/// Claims a slot of its own for each of the numbers.
+fn append(store: &dyn Store, numbers: std::ops::Range<u64>, whose: &str) {
+    for number in numbers {
+        claim(store, number, &format!("{whose} {number}"), &patient()).answer.unwrap();
+    }
+}
+
+/// Makes three stores know five events, each in its own way: by an append, by a read, by a head.
+/// Then restores a backup in which there are three, and appends `more`.
+fn rewind(more: u64) -> Option<(Cluster, [Arc<dyn Store>; 3])> {
+    let mut cluster = Cluster::start()?;
+    let uri = cluster.uri();
+    let stores = [open(&uri).unwrap(), open(&uri).unwrap(), open(&uri).unwrap()];
+    append(&*stores[0], 0..3, "before");
+    cluster.back_up();
+    append(&*stores[0], 3..5, "lost");
+    assert_eq!(events(&*stores[1]).len(), 5);
+    assert_eq!(stores[2].head(&patient()).unwrap().get(), 5);
+
+    cluster.restore();
+    let other = open(&uri).unwrap();
+    append(&*other, 3..3 + more, "other");
+    assert_eq!(events(&*other).len() as u64, 3 + more);
+    Some((cluster, stores))
+}
+
+fn expect_rewound<T: std::fmt::Debug>(answer: Result<T, Error>, why: &str) {
+    let error = answer.unwrap_err();
+    assert_eq!(error.status, Status::Corrupt, "{error}");
+    assert!(error.message.contains("the history of the store was rewound"), "{error}");
+    assert!(error.message.contains(why), "{error}");
+}
+
+/// Checks that each of the stores refuses to go on, in whichever way it is asked.
+fn check_all(stores: &[Arc<dyn Store>], why: &str) {
+    let five = Position::new(5).unwrap();
+    for store in stores {
+        expect_rewound(store.wait(five, &patient()), why);
+        expect_rewound(read(&**store, r#"{"after": 5}"#, &patient()), why);
+        expect_rewound(claim(&**store, 100, "refused", &patient()).answer, why);
+        expect_rewound(store.head(&patient()), why);
+    }
+}
+
+#[test]
+fn an_open_store_does_not_go_on_in_a_shorter_history() {
+    let Some((cluster, stores)) = rewind(1) else { return };
+    check_all(&stores, "there is no event at position 5 any more");
+    assert_eq!(events(&*open(&cluster.uri()).unwrap()).len(), 4);
+}
+
+#[test]
+fn an_open_store_does_not_go_on_in_another_history() {
+    for more in [2, 4] {
+        let Some((cluster, stores)) = rewind(more) else { return };
+        check_all(&stores, "there is another event at position 5");
+        assert_eq!(events(&*open(&cluster.uri()).unwrap()).len() as u64, 3 + more);
+    }
+}
+
+/// After a restart that has lost nothing, a store goes on.
+#[test]
+fn an_open_store_goes_on_where_nothing_is_lost() {
+    let Some(mut cluster) = Cluster::start() else { return };
+    let store = open(&cluster.uri()).unwrap();
+    append(&*store, 0..3, "before");
+    cluster.back_up();
+    cluster.restore();
+    append(&*store, 3..5, "after");
+    assert_eq!(events(&*store).len(), 5);
+}
