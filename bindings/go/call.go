@@ -75,6 +75,10 @@ func (c *call) failure(status C.dcb_status, e *C.dcb_error) error {
 	return failure
 }
 
+// detailRewound is the detail of the error of a store on a PostgreSQL server whose history was rewound: DCB03,
+// as a number with the base 36.
+const detailRewound = 22_409_139
+
 func newError(status C.dcb_status, e *C.dcb_error) *Error {
 	message := unsafe.Slice((*byte)(unsafe.Pointer(&e.message[0])), len(e.message))
 	if end := bytes.IndexByte(message, 0); end >= 0 {
@@ -88,6 +92,9 @@ func newError(status C.dcb_status, e *C.dcb_error) *Error {
 	}
 	if failure.Status == StatusConditionFailed {
 		failure.Condition, failure.Detail = failure.Detail, 0
+	}
+	if failure.Status == StatusCorrupt && failure.Detail == detailRewound {
+		failure.cause = ErrHistoryRewound
 	}
 	return failure
 }

@@ -45,7 +45,9 @@ var (
 	// ErrHistoryRewound is returned by a subscription that has seen a position which the store does not
 	// have: its head is lower. This happens when the store was restored from an older backup, or
 	// replaced. The events at lower positions may differ from those that were seen. It is also an
-	// [ErrCorrupt], and the Position of the [Error] is the head.
+	// [ErrCorrupt], and the Position of the [Error] is the head. Every call of an open [PostgresStore]
+	// returns it, with the Position 0, once the server lacks the newest event that the store has seen, or
+	// has another one there: close the store, and open it again.
 	ErrHistoryRewound = errors.New("dcb: history rewound")
 	// ErrUnsupportedFormat is returned when the file is not an event store, or has a newer format.
 	ErrUnsupportedFormat = errors.New("dcb: unsupported format")
@@ -113,8 +115,8 @@ func (s Status) String() string {
 type Error struct {
 	// Status is the kind of failure. It is never StatusOK.
 	Status Status
-	// Detail is SQLite's extended result code, or the error number of the system, if one of them is the
-	// cause; otherwise 0.
+	// Detail is SQLite's extended result code, the error number of the system, or PostgreSQL's SQLSTATE as a
+	// number with the base 36, if one of them is the cause; otherwise 0.
 	Detail int
 	// Position is that of a stored event: for a failed condition, the first event that makes it fail; for
 	// a duplicate ID, the event that has the ID. Otherwise it is 0.

@@ -195,7 +195,7 @@ func (s *Store) awaitInHistory(ctx context.Context, after int64) (head int64, er
 }
 
 // checkHistory fails if a head that was read after since is lower than after. It looks only if it need not
-// wait: while a lock is held or no connection is free, the next look is soon enough.
+// wait: while a lock is held, no connection is free, or a server is down, the next look is soon enough.
 func (s *Store) checkHistory(ctx context.Context, after int64, since time.Time) error {
 	look, stop := withoutDeadline(ctx)
 	defer stop()
@@ -203,7 +203,7 @@ func (s *Store) checkHistory(ctx context.Context, after int64, since time.Time) 
 	switch {
 	case err == nil && head < after:
 		return rewound(after, head)
-	case err != nil && !errors.Is(err, ErrBusy):
+	case err != nil && !errors.Is(err, ErrBusy) && !errors.Is(err, ErrUnavailable):
 		return err
 	}
 	return nil

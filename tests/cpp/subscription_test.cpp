@@ -183,3 +183,9 @@ TEST_CASE("a stop token ends a subscription") {
     follower.request_stop();
 }
 #endif
+
+TEST_CASE("the history that a server has lost is rewound") {
+    dcb_error failure{};
+    failure.detail = dcb::detail::rewound;
+    CHECK_THROWS_AS(dcb::detail::raise(DCB_CORRUPT, failure), dcb::history_rewound);
+}

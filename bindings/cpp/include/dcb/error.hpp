@@ -86,6 +86,9 @@ class condition_failed : public error {
 /// Thrown by a dcb::subscription that has seen a position which the store does not have: its head
 /// is lower. This happens when the store was restored from an older backup, or replaced. The
 /// events at the positions up to `after()` may be other ones now than those that were seen.
+///
+/// Every call on an open store on a PostgreSQL server throws it once the server lacks the newest
+/// event that the store has seen, or has another one there: close the store, and open it again.
 class history_rewound : public error {
   public:
     history_rewound(std::int64_t after, std::int64_t head)
@@ -96,7 +99,12 @@ class history_rewound : public error {
                 0, head),
           after_(after) {}
 
-    /// The position that the subscription has seen. `position()` is the head of the store.
+    /// What a store reports that has noticed it itself.
+    history_rewound(const std::string &message, std::int32_t detail)
+        : error(dcb::status::corrupt, message, detail, 0), after_(0) {}
+
+    /// The position that the subscription has seen, and then `position()` is the head of the store.
+    /// Both are 0 if the store has noticed it itself.
     [[nodiscard]] std::int64_t after() const noexcept { return after_; }
 
   private:
@@ -105,11 +113,17 @@ class history_rewound : public error {
 
 namespace detail {
 
+// The detail of a store on a PostgreSQL server whose history was rewound: DCB03, in base 36.
+inline constexpr std::int32_t rewound = 22'409'139;
+
 [[noreturn]] inline void raise(dcb_status code, const dcb_error &failure) {
     const auto status = static_cast<dcb::status>(code);
     if (status == dcb::status::condition_failed) {
         throw condition_failed(failure.message, failure.position,
                                static_cast<std::size_t>(failure.detail));
+    }
+    if (status == dcb::status::corrupt && failure.detail == rewound) {
+        throw history_rewound(failure.message, failure.detail);
     }
     throw error(status, failure.message, failure.detail, failure.position);
 }

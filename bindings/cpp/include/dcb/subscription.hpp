@@ -127,7 +127,15 @@ class subscription {
         if (after_ <= 0) {
             return;
         }
-        const std::int64_t head = store_->head(lock_options());
+        std::int64_t head = 0;
+        try {
+            head = store_->head(lock_options());
+        } catch (const error &failure) {
+            if (failure.status() == dcb::status::unavailable) {
+                return; // While a server is down, the next look is soon enough.
+            }
+            throw;
+        }
         if (head < after_) {
             throw history_rewound(after_, head);
         }

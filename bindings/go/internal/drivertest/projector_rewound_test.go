@@ -1,0 +1,142 @@
+package projector
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"errors"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	dcb "github.com/libdcb/libdcb/bindings/go"
+)
+
+// server is a PostgreSQL server that tests/postgres/cluster.sh has made for a test.
+type server struct {
+	t      testing.TB
+	input  io.Writer
+	output *bufio.Scanner
+	uri    string
+}
+
+// startServer starts a server, and skips the test where none can be had.
+func startServer(t testing.TB) *server {
+	t.Helper()
+	script := exec.Command("../../../tests/postgres/cluster.sh", "serve")
+	input, err := script.StdinPipe()
+	check(t, err)
+	output, err := script.StdoutPipe()
+	check(t, err)
+	check(t, script.Start())
+	t.Cleanup(func() {
+		input.Close()
+		script.Wait()
+	})
+	s := &server{t: t, input: input, output: bufio.NewScanner(output)}
+	for s.output.Scan() {
+		if s.output.Text() == "ready" {
+			return s
+		}
+		if uri, found := strings.CutPrefix(s.output.Text(), "uri="); found {
+			s.uri = uri
+		}
+	}
+	if script.Wait(); script.ProcessState.ExitCode() == 77 {
+		t.Skip("there is no PostgreSQL server here")
+	}
+	t.Fatal("the server did not start")
+	return nil
+}
+
+// do has the script obey a command.
+func (s *server) do(command string) {
+	s.t.Helper()
+	_, err := io.WriteString(s.input, command+"\n")
+	check(s.t, err)
+	if !s.output.Scan() || s.output.Text() != "done" {
+		s.t.Fatalf("%s: %q", command, s.output.Text())
+	}
+}
+
+func (s *server) open() *dcb.PostgresStore {
+	s.t.Helper()
+	store, err := dcb.NewPostgresStore(s.uri)
+	check(s.t, err)
+	s.t.Cleanup(func() { store.Close() })
+	return store
+}
+
+func expectRewound(t testing.TB, err error) {
+	t.Helper()
+	if !errors.Is(err, dcb.ErrHistoryRewound) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// A server is restored from a base backup that lacks the last events, which a projector has applied and a
+// subscription has seen.
+func TestDriversProjectorNoticesARestoredServer(t *testing.T) {
+	ctx := context.Background()
+	server := startServer(t)
+	db := openFile(t, "sqlite", filepath.Join(t.TempDir(), "app.db"))
+	store := server.open()
+	p := seats(t, db, store, 1)
+	appendEvents(t, store, 4)
+	server.do("backup")
+	appendEvents(t, store, 2)
+	ended := make(chan error, 2)
+	go func() { ended <- p.Run(ctx) }()
+	waitFor(t, p, 6)
+	seen := make(chan int64)
+	go func() {
+		for event, err := range store.SubscribeRaw(ctx, dcb.QueryAll()) {
+			if err != nil {
+				ended <- err
+				return
+			}
+			seen <- event.Position
+		}
+	}()
+	for want := range int64(6) {
+		if got := <-seen; got != want+1 {
+			t.Fatalf("event %d instead of %d", got, want+1)
+		}
+	}
+	before := positions(t, db, "log_v1")
+
+	// What runs on the open store ends, whatever the new history has at the position.
+	server.do("restore")
+	expectRewound(t, <-ended)
+	expectRewound(t, <-ended)
+	_, err := store.Head(ctx)
+	expectRewound(t, err)
+	check(t, store.Close())
+
+	// And so does what a new process goes on with: there is no event at its position, or another one.
+	other := server.open()
+	for _, more := range []int{1, 4} {
+		appendEvents(t, other, more)
+		expectRewound(t, seats(t, db, other, 1).Run(ctx))
+		if more == 1 {
+			for _, err := range other.Subscribe(ctx, dcb.QueryAll(), dcb.FromPosition(6)) {
+				expectRewound(t, err)
+			}
+		}
+		if after := positions(t, db, "log_v1"); len(after) != len(before) {
+			t.Fatalf("applied %v, and then %v", before, after)
+		}
+	}
+
+	again := seats(t, db, other, 1)
+	check(t, again.Reset(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM log_v1")
+		return err
+	}))
+	stop := start(t, again)
+	waitFor(t, again, 9)
+	stop()
+	checkApplied(t, db, other.Store, "log_v1")
+}
