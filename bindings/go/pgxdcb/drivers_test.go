@@ -77,7 +77,7 @@ func serverURI(t testing.TB) string {
 var schemas atomic.Int64
 
 func newSchema() string {
-	return fmt.Sprintf("dcb_tx_%d_%d", os.Getpid(), schemas.Add(1))
+	return fmt.Sprintf("tx_%d_%d", os.Getpid(), schemas.Add(1))
 }
 
 // openProgram opens a program with a driver, and the store in the schema, which it creates.

@@ -22,7 +22,8 @@ whatever is killed at whatever moment.
 	return seats.Run(ctx)
 
 The package uses only database/sql. The database may be that of the store, another SQLite file, or a
-PostgreSQL database: see [Dialect].
+PostgreSQL database: see [Dialect]. A pgx pool gives its *sql.DB by OpenDBFromPool of
+github.com/jackc/pgx/v5/stdlib.
 
 # The lease
 
@@ -32,7 +33,8 @@ transaction begins with an update of the checkpoint that names this number, and 
 has it. So a process that was suspended and has lost its lease cannot commit, however late it wakes up.
 
 No clock is compared with that of another machine: a process that waits takes the lease over when it has
-seen no sign of life in the checkpoint for as long as a lease lasts.
+seen no sign of life in the checkpoint for as long as a lease lasts. A PostgreSQL server is told to end a
+transaction that is idle for so long, so that a process which was suspended in one does not keep the row locked.
 
 # Failures
 

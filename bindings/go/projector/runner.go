@@ -87,6 +87,7 @@ func newRunner(p *Projector, t *tables) *runner {
 	}
 	r.log = r.log.With("projector", p.Name, "version", p.Version)
 	r.interval = r.lease / 3
+	t.lease = r.lease
 	return r
 }
 

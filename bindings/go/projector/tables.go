@@ -3,9 +3,11 @@ package projector
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Dialect is the kind of SQL that a database speaks.
@@ -54,6 +56,8 @@ type tables struct {
 	prefix  string
 	name    string
 	version int
+	// lease is how long a transaction that moves the checkpoint may be idle, or 0.
+	lease time.Duration
 }
 
 var validPrefix = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*\.)?[A-Za-z_][A-Za-z0-9_]*$`)
@@ -77,7 +81,7 @@ func (p *Projector) tables() (*tables, error) {
 	case strings.HasPrefix(local, "dcb_"), strings.HasPrefix(local, "sqlite_"), strings.HasPrefix(local, "pg_"):
 		return nil, invalid("Prefix must not begin with dcb_, sqlite_ or pg_")
 	}
-	return &tables{p.DB, p.Dialect, prefix, p.Name, p.Version}, nil
+	return &tables{db: p.DB, dialect: p.Dialect, prefix: prefix, name: p.Name, version: p.Version}, nil
 }
 
 // Schema returns the statements that create the tables of projectors, for a program that has migrations of
@@ -101,11 +105,29 @@ func (p *Projector) CreateTables(ctx context.Context) error {
 		return err
 	}
 	for _, statement := range []string{checkpoints, active, parked} {
-		if _, err := t.db.ExecContext(ctx, t.text(statement)); err != nil {
+		_, err := t.db.ExecContext(ctx, t.text(statement))
+		for again := 0; again < 3 && isThereAlready(err); again++ {
+			_, err = t.db.ExecContext(ctx, t.text(statement))
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// isThereAlready reports whether PostgreSQL says that another transaction has just created the same: IF NOT EXISTS
+// does not wait for it.
+func isThereAlready(err error) bool {
+	var coded interface{ SQLState() string }
+	if !errors.As(err, &coded) {
+		return false
+	}
+	switch coded.SQLState() {
+	case "23505", "42P07", "42710": // a unique index of the catalogue, a table, an object
+		return true
+	}
+	return false
 }
 
 // text puts the names of the tables and the parameters of the dialect into a statement.
@@ -149,7 +171,11 @@ func (t *tables) exec(ctx context.Context, q querier, statement string, args ...
 
 // inTx calls do with a transaction, and commits it if do returns nil.
 func (t *tables) inTx(ctx context.Context, do func(tx *sql.Tx) error) error {
-	tx, err := t.db.BeginTx(ctx, nil)
+	options := &sql.TxOptions{}
+	if t.dialect == Postgres {
+		options.Isolation = sql.LevelReadCommitted // whatever that of the sessions is
+	}
+	tx, err := t.db.BeginTx(ctx, options)
 	if err != nil {
 		return err
 	}
@@ -212,11 +238,17 @@ func (t *tables) release(ctx context.Context, fence int64) error {
 
 // move moves the checkpoint from one position to another, which may be the same. It fails if the lease with
 // this fencing number is over. It is the first statement of its transaction, and locks the row, or in
-// SQLite the database, until the end: so nobody takes the lease over meanwhile.
+// SQLite the database, until the end: so nobody takes the lease over meanwhile. If the process is suspended in the
+// transaction, or cut off, PostgreSQL would keep the lock. It is told to end the transaction after a lease.
 func (t *tables) move(ctx context.Context, q querier, fence, from, to int64, fingerprint string) error {
-	n, err := t.exec(ctx, q, `UPDATE {checkpoints} SET position = ?, fingerprint = ?, beat = beat + 1
-		WHERE name = ? AND version = ? AND fence = ? AND position = ?`,
-		to, fingerprint, t.name, t.version, fence, from)
+	statement := `UPDATE {checkpoints} SET position = ?, fingerprint = ?, beat = beat + 1
+		WHERE name = ? AND version = ? AND fence = ? AND position = ?`
+	args := []any{to, fingerprint, t.name, t.version, fence, from}
+	if t.dialect == Postgres && t.lease > 0 {
+		statement += ` AND set_config('idle_in_transaction_session_timeout', ?, true) <> ''`
+		args = append(args, strconv.FormatInt(max(1, t.lease.Milliseconds()), 10))
+	}
+	n, err := t.exec(ctx, q, statement, args...)
 	if err == nil && n != 1 {
 		err = errLeaseLost
 	}
