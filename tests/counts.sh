@@ -7,7 +7,7 @@ set -euo pipefail
 awk '
     / Testing: / { name = $NF; is_shown = 0 }
     # What cargo test shows of the tests that passed, without its list of them.
-    name ~ /^rust-(crash|damage|soak|two-sqlites)$/ {
+    name ~ /^rust-(crash|damage|postgres|postgres-failover|soak|two-sqlites)$/ {
         if (/^---- .* stdout ----$/) {
             sub(/ stdout ----$/, "")
             sub(/^---- /, "")

@@ -188,9 +188,10 @@ impl Store for PostgresStore {
         if self.target.watch.head() <= after {
             let look = deadline.at_most(WAIT_PATIENCE).at_least(Duration::ZERO);
             match self.current_head(&look) {
-                // The caller's time is not over: the wait has a connection of its own.
-                Err(Error { status: Status::Timeout | Status::Busy, .. })
-                    if !deadline.is_over() => {}
+                // The wait has a connection of its own, and the server may come back meanwhile.
+                Err(Error {
+                    status: Status::Timeout | Status::Busy | Status::Unavailable, ..
+                }) => {}
                 looked => drop(looked?),
             }
         }

@@ -1,4 +1,4 @@
-//! A PostgreSQL server for one test, by `cluster.sh`: made in a new folder, stopped and removed when
+//! A PostgreSQL server for one test, by `cluster.sh`, or two, by `pair.sh`: made in a new folder, stopped and removed when
 //! the value is dropped or the process dies.
 
 use std::collections::HashMap;
@@ -17,7 +17,11 @@ pub struct Cluster {
 }
 
 fn script() -> Command {
-    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/postgres/cluster.sh"))
+    script_of("cluster.sh")
+}
+
+fn script_of(name: &str) -> Command {
+    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/postgres").join(name))
 }
 
 /// Returns the folders of all servers that are found.
@@ -43,6 +47,12 @@ impl Cluster {
     /// Starts the server whose programs are in this folder.
     pub fn of(folder: &str) -> Option<Cluster> {
         Cluster::by(script().env("DCB_POSTGRES_BIN", folder), &[])
+    }
+
+    /// Starts two servers under Patroni, by `pair.sh`, one of which follows the other. With `sync`,
+    /// commits wait for it, with `async` they do not.
+    pub fn pair(mode: &str) -> Option<Cluster> {
+        Cluster::by(script_of("pair.sh").arg(mode), &[])
     }
 
     fn by(script: &mut Command, parameters: &[&str]) -> Option<Cluster> {
@@ -116,6 +126,26 @@ impl Cluster {
     /// Restores that backup, and starts the server.
     pub fn restore(&mut self) {
         self.command("restore");
+    }
+
+    /// Waits until the other server of a pair has everything that the leader has.
+    pub fn settle(&mut self) {
+        self.command("settle");
+    }
+
+    /// Stops what sends the leader's WAL to the other server of a pair.
+    pub fn hold_replication(&mut self) {
+        self.command("hold");
+    }
+
+    /// Kills the leader of a pair, and waits until the other server leads.
+    pub fn kill_leader(&mut self) {
+        self.command("kill");
+    }
+
+    /// Starts the killed server of a pair again, and waits until it follows the other one.
+    pub fn rejoin(&mut self) {
+        self.command("rejoin");
     }
 
     /// Runs a statement as the superuser.

@@ -17,7 +17,7 @@ const ROLE: &str = "DCB_POSTGRES_CLIENT";
 
 /// Runs three clients that race for slots, and `fault` beside them, until it returns. Returns what
 /// the clients tried.
-fn race(uri: &str, fault: impl FnOnce(&dyn Fn(u64))) -> Vec<Attempt> {
+pub fn race(uri: &str, fault: impl FnOnce(&dyn Fn(u64))) -> Vec<Attempt> {
     let is_over = AtomicBool::new(false);
     let done = AtomicU64::new(0);
     let attempts = Mutex::new(Vec::new());
@@ -57,7 +57,7 @@ fn race(uri: &str, fault: impl FnOnce(&dyn Fn(u64))) -> Vec<Attempt> {
 }
 
 /// Checks that clients with the time to wait have learnt the outcome of everything they tried.
-fn check_known(store: &dyn dcb::Store, attempts: &[Attempt]) {
+pub fn check_known(store: &dyn dcb::Store, attempts: &[Attempt]) {
     for attempt in attempts {
         if let Err(error) = &attempt.answer {
             assert_eq!(error.status, Status::ConditionFailed, "{attempt:?}");

@@ -5,6 +5,7 @@
 mod bugs;
 mod cluster;
 mod cuts;
+mod failover;
 mod full_disk;
 mod kills;
 mod late;
