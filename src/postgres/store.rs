@@ -24,6 +24,8 @@ use crate::store::{Appended, BatchLimits, ProgramTransaction, Sink, Store};
 
 /// How many events the first page of a batch has, and how many a later one.
 const PAGES: [usize; 2] = [512, 4_096];
+/// How long to wait before a standby that is behind is asked again.
+const STANDBY_PAUSE: Duration = Duration::from_millis(10);
 /// How long a wait tries to reach the server before it looks at events of this process alone.
 const WAIT_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -99,6 +101,22 @@ impl PostgresStore {
     }
 }
 
+/// Waits a moment for a standby whose newest event is at `head`, until it has those up to `needed`.
+fn wait_for_standby(head: Position, needed: Position, deadline: &Deadline) -> Result<()> {
+    deadline.check_cancel()?;
+    if deadline.is_over() {
+        return Err(Error::new(
+            Status::Busy,
+            format!(
+                "timed out waiting for a standby: it has events up to position {head}, and the store \
+                 has seen {needed}"
+            ),
+        ));
+    }
+    std::thread::sleep(deadline.nap(Some(STANDBY_PAUSE)).unwrap_or(STANDBY_PAUSE));
+    Ok(())
+}
+
 /// Returns what is left of a read. Before its snapshot is taken, that is what its bounds allow.
 fn span(reading: &ReadState) -> Option<PositionRange> {
     if reading.has_begun() {
@@ -152,6 +170,13 @@ impl Store for PostgresStore {
             let rows = self.page(reading, span, asked, &deadline)?;
             let row = rows.first().ok_or_else(unexpected)?;
             let mut head = self.target.head_of(row, STANDBY_COLUMN, known)?;
+            // What a standby lacks is not the end of the read, and what the caller knows of is there.
+            let needed =
+                if reading.has_begun() { span.through } else { span.through.min(known.head) };
+            if head < needed {
+                wait_for_standby(head, needed, &deadline)?;
+                continue;
+            }
             if has(SeededBug::ReadHeadLater) {
                 head = self.current_head(&deadline)?;
             }
@@ -180,7 +205,14 @@ impl Store for PostgresStore {
 
     fn head(&self, call: &CallOptions) -> Result<Position> {
         let deadline = self.start(call, self.busy_timeout)?;
-        self.current_head(&deadline)
+        loop {
+            let known = self.target.watch.head();
+            let head = self.current_head(&deadline)?;
+            if head >= known {
+                return Ok(head);
+            }
+            wait_for_standby(head, known, &deadline)?;
+        }
     }
 
     fn wait(&self, after: Position, call: &CallOptions) -> Result<Position> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::commit::deadline::{CallOptions, Timeout};
 use crate::domain::{
-    AppendCondition, AppendRequest, Direction, EventBuilder, EventType, Query, QueryItem,
-    ReadRequest, Tag,
+    AppendCondition, AppendRequest, Direction, EventBuilder, EventType, EventView, Query,
+    QueryItem, ReadRequest, ReadState, Tag,
 };
 use crate::error::Status;
 use crate::position::at;
@@ -207,4 +207,66 @@ fn an_append_whose_wait_for_a_standby_was_ended_is_not_acknowledged() {
     server.sql("alter system reset synchronous_standby_names");
     server.sql("select pg_reload_conf()");
     assert_eq!(store.append(request(), &call()).map(|appended| appended.last), Ok(at(3)));
+}
+
+/// The connections of a store may lead to standbys of which one is behind another.
+#[test]
+fn a_read_does_not_end_where_another_standby_ends() {
+    let Some(mut server) = server() else { return };
+    let store = PostgresStore::open(&server.uri(), &Options::default()).unwrap();
+    for _ in 0..3 {
+        let request = AppendRequest::new(vec![built(&(0, vec![0], 0), None)], Vec::new()).unwrap();
+        store.append(request, &call()).unwrap();
+    }
+    // A server that says that it follows another.
+    for statement in [
+        "create schema standby",
+        "create function standby.pg_is_in_recovery() returns boolean return true",
+        "grant usage on schema standby to dcb",
+        "alter role dcb set search_path = standby, pg_catalog",
+        "create table newest as select * from dcb.events where position > 2",
+    ] {
+        server.sql(statement);
+    }
+    let standby =
+        PostgresStore::open(&server.uri(), &Options { read_only: true, ..Options::default() })
+            .unwrap();
+    let without_trigger = "set session_replication_role = replica;";
+    for direction in [Direction::Forward, Direction::Backward] {
+        let mut reading =
+            ReadState::new(ReadRequest::new(Query::all(), at(0), None, None, direction));
+        let mut positions = Vec::new();
+        let mut read = |reading: &mut ReadState, max_events, patience| {
+            let brief = CallOptions { timeout: Timeout::After(patience), cancel: None };
+            let batch = BatchLimits { max_events, ..BatchLimits::ALL };
+            let mut sink = |view: &EventView<'_>| {
+                positions.push(view.position.get());
+                Ok(())
+            };
+            standby.read(reading, batch, &brief, &mut sink)
+        };
+        let is_forward = direction == Direction::Forward;
+        // The snapshot is taken, and a backward read has nothing yet.
+        if is_forward {
+            read(&mut reading, 1, Duration::from_secs(60)).unwrap();
+        } else {
+            reading.begin(standby.head(&call()).unwrap());
+        }
+        server.sql(&format!("{without_trigger} delete from dcb.events where position > 2"));
+        let error = read(&mut reading, 9, Duration::from_millis(30)).unwrap_err();
+        assert_eq!(error.status, Status::Busy, "{error}");
+        assert!(reading.span().is_some(), "the read has ended");
+        // What the store has seen once, no call denies.
+        let now = CallOptions { timeout: Timeout::After(Duration::ZERO), cancel: None };
+        let later = ReadRequest::new(Query::all(), at(0), None, None, direction);
+        for answer in [standby.head(&now).map(drop), standby.read_all(later, &now).map(drop)] {
+            assert_eq!(answer.unwrap_err().status, Status::Busy);
+        }
+        let earlier = ReadRequest::new(Query::all(), at(0), Some(at(3)), None, direction);
+        assert_eq!(standby.read_all(earlier, &now).unwrap().1, at(2));
+        server.sql(&format!("{without_trigger} insert into dcb.events select * from newest"));
+        read(&mut reading, 9, Duration::from_secs(60)).unwrap();
+        assert_eq!((reading.span(), reading.position()), (None, at(3)));
+        assert_eq!(positions, if is_forward { [1, 2, 3] } else { [3, 2, 1] });
+    }
 }
