@@ -3,10 +3,11 @@
 .PHONY: bench coverage demo demo-postgres deny docs fuzz install mutants soak test test-long tsan
 .SILENT:
 
-# What to run and for how long: make bench BENCH=--quick; BENCH=--help tells the rest.
+# What to run and for how long: make bench BENCH=--quick; BENCH=--help tells the rest. BENCH=--postgres
+# runs the one on a PostgreSQL server, and BENCH='--postgres --help' tells what it can be told.
 bench:
-	./bootstrap
-	cargo run --release -p dcb-bench -- $(BENCH)
+	./bootstrap $(if $(findstring --postgres,$(BENCH)),postgres)
+	cargo run --release -p dcb-bench$(if $(findstring --postgres,$(BENCH)),-postgres) -- $(filter-out --postgres,$(BENCH))
 
 # Which lines of the core the tests run.
 coverage:

@@ -8,6 +8,7 @@ mod measure;
 mod options;
 mod report;
 mod stores;
+mod table;
 mod workloads;
 
 use std::fs::File;

@@ -20,8 +20,11 @@ fn script() -> Command {
     script_of("cluster.sh")
 }
 
+/// Scripts lie below the folder of the crate, or below one above it.
 fn script_of(name: &str) -> Command {
-    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/postgres").join(name))
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut scripts = folders.map(|folder| folder.join("tests/postgres").join(name));
+    Command::new(scripts.find(|script| script.exists()).expect("the script of the cluster"))
 }
 
 /// Returns the folders of all servers that are found.
@@ -96,6 +99,11 @@ impl Cluster {
     /// Returns whether the server has TLS.
     pub fn has_tls(&self) -> bool {
         self.value("tls") == "on"
+    }
+
+    /// Returns the folder of the server's programs.
+    pub fn bin(&self) -> &Path {
+        Path::new(self.value("bin"))
     }
 
     /// Returns the folder of the socket, the log and the certificates.
@@ -173,7 +181,7 @@ impl Cluster {
 
     /// Returns a `psql` in the database `dcb`, for more arguments.
     pub fn psql(&self, role: &str) -> Command {
-        let mut psql = Command::new(Path::new(self.value("bin")).join("psql"));
+        let mut psql = Command::new(self.bin().join("psql"));
         psql.args(["-Xq", "-v", "ON_ERROR_STOP=1", "-U", role, "-d", "dcb"]);
         psql.args(["-p", self.value("port"), "-h"]).arg(self.folder());
         psql

@@ -33,7 +33,7 @@ struct State {
     /// How many bytes have passed, for each way.
     passed: [AtomicU64; 2],
     /// How long each piece waits.
-    delay_ms: AtomicU64,
+    delay_us: AtomicU64,
     /// Whether bytes are taken and dropped.
     is_silent: AtomicBool,
     /// Whether the next bytes to the server are kept, and their client is cut off.
@@ -70,6 +70,12 @@ impl Proxy {
         Proxy { port, state }
     }
 
+    /// Returns the port that it listens on.
+    #[allow(dead_code)] // the tests use its URI
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Returns the URI of the server behind the proxy, with these parameters.
     pub fn uri(&self, parameters: &str) -> String {
         format!("postgres://dcb:s3cret%20p%3Aw@127.0.0.1:{}/dcb?{parameters}", self.port)
@@ -93,7 +99,7 @@ impl Proxy {
 
     /// Makes each piece wait.
     pub fn delay(&self, delay: Duration) {
-        self.state.delay_ms.store(delay.as_millis() as u64, Ordering::SeqCst);
+        self.state.delay_us.store(delay.as_micros() as u64, Ordering::SeqCst);
     }
 
     /// Takes bytes and passes none on, or passes them on again. What was taken is lost.
@@ -168,7 +174,7 @@ impl State {
     fn pass(&self, link: &Link, mut from: impl Read, mut to: impl Write, way: Way) {
         let mut buffer = [0; 16 * 1024];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
-            std::thread::sleep(Duration::from_millis(self.delay_ms.load(Ordering::SeqCst)));
+            std::thread::sleep(Duration::from_micros(self.delay_us.load(Ordering::SeqCst)));
             if self.is_silent.load(Ordering::SeqCst) {
                 continue;
             }
