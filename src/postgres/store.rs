@@ -1,7 +1,7 @@
 //! [`Store`] over a schema of a PostgreSQL database.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::group_commit::{Committer, GroupCommit, Outcome};
@@ -12,6 +12,7 @@ use crate::failpoints::{SeededBug, has};
 use crate::position::Position;
 use crate::postgres::append::Writer;
 use crate::postgres::group::PreparedAppend;
+use crate::postgres::history::Known;
 use crate::postgres::page::{PAGE_BYTES, Page, STANDBY_COLUMN, data_bytes, with_event};
 use crate::postgres::pool::Pool;
 use crate::postgres::statements::FORMAT;
@@ -24,8 +25,12 @@ use crate::store::{Appended, BatchLimits, ProgramTransaction, Sink, Store};
 
 /// How many events the first page of a batch has, and how many a later one.
 const PAGES: [usize; 2] = [512, 4_096];
-/// How long to wait before a standby that is behind is asked again.
-const STANDBY_PAUSE: Duration = Duration::from_millis(10);
+/// How long a standby may take to catch up with what is known, before the primary is read.
+const CATCH_UP_PATIENCE: Duration = Duration::from_millis(100);
+/// How long to wait before a standby that was behind is read again.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(5);
+/// How long the primary's answer to such a read may take.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a wait tries to reach the server before it looks at events of this process alone.
 const WAIT_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -77,44 +82,68 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// Asks the server for the head, and publishes it.
+    /// Asks the server for the head, and publishes it. A standby may be behind what is known.
     fn current_head(&self, deadline: &Deadline) -> Result<Position> {
-        self.pool.read(&self.target, deadline, |connection, deadline| {
+        let head = self.pool.read(&self.target, deadline, |connection, deadline| {
             self.target.ask_for_head(connection, deadline)
-        })
+        })?;
+        Ok(head.max(self.target.known().head))
     }
 
-    /// Reads the next page of a read, of at most `max_events` events.
+    /// Reads the next page of a read, of at most `max_events` events, and returns it with the head
+    /// of its snapshot.
+    ///
+    /// A standby may be behind what the caller has seen, or behind the server that had the page
+    /// before, and then its page is not taken. Mostly it catches up in a moment; if not, the primary
+    /// is read.
     fn page(
         &self,
         reading: &ReadState,
         span: PositionRange,
         max_events: usize,
         deadline: &Deadline,
-    ) -> Result<Vec<Row>> {
+    ) -> Result<(Vec<Row>, Position)> {
         let (schema, query) = (&*self.target.sql.schema, reading.query());
         let page = Page { schema, query, span, direction: reading.direction(), max_events };
         let (sql, values) = page.statement();
-        self.pool.read(&self.target, deadline, |connection, deadline| {
-            connection.query(&sql, &values, deadline)
-        })
+        let known = self.target.known();
+        let least = if reading.has_begun() { span.through } else { span.through.min(known.head) };
+        let begun = Instant::now();
+        loop {
+            let mut rows = self.pool.read(&self.target, deadline, |connection, deadline| {
+                connection.query(&sql, &values, deadline)
+            })?;
+            let mut head = self.head_of(&rows, known)?;
+            let is_late = deadline.is_over();
+            if head < least && (is_late || begun.elapsed() >= CATCH_UP_PATIENCE) {
+                let answer = deadline.at_least(ANSWER_PATIENCE);
+                let connected = self.target.connect_to_write(&answer);
+                if let Ok(page) = connected.and_then(|mut own| own.query(&sql, &values, &answer)) {
+                    head = self.head_of(&page, known)?;
+                    rows = page;
+                }
+            }
+            if head >= least {
+                return Ok((rows, head));
+            }
+            if is_late {
+                let message = format!(
+                    "timed out waiting for a standby: it has events up to position {head}, and the \
+                     store has seen {least}; nor could the primary be reached"
+                );
+                return Err(Error::new(Status::Busy, message));
+            }
+            let pause = deadline.nap(Some(CATCH_UP_PAUSE)).unwrap_or(CATCH_UP_PAUSE);
+            std::thread::sleep(pause);
+            self.target.watch.check_open()?;
+            deadline.check_cancel()?;
+        }
     }
-}
 
-/// Waits a moment for a standby whose newest event is at `head`, until it has those up to `needed`.
-fn wait_for_standby(head: Position, needed: Position, deadline: &Deadline) -> Result<()> {
-    deadline.check_cancel()?;
-    if deadline.is_over() {
-        return Err(Error::new(
-            Status::Busy,
-            format!(
-                "timed out waiting for a standby: it has events up to position {head}, and the store \
-                 has seen {needed}"
-            ),
-        ));
+    /// Returns the head of the snapshot that a page is from.
+    fn head_of(&self, page: &[Row], known: Known) -> Result<Position> {
+        self.target.head_of(page.first().ok_or_else(unexpected)?, STANDBY_COLUMN, known)
     }
-    std::thread::sleep(deadline.nap(Some(STANDBY_PAUSE)).unwrap_or(STANDBY_PAUSE));
-    Ok(())
 }
 
 /// Returns what is left of a read. Before its snapshot is taken, that is what its bounds allow.
@@ -166,17 +195,7 @@ impl Store for PostgresStore {
             };
             size = pages.next().unwrap_or(size);
             let asked = reading.remaining(events_left).min(size);
-            let known = self.target.known();
-            let rows = self.page(reading, span, asked, &deadline)?;
-            let row = rows.first().ok_or_else(unexpected)?;
-            let mut head = self.target.head_of(row, STANDBY_COLUMN, known)?;
-            // What a standby lacks is not the end of the read, and what the caller knows of is there.
-            let needed =
-                if reading.has_begun() { span.through } else { span.through.min(known.head) };
-            if head < needed {
-                wait_for_standby(head, needed, &deadline)?;
-                continue;
-            }
+            let (rows, mut head) = self.page(reading, span, asked, &deadline)?;
             if has(SeededBug::ReadHeadLater) {
                 head = self.current_head(&deadline)?;
             }
@@ -205,14 +224,7 @@ impl Store for PostgresStore {
 
     fn head(&self, call: &CallOptions) -> Result<Position> {
         let deadline = self.start(call, self.busy_timeout)?;
-        loop {
-            let known = self.target.watch.head();
-            let head = self.current_head(&deadline)?;
-            if head >= known {
-                return Ok(head);
-            }
-            wait_for_standby(head, known, &deadline)?;
-        }
+        self.current_head(&deadline)
     }
 
     fn wait(&self, after: Position, call: &CallOptions) -> Result<Position> {

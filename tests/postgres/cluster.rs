@@ -126,6 +126,23 @@ impl Cluster {
         self.command("kill");
     }
 
+    /// Has the server's standby `start`, `stop`, `pause` its replay, or `resume` it.
+    pub fn standby(&mut self, what: &str) {
+        self.command(&format!("standby {what}"));
+    }
+
+    /// Returns a URI with which the standby is read, while it can be had.
+    pub fn uri_of_both(&self) -> String {
+        let port = std::fs::read_to_string(self.folder().join("standby.port")).unwrap();
+        let uri = self.uri();
+        let folder = uri.split_once("&host=").unwrap().1;
+        let (own, port) = (self.port(), port.trim());
+        format!(
+            "postgres:///dcb?user=dcb&host={folder},{folder}&port={own},{port}\
+             &target_session_attrs=prefer-standby"
+        )
+    }
+
     /// Takes a base backup of the server.
     pub fn back_up(&mut self) {
         self.command("backup");

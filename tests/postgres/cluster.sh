@@ -21,6 +21,8 @@
 #   sql TEXT                 runs a statement as the superuser, in the database dcb
 #   backup                   takes a base backup
 #   restore                  stops the server, and starts it with the files of that backup
+#   standby start|stop       starts a standby, whose port is in the file standby.port, or stops it
+#   standby pause|resume     has it wait before it replays more, or go on
 #
 # At the end of its input, as when the process that writes it dies, the cluster is removed.
 #
@@ -37,7 +39,7 @@ if [ "${1:-}" = watch ]; then
     done
     if [ -d "$3" ]; then
         [ ! -e "$3/pooler.pid" ] || kill "$(cat "$3/pooler.pid")" 2>/dev/null || true
-        kill -QUIT "$(head -n 1 "$3/data/postmaster.pid")" 2>/dev/null || true
+        kill -QUIT $(head -qn 1 "$3"/{data,standby}/postmaster.pid 2>/dev/null) 2>/dev/null || true
         sleep 1
         rm -rf "$3"
     fi
@@ -93,6 +95,7 @@ data=$folder/data
 
 clean_up() {
     trap '' HUP INT TERM
+    [ ! -e "$folder/standby" ] || kill_all "$folder/standby"
     [ ! -e "$folder/pooler.pid" ] || kill "$(cat "$folder/pooler.pid")" 2>/dev/null || true
     as_server "$bin/pg_ctl" -D "$data" -s -w -m immediate stop >/dev/null 2>&1 || kill_all "$data"
     rm -rf "$folder"
@@ -177,6 +180,28 @@ sql postgres "create role dcb login password 's3cret p:w'"
 sql postgres "create role by_certificate login"
 sql postgres "create database dcb owner dcb"
 
+standby() {
+    local ask=("$bin/psql" -XAtq -h "$folder" -U postgres -d postgres -p)
+    [ "$1" = start ] || [ "$1" = stop ] || ask+=("$(cat "$folder/standby.port")" -c)
+    case $1 in
+    start)
+        [ -d "$folder/standby" ] ||
+            as_server "$bin/pg_basebackup" -h "$folder" -p "$port" -U postgres -D "$folder/standby" -R -c fast --no-sync
+        local attempt
+        for attempt in 1 2 3 4 5; do
+            echo "port = $((port + attempt))" | as_server tee "$folder/standby/port.conf" >/dev/null
+            echo $((port + attempt)) >"$folder/standby.port"
+            as_server "$bin/pg_ctl" -D "$folder/standby" -s -w -t 60 -l "$folder/standby.log" start >/dev/null 2>&1 \
+                </dev/null && return
+        done
+        false
+        ;;
+    stop) as_server "$bin/pg_ctl" -D "$folder/standby" -s -w -m fast stop >/dev/null ;;
+    pause) "${ask[@]}" "select pg_wal_replay_pause()" >/dev/null </dev/null ;;
+    resume) "${ask[@]}" "select pg_wal_replay_resume()" >/dev/null </dev/null ;;
+    esac
+}
+
 back_up() { as_server "$bin/pg_basebackup" -h "$folder" -p "$port" -U postgres -D "$folder/backup" -c fast --no-sync; }
 restore() {
     as_server "$bin/pg_ctl" -D "$data" -s -w -m fast stop >/dev/null
@@ -240,6 +265,7 @@ while read -r command argument; do
     kill) kill_all "$data" && rm -f "$folder"/.s.PGSQL.* ;;
     sql) sql dcb "$argument" ;;
     backup) back_up ;;
+    standby) standby "$argument" ;;
     restore) restore ;;
     *) false ;;
     esac && echo "done" || echo failed

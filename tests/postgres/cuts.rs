@@ -146,6 +146,9 @@ fn nobody_waits_for_a_server_that_is_gone_longer_than_the_call_allows() {
     assert_eq!(error.status, Status::Unavailable, "{error}");
     let error = store.head(&within(200)).unwrap_err();
     assert_eq!(error.status, Status::Unavailable, "{error}");
+    // It may come back as long as somebody waits.
+    let error = store.wait(Position::new(1).unwrap(), &within(200)).unwrap_err();
+    assert_eq!(error.status, Status::Timeout, "{error}");
     store.close();
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     proxy.open();

@@ -6,13 +6,13 @@ use std::time::Duration;
 use dcb::{CallOptions, Position, Status, Store, Timeout};
 
 use crate::cluster::Cluster;
-use crate::kills::{check_known, race};
+use crate::kills::{Ends, check_known, race};
 use crate::times;
 use crate::work::{claim, events, open, patient, read};
 
 /// Waits and reads until nothing more can come. Returns the positions that were delivered, and the
 /// error that ended it, if any.
-fn subscribe(store: &dyn Store, is_over: &AtomicBool) -> (Vec<i64>, Option<dcb::Error>) {
+pub fn subscribe(store: &dyn Store, is_over: &AtomicBool) -> (Vec<i64>, Option<dcb::Error>) {
     let call = CallOptions { timeout: Timeout::After(Duration::from_millis(500)), cancel: None };
     let mut seen = Vec::new();
     loop {
@@ -42,6 +42,7 @@ fn a_failover_to_a_synchronous_standby_loses_nothing() {
     let is_over = AtomicBool::new(false);
     let (attempts, (seen, error)) = std::thread::scope(|scope| {
         let following = scope.spawn(|| subscribe(&*subscriber, &is_over));
+        let ends = Ends(&is_over);
         let attempts = race(&uri, |wait_for| {
             for _ in 0..times(1, 20) {
                 wait_for(50);
@@ -51,7 +52,7 @@ fn a_failover_to_a_synchronous_standby_loses_nothing() {
             }
             wait_for(50);
         });
-        is_over.store(true, Ordering::SeqCst);
+        drop(ends);
         (attempts, following.join().unwrap())
     });
     let store = open(&uri).unwrap();

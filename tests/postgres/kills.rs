@@ -15,6 +15,15 @@ use crate::work::{Attempt, check, claim, is_unknown, open, patient};
 /// In the environment of a process that is to be killed: the URI of the server, and its number.
 const ROLE: &str = "DCB_POSTGRES_CLIENT";
 
+/// Ends clients when it is dropped, also by a panic.
+pub struct Ends<'a>(pub &'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Runs three clients that race for slots, and `fault` beside them, until it returns. Returns what
 /// the clients tried.
 pub fn race(uri: &str, fault: impl FnOnce(&dyn Fn(u64))) -> Vec<Attempt> {
@@ -39,19 +48,17 @@ pub fn race(uri: &str, fault: impl FnOnce(&dyn Fn(u64))) -> Vec<Attempt> {
                 attempts.lock().unwrap().append(&mut own);
             });
         }
+        let ends = Ends(&is_over);
         let wait_for = |more: u64| {
             let goal = done.load(Ordering::SeqCst) + more;
             let start = Instant::now();
             while done.load(Ordering::SeqCst) < goal {
-                if start.elapsed() > Duration::from_secs(120) {
-                    is_over.store(true, Ordering::SeqCst);
-                    panic!("the clients hang");
-                }
+                assert!(start.elapsed() < Duration::from_secs(120), "the clients hang");
                 std::thread::sleep(Duration::from_millis(1));
             }
         };
         fault(&wait_for);
-        is_over.store(true, Ordering::SeqCst);
+        drop(ends);
     });
     attempts.into_inner().unwrap()
 }

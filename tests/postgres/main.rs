@@ -12,6 +12,7 @@ mod late;
 mod notifications;
 mod proxy;
 mod refusals;
+mod replica;
 mod rewound;
 mod roles;
 mod work;

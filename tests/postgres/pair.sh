@@ -77,7 +77,7 @@ within() {
     until "$@"; do
         if [ $SECONDS -ge $end ]; then
             say "$*: not in time"
-            tail -n 20 "$folder"/*.log >&2
+            tail -n 5 "$folder"/*.log >&2
             return 1
         fi
         sleep 0.1
@@ -128,12 +128,19 @@ ask() {
     "$bin/psql" -XAtq -h "$folder" -p "${ports[$1]}" -U postgres -d postgres -c "$2" 2>/dev/null </dev/null
 }
 leads() { [ "$(ask "$1" 'select pg_is_in_recovery()')" = f ]; }
-# follows LEADER: does the other server have all WAL of this one, and is it waited for, if it is to be?
+# follows LEADER: does the other server have all WAL of this one, and may it take over?
 follows() {
-    local states=streaming
-    [ "$mode" = async ] || states=streaming/sync
-    [ "$(ask "$1" "select state || case when '$mode' = 'sync' then '/' || sync_state else '' end
-        from pg_stat_replication where replay_lsn >= pg_current_wal_lsn()")" = $states ]
+    [ "$(ask "$1" "select state from pg_stat_replication where replay_lsn >= pg_current_wal_lsn()")" = streaming ] &&
+        { [ "$mode" = async ] || is_synchronous $((3 - $1)); }
+}
+# is_synchronous NODE: does Patroni know that commits wait for this server? It promotes no other.
+is_synchronous() {
+    local answer
+    exec 3<>"/dev/tcp/127.0.0.1/$((first + 2 + $1))" || return
+    printf 'GET /synchronous HTTP/1.0\r\n\r\n' >&3
+    read -r answer <&3
+    exec 3>&-
+    [[ $answer = *\ 200\ * ]]
 }
 
 etcd=http://127.0.0.1
