@@ -313,14 +313,14 @@ pub unsafe extern "C" fn dcb_diagnose(
     }
 }
 
-/// Waits until there is an event above the position `after`, and writes the head to `*head`. It
-/// returns at once if there is one. `after` must be -1 or more; -1 means 0. Appends of this process
-/// are seen within a millisecond and those of other processes within 25. It waits forever unless
-/// the dcb_call has a timeout or a dcb_cancel. To follow a store, read the events above the last
-/// position seen, wait for more, and repeat. Other calls on the store run meanwhile.
+/// Waits until there is an event above the position `after` (-1 means 0), and writes the head to
+/// `*head`. Appends of this process are seen within a millisecond, those of others within 25. Other
+/// calls run meanwhile. It waits forever unless the dcb_call has a timeout or a dcb_cancel. To
+/// follow a store, read the events above the last position seen, wait for more, and repeat. If a
+/// process begins above dcb_head, the history was rewound, as by a restored backup.
 ///
 /// It returns DCB_INVALID_ARGUMENT, DCB_TIMEOUT, DCB_CANCELLED, DCB_BUSY, DCB_IO, DCB_CORRUPT,
-/// DCB_CLOSED or DCB_NO_MEMORY.
+/// DCB_UNAVAILABLE, DCB_CLOSED or DCB_NO_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_wait(
     store: *mut dcb_store,

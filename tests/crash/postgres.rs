@@ -75,7 +75,7 @@ fn histories_on_a_server_whose_sessions_are_killed_are_possible() {
     let mut random = Random::new(Random::seed_of_this_run());
     let (mut ended, mut killed) = (0, 0);
     let calls =
-        history(Path::new(&cluster.uri()), PROCESSES, times(4_000, 600_000), None, &mut || {
+        history(Path::new(&cluster.uri()), PROCESSES, times(4_000, 100_000), None, &mut || {
             std::thread::sleep(Duration::from_millis(20 + random.below(200)));
             // A recovery takes its time.
             let is_crash = random.one_in(10);
@@ -91,7 +91,7 @@ fn histories_on_a_server_whose_sessions_are_killed_are_possible() {
 fn histories_without_the_lock_are_possible() {
     let Some(cluster) = Cluster::start() else { return };
     create(&cluster, &[WITHOUT_LOCK, SLOWER], "");
-    let calls = calm_history(&cluster, times(1_500, 150_000), None);
+    let calls = calm_history(&cluster, times(1_500, 40_000), None);
     println!("{calls:?} calls");
     assert!(calls.is_ok(), "{calls:?}");
 }
