@@ -85,6 +85,8 @@ pub use domain::{
 pub use error::{Error, Result, Status};
 pub use open::open;
 pub use position::{NegativePosition, Position};
-pub use store::diagnosis::{Diagnosis, PostgresDiagnosis, SqliteDiagnosis};
+#[cfg(feature = "postgres")]
+pub use postgres::postgres_schema;
+pub use store::diagnosis::{Diagnosis, PostgresDiagnosis, SqliteDiagnosis, TableSize};
 pub use store::options::Options;
 pub use store::{Appended, BackupProgress, BatchLimits, Sink, Store};

@@ -19,6 +19,7 @@ mod import;
 mod json;
 mod lines;
 mod manual;
+mod migrate;
 mod names;
 mod output;
 mod progress;
@@ -26,6 +27,7 @@ mod query;
 mod read;
 mod salvage;
 mod scan;
+mod schema;
 mod signals;
 mod stats;
 mod store;
@@ -92,6 +94,16 @@ enum Command {
     Restore(backup::RestoreArguments),
     /// Print what a query costs, and which events a condition would fail on
     Explain(explain::Arguments),
+    /// Print what a store is made of, or the SQL that creates one
+    ///
+    /// Prints the version of the format, the tables and the size.
+    Schema(schema::Arguments),
+    /// Bring a store to the newest format
+    ///
+    /// Format 1 is the only one so far, of files and on PostgreSQL, so there is nothing to change: the
+    /// command says so, and fails for a store of a newer format and for what is no store. It writes
+    /// nothing.
+    Migrate(migrate::Arguments),
     /// Show the store in a browser
     Explore(explore::Arguments),
     /// Print a script that completes commands in a shell
@@ -124,6 +136,8 @@ fn main() -> ExitCode {
         Command::Backup(arguments) => backup::backup(&arguments),
         Command::Restore(arguments) => backup::restore(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Migrate(arguments) => migrate::run(&arguments),
         Command::Explore(arguments) => explore::run(&arguments),
         Command::Completions(arguments) => manual::completions(Arguments::command(), &arguments),
         Command::Manual(arguments) => manual::manual(Arguments::command(), &arguments),

@@ -53,8 +53,13 @@ pub fn open_to_read(uri: &str) -> Result<OpenStore, Failure> {
     open(uri, &Options { read_only: true, create: false, ..Options::default() })
 }
 
-/// Opens the store that a URI names.
+/// Opens the store that a URI names. The parameter `schema` of a `postgres:` URI is the schema that the
+/// store is in.
 pub fn open(uri: &str, options: &Options) -> Result<OpenStore, Failure> {
+    if let (rest, Some(schema)) = split_schema(uri)? {
+        let options = Options { schema: Some(schema), ..options.clone() };
+        return Ok(OpenStore(dcb::open(&rest, &options).map_err(Failure::from)?));
+    }
     if !options.create
         && let Some(path) = path_of(uri)
         && !path.exists()
@@ -71,6 +76,27 @@ pub fn open(uri: &str, options: &Options) -> Result<OpenStore, Failure> {
 pub fn path_of(uri: &str) -> Option<&Path> {
     let path = uri.strip_prefix("sqlite:")?;
     (!path.is_empty() && path != ":memory:").then(|| Path::new(path))
+}
+
+/// Returns a `postgres:` URI without its parameter `schema`, and the value of that.
+pub fn split_schema(uri: &str) -> Result<(String, Option<String>), Failure> {
+    let unchanged = || Ok((uri.to_owned(), None));
+    let Some((address, parameters)) = uri.split_once('?') else { return unchanged() };
+    if !is_postgres(uri) {
+        return unchanged();
+    }
+    let (own, others): (Vec<&str>, Vec<&str>) =
+        parameters.split('&').partition(|parameter| parameter.starts_with("schema="));
+    let schema = match own.as_slice() {
+        [] => return unchanged(),
+        [schema] => schema["schema=".len()..].to_owned(),
+        _ => return Err(Failure::usage("uri: the parameter schema is given more than once")),
+    };
+    let rest = match others.is_empty() {
+        true => address.to_owned(),
+        false => format!("{address}?{}", others.join("&")),
+    };
+    Ok((rest, Some(schema)))
 }
 
 /// Returns whether a URI names a schema of a PostgreSQL database.
@@ -160,6 +186,21 @@ pub fn try_for_each(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_uri_may_name_the_schema() {
+        for (uri, rest, schema) in [
+            ("postgres://h/d", "postgres://h/d", None),
+            ("postgres://h/d?schema=x", "postgres://h/d", Some("x")),
+            ("postgres://h/d?a=b&schema=x&c=d", "postgres://h/d?a=b&c=d", Some("x")),
+            ("postgres://h/d?search=x", "postgres://h/d?search=x", None),
+            ("sqlite:a?schema=x", "sqlite:a?schema=x", None),
+        ] {
+            let expected = (rest.to_owned(), schema.map(str::to_owned));
+            assert_eq!(split_schema(uri).unwrap(), expected, "{uri}");
+        }
+        assert!(split_schema("postgres://h/d?schema=x&schema=y").is_err());
+    }
 
     #[test]
     fn a_password_is_not_shown() {

@@ -46,7 +46,7 @@ fn add(text: &mut String, sqlite: &SqliteDiagnosis) {
 }
 
 fn add_postgres(text: &mut String, postgres: &PostgresDiagnosis) {
-    let PostgresDiagnosis { schema, read_only, format, server } = postgres;
+    let PostgresDiagnosis { schema, read_only, format, server, .. } = postgres;
     text.push_str(&format!(
         ",\"schema\":{},\"read_only\":{read_only},\"format\":{format},\"server\":{}",
         quoted(schema),
@@ -103,6 +103,7 @@ mod tests {
             read_only: false,
             format: 1,
             server: "15.1 (\"x\")".into(),
+            tables: Vec::new(),
         };
         assert_eq!(
             text_of(&Diagnosis { head: at(3), sqlite: None, postgres: Some(postgres) }),

@@ -15,6 +15,7 @@ mod passfile;
 pub mod password;
 mod pool;
 mod service;
+mod sizes;
 mod socket;
 mod startup;
 mod statements;
@@ -32,4 +33,5 @@ mod wait;
 mod wire;
 mod within;
 
+pub use statements::postgres_schema;
 pub use store::PostgresStore;

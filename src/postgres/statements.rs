@@ -125,6 +125,11 @@ fn append_within(schema: &str) -> String {
     )
 }
 
+/// Returns the SQL that creates a store in the schema `name`, for a database administrator to run.
+pub fn postgres_schema(name: &str) -> Result<String> {
+    Ok(Statements::new(name)?.create(true))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -249,6 +249,7 @@ impl Store for PostgresStore {
             read_only: self.is_read_only,
             format: FORMAT.into(),
             server: self.server.clone(),
+            tables: self.table_sizes(&self.start(call, self.busy_timeout)?)?,
         };
         Ok(Diagnosis { head, sqlite: None, postgres: Some(postgres) })
     }

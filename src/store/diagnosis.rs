@@ -27,6 +27,17 @@ pub struct PostgresDiagnosis {
     pub format: i64,
     /// The version of the server.
     pub server: String,
+    /// The tables of the schema, by name.
+    pub tables: Vec<TableSize>,
+}
+
+/// The size of a table on a PostgreSQL server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSize {
+    /// The name of the table in its schema.
+    pub name: String,
+    /// The bytes of its rows and indexes.
+    pub bytes: i64,
 }
 
 /// The state of a SQLite store.

@@ -60,6 +60,8 @@ fn each_command_prints_what_its_file_says() {
         ("tags.json", "tags U course: --json"),
         ("explain.txt", "explain U -t StudentSubscribed -g course:c1 --after 2"),
         ("explain.json", "explain U -t StudentSubscribed -g course:c1 --after 2 --json"),
+        ("migrate.txt", "migrate U"),
+        ("migrate.json", "migrate U --dry-run --json"),
         ("verify.txt", "verify U"),
         ("verify.json", "verify U --json"),
         ("export.ndjson", "export U"),
@@ -76,6 +78,10 @@ fn each_command_prints_what_its_file_says() {
     compare("stats.txt", &without(&stats, ", ", " in the file"));
     let stats = good(&run(folder.path(), &["stats", "sqlite:a.db", "--json"]));
     compare("stats.json", &without(&stats, "\"file_bytes\":", ","));
+    let schema = good(&run(folder.path(), &["schema", "sqlite:a.db"]));
+    compare("schema.txt", &without(&schema, "bytes   ", "\n"));
+    let schema = good(&run(folder.path(), &["schema", "sqlite:a.db", "--json"]));
+    compare("schema.json", &without(&schema, "\"bytes\":", ","));
 }
 
 /// Removes what stands from `start` to the next `end` after it.

@@ -1,18 +1,18 @@
 //! Commands on a store in PostgreSQL.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use crate::{dcb, good, lines, run};
+use crate::{dcb, failed, good, lines, run};
 
-/// Runs the test below with a server of its own (`tests/postgres/cluster.sh`).
+/// Runs the ignored tests of this file with a server of their own (`tests/postgres/cluster.sh`).
 #[test]
-fn a_store_is_copied_to_a_server_and_back() {
+fn stores_on_a_server() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/postgres/cluster.sh");
     let status = Command::new(script)
         .arg("run")
         .arg(std::env::current_exe().expect("the path of this test"))
-        .args(["--ignored", "--exact", "servers::copies_on_the_server_of_the_environment"])
+        .args(["--ignored", "servers::"])
         .status()
         .expect("the script of the cluster runs");
     if status.code() == Some(77) {
@@ -22,10 +22,31 @@ fn a_store_is_copied_to_a_server_and_back() {
     assert!(status.success(), "{status}");
 }
 
+fn server() -> String {
+    std::env::var("DCB_POSTGRES_URI").expect("the URI of a server")
+}
+
+/// Returns the URI of a schema on the server.
+fn in_schema(name: &str) -> String {
+    let server = server();
+    format!("{server}{}schema={name}", if server.contains('?') { '&' } else { '?' })
+}
+
+/// Runs SQL on the server.
+fn psql(sql: &str) {
+    let mut child = Command::new("psql")
+        .args(["-v", "ON_ERROR_STOP=1", "-q", "-1", "-f", "-", &server()])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("psql runs");
+    std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), sql.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
 #[test]
-#[ignore = "a_store_is_copied_to_a_server_and_back runs it with a server"]
-fn copies_on_the_server_of_the_environment() {
-    let server = std::env::var("DCB_POSTGRES_URI").expect("the URI of a server");
+#[ignore = "stores_on_a_server runs it with a server"]
+fn a_store_is_copied_to_a_server_and_back() {
+    let server = server();
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     let events = lines(1_000);
@@ -50,4 +71,26 @@ fn copies_on_the_server_of_the_environment() {
             .output()
             .expect("the program runs");
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+}
+
+#[test]
+#[ignore = "stores_on_a_server runs it with a server"]
+fn the_sql_of_a_schema_makes_a_store_in_the_current_format() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let uri = in_schema("by_hand");
+    let sql = good(&run(folder, &["schema", &uri, "--sql"]));
+    assert_eq!(sql, good(&run(folder, &["schema", "--sql", "--name", "by_hand"])));
+    psql(&sql);
+    assert_eq!(good(&run(folder, &["append", &uri, "-t", "A"])), "1\n");
+    let shown = good(&run(folder, &["schema", &uri]));
+    assert!(shown.starts_with("store   postgres\nformat  1\nevents  1\nbytes   "), "{shown}");
+    let tables: Vec<&str> =
+        shown.lines().skip(6).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(tables, ["event_tags", "events", "fences", "meta"]);
+    assert!(good(&run(folder, &["migrate", &uri])).contains("nothing to do"));
+
+    psql("UPDATE by_hand.meta SET format = 2");
+    let said = failed(&run(folder, &["migrate", &uri]), 1);
+    assert!(said.contains("format 2, which is newer"), "{said}");
 }

@@ -40,6 +40,44 @@ fn a_status_says_what_happened() {
 }
 
 #[test]
+fn a_newer_format_and_what_is_no_store_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    good(&run(path, &["append", "sqlite:a.db", "-t", "A"]));
+    let sqlite3 = |file: &str, sql: &str| {
+        let done = Command::new("sqlite3").args([file, sql]).current_dir(path).status().unwrap();
+        assert!(done.success());
+    };
+    sqlite3("a.db", "UPDATE dcb_meta SET value = 2 WHERE key = 'format'");
+    sqlite3("b.db", "CREATE TABLE theirs (a)");
+    for (uri, part) in [("sqlite:a.db", "has format 2"), ("sqlite:b.db", "without a store")] {
+        for command in ["migrate", "schema"] {
+            let said = failed(&run(path, &[command, uri]), 1);
+            assert!(said.contains(part), "{command} {uri}: {said}");
+        }
+    }
+}
+
+#[test]
+fn the_sql_of_a_schema_needs_no_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let sql = good(&run(path, &["schema", "--sql"]));
+    assert!(sql.contains("CREATE TABLE \"dcb\".events"), "{sql}");
+    let of_uri = good(&run(path, &["schema", "postgres://nowhere/x?schema=other", "--sql"]));
+    assert_eq!(of_uri, good(&run(path, &["schema", "--sql", "--name", "other"])));
+    assert!(of_uri.contains("CREATE TABLE \"other\".events"), "{of_uri}");
+    for (part, arguments) in [
+        ("lower-case letters", &["schema", "--sql", "--name", "a\"; DROP"][..]),
+        ("only a store on PostgreSQL", &["schema", "sqlite:a.db", "--sql"]),
+        ("which store?", &["schema"]),
+    ] {
+        let said = failed(&run(path, arguments), 2);
+        assert!(said.contains(part), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn the_environment_names_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
