@@ -2,6 +2,7 @@
 
 mod append;
 mod backup;
+mod bench;
 mod cloudevents;
 mod copy;
 mod count;
@@ -104,6 +105,13 @@ enum Command {
     /// command says so, and fails for a store of a newer format and for what is no store. It writes
     /// nothing.
     Migrate(migrate::Arguments),
+    /// Measure a store on this machine and its disk
+    ///
+    /// Without a URI, the store is a new file in the current folder, which is removed at the end. So is
+    /// a file that the URI names, if it is not there yet. On a PostgreSQL server the store is in the
+    /// schema dcb_bench, unless the URI names another, and stays. A store that has events is only
+    /// measured with `--existing`, which appends events to it for good.
+    Bench(bench::Arguments),
     /// Show the store in a browser
     Explore(explore::Arguments),
     /// Print a script that completes commands in a shell
@@ -138,6 +146,7 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Migrate(arguments) => migrate::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Explore(arguments) => explore::run(&arguments),
         Command::Completions(arguments) => manual::completions(Arguments::command(), &arguments),
         Command::Manual(arguments) => manual::manual(Arguments::command(), &arguments),

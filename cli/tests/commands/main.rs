@@ -1,6 +1,7 @@
 //! The commands as a shell runs them: what they print in each format, their exit statuses, and what
 //! is left when they are interrupted.
 
+mod bench;
 mod damage;
 mod golden;
 mod interruptions;
