@@ -20,7 +20,10 @@ import (
 const corpus = "../../tests/conformance"
 
 type conformanceCase struct {
-	Name  string `json:"name"`
+	Name    string `json:"name"`
+	Options struct {
+		Import bool `json:"import"`
+	} `json:"options"`
 	Steps []step `json:"steps"`
 }
 
@@ -62,6 +65,7 @@ type expectedEvent struct {
 	ID           string          `json:"id"`
 	Metadata     json.RawMessage `json:"metadata"`
 	MetadataText *string         `json:"metadata_text"`
+	Timestamp    *time.Time      `json:"timestamp"`
 }
 
 func TestConformance(t *testing.T) {
@@ -87,7 +91,7 @@ func TestConformance(t *testing.T) {
 				}
 				t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
 					for _, c := range cases {
-						t.Run(c.Name, func(t *testing.T) { play(t, kind, c.Steps) })
+						t.Run(c.Name, func(t *testing.T) { play(t, kind, c) })
 					}
 				})
 			}
@@ -95,10 +99,14 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-func play(t *testing.T, kind storeKind, steps []step) {
+func play(t *testing.T, kind storeKind, c conformanceCase) {
+	var opts []Option
+	if c.Options.Import {
+		opts = append(opts, Import())
+	}
 	uri := kind.uri(t)
-	store := mustOpen(t, uri)
-	for i, s := range steps {
+	store := mustOpen(t, uri, opts...)
+	for i, s := range c.Steps {
 		var problem error
 		switch {
 		case s.Append != nil:
@@ -121,7 +129,7 @@ func play(t *testing.T, kind storeKind, steps []step) {
 		case s.Reopen != nil:
 			if kind.persists {
 				store.Close()
-				store = mustOpen(t, uri)
+				store = mustOpen(t, uri, opts...)
 			}
 		case s.Backup != nil:
 			var head int64
@@ -131,7 +139,7 @@ func play(t *testing.T, kind storeKind, steps []step) {
 				if head, err = mustCopier(t, store, uri).Backup(context.Background(), copied); err == nil {
 					store.Close()
 					uri = "sqlite:" + copied
-					store = mustOpen(t, uri)
+					store = mustOpen(t, uri, opts...)
 				}
 			} else {
 				head, err = store.Head(context.Background())
@@ -311,6 +319,9 @@ func (e *expectedEvent) differsFrom(event RawEvent) error {
 		return fmt.Errorf("expected %d %s %q %q, got %d %s %q %q",
 			e.Position, e.Type, e.Tags, e.ID, event.Position, event.Type, tags, event.ID)
 	}
+	if e.Timestamp != nil && !event.Timestamp.Equal(*e.Timestamp) {
+		return fmt.Errorf("expected timestamp %s, got %s", e.Timestamp, event.Timestamp)
+	}
 	data := e.Data
 	if data == nil {
 		data = json.RawMessage("null")
@@ -384,6 +395,7 @@ func parseAppend(document []byte) (events []Event, conditions []AppendCondition,
 			Data     json.RawMessage `json:"data"`
 			ID       string          `json:"id"`
 			Metadata json.RawMessage `json:"metadata"`
+			Time     time.Time       `json:"timestamp"`
 		} `json:"events"`
 		Condition json.RawMessage `json:"condition"`
 	}
@@ -395,7 +407,7 @@ func parseAppend(document []byte) (events []Event, conditions []AppendCondition,
 		if !ok {
 			return nil, nil, false
 		}
-		event := Event{Type: e.Type, Tags: tags, Data: e.Data, ID: e.ID}
+		event := Event{Type: e.Type, Tags: tags, Data: e.Data, ID: e.ID, Timestamp: e.Time}
 		if e.Metadata != nil {
 			event.Metadata = e.Metadata
 		}

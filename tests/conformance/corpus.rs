@@ -11,6 +11,8 @@ use serde_json::{Map, Value};
 pub struct Case {
     pub file: String,
     pub name: String,
+    /// Whether the store is opened with the option `import`.
+    pub is_import: bool,
     pub steps: Vec<Step>,
 }
 
@@ -52,9 +54,16 @@ pub fn parse(file: &str, text: &str) -> Vec<Case> {
             let name: String = take(&mut case, "name").unwrap_or_else(|| panic!("{file}: no name"));
             let steps: Vec<Members> =
                 take(&mut case, "steps").unwrap_or_else(|| panic!("{file}: {name}: no steps"));
-            assert!(case.is_empty(), "{file}: {name}: unknown keys besides name and steps");
+            let mut options: BTreeMap<String, bool> =
+                take(&mut case, "options").unwrap_or_default();
+            let is_import = options.remove("import").unwrap_or_default();
+            assert!(options.is_empty(), "{file}: {name}: unknown options besides import");
+            assert!(
+                case.is_empty(),
+                "{file}: {name}: unknown keys besides name, options and steps"
+            );
             let steps = steps.into_iter().map(|step| self::step(file, &name, step)).collect();
-            Case { file: file.to_owned(), name, steps }
+            Case { file: file.to_owned(), name, is_import, steps }
         })
         .collect()
 }

@@ -60,6 +60,8 @@ struct Event {
     data: String,
     id: Option<String>,
     metadata: Option<String>,
+    /// Microseconds since 1970.
+    timestamp_us: i64,
 }
 
 /// Runs a case on a new store. The error reports the first step that fails.
@@ -70,13 +72,13 @@ pub fn play(case: &Case, target: Target) -> Result<(), String> {
         Target::Postgres => format!("case_{}", SCHEMAS.fetch_add(1, Ordering::Relaxed)).into(),
         _ => folder.path().join("x.db"),
     };
-    let mut store = open(target, &path);
+    let mut store = open(target, &path, case.is_import);
     let mut result = Ok(());
     for (index, step) in case.steps.iter().enumerate() {
         let played = catch_unwind(AssertUnwindSafe(|| match step.kind.as_str() {
             "reopen" if !matches!(target, Target::Memory | Target::SqliteMemory) => {
                 store.close();
-                store = open(target, &path);
+                store = open(target, &path, case.is_import);
                 Ok(Ok(Answer::Reopened))
             }
             "reopen" => Ok(Ok(Answer::Reopened)),
@@ -86,7 +88,7 @@ pub fn play(case: &Case, target: Target) -> Result<(), String> {
                 if copied.is_ok() {
                     store.close();
                     path = copy;
-                    store = open(target, &path);
+                    store = open(target, &path, case.is_import);
                 }
                 Ok(copied.map(|head| Answer::Head(head.get())))
             }
@@ -107,9 +109,9 @@ pub fn play(case: &Case, target: Target) -> Result<(), String> {
     result
 }
 
-fn open(target: Target, path: &Path) -> Arc<dyn Store> {
+fn open(target: Target, path: &Path, import: bool) -> Arc<dyn Store> {
     #[cfg_attr(not(feature = "postgres"), expect(unused_mut))]
-    let mut options = Options::default();
+    let mut options = Options { import, ..Options::default() };
     let uri = match target {
         Target::Memory => "memory:".to_owned(),
         Target::SqliteFile => format!("sqlite:{}", path.display()),
@@ -233,6 +235,7 @@ impl Event {
             data: view.data.to_owned(),
             id: view.id.map(str::to_owned),
             metadata: view.metadata.map(str::to_owned),
+            timestamp_us: view.timestamp_us,
         }
     }
 
@@ -249,10 +252,6 @@ impl Event {
             return Err(format!("an event has the keys {keys:?}"));
         }
         let timestamp: String = from_text(of("timestamp").unwrap_or(""))?;
-        let shape = timestamp.replace(|c: char| c.is_ascii_digit(), "0");
-        if shape != "0000-00-00T00:00:00.000000Z" {
-            return Err(format!("invalid timestamp {timestamp}"));
-        }
         Ok(Event {
             position: from_text(of("position").unwrap_or(""))?,
             event_type: from_text(of("type").unwrap_or(""))?,
@@ -260,8 +259,16 @@ impl Event {
             data: of("data").unwrap_or("").to_owned(),
             id: of("id").map(from_text).transpose()?,
             metadata: of("metadata").map(str::to_owned),
+            timestamp_us: micros_of(&timestamp)?,
         })
     }
+}
+
+/// Returns the microseconds since 1970 of a timestamp, as the store parses it for an import.
+fn micros_of(timestamp: &str) -> Result<i64, String> {
+    let document = json!({"events": [{"type": "A", "timestamp": timestamp}]}).to_string();
+    let request = parse_append(document.as_bytes()).map_err(|error| error.to_string())?;
+    request.events()[0].given_timestamp_us().ok_or_else(|| "no timestamp".to_owned())
 }
 
 /// The keys of an object in the order given, each with the JSON text of its value.
@@ -354,8 +361,17 @@ fn compare_events(expected: &Value, got: &[Event]) -> Result<(), String> {
 }
 
 fn compare_event(expected: &Map<String, Value>, got: &Event) -> Result<(), String> {
-    let known =
-        ["position", "type", "tags", "data", "data_text", "id", "metadata", "metadata_text"];
+    let known = [
+        "position",
+        "type",
+        "tags",
+        "data",
+        "data_text",
+        "id",
+        "metadata",
+        "metadata_text",
+        "timestamp",
+    ];
     if let Some(key) = expected.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(format!("{key}: unknown key"));
     }
@@ -364,6 +380,10 @@ fn compare_event(expected: &Map<String, Value>, got: &Event) -> Result<(), Strin
     same("type", member("type"), json!(got.event_type))?;
     same("tags", member("tags").unwrap_or(json!([])), json!(got.tags))?;
     same("id", member("id"), got.id.as_ref().map(|id| json!(id)))?;
+    if let Some(timestamp) = member("timestamp") {
+        let text = timestamp.as_str().ok_or("timestamp: not a text")?;
+        same("timestamp", json!(micros_of(text)?), json!(got.timestamp_us))?;
+    }
     match member("data_text") {
         Some(text) => same("data_text", text, json!(got.data))?,
         None => {

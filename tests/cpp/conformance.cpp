@@ -62,6 +62,8 @@ void know_keys(const json &object, const std::set<std::string> &known) {
 /// A way to read: its name and its result.
 struct reading {
     std::vector<dcb::sequenced_event> events;
+    /// Those of the events, as texts.
+    std::vector<std::string> timestamps;
     std::int64_t position = 0;
 };
 
@@ -90,6 +92,8 @@ reading read_document(const dcb::store &store, const std::string &request) {
                 event.id = json::parse(value).get<std::string>();
             } else if (key == "metadata") {
                 event.metadata = value;
+            } else if (key == "timestamp") {
+                result.timestamps.push_back(json::parse(value));
             }
         }
         std::string expected = "position type tags data ";
@@ -106,14 +110,19 @@ reading read_cursor(const dcb::store &store, const std::string &request, std::si
     dcb::cursor cursor = store.read_cursor(request, batch);
     for (const dcb::event_view &e : cursor) {
         result.events.push_back(static_cast<dcb::sequenced_event>(e));
+        std::string timestamp;
+        dcb::detail::write_timestamp(timestamp, e.timestamp());
+        result.timestamps.push_back(json::parse(timestamp));
     }
     result.position = cursor.position();
     return result;
 }
 
-void check_event(const dcb::sequenced_event &actual, const json &expected) {
-    know_keys(expected,
-              {"position", "type", "tags", "data", "data_text", "id", "metadata", "metadata_text"});
+void check_event(const dcb::sequenced_event &actual, const std::string &timestamp,
+                 const json &expected) {
+    know_keys(expected, {"position", "type", "tags", "data", "data_text", "id", "metadata",
+                         "metadata_text", "timestamp"});
+    expect_equal("timestamp", timestamp, expected.value("timestamp", timestamp));
     if (expected.contains("position")) {
         expect_equal("position", actual.position, expected["position"]);
     }
@@ -152,7 +161,7 @@ void check_reading(const reading &actual, const json &expected) {
         expect_equal("the number of events", actual.events.size(), events.size());
         for (std::size_t i = 0; i < events.size(); ++i) {
             try {
-                check_event(actual.events[i], events[i]);
+                check_event(actual.events[i], actual.timestamps.at(i), events[i]);
             } catch (const mismatch &m) {
                 throw mismatch("events[" + std::to_string(i) + "]." + m.what());
             }
@@ -192,7 +201,8 @@ template <class Step> void check_outcome(const json &expected, Step step) {
 
 class player {
   public:
-    player(std::string uri, std::string schema) : uri_(std::move(uri)), schema_(std::move(schema)) {
+    player(std::string uri, std::string schema, bool import)
+        : uri_(std::move(uri)), schema_(std::move(schema)), import_(import) {
         open();
     }
 
@@ -234,6 +244,7 @@ class player {
 
     void open() {
         dcb::open_options options;
+        options.import = import_;
         if (is_postgres()) {
             options.schema = schema_;
             // The test's server does not sync, which would take most of the time.
@@ -242,11 +253,14 @@ class player {
         store_.reset();
 #ifdef DCB_TEST_SQLITE3
         if (is_hosted()) {
-            store_.emplace(dcb::sqlite3_store([path = path()] {
+            dcb::sqlite3_options hosted;
+            hosted.import = import_;
+            const auto open = [path = path()] {
                 sqlite3 *opened = nullptr;
                 dcb::check_sqlite3(nullptr, sqlite3_open(path.c_str(), &opened));
                 return opened;
-            }));
+            };
+            store_.emplace(dcb::sqlite3_store(open, hosted));
             return;
         }
 #endif
@@ -322,6 +336,7 @@ class player {
 
     std::string uri_;
     std::string schema_;
+    bool import_;
     std::optional<dcb::store> store_;
 };
 
@@ -340,7 +355,10 @@ std::vector<corpus_case> corpus;
 std::string play(const corpus_case &one) {
     std::size_t number = 0;
     try {
-        player player(one.uri, one.schema);
+        know_keys(one.definition, {"name", "options", "steps"});
+        const json options = one.definition.value("options", json::object());
+        know_keys(options, {"import"});
+        player player(one.uri, one.schema, options.value("import", false));
         for (const json &step : one.definition.at("steps")) {
             player.play(step);
             ++number;

@@ -49,6 +49,10 @@ struct sqlite3_options {
 
     /// How many connections the store opens at most. So many calls run at a time, and others wait.
     std::size_t max_connections = 8;
+
+    /// Whether the store keeps the timestamps that events are appended with, as
+    /// open_options::import says.
+    bool import = false;
 };
 
 /// Throws dcb::error if `code`, which a function of SQLite returned for the connection, is neither
@@ -228,6 +232,8 @@ class sqlite3_store : public store {
     static dcb_store *open_native(detail::sqlite3_host &host, const sqlite3_options &options) {
         std::string json = R"({"create":)";
         json += options.create ? "true" : "false";
+        json += R"(,"import":)";
+        json += options.import ? "true" : "false";
         json += R"(,"busy_timeout_ms":)" + std::to_string(options.busy_timeout.count()) + '}';
         const dcb_host functions = host.functions();
         dcb_store *handle = nullptr;
