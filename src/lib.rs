@@ -89,4 +89,4 @@ pub use position::{NegativePosition, Position};
 pub use postgres::postgres_schema;
 pub use store::diagnosis::{Diagnosis, PostgresDiagnosis, SqliteDiagnosis, TableSize};
 pub use store::options::Options;
-pub use store::{Appended, BackupProgress, BatchLimits, Sink, Store};
+pub use store::{Appended, BackupProgress, BatchLimits, IndexCounts, Sink, Store};

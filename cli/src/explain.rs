@@ -30,6 +30,23 @@ pub struct Arguments {
     json: bool,
 }
 
+/// How many matches are counted at most, since each of them is read.
+const MOST_COUNTED: u64 = 100_000;
+
+/// A number of events that were read.
+struct Count {
+    events: u64,
+    /// Whether there are no more.
+    is_complete: bool,
+}
+
+impl Count {
+    fn shown(&self) -> String {
+        let least = if self.is_complete { "" } else { "at least " };
+        format!("{least}{} event{}", self.events, if self.events == 1 { "" } else { "s" })
+    }
+}
+
 /// How many events have a name of an item.
 struct Candidates {
     kind: &'static str,
@@ -42,6 +59,8 @@ struct ItemCost {
     names: Vec<Candidates>,
     /// How many events a search for the item has to look at.
     candidates: u64,
+    /// Whether the numbers are those of the index, which may be too high.
+    is_estimate: bool,
 }
 
 /// Prints how many events have the names of the query, how many match, and which of them would make
@@ -57,8 +76,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         items.push(cost(&*store, item, head)?);
     }
     let after = query::position(arguments.after)?;
-    let matches = count(&*store, query.clone(), Position::START)?;
-    let failing = count(&*store, query.clone(), after)?;
+    let matches = count(&*store, query.clone(), Position::START, MOST_COUNTED)?;
+    let failing = count(&*store, query.clone(), after, MOST_COUNTED)?;
     let limit = Some(arguments.limit);
     let request = ReadRequest::new(query, after, None, limit, Direction::Forward);
     let (events, _) = store.read_all(request, &CallOptions::default())?;
@@ -77,12 +96,20 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
                 json::string(&mut text, &name.name);
                 text.extend_from_slice(format!(",\"events\":{}}}", name.events).as_bytes());
             }
-            text.extend_from_slice(format!("],\"candidates\":{}}}", item.candidates).as_bytes());
+            text.extend_from_slice(
+                format!("],\"candidates\":{},\"estimate\":{}}}", item.candidates, item.is_estimate)
+                    .as_bytes(),
+            );
         }
         text.extend_from_slice(
             format!(
-                "],\"matches\":{matches},\"after\":{},\"failing\":{failing},\"events\":[",
-                arguments.after
+                "],\"matches\":{},\"matches_complete\":{},\"after\":{},\"failing\":{},\
+                 \"failing_complete\":{},\"events\":[",
+                matches.events,
+                matches.is_complete,
+                arguments.after,
+                failing.events,
+                failing.is_complete,
             )
             .as_bytes(),
         );
@@ -109,7 +136,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         writeln!(out, "query       every event: needs no index")?;
     }
     for (index, item) in items.iter().enumerate() {
-        writeln!(out, "item {index}      {} candidates", item.candidates)?;
+        let how = if item.is_estimate { ", as the index counts them" } else { "" };
+        writeln!(out, "item {index}      {} candidates{how}", item.candidates)?;
         for name in &item.names {
             writeln!(
                 out,
@@ -120,15 +148,15 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             )?;
         }
     }
-    writeln!(out, "matches     {matches} events")?;
+    writeln!(out, "matches     {}", matches.shown())?;
     writeln!(
         out,
         "condition   with after {} it would {}",
         arguments.after,
-        match failing {
+        match failing.events {
             0 => "hold".to_owned(),
             1 => "fail on 1 event:".to_owned(),
-            events => format!("fail on {events} events, the first at the lowest position:"),
+            _ => format!("fail on {}, the first at the lowest position:", failing.shown()),
         }
     )?;
     for event in &events {
@@ -143,8 +171,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             table::harmless(&tags.join(" "))
         )?;
     }
-    if failing > events.len() as u64 {
-        writeln!(out, "            and {} more: see --limit", failing - events.len() as u64)?;
+    let more = failing.events.saturating_sub(events.len() as u64);
+    if more > 0 {
+        writeln!(out, "            and {more} more: see --limit")?;
     }
     out.flush()?;
     Ok(())
@@ -153,12 +182,21 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Counts the events that have each name of an item. A search for the item looks at the events that
 /// have its rarest tag, or at those that have one of its types if these are fewer.
 fn cost(store: &dyn Store, item: &QueryItem, head: Position) -> Result<ItemCost, Failure> {
+    // What the index does not cover yet, or all where there is none, is read.
+    let counted = store.index_counts(item, &CallOptions::default())?;
+    let after = counted.as_ref().map_or(Position::START, |counts| counts.through);
+    let is_estimate = counted.as_ref().is_some_and(|counts| counts.through > Position::START);
+    let mut of_index = counted.map(|counts| counts.events.into_iter());
+    let mut events = |query: Query| -> Result<u64, Failure> {
+        let before = of_index.as_mut().and_then(Iterator::next).unwrap_or(0);
+        Ok(before + count(store, query, after, u64::MAX)?.events)
+    };
     let mut names = Vec::new();
     let (mut of_types, mut rarest) = (0, None);
     for wanted in item.types().iter() {
         let mut alone = QueryItem::new();
         alone.or_type(EventType::new(wanted.text())?)?;
-        let events = count(store, Query::of(vec![alone])?, Position::START)?;
+        let events = events(Query::of(vec![alone])?)?;
         of_types += events;
         names.push(Candidates { kind: "type", name: wanted.text().to_owned(), events });
     }
@@ -168,19 +206,22 @@ fn cost(store: &dyn Store, item: &QueryItem, head: Position) -> Result<ItemCost,
     for wanted in item.tags().iter() {
         let mut alone = QueryItem::new();
         alone.and_tag(Tag::new(wanted.text())?)?;
-        let events = count(store, Query::of(vec![alone])?, Position::START)?;
+        let events = events(Query::of(vec![alone])?)?;
         rarest = Some(rarest.map_or(events, |rarest: u64| rarest.min(events)));
         names.push(Candidates { kind: "tag", name: wanted.text().to_owned(), events });
     }
-    Ok(ItemCost { names, candidates: rarest.unwrap_or(head.get().unsigned_abs()) })
+    let candidates = rarest.unwrap_or(head.get().unsigned_abs());
+    Ok(ItemCost { names, candidates, is_estimate })
 }
 
-fn count(store: &dyn Store, query: Query, after: Position) -> Result<u64, Failure> {
+/// Counts the events that match a query, `most` of them at most.
+fn count(store: &dyn Store, query: Query, after: Position, most: u64) -> Result<Count, Failure> {
     let request = ReadRequest::new(query, after, None, None, Direction::Forward);
-    let mut count = 0;
+    let mut count = Count { events: 0, is_complete: true };
     store::for_each(store, request, &CallOptions::default(), |_| {
-        count += 1;
-        Ok(true)
+        count.is_complete = count.events < most;
+        count.events += u64::from(count.is_complete);
+        Ok(count.is_complete)
     })?;
     Ok(count)
 }

@@ -94,6 +94,9 @@ enum Command {
     /// Make a store of a backup
     Restore(backup::RestoreArguments),
     /// Print what a query costs, and which events a condition would fail on
+    ///
+    /// The events that a search looks at are counted in the index, where the store has one: such a
+    /// number is never too low. Of the events that match, 100,000 are counted at most.
     Explain(explain::Arguments),
     /// Print what a store is made of, or the SQL that creates one
     ///

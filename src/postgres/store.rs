@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::group_commit::{Committer, GroupCommit, Outcome};
 use crate::commit::head_watch::HeadWatch;
-use crate::domain::{AppendRequest, PositionRange, ReadState};
+use crate::domain::{AppendRequest, PositionRange, QueryItem, ReadState};
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
 use crate::position::Position;
@@ -21,7 +21,7 @@ use crate::postgres::values::Row;
 use crate::postgres::wait::Listener;
 use crate::postgres::wire::unexpected;
 use crate::store::diagnosis::{Diagnosis, PostgresDiagnosis};
-use crate::store::{Appended, BatchLimits, ProgramTransaction, Sink, Store};
+use crate::store::{Appended, BatchLimits, IndexCounts, ProgramTransaction, Sink, Store};
 
 /// How many events the first page of a batch has, and how many a later one.
 const PAGES: [usize; 2] = [512, 4_096];
@@ -252,6 +252,12 @@ impl Store for PostgresStore {
             tables: self.table_sizes(&self.start(call, self.busy_timeout)?)?,
         };
         Ok(Diagnosis { head, sqlite: None, postgres: Some(postgres) })
+    }
+
+    fn index_counts(&self, item: &QueryItem, call: &CallOptions) -> Result<Option<IndexCounts>> {
+        let deadline = self.start(call, self.busy_timeout)?;
+        let through = self.current_head(&deadline)?;
+        Ok(Some(IndexCounts { through, events: self.counts_of(item, &deadline)? }))
     }
 
     fn close(&self) {

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use rusqlite::config::DbConfig;
 
 use crate::commit::deadline::{CallOptions, Deadline};
-use crate::domain::{AppendRequest, ReadState};
+use crate::domain::{AppendRequest, QueryItem, ReadState};
 use crate::error::{Error, Result, Status};
 use crate::position::Position;
 use crate::sqlite::append::writer::Writer;
@@ -18,7 +18,7 @@ use crate::sqlite::read::pool::{ReadConnection, ReaderPool};
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 use crate::sqlite::wal::wal_file::Wal;
 use crate::store::diagnosis::Diagnosis;
-use crate::store::{Appended, BackupProgress, BatchLimits, Sink, Store};
+use crate::store::{Appended, BackupProgress, BatchLimits, IndexCounts, Sink, Store};
 
 /// The connections that a store has, by the way in which it was opened.
 #[derive(Debug)]
@@ -151,6 +151,16 @@ impl Store for SqliteStore {
     fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
         self.diagnosis(&deadline)
+    }
+
+    fn index_counts(&self, item: &QueryItem, call: &CallOptions) -> Result<Option<IndexCounts>> {
+        let deadline = self.shared.start(call, self.shared.busy_timeout)?;
+        let mut connection = self.connections.lend(&deadline)?;
+        connection
+            .read(&self.shared.checkpoints, &deadline, |source, _, snapshot| {
+                self.shared.index_counts_within(source, snapshot, item)
+            })
+            .map(Some)
     }
 
     fn backup(

@@ -7,7 +7,7 @@ pub use crate::commit::Appended;
 use std::path::Path;
 
 use crate::commit::deadline::CallOptions;
-use crate::domain::{AppendRequest, EventView, ReadRequest, ReadState, SequencedEvent};
+use crate::domain::{AppendRequest, EventView, QueryItem, ReadRequest, ReadState, SequencedEvent};
 use crate::error::{Error, Result};
 use crate::position::Position;
 use crate::store::diagnosis::Diagnosis;
@@ -65,6 +65,16 @@ pub trait ProgramTransaction {
         sql: &str,
         values: Vec<String>,
     ) -> std::result::Result<Option<String>, TransactionFailure>;
+}
+
+/// How many events have each of some names, as an index counts them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexCounts {
+    /// The position up to which events are counted.
+    pub through: Position,
+    /// The counts: those of the types of a query item, and then those of its tags. Each is at least
+    /// the number of the events.
+    pub events: Vec<u64>,
 }
 
 /// A sequence of events with conditional appends. Any thread, any number at once.
@@ -134,6 +144,12 @@ pub trait Store: Send + Sync {
     /// Returns the state of the store, for a person who investigates a problem.
     fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {
         Ok(Diagnosis { head: self.head(call)?, sqlite: None, postgres: None })
+    }
+
+    /// Counts the events that have each type and each tag of `item`, in the index alone. Returns
+    /// `None` if the store has no index that can tell.
+    fn index_counts(&self, _item: &QueryItem, _call: &CallOptions) -> Result<Option<IndexCounts>> {
+        Ok(None)
     }
 
     /// Copies the store to a new file at `path` while others read and write, and returns the head

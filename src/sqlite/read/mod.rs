@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::commit::deadline::{CallOptions, Deadline, Timeout};
 use crate::commit::head_watch::Pause;
 use crate::commit::visibility::visible;
-use crate::domain::ReadState;
+use crate::domain::{PositionRange, QueryItem, ReadState};
 use crate::error::{Result, Status};
 use crate::index::Progress;
 use crate::position::Position;
@@ -24,7 +24,7 @@ use crate::sqlite::index::search::Search;
 use crate::sqlite::index::view::View;
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
-use crate::store::{BatchLimits, Sink};
+use crate::store::{BatchLimits, IndexCounts, Sink};
 
 /// The longest that one read transaction lasts: a longer one would keep the WAL from being reset.
 pub const MAX_TRANSACTION: Duration = Duration::from_millis(10);
@@ -112,6 +112,26 @@ impl StoreState {
             Progress::Reached(position) => state.advance_to(position),
         }
         Ok(left.max_events == 0 || left.max_bytes == 0 || state.span().is_none())
+    }
+
+    /// Counts the events that have each type and tag of `item`, in the segments of a snapshot.
+    pub fn index_counts_within(
+        &self,
+        source: Source<'_>,
+        snapshot: Snapshot,
+        item: &QueryItem,
+    ) -> ReadResult<IndexCounts> {
+        let segments = self.index.segments.at_version(source, snapshot.version)?;
+        segments.check(snapshot)?;
+        let through = segments.indexed();
+        let span = PositionRange { after: Position::START, through };
+        let events = item
+            .types()
+            .iter()
+            .chain(item.tags().iter())
+            .map(|wanted| segments.estimate(source, wanted.term(), span))
+            .collect::<ReadResult<Vec<u64>>>()?;
+        Ok(IndexCounts { through, events })
     }
 
     /// Waits until the head is above `after`, and returns it. `current_head` reads the head now.

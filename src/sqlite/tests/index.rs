@@ -450,6 +450,36 @@ fn a_store_with_merged_segments_answers_like_a_list() {
 }
 
 #[test]
+fn the_index_counts_what_a_search_finds_up_to_its_position() {
+    let fixture = Fixture::new();
+    let item = item(&["A", "B", "Z"], &["common:1", "rare:7", "none"]);
+    let call = CallOptions::default();
+    let empty = fixture.store.index_counts(&item, &call).unwrap().unwrap();
+    assert_eq!((empty.through.get(), empty.events), (0, vec![0; 6]));
+    let mut through = Vec::new();
+    for from in (0..10 * SEGMENT_EVENTS as usize).step_by(7) {
+        append(&fixture.store, some_events(from, 7), None).unwrap();
+        let counts = fixture.store.index_counts(&item, &call).unwrap().unwrap();
+        let one = |query| {
+            let found = all(&fixture.store, query);
+            found.iter().filter(|position| **position <= counts.through.get()).count() as u64
+        };
+        let expected = [
+            one(query(&["A"], &[])),
+            one(query(&["B"], &[])),
+            one(query(&["Z"], &[])),
+            one(query(&[], &["common:1"])),
+            one(query(&[], &["rare:7"])),
+            one(query(&[], &["none"])),
+        ];
+        assert_eq!(counts.events, expected, "up to {}", counts.through);
+        through.push(counts.through);
+    }
+    through.dedup();
+    assert!(through.len() > 4, "the index grew only to {through:?}");
+}
+
+#[test]
 fn a_lost_outdated_or_half_merged_index_changes_no_answer() {
     let mut fixture = Fixture::new();
     let mut appended = Vec::new();
