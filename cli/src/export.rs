@@ -12,6 +12,7 @@ use crate::json;
 use crate::output::Field;
 use crate::progress::{Progress, Unit};
 use crate::query::{QueryArguments, RangeArguments, Selection};
+use crate::signals;
 use crate::store::StoreArgument;
 
 /// What to write, and where to.
@@ -48,6 +49,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let selection = Selection::of(&arguments.query, &arguments.range)?;
     let store = arguments.store.open_to_read()?;
     let head = store.head(&CallOptions::default())?;
+    let stop = signals::stop_token()?;
     let mut out = Output::create(&arguments.file, arguments.force)?;
     let total = selection.is_everything().then_some(head.get().unsigned_abs());
     let bar = Progress::new("exporting", Unit::Events, total);
@@ -60,8 +62,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         line.push(b'\n');
         done += 1;
-        if done.is_multiple_of(4_096) {
+        if done.is_multiple_of(256) {
             bar.reach(done);
+            if stop.is_triggered() {
+                return Err(Failure::new("interrupted: no file was written"));
+            }
         }
         out.write(&line)
     })?;

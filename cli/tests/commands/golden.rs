@@ -2,10 +2,9 @@
 //! `golden`. To update them: `DCB_UPDATE_GOLDEN=1 cargo test -p dcb-cli --test commands golden`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use crate::{good, run, run_with};
+use crate::{good, on_terminal, run, run_with};
 
 /// Events with everything that an event may have, and with what a terminal must not see.
 const EVENTS: &str = r#"{"position":1,"type":"CourseDefined","tags":["course:c1"],"data":{"capacity": 2},"timestamp":"2026-11-23T04:12:17.123456Z"}
@@ -91,26 +90,13 @@ fn without(text: &str, start: &str, end: &str) -> String {
     format!("{}{}", &text[..at], &text[to..])
 }
 
-/// Runs a command on a terminal of 72 columns, and returns what appears there.
-fn on_terminal(folder: &Path, arguments: &str) -> String {
-    let command = format!("stty rows 24 cols 72; '{}' {arguments}", env!("CARGO_BIN_EXE_dcb"));
-    let output = Command::new("script")
-        .args(["-qec", &command, "/dev/null"])
-        .current_dir(folder)
-        .env("TZ", "UTC")
-        .output()
-        .expect("script of util-linux");
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n")
-}
-
 #[test]
 fn a_terminal_gets_a_table_of_its_width() {
     let folder = store();
-    let shown = on_terminal(folder.path(), "read sqlite:a.db");
+    let shown = on_terminal(folder.path(), 72, "read sqlite:a.db");
     assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown:?}");
     compare("read.terminal", &shown);
-    compare("types.terminal", &on_terminal(folder.path(), "types sqlite:a.db"));
+    compare("types.terminal", &on_terminal(folder.path(), 72, "types sqlite:a.db"));
 }
 
 #[test]

@@ -3,9 +3,12 @@
 
 mod bench;
 mod damage;
+mod full_disk;
 mod golden;
 mod interruptions;
+mod neighbours;
 mod pages;
+mod progress;
 mod servers;
 mod statuses;
 
@@ -51,6 +54,23 @@ fn run_with(folder: &Path, arguments: &[&str], input: &str) -> Output {
     // It may end before it has read all.
     let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
     child.wait_with_output().expect("the program ends")
+}
+
+/// Runs a command on a terminal with so many columns, and returns what appears there.
+fn on_terminal(folder: &Path, columns: usize, arguments: &str) -> String {
+    let program = env!("CARGO_BIN_EXE_dcb");
+    let output = Command::new("script")
+        .args([
+            "-qec",
+            &format!("stty rows 24 cols {columns}; '{program}' {arguments}"),
+            "/dev/null",
+        ])
+        .current_dir(folder)
+        .env("TZ", "UTC")
+        .env_remove("DCB_URI")
+        .output()
+        .expect("script of util-linux");
+    String::from_utf8(output.stdout).expect("UTF-8").replace("\r\n", "\n")
 }
 
 /// Returns the stdout of a command that has to succeed.
