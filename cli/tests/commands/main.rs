@@ -9,6 +9,7 @@ mod interruptions;
 mod neighbours;
 mod pages;
 mod progress;
+mod recording;
 mod servers;
 mod statuses;
 
