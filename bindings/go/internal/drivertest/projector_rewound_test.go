@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	dcb "github.com/libdcb/libdcb/bindings/go"
 )
@@ -139,4 +140,44 @@ func TestDriversProjectorNoticesARestoredServer(t *testing.T) {
 	waitFor(t, again, 9)
 	stop()
 	checkApplied(t, db, other.Store, "log_v1")
+}
+
+// What follows a server goes on after it was down for longer than a look at its history takes.
+func TestDriversProjectorOutlastsAServerThatIsDown(t *testing.T) {
+	server := startServer(t)
+	db := openFile(t, "sqlite", filepath.Join(t.TempDir(), "app.db"))
+	store := server.open()
+	p := seats(t, db, store, 1)
+	start(t, p)
+	appendEvents(t, store, 4)
+	waitFor(t, p, 4)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	seen := make(chan any)
+	go func() {
+		for event, err := range store.SubscribeRaw(ctx, dcb.QueryAll()) {
+			if err != nil {
+				seen <- err
+				return
+			}
+			seen <- event.Position
+		}
+	}()
+	expect := func(want int64) {
+		t.Helper()
+		if got := <-seen; got != any(want) {
+			t.Fatalf("%v instead of %d", got, want)
+		}
+	}
+	for want := range int64(4) {
+		expect(want + 1)
+	}
+	server.do("stop fast")
+	time.Sleep(2500 * time.Millisecond)
+	server.do("start")
+	appendEvents(t, store, 2)
+	expect(5)
+	expect(6)
+	waitFor(t, p, 6)
+	checkApplied(t, db, store.Store, "log_v1")
 }
