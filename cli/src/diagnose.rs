@@ -98,8 +98,14 @@ impl Fact {
 
 /// Returns what is known, under the keys of `dcb_diagnose`.
 fn facts(diagnosis: &Diagnosis) -> Vec<(&'static str, Fact)> {
+    let kind = match (&diagnosis.sqlite, &diagnosis.postgres) {
+        (Some(_), _) => "sqlite",
+        (None, Some(_)) => "postgres",
+        (None, None) => "memory",
+    };
     let mut facts = vec![
         ("version", Fact::text(Some(env!("CARGO_PKG_VERSION")))),
+        ("store", Fact::text(Some(kind))),
         ("head", Fact::plain(diagnosis.head)),
     ];
     if let Some(sqlite) = &diagnosis.sqlite {
@@ -117,6 +123,14 @@ fn facts(diagnosis: &Diagnosis) -> Vec<(&'static str, Fact)> {
             ("log_bytes", Fact::number(sqlite.log_bytes)),
             ("log_held", Fact::plain(sqlite.log_held)),
             ("failure", Fact::text(sqlite.failure.as_ref())),
+        ]);
+    }
+    if let Some(postgres) = &diagnosis.postgres {
+        facts.extend([
+            ("schema", Fact::text(Some(&postgres.schema))),
+            ("read_only", Fact::plain(postgres.read_only)),
+            ("format", Fact::plain(postgres.format)),
+            ("server", Fact::text(Some(&postgres.server))),
         ]);
     }
     facts

@@ -89,6 +89,17 @@ fn the_sql_of_a_schema_makes_a_store_in_the_current_format() {
         shown.lines().skip(6).filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(tables, ["event_tags", "events", "fences", "meta"]);
     assert!(good(&run(folder, &["migrate", &uri])).contains("nothing to do"));
+    let known = good(&run(folder, &["diagnose", &uri, "--json"]));
+    let known: serde_json::Value = serde_json::from_str(&known).expect("JSON");
+    assert_eq!((&known["store"], &known["schema"]), (&"postgres".into(), &"by_hand".into()));
+    assert_eq!((&known["format"], &known["head"]), (&1.into(), &1.into()), "{known}");
+    let cost = good(&run(folder, &["explain", &uri, "-t", "A", "--json"]));
+    let cost: serde_json::Value = serde_json::from_str(&cost).expect("JSON");
+    assert_eq!(cost["items"][0]["candidates"], 1, "{cost}");
+    assert_eq!(cost["items"][0]["estimate"], true, "{cost}");
+    let measured =
+        good(&run(folder, &["bench", &server(), "--events", "1000", "--time", "10", "--json"]));
+    assert!(measured.contains("schema=dcb_bench") && measured.contains("\"sync_us\":null"));
 
     psql("UPDATE by_hand.meta SET format = 2");
     let said = failed(&run(folder, &["migrate", &uri]), 1);
