@@ -113,7 +113,9 @@ fn rate_within(
 
 fn about(diagnosis: Diagnosis) -> About {
     if let Some(postgres) = diagnosis.postgres {
+        let bytes: i64 = postgres.tables.iter().map(|table| table.bytes).sum();
         return About {
+            file_bytes: Some(bytes.unsigned_abs()),
             schema: Some(postgres.schema),
             server: Some(postgres.server),
             format: Some(postgres.format),

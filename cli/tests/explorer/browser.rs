@@ -1,11 +1,12 @@
 //! The page in a headless Chromium, driven by `browser.mjs`.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use dcb::{AppendRequest, CallOptions, Options};
+use dcb::{AppendRequest, CallOptions};
 use serde_json::{Value, json};
 
 use crate::support::{HOSTILE, TestStore, at, described, event, numbers, school};
@@ -38,12 +39,10 @@ fn tools() -> Result<(PathBuf, PathBuf, PathBuf), &'static str> {
 }
 
 /// A school with the events of two weeks until now: more by day than by night, and more each day.
-fn populated() -> TestStore {
+fn populate(store: &TestStore) {
     const MINUTE: u64 = 60_000_000;
     const DAY: u64 = 24 * 60 * MINUTE;
-    let store = TestStore::new();
-    let options = Options { import: true, ..Options::default() };
-    let import = dcb::open(&store.uri, &options).unwrap();
+    let import = (store.open_to_import)();
     let mut random = numbers(11);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
     let begin = now - 14 * DAY;
@@ -57,17 +56,14 @@ fn populated() -> TestStore {
         time += (1 + random(2 * pause)) * MINUTE + random(MINUTE);
     }
     import.close();
-    store
 }
 
-fn hostile() -> TestStore {
-    let store = TestStore::new();
+fn fill_with_hostile_strings(store: &TestStore) {
     for text in HOSTILE {
         let data = json!({text: text}).to_string();
         let metadata = json!({text: [text]}).to_string();
         store.append(vec![described(text, &[text], &data, Some(text), Some(&metadata))]);
     }
-    store
 }
 
 /// Appends the events that the browser's program asks for.
@@ -92,18 +88,59 @@ fn append(store: &TestStore, events: &Value) -> i64 {
 
 #[test]
 fn the_page_works_in_a_browser() {
-    let (node, chromium, modules) = match tools() {
-        Ok(tools) => tools,
-        Err(reason) => {
-            println!("SKIPPED: the page was not tried in a browser, because {reason}.");
-            println!("SKIPPED: ./bootstrap test installs what is missing.");
-            return;
-        }
-    };
-    let (store, hostile) = (populated(), hostile());
+    try_in_a_browser(TestStore::new(), TestStore::new(), std::env::var_os("DCB_EXPLORER_PICTURES"));
+}
+
+/// Runs the test below with a server of its own (`tests/postgres/cluster.sh`).
+#[test]
+fn the_page_of_a_store_on_a_server_works_in_a_browser() {
+    if is_skipped() {
+        return;
+    }
+    let status = Command::new(root().join("tests/postgres/cluster.sh"))
+        .arg("run")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "browser::the_page_on_the_server_of_the_environment"])
+        .arg("--show-output")
+        .status()
+        .unwrap();
+    if status.code() == Some(77) {
+        println!("SKIPPED: there is no PostgreSQL server");
+        return;
+    }
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+#[ignore = "the_page_of_a_store_on_a_server_works_in_a_browser runs it with a server"]
+fn the_page_on_the_server_of_the_environment() {
+    let server = std::env::var("DCB_POSTGRES_URI").expect("the URI of a server");
+    let store = |schema| TestStore::on_server(&server, schema);
+    let about = &store("empty").explore(&[]).json("api/overview")["store"];
+    assert_eq!(about["schema"], "empty", "{about}");
+    assert!(about["fileBytes"].as_u64() > Some(0), "{about}");
+    try_in_a_browser(store("school"), store("hostile"), None);
+}
+
+/// Says why the page cannot be tried in a browser, if it cannot.
+fn is_skipped() -> bool {
+    let Err(reason) = tools() else { return false };
+    println!("SKIPPED: the page was not tried in a browser, because {reason}.");
+    println!("SKIPPED: ./bootstrap test installs what is missing.");
+    true
+}
+
+/// Fills the stores, and has a browser look at them. The pictures are kept in the folder `kept`.
+fn try_in_a_browser(store: TestStore, hostile: TestStore, kept: Option<OsString>) {
+    if is_skipped() {
+        return;
+    }
+    let (node, chromium, modules) = tools().unwrap();
+    populate(&store);
+    fill_with_hostile_strings(&hostile);
     let (server, hostile_server) = (store.explore(&[]), hostile.explore(&[]));
     let folder = tempfile::TempDir::new().unwrap();
-    let pictures = match std::env::var_os("DCB_EXPLORER_PICTURES") {
+    let pictures = match kept {
         Some(folder) => root().join(folder),
         None => folder.path().to_owned(),
     };

@@ -50,11 +50,13 @@ pub fn at(event: &Event, time_us: i64) -> Event {
     builder.build()
 }
 
-/// A store in a file, open for appending.
+/// A store in a file, or in a schema on a server, open for appending.
 pub struct TestStore {
     pub uri: String,
     pub store: Arc<dyn Store>,
-    _folder: TempDir,
+    /// Opens the store once more, for an import.
+    pub open_to_import: Box<dyn Fn() -> Arc<dyn Store> + Send + Sync>,
+    _folder: Option<TempDir>,
 }
 
 impl TestStore {
@@ -62,8 +64,30 @@ impl TestStore {
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("school-").tempdir().unwrap();
         let uri = format!("sqlite:{}", folder.path().join("courses.db").display());
-        let store = dcb::open(&uri, &Options::default()).unwrap();
-        TestStore { uri, store, _folder: folder }
+        let path = uri.clone();
+        TestStore::of(uri, Some(folder), move |import| {
+            dcb::open(&path, &Options { import, ..Options::default() }).unwrap()
+        })
+    }
+
+    /// Creates a store without events in a schema on a PostgreSQL server.
+    pub fn on_server(server: &str, schema: &str) -> Self {
+        let mark = if server.contains('?') { '&' } else { '?' };
+        let uri = format!("{server}{mark}schema={schema}");
+        let (server, schema) = (server.to_owned(), schema.to_owned());
+        TestStore::of(uri, None, move |import| {
+            let schema = Some(schema.clone());
+            dcb::open(&server, &Options { import, schema, ..Options::default() }).unwrap()
+        })
+    }
+
+    fn of(
+        uri: String,
+        folder: Option<TempDir>,
+        open: impl Fn(bool) -> Arc<dyn Store> + Send + Sync + 'static,
+    ) -> Self {
+        let store = open(false);
+        TestStore { uri, store, open_to_import: Box::new(move || open(true)), _folder: folder }
     }
 
     /// Appends events together.
