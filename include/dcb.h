@@ -42,9 +42,9 @@
  *
  *     event to append   {"type": "CourseDefined", "tags": ["course:c1"], "data": any JSON value,
  *                        "id": optional string, "metadata": optional object}
- *     stored event      the keys position, type, tags, data, id, metadata and timestamp
- *                       ("2026-11-23T04:12:17.123456Z"), in this order; id and metadata are
- *                       present only if they were given
+ *     stored event      {"position": 3, "type": ..., "tags": [...], "data": ..., "id": ...,
+ *                        "metadata": ..., "timestamp": "2026-11-23T04:12:17.123456Z"}, in this
+ *                       order; id and metadata are present only if they were given
  *     query             {"items": [{"types": [...], "tags": [...]}, ...]}; null is every event
  *     append request    {"events": [...], "condition": one condition or a list of them}
  *     append condition  {"failIfEventsMatch": query, "after": 12}
@@ -414,18 +414,8 @@ dcb_status dcb_append(dcb_store *store, const char *request, size_t len, const d
                       int64_t *last, dcb_error *err);
 
 /** Reads the events that `request`, a JSON document of `len` bytes, asks for into one JSON document.
- * With a `len` of 0 it reads every event. For example,
- *
- *     {"query": {"items": [{"types": ["StudentSubscribed"], "tags": ["course:c1"]}]},
- *      "after": 0, "before": null, "limit": null, "backwards": false}
- *
- * returns
- *
- *     {"events": [{"position": 3, "type": "StudentSubscribed", "tags": [...], "data": {...},
- *                  "timestamp": "2026-11-23T04:12:17.123456Z"}], "position": 42}
- *
- * The document is written to `*result`, and the caller frees it with dcb_buf_free. All of it is in
- * memory: use a cursor for a read without a limit.
+ * With a `len` of 0 it reads every event. The read result is written to `*result`, and the caller
+ * frees it with dcb_buf_free. It is in memory as a whole: use a cursor for a read without a limit.
  *
  * It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT,
  * DCB_CLOSED or DCB_NO_MEMORY. */
@@ -494,6 +484,14 @@ void dcb_buf_free(dcb_buf *buf);
  * It returns the statuses of dcb_read. */
 dcb_status dcb_cursor_open(dcb_store *store, const char *request, size_t len, const dcb_call *call,
                            dcb_cursor **out, dcb_error *err);
+
+/** Looks up the event whose id is the `len` bytes at `id`, through the index. A cursor is written to
+ * `*out`, over that event or, if none has the id, over no event: one loop reads both. The caller
+ * closes it with dcb_cursor_close. An event is found if a read would return it now. At the end,
+ * dcb_cursor_position is the event's position, or 0. Do not use that as an `after`: it says nothing
+ * of other events. It returns the statuses of dcb_read. */
+dcb_status dcb_find(dcb_store *store, const char *id, size_t len, const dcb_call *call,
+                    dcb_cursor **out, dcb_error *err);
 
 /** Returns the next events, at most `max`. A pointer to the first one is written to `*events` and
  * their number to `*len`. A `len` of 0 means the end of the read; a batch may be shorter than `max`

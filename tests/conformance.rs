@@ -78,8 +78,18 @@ fn the_corpus_is_whole() {
         cases.iter().flat_map(|case| &case.steps).filter_map(pick).collect()
     };
     let kinds = of_steps(|step| Some(step.kind.clone()));
-    let expected_kinds =
-        ["append", "append_text", "backup", "count", "head", "read", "read_text", "reopen", "wait"];
+    let expected_kinds = [
+        "append",
+        "append_text",
+        "backup",
+        "count",
+        "find",
+        "head",
+        "read",
+        "read_text",
+        "reopen",
+        "wait",
+    ];
     assert!(kinds.iter().eq(expected_kinds), "{kinds:?}");
     // The other statuses need a second process, a damaged file or a closed store.
     let statuses = of_steps(|step| step.expect.get("status")?.as_str().map(str::to_owned));

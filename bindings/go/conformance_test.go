@@ -32,6 +32,7 @@ type step struct {
 	AppendText *string         `json:"append_text"`
 	Read       json.RawMessage `json:"read"`
 	ReadText   *string         `json:"read_text"`
+	Find       *string         `json:"find"`
 	Head       *struct{}       `json:"head"`
 	Count      *struct{}       `json:"count"`
 	Wait       *struct {
@@ -118,6 +119,8 @@ func play(t *testing.T, kind storeKind, c conformanceCase) {
 			problem = playRead(store, s.Read, true, s.Expect)
 		case s.ReadText != nil:
 			problem = playRead(store, []byte(*s.ReadText), false, s.Expect)
+		case s.Find != nil:
+			problem = playFind(store, *s.Find, s.Expect)
 		case s.Head != nil:
 			head, err := store.Head(context.Background())
 			problem = errors.Join(s.Expect.outcome(err), differs("head", s.Expect.Head, head))
@@ -208,6 +211,15 @@ func playRead(store *Store, document []byte, isValue bool, expect expectation) e
 		return fmt.Errorf("RawEvents: %w", problem)
 	}
 	return nil
+}
+
+func playFind(store *Store, id string, expect expectation) error {
+	var events []RawEvent
+	event, found, err := store.FindRaw(context.Background(), id)
+	if found {
+		events = append(events, event)
+	}
+	return expect.read(events, event.Position, err)
 }
 
 func readDocument(store *Store, document []byte, max int) (events []RawEvent, position int64, err error) {

@@ -96,6 +96,11 @@ dcb_status dcb_go_cursor_open(uintptr_t token, dcb_store *store, const char *req
     DURING(token, dcb_cursor_open(store, request, len, call, out, err));
 }
 
+dcb_status dcb_go_find(uintptr_t token, dcb_store *store, const char *id, size_t len,
+                       const dcb_call *call, dcb_cursor **out, dcb_error *err) {
+    DURING(token, dcb_find(store, id, len, call, out, err));
+}
+
 dcb_status dcb_go_cursor_next(uintptr_t token, dcb_cursor *cursor, size_t max, const dcb_call *call,
                               const dcb_event **events, size_t *len, dcb_error *err) {
     DURING(token, dcb_cursor_next(cursor, max, call, events, len, err));

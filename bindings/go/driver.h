@@ -31,6 +31,8 @@ dcb_status dcb_go_wait(uintptr_t token, dcb_store *store, int64_t after, const d
                        int64_t *head, dcb_error *err);
 dcb_status dcb_go_cursor_open(uintptr_t token, dcb_store *store, const char *request, size_t len,
                               const dcb_call *call, dcb_cursor **out, dcb_error *err);
+dcb_status dcb_go_find(uintptr_t token, dcb_store *store, const char *id, size_t len,
+                       const dcb_call *call, dcb_cursor **out, dcb_error *err);
 dcb_status dcb_go_cursor_next(uintptr_t token, dcb_cursor *cursor, size_t max, const dcb_call *call,
                               const dcb_event **events, size_t *len, dcb_error *err);
 

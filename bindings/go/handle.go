@@ -256,6 +256,30 @@ func (h *handle) count(ctx context.Context) (int64, error) {
 	return int64(count), err
 }
 
+// find returns the event with the id, or nil if there is none.
+func (h *handle) find(ctx context.Context, id string) (*RawEvent, error) {
+	return read(ctx, h, h.busyTimeoutMS, func(
+		token C.uintptr_t, options *C.dcb_call, found **RawEvent, failure *C.dcb_error,
+	) C.dcb_status {
+		var opened *C.dcb_cursor
+		text := (*C.char)(unsafe.Pointer(unsafe.StringData(id)))
+		status := C.dcb_go_find(token, h.store, text, C.size_t(len(id)), options, &opened, failure)
+		if status != C.DCB_OK {
+			return status
+		}
+		defer C.dcb_cursor_close(opened)
+		var first *C.dcb_event
+		var length C.size_t
+		status = C.dcb_go_cursor_next(token, opened, 1, options, &first, &length, failure)
+		if status == C.DCB_OK && length == 1 {
+			c := cursor{names: map[string]string{}}
+			event := c.copy(first)
+			*found = &event
+		}
+		return status
+	})
+}
+
 // diagnose returns the library's JSON document about the store.
 func (h *handle) diagnose(ctx context.Context) ([]byte, error) {
 	return read(ctx, h, h.defaultTimeoutMS(), func(

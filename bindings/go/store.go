@@ -296,6 +296,34 @@ func (s *Store) read(
 	}
 }
 
+// Find returns the event with the ID, and whether there is one that [Store.Read] would return now. It is a
+// look-up through the index, however many events there are: it tells, for instance, whether an append whose
+// outcome is unknown has stored its events.
+func (s *Store) Find(ctx context.Context, id string) (SequencedEvent, bool, error) {
+	raw, found, err := s.FindRaw(ctx, id)
+	if err != nil || !found {
+		return SequencedEvent{}, false, err
+	}
+	event, err := s.decode(&raw)
+	return event, err == nil, err
+}
+
+// FindRaw is like [Store.Find], but does not decode the event.
+func (s *Store) FindRaw(ctx context.Context, id string) (RawEvent, bool, error) {
+	defer runtime.KeepAlive(s)
+	if err := ctx.Err(); err != nil {
+		return RawEvent{}, false, err
+	}
+	op := s.observe(ctx, OperationRead)
+	event, err := s.handle().find(op.ctx, id)
+	if err != nil || event == nil {
+		op.end(0, 0, err)
+		return RawEvent{}, false, err
+	}
+	op.end(1, event.Position, nil)
+	return *event, true, nil
+}
+
 func (s *Store) decoded(events iter.Seq2[RawEvent, error]) iter.Seq2[SequencedEvent, error] {
 	return func(yield func(SequencedEvent, error) bool) {
 		for raw, err := range events {

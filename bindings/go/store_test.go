@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"iter"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -50,6 +51,10 @@ var calls = map[string]func(ctx context.Context, store *Store) error{
 		}
 		return nil
 	},
+	"Find": func(ctx context.Context, store *Store) error {
+		_, _, err := store.Find(ctx, "id")
+		return err
+	},
 	"Head": func(ctx context.Context, store *Store) error {
 		_, err := store.Head(ctx)
 		return err
@@ -62,6 +67,41 @@ var calls = map[string]func(ctx context.Context, store *Store) error{
 		_, err := store.Wait(ctx, 0)
 		return err
 	},
+}
+
+func TestFind(t *testing.T) {
+	onEach(t, func(t *testing.T, store *Store) {
+		ctx := context.Background()
+		if event, found, err := store.Find(ctx, "one"); found || err != nil || event.ID != "" {
+			t.Fatal(event, found, err)
+		}
+		mustAppend(t, store, Event{Type: "A"})
+		mustAppend(t, store, Event{
+			Type: "B", Tags: []Tag{{"x", "1"}}, Data: map[string]int{"n": 1}, ID: "one",
+			Metadata: map[string]string{"by": "me"},
+		})
+		event, found, err := store.Find(ctx, "one")
+		if !found || err != nil {
+			t.Fatal(found, err)
+		}
+		all, _, err := store.Read(ctx, QueryAll())
+		if err != nil || !reflect.DeepEqual(event, all[1]) {
+			t.Errorf("found %v, read %v (%v)", event, all, err)
+		}
+		raw, found, err := store.FindRaw(ctx, "one")
+		if !found || err != nil || raw.Position != 2 || string(raw.Data) != `{"n":1}` {
+			t.Error(raw, found, err)
+		}
+		for _, id := range []string{"", "\xff", "a\x00b"} {
+			if _, found, err := store.Find(ctx, id); found || !errors.Is(err, ErrInvalidArgument) {
+				t.Errorf("%q: %v, %v", id, found, err)
+			}
+		}
+		store.Close()
+		if _, found, err := store.Find(ctx, "one"); found || !errors.Is(err, ErrClosed) {
+			t.Error(found, err)
+		}
+	})
 }
 
 func TestDoneContext(t *testing.T) {

@@ -1,6 +1,6 @@
 //! `dcb get`: prints one event.
 
-use dcb::{CallOptions, Direction, Query, ReadRequest};
+use dcb::{CallOptions, Direction, EventId, Query, ReadRequest};
 
 use crate::exit::Failure;
 use crate::output::{EventPrinter, OutputArguments};
@@ -16,7 +16,7 @@ pub struct Arguments {
     /// The position of the event
     #[arg(value_name = "POSITION")]
     second: Option<String>,
-    /// The id of the event; looks at every event
+    /// The id of the event
     #[arg(long, conflicts_with = "second")]
     id: Option<String>,
     #[command(flatten)]
@@ -53,31 +53,33 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (uri, wanted) = names(arguments)?;
     let mut printer = EventPrinter::new(&arguments.output)?;
     let store = store::open_to_read(&uri)?;
-    let request = match wanted {
-        Some(..=0) => return Err(Failure::usage("the first event has position 1")),
-        Some(position) => {
-            let position = query::position(position)?;
-            let (after, before) = (position.previous(), position.checked_add(1));
-            ReadRequest::new(Query::all(), after, before, Some(1), Direction::Forward)
-        }
-        None => ReadRequest::default(),
+    let call = CallOptions::default();
+    let Some(position) = wanted else {
+        let id = arguments.id.as_deref().unwrap_or_default();
+        let found = EventId::new(id)
+            .map_err(|error| Failure::usage(format!("--id {id:?}: {}", error.message)))
+            .and_then(|id| Ok(store.find(id, &call)?))?;
+        let Some(event) = found else {
+            return Err(Failure::not_found(format!("no event has the id {id:?}")));
+        };
+        printer.event(&event.view())?;
+        return printer.finish(event.position);
     };
+    if position < 1 {
+        return Err(Failure::usage("the first event has position 1"));
+    }
+    let position = query::position(position)?;
+    let (after, before) = (position.previous(), position.checked_add(1));
+    let request = ReadRequest::new(Query::all(), after, before, Some(1), Direction::Forward);
     let mut found = false;
-    let position = store::for_each(&*store, request, &CallOptions::default(), |event| {
-        if wanted.is_some() || event.id == arguments.id.as_deref() {
-            found = true;
-            printer.event(event)?;
-        }
-        Ok(!found)
+    let read_to = store::for_each(&*store, request, &call, |event| {
+        found = true;
+        printer.event(event)?;
+        Ok(true)
     })?;
     if found {
-        return printer.finish(position);
+        return printer.finish(read_to);
     }
-    let head = store.head(&CallOptions::default())?;
-    Err(Failure::not_found(match (wanted, &arguments.id) {
-        (Some(position), _) => {
-            format!("no event at position {position}: the newest is at {head}")
-        }
-        (None, id) => format!("no event has the id {:?}", id.as_deref().unwrap_or_default()),
-    }))
+    let head = store.head(&call)?;
+    Err(Failure::not_found(format!("no event at position {position}: the newest is at {head}")))
 }

@@ -7,8 +7,9 @@ use crate::capi::error::dcb_error;
 use crate::capi::fork::Generation;
 use crate::capi::panic::contain;
 use crate::capi::status::{DCB_OK, dcb_status};
+use crate::domain::EventId;
 use crate::error::{Error, Result, Status};
-use crate::limits::MAX_REQUEST_BYTES;
+use crate::limits::{MAX_NAME_BYTES, MAX_REQUEST_BYTES};
 
 /// Every call that can fail: zeroes what the caller holds, runs `body`, and writes its value or
 /// its error there. A panic is an error.
@@ -125,6 +126,30 @@ pub(super) unsafe fn document<'a>(data: *const c_char, len: usize) -> Result<&'a
     }
     // SAFETY: valid for `len` bytes, by this function's contract.
     Ok(unsafe { std::slice::from_raw_parts(data.cast(), len) })
+}
+
+/// An event id; NULL of length 0 is an empty one, which no event can have.
+///
+/// # Safety
+/// `data` is NULL or valid for reads of `len` bytes until `'a` is over.
+pub(super) unsafe fn event_id<'a>(data: *const c_char, len: usize) -> Result<EventId<'a>> {
+    // Also keeps the length within what a slice may have.
+    if len > MAX_NAME_BYTES {
+        return Err(Error::too_large(format!(
+            "id: {len} bytes exceed the limit of {MAX_NAME_BYTES}"
+        )));
+    }
+    if data.is_null() && len > 0 {
+        return Err(null("id"));
+    }
+    let bytes = if data.is_null() {
+        &[]
+    } else {
+        // SAFETY: valid for `len` bytes, by this function's contract.
+        unsafe { std::slice::from_raw_parts(data.cast(), len) }
+    };
+    let text = str::from_utf8(bytes).map_err(|_| Error::invalid("id: must be UTF-8"))?;
+    EventId::new(text).map_err(|error| error.at("id"))
 }
 
 /// A terminated string; `None` for NULL.

@@ -5,7 +5,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use crate::capi::boundary;
-use crate::capi::boundary::{Handle, Out, document};
+use crate::capi::boundary::{Handle, Out, document, event_id};
 use crate::capi::call::dcb_call;
 use crate::capi::error::dcb_error;
 use crate::capi::event::dcb_event;
@@ -14,10 +14,11 @@ use crate::capi::fork::Generation;
 use crate::capi::status::dcb_status;
 use crate::capi::store::dcb_store;
 use crate::commit::deadline::CallOptions;
-use crate::domain::ReadState;
+use crate::domain::{ReadRequest, ReadState, SequencedEvent};
 use crate::error::{Error, Result, Status};
 use crate::json;
-use crate::store::{BatchLimits, Store};
+use crate::position::Position;
+use crate::store::{BatchLimits, Sink, Store};
 
 /// A cursor reads a snapshot of the store in batches of structs, without JSON. It lives from
 /// dcb_cursor_open to dcb_cursor_close. One thread may use it at a time; a store may have any number
@@ -57,6 +58,34 @@ impl Handle for dcb_cursor {
 }
 
 impl dcb_cursor {
+    fn new(store: &dcb_store, reading: ReadState) -> Self {
+        dcb_cursor {
+            store: Arc::clone(&store.store),
+            generation: store.generation(),
+            position: reading.position().get(),
+            reading,
+            failure: None,
+            page: Page::default(),
+            returned: 0,
+            ahead: FIRST_AHEAD,
+        }
+    }
+
+    /// The cursor of a read that has ended: its page has the event, if there is one.
+    fn of_event(store: &dcb_store, found: Option<SequencedEvent>) -> Result<Self> {
+        let end = found.as_ref().map_or(Position::START, |event| event.position);
+        let mut reading = ReadState::new(ReadRequest::default());
+        reading.begin(end);
+        reading.finish();
+        let mut cursor = dcb_cursor::new(store, reading);
+        cursor.position = 0;
+        if let Some(event) = found {
+            cursor.page.event(&event.view())?;
+            cursor.page.finish();
+        }
+        Ok(cursor)
+    }
+
     fn next(&mut self, max: usize, call: &CallOptions) -> Result<&[dcb_event]> {
         if max == 0 {
             return Err(Error::invalid("max: must not be 0"));
@@ -130,16 +159,7 @@ pub unsafe extern "C" fn dcb_cursor_open(
             let store = boundary::shared(store)?;
             let call = CallOptions::from_c(call)?;
             let reading = ReadState::new(json::parse_read(document(request, len)?)?);
-            let mut cursor = dcb_cursor {
-                store: Arc::clone(&store.store),
-                generation: store.generation(),
-                position: reading.position().get(),
-                reading,
-                failure: None,
-                page: Page::default(),
-                returned: 0,
-                ahead: FIRST_AHEAD,
-            };
+            let mut cursor = dcb_cursor::new(store, reading);
             match cursor.fill(1, &call) {
                 Err(error) if !cursor.reading.has_begun() => return Err(error),
                 // The snapshot is taken. The next call reports the failure, or tries again.
@@ -149,6 +169,31 @@ pub unsafe extern "C" fn dcb_cursor_open(
                 cursor.position = cursor.reading.position().get();
             }
             Ok(boundary::give(cursor))
+        })
+    }
+}
+
+/// Looks up the event whose id is the `len` bytes at `id`, through the index. A cursor is written to
+/// `*out`, over that event or, if none has the id, over no event: one loop reads both. The caller
+/// closes it with dcb_cursor_close. An event is found if a read would return it now. At the end,
+/// dcb_cursor_position is the event's position, or 0. Do not use that as an `after`: it says nothing
+/// of other events. It returns the statuses of dcb_read.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dcb_find(
+    store: *mut dcb_store,
+    id: *const c_char,
+    len: usize,
+    call: *const dcb_call,
+    out: *mut *mut dcb_cursor,
+    err: *mut dcb_error,
+) -> dcb_status {
+    // SAFETY: the pointers are what the header demands.
+    unsafe {
+        boundary::call(err, Out("out", out), || {
+            let store = boundary::shared(store)?;
+            let call = CallOptions::from_c(call)?;
+            let found = store.store.find(event_id(id, len)?, &call)?;
+            dcb_cursor::of_event(store, found).map(boundary::give)
         })
     }
 }

@@ -179,18 +179,8 @@ pub unsafe extern "C" fn dcb_append(
 }
 
 /// Reads the events that `request`, a JSON document of `len` bytes, asks for into one JSON document.
-/// With a `len` of 0 it reads every event. For example,
-///
-///     {"query": {"items": [{"types": ["StudentSubscribed"], "tags": ["course:c1"]}]},
-///      "after": 0, "before": null, "limit": null, "backwards": false}
-///
-/// returns
-///
-///     {"events": [{"position": 3, "type": "StudentSubscribed", "tags": [...], "data": {...},
-///                  "timestamp": "2026-11-23T04:12:17.123456Z"}], "position": 42}
-///
-/// The document is written to `*result`, and the caller frees it with dcb_buf_free. All of it is in
-/// memory: use a cursor for a read without a limit.
+/// With a `len` of 0 it reads every event. The read result is written to `*result`, and the caller
+/// frees it with dcb_buf_free. It is in memory as a whole: use a cursor for a read without a limit.
 ///
 /// It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT,
 /// DCB_CLOSED or DCB_NO_MEMORY.

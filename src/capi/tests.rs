@@ -14,7 +14,7 @@ use crate::capi::fork::OpenStore;
 use crate::capi::status::{DCB_BUSY, DCB_INTERNAL, DCB_IO, DCB_OK, dcb_status};
 use crate::capi::store::{dcb_close, dcb_head, dcb_store};
 use crate::commit::deadline::CallOptions;
-use crate::domain::{AppendRequest, EventView, ReadState, Tags};
+use crate::domain::{AppendRequest, EventId, EventView, ReadState, SequencedEvent, Tags};
 use crate::error::{Error, Result, Status};
 use crate::position::{Position, at};
 use crate::store::{Appended, BatchLimits, Sink, Store};
@@ -68,6 +68,10 @@ impl Store for FailingStore {
             reading.delivered(position);
         }
         Ok(())
+    }
+
+    fn find(&self, _: EventId<'_>, _: &CallOptions) -> Result<Option<SequencedEvent>> {
+        unreachable!("no test finds")
     }
 
     fn head(&self, _: &CallOptions) -> Result<Position> {
@@ -167,6 +171,10 @@ impl Store for PanickingStore {
         }
         reading.finish();
         panic!("read")
+    }
+
+    fn find(&self, _: EventId<'_>, _: &CallOptions) -> Result<Option<SequencedEvent>> {
+        panic!("find")
     }
 
     fn head(&self, _: &CallOptions) -> Result<Position> {

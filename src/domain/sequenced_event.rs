@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::position::Position;
 
 /// An event at its position.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SequencedEvent {
     /// The position in the sequence; the first event has position 1.
     pub position: Position,

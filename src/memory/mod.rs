@@ -10,7 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::commit::deadline::CallOptions;
 use crate::commit::head_watch::HeadWatch;
-use crate::domain::{AppendRequest, ReadState, Verdict, check_conditions, check_ids};
+use crate::domain::{
+    AppendRequest, EventId, ReadState, SequencedEvent, Verdict, check_conditions, check_ids,
+};
 use crate::error::{Error, Result, Status};
 use crate::index::{Index, PreparedEvents, Progress};
 use crate::position::Position;
@@ -146,6 +148,13 @@ impl Store for MemoryStore {
             }
         }
         Ok(())
+    }
+
+    fn find(&self, id: EventId<'_>, call: &CallOptions) -> Result<Option<SequencedEvent>> {
+        self.check(call)?;
+        let index = self.shared()?;
+        let position = index.position_of_id(id.as_str());
+        Ok(position.and_then(|position| index.get(position)).map(|event| (**event).clone()))
     }
 
     fn head(&self, call: &CallOptions) -> Result<Position> {

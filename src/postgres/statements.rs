@@ -23,6 +23,8 @@ pub struct Statements {
     pub append_within: String,
     /// Calls the function `resolve`.
     pub resolve: String,
+    /// Returns the event with an id, in the columns of a page.
+    pub find: String,
     /// Returns the incarnation of the store.
     pub incarnation: String,
     /// Returns the head, whether the server follows another, the id of the append that the event
@@ -59,6 +61,14 @@ impl Statements {
             append_within: append_within(schema),
             incarnation: format!("SELECT incarnation::text FROM \"{schema}\".meta WHERE one = 1"),
             resolve: format!("SELECT o_request, o_position FROM \"{schema}\".resolve($1, $2, $3)"),
+            find: format!(
+                "WITH h AS MATERIALIZED (SELECT coalesce(l.position, 0) AS head, l.append_id FROM \
+                 (SELECT) o LEFT JOIN (SELECT e.position, e.append_id FROM \"{schema}\".events e \
+                 ORDER BY e.position DESC LIMIT 1) l ON true) \
+                 SELECT h.head, e.position, e.type, e.tags, e.data, e.id, e.metadata, \
+                 e.recorded_at, pg_is_in_recovery(), h.append_id \
+                 FROM h LEFT JOIN \"{schema}\".events e ON e.id = $1"
+            ),
             head: format!(
                 "SELECT coalesce(l.position, 0), pg_is_in_recovery(), l.append_id, (SELECT \
                  m.append_id FROM \"{schema}\".events m WHERE m.position = $1) FROM (SELECT) o \

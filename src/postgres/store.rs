@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::group_commit::{Committer, GroupCommit, Outcome};
 use crate::commit::head_watch::HeadWatch;
-use crate::domain::{AppendRequest, PositionRange, QueryItem, ReadState};
+use crate::domain::{AppendRequest, EventId, PositionRange, QueryItem, ReadState, SequencedEvent};
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
 use crate::position::Position;
@@ -17,7 +17,7 @@ use crate::postgres::page::{PAGE_BYTES, Page, STANDBY_COLUMN, data_bytes, with_e
 use crate::postgres::pool::Pool;
 use crate::postgres::statements::FORMAT;
 use crate::postgres::target::Target;
-use crate::postgres::values::Row;
+use crate::postgres::values::{Row, Values};
 use crate::postgres::wait::Listener;
 use crate::postgres::wire::unexpected;
 use crate::store::diagnosis::{Diagnosis, PostgresDiagnosis};
@@ -92,10 +92,6 @@ impl PostgresStore {
 
     /// Reads the next page of a read, of at most `max_events` events, and returns it with the head
     /// of its snapshot.
-    ///
-    /// A standby may be behind what the caller has seen, or behind the server that had the page
-    /// before, and then its page is not taken. Mostly it catches up in a moment; if not, the primary
-    /// is read.
     fn page(
         &self,
         reading: &ReadState,
@@ -108,17 +104,34 @@ impl PostgresStore {
         let (sql, values) = page.statement();
         let known = self.target.known();
         let least = if reading.has_begun() { span.through } else { span.through.min(known.head) };
+        self.rows(&sql, &values, known, least, deadline)
+    }
+
+    /// Runs a statement with the columns of a page, and returns its rows with the head of their
+    /// snapshot, which is `least` or above. `known` is what is known before.
+    ///
+    /// A standby may be behind what the caller has seen, or behind the server that had the page
+    /// before, and then its rows are not taken. Mostly it catches up in a moment; if not, the
+    /// primary is read.
+    fn rows(
+        &self,
+        sql: &str,
+        values: &Values,
+        known: Known,
+        least: Position,
+        deadline: &Deadline,
+    ) -> Result<(Vec<Row>, Position)> {
         let begun = Instant::now();
         loop {
             let mut rows = self.pool.read(&self.target, deadline, |connection, deadline| {
-                connection.query(&sql, &values, deadline)
+                connection.query(sql, values, deadline)
             })?;
             let mut head = self.head_of(&rows, known)?;
             let is_late = deadline.is_over();
             if head < least && (is_late || begun.elapsed() >= CATCH_UP_PATIENCE) {
                 let answer = deadline.at_least(ANSWER_PATIENCE);
                 let connected = self.target.connect_to_write(&answer);
-                if let Ok(page) = connected.and_then(|mut own| own.query(&sql, &values, &answer)) {
+                if let Ok(page) = connected.and_then(|mut own| own.query(sql, values, &answer)) {
                     head = self.head_of(&page, known)?;
                     rows = page;
                 }
@@ -220,6 +233,22 @@ impl Store for PostgresStore {
             }
         }
         Ok(())
+    }
+
+    fn find(&self, id: EventId<'_>, call: &CallOptions) -> Result<Option<SequencedEvent>> {
+        let deadline = self.start(call, self.busy_timeout)?;
+        let mut values = Values::new();
+        values.text(id.as_str());
+        let known = self.target.known();
+        let sql = &self.target.sql.find;
+        let (rows, _) = self.rows(sql, &values, known, known.head, &deadline)?;
+        with_event(rows.first().ok_or_else(unexpected)?, |event| {
+            event.to_owned().map_err(|error| {
+                let message =
+                    format!("the event at position {}: {}", event.position, error.message);
+                Error::new(Status::Corrupt, message)
+            })
+        })
     }
 
     fn head(&self, call: &CallOptions) -> Result<Position> {

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use rusqlite::config::DbConfig;
 
 use crate::commit::deadline::{CallOptions, Deadline};
-use crate::domain::{AppendRequest, QueryItem, ReadState};
+use crate::domain::{AppendRequest, EventId, QueryItem, ReadState, SequencedEvent};
 use crate::error::{Error, Result, Status};
 use crate::position::Position;
 use crate::sqlite::append::writer::Writer;
@@ -135,6 +135,15 @@ impl Store for SqliteStore {
     ) -> Result<()> {
         self.shared.read(state, batch, call, &mut |state, left, deadline| {
             self.read_some(state, left, deadline, sink)
+        })
+    }
+
+    fn find(&self, id: EventId<'_>, call: &CallOptions) -> Result<Option<SequencedEvent>> {
+        let deadline = self.shared.start(call, self.shared.busy_timeout)?;
+        let mut connection = self.connections.lend(&deadline)?;
+        let visible = |head| self.visible(head);
+        connection.read(&self.shared.checkpoints, &deadline, |source, reader, snapshot| {
+            self.shared.find_within(source, reader, snapshot, id, &visible)
         })
     }
 

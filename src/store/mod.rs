@@ -7,7 +7,9 @@ pub use crate::commit::Appended;
 use std::path::Path;
 
 use crate::commit::deadline::CallOptions;
-use crate::domain::{AppendRequest, EventView, QueryItem, ReadRequest, ReadState, SequencedEvent};
+use crate::domain::{
+    AppendRequest, EventId, EventView, QueryItem, ReadRequest, ReadState, SequencedEvent,
+};
 use crate::error::{Error, Result};
 use crate::position::Position;
 use crate::store::diagnosis::Diagnosis;
@@ -128,6 +130,11 @@ pub trait Store: Send + Sync {
         }
         Ok((events, reading.position()))
     }
+
+    /// Returns the event with this id, or `None` if no event that a read would see has it.
+    ///
+    /// It is a look-up through the index, however many events there are.
+    fn find(&self, id: EventId<'_>, call: &CallOptions) -> Result<Option<SequencedEvent>>;
 
     /// Returns the position of the newest event, or [`Position::START`] if the store is empty.
     fn head(&self, call: &CallOptions) -> Result<Position>;

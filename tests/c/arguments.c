@@ -182,6 +182,9 @@ static void a_store_is_needed(void) {
     CHECK(all_zero(&result, sizeof result));
     CHECK_STATUS(dcb_cursor_open(NULL, "{}", 2, NULL, &cursor, &err), DCB_INVALID_ARGUMENT);
     CHECK(cursor == NULL);
+    memset(&cursor, GARBAGE, sizeof cursor);
+    CHECK_STATUS(dcb_find(NULL, "i", 1, NULL, &cursor, &err), DCB_INVALID_ARGUMENT);
+    CHECK(cursor == NULL);
     number = GARBAGE;
     CHECK_STATUS(dcb_head(NULL, NULL, &number, &err), DCB_INVALID_ARGUMENT);
     CHECK_INT(number, 0);
@@ -197,6 +200,7 @@ static void a_store_is_needed(void) {
     CHECK_INT(dcb_append(NULL, NULL, 0, NULL, NULL, NULL), DCB_INVALID_ARGUMENT);
     CHECK_INT(dcb_read(NULL, NULL, 0, NULL, NULL, NULL), DCB_INVALID_ARGUMENT);
     CHECK_INT(dcb_cursor_open(NULL, NULL, 0, NULL, NULL, NULL), DCB_INVALID_ARGUMENT);
+    CHECK_INT(dcb_find(NULL, NULL, 0, NULL, NULL, NULL), DCB_INVALID_ARGUMENT);
     CHECK_INT(dcb_head(NULL, NULL, NULL, NULL), DCB_INVALID_ARGUMENT);
     CHECK_INT(dcb_count(NULL, NULL, NULL, NULL), DCB_INVALID_ARGUMENT);
     CHECK_INT(dcb_diagnose(NULL, NULL, NULL, NULL), DCB_INVALID_ARGUMENT);
@@ -211,6 +215,7 @@ static void outputs_are_needed_and_nothing_is_done_without(void) {
     append(store, ONE_EVENT);
     CHECK_STATUS(try_read(store, EVERYTHING, NULL, &err), DCB_INVALID_ARGUMENT);
     CHECK_STATUS(dcb_cursor_open(store, NULL, 0, NULL, NULL, &err), DCB_INVALID_ARGUMENT);
+    CHECK_STATUS(dcb_find(store, "i", 1, NULL, NULL, &err), DCB_INVALID_ARGUMENT);
     CHECK_STATUS(dcb_head(store, NULL, NULL, &err), DCB_INVALID_ARGUMENT);
     CHECK_STATUS(dcb_count(store, NULL, NULL, &err), DCB_INVALID_ARGUMENT);
     CHECK_STATUS(dcb_diagnose(store, NULL, NULL, &err), DCB_INVALID_ARGUMENT);
@@ -231,6 +236,9 @@ static void documents_may_be_null_only_if_empty(void) {
     CHECK_STATUS(dcb_append(store, NULL, 1, NULL, &last, &err), DCB_INVALID_ARGUMENT);
     CHECK_STATUS(dcb_read(store, NULL, 1, NULL, &result, &err), DCB_INVALID_ARGUMENT);
     CHECK_STATUS(dcb_cursor_open(store, NULL, 1, NULL, &cursor, &err), DCB_INVALID_ARGUMENT);
+    CHECK(cursor == NULL);
+    CHECK_STATUS(dcb_find(store, NULL, 1, NULL, &cursor, &err), DCB_INVALID_ARGUMENT);
+    CHECK_STATUS(dcb_find(store, NULL, 0, NULL, &cursor, &err), DCB_INVALID_ARGUMENT);
     CHECK(cursor == NULL);
 
     CHECK_STATUS(dcb_read(store, NULL, 0, NULL, &result, &err), DCB_OK);
@@ -257,6 +265,7 @@ static void lengths_beyond_every_limit_are_not_followed(void) {
         CHECK_STATUS(dcb_read(store, "{}", lengths[i], NULL, &result, &err), DCB_TOO_LARGE);
         CHECK_STATUS(dcb_cursor_open(store, "{}", lengths[i], NULL, &cursor, &err), DCB_TOO_LARGE);
         CHECK_STATUS(dcb_read(store, NULL, lengths[i], NULL, &result, &err), DCB_TOO_LARGE);
+        CHECK_STATUS(dcb_find(store, "i", lengths[i], NULL, &cursor, &err), DCB_TOO_LARGE);
     }
     dcb_close(store);
 }
@@ -295,6 +304,7 @@ static void a_call_is_read_as_far_as_its_size(void) {
     dcb_error err;
     int64_t head;
     dcb_buf result;
+    dcb_cursor *cursor;
     /* Exactly a dcb_call: what reads beyond it is seen by valgrind. */
     dcb_call *call = malloc(sizeof *call);
     CHECK(call != NULL);
@@ -306,6 +316,7 @@ static void a_call_is_read_as_far_as_its_size(void) {
         CHECK_STATUS(dcb_count(store, call, &head, &err), DCB_INVALID_ARGUMENT);
         CHECK_STATUS(dcb_diagnose(store, call, &result, &err), DCB_INVALID_ARGUMENT);
         CHECK_STATUS(dcb_wait(store, 0, call, &head, &err), DCB_INVALID_ARGUMENT);
+        CHECK_STATUS(dcb_find(store, "i", 1, call, &cursor, &err), DCB_INVALID_ARGUMENT);
         CHECK_STATUS(try_append(store, ONE_EVENT, call, &head, &err), DCB_INVALID_ARGUMENT);
     }
     const size_t larger[] = {sizeof *call, sizeof *call + 1, SIZE_MAX};

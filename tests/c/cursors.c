@@ -216,6 +216,103 @@ static void open_cursors_block_nothing(void) {
     dcb_close(store);
 }
 
+/* The cursor over the event with an id, which is on the heap without a terminator. */
+static dcb_cursor *find(dcb_store *store, const char *id) {
+    dcb_error err;
+    dcb_cursor *cursor;
+    size_t len;
+    char *bytes = request_bytes(id, &len);
+    CHECK_STATUS(dcb_find(store, bytes, len, NULL, &cursor, &err), DCB_OK);
+    free(bytes);
+    return cursor;
+}
+
+static void an_event_is_found_by_its_id(void) {
+    dcb_store *store = fresh_store();
+    const dcb_event *events;
+    append_many(store, 5);
+    append(store, "{'events': [{'type': 'Full', 'tags': ['x:y', 'z'], 'data': 'd', 'id': 'the id',"
+                  " 'metadata': {}}, {'type': 'Bare', 'id': 'other'}]}");
+    append_many(store, 400);
+    for (int turn = 0; turn < 2; turn++) {
+        dcb_cursor *cursor = find(store, "the id");
+        CHECK_INT(dcb_cursor_position(cursor), 0);
+        CHECK_INT(next_batch(cursor, turn == 0 ? 1 : SIZE_MAX, &events), 1);
+        CHECK_INT(events[0].position, 6);
+        CHECK_INT(dcb_cursor_position(cursor), 6);
+        CHECK(str_is(events[0].type, "Full") && str_is(events[0].data, "\"d\""));
+        CHECK(str_is(events[0].metadata, "{}") && str_is(events[0].id, "the id"));
+        CHECK_INT(events[0].tags_len, 2);
+        CHECK(str_is(events[0].tags[0], "x:y") && str_is(events[0].tags[1], "z"));
+        for (int i = 0; i < 2; i++) {
+            CHECK_INT(next_batch(cursor, 1, &events), 0);
+            CHECK(events == NULL);
+            CHECK_INT(dcb_cursor_position(cursor), 6);
+        }
+        dcb_cursor_close(cursor);
+    }
+    dcb_cursor *cursor = find(store, "other");
+    CHECK_INT(next_batch(cursor, 9, &events), 1);
+    CHECK(events[0].position == 7 && str_is(events[0].type, "Bare") && events[0].tags == NULL);
+    dcb_cursor_close(cursor);
+    dcb_close(store);
+}
+
+static void an_id_that_no_event_has_is_an_empty_cursor(void) {
+    dcb_store *store = fresh_store();
+    const dcb_event *events;
+    for (int turn = 0; turn < 2; turn++) {
+        dcb_cursor *cursor = find(store, "T");
+        for (int i = 0; i < 2; i++) {
+            CHECK_INT(next_batch(cursor, 1, &events), 0);
+            CHECK_INT(dcb_cursor_position(cursor), 0);
+        }
+        dcb_cursor_close(cursor);
+        append_many(store, 3);
+    }
+    dcb_close(store);
+}
+
+static void a_look_up_checks_its_id_and_its_call(void) {
+    dcb_store *store = fresh_store();
+    dcb_error err;
+    const dcb_event *events;
+    size_t len;
+    dcb_cursor *cursor;
+    char longest[DCB_MAX_NAME_BYTES + 1];
+    memset(longest, 'i', sizeof longest);
+    CHECK_STATUS(dcb_find(store, longest, DCB_MAX_NAME_BYTES, NULL, &cursor, &err), DCB_OK);
+    dcb_cursor_close(cursor);
+    CHECK_STATUS(dcb_find(store, longest, sizeof longest, NULL, &cursor, &err), DCB_TOO_LARGE);
+    CHECK(cursor == NULL);
+    const struct {
+        const char *id;
+        size_t len;
+    } wrong[] = {{"", 0}, {"a\0b", 3}, {"\xff", 1}, {"\xc3", 1}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        CHECK_STATUS(dcb_find(store, wrong[i].id, wrong[i].len, NULL, &cursor, &err),
+                     DCB_INVALID_ARGUMENT);
+        CHECK(cursor == NULL && strncmp(err.message, "id: ", 4) == 0);
+    }
+
+    append(store, "{'events': [{'type': 'A', 'id': 'i'}]}");
+    dcb_cancel *cancel = dcb_cancel_new();
+    dcb_call call = {sizeof call, -1, cancel};
+    CHECK_STATUS(dcb_find(store, "i", 1, &call, &cursor, &err), DCB_OK);
+    dcb_cancel_trigger(cancel);
+    CHECK_STATUS(dcb_cursor_next(cursor, 1, &call, &events, &len, &err), DCB_CANCELLED);
+    dcb_cursor *none;
+    CHECK_STATUS(dcb_find(store, "i", 1, &call, &none, &err), DCB_CANCELLED);
+    CHECK(none == NULL);
+    CHECK_INT(next_batch(cursor, 1, &events), 1);
+    dcb_cancel_free(cancel);
+    /* The cursor outlives its store, and what it has returned stays. */
+    dcb_close(store);
+    CHECK(str_is(events[0].id, "i"));
+    CHECK_STATUS(dcb_cursor_next(cursor, 1, NULL, &events, &len, &err), DCB_CLOSED);
+    dcb_cursor_close(cursor);
+}
+
 const test cursor_tests[] = {
     {"events_have_all_their_parts", events_have_all_their_parts},
     {"position_is_that_of_the_last_event_given_and_at_the_end_the_snapshot_s",
@@ -226,5 +323,8 @@ const test cursor_tests[] = {
     {"large_events_make_short_batches", large_events_make_short_batches},
     {"a_cancelled_cursor_goes_on", a_cancelled_cursor_goes_on},
     {"open_cursors_block_nothing", open_cursors_block_nothing},
+    {"an_event_is_found_by_its_id", an_event_is_found_by_its_id},
+    {"an_id_that_no_event_has_is_an_empty_cursor", an_id_that_no_event_has_is_an_empty_cursor},
+    {"a_look_up_checks_its_id_and_its_call", a_look_up_checks_its_id_and_its_call},
     {NULL, NULL},
 };

@@ -16,6 +16,8 @@ static void every_call_is_closed(dcb_store *store) {
     CHECK(result.data == NULL);
     CHECK_STATUS(dcb_cursor_open(store, NULL, 0, NULL, &cursor, &err), DCB_CLOSED);
     CHECK(cursor == NULL);
+    CHECK_STATUS(dcb_find(store, "i", 1, NULL, &cursor, &err), DCB_CLOSED);
+    CHECK(cursor == NULL);
     CHECK_STATUS(dcb_head(store, NULL, &number, &err), DCB_CLOSED);
     CHECK_STATUS(dcb_count(store, NULL, &number, &err), DCB_CLOSED);
     CHECK_STATUS(dcb_diagnose(store, NULL, &result, &err), DCB_CLOSED);

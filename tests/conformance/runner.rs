@@ -10,7 +10,7 @@ use std::sync::{
 };
 use std::time::Duration;
 
-use dcb::domain::{EventView, ReadState, position_of_after};
+use dcb::domain::{EventId, EventView, ReadState, position_of_after};
 use dcb::json::{ReadResult, parse_append, parse_read};
 use dcb::store::options::Options;
 use dcb::store::{Appended, BatchLimits};
@@ -139,6 +139,7 @@ fn act(store: &dyn Store, step: &Step) -> Result<Outcome, String> {
         "append_text" => append(&text()?),
         "read" => read(store, argument)?,
         "read_text" => read(store, &text()?)?,
+        "find" => find(store, &text()?),
         "head" => store.head(&CallOptions::default()).map(|head| Answer::Head(head.get())),
         "count" => store.count(&CallOptions::default()).map(Answer::Count),
         "wait" => {
@@ -178,6 +179,17 @@ fn read(store: &dyn Store, request: &str) -> Result<Outcome, String> {
         }
     }
     Ok(document.map(|(events, position)| Answer::Read { events, position }))
+}
+
+/// Looks an event up by its id.
+fn find(store: &dyn Store, id: &str) -> Outcome {
+    let found = EventId::new(id)
+        .map_err(|error| error.at("id"))
+        .and_then(|id| store.find(id, &CallOptions::default()));
+    found.map(|found| Answer::Read {
+        position: found.as_ref().map_or(0, |event| event.position.get()),
+        events: found.iter().map(|event| Event::of(&event.view())).collect(),
+    })
 }
 
 /// Reads in batches, and returns the position at the end of the read.

@@ -207,8 +207,8 @@ class player {
     }
 
     void play(const json &step) {
-        know_keys(step, {"append", "append_text", "read", "read_text", "head", "count", "wait",
-                         "reopen", "backup", "expect"});
+        know_keys(step, {"append", "append_text", "read", "read_text", "find", "head", "count",
+                         "wait", "reopen", "backup", "expect"});
         const json expect = step.value("expect", json::object());
         know_keys(expect, {"status", "last", "repeated", "positions", "events", "position",
                            "condition", "message_contains", "head", "count"});
@@ -219,6 +219,8 @@ class player {
             append(request(step, "append"), expect);
         } else if (step.contains("read") || step.contains("read_text")) {
             read(request(step, "read"), expect);
+        } else if (step.contains("find")) {
+            find(step["find"], expect);
         } else if (step.contains("head")) {
             check_outcome(expect, [&] { compare("head", store_->head(), expect); });
         } else if (step.contains("count")) {
@@ -320,6 +322,16 @@ class player {
         way("as one document", [&] { return read_document(*store_, document); });
         way("in batches of one", [&] { return read_cursor(*store_, document, 1); });
         way("in large batches", [&] { return read_cursor(*store_, document, 1000); });
+    }
+
+    void find(const std::string &id, const json &expect) {
+        check_outcome(expect, [&] {
+            reading found;
+            if (auto event = store_->find(id)) {
+                found.events.push_back(*std::move(event));
+            }
+            check_reading(found, expect);
+        });
     }
 
     void wait(const json &arguments, const json &expect) {

@@ -16,6 +16,32 @@ TEST_CASE("an invalid URI is refused") {
     CHECK_FAILS(invalid_argument, dcb::store(std::string_view("memory:\0x", 9)));
 }
 
+TEST_CASE("an event is found by its id") {
+    dcb::store store = unit::fresh_store();
+    CHECK(!store.find("one"));
+    store.append({dcb::event("A").id("zero"),
+                  dcb::event("B", {"x:1"}, R"({ "n" : 1 })").id("one").metadata("{}")});
+    const auto found = store.find("one");
+    REQUIRE(found);
+    CHECK(found->position == 2);
+    CHECK(found->type == "B");
+    CHECK(found->tags == std::vector<std::string>{"x:1"});
+    CHECK(found->data == R"({ "n" : 1 })");
+    CHECK(found->id.value() == "one");
+    CHECK(found->metadata.value() == "{}");
+    CHECK(!store.find("x:1"));
+    CHECK_FAILS(invalid_argument, (void)store.find(""));
+    CHECK_FAILS(invalid_argument, (void)store.find(std::string_view("a\0b", 3)));
+    CHECK_FAILS(too_large, (void)store.find(std::string(256, 'i')));
+    dcb::cancel cancel;
+    cancel.trigger();
+    dcb::call_options cancelled;
+    cancelled.cancel = &cancel;
+    CHECK_FAILS(cancelled, (void)store.find("one", cancelled));
+    store.close();
+    CHECK_FAILS(closed, (void)store.find("one"));
+}
+
 TEST_CASE("events are appended and read") {
     dcb::store store = unit::fresh_store();
     const auto start = std::chrono::system_clock::now() - 1s;

@@ -9,7 +9,7 @@ use dcb::{CallOptions, Error, Status, Store, Timeout};
 
 use super::model::{Model, at};
 use super::numbers::Numbers;
-use super::{Stored, Subject, event, item, read_after};
+use super::{Stored, Subject, event, find, item, read_after};
 
 const WRITERS: u64 = 4;
 const APPENDS: u64 = 60;
@@ -92,6 +92,10 @@ fn read_repeatedly(store: &dyn Store, ended: &AtomicBool) -> Vec<Seen> {
     while !ended.load(Ordering::Acquire) {
         let (query, after) = (tagged(&entity(&mut numbers)), numbers.below(50) as i64);
         let (events, position) = read_after(store, &query, after).expect("a read");
+        if let Some((last, id)) = events.last().and_then(|last| Some((last, last.event.id()?))) {
+            // What a read has seen is found.
+            assert_eq!(find(store, id).as_ref(), Ok(&Some(last.clone())));
+        }
         seen.push(Seen { query, after, events, position });
         thread::sleep(Duration::from_millis(1));
     }

@@ -8,7 +8,7 @@ use dcb::{CallOptions, Direction};
 
 use super::model::{Asked, Model, at};
 use super::numbers::Numbers;
-use super::{Subject, event, read};
+use super::{Subject, event, find, read};
 
 const APPENDS: u64 = 60;
 const EVENTS_PER_APPEND: u64 = 500;
@@ -88,6 +88,11 @@ fn a_long_history_behaves_as_the_model() {
                 subject.reopen();
             }
             let (query, after) = ask(&subject, &model, &mut numbers);
+            // Most ids are stored; those of the turn after the last one are not.
+            let (turn, of_turn) = (numbers.below(APPENDS + 1), numbers.below(EVENTS_PER_APPEND));
+            let id = format!("{turn}-{of_turn}");
+            let found = find(subject.store(question), &id);
+            assert_eq!(found, Ok(model.find(&id)), "{} {id}", subject.uri);
             let guard = AppendCondition::new(query, at(after));
             append(&subject, &mut model, &[event("Guarded", &[], "null", None)], &[guard]);
             // The events before the guarded ones have ids, so they can be appended again.

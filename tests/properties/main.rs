@@ -162,6 +162,12 @@ fn read(store: &dyn Store, request: ReadRequest, batch: BatchLimits) -> Result<(
     }
 }
 
+/// Looks up the event with this id.
+fn find(store: &dyn Store, id: &str) -> Result<Option<Stored>> {
+    let found = store.find(EventId::new(id)?, &CallOptions::default())?;
+    Ok(found.map(|found| keep(&found.view())))
+}
+
 /// Returns every matching event above `after`, and the position at the end of the read.
 fn read_after(store: &dyn Store, query: &Query, after: i64) -> Result<(Vec<Stored>, i64)> {
     let request = ReadRequest::new(query.clone(), at(after), None, None, Direction::Forward);

@@ -109,6 +109,11 @@ impl Model {
         (events, position)
     }
 
+    /// Returns the event with this id.
+    pub fn find(&self, id: &str) -> Option<Stored> {
+        self.events.iter().find(|stored| stored.event.id() == Some(id)).cloned()
+    }
+
     fn position_of_id(&self, id: Option<&str>) -> Option<i64> {
         self.ids.get(id?).copied()
     }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 
 use super::model::{Asked, Model, at};
-use super::{Subject, event, item, read};
+use super::{Subject, event, find, item, read};
 
 const TYPES: [&str; 3] = ["A", "B", "C"];
 const TAGS: [&str; 5] = ["x", "y:1", "y:2", "z:é", "A"];
@@ -26,6 +26,7 @@ enum Operation {
         asked: Asked,
         batch: BatchLimits,
     },
+    Find(&'static str),
     Reopen,
 }
 
@@ -74,6 +75,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         10 => append,
         2 => any::<Index>().prop_map(Operation::Repeat),
         8 => read,
+        3 => select(&IDS).prop_map(Operation::Find),
         1 => Just(Operation::Reopen),
     ]
 }
@@ -103,6 +105,10 @@ fn play(subject: &mut Subject, operations: &[Operation]) -> Result<(), TestCaseE
                 );
                 let outcome = read(subject.store(turn), request, *batch);
                 prop_assert_eq!(outcome, Ok(model.read(asked)), "{} {:?}", subject.uri, asked);
+            }
+            Operation::Find(id) => {
+                let outcome = find(subject.store(turn), id);
+                prop_assert_eq!(outcome, Ok(model.find(id)), "{} {}", subject.uri, id);
             }
             Operation::Reopen => subject.reopen(),
         }

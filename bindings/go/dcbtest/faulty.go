@@ -118,6 +118,11 @@ func (s *FaultyStore) ReadSnapshot(ctx context.Context, query dcb.Query, opts ..
 	return s.store.ReadSnapshot(ctx, query, opts...)
 }
 
+// Find looks up an event in the wrapped store.
+func (s *FaultyStore) Find(ctx context.Context, id string) (dcb.SequencedEvent, bool, error) {
+	return s.store.Find(ctx, id)
+}
+
 // Unwrap returns the wrapped store.
 func (s *FaultyStore) Unwrap() dcb.EventStore {
 	return s.store

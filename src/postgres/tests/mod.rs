@@ -172,6 +172,14 @@ fn a_group_is_judged_as_its_requests_one_after_the_other_would_be() {
         let all = ReadRequest::default();
         let batch = BatchLimits::ALL;
         assert_eq!(read(&store, &all, batch), read(&oracle, &all, batch));
+        for id in 0..8 {
+            let id = id.to_string();
+            let find = |store: &dyn Store| {
+                let found = store.find(EventId::new(&id).unwrap(), &call()).unwrap();
+                found.map(|found| (found.position, found.event))
+            };
+            assert_eq!(find(&store), find(&oracle), "{id}");
+        }
         store.close();
     });
 }

@@ -8,7 +8,7 @@ use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::fair_mutex::FairMutex;
 use crate::commit::group_commit::{Committer, GroupCommit, Outcome, late};
 use crate::commit::head_watch::HeadWatch;
-use crate::domain::{AppendRequest, ReadState};
+use crate::domain::{AppendRequest, EventId, ReadState, SequencedEvent};
 use crate::error::{Error, Result, Status};
 use crate::position::Position;
 use crate::sql::SqlConnection;
@@ -267,6 +267,17 @@ impl Store for HostStore {
         self.shared.read(reading, batch, call, &mut |reading, left, deadline| {
             self.read_some(reading, left, deadline, sink).map_err(|error| self.explain(error))
         })
+    }
+
+    fn find(&self, id: EventId<'_>, call: &CallOptions) -> Result<Option<SequencedEvent>> {
+        let deadline = self.shared.start(call, self.shared.busy_timeout)?;
+        let visible = |head| self.shared.visible(head, false);
+        let found = retry_locked(&deadline, || {
+            let (connection, snapshot) = self.lend(&deadline)?;
+            let (source, decoder) = (Source::from(&connection), &mut EventReader::default());
+            Ok(self.shared.find_within(source, decoder, snapshot, id, &visible)?)
+        });
+        found.map_err(|error| self.explain(error))
     }
 
     fn head(&self, call: &CallOptions) -> Result<Position> {

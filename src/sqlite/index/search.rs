@@ -150,13 +150,15 @@ impl SegmentSearch<'_> {
         Ok(first)
     }
 
-    /// Returns the position of the event with this id, if it is in `span`.
-    pub fn position_of_id(
+    /// Calls `visit` with the event that has this id, if it is in `span`, and returns what `visit`
+    /// does.
+    pub fn find<T>(
         &self,
         reader: &mut EventReader,
         id: &str,
         span: PositionRange,
-    ) -> ReadResult<Option<Position>> {
+        visit: &mut impl FnMut(&EventView<'_>) -> Result<T>,
+    ) -> ReadResult<Option<T>> {
         let mut candidates = Vec::new();
         let term = Term::of_id(id);
         self.segments.collect(
@@ -169,8 +171,13 @@ impl SegmentSearch<'_> {
             &mut candidates,
         )?;
         for position in candidates {
-            if reader.at(self.source, position, |view| Ok(view.id == Some(id)))? {
-                return Ok(Some(position));
+            let visit = |view: &EventView<'_>| match view.id {
+                Some(own) if own == id => visit(view).map(Some),
+                _ => Ok(None),
+            };
+            let value = reader.at(self.source, position, visit)?;
+            if value.is_some() {
+                return Ok(value);
             }
         }
         Ok(None)

@@ -191,33 +191,51 @@ impl View<'_> {
         id: &str,
         head: Position,
     ) -> ReadResult<Option<Position>> {
+        self.find(reader, id, head, |event| Ok(event.position))
+    }
+
+    /// Calls `visit` with the event that has this id, if it is at or below `head`, and returns what
+    /// `visit` does.
+    pub fn find<T>(
+        &self,
+        reader: &mut EventReader,
+        id: &str,
+        head: Position,
+        mut visit: impl FnMut(&EventView<'_>) -> Result<T>,
+    ) -> ReadResult<Option<T>> {
         let mut rest = PositionRange { after: Position::START, through: head };
         while !rest.is_empty() {
             let (piece, in_memory) = self.tail.read(|tail| {
                 let (piece, generation) = self.next_stretch(tail, rest, Direction::Backward);
-                let position = generation.and_then(|index| index.position_of_id(id));
-                (piece, position)
+                let event = generation.and_then(|index| {
+                    // The tail may hold events above the head of a snapshot.
+                    let position = index.position_of_id(id).filter(|&position| position <= head);
+                    index.get(position?).cloned()
+                });
+                (piece, event)
             });
-            let (stretch, position) = match piece {
-                Stretch::Memory(stretch) => (stretch, in_memory),
-                Stretch::Segments(stretch) => (
-                    stretch,
-                    self.segment_search(reader, None).position_of_id(reader, id, stretch)?,
-                ),
+            let (stretch, value) = match piece {
+                Stretch::Memory(stretch) => {
+                    (stretch, in_memory.map(|event| visit(&event.view())).transpose()?)
+                }
+                Stretch::Segments(stretch) => {
+                    let search = self.segment_search(reader, None);
+                    (stretch, search.find(reader, id, stretch, &mut visit)?)
+                }
                 Stretch::Rows(stretch) => {
-                    let mut position = None;
-                    reader.scan(self.source, stretch, Direction::Backward, |view| {
-                        if view.id != Some(id) {
+                    let mut value = None;
+                    reader.scan(self.source, stretch, Direction::Backward, |event| {
+                        if event.id != Some(id) {
                             return Ok(ControlFlow::Continue(()));
                         }
-                        position = Some(view.position);
+                        value = Some(visit(event)?);
                         Ok(ControlFlow::Break(()))
                     })?;
-                    (stretch, position)
+                    (stretch, value)
                 }
             };
-            if position.is_some() {
-                return Ok(position);
+            if value.is_some() {
+                return Ok(value);
             }
             rest.through = stretch.after;
         }

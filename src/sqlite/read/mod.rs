@@ -9,16 +9,18 @@ pub mod lock_free;
 pub mod pool;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::commit::deadline::{CallOptions, Deadline, Timeout};
 use crate::commit::head_watch::Pause;
 use crate::commit::visibility::visible;
-use crate::domain::{PositionRange, QueryItem, ReadState};
+use crate::domain::{EventId, PositionRange, QueryItem, ReadState, SequencedEvent};
 use crate::error::{Result, Status};
 use crate::index::Progress;
 use crate::position::Position;
 use crate::sqlite::events::reader::EventReader;
+use crate::sqlite::events::row::to_owned;
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::search::Search;
 use crate::sqlite::index::view::View;
@@ -89,12 +91,7 @@ impl StoreState {
             state.begin(visible(snapshot.head)?);
         }
         let Some(span) = state.span() else { return Ok(true) };
-        let segments = self.index.segments.at_version(source, snapshot.version)?;
-        segments.check(snapshot)?;
-        if span.through > segments.indexed() {
-            self.index.tail.catch_up(source, reader, snapshot, segments.indexed())?;
-        }
-        let view = View { source, segments, tail: &self.index.tail };
+        let view = self.view(source, reader, snapshot, span.through)?;
         let until = Instant::now() + MAX_TRANSACTION;
         let query = state.query().clone();
         let search = Search { query: &query, range: span, direction: state.direction() };
@@ -132,6 +129,36 @@ impl StoreState {
             .map(|wanted| segments.estimate(source, wanted.term(), span))
             .collect::<ReadResult<Vec<u64>>>()?;
         Ok(IndexCounts { through, events })
+    }
+
+    /// Returns the event with this id in this snapshot, if it is visible.
+    pub fn find_within(
+        &self,
+        source: Source<'_>,
+        reader: &mut EventReader,
+        snapshot: Snapshot,
+        id: EventId<'_>,
+        visible: &dyn Fn(Position) -> Result<Position>,
+    ) -> ReadResult<Option<SequencedEvent>> {
+        let head = visible(snapshot.head)?;
+        let view = self.view(source, reader, snapshot, head)?;
+        view.find(reader, id.as_str(), head, |event| to_owned(event).map(Arc::unwrap_or_clone))
+    }
+
+    /// Returns the view of this snapshot, in which the events up to `through` are looked up.
+    fn view<'s>(
+        &'s self,
+        source: Source<'s>,
+        reader: &mut EventReader,
+        snapshot: Snapshot,
+        through: Position,
+    ) -> ReadResult<View<'s>> {
+        let segments = self.index.segments.at_version(source, snapshot.version)?;
+        segments.check(snapshot)?;
+        if through > segments.indexed() {
+            self.index.tail.catch_up(source, reader, snapshot, segments.indexed())?;
+        }
+        Ok(View { source, segments, tail: &self.index.tail })
     }
 
     /// Waits until the head is above `after`, and returns it. `current_head` reads the head now.

@@ -75,19 +75,25 @@ fn an_event_is_visible_only_once_it_is_durable() {
     let shared = &fixture.store.shared;
     let stalled = shared.commits.durability.tampering.stall.lock().unwrap();
     thread::scope(|scope| {
-        let first = scope.spawn(|| append(&fixture.store, vec![event("B", &[])], None));
+        let mut named = EventBuilder::new(EventType::new("B").unwrap());
+        named.id(EventId::new("i").unwrap());
+        let named = vec![named.build()];
+        let first = scope.spawn(|| append(&fixture.store, named, None));
         while shared.index.tail.read(|tail| tail.head()) < at(2) {
             thread::yield_now();
         }
         // The event is committed and in the tail, but not durable.
         assert!(!first.is_finished());
         assert_eq!(all(&fixture.store, Query::all()), [1]);
+        let find = || fixture.store.find(EventId::new("i").unwrap(), &CallOptions::default());
+        assert_eq!(find(), Ok(None));
         assert_eq!(fixture.store.head(&CallOptions::default()), Ok(at(1)));
         let call = CallOptions { timeout: Timeout::After(Duration::from_millis(30)), cancel: None };
         assert_eq!(fixture.store.wait(at(1), &call).unwrap_err().status, Status::Timeout);
         drop(stalled);
         assert_eq!(first.join().unwrap(), Ok(2));
         assert_eq!(all(&fixture.store, Query::all()), [1, 2]);
+        assert_eq!(find().map(|found| found.map(|event| event.position)), Ok(Some(at(2))));
     });
 }
 

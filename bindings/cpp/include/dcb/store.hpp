@@ -235,6 +235,23 @@ class store {
         return result;
     }
 
+    /// Returns a copy of the event with this id, or nothing if no event that a read would return
+    /// now has it. It is a look-up through the index, however many events there are.
+    [[nodiscard]] std::optional<sequenced_event> find(std::string_view id,
+                                                      const call_options &options = {}) const {
+        dcb_error failure;
+        dcb_cursor *handle = nullptr;
+        const detail::native_call call(options, busy_timeout_);
+        detail::check(dcb_find(native(), id.data(), id.size(), call.get(), &handle, &failure),
+                      failure);
+        cursor found(handle, 1, options, busy_timeout_);
+        const event_batch events = found.next(1, options);
+        if (events.empty()) {
+            return std::nullopt;
+        }
+        return static_cast<sequenced_event>(events[0]);
+    }
+
     /// Returns the position of the newest event, or 0 if the store is empty.
     [[nodiscard]] std::int64_t head(const call_options &options = {}) const {
         dcb_error failure;
