@@ -6,6 +6,7 @@
 
 #include <dcb/decision.hpp>
 #include <dcb/detail/request_events.hpp>
+#include <dcb/detail/state_cache.hpp>
 #include <dcb/projection.hpp>
 #include <dcb/request_id.hpp>
 #include <dcb/store.hpp>
@@ -17,6 +18,7 @@
 #include <exception>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <random>
 #include <stdexcept>
@@ -72,6 +74,33 @@ template <class State, class Command, class Value = void> struct decider {
     /// several, and one for which it matters what the command says.
     std::function<dcb::projection<State>(const Command &)> projection{};
 
+    /// What a cached decider remembers. Leave it to cached().
+    std::shared_ptr<detail::state_cache<State>> cache{};
+
+    /// Returns the decider with a memory for the states of so many queries, those that were used
+    /// last. A decision of a dcb::command_handler whose state is remembered reads the last event
+    /// that the state has seen and those after it, in place of the whole history. The append has
+    /// the same condition as without the memory. So a decision comes to the same result, only
+    /// faster if its history is long; measure before you use it for a short one.
+    ///
+    /// A state is used only in the dcb::store that it was read from, and only if that still has the
+    /// last event that the state has seen. If the store was restored from a backup and has another
+    /// history since, the decision reads that one.
+    ///
+    /// A copy of a `State` must not share what `evolve` or `decide` changes, as one with a
+    /// std::shared_ptr to it would. Copies of the decider share the memory: do not change their
+    /// members. Throws std::invalid_argument if `states` is 0, or if there is a `projection`, whose
+    /// meaning depends on more than its query, or a `last` or `since`, which read little anyway.
+    [[nodiscard]] decider cached(std::size_t states) const {
+        if (states == 0) {
+            throw std::invalid_argument("decider::cached: states must be 1 or more");
+        }
+        decider with_memory = *this;
+        with_memory.cache = std::make_shared<detail::state_cache<State>>(states);
+        with_memory.check_cache();
+        return with_memory;
+    }
+
     /// Returns the state after a range of events, each an event_view or a sequenced_event. It takes
     /// the events as they are: it knows no command, and so neither the query nor what `last` and
     /// `since` exclude of it; the fold of model() does.
@@ -97,12 +126,21 @@ template <class State, class Command, class Value = void> struct decider {
     /// no place beside `projection`.
     void check() const {
         detail::check_function(decide, "decider::decide");
+        check_cache();
         if (!projection) {
             detail::check_function(query, "decider::query");
             detail::check_function(evolve, "decider::evolve");
         } else if (query || evolve || last != 0 || !since.empty()) {
             throw std::invalid_argument("decider::projection takes the place of query, evolve, "
                                         "last and since, and one of these is set");
+        }
+    }
+
+    /// Throws std::invalid_argument if the decider remembers states that it must not.
+    void check_cache() const {
+        if (cache && (projection || last != 0 || !since.empty())) {
+            throw std::invalid_argument(
+                "decider::cached: the decider must not have a projection, last or since");
         }
     }
 };
@@ -185,11 +223,12 @@ template <class Value> decision<Value> repeat(const stored_request &stored, int 
 /// with the events, their conditions and the number of attempts, and returns an append_result.
 ///
 /// `request` is a pointer to a request_id, or of the type std::nullptr_t: then the value needs no
-/// value_codec.
+/// value_codec. `cache` is null, or has states of this projection's query and evolve.
 template <class Value, class State, class Decide, class Request, class Append>
 decision<Value> make_decision(const store &in, const projection<State> &on, const Decide &decide,
                               Request request, const call_options &options,
-                              const retry_policy &retry, const Append &append) {
+                              const retry_policy &retry, const Append &append,
+                              state_cache<State> *cache = nullptr) {
     using std::chrono::steady_clock;
     check_policy(retry);
     const steady_clock::time_point start = steady_clock::now();
@@ -205,7 +244,10 @@ decision<Value> make_decision(const store &in, const projection<State> &on, cons
                 stored.see(e, *request);
             }
         };
-        const auto [state, position] = read_state(in, on, asked ? &*asked : nullptr, see, options);
+        const query *const more = asked ? &*asked : nullptr;
+        const auto [state, position] = cache != nullptr
+                                           ? read_cached(in, on, more, see, options, *cache)
+                                           : read_state(in, on, more, see, options);
         if constexpr (is_request) {
             if (stored.first != 0) {
                 return repeat<Value>(stored, attempt);
@@ -252,12 +294,14 @@ decision<Value> make_decision(const store &in, const projection<State> &on, cons
 /// Makes a decision whose events the store itself appends.
 template <class Value, class State, class Decide, class Request>
 decision<Value> decide_on(store &in, const projection<State> &on, const Decide &decide,
-                          Request request, const call_options &options, const retry_policy &retry) {
+                          Request request, const call_options &options, const retry_policy &retry,
+                          state_cache<State> *cache = nullptr) {
     check_function(on.evolve, "projection::evolve");
-    return make_decision<Value>(in, on, decide, request, options, retry,
-                                [&](const std::vector<event> &events,
-                                    const std::vector<append_condition> &conditions,
-                                    int) { return in.try_append(events, conditions, options); });
+    return make_decision<Value>(
+        in, on, decide, request, options, retry,
+        [&](const std::vector<event> &events, const std::vector<append_condition> &conditions,
+            int) { return in.try_append(events, conditions, options); },
+        cache);
 }
 
 } // namespace detail
@@ -332,7 +376,7 @@ template <class State, class Command, class Value = void> class command_handler 
                         const call_options &options) const {
         const auto decide = [&](const State &state) { return decider_.decide(state, command); };
         return detail::decide_on<Value>(*store_, decider_.model(command), decide, request, options,
-                                        retry_);
+                                        retry_, decider_.cache.get());
     }
 
     store *store_;

@@ -8,6 +8,7 @@
 #include <dcb/cursor.hpp>
 #include <dcb/detail/store_host.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -100,6 +101,10 @@ struct read_result {
 };
 
 class subscription;
+
+namespace detail {
+struct store_number;
+}
 
 /// An open store: a sequence of events with conditional appends. Move-only.
 ///
@@ -411,7 +416,15 @@ class store {
             : host(std::move(host_)) {}
         void operator()(dcb_store *handle) const noexcept { dcb_close(handle); }
     };
+    friend struct detail::store_number;
+    static std::uint64_t next_number() noexcept {
+        static std::atomic<std::uint64_t> numbers{0};
+        return ++numbers;
+    }
+
     std::unique_ptr<dcb_store, closer> handle_;
+    /// Which no other store of the process has, or had. It moves with the handle.
+    std::uint64_t number_ = next_number();
     std::chrono::milliseconds busy_timeout_;
 };
 
