@@ -18,7 +18,8 @@ import (
 // A state is used only if the store still has, at its position, the last event that the state has seen. If the store was
 // restored from a backup and has another history since, the decision reads that one. A state is only used with the
 // store that it was read from. On a store that is not of this package, and does not wrap one with the methods Unwrap and
-// ReadSnapshot, nothing is remembered.
+// ReadSnapshot, nothing is remembered. Stores that wrap the same one share what is remembered: a wrapper must not change
+// what a read returns.
 //
 // Evolve and Decide may change what a state refers to, such as a map. Then clone must return a copy that shares nothing
 // with the state that they change. Cached panics if clone is nil and an S refers to anything, or if states is below 1.
