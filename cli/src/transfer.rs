@@ -42,11 +42,6 @@ impl Chunk {
     pub fn len(&self) -> usize {
         self.events.len()
     }
-
-    /// Returns whether there are no events.
-    pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
-    }
 }
 
 /// Appends events to a store that nobody else appends to.
@@ -67,33 +62,50 @@ impl<'s> Appender<'s> {
     /// appended an event in between.
     pub fn append(&mut self, chunk: Chunk) -> Result<(), Failure> {
         let condition = AppendCondition::new(Query::all(), self.head);
-        self.append_if(chunk, vec![condition]).map(|_| ())
-    }
-
-    /// Appends a chunk, wherever its events come to stand. Returns whether they were stored already.
-    pub fn append_anywhere(&mut self, chunk: Chunk) -> Result<bool, Failure> {
-        self.append_if(chunk, Vec::new())
-    }
-
-    fn append_if(
-        &mut self,
-        chunk: Chunk,
-        condition: Vec<AppendCondition>,
-    ) -> Result<bool, Failure> {
-        if chunk.is_empty() {
-            return Ok(false);
-        }
-        let request = AppendRequest::new(chunk.events, condition)?;
-        match self.store.append(request, &CallOptions::default()) {
-            Ok(appended) => {
-                self.head = self.head.max(appended.last);
-                Ok(appended.is_repeated)
-            }
+        match self.append_if(chunk.events, vec![condition]) {
+            Ok(_) => Ok(()),
             Err(error) if error.status == Status::ConditionFailed => Err(Failure::new(format!(
                 "another program has appended to the store, at position {}: stop it, and begin again",
                 error.position
             ))),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Appends the events of a chunk, wherever they come to stand, except those that are stored
+    /// already, by their ids. Returns how many those are.
+    pub fn append_anywhere(&mut self, chunk: Chunk) -> Result<u64, Failure> {
+        let (mut left, mut repeated) = (vec![chunk.events], 0);
+        while let Some(events) = left.pop() {
+            let count = events.len();
+            // An append does not mix events that are stored with others, so it may be split.
+            let has_ids = events.first().is_some_and(|first| first.id().is_some());
+            let copy = if has_ids { events.clone() } else { Vec::new() };
+            match self.append_if(events, Vec::new()) {
+                Ok(true) => repeated += count as u64,
+                Ok(false) => {}
+                Err(error) if error.status == Status::DuplicateId && count > 1 => {
+                    let (first, second) = copy.split_at(count / 2);
+                    left.extend([second.to_vec(), first.to_vec()]);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(repeated)
+    }
+
+    /// Returns whether the events were stored already.
+    fn append_if(
+        &mut self,
+        events: Vec<Event>,
+        condition: Vec<AppendCondition>,
+    ) -> dcb::Result<bool> {
+        if events.is_empty() {
+            return Ok(false);
+        }
+        let request = AppendRequest::new(events, condition)?;
+        let appended = self.store.append(request, &CallOptions::default())?;
+        self.head = self.head.max(appended.last);
+        Ok(appended.is_repeated)
     }
 }

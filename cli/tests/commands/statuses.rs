@@ -121,10 +121,19 @@ fn an_import_mixes_only_when_it_is_told() {
     let said = failed(&run_with(path, &["import", "sqlite:a.db", "--append"], &lines(2)), 0);
     assert!(said.contains("imported 0 events, 2 were stored already"), "{said}");
     assert_eq!(good(&run(path, &["head", "sqlite:a.db"])), "3\n");
+    // A file that has grown: some of its events are stored and others not.
+    let said = failed(&run_with(path, &["import", "sqlite:a.db", "--append"], &lines(9)), 0);
+    assert!(said.contains("imported 7 events, 2 were stored already"), "{said}");
+    assert_eq!(good(&run(path, &["head", "sqlite:a.db"])), "10\n");
     // Positions that the store would not give.
     let odd = lines(4).lines().step_by(2).map(|line| format!("{line}\n")).collect::<String>();
     let said = failed(&run_with(path, &["import", "sqlite:b.db"], &odd), 1);
     assert!(said.contains("line 2: its position is 3"), "{said}");
+    // A file that breaks off before what is stored is not a shorter one, to be appended to it.
+    good(&run_with(path, &["import", "sqlite:c.db"], &lines(3)));
+    let broken = lines(1) + "{\"type\":\n";
+    let said = failed(&run_with(path, &["import", "sqlite:c.db"], &broken), 1);
+    assert!(said.contains("stdin, line 2") && !said.contains("--append"), "{said}");
     assert_eq!(good(&run(path, &["head", "sqlite:b.db"])), "1\n");
     good(&run_with(path, &["import", "sqlite:b.db", "--renumber"], &odd));
     assert_eq!(good(&run(path, &["head", "sqlite:b.db"])), "2\n");
