@@ -50,13 +50,14 @@ func (d Decider[S, C]) Fold(events []SequencedEvent) S {
 	return state
 }
 
-// Model returns what the decider knows about the command as a [Projection], for [DecideValue].
+// Model returns what the decider knows about the command as a [Projection], for [Decide] and [DecideValue]. That of a
+// Cached decider remembers states as the decider does; do not change its fields.
 func (d Decider[S, C]) Model(cmd C) Projection[S] {
 	if d.Projection != nil {
 		return d.Projection(cmd)
 	}
 	model := Projection[S]{
-		Query: NewQuery(), Last: d.Last, Since: d.Since, InitialState: d.InitialState, Evolve: d.Evolve,
+		Query: NewQuery(), Last: d.Last, Since: d.Since, InitialState: d.InitialState, Evolve: d.Evolve, cache: d.cache,
 	}
 	if d.Query != nil {
 		model.Query = d.Query(cmd)
@@ -135,7 +136,7 @@ func (h CommandHandler[S, C]) Run(ctx context.Context, cmd C, opts ...DecideOpti
 	case d.windows != nil || h.Decider.Projection != nil:
 		fold = model.Fold
 	case h.Decider.cache != nil:
-		fold = h.Decider.cachedFold(&d)
+		fold = model.cachedFold(&d)
 	}
 	return d.run(ctx, func(events []SequencedEvent) ([]Event, error) {
 		return h.Decider.Decide(fold(events), cmd)

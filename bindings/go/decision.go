@@ -55,8 +55,9 @@ func Decide[S any](
 	if err != nil {
 		return Decision{}, err
 	}
+	fold := model.foldOf(d)
 	return d.run(ctx, func(events []SequencedEvent) ([]Event, error) {
-		return decide(model.Fold(events))
+		return decide(fold(events))
 	})
 }
 
@@ -91,8 +92,9 @@ func DecideValue[S, V any](
 		value = stored
 		return err
 	}
+	fold := model.foldOf(d)
 	decision, err := d.run(ctx, func(events []SequencedEvent) (decided []Event, err error) {
-		decided, value, err = decide(model.Fold(events))
+		decided, value, err = decide(fold(events))
 		return decided, err
 	})
 	if err != nil {

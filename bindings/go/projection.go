@@ -30,6 +30,9 @@ type Projection[S any] struct {
 
 	// parts are the leaves of a composed projection, or nil if none has a Last or Since.
 	parts []leaf[S]
+
+	// cache remembers states if the projection is the Model of a cached decider; or nil.
+	cache *stateCache[S]
 }
 
 // Initial returns the state before any event.

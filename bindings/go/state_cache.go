@@ -24,8 +24,10 @@ import (
 // Evolve and Decide may change what a state refers to, such as a map. Then clone must return a copy that shares nothing
 // with the state that they change. Cached panics if clone is nil and an S refers to anything, or if states is below 1.
 //
-// Copies of the decider share the memory: do not change their fields. A Cached decider cannot have a Projection, whose
-// meaning depends on more than its query, nor Last or Since, with which it reads little anyway.
+// Copies of the decider share the memory: do not change their fields. Its Model uses the memory in [Decide] and
+// [DecideValue]. What [Compose] makes of the Model has no memory, and a Cached decider cannot have a Projection: the
+// same query may be composed of other parts, or mean something else, for another command. Nor can it have Last or Since,
+// with which it reads little anyway.
 func (d Decider[S, C]) Cached(states int, clone func(S) S) Decider[S, C] {
 	switch {
 	case states < 1:
@@ -111,42 +113,51 @@ func (c *stateCache[S]) keep(entry *remembered[S]) {
 	}
 }
 
-// cachedFold makes the decision continue from a remembered state, and returns its fold. It returns the fold of the
-// decider if the store or the query does not allow it.
-func (d Decider[S, C]) cachedFold(of *decision) func([]SequencedEvent) S {
+// foldOf returns how the decision computes its state.
+func (p Projection[S]) foldOf(d *decision) func([]SequencedEvent) S {
+	if p.cache == nil || d.windows != nil {
+		return p.Fold
+	}
+	return p.cachedFold(d)
+}
+
+// cachedFold makes the decision continue from a remembered state, and returns its fold, which evolves with the events
+// of the query as they are. It remembers nothing if the store or the query does not allow it.
+func (p Projection[S]) cachedFold(of *decision) func([]SequencedEvent) S {
+	evolve := func(state S, events []SequencedEvent) S {
+		for _, event := range events {
+			state = p.Evolve(state, event)
+		}
+		return state
+	}
 	store := of.library()
 	_, isReader := of.store.(SnapshotReader)
 	query, err := appendQuery(nil, of.query)
 	if store == nil || !isReader || err != nil {
-		return d.Fold
+		return func(events []SequencedEvent) S { return evolve(p.Initial(), events) }
 	}
 	key, owner := string(query), weak.Make(store)
 	var base *remembered[S] // from which this attempt continues
 	of.recall = func() *SequencedEvent {
-		if base = d.cache.find(key, owner); base == nil {
+		if base = p.cache.find(key, owner); base == nil {
 			return nil
 		}
 		return &base.last
 	}
 	of.forget = func() { base = nil }
 	return func(events []SequencedEvent) S {
-		if base == nil && len(events) == 0 {
-			return d.Fold(nil)
-		}
 		next := &remembered[S]{query: key, store: owner}
 		var state S
 		if base == nil {
-			state = d.Fold(events)
+			state = p.Initial()
 		} else {
-			next.last, state = base.last, d.cache.clone(base.state)
-			for _, event := range events {
-				state = d.Evolve(state, event)
-			}
+			next.last, state = base.last, p.cache.clone(base.state)
 		}
+		state = evolve(state, events)
 		if len(events) > 0 {
 			next.last = events[len(events)-1]
-			next.state = d.cache.clone(state)
-			d.cache.keep(next)
+			next.state = p.cache.clone(state)
+			p.cache.keep(next)
 		}
 		return state
 	}
