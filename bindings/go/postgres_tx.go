@@ -134,8 +134,8 @@ func (s *Store) appendEventsBy(ctx context.Context, tx PostgresTx, events []Even
 // deadline of ctx, or for 10 seconds if it has none, and then returns a [RetryError]. It returns an
 // [ErrAppendConditionFailed] at once: the same run would fail again. [WithTx] decides again.
 //
-// If the commit fails because the connection breaks, the outcome is unknown; after any other error, nothing was
-// stored. [WithRequestID] finds out.
+// If the commit itself fails with an error of the driver or of ctx, its outcome is unknown; after any other error,
+// nothing was stored. A retry finds out by the IDs of the events, or by [WithRequestID].
 func (s *PostgresStore) InTx(ctx context.Context, run func(tx *sql.Tx) error) error {
 	if run == nil {
 		return missing("run")

@@ -5,6 +5,7 @@ mod access;
 #[path = "../../../tests/postgres/cluster.rs"]
 mod cluster;
 mod safety;
+mod within;
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -151,6 +152,10 @@ fn read(
     }
 }
 
+fn all_events(store: &dyn Store) -> (Vec<String>, i64) {
+    read(store, &ReadRequest::default(), BatchLimits::ALL).unwrap()
+}
+
 #[test]
 fn a_group_is_judged_as_its_requests_one_after_the_other_would_be() {
     let Some(server) = server() else { return };
@@ -169,9 +174,7 @@ fn a_group_is_judged_as_its_requests_one_after_the_other_would_be() {
             assert_eq!(answers, expected);
             assert_eq!(head, oracle.head(&call()).unwrap());
         }
-        let all = ReadRequest::default();
-        let batch = BatchLimits::ALL;
-        assert_eq!(read(&store, &all, batch), read(&oracle, &all, batch));
+        assert_eq!(all_events(&store), all_events(&oracle));
         for id in 0..8 {
             let id = id.to_string();
             let find = |store: &dyn Store| {

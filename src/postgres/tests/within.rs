@@ -1,0 +1,83 @@
+//! Appends in transactions of the program's, here of a connection of the test's.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::{all_events, call, for_all, own_schema, request, server};
+use crate::commit::deadline::Deadline;
+use crate::domain::AppendRequest;
+use crate::memory::MemoryStore;
+use crate::postgres::PostgresStore;
+use crate::postgres::connection::Connection;
+use crate::postgres::failure::Failure;
+use crate::postgres::values::Values;
+use crate::store::{ProgramTransaction, Store, TransactionFailure};
+
+/// A connection as the driver of a program.
+struct Driver {
+    connection: Connection,
+    deadline: Deadline,
+}
+
+impl Driver {
+    fn run(&mut self, sql: &str) {
+        self.connection.execute(sql, &self.deadline).unwrap();
+    }
+}
+
+impl ProgramTransaction for Driver {
+    fn query(
+        &mut self,
+        sql: &str,
+        values: Vec<String>,
+    ) -> std::result::Result<Option<String>, TransactionFailure> {
+        let mut texts = Values::new();
+        for value in &values {
+            texts.text(value);
+        }
+        // As text, the parameters are cast, as those of any driver that sends texts.
+        let sql = (1..=values.len()).rev().fold(sql.to_owned(), |sql, number| {
+            sql.replace(&format!("${number}::"), &format!("${number}::text::"))
+        });
+        match self.connection.query(&sql, &texts, &self.deadline) {
+            Ok(rows) => Ok(rows[0].optional_text(0).unwrap().map(str::to_owned)),
+            Err(Failure::Refused(refusal)) => {
+                let sqlstate = i32::from_str_radix(&refusal.code, 36).unwrap();
+                Err(TransactionFailure { sqlstate, message: refusal.message })
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Transactions of several requests, some of which are rolled back, do to each other and to the
+/// store what the same requests do to the store in memory, without those that were rolled back.
+#[test]
+fn transactions_are_judged_as_their_requests_one_after_the_other_would_be() {
+    let Some(server) = server() else { return };
+    let transactions = vec((vec(request(), 1..4), any::<bool>(), any::<bool>()), 1..8);
+    for_all(300, &transactions, |transactions: Vec<(Vec<AppendRequest>, bool, bool)>| {
+        let store = PostgresStore::open(&server.uri(), &own_schema()).unwrap();
+        let oracle = MemoryStore::new();
+        let deadline = call().start(None);
+        let connection = store.target.connect_to_write(&deadline).unwrap();
+        let mut driver = Driver { connection, deadline };
+        for (requests, is_locked_before, is_committed) in transactions {
+            driver.run("BEGIN");
+            if is_locked_before {
+                let head = store.append_within(&mut driver, None, &call()).unwrap().last;
+                assert_eq!(Ok(head), oracle.head(&call()));
+            }
+            for request in requests {
+                let answer = store.append_within(&mut driver, Some(request.clone()), &call());
+                if is_committed {
+                    assert_eq!(answer, oracle.append(request, &call()));
+                }
+            }
+            driver.run(if is_committed { "COMMIT" } else { "ROLLBACK" });
+            assert_eq!(store.head(&call()), oracle.head(&call()));
+        }
+        assert_eq!(all_events(&store), all_events(&oracle));
+        store.close();
+    });
+}
