@@ -16,12 +16,14 @@ if ! accepts "$option"; then
 fi
 
 include=bindings/cpp/include
+# Debian keeps the headers of libpq in a folder of their own.
+libpq=$(pg_config --includedir 2>/dev/null || echo /usr/include/postgresql)
 failed=0
 checked=0
 for header in "$include"/*.hpp "$include"/dcb/*.hpp "$include"/dcb/*/*.hpp; do
     name=${header#"$include/"}
     printf '#include <%s>\n#include <%s>\n' "$name" "$name" |
-        "$compiler" "-std=$option" "$@" -I"$include" -Iinclude -x c++ -fsyntax-only - || {
+        "$compiler" "-std=$option" "$@" -I"$include" -Iinclude -idirafter "$libpq" -x c++ -fsyntax-only - || {
         echo "$name does not compile alone as $option" >&2
         failed=1
     }
