@@ -29,6 +29,8 @@ const PAGES: [usize; 2] = [512, 4_096];
 const CATCH_UP_PATIENCE: Duration = Duration::from_millis(100);
 /// How long to wait before a standby that was behind is read again.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(5);
+/// How long to wait before the primary is tried again for such a read.
+const PRIMARY_PAUSE: Duration = Duration::from_secs(1);
 /// How long the primary's answer to such a read may take.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a wait tries to reach the server before it looks at events of this process alone.
@@ -121,14 +123,16 @@ impl PostgresStore {
         least: Position,
         deadline: &Deadline,
     ) -> Result<(Vec<Row>, Position)> {
-        let begun = Instant::now();
+        let (begun, mut next_try) = (Instant::now(), CATCH_UP_PATIENCE);
         loop {
             let mut rows = self.pool.read(&self.target, deadline, |connection, deadline| {
                 connection.query(sql, values, deadline)
             })?;
             let mut head = self.head_of(&rows, known)?;
             let is_late = deadline.is_over();
-            if head < least && (is_late || begun.elapsed() >= CATCH_UP_PATIENCE) {
+            if head < least && (is_late || begun.elapsed() >= next_try) {
+                // Where the URI leads to no primary, each try costs every host a connection.
+                next_try = begun.elapsed() + PRIMARY_PAUSE;
                 let answer = deadline.at_least(ANSWER_PATIENCE);
                 let connected = self.target.connect_to_write(&answer);
                 if let Ok(page) = connected.and_then(|mut own| own.query(sql, values, &answer)) {

@@ -261,6 +261,15 @@ fn a_read_does_not_end_where_another_standby_ends() {
         let later = ReadRequest::new(Query::all(), at(0), None, None, direction);
         assert_eq!(standby.head(&now), Ok(at(3)));
         assert_eq!(standby.read_all(later, &now).unwrap_err().status, Status::Busy);
+        // It looks for the primary, which it does not find, and not at every turn.
+        let sessions = || -> u32 {
+            let query = "select sessions from pg_stat_database where datname = 'dcb'";
+            server.query(query).parse().unwrap()
+        };
+        let before = sessions();
+        read(&mut reading, 9, Duration::from_millis(500)).unwrap_err();
+        let opened = sessions() - before;
+        assert!(opened < 8, "{opened} connections for one read");
         let earlier = ReadRequest::new(Query::all(), at(0), Some(at(3)), None, direction);
         assert_eq!(standby.read_all(earlier, &now).unwrap().1, at(2));
         server.sql(&format!("{without_trigger} insert into dcb.events select * from newest"));
