@@ -1,9 +1,10 @@
 //! How far a command is, on stderr if that is a terminal.
 
+use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// What the steps of a command are counted in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +26,9 @@ impl Progress {
         }
         let template = match (unit, total) {
             (Unit::Events, Some(_)) => {
-                "{msg} {wide_bar} {human_pos}/{human_len} events, {per_sec}, {eta} left"
+                "{msg} {wide_bar} {human_pos}/{human_len} events, {rate}/s, {eta} left"
             }
-            (Unit::Events, None) => "{msg} {human_pos} events, {per_sec}, {elapsed}",
+            (Unit::Events, None) => "{msg} {human_pos} events, {rate}/s, {elapsed}",
             (Unit::Bytes, Some(_)) => {
                 "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"
             }
@@ -35,8 +36,12 @@ impl Progress {
         };
         let style =
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        // Without the fractions of an event.
+        let rate = |state: &ProgressState, text: &mut dyn Write| {
+            let _ = write!(text, "{}", HumanCount(state.per_sec() as u64));
+        };
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr())
-            .with_style(style)
+            .with_style(style.with_key("rate", rate))
             .with_message(what);
         bar.enable_steady_tick(Duration::from_millis(200));
         Progress(bar)

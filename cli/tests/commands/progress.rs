@@ -27,6 +27,10 @@ fn a_bar_is_shown_on_a_terminal_and_removed_at_the_end() {
         assert!(shown.contains("\u{1b}[2K"), "{command}: the bar is not removed: {shown:?}");
         let rest = shown.rsplit("\u{1b}[2K").next().unwrap();
         assert!(rest.contains(end) && !rest.contains(what), "{command}: {rest:?}");
+        for rate in shown.split(" events, ").skip(1).filter_map(|rest| rest.split_once("/s")) {
+            let is_whole = rate.0.bytes().all(|byte| byte.is_ascii_digit() || byte == b',');
+            assert!(is_whole, "{command}: {rate:?}");
+        }
         // Lines that are wider than the terminal would stay when the bar is drawn anew.
         for line in shown.split(['\r', '\n']) {
             let line = line.trim_start_matches("\u{1b}[2K");
