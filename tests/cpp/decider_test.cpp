@@ -389,3 +389,29 @@ TEST_CASE("rivals never overfill a course") {
     CHECK(refused.load() == 20 - seats);
     CHECK(store.count() == seats);
 }
+
+TEST_CASE("a condition query guards the append in place of the decider's") {
+    for (const char *name : {"Renamed", "Subscribed"}) {
+        CAPTURE(name);
+        dcb::store store = unit::fresh_store();
+        int decisions = 0;
+        auto decider = course_decider();
+        decider.decide = [&](const state &, const subscribe &c) {
+            if (++decisions == 1) {
+                store.append(dcb::event(name, {"course:c1"}));
+            }
+            return std::vector<dcb::event>{
+                dcb::event("Subscribed", {{"course", c.course}, {"student", c.student}})};
+        };
+        // It misses one kind of event that the decision reads, and sees one that it does not.
+        const auto guard = [](const subscribe &c) -> dcb::query {
+            return dcb::of_type("Renamed").tagged(dcb::tag("course", c.course));
+        };
+        const dcb::command_handler<state, subscribe> handler(store, decider, quickly(3), guard);
+        const auto made = handler.handle({"c1", "s1"});
+        CHECK(made.attempts == (name == std::string("Renamed") ? 2 : 1));
+        CHECK(made.last == 2);
+        // What was stored before the read makes no append fail.
+        CHECK(handler.handle({"c1", "s2"}).attempts == 1);
+    }
+}

@@ -223,12 +223,13 @@ template <class Value> decision<Value> repeat(const stored_request &stored, int 
 /// with the events, their conditions and the number of attempts, and returns an append_result.
 ///
 /// `request` is a pointer to a request_id, or of the type std::nullptr_t: then the value needs no
-/// value_codec. `cache` is null, or has states of this projection's query and evolve.
+/// value_codec. `cache` is null, or has states of this projection's query and evolve. `guard` is
+/// the query of the condition; if it is null, that is the projection's.
 template <class Value, class State, class Decide, class Request, class Append>
 decision<Value> make_decision(const store &in, const projection<State> &on, const Decide &decide,
                               Request request, const call_options &options,
                               const retry_policy &retry, const Append &append,
-                              state_cache<State> *cache = nullptr) {
+                              state_cache<State> *cache = nullptr, const query *guard = nullptr) {
     using std::chrono::steady_clock;
     check_policy(retry);
     const steady_clock::time_point start = steady_clock::now();
@@ -271,7 +272,7 @@ decision<Value> make_decision(const store &in, const projection<State> &on, cons
             return made;
         }
         std::vector<append_condition> conditions;
-        conditions.emplace_back(on.query, position);
+        conditions.emplace_back(guard != nullptr ? *guard : on.query, position);
         if constexpr (is_request) {
             events = mark_request(events, *request, encoded);
             conditions.emplace_back(*asked, position);
@@ -295,13 +296,13 @@ decision<Value> make_decision(const store &in, const projection<State> &on, cons
 template <class Value, class State, class Decide, class Request>
 decision<Value> decide_on(store &in, const projection<State> &on, const Decide &decide,
                           Request request, const call_options &options, const retry_policy &retry,
-                          state_cache<State> *cache = nullptr) {
+                          state_cache<State> *cache = nullptr, const query *guard = nullptr) {
     check_function(on.evolve, "projection::evolve");
     return make_decision<Value>(
         in, on, decide, request, options, retry,
         [&](const std::vector<event> &events, const std::vector<append_condition> &conditions,
             int) { return in.try_append(events, conditions, options); },
-        cache);
+        cache, guard);
 }
 
 } // namespace detail
@@ -346,10 +347,16 @@ auto decide(store &in, const projection<State> &on, const Decide &decide, const 
 /// The store must outlive the handler.
 template <class State, class Command, class Value = void> class command_handler {
   public:
+    /// `condition_query` returns the query that guards the append. If it is not set, that is the
+    /// decider's. A narrower query lets more appends pass that do not affect each other; a wider
+    /// one also rejects the append for events that the decision did not read.
+    ///
     /// Throws std::invalid_argument as decider::check does, and dcb::error if the
     /// number of attempts is negative.
-    command_handler(store &to, decider<State, Command, Value> how, retry_policy retry = {})
-        : store_(&to), decider_(std::move(how)), retry_(retry) {
+    command_handler(store &to, decider<State, Command, Value> how, retry_policy retry = {},
+                    std::function<query(const Command &)> condition_query = {})
+        : store_(&to), decider_(std::move(how)), retry_(retry),
+          condition_query_(std::move(condition_query)) {
         detail::check_policy(retry_);
         decider_.check();
     }
@@ -375,13 +382,18 @@ template <class State, class Command, class Value = void> class command_handler 
     decision<Value> run(const Command &command, Request request,
                         const call_options &options) const {
         const auto decide = [&](const State &state) { return decider_.decide(state, command); };
+        std::optional<query> guard;
+        if (condition_query_) {
+            guard = condition_query_(command);
+        }
         return detail::decide_on<Value>(*store_, decider_.model(command), decide, request, options,
-                                        retry_, decider_.cache.get());
+                                        retry_, decider_.cache.get(), guard ? &*guard : nullptr);
     }
 
     store *store_;
     decider<State, Command, Value> decider_;
     retry_policy retry_;
+    std::function<query(const Command &)> condition_query_;
 };
 
 } // namespace dcb
