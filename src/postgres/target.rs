@@ -117,14 +117,20 @@ impl Target {
         }
     }
 
-    /// Connects to the first of the hosts that has a session of this kind.
+    /// Connects to the first of the hosts that has a session of this kind. Each host has its share
+    /// of the time that is left, so that one that is silent leaves some for the others.
     fn connect(
         &self,
         session: TargetSession,
         deadline: &Deadline,
     ) -> std::result::Result<Connection, Failure> {
         let mut failure = Failure::Late;
-        for host in &self.parameters.hosts {
+        let hosts = &self.parameters.hosts;
+        for (host, others) in hosts.iter().zip((0..hosts.len() as u32).rev()) {
+            let deadline = &match deadline.left() {
+                Some(left) => deadline.at_most(left / (others + 1)),
+                None => deadline.clone(),
+            };
             let connection =
                 Connection::open(host, &self.parameters, deadline).and_then(|mut connection| {
                     self.watch.check_open().map_err(Failure::Stopped)?;

@@ -136,6 +136,24 @@ fn a_server_that_falls_silent_is_given_up() {
 }
 
 #[test]
+fn a_silent_server_does_not_keep_from_the_next_one() {
+    let Some((cluster, proxy)) = cluster_and_proxy() else { return };
+    proxy.be_silent(true);
+    let own = cluster.tcp_uri();
+    let (others, port) = own.rsplit_once("/dcb").unwrap().0.rsplit_once(':').unwrap();
+    let silent = proxy.uri("");
+    let proxy_port = silent.rsplit_once("/dcb").unwrap().0.rsplit_once(':').unwrap().1;
+    let uri = format!(
+        "{others}:{proxy_port},127.0.0.1:{port}/dcb?{PLAIN}&target_session_attrs=read-write"
+    );
+    let store = open(&uri).unwrap();
+    let attempts = [claim(&*store, 0, "x", &within(10_000))];
+    // A read has a connection of its own.
+    assert_eq!(store.head(&within(10_000)).unwrap().get(), 1);
+    assert_eq!(check(&*store, &attempts), 1);
+}
+
+#[test]
 fn nobody_waits_for_a_server_that_is_gone_longer_than_the_call_allows() {
     let Some((_cluster, proxy)) = cluster_and_proxy() else { return };
     let store = open(&proxy.uri(PLAIN)).unwrap();
