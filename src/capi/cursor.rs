@@ -81,7 +81,6 @@ impl dcb_cursor {
         cursor.position = 0;
         if let Some(event) = found {
             cursor.page.event(&event.view())?;
-            cursor.page.finish();
         }
         Ok(cursor)
     }
@@ -123,7 +122,6 @@ impl dcb_cursor {
         let outcome = self.store.read(&mut self.reading, batch, call, &mut page);
         self.failure = outcome.as_ref().err().filter(|error| !is_temporary(error)).cloned();
         self.ahead = self.ahead.saturating_mul(AHEAD_GROWTH);
-        page.finish();
         self.page = page;
         match outcome {
             // The events before the failure are returned first. The next call returns a permanent

@@ -64,6 +64,7 @@ impl Store for FailingStore {
                 data: "{}",
                 id: None,
                 metadata: None,
+                packed: None,
             })?;
             reading.delivered(position);
         }

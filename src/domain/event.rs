@@ -150,6 +150,7 @@ impl Event {
             data: self.data(),
             id: self.id(),
             metadata: self.metadata(),
+            packed: Some(&self.text),
         }
     }
 

@@ -45,6 +45,8 @@ pub struct EventView<'a> {
     pub id: Option<&'a str>,
     /// The JSON text of the event's metadata, if it has any.
     pub metadata: Option<&'a str>,
+    /// A text that all of these are parts of, if there is one, so that one copy copies them all.
+    pub packed: Option<&'a str>,
 }
 
 impl EventView<'_> {

@@ -57,8 +57,12 @@ impl<'a> Tags<'a> {
 
     /// Returns an iterator over the tags, in the order given.
     pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let (listed, packed) = match self.0 {
+            Repr::Packed { ends, .. } => (&[][..], ends.len()),
+            Repr::Listed(tags) => (tags, 0),
+        };
         let tags = *self;
-        (0..tags.len()).map(move |index| tags.get(index))
+        listed.iter().copied().chain((0..packed).map(move |index| tags.get(index)))
     }
 
     /// Returns whether `tag` is one of the tags.

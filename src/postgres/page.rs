@@ -230,6 +230,7 @@ pub fn with_event<T>(
         data: row.text(4)?,
         id: row.optional_text(5)?,
         metadata: row.optional_text(6)?,
+        packed: None,
     };
     each(&view).map(Some)
 }

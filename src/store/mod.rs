@@ -20,7 +20,7 @@ pub struct BatchLimits {
     /// The highest number of events in the batch.
     pub max_events: usize,
     /// The number of bytes after which the batch ends. It ends with the event whose texts reach
-    /// that number.
+    /// that number; a store may count some bytes more for each text.
     pub max_bytes: usize,
 }
 

@@ -100,6 +100,7 @@ mod tests {
             data: &data,
             id: None,
             metadata: None,
+            packed: None,
         };
         let summary = Summary::of(&view);
         assert_eq!((summary.data.len(), summary.data_bytes), (239, 2_002));

@@ -11,6 +11,7 @@ fn view() -> EventView<'static> {
         data: "{ \"x\" : 1e400 }",
         id: None,
         metadata: None,
+        packed: None,
     }
 }
 

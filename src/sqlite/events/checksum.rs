@@ -13,25 +13,23 @@ pub fn checksums(events: &[Event]) -> Checksums {
     events.iter().map(|event| crc32fast::hash(event.row_text().as_bytes())).collect()
 }
 
-/// Computes the CRC-32 of the texts of a row, encoded as in [`Event::row_text`]: in the order of
-/// the columns, each with a leading 1, or a 0 for a column that is NULL.
-pub fn checksum_of_text(scratch: &mut Vec<u8>, columns: [Option<&str>; 5]) -> u32 {
-    // The texts are concatenated first: one long CRC costs far less than many short ones.
-    scratch.clear();
-    scratch.reserve(columns.iter().flatten().map(|text| text.len()).sum::<usize>() + columns.len());
-    for column in columns {
-        scratch.push(u8::from(column.is_some()));
-        scratch.extend_from_slice(column.unwrap_or_default().as_bytes());
-    }
-    crc32fast::hash(scratch)
+/// Computes the checksum of a row: that of its texts, continued over its position and timestamp.
+pub fn of_row(text: u32, position: i64, timestamp_us: i64) -> i64 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(text);
+    hasher.update(&numbers(position, timestamp_us));
+    hasher.finalize().into()
 }
 
-/// Computes the checksum of a row: that of its texts, continued over its position and timestamp.
-pub fn checksum_of_row(text: u32, position: i64, timestamp_us: i64) -> i64 {
-    let mut hasher = crc32fast::Hasher::new_with_initial(text);
+/// Returns the numbers of a row as its checksum covers them, after its texts.
+pub fn numbers(position: i64, timestamp_us: i64) -> [u8; 16] {
     let mut numbers = [0; 16];
     numbers[..8].copy_from_slice(&position.to_le_bytes());
     numbers[8..].copy_from_slice(&timestamp_us.to_le_bytes());
-    hasher.update(&numbers);
-    hasher.finalize().into()
+    numbers
+}
+
+/// Computes the checksum of a row from all that it covers: the texts as in [`Event::row_text`],
+/// then [`numbers`]. One long CRC costs far less than several short ones.
+pub fn of_covered(bytes: &[u8]) -> i64 {
+    crc32fast::hash(bytes).into()
 }

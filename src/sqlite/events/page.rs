@@ -108,17 +108,17 @@ impl<'a> Leaf<'a> {
         let near =
             u16::try_from(position.checked_sub(self.first)?).ok().filter(|at| *at < self.len);
         let at = |index: u16| {
-            let (size, cell) = varint(self.cell(index)?)?;
-            let (key, record) = varint(cell)?;
-            (key == position).then_some((size, record))
+            let mut at = usize::from(be16(self.page, 8 + 2 * usize::from(index))?);
+            let size = varint_at(self.page, &mut at)?;
+            (varint_at(self.page, &mut at)? == position).then_some((size, at))
         };
-        let (size, cell) = near.and_then(at).or_else(|| (0..self.len).find_map(at))?;
+        let (size, start) = near.and_then(at).or_else(|| (0..self.len).find_map(at))?;
         let size = usize::try_from(size).ok()?;
         // A longer record continues on overflow pages.
         if size > self.usable - 35 {
             return None;
         }
-        cell.get(..size)
+        self.page.get(start..start + size)
     }
 
     /// Returns the row of `position` if all of it is on this page. Only its shape is checked.
@@ -143,31 +143,64 @@ pub struct RowRecord<'a> {
 }
 
 impl<'a> RowRecord<'a> {
+    #[inline]
     fn parse(position: i64, record: &'a [u8]) -> Option<Self> {
-        let (size, mut types) = varint(record)?;
-        let mut body = record.get(usize::try_from(size).ok()?..)?;
-        let mut next_type = || {
-            let (serial, rest) = varint(types)?;
-            types = rest;
-            Some(serial)
-        };
+        let (header, types) = short_header(record).or_else(|| long_header(record))?;
+        let [rowid, texts @ .., timestamp, checksum] = types;
         // The position is the rowid, so its column is stored as NULL.
-        (next_type()? == 0).then_some(())?;
-        let mut lengths = [None; 5];
-        for length in &mut lengths {
-            *length = match next_type()? {
+        (rowid == 0).then_some(())?;
+        let (mut lengths, mut all) = ([None; 5], 0_usize);
+        for (length, serial) in lengths.iter_mut().zip(texts) {
+            *length = match serial {
                 0 => None,
-                text if text >= 13 && text % 2 == 1 => Some(usize::try_from((text - 13) / 2).ok()?),
+                text if text >= 13 && text % 2 == 1 => {
+                    let len = usize::try_from((text - 13) / 2).ok()?;
+                    all = all.checked_add(len)?;
+                    Some(len)
+                }
                 _ => return None,
             };
         }
-        let text;
-        let all = lengths.iter().flatten().try_fold(0_usize, |sum, len| sum.checked_add(*len))?;
-        (text, body) = body.split_at_checked(all)?;
-        let timestamp_us = integer(next_type()?, &mut body)?;
-        let checksum = integer(next_type()?, &mut body)?;
+        let (text, mut body) = record.get(header..)?.split_at_checked(all)?;
+        let timestamp_us = integer(timestamp, &mut body)?;
+        let checksum = integer(checksum, &mut body)?;
         Some(RowRecord { position, text, lengths, timestamp_us, checksum })
     }
+}
+
+/// The number of columns of `dcb_events`.
+const COLUMNS: usize = 8;
+/// The longest header whose types take two bytes each at most.
+const SHORT_HEADER: usize = 1 + 2 * COLUMNS;
+
+/// Decodes the header of a row whose types take two bytes each at most, as those of most rows do.
+/// Returns its length and the types.
+#[inline]
+fn short_header(record: &[u8]) -> Option<(usize, [i64; COLUMNS])> {
+    let header: &[u8; SHORT_HEADER] = record.first_chunk()?;
+    let (mut types, mut at) = ([0; COLUMNS], 1);
+    for serial in &mut types {
+        let first = *header.get(at)?;
+        at += 1;
+        *serial = i64::from(first);
+        if first >= 0x80 {
+            let second = *header.get(at)?;
+            at += 1;
+            (second < 0x80).then_some(())?;
+            *serial = i64::from(first & 0x7f) << 7 | i64::from(second);
+        }
+    }
+    (header[0] < 0x80).then_some((usize::from(header[0]), types))
+}
+
+/// Does what [`short_header`] does, whatever the types take.
+fn long_header(record: &[u8]) -> Option<(usize, [i64; COLUMNS])> {
+    let (mut types, mut at) = ([0; COLUMNS], 0);
+    let length = usize::try_from(varint_at(record, &mut at)?).ok()?;
+    for serial in &mut types {
+        *serial = varint_at(record, &mut at)?;
+    }
+    Some((length, types))
 }
 
 /// A row of `dcb_postings`, as decoded from its record.
@@ -197,21 +230,27 @@ impl<'a> BlockRecord<'a> {
 }
 
 /// Decodes an integer of a record, and removes it from `body`.
+#[inline]
 pub fn integer(serial: i64, body: &mut &[u8]) -> Option<i64> {
-    let bytes = match serial {
-        1..=4 => serial as usize,
-        5 => 6,
-        6 => 8,
+    let bytes = *body;
+    let (number, len) = match serial {
+        1 => (i64::from(*bytes.first()? as i8), 1),
+        2 => (i64::from(i16::from_be_bytes(*bytes.first_chunk()?)), 2),
+        3 => {
+            let [high, middle, low] = *bytes.first_chunk()?;
+            (i64::from(i32::from_be_bytes([high, middle, low, 0]) >> 8), 3)
+        }
+        4 => (i64::from(i32::from_be_bytes(*bytes.first_chunk()?)), 4),
+        5 => {
+            let high = i16::from_be_bytes(*bytes.first_chunk()?);
+            (i64::from(high) << 32 | i64::from(be32(bytes, 2)?), 6)
+        }
+        6 => (i64::from_be_bytes(*bytes.first_chunk()?), 8),
         8..=9 => return Some(serial - 8),
         _ => return None,
     };
-    let number;
-    (number, *body) = body.split_at_checked(bytes)?;
-    if let Ok(number) = number.try_into() {
-        return Some(i64::from_be_bytes(number));
-    }
-    let first = i64::from(*number.first()? as i8);
-    Some(number[1..].iter().fold(first, |number, byte| number << 8 | i64::from(*byte)))
+    *body = bytes.get(len..)?;
+    Some(number)
 }
 
 /// Decodes a big-endian integer of two bytes at an offset.
@@ -226,16 +265,33 @@ pub fn be32(bytes: &[u8], at: usize) -> Option<u32> {
 
 /// Decodes a varint of one to nine bytes. Returns it and the bytes after it.
 fn varint(bytes: &[u8]) -> Option<(i64, &[u8])> {
-    match bytes {
-        [only @ ..0x80, rest @ ..] => Some((i64::from(*only), rest)),
-        [first, second @ ..0x80, rest @ ..] => {
-            Some((i64::from(first & 0x7f) << 7 | i64::from(*second), rest))
+    let mut at = 0;
+    let number = varint_at(bytes, &mut at)?;
+    Some((number, bytes.get(at..)?))
+}
+
+/// Decodes the varint at an offset, which moves to the byte after it.
+#[inline]
+fn varint_at(bytes: &[u8], at: &mut usize) -> Option<i64> {
+    let rest = bytes.get(*at..)?;
+    let (number, len) = match *rest {
+        [only @ ..0x80, ..] => (i64::from(only), 1),
+        [first, second @ ..0x80, ..] => (i64::from(first & 0x7f) << 7 | i64::from(second), 2),
+        [first, second, third @ ..0x80, ..] => {
+            let high = i64::from(first & 0x7f) << 14 | i64::from(second & 0x7f) << 7;
+            (high | i64::from(third), 3)
         }
-        _ => long_varint(bytes),
-    }
+        _ => {
+            let (number, after) = long_varint(rest)?;
+            (number, rest.len() - after.len())
+        }
+    };
+    *at += len;
+    Some(number)
 }
 
 /// Decodes a varint of any length.
+#[cold]
 fn long_varint(bytes: &[u8]) -> Option<(i64, &[u8])> {
     let mut value = 0_u64;
     for (index, byte) in bytes.iter().enumerate().take(9) {
@@ -273,6 +329,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_short_header_is_decoded_as_any_is(
+            types in prop::collection::vec(prop_oneof![4 => 0..16_384_i64, 1 => 0..3_000_000_i64], COLUMNS),
+            rest in prop::collection::vec(any::<u8>(), 0..20),
+            cut in 0..60_usize,
+        ) {
+            let mut record: Vec<u8> = types.iter().flat_map(|serial| encoded(*serial)).collect();
+            record.insert(0, record.len() as u8 + 1);
+            record.extend(rest);
+            let found = short_header(&record);
+            let is_short = types.iter().all(|serial| *serial < 16_384);
+            prop_assert_eq!(found.is_some(), is_short && record.len() >= SHORT_HEADER);
+            if found.is_some() {
+                prop_assert_eq!(found, long_header(&record));
+            }
+            // A record that is cut off, or whose header has other bytes.
+            record.truncate(cut);
+            if let Some(found) = short_header(&record) {
+                prop_assert_eq!(Some(found), long_header(&record));
+            }
+        }
+
         #[test]
         fn numbers_of_every_length_are_decoded(
             number in any::<i64>(),

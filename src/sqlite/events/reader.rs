@@ -9,8 +9,9 @@ use crate::position::Position;
 use crate::sql::Value;
 use crate::sqlite::cache::{CacheUse, Found, ReadCaches};
 use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
-use crate::sqlite::events::row::{EventRow, Scratch, damaged, to_owned};
+use crate::sqlite::events::row::{Scratch, damaged, to_owned};
 use crate::sqlite::events::source::{ReadResult, Source};
+use crate::sqlite::wal::wal_index::DatabaseFile;
 
 const COLUMNS: &str = "position, type, tags, data, id, metadata, timestamp, checksum";
 /// The statement that reads an event by its position.
@@ -57,9 +58,12 @@ impl EventReader {
         mut visit: impl FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<()> {
         let (source, mut rest) = (source.into(), span);
+        let file = source.file();
         while !rest.is_empty() {
             let before = rest;
-            if self.scan_leaf(source, &mut rest, direction, &mut visit)?.is_break() {
+            if let Some(file) = &file
+                && self.scan_leaf(file, source, &mut rest, direction, &mut visit)?.is_break()
+            {
                 return Ok(());
             }
             if rest == before {
@@ -86,6 +90,7 @@ impl EventReader {
     /// and removes them from `rest`.
     fn scan_leaf(
         &mut self,
+        file: &DatabaseFile<'_>,
         source: Source<'_>,
         rest: &mut PositionRange,
         direction: Direction,
@@ -96,14 +101,15 @@ impl EventReader {
             Direction::Forward => ReadAhead::Behind,
             Direction::Backward => ReadAhead::Before,
         };
-        let Some(leaf) = pages.leaf(source, rest.first(direction).get(), ahead) else {
+        let Some(leaf) = pages.leaf_in(file, source, rest.first(direction).get(), ahead) else {
             return Ok(ControlFlow::Continue(()));
         };
         while !rest.is_empty() {
             let position = rest.first(direction);
-            let columns = leaf.row(position.get()).as_ref().and_then(EventRow::of_raw);
-            let Some(Ok(columns)) = columns.map(|columns| columns.verified(scratch)) else { break };
-            if columns.with_view(scratch, &mut visit)?.is_break() {
+            let record = leaf.row(position.get());
+            let row = record.as_ref().and_then(|record| scratch.verify_record(record));
+            let Some(row) = row else { break };
+            if row.with_view(&mut visit)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
             *rest = rest.beyond(position, direction);
@@ -131,11 +137,11 @@ impl EventReader {
         let mut expected = span.first(direction);
         let mut last = ControlFlow::Continue(());
         source.sql()?.query(&sql, &bounds, &mut |row| {
-            let columns = EventRow::of_row(row)?.verified(&mut self.scratch)?;
-            if columns.position != expected {
+            let row = self.scratch.verify_row(row)?;
+            if row.position != expected {
                 return Err(damaged(expected));
             }
-            last = columns.with_view(&mut self.scratch, &mut visit)?;
+            last = row.with_view(&mut visit)?;
             expected = step(expected);
             Ok(last)
         })?;
@@ -185,10 +191,8 @@ impl EventReader {
             let found = file
                 .as_ref()
                 .and_then(|file| pages.leaf_in(file, source, position.get(), ReadAhead::None))
-                .and_then(|leaf| {
-                    EventRow::of_raw(&leaf.row(position.get())?)?.verified(scratch).ok()
-                });
-            let Some(columns) = found else {
+                .and_then(|leaf| scratch.verify_record(&leaf.row(position.get())?));
+            let Some(row) = found else {
                 let most = if pages.is_off() { usize::MAX } else { FETCHES_AFTER_MISS };
                 let (stretch, later) = positions.split_at(positions.len().min(most));
                 if self.fetch_rows(source, stretch, may_keep, &mut visit)?.is_break() {
@@ -197,7 +201,7 @@ impl EventReader {
                 positions = later;
                 continue;
             };
-            let flow = columns.with_view(scratch, |view| {
+            let flow = row.with_view(|view| {
                 if keeps && let (Some(caches), Ok(event)) = (caches, to_owned(view)) {
                     caches.events.keep(event);
                 }
@@ -224,13 +228,13 @@ impl EventReader {
         let mut expected = positions.iter();
         let mut last = ControlFlow::Continue(());
         source.sql()?.query_each(FETCH, &keys, &mut |row| {
-            let columns = EventRow::of_row(row)?.verified(&mut self.scratch)?;
+            let row = self.scratch.verify_row(row)?;
             match expected.next() {
-                Some(position) if columns.position == *position => {}
+                Some(position) if row.position == *position => {}
                 Some(position) => return Err(damaged(*position)),
-                None => return Err(damaged(columns.position)),
+                None => return Err(damaged(row.position)),
             }
-            last = columns.with_view(&mut self.scratch, |view| {
+            last = row.with_view(|view| {
                 if let Some(caches) = caches
                     && matches!(caches.events.get(view.position), Found::Wanted)
                     && let Ok(event) = to_owned(view)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::SequencedEvent;
 use crate::error::Result;
 use crate::sql::{SqlConnection, Value};
-use crate::sqlite::events::checksum::checksum_of_row;
+use crate::sqlite::events::checksum;
 
 /// How many rows are bound at a time, which bounds the memory for their values.
 const ROWS_PER_BATCH: usize = 64;
@@ -20,7 +20,7 @@ pub fn insert(
         let mut values = Vec::with_capacity(events.len() * 8);
         for (event, texts) in events.iter().zip(checksums) {
             let body = &event.event;
-            let checksum = checksum_of_row(*texts, event.position.get(), event.timestamp_us);
+            let checksum = checksum::of_row(*texts, event.position.get(), event.timestamp_us);
             values.extend([
                 event.position.into(),
                 body.event_type().into(),

@@ -99,7 +99,9 @@ impl StoreState {
             sink.event(event)?;
             state.delivered(event.position);
             left.max_events -= 1;
-            left.max_bytes = left.max_bytes.saturating_sub(event.text_len());
+            // What lies between packed texts counts too: their length is known without a look at each.
+            let bytes = event.packed.map_or_else(|| event.text_len(), str::len);
+            left.max_bytes = left.max_bytes.saturating_sub(bytes);
             let full = left.max_events == 0 || left.max_bytes == 0;
             let done = full || state.span().is_none();
             Ok(if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
