@@ -13,7 +13,7 @@ use crate::position::Position;
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::maintenance::segments::write_segment_within;
 use crate::sqlite::read::POLL;
-use crate::sqlite::read::check_ahead::check_ahead;
+use crate::sqlite::read::check_ahead::{Extent, check_ahead};
 use crate::sqlite::read::pool::{ReadConnection, ReaderPool};
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 use crate::sqlite::wal::wal_file::Wal;
@@ -113,12 +113,23 @@ impl Store for SqliteStore {
             return Err(failure);
         }
         let mut prepared = self.shared.prepare(request)?;
-        if let Some(readers) = self.connections.readers() {
-            check_ahead(&self.shared, readers, &mut prepared, &deadline)?;
+        let readers = self.connections.readers();
+        let mut given_back = None;
+        if let Some(readers) = readers {
+            check_ahead(&self.shared, readers, &mut prepared, Extent::Conditions, &deadline)?;
+            given_back = prepared.returnable();
         }
         // The timeout bounds the wait for earlier appends, not the check.
         let deadline = self.shared.start(call, self.shared.busy_timeout)?;
-        let appended = writer.append(&self.shared, prepared, &deadline)?;
+        let mut answer = writer.append(&self.shared, prepared, &deadline);
+        let given_back = given_back
+            .and_then(|place| place.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let (Some(readers), Some(mut prepared)) = (readers, given_back) {
+            check_ahead(&self.shared, readers, &mut prepared, Extent::Everything, &deadline)?;
+            let deadline = self.shared.start(call, self.shared.busy_timeout)?;
+            answer = writer.append(&self.shared, prepared, &deadline);
+        }
+        let appended = answer?;
         if self.shared.index.is_tail_too_long() {
             // Whether it works or not, the append is done: maintenance meets the cause again.
             let _ = write_segment_within(&self.shared, writer, SEGMENT_EVENTS, &deadline);

@@ -3,6 +3,7 @@
 //! Invariant: each request is checked as if the requests before it in the group were stored
 //! already. The transaction holds SQLite's write lock.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -11,7 +12,8 @@ use crate::clock::now_us;
 use crate::commit::Appended;
 use crate::commit::group_commit::Outcome;
 use crate::domain::{
-    AppendCondition, AppendRequest, PositionRange, Query, Verdict, check_conditions, check_ids,
+    AppendCondition, AppendRequest, Event, PositionRange, Query, Verdict, check_conditions,
+    check_ids,
 };
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, crash_point, has};
@@ -22,8 +24,9 @@ use crate::sqlite::append::turns::Turns;
 use crate::sqlite::connection::transaction::{begin_immediate, commit, rollback};
 use crate::sqlite::events::checksum::{Checksums, checksums};
 use crate::sqlite::events::reader::EventReader;
-use crate::sqlite::events::source::Source;
+use crate::sqlite::events::source::{ReadStop, Source};
 use crate::sqlite::events::write::insert;
+use crate::sqlite::index::limit::Work;
 use crate::sqlite::index::tail::{Generations, Tail};
 use crate::sqlite::index::view::View;
 use crate::sqlite::snapshot::Snapshot;
@@ -52,7 +55,28 @@ pub struct PreparedAppend {
     /// The highest head of a snapshot in which conditions were checked already, or
     /// [`Position::START`] if none was.
     checked_to: Position,
+    /// What is known of the events' ids.
+    ids: KnownIds,
+    /// Where the request is given back if its check would hold up the group. Without it, the group
+    /// checks everything.
+    given_back: Option<GivenBack>,
 }
+
+/// The ids of an append as a snapshot has them.
+#[derive(Debug, Default)]
+pub struct KnownIds {
+    /// The head of the snapshot; [`Position::START`] if nothing is known.
+    pub through: Position,
+    /// For each event, the position at which its id is stored in the snapshot.
+    pub positions: Vec<Option<Position>>,
+}
+
+/// The place of a request that a group gives back to its caller unchecked.
+pub type GivenBack = Arc<Mutex<Option<PreparedAppend>>>;
+
+/// The work of a check that a group does for a request that can be given back: far more than
+/// a check needs whose first candidates decide, and less than a millisecond.
+const MAX_WORK: u64 = if cfg!(test) { 16 } else { 256 };
 
 impl PreparedAppend {
     /// Prepares a request, before any lock is taken. Fails with `no_memory`.
@@ -60,7 +84,27 @@ impl PreparedAppend {
         let (events, conditions) = request.into_parts();
         let checksums = checksums(&events);
         let prepared = PreparedEvents::new(events)?;
-        Ok(PreparedAppend { prepared, checksums, conditions, checked_to: Position::START })
+        let (checked_to, ids) = (Position::START, KnownIds::default());
+        Ok(PreparedAppend { prepared, checksums, conditions, checked_to, ids, given_back: None })
+    }
+
+    /// Returns the events.
+    pub fn events(&self) -> impl Iterator<Item = &Event> {
+        self.prepared.events()
+    }
+
+    /// Notes what is known of the events' ids.
+    pub fn note_ids(&mut self, ids: KnownIds) {
+        self.note_checked(ids.through);
+        self.ids = ids;
+    }
+
+    /// Lets the group give the request back, and returns the place for it. Returns `None` if there
+    /// is nothing to check.
+    pub fn returnable(&mut self) -> Option<GivenBack> {
+        let has_ids = self.events().next().is_some_and(|event| event.id().is_some());
+        (has_ids || !self.conditions.is_empty())
+            .then(|| Arc::clone(self.given_back.insert(GivenBack::default())))
     }
 
     /// Returns the conditions, which may be checked in part before the group runs.
@@ -94,7 +138,10 @@ pub fn run(
 ) -> Result<Vec<Outcome>> {
     let WriterConnection { connection, reader, turns } = writer;
     let error = match attempt(&*connection, reader, turns, shared, &mut requests) {
-        Ok(outcomes) => return Ok(outcomes),
+        Ok(outcomes) => {
+            give_back(requests, &outcomes);
+            return Ok(outcomes);
+        }
         Err(error) => error,
     };
     rollback(connection);
@@ -113,12 +160,32 @@ pub fn run(
             attempt(&*connection, reader, turns, shared, std::slice::from_mut(&mut request))
         });
         rollback(connection);
-        outcomes.push(match alone {
+        let outcome = match alone {
             Ok(mut outcome) => outcome.remove(0),
             Err(error) => Outcome::new(Err(error)),
-        });
+        };
+        give_back(vec![request], std::slice::from_ref(&outcome));
+        outcomes.push(outcome);
     }
     Ok(outcomes)
+}
+
+/// Gives the requests back to their callers whose checks were stopped.
+fn give_back(requests: Vec<PreparedAppend>, outcomes: &[Outcome]) {
+    for (mut request, outcome) in requests.into_iter().zip(outcomes) {
+        if let Err(error) = &outcome.answer
+            && error.status == Status::Internal
+            && *error == too_much_work()
+            && let Some(place) = request.given_back.take()
+        {
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
+        }
+    }
+}
+
+/// Returns the answer to a request that is given back. Its caller replaces it.
+fn too_much_work() -> Error {
+    ReadStop::TooMuchWork.into()
 }
 
 /// Checks and stores the requests, in order, and commits. After an error the caller must roll the
@@ -243,17 +310,24 @@ impl<'a> Staged<'a> {
     /// Checks the ids and the conditions of the request. A rejected request is an error.
     pub fn check(&mut self, request: &PreparedAppend) -> Result<Verdict> {
         let Staged { view, reader, found, index, .. } = self;
+        let work = request.given_back.as_ref().map(|_| Work::new(MAX_WORK));
+        let work = work.as_ref();
         if request.checked_to > *found {
             return Err(lost_events());
         }
         let index = index.as_ref().filter(|_| !has(SeededBug::ForgetGroup));
         // Both closures use the one reader.
         let reader = std::cell::RefCell::new(&mut **reader);
+        let ids = PositionRange { after: request.ids.through, through: *found };
+        let mut known = request.ids.positions.iter();
         let verdict = check_ids(
             request.prepared.events(),
-            |id| match index.and_then(|index| index.position_of_id(id)) {
-                Some(position) => Ok(Some(position)),
-                None => Ok(view.position_of_id(&mut reader.borrow_mut(), id, *found)?),
+            |id| {
+                let known = known.next().copied().flatten();
+                match known.or_else(|| index.and_then(|index| index.position_of_id(id))) {
+                    Some(position) => Ok(Some(position)),
+                    None => Ok(view.position_of_id(&mut reader.borrow_mut(), id, ids, work)?),
+                }
             },
             |position, event| match index.and_then(|index| index.get(position)) {
                 Some(stored) => Ok(stored.event == *event),
@@ -264,7 +338,7 @@ impl<'a> Staged<'a> {
             let reader = reader.into_inner();
             check_conditions(&request.conditions, |query: &Query, span: PositionRange| {
                 let below = PositionRange { after: span.after, through: span.through.min(*found) };
-                let first = view.first_match(reader, query, below)?;
+                let first = view.first_match(reader, query, below, work)?;
                 Ok(first.or_else(|| index.and_then(|index| index.first_match(query, span))))
             })?;
         }

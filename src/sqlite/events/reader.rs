@@ -49,6 +49,12 @@ impl EventReader {
         self.cache.clone()
     }
 
+    /// Returns how many events were read, from the file or the cache.
+    #[cfg(test)]
+    pub fn count(&self) -> u64 {
+        self.scratch.count
+    }
+
     /// Calls `visit` with the events in `span`, in order, until it breaks. Fails if one is missing.
     pub fn scan<'s>(
         &mut self,
@@ -181,6 +187,7 @@ impl EventReader {
             let EventReader { pages, scratch, cache: CacheUse { caches, .. } } = self;
             let cached = caches.as_ref().map(|caches| caches.events.get(*position));
             if let Some(Found::Cached(event)) = cached {
+                scratch.count();
                 if visit(&event.view())?.is_break() {
                     return Ok(());
                 }

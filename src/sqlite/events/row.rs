@@ -17,6 +17,9 @@ pub struct Scratch {
     /// The row that was verified last, as its checksum covers it: its texts as in
     /// [`Event::row_text`](crate::domain::Event::row_text), then its numbers.
     covered: Vec<u8>,
+    /// How many events were read, from the file or the cache.
+    #[cfg(test)]
+    pub count: u64,
 }
 
 /// A row whose checksum matches.
@@ -33,6 +36,14 @@ pub struct EventRow<'a> {
 }
 
 impl Scratch {
+    /// Counts an event that was read, for the tests.
+    pub fn count(&mut self) {
+        #[cfg(test)]
+        {
+            self.count += 1;
+        }
+    }
+
     /// Verifies a row that SQL returned, with these columns: position, type, tags, data, id,
     /// metadata, timestamp, checksum.
     pub fn verify_row(&mut self, row: &Row<'_>) -> Result<EventRow<'_>> {
@@ -57,8 +68,9 @@ impl Scratch {
 
     /// Verifies a row that was read from a page. Returns `None` if it is not what was written.
     pub fn verify_record(&mut self, record: &RowRecord<'_>) -> Option<EventRow<'_>> {
+        self.count();
         let [Some(_), Some(_), Some(_), _, _] = record.lengths else { return None };
-        let Scratch { unescaped, covered } = self;
+        let Scratch { unescaped, covered, .. } = self;
         let position = Position::new(record.position).ok()?;
         let numbers = checksum::numbers(record.position, record.timestamp_us);
         let size = record.text.len() + record.lengths.len() + numbers.len();

@@ -69,6 +69,9 @@ pub enum ReadStop {
     /// The pages do not hold what the read needs, so it has to continue in a transaction. A source
     /// with a transaction never returns this.
     NeedsTransaction,
+    /// The read would do more work than it may. A read whose work is not limited never returns
+    /// this.
+    TooMuchWork,
 }
 
 impl From<Error> for ReadStop {
@@ -77,13 +80,16 @@ impl From<Error> for ReadStop {
     }
 }
 
-/// Converts the stop of a read in a transaction, which is always a failure.
+/// Converts the stop of a read in a transaction and without a limit, which is always a failure.
 impl From<ReadStop> for Error {
     fn from(stop: ReadStop) -> Self {
         match stop {
             ReadStop::Failed(error) => error,
             ReadStop::NeedsTransaction => {
                 Error::new(Status::Internal, "internal error: a read has no transaction")
+            }
+            ReadStop::TooMuchWork => {
+                Error::new(Status::Internal, "internal error: a read was stopped at a limit")
             }
         }
     }

@@ -8,6 +8,7 @@ pub mod block_cursor;
 pub mod block_index;
 pub mod bloom_filter;
 pub mod codec;
+pub mod limit;
 pub mod merge;
 pub mod search;
 pub mod segment;

@@ -3,7 +3,6 @@
 //! The oracle of this module is [`EventReader::scan`] with [`Query::matches`].
 
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 use crate::domain::{Direction, EventView, Names, PositionRange, Query, QueryItem, Term, Wanted};
 use crate::error::Result;
@@ -11,7 +10,8 @@ use crate::index::Progress;
 use crate::position::Position;
 use crate::sqlite::cache::CacheUse;
 use crate::sqlite::events::reader::EventReader;
-use crate::sqlite::events::source::{ReadResult, Source};
+use crate::sqlite::events::source::{ReadResult, ReadStop, Source};
+use crate::sqlite::index::limit::Limit;
 use crate::sqlite::index::segment_list::Segments;
 
 /// How many candidates of each list the first round gathers.
@@ -38,8 +38,8 @@ pub struct SegmentSearch<'a> {
     pub segments: &'a Segments,
     /// What the reader does with the caches of its store.
     pub cache: CacheUse,
-    /// When to stop and return how far the search came; `None` runs it to its end.
-    pub until: Option<Instant>,
+    /// When to stop and return how far the search came.
+    pub limit: Limit<'a>,
 }
 
 /// What a search looks for, and where.
@@ -89,6 +89,7 @@ impl SegmentSearch<'_> {
             let lists: usize = drivers.iter().map(|driver| driver.terms.len()).sum();
             size = size.min((MAX_GATHERED / lists.max(1)).max(1));
             let (mut candidates, end) = self.gather(&drivers, rest, direction, size)?;
+            self.limit.count((lists + candidates.len()) as u64);
             if end.is_some() && !planned {
                 // There is more than one round: now it pays to estimate how much more.
                 planned = true;
@@ -113,7 +114,7 @@ impl SegmentSearch<'_> {
                 count += 1;
                 let flow =
                     if query.matches(view) { visit(view)? } else { ControlFlow::Continue(()) };
-                if flow.is_break() || count % ROWS_PER_CLOCK_CHECK == 0 && self.is_past_deadline() {
+                if flow.is_break() || count % ROWS_PER_CLOCK_CHECK == 0 && self.limit.is_reached() {
                     reached = Some(view.position);
                     return Ok(ControlFlow::Break(()));
                 }
@@ -127,14 +128,15 @@ impl SegmentSearch<'_> {
             if rest.is_empty() {
                 return Ok(Progress::Exhausted);
             }
-            if self.is_past_deadline() {
+            if self.limit.is_reached() {
                 return Ok(Progress::Reached(end));
             }
             size = (size * 4).min(MAX_CHUNK);
         }
     }
 
-    /// Returns the lowest position in `span` whose event `query` matches.
+    /// Returns the lowest position in `span` whose event `query` matches. Fails if a limit is
+    /// reached before.
     pub fn first_match(
         &self,
         reader: &mut EventReader,
@@ -143,15 +145,18 @@ impl SegmentSearch<'_> {
     ) -> ReadResult<Option<Position>> {
         let mut first = None;
         let search = Search { query, range: span, direction: Direction::Forward };
-        self.search(reader, search, &mut |view| {
+        let progress = self.search(reader, search, &mut |view| {
             first = Some(view.position);
             Ok(ControlFlow::Break(()))
         })?;
+        if first.is_none() && progress != Progress::Exhausted {
+            return Err(ReadStop::TooMuchWork);
+        }
         Ok(first)
     }
 
     /// Calls `visit` with the event that has this id, if it is in `span`, and returns what `visit`
-    /// does.
+    /// does. Fails if a limit is reached before.
     pub fn find<T>(
         &self,
         reader: &mut EventReader,
@@ -171,6 +176,10 @@ impl SegmentSearch<'_> {
             &mut candidates,
         )?;
         for position in candidates {
+            if self.limit.is_reached() {
+                return Err(ReadStop::TooMuchWork);
+            }
+            self.limit.count(1);
             let visit = |view: &EventView<'_>| match view.id {
                 Some(own) if own == id => visit(view).map(Some),
                 _ => Ok(None),
@@ -194,21 +203,18 @@ impl SegmentSearch<'_> {
         let (mut progress, mut count, all) = (Progress::Exhausted, 0, query.is_all());
         reader.scan(self.source, range, direction, |view| {
             count += 1;
+            self.limit.count(1);
             let mut flow = ControlFlow::Continue(());
             if all || query.matches(view) {
                 flow = visit(view)?;
             }
-            if flow.is_break() || count % ROWS_PER_CLOCK_CHECK == 0 && self.is_past_deadline() {
+            if flow.is_break() || count % ROWS_PER_CLOCK_CHECK == 0 && self.limit.is_reached() {
                 progress = Progress::Reached(view.position);
                 return Ok(ControlFlow::Break(()));
             }
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(progress)
-    }
-
-    fn is_past_deadline(&self) -> bool {
-        self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     /// Chooses a list for `item` with as little reading as possible.
@@ -328,6 +334,7 @@ impl SegmentSearch<'_> {
                     &mut other,
                 )?;
             }
+            self.limit.count(other.len() as u64 / POSTINGS_PER_FETCH);
             if other.len() >= MAX_GATHERED {
                 // The list is incomplete, so it cannot exclude a candidate: the rows decide.
                 continue;

@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::index::{Index, Progress};
 use crate::position::Position;
 use crate::sqlite::events::reader::EventReader;
-use crate::sqlite::events::source::{ReadResult, Source};
+use crate::sqlite::events::source::{ReadResult, ReadStop, Source};
+use crate::sqlite::index::limit::{Limit, Work};
 use crate::sqlite::index::search::{Search, SegmentSearch};
 use crate::sqlite::index::segment_list::Segments;
 use crate::sqlite::index::tail::{Generations, Tail};
@@ -39,9 +40,9 @@ pub struct View<'a> {
 const MEMORY_CHUNK: usize = 256;
 
 impl View<'_> {
-    fn segment_search(&self, reader: &EventReader, until: Option<Instant>) -> SegmentSearch<'_> {
+    fn segment_search<'s>(&'s self, reader: &EventReader, limit: Limit<'s>) -> SegmentSearch<'s> {
         let (source, segments) = (self.source, &*self.segments);
-        SegmentSearch { source, segments, cache: reader.cache(), until }
+        SegmentSearch { source, segments, cache: reader.cache(), limit }
     }
 
     /// Returns the first stretch of `rest` in the direction of the search, and the generation of
@@ -87,6 +88,7 @@ impl View<'_> {
         visit: &mut dyn FnMut(&EventView<'_>) -> Result<ControlFlow<()>>,
     ) -> ReadResult<Progress> {
         let Search { query, range: mut rest, direction } = search;
+        let limit = Limit { until, work: None };
         let mut found = Vec::new();
         while !rest.is_empty() {
             let (piece, progress) = self.tail.read(|tail| {
@@ -109,7 +111,7 @@ impl View<'_> {
                     (stretch, progress)
                 }
                 Stretch::Segments(stretch) => {
-                    let progress = self.segment_search(reader, until).search(
+                    let progress = self.segment_search(reader, limit).search(
                         reader,
                         Search { range: stretch, ..search },
                         visit,
@@ -120,7 +122,7 @@ impl View<'_> {
                     (stretch, progress)
                 }
                 Stretch::Rows(stretch) => {
-                    let progress = self.segment_search(reader, until).scan(
+                    let progress = self.segment_search(reader, limit).scan(
                         reader,
                         Search { range: stretch, ..search },
                         visit,
@@ -143,13 +145,16 @@ impl View<'_> {
         Ok(Progress::Exhausted)
     }
 
-    /// Returns the lowest position in `span` whose event `query` matches.
+    /// Returns the lowest position in `span` whose event `query` matches. Fails with
+    /// [`ReadStop::TooMuchWork`] once the work is spent.
     pub fn first_match(
         &self,
         reader: &mut EventReader,
         query: &Query,
         span: PositionRange,
+        work: Option<&Work>,
     ) -> ReadResult<Option<Position>> {
+        let limit = Limit { until: None, work };
         let mut rest = span;
         while !rest.is_empty() {
             let (piece, in_memory) = self.tail.read(|tail| {
@@ -164,15 +169,20 @@ impl View<'_> {
                 Stretch::Memory(stretch) => (stretch, in_memory),
                 Stretch::Segments(stretch) => (
                     stretch,
-                    self.segment_search(reader, None).first_match(reader, query, stretch)?,
+                    self.segment_search(reader, limit).first_match(reader, query, stretch)?,
                 ),
                 Stretch::Rows(stretch) => {
                     let mut first = None;
                     let search = Search { query, range: stretch, direction: Direction::Forward };
-                    self.segment_search(reader, None).scan(reader, search, &mut |view| {
+                    let found = &mut |view: &EventView<'_>| {
                         first = Some(view.position);
                         Ok(ControlFlow::Break(()))
-                    })?;
+                    };
+                    let progress =
+                        self.segment_search(reader, limit).scan(reader, search, found)?;
+                    if first.is_none() && progress != Progress::Exhausted {
+                        return Err(ReadStop::TooMuchWork);
+                    }
                     (stretch, first)
                 }
             };
@@ -184,33 +194,38 @@ impl View<'_> {
         Ok(None)
     }
 
-    /// Returns the position of the event with this id, if it is at or below `head`.
+    /// Returns the position of the event with this id, if it is in `span`. Fails with
+    /// [`ReadStop::TooMuchWork`] once the work is spent.
     pub fn position_of_id(
         &self,
         reader: &mut EventReader,
         id: &str,
-        head: Position,
+        span: PositionRange,
+        work: Option<&Work>,
     ) -> ReadResult<Option<Position>> {
-        self.find(reader, id, head, |event| Ok(event.position))
+        let limit = Limit { until: None, work };
+        self.find(reader, id, span, limit, |event| Ok(event.position))
     }
 
-    /// Calls `visit` with the event that has this id, if it is at or below `head`, and returns what
-    /// `visit` does.
+    /// Calls `visit` with the event that has this id, if it is in `span`, and returns what `visit`
+    /// does. Fails with [`ReadStop::TooMuchWork`] if the limit is reached before.
     pub fn find<T>(
         &self,
         reader: &mut EventReader,
         id: &str,
-        head: Position,
+        span: PositionRange,
+        limit: Limit<'_>,
         mut visit: impl FnMut(&EventView<'_>) -> Result<T>,
     ) -> ReadResult<Option<T>> {
-        let mut rest = PositionRange { after: Position::START, through: head };
+        let mut rest = span;
         while !rest.is_empty() {
             let (piece, in_memory) = self.tail.read(|tail| {
                 let (piece, generation) = self.next_stretch(tail, rest, Direction::Backward);
                 let event = generation.and_then(|index| {
                     // The tail may hold events above the head of a snapshot.
-                    let position = index.position_of_id(id).filter(|&position| position <= head);
-                    index.get(position?).cloned()
+                    let is_in_span =
+                        |position: &Position| span.after < *position && *position <= span.through;
+                    index.get(index.position_of_id(id).filter(is_in_span)?).cloned()
                 });
                 (piece, event)
             });
@@ -219,7 +234,7 @@ impl View<'_> {
                     (stretch, in_memory.map(|event| visit(&event.view())).transpose()?)
                 }
                 Stretch::Segments(stretch) => {
-                    let search = self.segment_search(reader, None);
+                    let search = self.segment_search(reader, limit);
                     (stretch, search.find(reader, id, stretch, &mut visit)?)
                 }
                 Stretch::Rows(stretch) => {

@@ -12,12 +12,12 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::commit::deadline::Deadline;
-use crate::domain::{AppendCondition, Direction, PositionRange, Query};
+use crate::domain::{AppendCondition, Direction, Event, PositionRange, Query};
 use crate::error::{Result, Status};
 use crate::failpoints::{SeededBug, has};
 use crate::index::Progress;
 use crate::position::Position;
-use crate::sqlite::append::group::PreparedAppend;
+use crate::sqlite::append::group::{KnownIds, PreparedAppend};
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::search::Search;
@@ -42,20 +42,39 @@ struct Checked {
     head: Position,
 }
 
-/// Checks the expensive conditions of an append on the events that are stored by now. `deadline`
-/// bounds each wait for a lock, not the whole check. Fails only if the call is cancelled meanwhile. After any other problem, the group checks what is left, and
-/// reports the problem if it persists.
+/// What is checked ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Conditions that are expensive by their look.
+    Conditions,
+    /// All ids and conditions. Their group gave the append back, because it would have had to read
+    /// many events: the events of another name, if a hash of both is the same.
+    Everything,
+}
+
+/// Checks an append on the events that are stored by now. `deadline` bounds each wait for a lock,
+/// not the whole check. Fails only if the call is cancelled meanwhile. After any other problem, the
+/// group checks what is left, and reports the problem if it persists.
 pub fn check_ahead(
     shared: &StoreState,
     readers: &ReaderPool,
     append: &mut PreparedAppend,
+    extent: Extent,
     deadline: &Deadline,
 ) -> Result<()> {
-    // Events in memory are checked fast enough.
+    if extent == Extent::Everything {
+        deadline.check_cancel()?;
+        if let Ok(ids) = look_up_ids(shared, readers, append, deadline) {
+            append.note_ids(ids);
+        }
+    }
+    // For a few items, events in memory are checked fast enough.
     let on_disk = shared.index.tail.read(|tail| tail.base());
     let mut highest = Position::START;
     for condition in append.conditions_mut() {
-        if condition.after() >= on_disk || !may_be_expensive(condition.query()) {
+        let is_expensive = extent == Extent::Everything || may_be_expensive(condition.query());
+        let is_in_memory = condition.after() >= on_disk && !has_many_items(condition.query());
+        if is_in_memory || !is_expensive {
             continue;
         }
         loop {
@@ -77,16 +96,52 @@ pub fn check_ahead(
     Ok(())
 }
 
+/// Looks up the ids of an append in a snapshot.
+fn look_up_ids(
+    shared: &StoreState,
+    readers: &ReaderPool,
+    append: &PreparedAppend,
+    deadline: &Deadline,
+) -> Result<KnownIds> {
+    let patience = deadline.at_most(CONNECTION_PATIENCE);
+    let mut connection = ReadConnection::Own(readers.get(&patience)?);
+    connection.read(&shared.checkpoints, &patience, |source, reader, snapshot| {
+        let view = view(shared, source, snapshot)?;
+        let all = PositionRange { after: Position::START, through: snapshot.head };
+        let mut positions = Vec::new();
+        for id in append.events().map_while(Event::id) {
+            positions.push(view.position_of_id(reader, id, all, None)?);
+        }
+        Ok(KnownIds { through: snapshot.head, positions })
+    })
+}
+
+/// Returns the store as a snapshot has it.
+fn view<'a>(
+    shared: &'a StoreState,
+    source: Source<'a>,
+    snapshot: Snapshot,
+) -> ReadResult<View<'a>> {
+    let segments = shared.index.segments.at_version(source, snapshot.version)?;
+    segments.check(snapshot)?;
+    Ok(View { source, segments, tail: &shared.index.tail })
+}
+
 /// Returns whether a condition on this query may have to look at many events. For a single type or
 /// tag, the first event of its list decides.
 fn may_be_expensive(query: &Query) -> bool {
     query.items().is_some_and(|items| {
         let criteria = |tags: usize, has_types: bool| tags + usize::from(has_types);
-        items.len() > FEW_ITEMS
+        has_many_items(query)
             || items
                 .iter()
                 .any(|item| criteria(item.tags().iter().count(), !item.types().is_empty()) > 1)
     })
+}
+
+/// Returns whether a query has so many items that they are expensive together.
+fn has_many_items(query: &Query) -> bool {
+    query.items().is_some_and(|items| items.len() > FEW_ITEMS)
 }
 
 /// Checks the condition on the events of a snapshot, as many as one transaction may.
@@ -110,9 +165,7 @@ fn check_within(
     snapshot: Snapshot,
     condition: &AppendCondition,
 ) -> ReadResult<Checked> {
-    let segments = shared.index.segments.at_version(source, snapshot.version)?;
-    segments.check(snapshot)?;
-    let view = View { source, segments, tail: &shared.index.tail };
+    let view = view(shared, source, snapshot)?;
     let until = Instant::now() + MAX_TRANSACTION;
     let search = Search {
         query: condition.query(),

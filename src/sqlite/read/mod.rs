@@ -22,6 +22,7 @@ use crate::position::Position;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::row::to_owned;
 use crate::sqlite::events::source::{ReadResult, Source};
+use crate::sqlite::index::limit::Limit;
 use crate::sqlite::index::search::Search;
 use crate::sqlite::index::view::View;
 use crate::sqlite::snapshot::Snapshot;
@@ -144,7 +145,10 @@ impl StoreState {
     ) -> ReadResult<Option<SequencedEvent>> {
         let head = visible(snapshot.head)?;
         let view = self.view(source, reader, snapshot, head)?;
-        view.find(reader, id.as_str(), head, |event| to_owned(event).map(Arc::unwrap_or_clone))
+        let span = PositionRange { after: Position::START, through: head };
+        view.find(reader, id.as_str(), span, Limit::default(), |event| {
+            to_owned(event).map(Arc::unwrap_or_clone)
+        })
     }
 
     /// Returns the view of this snapshot, in which the events up to `through` are looked up.

@@ -4,14 +4,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Status;
-use crate::domain::SequencedEvent;
+use crate::domain::{EventBuilder, EventId, SequencedEvent, Term};
 use crate::position::at;
 use crate::sqlite::append::group::PreparedAppend;
 use crate::sqlite::connection::transaction::begin_immediate;
 use crate::sqlite::connection::{OpenMode, connect};
-use crate::sqlite::read::check_ahead::check_ahead;
+use crate::sqlite::read::check_ahead::{Extent, check_ahead};
 use crate::sqlite::state::SEGMENT_EVENTS;
+use crate::{Position, Status};
 
 /// Stores the events, and reopens the store once segments cover all but a few.
 fn stored(events: Vec<Event>) -> Fixture {
@@ -44,7 +44,8 @@ fn checked(fixture: &Fixture, query: Query, after: i64) -> i64 {
     let mut append = prepared(vec![AppendCondition::new(query, at(after))]);
     let deadline = CallOptions::default().start(None);
     let readers = fixture.store.connections.readers().unwrap();
-    check_ahead(&fixture.store.shared, readers, &mut append, &deadline).unwrap();
+    check_ahead(&fixture.store.shared, readers, &mut append, Extent::Conditions, &deadline)
+        .unwrap();
     append.conditions_mut().next().unwrap().after().get()
 }
 
@@ -60,6 +61,17 @@ fn an_expensive_condition_is_checked_up_to_the_head() {
     assert_eq!(checked(&fixture, Query::of(many).unwrap(), 0), 400);
 }
 
+/// Checking a hundred items takes long even on events in memory.
+#[test]
+fn a_condition_of_many_items_is_checked_on_events_in_memory_too() {
+    let fixture = two_kinds(400);
+    append(&fixture.store, vec![event("N", &[])], None).unwrap();
+    let on_disk = fixture.store.shared.index.tail.read(|tail| tail.base()).get();
+    let many = (0..100).map(|number| item(&["A"], &[&format!("none:{number}")])).collect();
+    assert_eq!(checked(&fixture, Query::of(many).unwrap(), on_disk), 401);
+    assert_eq!(checked(&fixture, query(&["A"], &["x"]), on_disk), on_disk);
+}
+
 #[test]
 fn a_cheap_condition_is_left_to_its_group() {
     let fixture = two_kinds(400);
@@ -69,6 +81,17 @@ fn a_cheap_condition_is_left_to_its_group() {
     // There are no events above these positions.
     for after in [400, 1_000] {
         assert_eq!(checked(&fixture, query(&["A"], &["x"]), after), after);
+    }
+}
+
+#[test]
+fn nothing_is_read_under_the_lock_for_what_was_checked_ahead() {
+    let fixture = two_kinds(400);
+    let many = || Query::of((0..100).map(|_| item(&["A"], &["x"])).collect()).unwrap();
+    for query in [query(&["A"], &["x"]), many()] {
+        let (appended, read) = append_counted(&fixture, vec![event("N", &[])], query);
+        assert!(appended.is_ok());
+        assert_eq!(read, 0);
     }
 }
 
@@ -96,6 +119,7 @@ fn a_check_ahead_can_be_cancelled() {
         &fixture.store.shared,
         readers,
         &mut prepared(vec![condition]),
+        Extent::Conditions,
         &call.start(None),
     );
     assert_eq!(checked.unwrap_err().status, Status::Cancelled);
@@ -115,6 +139,88 @@ fn events_that_were_checked_ahead_must_still_be_there() {
     append.note_checked(at(40));
     let stored = writer.append(&fixture.store.shared, append, &deadline).unwrap();
     assert_eq!(stored.last, at(41));
+}
+
+/// Returns one of 8,100 names that have the same term, whatever kind of name they are.
+///
+/// XXH3 multiplies the halves of each word of a long text, each combined with a word of its secret
+/// by XOR, and adds the products and the words themselves. Two words of one lane have the upper half
+/// of the secret's word here, so their products are 0, and their sum is the same in all names.
+fn name_with_one_term(number: u8, other: u8) -> String {
+    let mut name = [b'n'; 255];
+    name[16..25].copy_from_slice(b"n!!\xf1\x83\x90\x97\xdb\x80");
+    name[80..88].copy_from_slice(b"n~~\xe1\xb7\xb3\x67\x1f");
+    for (place, number) in [(1, number), (2, other)] {
+        assert!(number < 90);
+        name[16 + place] += number;
+        name[80 + place] -= number;
+    }
+    String::from_utf8(name.into()).unwrap()
+}
+
+/// Appends on a condition. Returns the answer, and how many events were read under the lock.
+fn append_counted(fixture: &Fixture, events: Vec<Event>, query: Query) -> (Result<Position>, u64) {
+    let read = || {
+        let mut writer = fixture.store.connections.writer().unwrap().lock();
+        writer.open().unwrap().parts().1.count()
+    };
+    let before = read();
+    let condition = AppendCondition::new(query, at(0));
+    let request = AppendRequest::new(events, vec![condition]).unwrap();
+    let appended = fixture.store.append(request, &CallOptions::default());
+    (appended.map(|appended| appended.last), read() - before)
+}
+
+/// The most events that a group reads for a request before it gives it back: as many as a scan reads
+/// between two looks at its limit.
+const FEW: u64 = 80;
+
+#[test]
+fn events_of_another_name_with_the_same_term_are_not_read_under_the_lock() {
+    let (stored_name, other) = (name_with_one_term(0, 0), name_with_one_term(89, 7));
+    assert_eq!(Term::of_tag(&stored_name), Term::of_tag(&other));
+    assert_eq!(Term::of_type(&stored_name), Term::of_type(&other));
+    // The search scans the events of the first store, and fetches those of the second one by one.
+    for share in [1, 8] {
+        let tags = |number: u64| match number % share {
+            0 => vec![stored_name.clone()],
+            _ => Vec::new(),
+        };
+        let fixture = stored((0..1_000).map(|number| event("A", &tags(number))).collect());
+        let append =
+            |tags: &[String], query| append_counted(&fixture, vec![event("N", tags)], query);
+        let (appended, read) = append(&[], query(&[], &[&other]));
+        assert_eq!(appended, Ok(at(1_001)));
+        assert!(read <= FEW, "{read}");
+        // The first candidate decides, so nothing is given back.
+        let (refused, read) = append(&[], query(&[], &[&stored_name]));
+        assert_eq!((refused.unwrap_err().position, read), (at(1), 1));
+        let (appended, _) = append(std::slice::from_ref(&other), query(&["M"], &[]));
+        assert_eq!(appended, Ok(at(1_002)));
+        let (refused, read) = append(&[], query(&[], &[&other]));
+        assert_eq!(refused.unwrap_err().position, at(1_002));
+        assert!(read <= FEW, "{read}");
+    }
+}
+
+#[test]
+fn events_with_other_ids_of_the_same_term_are_not_read_under_the_lock() {
+    let with_id = |number: u64| {
+        let id = name_with_one_term((number / 90) as u8, (number % 90) as u8);
+        let mut event = EventBuilder::new(EventType::new("A").unwrap());
+        event.id(EventId::new(&id).unwrap());
+        event.build()
+    };
+    let fixture = stored((0..1_000).map(with_id).collect());
+    let none = || query(&["M"], &[]);
+    for (number, position) in [(1_000, 1_001), (700, 701), (1_000, 1_001), (1_001, 1_002)] {
+        let (appended, read) = append_counted(&fixture, vec![with_id(number)], none());
+        assert_eq!(appended, Ok(at(position)), "{number}");
+        assert!(read <= FEW, "{read}");
+    }
+    let (refused, _) = append_counted(&fixture, vec![with_id(2_000), with_id(500)], none());
+    let refused = refused.unwrap_err();
+    assert_eq!((refused.status, refused.position), (Status::DuplicateId, at(501)));
 }
 
 /// The numbers of the types and of the tags of a query item.

@@ -23,6 +23,7 @@ use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::Source;
 use crate::sqlite::events::write::insert;
 use crate::sqlite::host::HostStore;
+use crate::sqlite::index::limit::Limit;
 use crate::sqlite::index::search::{Search, SegmentSearch};
 use crate::sqlite::index::segment_list::Segments;
 use crate::sqlite::index::tail::TAIL_EVENTS;
@@ -1237,7 +1238,7 @@ fn assert_indexed(hosted: &Hosted, head: i64) {
         source: Source::Own(&connection),
         segments: &live,
         cache: CacheUse::default(),
-        until: None,
+        limit: Limit::default(),
     };
     let all = PositionRange { after: at(0), through: live.indexed() };
     let mut decoder = EventReader::default();

@@ -18,6 +18,7 @@ use crate::sqlite::events::checksum::checksums;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::Source;
 use crate::sqlite::events::write::insert;
+use crate::sqlite::index::limit::Limit;
 use crate::sqlite::index::merge::Merge;
 use crate::sqlite::index::search::{Search, SegmentSearch};
 use crate::sqlite::index::segment::{BUILDING, LIVE};
@@ -243,7 +244,7 @@ proptest! {
         }
         let segments = newest(&connection);
         prop_assert_eq!(segments.indexed(), at(head));
-        let disk = SegmentSearch { source: Source::Own(&connection), segments: &segments, cache: CacheUse::default(), until: None };
+        let disk = SegmentSearch { source: Source::Own(&connection), segments: &segments, cache: CacheUse::default(), limit: Limit::default() };
         for (query, low, high, backwards, step) in queries {
             let direction = Direction::from_backwards(backwards);
             let span = PositionRange { after: at(low.min(head)), through: at(high.min(head)) };
