@@ -105,7 +105,7 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn append(&self, request: AppendRequest, call: &CallOptions) -> Result<Appended> {
-        let deadline = self.shared.start(call, self.shared.busy_timeout)?;
+        self.shared.start(call, self.shared.busy_timeout)?;
         let Some(writer) = self.connections.writer() else {
             return Err(Error::new(Status::ReadOnly, "the store was opened read-only"));
         };
@@ -116,7 +116,7 @@ impl Store for SqliteStore {
         let readers = self.connections.readers();
         let mut given_back = None;
         if let Some(readers) = readers {
-            check_ahead(&self.shared, readers, &mut prepared, Extent::Conditions, &deadline)?;
+            check_ahead(&self.shared, readers, &mut prepared, Extent::Conditions, call)?;
             given_back = prepared.returnable();
         }
         // The timeout bounds the wait for earlier appends, not the check.
@@ -125,7 +125,7 @@ impl Store for SqliteStore {
         let given_back = given_back
             .and_then(|place| place.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let (Some(readers), Some(mut prepared)) = (readers, given_back) {
-            check_ahead(&self.shared, readers, &mut prepared, Extent::Everything, &deadline)?;
+            check_ahead(&self.shared, readers, &mut prepared, Extent::Everything, call)?;
             let deadline = self.shared.start(call, self.shared.busy_timeout)?;
             answer = writer.append(&self.shared, prepared, &deadline);
         }

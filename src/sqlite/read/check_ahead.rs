@@ -11,7 +11,7 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use crate::commit::deadline::Deadline;
+use crate::commit::deadline::{CallOptions, Deadline};
 use crate::domain::{AppendCondition, Direction, Event, PositionRange, Query};
 use crate::error::{Result, Status};
 use crate::failpoints::{SeededBug, has};
@@ -52,21 +52,23 @@ pub enum Extent {
     Everything,
 }
 
-/// Checks an append on the events that are stored by now. `deadline` bounds each wait for a lock,
-/// not the whole check. Fails only if the call is cancelled meanwhile. After any other problem, the
-/// group checks what is left, and reports the problem if it persists.
+/// Checks an append on the events that are stored by now. The timeout of `call` bounds each wait for
+/// a lock, not the whole check. Fails only if the call is cancelled or the store closed meanwhile.
+/// After any other problem, the group checks what is left, and reports the problem if it persists.
 pub fn check_ahead(
     shared: &StoreState,
     readers: &ReaderPool,
     append: &mut PreparedAppend,
     extent: Extent,
-    deadline: &Deadline,
+    call: &CallOptions,
 ) -> Result<()> {
-    if extent == Extent::Everything {
-        deadline.check_cancel()?;
-        if let Ok(ids) = look_up_ids(shared, readers, append, deadline) {
-            append.note_ids(ids);
-        }
+    let patience = || -> Result<Deadline> {
+        Ok(shared.start(call, shared.busy_timeout)?.at_most(CONNECTION_PATIENCE))
+    };
+    if extent == Extent::Everything
+        && let Ok(ids) = look_up_ids(shared, readers, append, &patience()?)
+    {
+        append.note_ids(ids);
     }
     // For a few items, events in memory are checked fast enough.
     let on_disk = shared.index.tail.read(|tail| tail.base());
@@ -78,8 +80,8 @@ pub fn check_ahead(
             continue;
         }
         loop {
-            deadline.check_cancel()?;
-            match check_some(shared, readers, condition, deadline) {
+            // A check may take longer than a wait may.
+            match check_some(shared, readers, condition, &patience()?) {
                 Ok(Checked { through, is_done, head }) => {
                     condition.raise_after(through);
                     highest = highest.max(head);
@@ -101,11 +103,10 @@ fn look_up_ids(
     shared: &StoreState,
     readers: &ReaderPool,
     append: &PreparedAppend,
-    deadline: &Deadline,
+    patience: &Deadline,
 ) -> Result<KnownIds> {
-    let patience = deadline.at_most(CONNECTION_PATIENCE);
-    let mut connection = ReadConnection::Own(readers.get(&patience)?);
-    connection.read(&shared.checkpoints, &patience, |source, reader, snapshot| {
+    let mut connection = ReadConnection::Own(readers.get(patience)?);
+    connection.read(&shared.checkpoints, patience, |source, reader, snapshot| {
         let view = view(shared, source, snapshot)?;
         let all = PositionRange { after: Position::START, through: snapshot.head };
         let mut positions = Vec::new();
@@ -149,11 +150,10 @@ fn check_some(
     shared: &StoreState,
     readers: &ReaderPool,
     condition: &AppendCondition,
-    deadline: &Deadline,
+    patience: &Deadline,
 ) -> Result<Checked> {
-    let patience = deadline.at_most(CONNECTION_PATIENCE);
-    let mut connection = ReadConnection::Own(readers.get(&patience)?);
-    connection.read(&shared.checkpoints, &patience, |source, reader, snapshot| {
+    let mut connection = ReadConnection::Own(readers.get(patience)?);
+    connection.read(&shared.checkpoints, patience, |source, reader, snapshot| {
         check_within(shared, source, reader, snapshot, condition)
     })
 }

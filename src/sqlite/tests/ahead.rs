@@ -42,10 +42,9 @@ fn prepared(conditions: Vec<AppendCondition>) -> PreparedAppend {
 /// checked.
 fn checked(fixture: &Fixture, query: Query, after: i64) -> i64 {
     let mut append = prepared(vec![AppendCondition::new(query, at(after))]);
-    let deadline = CallOptions::default().start(None);
+    let call = CallOptions::default();
     let readers = fixture.store.connections.readers().unwrap();
-    check_ahead(&fixture.store.shared, readers, &mut append, Extent::Conditions, &deadline)
-        .unwrap();
+    check_ahead(&fixture.store.shared, readers, &mut append, Extent::Conditions, &call).unwrap();
     append.conditions_mut().next().unwrap().after().get()
 }
 
@@ -120,7 +119,7 @@ fn a_check_ahead_can_be_cancelled() {
         readers,
         &mut prepared(vec![condition]),
         Extent::Conditions,
-        &call.start(None),
+        &call,
     );
     assert_eq!(checked.unwrap_err().status, Status::Cancelled);
 }
