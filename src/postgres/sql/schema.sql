@@ -144,6 +144,8 @@ AS $$
 DECLARE
     v_requests integer := cardinality(p_append_ids);
     v_lock_timeout text := current_setting('lock_timeout');
+    v_set text;
+    v_is_fenced boolean;
     v_pairs integer := cardinality(p_request);
     v_pair integer := 1;
     v_head bigint;
@@ -167,15 +169,17 @@ BEGIN
     IF current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
-    PERFORM set_config('lock_timeout', p_lock_ms::text, true);
+    -- An assignment, unlike PERFORM, needs no executor.
+    v_set := set_config('lock_timeout', p_lock_ms::text, true);
     PERFORM 1 FROM "dcb".meta WHERE one = 1 FOR UPDATE;
-    PERFORM set_config('lock_timeout', v_lock_timeout, true);
-    PERFORM 1 FROM "dcb".fences WHERE append_id = p_append_ids[1];
-    IF FOUND THEN
+    v_set := set_config('lock_timeout', v_lock_timeout, true);
+
+    SELECT coalesce(max(e.position), 0),
+           EXISTS (SELECT FROM "dcb".fences f WHERE f.append_id = p_append_ids[1])
+        INTO v_head, v_is_fenced FROM "dcb".events e;
+    IF v_is_fenced THEN
         RAISE EXCEPTION 'the caller of this append has given it up' USING ERRCODE = 'DCB01';
     END IF;
-
-    SELECT coalesce(max(e.position), 0) INTO v_head FROM "dcb".events e;
 
     IF cardinality(e_id) > 0 THEN
         FOR v_row IN
@@ -194,7 +198,19 @@ BEGIN
         END LOOP;
     END IF;
 
-    IF cardinality(c_request) > 0 THEN
+    -- Here and below, what is single does the same as the general statements, of which the executor
+    -- has much more to set up.
+    IF cardinality(c_request) = 1 AND c_types[1] = '{}' AND cardinality(c_tags[1]::text[]) = 1 THEN
+        IF c_after[1] < v_head THEN
+            SELECT t.position INTO v_at FROM "dcb".event_tags t
+                WHERE t.tag = (c_tags[1]::text[])[1] AND t.position > c_after[1]
+                ORDER BY t.position LIMIT 1;
+            IF FOUND THEN
+                v_failed[c_request[1]] := v_at;
+                v_failing[c_request[1]] := c_condition[1];
+            END IF;
+        END IF;
+    ELSIF cardinality(c_request) > 0 THEN
         FOR v_row IN
             SELECT m.request, min(m.position) AS position, min(m.condition) AS condition
             FROM (
@@ -215,6 +231,7 @@ BEGIN
                 END AS position
                 FROM unnest(c_request, c_condition, c_after, c_tags, c_types)
                          c (request, condition, after, tags, types)
+                OFFSET 0 -- else each position is looked up twice, for the filter as well
             ) m
             WHERE m.position IS NOT NULL
             GROUP BY m.request
@@ -224,9 +241,15 @@ BEGIN
         END LOOP;
     END IF;
 
-    FOR v_row IN SELECT g.request, count(*) AS events FROM unnest(e_request) g (request) GROUP BY 1 LOOP
-        v_events[v_row.request] := v_row.events;
-    END LOOP;
+    IF v_requests = 1 THEN
+        v_events[1] := cardinality(e_request);
+    ELSE
+        FOR v_row IN
+            SELECT g.request, count(*) AS events FROM unnest(e_request) g (request) GROUP BY 1
+        LOOP
+            v_events[v_row.request] := v_row.events;
+        END LOOP;
+    END IF;
 
     v_next := v_head;
     FOR v_request IN 1 .. v_requests LOOP
@@ -253,7 +276,13 @@ BEGIN
         RETURN NEXT;
     END LOOP;
 
-    IF v_next > v_head THEN
+    IF v_next > v_head AND cardinality(e_request) = 1 THEN
+        INSERT INTO "dcb".events (position, type, tags, data, metadata, id, recorded_at, append_id)
+            VALUES (v_next, e_type[1], e_tags[1]::text[], e_data[1], e_metadata[1], e_id[1],
+                    coalesce(e_time[1], clock_timestamp()), p_append_ids[e_request[1]]);
+        INSERT INTO "dcb".event_tags (tag, position, type)
+            SELECT t.tag, v_next, e_type[1] FROM unnest(e_tags[1]::text[]) t (tag);
+    ELSIF v_next > v_head THEN
         INSERT INTO "dcb".events (position, type, tags, data, metadata, id, recorded_at, append_id)
             SELECT v_base[g.request] + g.place, g.type, g.tags::text[], g.data, g.metadata, g.id,
                    coalesce(g.time, s.now), p_append_ids[g.request]
@@ -266,6 +295,8 @@ BEGIN
             FROM unnest(e_request, e_place, e_type, e_tags) g (request, place, type, tags),
                  unnest(g.tags::text[]) t (tag)
             WHERE v_base[g.request] >= 0;
+    END IF;
+    IF v_next > v_head THEN
         PERFORM pg_notify('dcb', v_next::text);
     END IF;
     o_request := 0; o_kind := 'head'; o_position := v_next; o_place := NULL; o_same := NULL;

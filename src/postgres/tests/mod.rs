@@ -187,6 +187,23 @@ fn a_group_is_judged_as_its_requests_one_after_the_other_would_be() {
     });
 }
 
+/// The server's function has statements of their own for this kind of request.
+#[test]
+fn a_single_request_about_a_single_tag_is_judged_as_in_memory() {
+    let Some(server) = server() else { return };
+    let store = PostgresStore::open(&server.uri(), &own_schema()).unwrap();
+    let oracle = MemoryStore::new();
+    for_all(1_000, &(event(), 1..3_usize, 0..4_u8, -1..6_i64), |(event, count, tag, behind)| {
+        let after = (oracle.head(&call()).unwrap().get() - behind).max(0);
+        let condition = AppendCondition::new(query(&[(Vec::new(), vec![tag])]), at(after));
+        let events = vec![built(&event, None); count];
+        let request = AppendRequest::new(events, vec![condition]).unwrap();
+        assert_eq!(store.append(request.clone(), &call()), oracle.append(request, &call()));
+    });
+    let (all, batch) = (ReadRequest::default(), BatchLimits::ALL);
+    assert_eq!(read(&store, &all, batch), read(&oracle, &all, batch));
+}
+
 #[test]
 fn given_timestamps_are_kept_by_a_store_for_imports_alone() {
     let Some(server) = server() else { return };
