@@ -351,8 +351,7 @@ template <class State, class Command, class Value = void> class command_handler 
     /// decider's. A narrower query lets more appends pass that do not affect each other; a wider
     /// one also rejects the append for events that the decision did not read.
     ///
-    /// Throws std::invalid_argument as decider::check does, and dcb::error if the
-    /// number of attempts is negative.
+    /// Throws as decider::check does, and dcb::error if the number of attempts is negative.
     command_handler(store &to, decider<State, Command, Value> how, retry_policy retry = {},
                     std::function<query(const Command &)> condition_query = {})
         : store_(&to), decider_(std::move(how)), retry_(retry),
