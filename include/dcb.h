@@ -409,7 +409,8 @@ void dcb_close(dcb_store *store);
  * again unchanged; they are not stored twice. After any other error nothing was stored.
  *
  * It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_CONDITION_FAILED, DCB_DUPLICATE_ID, DCB_BUSY,
- * DCB_CANCELLED, DCB_READ_ONLY, DCB_FULL, DCB_IO, DCB_CORRUPT, DCB_CLOSED or DCB_NO_MEMORY. */
+ * DCB_CANCELLED, DCB_READ_ONLY, DCB_FULL, DCB_IO, DCB_CORRUPT, DCB_CLOSED, DCB_NO_MEMORY,
+ * and of a server DCB_TIMEOUT or DCB_UNAVAILABLE. */
 dcb_status dcb_append(dcb_store *store, const char *request, size_t len, const dcb_call *call,
                       int64_t *last, dcb_error *err);
 
@@ -418,15 +419,15 @@ dcb_status dcb_append(dcb_store *store, const char *request, size_t len, const d
  * frees it with dcb_buf_free. It is in memory as a whole: use a cursor for a read without a limit.
  *
  * It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT,
- * DCB_CLOSED or DCB_NO_MEMORY. */
+ * DCB_CLOSED, DCB_NO_MEMORY, and of a server DCB_TIMEOUT or DCB_UNAVAILABLE. */
 dcb_status dcb_read(dcb_store *store, const char *request, size_t len, const dcb_call *call,
                     dcb_buf *result, dcb_error *err);
 
 /** Writes the position of the newest event, which is durable, to `*head`, or 0 if the store is
  * empty.
  *
- * It returns DCB_INVALID_ARGUMENT, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT, DCB_CLOSED or
- * DCB_NO_MEMORY. */
+ * It returns DCB_INVALID_ARGUMENT, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT, DCB_CLOSED,
+ * DCB_NO_MEMORY, and of a server DCB_TIMEOUT or DCB_UNAVAILABLE. */
 dcb_status dcb_head(dcb_store *store, const dcb_call *call, int64_t *head, dcb_error *err);
 
 /** Writes the number of events to `*events`. Since positions have no gaps, it is the position that
@@ -498,11 +499,12 @@ dcb_status dcb_find(dcb_store *store, const char *id, size_t len, const dcb_call
  * before that, since its memory is bounded. The events belong to the cursor and stay valid until
  * the next call of dcb_cursor_next, whether that succeeds or not, or dcb_cursor_close.
  *
- * After DCB_BUSY, DCB_TIMEOUT, DCB_CANCELLED or an invalid argument no event is lost: the next call
- * continues at the same place. Any other error is permanent: every later call returns it again.
+ * After DCB_BUSY, DCB_TIMEOUT, DCB_CANCELLED, DCB_UNAVAILABLE or an invalid argument no event is
+ * lost: the next call continues at the same place. Any other error is permanent: every later call
+ * returns it again.
  *
- * It returns DCB_INVALID_ARGUMENT (for a `max` of 0, too), DCB_BUSY, DCB_CANCELLED, DCB_IO,
- * DCB_CORRUPT, DCB_CLOSED or DCB_NO_MEMORY. */
+ * It also returns DCB_INVALID_ARGUMENT for a `max` of 0, and DCB_IO, DCB_CORRUPT, DCB_CLOSED or
+ * DCB_NO_MEMORY. */
 dcb_status dcb_cursor_next(dcb_cursor *cursor, size_t max, const dcb_call *call,
                            const dcb_event **events, size_t *len, dcb_error *err);
 

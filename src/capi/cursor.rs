@@ -134,7 +134,8 @@ impl dcb_cursor {
 
 /// Returns whether the cursor continues after `error`.
 fn is_temporary(error: &Error) -> bool {
-    matches!(error.status, Status::Busy | Status::Timeout | Status::Cancelled)
+    use Status::{Busy, Cancelled, Timeout, Unavailable};
+    matches!(error.status, Busy | Timeout | Cancelled | Unavailable)
 }
 
 /// Starts a read. `request` is a read request as for dcb_read; a `len` of 0 reads every event. It
@@ -201,11 +202,12 @@ pub unsafe extern "C" fn dcb_find(
 /// before that, since its memory is bounded. The events belong to the cursor and stay valid until
 /// the next call of dcb_cursor_next, whether that succeeds or not, or dcb_cursor_close.
 ///
-/// After DCB_BUSY, DCB_TIMEOUT, DCB_CANCELLED or an invalid argument no event is lost: the next call
-/// continues at the same place. Any other error is permanent: every later call returns it again.
+/// After DCB_BUSY, DCB_TIMEOUT, DCB_CANCELLED, DCB_UNAVAILABLE or an invalid argument no event is
+/// lost: the next call continues at the same place. Any other error is permanent: every later call
+/// returns it again.
 ///
-/// It returns DCB_INVALID_ARGUMENT (for a `max` of 0, too), DCB_BUSY, DCB_CANCELLED, DCB_IO,
-/// DCB_CORRUPT, DCB_CLOSED or DCB_NO_MEMORY.
+/// It also returns DCB_INVALID_ARGUMENT for a `max` of 0, and DCB_IO, DCB_CORRUPT, DCB_CLOSED or
+/// DCB_NO_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_cursor_next(
     cursor: *mut dcb_cursor,

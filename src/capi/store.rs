@@ -158,7 +158,8 @@ impl Outputs for AppendOut {
 /// again unchanged; they are not stored twice. After any other error nothing was stored.
 ///
 /// It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_CONDITION_FAILED, DCB_DUPLICATE_ID, DCB_BUSY,
-/// DCB_CANCELLED, DCB_READ_ONLY, DCB_FULL, DCB_IO, DCB_CORRUPT, DCB_CLOSED or DCB_NO_MEMORY.
+/// DCB_CANCELLED, DCB_READ_ONLY, DCB_FULL, DCB_IO, DCB_CORRUPT, DCB_CLOSED, DCB_NO_MEMORY,
+/// and of a server DCB_TIMEOUT or DCB_UNAVAILABLE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_append(
     store: *mut dcb_store,
@@ -183,7 +184,7 @@ pub unsafe extern "C" fn dcb_append(
 /// frees it with dcb_buf_free. It is in memory as a whole: use a cursor for a read without a limit.
 ///
 /// It returns DCB_INVALID_ARGUMENT, DCB_TOO_LARGE, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT,
-/// DCB_CLOSED or DCB_NO_MEMORY.
+/// DCB_CLOSED, DCB_NO_MEMORY, and of a server DCB_TIMEOUT or DCB_UNAVAILABLE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_read(
     store: *mut dcb_store,
@@ -223,8 +224,8 @@ fn read_all(store: &dyn Store, mut reading: ReadState, call: &CallOptions) -> Re
 /// Writes the position of the newest event, which is durable, to `*head`, or 0 if the store is
 /// empty.
 ///
-/// It returns DCB_INVALID_ARGUMENT, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT, DCB_CLOSED or
-/// DCB_NO_MEMORY.
+/// It returns DCB_INVALID_ARGUMENT, DCB_BUSY, DCB_CANCELLED, DCB_IO, DCB_CORRUPT, DCB_CLOSED,
+/// DCB_NO_MEMORY, and of a server DCB_TIMEOUT or DCB_UNAVAILABLE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_head(
     store: *mut dcb_store,

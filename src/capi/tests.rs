@@ -11,7 +11,9 @@ use crate::capi::cursor::{
 };
 use crate::capi::event::dcb_event;
 use crate::capi::fork::OpenStore;
-use crate::capi::status::{DCB_BUSY, DCB_INTERNAL, DCB_IO, DCB_OK, dcb_status};
+use crate::capi::status::{
+    DCB_BUSY, DCB_CANCELLED, DCB_INTERNAL, DCB_IO, DCB_OK, DCB_TIMEOUT, DCB_UNAVAILABLE, dcb_status,
+};
 use crate::capi::store::{dcb_close, dcb_head, dcb_store};
 use crate::commit::deadline::CallOptions;
 use crate::domain::{AppendRequest, EventId, EventView, ReadState, SequencedEvent, Tags};
@@ -132,9 +134,16 @@ fn a_transient_failure_shortens_one_batch_only() {
             (DCB_OK, vec![], 10),
         ]
     );
-    let calls = read_to_end(FailingStore::open(Status::Busy, 4), "");
-    assert_eq!(calls[1], (DCB_BUSY, vec![], 3));
-    assert_eq!(calls[2], (DCB_OK, vec![4, 5, 6], 6));
+    for (status, code) in [
+        (Status::Busy, DCB_BUSY),
+        (Status::Timeout, DCB_TIMEOUT),
+        (Status::Cancelled, DCB_CANCELLED),
+        (Status::Unavailable, DCB_UNAVAILABLE),
+    ] {
+        let calls = read_to_end(FailingStore::open(status, 4), "");
+        assert_eq!(calls[1], (code, vec![], 3));
+        assert_eq!(calls[2], (DCB_OK, vec![4, 5, 6], 6));
+    }
 }
 
 #[test]

@@ -67,8 +67,8 @@ class event_batch {
 ///     condition.after = events.position();
 /// \endcode
 ///
-/// After an error with `busy`, `timeout` or `cancelled`, begin() and next() continue the read.
-/// Every other error is permanent. Moving a cursor invalidates its iterators.
+/// After an error with `busy`, `timeout`, `cancelled` or `unavailable`, begin() and next() continue
+/// the read. Every other error is permanent. Moving a cursor invalidates its iterators.
 class cursor {
   public:
     using iterator = detail::input_iterator<cursor>;
