@@ -14,7 +14,7 @@
 
 namespace {
 
-using positions = std::vector<std::int64_t>;
+using position_list = std::vector<std::int64_t>;
 
 /// Returns queries that match all, some and few of the random events.
 std::vector<dcb::query> queries() {
@@ -25,21 +25,21 @@ std::vector<dcb::query> queries() {
 /// A decider over the queries, whose commands are their indexes, and whose state is the positions
 /// that it has seen. It counts the events that it evolves with.
 struct subject {
-    std::vector<positions> seen;
+    std::vector<position_list> seen;
     std::vector<dcb::event> decided;
     dcb::store *store = nullptr;
     std::vector<dcb::event> rival; ///< appended between the first read and its append
     std::size_t evolved = 0;
 
-    dcb::decider<positions, std::size_t> decider() {
-        dcb::decider<positions, std::size_t> of;
+    dcb::decider<position_list, std::size_t> decider() {
+        dcb::decider<position_list, std::size_t> of;
         of.query = [](std::size_t i) { return queries()[i]; };
-        of.evolve = [this](positions at, const dcb::event_view &e) {
+        of.evolve = [this](position_list at, const dcb::event_view &e) {
             ++evolved;
             at.push_back(e.position());
             return at;
         };
-        of.decide = [this](const positions &at, std::size_t) {
+        of.decide = [this](const position_list &at, std::size_t) {
             seen.push_back(at);
             if (seen.size() == 1 && !rival.empty()) {
                 store->append(rival);
@@ -52,8 +52,8 @@ struct subject {
 };
 
 /// What a decider without a memory sees of all events.
-positions matching(const dcb::store &in, const dcb::query &q) {
-    positions at{0};
+position_list matching(const dcb::store &in, const dcb::query &q) {
+    position_list at{0};
     for (const dcb::sequenced_event &e : in.read_all(dcb::query::all()).events) {
         if (q.matches(e)) {
             at.push_back(e.position);
@@ -96,7 +96,7 @@ TEST_CASE("a cached decider sees and conflicts with what one without a memory do
             its.decided = pick(2) == 0 ? events(1 + pick(2)) : std::vector<dcb::event>{};
             its.rival =
                 pick(2) == 0 && !its.decided.empty() ? events(1) : std::vector<dcb::event>{};
-            std::vector<positions> expected{matching(store, queries()[command])};
+            std::vector<position_list> expected{matching(store, queries()[command])};
             if (!its.rival.empty()) {
                 dcb::sequenced_event next;
                 next.position = store.head() + 1;
@@ -107,7 +107,7 @@ TEST_CASE("a cached decider sees and conflicts with what one without a memory do
                     expected[1].push_back(next.position);
                 }
             }
-            const dcb::command_handler<positions, std::size_t> handler(store, cached);
+            const dcb::command_handler<position_list, std::size_t> handler(store, cached);
             const bool is_request = pick(3) == 0;
             const dcb::request_id request("r" + std::to_string(step));
             const auto made =
@@ -128,7 +128,7 @@ TEST_CASE("a cached decider reads the last event that it has seen, and those aft
     dcb::store store = unit::fresh_store();
     store.append(std::vector<dcb::event>(600, dcb::event("A")));
     subject its;
-    const dcb::command_handler<positions, std::size_t> handler(store, its.decider().cached(1));
+    const dcb::command_handler<position_list, std::size_t> handler(store, its.decider().cached(1));
     for (const std::size_t most : {600, 0, 1, 1}) {
         its.evolved = 0;
         handler.handle(1);
@@ -150,17 +150,17 @@ TEST_CASE("a cached state is not used with another history") {
     store.append(std::vector<dcb::event>(3, dcb::event("A")));
     subject its;
     const auto cached = its.decider().cached(8);
-    const dcb::command_handler<positions, std::size_t> handler(store, cached);
-    using remembered = dcb::detail::state_cache<positions>::remembered;
+    const dcb::command_handler<position_list, std::size_t> handler(store, cached);
+    using remembered = dcb::detail::state_cache<position_list>::remembered;
     const auto remember = [&](dcb::sequenced_event last) {
         const std::string key = dcb::detail::state_key(store, queries()[1]);
-        const remembered wrong{std::move(last), positions{99}};
+        const remembered wrong{std::move(last), position_list{99}};
         cached.cache->keep(key, std::make_shared<const remembered>(wrong));
     };
     const auto events = store.read_all(dcb::query::all()).events;
     remember(events[1]);
     handler.handle(1);
-    CHECK(its.seen.back() == positions{99, 3}); // this one would be used
+    CHECK(its.seen.back() == position_list{99, 3}); // this one would be used
     for (const int wrong : {0, 1, 2}) {
         CAPTURE(wrong);
         dcb::sequenced_event last = events[1];
@@ -173,12 +173,12 @@ TEST_CASE("a cached state is not used with another history") {
         }
         remember(last);
         handler.handle(1);
-        CHECK(its.seen.back() == positions{0, 1, 2, 3});
+        CHECK(its.seen.back() == position_list{0, 1, 2, 3});
     }
     // Another store at the same place is another one.
     store = unit::fresh_store();
     handler.handle(1);
-    CHECK(its.seen.back() == positions{0});
+    CHECK(its.seen.back() == position_list{0});
 }
 
 TEST_CASE("a decider that cannot be cached is refused") {
@@ -192,7 +192,7 @@ TEST_CASE("a decider that cannot be cached is refused") {
     dcb::store store = unit::fresh_store();
     auto changed = decider.cached(1);
     changed.since = "A";
-    CHECK_THROWS_AS((dcb::command_handler<positions, std::size_t>(store, changed)),
+    CHECK_THROWS_AS((dcb::command_handler<position_list, std::size_t>(store, changed)),
                     std::invalid_argument);
 }
 
