@@ -258,7 +258,7 @@ func (h *handle) count(ctx context.Context) (int64, error) {
 
 // find returns the event with the id, or nil if there is none.
 func (h *handle) find(ctx context.Context, id string) (*RawEvent, error) {
-	return read(ctx, h, h.busyTimeoutMS, func(
+	return read(ctx, h, h.defaultTimeoutMS(), func(
 		token C.uintptr_t, options *C.dcb_call, found **RawEvent, failure *C.dcb_error,
 	) C.dcb_status {
 		var opened *C.dcb_cursor

@@ -99,7 +99,7 @@ impl Event {
     }
 
     /// Returns the time that the event is to be stored with, in microseconds since 1970 (UTC), if one
-    /// was given. A stored event has its time in [`SequencedEvent::timestamp_us`].
+    /// was given. A stored event has its time in [`SequencedEvent`](crate::domain::SequencedEvent).
     pub fn given_timestamp_us(&self) -> Option<i64> {
         (self.time != NO_TIME).then_some(self.time)
     }
