@@ -65,6 +65,13 @@ struct reading {
     /// Those of the events, as texts.
     std::vector<std::string> timestamps;
     std::int64_t position = 0;
+
+    void add(dcb::sequenced_event event) {
+        std::string timestamp;
+        dcb::detail::write_timestamp(timestamp, event.timestamp);
+        timestamps.push_back(json::parse(timestamp));
+        events.push_back(std::move(event));
+    }
 };
 
 reading read_document(const dcb::store &store, const std::string &request) {
@@ -109,10 +116,7 @@ reading read_cursor(const dcb::store &store, const std::string &request, std::si
     reading result;
     dcb::cursor cursor = store.read_cursor(request, batch);
     for (const dcb::event_view &e : cursor) {
-        result.events.push_back(static_cast<dcb::sequenced_event>(e));
-        std::string timestamp;
-        dcb::detail::write_timestamp(timestamp, e.timestamp());
-        result.timestamps.push_back(json::parse(timestamp));
+        result.add(static_cast<dcb::sequenced_event>(e));
     }
     result.position = cursor.position();
     return result;
@@ -328,7 +332,7 @@ class player {
         check_outcome(expect, [&] {
             reading found;
             if (auto event = store_->find(id)) {
-                found.events.push_back(*std::move(event));
+                found.add(*std::move(event));
             }
             check_reading(found, expect);
         });
