@@ -75,14 +75,16 @@ impl Bare {
     pub fn open(folder: &Path) -> Self {
         let file = |name: &str| {
             let mut options = File::options();
-            options.create(true).truncate(true).read(true).write(true);
+            options.create(true).truncate(false).read(true).write(true);
             options.open(folder.join(name)).expect("a file")
         };
         let (log, events) = (file("log"), file("events"));
         log.write_all_at(&vec![0; LOG], 0).expect("a log");
         log.sync_all().expect("a sync");
         let end = AtomicU64::new(0);
-        Bare { log, end, gathering: Mutex::default(), events, count: AtomicU64::new(0) }
+        // A store that is opened again has the events that it was filled with.
+        let count = events.metadata().expect("a length").len() / EVENT as u64;
+        Bare { log, end, gathering: Mutex::default(), events, count: count.into() }
     }
 
     /// Writes pages, and waits until the disk has them.
