@@ -17,6 +17,7 @@
 #define DCB_LIBPQ_HPP
 
 #include <dcb/decider.hpp>
+#include <dcb/detail/decide_with_rows.hpp>
 #include <dcb/detail/gate.hpp>
 #include <dcb/detail/libpq_call.hpp>
 #include <dcb/store.hpp>
@@ -307,35 +308,15 @@ namespace detail {
 
 /// Decisions with the program's rows.
 struct libpq_rows {
-    /// Makes a decision whose events are appended in one transaction with the program's rows.
     template <class Value, class State, class Decide, class Rows, class Request>
     static decision<Value> decide(libpq_store &in, PGconn *connection, const projection<State> &on,
                                   const Decide &decide, const Rows &rows, Request request,
                                   const call_options &options, const retry_policy &retry) {
-        check_function(on.evolve, "projection::evolve");
-        check_function(decide, "decide");
-        check_function(rows, "rows");
-        const auto append = [&](const std::vector<event> &events,
-                                const std::vector<append_condition> &conditions, int attempt) {
-            std::optional<append_result> result;
-            // The append takes the lock.
-            in.transact(
-                connection, false,
-                [&](libpq_transaction &transaction) {
-                    result = transaction.try_append(events, conditions, options);
-                    if (!*result || result->is_repeated()) {
-                        return;
-                    }
-                    decision<> made;
-                    made.last = result->position();
-                    made.first = made.last - static_cast<std::int64_t>(events.size()) + 1;
-                    made.attempts = attempt;
-                    rows(transaction, std::as_const(made));
-                },
-                options);
-            return *result;
+        // The append takes the lock.
+        const auto transact = [&](const auto &run) {
+            in.transact(connection, false, run, options);
         };
-        return make_decision<Value>(in, on, decide, request, options, retry, append);
+        return decide_with_rows<Value>(in, on, decide, rows, request, options, retry, transact);
     }
 };
 

@@ -16,6 +16,7 @@
 #define DCB_SQLITE3_HPP
 
 #include <dcb/decider.hpp>
+#include <dcb/detail/decide_with_rows.hpp>
 #include <dcb/detail/sqlite3_host.hpp>
 #include <dcb/store.hpp>
 #include <dcb_host.h>
@@ -332,33 +333,13 @@ inline void check_sqlite3(sqlite3 *connection, int code) {
 
 namespace detail {
 
-/// Makes a decision whose events are appended in one transaction with the program's rows.
+/// Makes a decision with the program's rows, in a transaction of the store.
 template <class Value, class State, class Decide, class Rows, class Request>
-decision<Value> decide_with_rows(sqlite3_store &in, const projection<State> &on,
-                                 const Decide &decide, const Rows &rows, Request request,
-                                 const call_options &options, const retry_policy &retry) {
-    check_function(on.evolve, "projection::evolve");
-    check_function(decide, "decide");
-    check_function(rows, "rows");
-    const auto append = [&](const std::vector<event> &events,
-                            const std::vector<append_condition> &conditions, int attempt) {
-        std::optional<append_result> result;
-        in.in_transaction(
-            [&](sqlite3_transaction &transaction) {
-                result = transaction.try_append(events, conditions, options);
-                if (!*result || result->is_repeated()) {
-                    return;
-                }
-                decision<> made;
-                made.last = result->position();
-                made.first = made.last - static_cast<std::int64_t>(events.size()) + 1;
-                made.attempts = attempt;
-                rows(transaction, std::as_const(made));
-            },
-            options);
-        return *result;
-    };
-    return make_decision<Value>(in, on, decide, request, options, retry, append);
+decision<Value> decide_in_transaction(sqlite3_store &in, const projection<State> &on,
+                                      const Decide &decide, const Rows &rows, Request request,
+                                      const call_options &options, const retry_policy &retry) {
+    return decide_with_rows<Value>(in, on, decide, rows, request, options, retry,
+                                   [&](const auto &run) { in.in_transaction(run, options); });
 }
 
 } // namespace detail
@@ -379,7 +360,7 @@ auto decide_within(sqlite3_store &in, const projection<State> &on, const Decide 
                    const Rows &rows, const call_options &options = {},
                    const retry_policy &retry = {}) {
     using result = std::decay_t<std::invoke_result_t<const Decide &, const State &>>;
-    return detail::decide_with_rows<typename detail::value_of<result>::type>(
+    return detail::decide_in_transaction<typename detail::value_of<result>::type>(
         in, on, decide, rows, nullptr, options, retry);
 }
 
@@ -390,7 +371,7 @@ auto decide_within(sqlite3_store &in, const projection<State> &on, const Decide 
                    const Rows &rows, const request_id &request, const call_options &options = {},
                    const retry_policy &retry = {}) {
     using result = std::decay_t<std::invoke_result_t<const Decide &, const State &>>;
-    return detail::decide_with_rows<typename detail::value_of<result>::type>(
+    return detail::decide_in_transaction<typename detail::value_of<result>::type>(
         in, on, decide, rows, &request, options, retry);
 }
 
