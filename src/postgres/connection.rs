@@ -19,11 +19,15 @@ use crate::postgres::wire::{Wire, unexpected};
 /// A connection that was idle for longer is looked at before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
+/// Returns the process that serves the session of this statement.
+const SERVER_PROCESS: &str = "SELECT pg_catalog.pg_backend_pid()";
+
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Connection {
     wire: Wire,
     used: Instant,
+    has_own_session: bool,
     /// Whether an exchange has failed in a way after which nothing else may be sent.
     is_broken: bool,
 }
@@ -35,8 +39,23 @@ impl Connection {
         parameters: &Parameters,
         deadline: &Deadline,
     ) -> Result<Self, Failure> {
-        let wire = startup::open(host, parameters, deadline)?;
-        Ok(Connection { wire, used: Instant::now(), is_broken: false })
+        let started = startup::open(host, parameters, deadline)?;
+        let mut connection = Connection {
+            wire: started.wire,
+            used: Instant::now(),
+            has_own_session: false,
+            is_broken: false,
+        };
+        let rows = connection.query(SERVER_PROCESS, &Values::new(), deadline)?;
+        let process = rows.first().ok_or_else(unexpected)?.int(0).map_err(Failure::Stopped)?;
+        connection.has_own_session = started.server_process == Some(process);
+        Ok(connection)
+    }
+
+    /// Returns whether all statements go to one session of the server, which is nobody else's.
+    /// Otherwise a pooler may give each transaction another session.
+    pub fn has_own_session(&self) -> bool {
+        self.has_own_session
     }
 
     /// Runs a statement in a transaction of its own, and returns its rows.

@@ -18,8 +18,17 @@ use crate::postgres::socket::{self, broken};
 use crate::postgres::stream::Stream;
 use crate::postgres::wire::{Wire, unexpected};
 
+/// A session whose first statement may be sent.
+pub struct Started {
+    /// Its messages.
+    pub wire: Wire,
+    /// The process that serves the session, as the startup names it. A pooler in transaction mode
+    /// invents a number, since it gives each transaction another process.
+    pub server_process: Option<i32>,
+}
+
 /// Opens a session on a host, within TLS or without as its `sslmode` says.
-pub fn open(host: &Host, parameters: &Parameters, deadline: &Deadline) -> Result<Wire, Failure> {
+pub fn open(host: &Host, parameters: &Parameters, deadline: &Deadline) -> Result<Started, Failure> {
     let deadline = match parameters.connect_timeout {
         Some(limit) => &deadline.at_most(limit),
         None => deadline,
@@ -31,7 +40,7 @@ pub fn open(host: &Host, parameters: &Parameters, deadline: &Deadline) -> Result
         SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Tls::Always,
     };
     let failure = match open_by(first, host, parameters, deadline) {
-        Ok(wire) => return Ok(wire),
+        Ok(started) => return Ok(started),
         Err(failure @ (Failure::Stopped(_) | Failure::Late)) => return Err(failure),
         Err(failure) => failure,
     };
@@ -111,7 +120,7 @@ fn open_by(
     host: &Host,
     parameters: &Parameters,
     deadline: &Deadline,
-) -> Result<Wire, Failure> {
+) -> Result<Started, Failure> {
     let stream = connect(tls, host, parameters, deadline)?;
     let mut wire = Wire::new(stream);
     let mut settings = vec![
@@ -126,10 +135,11 @@ fn open_by(
     frontend::startup_message(settings, &mut wire.outgoing).map_err(|error| broken(&error))?;
     wire.send(deadline)?;
     authenticate(&mut wire, host, parameters, deadline)?;
+    let mut server_process = None;
     loop {
         match wire.receive(deadline)? {
-            Message::BackendKeyData(_) => {}
-            Message::ReadyForQuery(_) => return Ok(wire),
+            Message::BackendKeyData(body) => server_process = Some(body.process_id()),
+            Message::ReadyForQuery(_) => return Ok(Started { wire, server_process }),
             Message::ErrorResponse(body) => return Err(refused(&body)),
             _ => return Err(unexpected()),
         }

@@ -134,10 +134,13 @@ fn listen(
 /// before is seen now.
 fn begin(target: &Target, deadline: &Deadline) -> std::result::Result<Listening, Failure> {
     let mut connection = target.connect_to_read(deadline)?;
-    match connection.execute(&format!("LISTEN \"{}\"", target.sql.schema), deadline) {
-        // A standby has none.
-        Err(failure) if failure.keeps_connection() => {}
-        other => other?,
+    // Behind a pooler, another connection would get the session that listens.
+    if connection.has_own_session() {
+        match connection.execute(&format!("LISTEN \"{}\"", target.sql.schema), deadline) {
+            // A standby has none.
+            Err(failure) if failure.keeps_connection() => {}
+            other => other?,
+        }
     }
     let mut listening = Listening { connection, is_notified: false, asked: Instant::now() };
     ask(target, &mut listening, deadline)?;

@@ -47,6 +47,12 @@ impl Cluster {
         Cluster::by(&mut script(), parameters)
     }
 
+    /// Starts a server behind a PgBouncer in transaction mode, through which [`Cluster::uri`] leads, or
+    /// returns `None` where either cannot be had.
+    pub fn behind_pooler() -> Option<Cluster> {
+        Cluster::by(script().arg("--pooler"), &[])
+    }
+
     /// Starts the server whose programs are in this folder.
     pub fn of(folder: &str) -> Option<Cluster> {
         Cluster::by(script().env("DCB_POSTGRES_BIN", folder), &[])

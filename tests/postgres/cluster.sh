@@ -4,11 +4,11 @@
 #
 #   cluster.sh [--pooler] [-c NAME=VALUE]... run COMMAND...   runs COMMAND with the server's URI in DCB_POSTGRES_URI
 #   cluster.sh [-c NAME=VALUE]... try COMMAND...   the same, but runs it without a server where none can be had
-#   cluster.sh [-c NAME=VALUE]... serve            says where the server is, and obeys standard input
+#   cluster.sh [--pooler] [-c NAME=VALUE]... serve   says where the server is, and obeys standard input
 #   cluster.sh versions                            lists the folders of the servers that were found
 #
-# -c sets a parameter of the server. With --pooler, DCB_POSTGRES_URI leads to a PgBouncer in transaction
-# mode before it, and where there is none, the script ends with 77. DCB_POSTGRES_BIN names the folder
+# -c sets a parameter of the server. With --pooler, the URI leads to a PgBouncer in transaction mode
+# before it, and where there is none, the script ends with 77. DCB_POSTGRES_BIN names the folder
 # of the server to take, else it is the newest of the system's, or the one that fetch.sh has fetched.
 # If DCB_POSTGRES_URI is set, `run` and `try` use that server and start none.
 #

@@ -5,6 +5,7 @@ mod access;
 #[path = "../../../tests/postgres/cluster.rs"]
 mod cluster;
 mod safety;
+mod session;
 mod within;
 
 use std::fmt::Debug;
