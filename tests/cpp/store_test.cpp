@@ -3,6 +3,7 @@
 #include "unit.hpp"
 
 #include <dcb/store.hpp>
+#include <dcb/subscription.hpp>
 
 #include <chrono>
 #include <string>
@@ -259,6 +260,9 @@ TEST_CASE("a closed store says so") {
         says_closed([&] { return store.count(); });
         says_closed([&] { return store.diagnose().view().size(); });
         says_closed([&] { return store.wait(0); });
+        says_closed([&] { return store.find("id"); });
+        says_closed([&] { return store.backup("copy.db"); });
+        says_closed([&] { return *store.subscribe(everything).begin(); });
         CHECK(store.get() == nullptr);
     };
     store.close();

@@ -337,7 +337,7 @@ class store {
         std::int64_t head = 0;
         const detail::native_call call(options, forever);
         const dcb_status code =
-            dcb_backup(handle_.get(), std::string(path).c_str(), call.get(),
+            dcb_backup(native(), std::string(path).c_str(), call.get(),
                        progress ? &run::step : nullptr, &running, &head, &failure);
         if (running.thrown) {
             std::rethrow_exception(running.thrown);
