@@ -76,7 +76,8 @@ func beginsSQL(db *sql.DB) PostgresBegin {
 // helps, and commits it; [WithTx] does so with a decision.
 //
 // Tx must have the isolation level READ COMMITTED, which is the server's default: at another level a condition
-// would not see what was stored since tx began. Its role needs the rights of a program that appends.
+// would not see what was stored since tx began. Its client_encoding is UTF8, as these drivers set it. Its role needs
+// the rights of a program that appends.
 //
 // After an error, none of the events are in the transaction:
 //

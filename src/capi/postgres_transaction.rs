@@ -110,11 +110,11 @@ impl ProgramTransaction for Transaction {
 /// The statements that the program ran beside that one were committed with it, so do not run them
 /// again. Append first, and then run them only for a new append.
 ///
-/// The transaction must have the isolation level READ COMMITTED. Its role needs the right to run the
-/// function `append`, and to read the tables. From this call until the transaction ends, other appends
-/// wait. Do not call dcb_append on this store in the same thread during that time: it could not
-/// succeed. The call waits for the lock as long as its timeout says; its dcb_cancel is not looked at
-/// while `query` runs, which the program ends itself.
+/// The transaction must have the isolation level READ COMMITTED, and its session client_encoding UTF8.
+/// Its role needs the right to run the function `append`, and to read the tables. From this call until
+/// the transaction ends, other appends wait. Do not call dcb_append on this store in the same thread
+/// during that time: it could not succeed. The call waits for the lock as long as its timeout says; its
+/// dcb_cancel is not looked at while `query` runs, which the program ends itself.
 ///
 /// After DCB_CONDITION_FAILED and DCB_DUPLICATE_ID the transaction can go on, and so it can if the
 /// request was refused before a statement ran. After any other error the server has ended it: roll it
@@ -122,7 +122,7 @@ impl ProgramTransaction for Transaction {
 ///
 /// It returns the statuses of dcb_append. DCB_INVALID_ARGUMENT also means that the store is not in
 /// PostgreSQL, that the transaction is one of another database, has failed before, or has another
-/// isolation level; DCB_UNAVAILABLE, that `query` failed without a SQLSTATE.
+/// isolation level or encoding; DCB_UNAVAILABLE, that `query` failed without a SQLSTATE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dcb_append_within_postgres(
     store: *mut dcb_store,

@@ -19,7 +19,8 @@ pub struct Statements {
     /// Calls the function `append`.
     pub append: String,
     /// Calls it with values in text form, if the last of them is the incarnation of the store. Returns
-    /// all rows as one text, which is NULL if it is not.
+    /// all rows as one text, which is NULL if it is not, and [`SESSION`] if the settings of the session
+    /// would change the values.
     pub append_within: String,
     /// Calls the function `resolve`.
     pub resolve: String,
@@ -117,8 +118,16 @@ const APPEND_TYPES: [&str; 20] = [
     "integer[]",
 ];
 
-/// Returns the statement that appends in a transaction of the program's. It depends on nothing that
-/// the session of the program may have changed.
+/// What an append in a transaction of the program's returns if its session would change the values.
+pub const SESSION: &str = "session";
+
+/// Whether the server takes texts, and NULL in arrays, for what they are. A session may have another
+/// encoding, in which the bytes of a text are other letters.
+const IS_FAITHFUL: &str = "pg_catalog.pg_client_encoding() IN ('UTF8', 'SQL_ASCII') AND \
+                           pg_catalog.current_setting('array_nulls') = 'on'";
+
+/// Returns the statement that appends in a transaction of the program's. It depends on nothing else
+/// that the session of the program may have changed.
 fn append_within(schema: &str) -> String {
     let mut arguments = Vec::new();
     for (number, kind) in (1..).zip(APPEND_TYPES) {
@@ -127,9 +136,10 @@ fn append_within(schema: &str) -> String {
         arguments.push(format!("${number}::{kind}{factor}"));
     }
     format!(
-        "SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.o_request, a.o_kind, a.o_position, \
-         coalesce(a.o_place, 0), coalesce(a.o_same, false)), ',') FROM \"{schema}\".meta m, LATERAL \
-         \"{schema}\".append({}) a WHERE m.incarnation = ${}::uuid",
+        "SELECT coalesce(pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.o_request, a.o_kind, \
+         a.o_position, coalesce(a.o_place, 0), coalesce(a.o_same, false)), ','), \
+         CASE WHEN NOT ({IS_FAITHFUL}) THEN '{SESSION}' END) FROM \"{schema}\".meta m, LATERAL \
+         \"{schema}\".append({}) a WHERE m.incarnation = ${}::uuid AND {IS_FAITHFUL}",
         arguments.join(", "),
         APPEND_TYPES.len() + 1
     )

@@ -10,6 +10,7 @@ use crate::error::{Error, Result, Status};
 use crate::postgres::append::{group_id, to_ms};
 use crate::postgres::failure::{Failure, Refusal};
 use crate::postgres::group::{Finding, PreparedAppend, judge, plan};
+use crate::postgres::statements::SESSION;
 use crate::postgres::store::PostgresStore;
 use crate::postgres::text_form::text_form;
 use crate::postgres::values::Values;
@@ -41,6 +42,12 @@ impl PostgresStore {
             .query(&self.target.sql.append_within, values)
             .map_err(|failure| explain(failure, &deadline))?
             .ok_or_else(|| is_another_database(None))?;
+        if rows == SESSION {
+            return Err(Error::invalid(
+                "the session of the transaction must have client_encoding UTF8 and array_nulls on, so \
+                 that events are stored as they are given",
+            ));
+        }
         let (outcomes, head) = judge(&requests, rows.split(',').map(Finding::of_text))?;
         match outcomes.into_iter().next() {
             Some(outcome) => outcome.answer,

@@ -4,8 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{all_events, call, for_all, own_schema, request, server};
+use crate::Status;
 use crate::commit::deadline::Deadline;
-use crate::domain::AppendRequest;
+use crate::domain::{AppendRequest, EventBuilder, EventType};
 use crate::memory::MemoryStore;
 use crate::postgres::PostgresStore;
 use crate::postgres::connection::Connection;
@@ -80,4 +81,30 @@ fn transactions_are_judged_as_their_requests_one_after_the_other_would_be() {
         assert_eq!(all_events(&store), all_events(&oracle));
         store.close();
     });
+}
+
+/// A text is sent as UTF-8, and an absent one as NULL in an array.
+#[test]
+fn a_session_that_would_change_the_texts_is_refused() {
+    let Some(server) = server() else { return };
+    let store = PostgresStore::open(&server.uri(), &own_schema()).unwrap();
+    let deadline = call().start(None);
+    let connection = store.target.connect_to_write(&deadline).unwrap();
+    let mut driver = Driver { connection, deadline };
+    let request = || {
+        let event = EventBuilder::new(EventType::new("Ä").unwrap()).build();
+        AppendRequest::new(vec![event], Vec::new()).unwrap()
+    };
+    let mut append = |setting: &str| {
+        driver.run(&format!("BEGIN; SET LOCAL {setting}"));
+        let answer = store.append_within(&mut driver, Some(request()), &call());
+        driver.run("COMMIT");
+        answer.map(|appended| appended.last.get()).map_err(|error| error.status)
+    };
+    assert_eq!(append("client_encoding TO latin1"), Err(Status::InvalidArgument));
+    assert_eq!(append("array_nulls TO off"), Err(Status::InvalidArgument));
+    assert_eq!(append("client_encoding TO sql_ascii"), Ok(1));
+    let oracle = MemoryStore::new();
+    oracle.append(request(), &call()).unwrap();
+    assert_eq!(all_events(&store), all_events(&oracle));
 }
