@@ -150,8 +150,48 @@ TEST_CASE("a transaction is begun, run again where that helps, and committed") {
     };
     CHECK(status_of([&] { own.store.in_transaction(own.get(), swallow); }) ==
           dcb::status::invalid_argument);
+    const auto send = [&](const char *statement) {
+        return [&, statement](dcb::libpq_transaction &tx) {
+            tx.append(dcb::event("A"));
+            CHECK(PQsendQuery(tx.connection(), statement) == 1);
+        };
+    };
+    const std::string copy = "COPY " + own.orders() + " FROM STDIN";
+    for (const char *const fails : {"SELECT 1 / 0", copy.c_str()}) {
+        CAPTURE(fails);
+        CHECK(status_of([&] { own.store.in_transaction(own.get(), send(fails)); }) ==
+              dcb::status::invalid_argument);
+    }
     CHECK(own.store.head() == 1);
     CHECK(own.rows() == 1);
+}
+
+TEST_CASE("a session that would change the texts of an event is refused") {
+    shop own;
+    dcb::event umlaut("\u00c4", {"name:\u00fc"}, "\"\u00df\"");
+    const auto append = [&](const std::string &setting) {
+        own.run("BEGIN");
+        own.run("SET LOCAL " + setting);
+        const dcb::status status = status_of([&] { own.store.append_within(own.get(), umlaut); });
+        own.run("COMMIT");
+        return status;
+    };
+    CHECK(append("client_encoding TO latin1") == dcb::status::invalid_argument);
+    // Without metadata and an id, which are then NULL in an array.
+    CHECK(append("array_nulls TO off") == dcb::status::invalid_argument);
+    CHECK(own.store.head() == 0);
+    for (const char *const setting :
+         {"client_encoding TO sql_ascii", "search_path TO public", "datestyle TO german"}) {
+        CAPTURE(setting);
+        CHECK(append(setting) == dcb::status::ok);
+    }
+    const dcb::query same = dcb::of_type("\u00c4").tagged("name:\u00fc");
+    for (const dcb::event_view &e : own.store.read(same)) {
+        CHECK(e.data() == "\"\u00df\"");
+        CHECK_FALSE(e.id());
+        CHECK_FALSE(e.metadata());
+    }
+    CHECK(own.store.read_all(same).events.size() == 3);
 }
 
 TEST_CASE("a decision and its rows are stored once, whoever is in between") {

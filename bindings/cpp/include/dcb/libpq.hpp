@@ -103,9 +103,9 @@ class libpq_store : public store {
         : store(checked(uri), options), busy_timeout_(options.busy_timeout) {}
 
     /// Appends in a transaction that the program has begun on the connection, at the isolation
-    /// level READ COMMITTED. The events are stored when the program commits, and nobody sees them
-    /// before. Later appends in the transaction see them. Throws dcb::condition_failed if a
-    /// condition fails.
+    /// level READ COMMITTED; the client_encoding of the connection is UTF8. The events are stored
+    /// when the program commits, and nobody sees them before. Later appends in the transaction see
+    /// them. Throws dcb::condition_failed if a condition fails.
     ///
     /// If the result is_repeated(), the events were stored by an earlier transaction, together with
     /// the statements that the program ran beside them: do not run those again. So append first.
@@ -256,17 +256,19 @@ class libpq_store : public store {
                     status::invalid_argument,
                     "in_transaction: the transaction has ended before the function returned");
             }
-            // In a transaction that has failed, COMMIT would roll back and succeed.
-            if (PQtransactionStatus(connection) == PQTRANS_INERROR) {
-                throw error(status::invalid_argument,
-                            "in_transaction: a statement has failed, and the function did not "
-                            "throw its error");
-            }
         } catch (...) {
             const detail::libpq_result result(PQexec(connection, "ROLLBACK"));
             throw;
         }
-        transaction.run("COMMIT");
+        const detail::libpq_result committed(PQexec(connection, "COMMIT"));
+        check_libpq(connection, committed.get());
+        // In a transaction that has failed, COMMIT rolls back and succeeds. A statement that the
+        // program has sent and not waited for may fail only now.
+        if (std::string_view(PQcmdStatus(committed.get())) != "COMMIT") {
+            throw error(status::invalid_argument,
+                        "in_transaction: a statement has failed, and the function did not throw "
+                        "its error");
+        }
     }
 
     std::chrono::milliseconds busy_timeout_;
