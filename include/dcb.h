@@ -467,7 +467,7 @@ dcb_status dcb_diagnose(dcb_store *store, const dcb_call *call, dcb_buf *result,
  * `*head`. Appends of this process are seen within a millisecond, those of others within 25. Other
  * calls run meanwhile. It waits forever unless the dcb_call has a timeout or a dcb_cancel. To
  * follow a store, read the events above the last position seen, wait for more, and repeat. If a
- * process begins above dcb_head, the history was rewound, as by a restored backup.
+ * process begins at a position where dcb_read finds no event, the history was rewound.
  *
  * It returns DCB_INVALID_ARGUMENT, DCB_TIMEOUT, DCB_CANCELLED, DCB_BUSY, DCB_IO, DCB_CORRUPT,
  * DCB_UNAVAILABLE, DCB_CLOSED or DCB_NO_MEMORY. */

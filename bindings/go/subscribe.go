@@ -84,7 +84,8 @@ func (s *Store) await(ctx context.Context, after int64) (int64, error) {
 //
 // It ends with [ErrHistoryRewound] if the head of the store is lower than the position from which it goes on,
 // since it would miss the events up to that position. It looks when it begins, and once a second while it
-// waits. It does not notice a history that was rewound and has grown beyond the position before it looks.
+// waits. A standby that is behind is no reason: the primary is asked, too. It does not notice a history that was
+// rewound and has grown beyond the position before it looks.
 func (s *Store) Subscribe(ctx context.Context, query Query, opts ...ReadOption) iter.Seq2[SequencedEvent, error] {
 	return s.decoded(s.SubscribeRaw(ctx, query, opts...))
 }
@@ -166,7 +167,7 @@ func (s *Store) beginFollowing(ctx context.Context, options readOptions) (_ cont
 			return ctx, stop, err
 		}
 		if head < options.after {
-			return ctx, stop, rewound(options.after, head)
+			return ctx, stop, s.expectSeen(ctx, options.after, head, -1)
 		}
 	}
 	return ctx, stop, nil
@@ -200,13 +201,27 @@ func (s *Store) checkHistory(ctx context.Context, after int64, since time.Time) 
 	look, stop := withoutDeadline(ctx)
 	defer stop()
 	head, err := s.h.watch.look(since, func() (int64, error) { return s.h.head(look, 0) })
-	switch {
-	case err == nil && head < after:
-		return rewound(after, head)
-	case err != nil && !errors.Is(err, ErrBusy) && !errors.Is(err, ErrUnavailable):
+	if err == nil && head < after {
+		err = s.expectSeen(look, after, head, 0)
+	}
+	if errors.Is(err, ErrBusy) || errors.Is(err, ErrUnavailable) {
+		return nil
+	}
+	return err
+}
+
+// expectSeen fails if the store does not have the position after, which is above a head that was read. The
+// head of a standby says little, since it may be behind. A read of the event asks the primary, too.
+func (s *Store) expectSeen(ctx context.Context, after, head, timeoutMS int64) error {
+	found, one := false, int64(1)
+	_, err := s.read(ctx, QueryAll(), readOptions{after: after - 1, limit: &one}, timeoutMS, func(raw *RawEvent) bool {
+		found = raw.Position == after
+		return true
+	})
+	if err != nil || found {
 		return err
 	}
-	return nil
+	return rewound(after, head)
 }
 
 // withoutDeadline returns a context that ends with ctx but has no deadline, so that a call may be told not to wait.

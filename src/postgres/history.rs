@@ -92,6 +92,14 @@ impl Mark {
 /// The code of the error of a store whose history was rewound, which is like an SQLSTATE.
 const REWOUND: &str = "DCB03";
 
+/// Returns whether an error says that the history was rewound.
+///
+/// Such an answer is asked for a second time. The server says whether it follows another after it
+/// has taken the snapshot, and a standby that was promoted in between has more by now.
+pub fn is_rewound(error: &Error) -> bool {
+    error.status == Status::Corrupt && error.detail == as_number(REWOUND)
+}
+
 /// Returns the error of a store whose history is not the one that it knows.
 fn rewound(what: &str) -> Error {
     let error = Error::new(

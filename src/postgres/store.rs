@@ -12,7 +12,7 @@ use crate::failpoints::{SeededBug, has};
 use crate::position::Position;
 use crate::postgres::append::Writer;
 use crate::postgres::group::PreparedAppend;
-use crate::postgres::history::Known;
+use crate::postgres::history::{Known, is_rewound};
 use crate::postgres::page::{PAGE_BYTES, Page, STANDBY_COLUMN, data_bytes, with_event};
 use crate::postgres::pool::Pool;
 use crate::postgres::statements::FORMAT;
@@ -105,12 +105,16 @@ impl PostgresStore {
         let page = Page { schema, query, span, direction: reading.direction(), max_events };
         let (sql, values) = page.statement();
         let known = self.target.known();
-        let least = if reading.has_begun() { span.through } else { span.through.min(known.head) };
-        self.rows(&sql, &values, known, least, deadline)
+        let wanted = if reading.has_begun() {
+            Wanted { least: span.through, seen: Position::START }
+        } else {
+            Wanted { least: span.through.min(known.head), seen: span.after }
+        };
+        self.rows(&sql, &values, known, wanted, deadline)
     }
 
     /// Runs a statement with the columns of a page, and returns its rows with the head of their
-    /// snapshot, which is `least` or above. `known` is what is known before.
+    /// snapshot. `known` is what is known before.
     ///
     /// A standby may be behind what the caller has seen, or behind the server that had the page
     /// before, and then its rows are not taken. Mostly it catches up in a moment; if not, the
@@ -120,33 +124,44 @@ impl PostgresStore {
         sql: &str,
         values: &Values,
         known: Known,
-        least: Position,
+        wanted: Wanted,
         deadline: &Deadline,
     ) -> Result<(Vec<Row>, Position)> {
         let (begun, mut next_try) = (Instant::now(), CATCH_UP_PATIENCE);
+        let mut is_second = false;
         loop {
             let mut rows = self.pool.read(&self.target, deadline, |connection, deadline| {
                 connection.query(sql, values, deadline)
             })?;
-            let mut head = self.head_of(&rows, known)?;
+            let mut head = match self.head_of(&rows, known) {
+                Err(error) if is_rewound(&error) && !std::mem::replace(&mut is_second, true) => {
+                    continue;
+                }
+                head => head?,
+            };
+            let mut is_behind = wanted.is_behind(&rows, head)?;
             let is_late = deadline.is_over();
-            if head < least && (is_late || begun.elapsed() >= next_try) {
+            if is_behind && (is_late || begun.elapsed() >= next_try) {
                 // Where the URI leads to no primary, each try costs every host a connection.
                 next_try = begun.elapsed() + PRIMARY_PAUSE;
                 let answer = deadline.at_least(ANSWER_PATIENCE);
                 let connected = self.target.connect_to_write(&answer);
                 if let Ok(page) = connected.and_then(|mut own| own.query(sql, values, &answer)) {
                     head = self.head_of(&page, known)?;
+                    is_behind = wanted.is_behind(&page, head)?;
                     rows = page;
+                    // Whoever asks for the head next is not told less.
+                    self.target.watch.publish(head.min(wanted.seen));
                 }
             }
-            if head >= least {
+            if !is_behind {
                 return Ok((rows, head));
             }
             if is_late {
                 let message = format!(
-                    "timed out waiting for a standby: it has events up to position {head}, and the \
-                     store has seen {least}; nor could the primary be reached"
+                    "timed out waiting for a standby: it has events up to position {head}, and {} \
+                     was seen; nor could the primary be reached",
+                    wanted.least.max(wanted.seen)
                 );
                 return Err(Error::new(Status::Busy, message));
             }
@@ -160,6 +175,24 @@ impl PostgresStore {
     /// Returns the head of the snapshot that a page is from.
     fn head_of(&self, page: &[Row], known: Known) -> Result<Position> {
         self.target.head_of(page.first().ok_or_else(unexpected)?, STANDBY_COLUMN, known)
+    }
+}
+
+/// What a server must have for its page to be taken.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    /// The lowest head that its snapshot may have.
+    least: Position,
+    /// A position that the caller has seen, as it says. Whether there is such an event, only a
+    /// server that follows no other can tell.
+    seen: Position,
+}
+
+impl Wanted {
+    /// Returns whether the server of a page, whose snapshot has this head, is behind.
+    fn is_behind(&self, page: &[Row], head: Position) -> Result<bool> {
+        let row = page.first().ok_or_else(unexpected)?;
+        Ok(head < self.least || head < self.seen && row.boolean(STANDBY_COLUMN)?)
     }
 }
 
@@ -245,7 +278,8 @@ impl Store for PostgresStore {
         values.text(id.as_str());
         let known = self.target.known();
         let sql = &self.target.sql.find;
-        let (rows, _) = self.rows(sql, &values, known, known.head, &deadline)?;
+        let wanted = Wanted { least: known.head, seen: Position::START };
+        let (rows, _) = self.rows(sql, &values, known, wanted, &deadline)?;
         with_event(rows.first().ok_or_else(unexpected)?, |event| {
             event.to_owned().map_err(|error| {
                 let message =

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::position::Position;
 use crate::postgres::connection::Connection;
 use crate::postgres::failure::Failure;
-use crate::postgres::history::{History, Known};
+use crate::postgres::history::{History, Known, is_rewound};
 use crate::postgres::parameters::{Parameters, TargetSession};
 use crate::postgres::statements::Statements;
 use crate::postgres::values::{Row, Values};
@@ -60,15 +60,23 @@ impl Target {
         connection: &mut Connection,
         deadline: &Deadline,
     ) -> std::result::Result<Position, Failure> {
+        let head = twice_if_rewound(|| self.look_for_head(connection, deadline))?;
+        self.watch.publish(head);
+        Ok(head)
+    }
+
+    fn look_for_head(
+        &self,
+        connection: &mut Connection,
+        deadline: &Deadline,
+    ) -> std::result::Result<Position, Failure> {
         let known = self.known();
         let mut values = Values::new();
         values.position(known.mark.position);
         let rows = connection.query(&self.sql.head, &values, deadline)?;
         let row = rows.first().ok_or_else(unexpected)?;
         let checked = known.mark.check(row, 3, 1).and_then(|()| self.head_of(row, 1, known));
-        let head = checked.map_err(Failure::Stopped)?;
-        self.watch.publish(head);
-        Ok(head)
+        checked.map_err(Failure::Stopped)
     }
 
     /// Checks that a server has the newest event that is known.
@@ -83,9 +91,11 @@ impl Target {
         }
         let mut values = Values::new();
         values.position(mark.position);
-        let rows = connection.query(&self.sql.mark, &values, deadline)?;
-        let row = rows.first().ok_or_else(unexpected)?;
-        mark.check(row, 0, 1).map_err(Failure::Stopped)
+        twice_if_rewound(|| {
+            let rows = connection.query(&self.sql.mark, &values, deadline)?;
+            let row = rows.first().ok_or_else(unexpected)?;
+            mark.check(row, 0, 1).map_err(Failure::Stopped)
+        })
     }
 
     /// Returns whether a transaction has to name its isolation level, since sessions have another
@@ -151,6 +161,16 @@ impl Target {
             }
         }
         Err(failure)
+    }
+}
+
+/// Asks a server, and once more if its answer is that the history was rewound.
+fn twice_if_rewound<T>(
+    mut ask: impl FnMut() -> std::result::Result<T, Failure>,
+) -> std::result::Result<T, Failure> {
+    match ask() {
+        Err(Failure::Stopped(error)) if is_rewound(&error) => ask(),
+        answered => answered,
     }
 }
 

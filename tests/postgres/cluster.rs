@@ -139,14 +139,24 @@ impl Cluster {
 
     /// Returns a URI with which the standby is read, while it can be had.
     pub fn uri_of_both(&self) -> String {
-        let port = std::fs::read_to_string(self.folder().join("standby.port")).unwrap();
-        let uri = self.uri();
+        let (uri, port) = (self.uri(), self.standby_port());
         let folder = uri.split_once("&host=").unwrap().1;
-        let (own, port) = (self.port(), port.trim());
+        let own = self.port();
         format!(
             "postgres:///dcb?user=dcb&host={folder},{folder}&port={own},{port}\
              &target_session_attrs=prefer-standby"
         )
+    }
+
+    /// Returns the URI of the standby alone.
+    pub fn uri_of_standby(&self) -> String {
+        self.uri()
+            .replace(&format!("port={}", self.port()), &format!("port={}", self.standby_port()))
+    }
+
+    fn standby_port(&self) -> String {
+        let port = std::fs::read_to_string(self.folder().join("standby.port")).unwrap();
+        port.trim().to_owned()
     }
 
     /// Takes a base backup of the server.

@@ -127,3 +127,46 @@ fn a_subscriber_of_a_standby_that_lags_misses_nothing() {
     assert!(!seen.is_empty() && seen.len() as u64 <= appended + 1, "{} of {appended}", seen.len());
     assert_eq!(seen, (1..=seen.len() as i64).collect::<Vec<_>>());
 }
+
+/// Who has seen a position elsewhere is told what the primary says, and never that the history was
+/// rewound because a standby is behind.
+#[test]
+fn a_position_that_a_standby_does_not_have_is_asked_of_the_primary() {
+    let Some((mut cluster, [_, other])) = with_standby() else { return };
+    cluster.standby("pause");
+    for slot in 1..4 {
+        claim(&*other, slot, &format!("{slot}"), &patient()).answer.unwrap();
+    }
+    let reader = Options { read_only: true, ..Options::default() };
+    let position = |store: &dyn Store, request: &str, call: &CallOptions| {
+        let page = read(store, request, call)?;
+        let positions: Vec<_> = page["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["position"].clone())
+            .collect();
+        Ok::<_, dcb::Error>((positions, page["position"].clone()))
+    };
+    let fresh = dcb::open(&cluster.uri_of_both(), &reader).unwrap();
+    assert_eq!(fresh.head(&patient()).unwrap().get(), 1, "the standby has caught up");
+    let found = position(&*fresh, r#"{"after": 2, "limit": 1}"#, &patient());
+    assert_eq!(found, Ok((vec![3.into()], 3.into())));
+    assert_eq!(fresh.head(&patient()).unwrap().get(), 2, "what the caller had seen is known now");
+
+    // The primary has no such event, and says so.
+    let found = position(&*fresh, r#"{"after": 9}"#, &patient());
+    assert_eq!(found, Ok((vec![], 9.into())));
+
+    // Without the primary there is no telling.
+    let alone = dcb::open(&cluster.uri_of_standby(), &reader).unwrap();
+    let brief = CallOptions { timeout: Timeout::After(Duration::from_millis(200)), cancel: None };
+    let error = position(&*alone, r#"{"after": 2}"#, &brief).unwrap_err();
+    assert_eq!(error.status, Status::Busy, "{error}");
+    assert_eq!(position(&*alone, r#"{"after": 1}"#, &brief), Ok((vec![], 1.into())));
+    cluster.standby("resume");
+    assert_eq!(
+        position(&*alone, r#"{"after": 2}"#, &patient()),
+        Ok((vec![3.into(), 4.into()], 4.into()))
+    );
+}

@@ -180,6 +180,46 @@ fn a_history_that_was_rewound_is_an_error() {
     assert_eq!(store.head(&call()), Ok(at(4)));
 }
 
+/// A standby that is promoted between the snapshot of a statement and its answer says of the older
+/// snapshot that it follows no other server.
+#[test]
+fn a_server_that_was_promoted_meanwhile_has_rewound_nothing() {
+    let Some(mut server) = server() else { return };
+    let store = PostgresStore::open(&server.uri(), &Options::default()).unwrap();
+    let request = || AppendRequest::new(vec![built(&(0, vec![0], 0), None)], Vec::new()).unwrap();
+    for _ in 0..3 {
+        store.append(request(), &call()).unwrap();
+    }
+    for statement in [
+        "create table newest as select * from dcb.events where position > 2",
+        "create schema standby",
+        "grant usage on schema standby to dcb",
+        // The statement that calls it does not see what it does.
+        "create function standby.pg_is_in_recovery() returns boolean language plpgsql security \
+         definer as $$ begin insert into dcb.events select * from public.newest on conflict do \
+         nothing; return false; end $$",
+        "alter role dcb set search_path = standby, pg_catalog",
+    ] {
+        server.sql(statement);
+    }
+    let fall_behind = |server: &mut Cluster| {
+        server.sql(
+            "set session_replication_role = replica; delete from dcb.events where position > 2",
+        );
+    };
+    let end_sessions =
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'dcb'";
+    server.query(end_sessions);
+    // By a new connection, and by one that is there already.
+    for _ in 0..2 {
+        fall_behind(&mut server);
+        assert_eq!(store.head(&call()), Ok(at(3)));
+        fall_behind(&mut server);
+        let newest = ReadRequest::new(Query::all(), at(2), None, None, Direction::Forward);
+        assert_eq!(store.read_all(newest, &call()).unwrap().1, at(3));
+    }
+}
+
 /// A commit that nobody but the primary has is lost in a failover. The server says so in a warning.
 #[test]
 fn an_append_whose_wait_for_a_standby_was_ended_is_not_acknowledged() {

@@ -34,8 +34,9 @@ namespace dcb {
 ///
 /// A subscription throws dcb::history_rewound if the head of the store is lower than the position
 /// from which it goes on, since it would miss the events up to that position. It looks when a loop
-/// begins, and once a second while it waits. It does not notice a history that was rewound and has
-/// grown beyond that position before it looks.
+/// begins, and once a second while it waits. A standby that is behind is no reason: the primary is
+/// asked, too. It does not notice a history that was rewound and has grown beyond that position
+/// before it looks.
 class subscription {
   public:
     using iterator = detail::input_iterator<subscription>;
@@ -128,17 +129,29 @@ class subscription {
             return;
         }
         std::int64_t head = 0;
+        bool is_there = true;
         try {
             head = store_->head(lock_options());
+            is_there = head >= after_ || has_event_at(after_);
         } catch (const error &failure) {
-            if (failure.status() == dcb::status::unavailable) {
+            if (failure.status() == dcb::status::unavailable ||
+                failure.status() == dcb::status::busy) {
                 return; // While a server is down, the next look is soon enough.
             }
             throw;
         }
-        if (head < after_) {
+        if (!is_there) {
             throw history_rewound(after_, head);
         }
+    }
+
+    /// The head of a standby says little, since it may be behind. A read asks the primary, too.
+    [[nodiscard]] bool has_event_at(std::int64_t position) const {
+        read_options options;
+        options.after = position - 1;
+        options.limit = 1;
+        cursor events = store_->read(query::all(), options, lock_options());
+        return events.advance() && events.current().position() == position;
     }
 
     [[nodiscard]] const event_view &current() const noexcept { return events_->current(); }

@@ -6,6 +6,8 @@ import (
 	"database/sql"
 	"errors"
 	"io"
+	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -21,6 +23,7 @@ type server struct {
 	input  io.Writer
 	output *bufio.Scanner
 	uri    string
+	folder string
 }
 
 // startServer starts a server, and skips the test where none can be had.
@@ -43,6 +46,9 @@ func startServer(t testing.TB) *server {
 		}
 		if uri, found := strings.CutPrefix(s.output.Text(), "uri="); found {
 			s.uri = uri
+		}
+		if folder, found := strings.CutPrefix(s.output.Text(), "folder="); found {
+			s.folder = folder
 		}
 	}
 	if script.Wait(); script.ProcessState.ExitCode() == 77 {
@@ -68,6 +74,23 @@ func (s *server) open() *dcb.PostgresStore {
 	check(s.t, err)
 	s.t.Cleanup(func() { store.Close() })
 	return store
+}
+
+// openBoth opens the store so that the server's standby is read.
+func (s *server) openBoth() *dcb.PostgresStore {
+	s.t.Helper()
+	port, err := os.ReadFile(filepath.Join(s.folder, "standby.port"))
+	check(s.t, err)
+	uri, err := url.Parse(s.uri)
+	check(s.t, err)
+	query := uri.Query()
+	query.Set("host", s.folder+","+s.folder)
+	query.Set("port", query.Get("port")+","+strings.TrimSpace(string(port)))
+	query.Set("target_session_attrs", "prefer-standby")
+	uri.RawQuery = query.Encode()
+	both := *s
+	both.uri = uri.String()
+	return both.open()
 }
 
 func expectRewound(t testing.TB, err error) {
@@ -140,6 +163,55 @@ func TestDriversProjectorNoticesARestoredServer(t *testing.T) {
 	waitFor(t, again, 9)
 	stop()
 	checkApplied(t, db, other.Store, "log_v1")
+}
+
+// A projector and a subscription go on from a position that the standby, which they read, does not have yet.
+func TestDriversAStandbyThatIsBehindIsNoRewoundHistory(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	server := startServer(t)
+	db := openFile(t, "sqlite", filepath.Join(t.TempDir(), "app.db"))
+	store := server.open()
+	appendEvents(t, store, 1)
+	server.do("standby start")
+	// Two of them: what one asks the primary for is known to it afterwards.
+	behind, other := server.openBoth(), server.openBoth()
+	server.do("standby pause")
+	appendEvents(t, store, 3)
+	first := seats(t, db, store, 1)
+	stop := start(t, first)
+	waitFor(t, first, 4)
+	stop()
+
+	if head, err := behind.Head(ctx); head != 1 || err != nil {
+		t.Fatalf("the standby is not behind: %d, %v", head, err)
+	}
+	seen := make(chan any, 8)
+	go func() {
+		for event, err := range other.SubscribeRaw(ctx, dcb.QueryAll(), dcb.FromPosition(4)) {
+			if err != nil {
+				seen <- err
+				return
+			}
+			seen <- event.Position
+		}
+	}()
+	second := seats(t, db, behind, 1)
+	start(t, second)
+	select {
+	case got := <-seen:
+		t.Fatalf("the subscription ended: %v", got)
+	case <-time.After(1500 * time.Millisecond): // longer than a look at the history takes to come
+	}
+	appendEvents(t, store, 2)
+	server.do("standby resume")
+	for want := int64(5); want <= 6; want++ {
+		if got := <-seen; got != any(want) {
+			t.Fatalf("%v instead of %d", got, want)
+		}
+	}
+	waitFor(t, second, 6)
+	checkApplied(t, db, store.Store, "log_v1")
 }
 
 // What follows a server goes on after it was down for longer than a look at its history takes.
