@@ -52,6 +52,9 @@ mod clock;
 pub mod commit;
 #[doc(hidden)]
 pub mod domain;
+#[cfg(test)]
+#[path = "../tests/ends/mod.rs"]
+mod ends;
 mod error;
 #[doc(hidden)]
 pub mod failpoints;

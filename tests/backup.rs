@@ -6,6 +6,8 @@
 //!
 //! which also prints those of `VACUUM INTO` by the `sqlite3` program, for comparison.
 
+mod ends;
+
 use std::cell::Cell;
 use std::path::Path;
 use std::process::Command;
@@ -16,6 +18,8 @@ use std::time::{Duration, Instant};
 use dcb::domain::{AppendRequest, Event, EventBuilder, EventType, Tag};
 use dcb::store::BackupProgress;
 use dcb::{CallOptions, Options, Position, Store};
+
+use ends::Ends;
 
 fn event(number: usize) -> Event {
     let (tag, data) = (format!("number:{number}"), format!("\"{}\"", "x".repeat(1_000)));
@@ -56,6 +60,7 @@ fn measure(
     let (ended, appended) = (AtomicBool::new(false), AtomicI64::new(0));
     let log = folder.join("events.db-wal");
     std::thread::scope(|scope| {
+        let _ends = Ends(&ended);
         for thread in 0..threads {
             let (ended, appended) = (&ended, &appended);
             scope.spawn(move || {
@@ -76,7 +81,6 @@ fn measure(
         let (start, copied) = (Instant::now(), Cell::new(Duration::ZERO));
         copy(&|| copied.set(start.elapsed()));
         let (beside, took) = (rate(start), start.elapsed());
-        ended.store(true, Relaxed);
         let log = std::fs::metadata(&log).map_or(0, |log| log.len());
         Figures { took, copied: copied.get(), rates: [without, beside], log }
     })

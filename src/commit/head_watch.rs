@@ -167,7 +167,7 @@ mod tests {
         thread::scope(|scope| {
             let waiter =
                 scope.spawn(|| watch.wait_above(at(4), &deadline(Timeout::Never, cancel), None));
-            while watch.waiters.load(SeqCst) == 0 {
+            while watch.waiters.load(SeqCst) == 0 && !waiter.is_finished() {
                 thread::yield_now();
             }
             act();
@@ -222,7 +222,8 @@ mod tests {
         thread::scope(|scope| {
             let polls = scope.spawn(|| watch.wait_above(at(3), &never(), pause));
             let waits = scope.spawn(|| watch.wait_above(at(3), &never(), None));
-            while watch.waiters.load(SeqCst) < 2 {
+            let is_over = || polls.is_finished() || waits.is_finished();
+            while watch.waiters.load(SeqCst) < 2 && !is_over() {
                 thread::yield_now();
             }
             watch.alert();

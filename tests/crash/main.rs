@@ -16,6 +16,8 @@ mod client;
 #[path = "../postgres/cluster.rs"]
 mod cluster;
 mod disk;
+#[path = "../ends/mod.rs"]
+mod ends;
 mod faults;
 mod histories;
 mod host;

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::check::{Known, check};
 use crate::client::{Answer, Store};
 use crate::disk::{self, Call, Fault, Step};
+use crate::ends::Ends;
 use crate::host::{Pool, Settings};
 use crate::image::{Disk, UnsyncedWrites};
 use crate::random::Random;
@@ -87,6 +88,7 @@ fn run(syncs: Syncs, host: Option<Settings>, seed: u64) -> Vec<Step> {
         let over = AtomicBool::new(false);
         let appends = 10 + random.below(30);
         std::thread::scope(|scope| {
+            let _ends = Ends(&over);
             for (store, _) in &stores {
                 scope.spawn(|| {
                     while !over.load(SeqCst) {
@@ -114,7 +116,6 @@ fn run(syncs: Syncs, host: Option<Settings>, seed: u64) -> Vec<Step> {
             for writer in writers {
                 writer.join().unwrap();
             }
-            over.store(true, SeqCst);
         });
     }
     disk::recorded()

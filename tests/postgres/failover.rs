@@ -6,7 +6,8 @@ use std::time::Duration;
 use dcb::{CallOptions, Position, Status, Store, Timeout};
 
 use crate::cluster::Cluster;
-use crate::kills::{Ends, check_known, race};
+use crate::ends::Ends;
+use crate::kills::{check_known, race};
 use crate::times;
 use crate::work::{claim, events, open, patient, read};
 

@@ -9,20 +9,12 @@ use std::time::{Duration, Instant};
 use dcb::Status;
 
 use crate::cluster::Cluster;
+use crate::ends::Ends;
 use crate::times;
 use crate::work::{Attempt, check, claim, is_unknown, open, patient};
 
 /// In the environment of a process that is to be killed: the URI of the server, and its number.
 const ROLE: &str = "DCB_POSTGRES_CLIENT";
-
-/// Ends clients when it is dropped, also by a panic.
-pub struct Ends<'a>(pub &'a AtomicBool);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
 
 /// Runs three clients that race for slots, and `fault` beside them, until it returns. Returns what
 /// the clients tried.

@@ -5,6 +5,8 @@
 mod bugs;
 mod cluster;
 mod cuts;
+#[path = "../ends/mod.rs"]
+mod ends;
 mod failover;
 mod full_disk;
 mod kills;

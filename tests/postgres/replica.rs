@@ -8,7 +8,7 @@ use dcb::json::parse_read;
 use dcb::{BatchLimits, CallOptions, EventView, Options, ReadState, Status, Store, Timeout};
 
 use crate::cluster::Cluster;
-use crate::kills::Ends;
+use crate::ends::Ends;
 use crate::times;
 use crate::work::{claim, events, open, patient, read};
 

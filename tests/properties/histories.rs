@@ -7,6 +7,7 @@ use std::time::Duration;
 use dcb::domain::{AppendCondition, AppendRequest, Event, Query};
 use dcb::{CallOptions, Error, Status, Store, Timeout};
 
+use super::ends::Ends;
 use super::model::{Model, at};
 use super::numbers::Numbers;
 use super::{Stored, Subject, event, find, item, read_after};
@@ -126,13 +127,14 @@ fn a_concurrent_history_is_linearizable() {
     for subject in Subject::all() {
         let (subject, ended) = (&subject, AtomicBool::new(false));
         let (history, seen, followed) = thread::scope(|scope| {
+            let ends = Ends(&ended);
             let reader = scope.spawn(|| read_repeatedly(subject.store(1), &ended));
             let follower = scope.spawn(|| follow(subject.store(0), &ended));
             let writer = |thread| scope.spawn(move || write(subject.store(thread), thread));
             let writers: Vec<_> = (0..WRITERS).map(writer).collect();
             let history = writers.into_iter().flat_map(|writer| writer.join().expect("a writer"));
             let history: Vec<_> = history.collect();
-            ended.store(true, Ordering::Release);
+            drop(ends);
             (history, reader.join().expect("a reader"), follower.join().expect("a follower"))
         });
         let model = replay(subject, &history);

@@ -1,6 +1,8 @@
 //! Properties of every store: it does what a list of events with a filter would do, and concurrent
 //! calls are linearizable.
 
+#[path = "../ends/mod.rs"]
+mod ends;
 mod histories;
 mod length;
 mod model;

@@ -11,6 +11,7 @@ use dcb::sqlite::vfs::ofd_locks;
 use dcb::sqlite::vfs::ofd_locks::LockKind;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::ends::Ends;
 use crate::host::Sqlite;
 use crate::roles::{Scene, die, start};
 
@@ -200,6 +201,7 @@ impl Scene {
         let sqlite = Sqlite::load();
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
+            let _ends = Ends(&done);
             for writer in ["library one", "library two"] {
                 let (rows, done) = (self.rows(writer), &done);
                 scope.spawn(move || {
@@ -225,7 +227,6 @@ impl Scene {
                     assert_eq!(libc::waitpid(child, std::ptr::null_mut(), 0), child);
                 }
             }
-            done.store(true, Ordering::Relaxed);
         });
         drop(self.connection());
         assert!(descriptors() < 16, "{} descriptors", descriptors());

@@ -9,6 +9,8 @@
 #![cfg(all(target_os = "linux", feature = "bundled-sqlite"))]
 
 mod descriptor_roles;
+#[path = "../ends/mod.rs"]
+mod ends;
 mod host;
 mod roles;
 mod store_roles;

@@ -1,6 +1,6 @@
 //! What keeps a store correct: the order of commits, the primary key, and what a session may not change.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::commit::deadline::{CallOptions, Timeout};
@@ -8,6 +8,7 @@ use crate::domain::{
     AppendCondition, AppendRequest, Direction, EventBuilder, EventType, EventView, Query,
     QueryItem, ReadRequest, ReadState, Tag,
 };
+use crate::ends::Ends;
 use crate::error::Status;
 use crate::position::at;
 use crate::postgres::PostgresStore;
@@ -22,20 +23,20 @@ fn a_reader_that_goes_on_from_the_last_position_misses_nothing() {
     let options = own_schema();
     let [writer, reader] = [(), ()].map(|()| PostgresStore::open(&server.uri(), &options).unwrap());
     let rounds = if cases(10) == 1 { 150 } else { 3_000 };
-    let done = AtomicU32::new(0);
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
+            let _ends = Ends(&done);
             for _ in 0..rounds {
                 let event = built(&(0, vec![0], 0), None);
                 let request = AppendRequest::new(vec![event], Vec::new()).unwrap();
                 writer.append(request, &call()).unwrap();
             }
-            done.store(1, Ordering::SeqCst);
         });
         let (mut seen, mut position) = (0, 0);
         loop {
             // In this order, so that the last read sees everything.
-            let is_last = done.load(Ordering::SeqCst) == 1;
+            let is_last = done.load(Ordering::SeqCst);
             let only = query(&[(vec![], vec![0])]);
             let request = ReadRequest::new(only, at(position), None, None, Direction::Forward);
             let (events, reached) = read(&reader, &request, BatchLimits::ALL).unwrap();

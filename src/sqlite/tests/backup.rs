@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 
 use super::*;
 use crate::commit::deadline::CancelToken;
@@ -146,9 +146,10 @@ fn copies_made_while_threads_append_are_prefixes() {
     let fixture = Fixture::new();
     let ended = AtomicBool::new(false);
     let heads: Vec<i64> = thread::scope(|scope| {
+        let _ends = Ends(&ended);
         for _ in 0..4 {
             scope.spawn(|| {
-                while !ended.load(Relaxed) {
+                while !ended.load(SeqCst) {
                     fill(&fixture.store, 1);
                 }
             });
@@ -156,18 +157,12 @@ fn copies_made_while_threads_append_are_prefixes() {
         let mut last = -1;
         let copies = (0..8).map(|number| {
             let head = || fixture.store.head(&CallOptions::default()).unwrap().get();
-            if !eventually(|| head() > last) {
-                // Otherwise the threads would append forever.
-                ended.store(true, Relaxed);
-                panic!("no thread appends");
-            }
+            assert!(eventually(|| head() > last), "no thread appends");
             let path = fixture.folder.path().join(format!("{number}.db"));
             last = back_up(&*fixture.store, &path).unwrap();
             last
         });
-        let heads = copies.collect();
-        ended.store(true, Relaxed);
-        heads
+        copies.collect()
     });
     assert!(heads.windows(2).all(|pair| pair[0] < pair[1]), "{heads:?}");
     for (number, head) in heads.into_iter().enumerate() {

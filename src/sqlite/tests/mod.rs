@@ -28,6 +28,7 @@ use crate::domain::{
     AppendCondition, AppendRequest, Direction, Event, EventBuilder, EventType, EventView, Query,
     QueryItem, ReadRequest, ReadState, Tag,
 };
+use crate::ends::Ends;
 use crate::position::at;
 use crate::sql::{Row, SqlConnection, Value};
 use crate::sqlite::{Location, SqliteStore};

@@ -127,6 +127,7 @@ fn the_limit_holds_while_readers_are_opened_and_closed() {
     let before = descriptors(&fixture.path());
     let done = AtomicBool::new(false);
     let most = thread::scope(|scope| {
+        let ends = Ends(&done);
         let watch = scope.spawn(|| {
             let mut most = 0;
             while !done.load(SeqCst) {
@@ -149,9 +150,8 @@ fn the_limit_holds_while_readers_are_opened_and_closed() {
                 })
             })
             .collect();
-        let results: Vec<_> = reads.into_iter().map(|read| read.join()).collect();
-        done.store(true, SeqCst);
-        results.into_iter().for_each(|result| result.unwrap());
+        reads.into_iter().for_each(|read| read.join().unwrap());
+        drop(ends);
         watch.join().unwrap()
     });
     assert!(most <= before + 2 * 3, "{most} descriptors, {before} before the reads");
@@ -166,11 +166,13 @@ fn no_read_starves_with_one_reader() {
     append(&store, vec![event("A", &[]); 100], None).unwrap();
     // Each thread goes on reading until all threads have read enough. A read that starves fails with
     // an error at its timeout.
-    let counts = [const { AtomicUsize::new(0) }; 8];
+    let (counts, is_over) = ([const { AtomicUsize::new(0) }; 8], AtomicBool::new(false));
     thread::scope(|scope| {
         for own in &counts {
             scope.spawn(|| {
-                while counts.iter().any(|count| count.load(SeqCst) < ENOUGH) {
+                let _ends = Ends(&is_over);
+                let is_missing = || counts.iter().any(|count| count.load(SeqCst) < ENOUGH);
+                while is_missing() && !is_over.load(SeqCst) {
                     assert_eq!(all(&store, Query::all()).len(), 100);
                     own.fetch_add(1, SeqCst);
                 }
