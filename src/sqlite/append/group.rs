@@ -3,6 +3,7 @@
 //! Invariant: each request is checked as if the requests before it in the group were stored
 //! already. The transaction holds SQLite's write lock.
 
+use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -62,13 +63,25 @@ pub struct PreparedAppend {
     given_back: Option<GivenBack>,
 }
 
-/// The ids of an append as a snapshot has them.
+/// The first ids of an append as snapshots have them.
 #[derive(Debug, Default)]
 pub struct KnownIds {
-    /// The head of the snapshot; [`Position::START`] if nothing is known.
-    pub through: Position,
-    /// For each event, the position at which its id is stored in the snapshot.
-    pub positions: Vec<Option<Position>>,
+    /// The lowest head of the snapshots, up to which every id was looked up.
+    through: Position,
+    /// The highest head of the snapshots.
+    head: Position,
+    /// For each event, the position at which its id is stored in a snapshot, and whether the event
+    /// there is the same.
+    pub found: Vec<Option<(Position, bool)>>,
+}
+
+impl KnownIds {
+    /// Adds what a snapshot with this head has of the next ids.
+    pub fn add(&mut self, head: Position, found: Vec<Option<(Position, bool)>>) {
+        self.through = if self.found.is_empty() { head } else { self.through.min(head) };
+        self.head = self.head.max(head);
+        self.found.extend(found);
+    }
 }
 
 /// The place of a request that a group gives back to its caller unchecked.
@@ -95,15 +108,19 @@ impl PreparedAppend {
 
     /// Notes what is known of the events' ids.
     pub fn note_ids(&mut self, ids: KnownIds) {
-        self.note_checked(ids.through);
+        self.note_checked(ids.head);
         self.ids = ids;
+    }
+
+    /// Returns whether the events have ids.
+    pub fn has_ids(&self) -> bool {
+        self.events().next().is_some_and(|event| event.id().is_some())
     }
 
     /// Lets the group give the request back, and returns the place for it. Returns `None` if there
     /// is nothing to check.
     pub fn returnable(&mut self) -> Option<GivenBack> {
-        let has_ids = self.events().next().is_some_and(|event| event.id().is_some());
-        (has_ids || !self.conditions.is_empty())
+        (self.has_ids() || !self.conditions.is_empty())
             .then(|| Arc::clone(self.given_back.insert(GivenBack::default())))
     }
 
@@ -317,21 +334,28 @@ impl<'a> Staged<'a> {
         }
         let index = index.as_ref().filter(|_| !has(SeededBug::ForgetGroup));
         // Both closures use the one reader.
-        let reader = std::cell::RefCell::new(&mut **reader);
-        let ids = PositionRange { after: request.ids.through, through: *found };
-        let mut known = request.ids.positions.iter();
+        let reader = RefCell::new(&mut **reader);
+        let all = PositionRange { after: Position::START, through: *found };
+        let above = PositionRange { after: request.ids.through, ..all };
+        // For each event, its id is looked up first, and then the event is compared.
+        let (mut known, is_known_same) = (request.ids.found.iter(), Cell::new(None));
         let verdict = check_ids(
             request.prepared.events(),
             |id| {
-                let known = known.next().copied().flatten();
+                let (span, known) = known.next().map_or((all, None), |known| (above, *known));
+                is_known_same.set(known.map(|(_, is_same)| is_same));
+                let known = known.map(|(position, _)| position);
                 match known.or_else(|| index.and_then(|index| index.position_of_id(id))) {
                     Some(position) => Ok(Some(position)),
-                    None => Ok(view.position_of_id(&mut reader.borrow_mut(), id, ids, work)?),
+                    None => Ok(view.position_of_id(&mut reader.borrow_mut(), id, span, work)?),
                 }
             },
             |position, event| match index.and_then(|index| index.get(position)) {
                 Some(stored) => Ok(stored.event == *event),
-                None => Ok(view.is_same(&mut reader.borrow_mut(), position, event)?),
+                None => match is_known_same.get() {
+                    Some(is_same) => Ok(is_same),
+                    None => Ok(view.is_same(&mut reader.borrow_mut(), position, event)?),
+                },
             },
         )?;
         if verdict == Verdict::New {

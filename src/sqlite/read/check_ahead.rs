@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::commit::deadline::{CallOptions, Deadline};
-use crate::domain::{AppendCondition, Direction, Event, PositionRange, Query};
+use crate::domain::{AppendCondition, Direction, EventView, PositionRange, Query};
 use crate::error::{Result, Status};
 use crate::failpoints::{SeededBug, has};
 use crate::index::Progress;
@@ -20,6 +20,7 @@ use crate::position::Position;
 use crate::sqlite::append::group::{KnownIds, PreparedAppend};
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::{ReadResult, Source};
+use crate::sqlite::index::limit::Limit;
 use crate::sqlite::index::search::Search;
 use crate::sqlite::index::view::View;
 use crate::sqlite::read::MAX_TRANSACTION;
@@ -65,9 +66,14 @@ pub fn check_ahead(
     let patience = || -> Result<Deadline> {
         Ok(shared.start(call, shared.busy_timeout)?.at_most(CONNECTION_PATIENCE))
     };
-    if extent == Extent::Everything
-        && let Ok(ids) = look_up_ids(shared, readers, append, &patience()?)
-    {
+    if extent == Extent::Everything {
+        let mut ids = KnownIds::default();
+        while ids.found.len() < append.len() && append.has_ids() {
+            // A check may take longer than a wait may.
+            if look_up_ids(shared, readers, append, &mut ids, &patience()?).is_err() {
+                break;
+            }
+        }
         append.note_ids(ids);
     }
     // For a few items, events in memory are checked fast enough.
@@ -80,7 +86,6 @@ pub fn check_ahead(
             continue;
         }
         loop {
-            // A check may take longer than a wait may.
             match check_some(shared, readers, condition, &patience()?) {
                 Ok(Checked { through, is_done, head }) => {
                     condition.raise_after(through);
@@ -98,23 +103,36 @@ pub fn check_ahead(
     Ok(())
 }
 
-/// Looks up the ids of an append in a snapshot.
+/// Looks up the next ids of an append in a snapshot, as many as one transaction may, and compares the
+/// events that have them.
 fn look_up_ids(
     shared: &StoreState,
     readers: &ReaderPool,
     append: &PreparedAppend,
+    ids: &mut KnownIds,
     patience: &Deadline,
-) -> Result<KnownIds> {
+) -> Result<()> {
+    let first = ids.found.len();
     let mut connection = ReadConnection::Own(readers.get(patience)?);
-    connection.read(&shared.checkpoints, patience, |source, reader, snapshot| {
-        let view = view(shared, source, snapshot)?;
-        let all = PositionRange { after: Position::START, through: snapshot.head };
-        let mut positions = Vec::new();
-        for id in append.events().map_while(Event::id) {
-            positions.push(view.position_of_id(reader, id, all, None)?);
-        }
-        Ok(KnownIds { through: snapshot.head, positions })
-    })
+    let (head, found) =
+        connection.read(&shared.checkpoints, patience, |source, reader, snapshot| {
+            let until = Instant::now() + MAX_TRANSACTION;
+            // Else the rows that no index covers would be read again for each id.
+            let view = shared.view(source, reader, snapshot, snapshot.head)?;
+            let all = PositionRange { after: Position::START, through: snapshot.head };
+            let mut found = Vec::new();
+            for event in append.events().skip(first) {
+                let id = event.id().unwrap_or_default();
+                let stored = |view: &EventView<'_>| Ok((view.position, view.is_same_as(event)));
+                found.push(view.find(reader, id, all, Limit::default(), stored)?);
+                if Instant::now() >= until {
+                    break;
+                }
+            }
+            Ok((snapshot.head, found))
+        })?;
+    ids.add(head, found);
+    Ok(())
 }
 
 /// Returns the store as a snapshot has it.

@@ -1,12 +1,15 @@
 //! Conditions that are checked before their group runs.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{EventBuilder, EventId, SequencedEvent, Term};
 use crate::position::at;
-use crate::sqlite::append::group::PreparedAppend;
+use crate::sqlite::append::group::{KnownIds, PreparedAppend};
 use crate::sqlite::connection::transaction::begin_immediate;
 use crate::sqlite::connection::{OpenMode, connect};
 use crate::sqlite::read::check_ahead::{Extent, check_ahead};
@@ -220,6 +223,90 @@ fn events_with_other_ids_of_the_same_term_are_not_read_under_the_lock() {
     let (refused, _) = append_counted(&fixture, vec![with_id(2_000), with_id(500)], none());
     let refused = refused.unwrap_err();
     assert_eq!((refused.status, refused.position), (Status::DuplicateId, at(501)));
+}
+
+/// Returns an event whose id is its number.
+fn numbered(number: u64, data: &str) -> Event {
+    let mut event = EventBuilder::new(EventType::new("A").unwrap());
+    let id = number.to_string();
+    event.id(EventId::new(&id).unwrap());
+    event.data(data).unwrap();
+    event.build()
+}
+
+/// A program that has lost the answer to a large append sends it again.
+#[test]
+fn a_repetition_of_many_events_is_not_compared_under_the_lock() {
+    let fixture = stored((1..=1_000).map(|number| numbered(number, "1")).collect());
+    let none = || query(&["M"], &[]);
+    let again = |numbers: std::ops::RangeInclusive<u64>, last: &str| -> Vec<Event> {
+        let end = *numbers.end();
+        numbers.map(|number| numbered(number, if number == end { last } else { "1" })).collect()
+    };
+    let (appended, read) = append_counted(&fixture, again(1..=1_000, "1"), Query::all());
+    assert_eq!(appended, Ok(at(1_000)));
+    assert!(read <= FEW, "{read}");
+    for (events, message) in [
+        (again(1..=1_000, "2"), "events[999].id: already stored at position 1000 with different"),
+        (again(1..=1_001, "1"), "events[1000].id: not stored yet, but earlier events"),
+    ] {
+        let (refused, read) = append_counted(&fixture, events, none());
+        let refused = refused.unwrap_err();
+        assert_eq!((refused.status, refused.position), (Status::DuplicateId, at(1)));
+        assert!(refused.message.starts_with(message), "{refused}");
+        assert!(read <= FEW, "{read}");
+    }
+    assert_eq!(append_counted(&fixture, again(1_001..=1_400, "1"), none()).0, Ok(at(1_400)));
+}
+
+/// The ids of a large append are looked up in several snapshots.
+#[test]
+fn an_id_that_was_stored_between_two_snapshots_is_found() {
+    let fixture = Fixture::new();
+    let events = || vec![numbered(1, "1"), numbered(2, "1")];
+    append(&fixture.store, events(), None).unwrap();
+    let request = AppendRequest::new(events(), Vec::new()).unwrap();
+    let mut prepared = PreparedAppend::new(request).unwrap();
+    let mut ids = KnownIds::default();
+    ids.add(at(0), vec![None]);
+    ids.add(at(2), vec![Some((at(2), true))]);
+    prepared.note_ids(ids);
+    let writer = fixture.store.connections.writer().unwrap();
+    let deadline = CallOptions::default().start(None);
+    let appended = writer.append(&fixture.store.shared, prepared, &deadline).unwrap();
+    assert_eq!((appended.last, appended.is_repeated), (at(2), true));
+}
+
+/// Another thread has the only connection most of the time. So the check of all conditions takes
+/// longer than each of its waits may.
+#[test]
+fn a_check_ahead_may_take_longer_than_a_wait() {
+    const HELD: Duration = Duration::from_millis(3);
+    let fixture = two_kinds(40);
+    let events = Options { max_readers: Some(1), ..Options::default() };
+    fixture.store.close();
+    let store = SqliteStore::open(Location::File(fixture.path()), &events).unwrap();
+    let readers = store.connections.readers().unwrap();
+    let call = CallOptions { timeout: Timeout::After(20 * HELD), cancel: None };
+    let is_all_checked = || {
+        let condition = || AppendCondition::new(query(&["A"], &["x"]), at(0));
+        let mut append = prepared((0..60).map(|_| condition()).collect());
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let _ends = Ends(&is_over);
+            scope.spawn(|| {
+                while !is_over.load(SeqCst) {
+                    let held = readers.get(&CallOptions::default().start(None)).unwrap();
+                    thread::sleep(HELD);
+                    drop(held);
+                }
+            });
+            check_ahead(&store.shared, readers, &mut append, Extent::Conditions, &call).unwrap();
+        });
+        append.conditions_mut().all(|condition| condition.after() == at(40))
+    };
+    // On a busy machine, one wait may take too long.
+    assert!((0..20).any(|_| is_all_checked()));
 }
 
 /// The numbers of the types and of the tags of a query item.
