@@ -14,9 +14,10 @@ use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
 use crate::position::Position;
 use crate::postgres::connection::Connection;
-use crate::postgres::failure::Failure;
+use crate::postgres::failure::{Failure, LIMIT_REACHED};
 use crate::postgres::group::{PreparedAppend, outcomes, plan};
 use crate::postgres::history::AppendId;
+use crate::postgres::statements::without_notification;
 use crate::postgres::target::Target;
 use crate::postgres::values::{Row, Values};
 
@@ -183,11 +184,20 @@ impl WriterGuard<'_> {
             let _ = connection
                 .execute(&format!("NOTIFY \"{}\", '{next}'", self.target.sql.schema), &answer);
         }
-        let called = if self.target.needs_transactions() {
-            connection.query_read_committed(&self.target.sql.append, values, &answer)
-        } else {
-            connection.query(&self.target.sql.append, values, &answer)
+        let mut append = |sql: &str| {
+            if self.target.needs_transactions() {
+                connection.query_read_committed(sql, values, &answer)
+            } else {
+                connection.query(sql, values, &answer)
+            }
         };
+        let sql = &self.target.sql.append;
+        let mut called = append(sql);
+        if called.as_ref().is_err_and(|failure| failure.code() == Some(LIMIT_REACHED)) {
+            // Mostly it is the queue of notifications that is full, and nothing is stored. Whoever
+            // waits asks for the head now and then anyway.
+            called = append(&without_notification(sql));
+        }
         let failure = match called {
             Ok(rows) => return Called::Answered(rows),
             Err(failure) => failure,

@@ -35,9 +35,16 @@ pub struct Refusal {
     pub message: String,
     /// The name of the constraint that was violated, if any.
     pub constraint: String,
+    /// The name of the routine of the server that reports it, which is the same in every language.
+    pub routine: String,
     /// Whether the server ends the connection.
     pub is_fatal: bool,
 }
+
+/// Where the server finds at a commit that its queue of notifications is full.
+const NOTIFY: &str = "PreCommit_Notify";
+/// The code of the error that a limit of the server was reached.
+pub const LIMIT_REACHED: &str = "54000";
 
 impl Refusal {
     /// Returns the refusal that an error message of the server reports.
@@ -49,6 +56,7 @@ impl Refusal {
                 b'C' => refusal.code = text,
                 b'M' => refusal.message = text,
                 b'n' => refusal.constraint = text,
+                b'R' => refusal.routine = text,
                 // The severity that is not translated.
                 b'V' => refusal.is_fatal = text == "FATAL" || text == "PANIC",
                 _ => {}
@@ -74,8 +82,9 @@ impl Refusal {
             "57014" => Status::Timeout,
             "25006" => Status::ReadOnly,
             "53100" => Status::Full,
+            LIMIT_REACHED if self.routine == NOTIFY => Status::Full,
             "53200" => Status::NoMemory,
-            "54000" | "54001" | "54011" | "54023" => Status::TooLarge,
+            LIMIT_REACHED | "54001" | "54011" | "54023" => Status::TooLarge,
             "58030" => Status::Io,
             "42501" | "3D000" => Status::Unavailable,
             _ => match code.get(..2).unwrap_or_default() {
@@ -147,6 +156,12 @@ impl From<Failure> for Error {
                 let mut message = String::from("the PostgreSQL server reports: ");
                 message.push_str(&refusal.message);
                 let _ = write!(message, " (SQLSTATE {})", refusal.code);
+                if refusal.routine == NOTIFY {
+                    message.push_str(
+                        ": end the session that listens (LISTEN) and has a transaction open, the \
+                         oldest by xact_start in pg_stat_activity",
+                    );
+                }
                 Error::new(refusal.status(), message).with_detail(refusal.detail())
             }
             Failure::Broken(what) => Error::new(
@@ -192,6 +207,16 @@ mod tests {
         ] {
             assert_eq!(error(code).status, status, "{code}");
         }
+        let refusal = |routine: &str| Refusal {
+            code: LIMIT_REACHED.to_owned(),
+            routine: routine.to_owned(),
+            ..Refusal::default()
+        };
+        let queue = Error::from(Failure::Refused(refusal("PreCommit_Notify")));
+        assert_eq!(queue.status, Status::Full);
+        assert!(queue.message.contains("end the session that listens"), "{queue}");
+        let other = Error::from(Failure::Refused(refusal("_bt_check_third_page")));
+        assert_eq!(other.status, Status::TooLarge);
         assert_eq!(error("42P01").detail, 6_844_177);
         assert_eq!(i64::from(error("ZZZZZ").detail), 36_i64.pow(5) - 1);
         assert_eq!(error("a longer text").detail, 0);

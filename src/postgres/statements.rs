@@ -55,8 +55,8 @@ impl Statements {
         Ok(Statements {
             schema: schema.to_owned(),
             append: format!(
-                "SELECT o_request, o_kind, o_position, o_place, o_same FROM \"{schema}\".append(\
-                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+                "SELECT o_request, o_kind, o_position, o_place, o_same FROM \"{schema}\".append($1, \
+                 $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
                  $19, $20)"
             ),
             append_within: append_within(schema),
@@ -92,6 +92,15 @@ impl Statements {
             .replace("'dcb'", &format!("'{}'", self.schema))
             .replace("schema dcb ", &format!("schema {} ", self.schema))
     }
+}
+
+/// Returns a statement that calls the function `append` as one that does the same and notifies nobody.
+/// It also has the server drop the notifications that everybody has received, which it would not do by
+/// itself while the queue is full.
+pub fn without_notification(append: &str) -> String {
+    const QUIET: &str = ".append(CASE WHEN set_config('dcb.notify', 'off', true) = 'off' AND \
+                         pg_notification_queue_usage() >= 0 THEN $1 END,";
+    append.replacen(".append($1,", QUIET, 1)
 }
 
 /// The types of the parameters of the function `append`.
@@ -175,5 +184,11 @@ mod tests {
         assert!(text.contains(&format!("(format) VALUES ({FORMAT})")));
         assert!(text.contains("CREATE SCHEMA"));
         assert!(!Statements::new("other").unwrap().create(false).contains("CREATE SCHEMA"));
+    }
+
+    #[test]
+    fn an_append_without_a_notification_is_another_statement() {
+        let append = Statements::new("dcb").unwrap().append;
+        assert!(without_notification(&append).contains("dcb.notify"));
     }
 }

@@ -55,7 +55,12 @@ impl Cluster {
 
     /// Starts the server whose programs are in this folder.
     pub fn of(folder: &str) -> Option<Cluster> {
-        Cluster::by(script().env("DCB_POSTGRES_BIN", folder), &[])
+        Cluster::of_with(folder, &[])
+    }
+
+    /// Starts that server with parameters.
+    pub fn of_with(folder: &str, parameters: &[&str]) -> Option<Cluster> {
+        Cluster::by(script().env("DCB_POSTGRES_BIN", folder), parameters)
     }
 
     /// Starts two servers under Patroni, by `pair.sh`, one of which follows the other. With `sync`,

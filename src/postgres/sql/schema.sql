@@ -296,7 +296,8 @@ BEGIN
                  unnest(g.tags::text[]) t (tag)
             WHERE v_base[g.request] >= 0;
     END IF;
-    IF v_next > v_head THEN
+    -- The library turns this off for an append that the queue of notifications has no room for.
+    IF v_next > v_head AND current_setting('dcb.notify', true) IS DISTINCT FROM 'off' THEN
         PERFORM pg_notify('dcb', v_next::text);
     END IF;
     o_request := 0; o_kind := 'head'; o_position := v_next; o_place := NULL; o_same := NULL;
