@@ -5,8 +5,10 @@
 #define DCB_DECIDER_HPP
 
 #include <dcb/decision.hpp>
+#include <dcb/detail/gate.hpp>
 #include <dcb/detail/request_events.hpp>
 #include <dcb/detail/state_cache.hpp>
+#include <dcb/detail/turns.hpp>
 #include <dcb/projection.hpp>
 #include <dcb/request_id.hpp>
 #include <dcb/store.hpp>
@@ -180,9 +182,20 @@ inline std::chrono::microseconds delay_after(int attempt, const retry_policy &re
         std::uniform_int_distribution<microseconds::rep>(0, longest.count())(random));
 }
 
+/// Returns when no further attempt may begin, of a decision that began at `start`.
+inline turns::clock::time_point end_of(turns::clock::time_point start, const retry_policy &retry) {
+    // So far away that it cannot be told from never, and no sum overflows.
+    constexpr std::chrono::microseconds never = std::chrono::hours(24 * 365);
+    const bool is_limited = retry.timeout >= std::chrono::microseconds::zero();
+    return start + (is_limited ? std::min(retry.timeout, never) : never);
+}
+
 /// Waits for the delay, or until the call is cancelled.
 inline void back_off(const store &in, std::chrono::microseconds delay,
                      const call_options &options) {
+    if (delay <= std::chrono::microseconds::zero()) {
+        return; // the read that follows notices a cancel
+    }
     if (options.cancel == nullptr) {
         std::this_thread::sleep_for(delay);
         return;
@@ -192,6 +205,11 @@ inline void back_off(const store &in, std::chrono::microseconds delay,
         in.wait(std::numeric_limits<std::int64_t>::max(),
                 {std::chrono::ceil<std::chrono::milliseconds>(delay), options.cancel}));
 }
+
+/// The decisions of a store that have lost.
+struct store_turns {
+    [[nodiscard]] static std::shared_ptr<turns> of(const store &s) { return s.turns_; }
+};
 
 /// Throws the conflict as a retry_error if the policy allows no attempt after a further delay.
 inline void check_retry(const append_result &conflict, const retry_policy &retry, int attempts,
@@ -233,11 +251,26 @@ decision<Value> make_decision(const store &in, const projection<State> &on, cons
     using std::chrono::steady_clock;
     check_policy(retry);
     const steady_clock::time_point start = steady_clock::now();
+    const auto elapsed = [&] {
+        return std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - start);
+    };
     constexpr bool is_request = !std::is_null_pointer_v<Request>;
     std::optional<query> asked;
     if constexpr (is_request) {
         asked = tagged(request->tag());
     }
+    const guard_queries guards{guard != nullptr ? guard : &on.query, asked ? &*asked : nullptr};
+    const std::shared_ptr<turns> queue = store_turns::of(in);
+    const auto wait_for_turn = [&](const turns::turn &own) {
+        if (!own.is_next()) {
+            const call_deadline call(in.get(), options, forever);
+            own.wait(end_of(start, retry), [&] { call.check_cancel(); });
+        }
+    };
+    if (queue) {
+        wait_for_turn(queue->visit(guards));
+    }
+    turns::turn own;
     for (int attempt = 1;; ++attempt) {
         stored_request stored;
         const auto see = [&](const event_view &e) {
@@ -272,7 +305,7 @@ decision<Value> make_decision(const store &in, const projection<State> &on, cons
             return made;
         }
         std::vector<append_condition> conditions;
-        conditions.emplace_back(guard != nullptr ? *guard : on.query, position);
+        conditions.emplace_back(*guards[0], position);
         if constexpr (is_request) {
             events = mark_request(events, *request, encoded);
             conditions.emplace_back(*asked, position);
@@ -284,11 +317,16 @@ decision<Value> make_decision(const store &in, const projection<State> &on, cons
             made.repeated = appended.is_repeated();
             return made;
         }
-        const std::chrono::microseconds delay = delay_after(attempt, retry);
-        const auto elapsed =
-            std::chrono::duration_cast<std::chrono::microseconds>(steady_clock::now() - start);
-        check_retry(appended, retry, attempt, elapsed, delay);
+        // The queue takes the place of the first wait.
+        const std::chrono::microseconds delay =
+            attempt > 1 ? delay_after(attempt - 1, retry) : std::chrono::microseconds::zero();
+        check_retry(appended, retry, attempt, elapsed(), delay);
+        if (!own && queue) {
+            own = queue->enter(guards, events);
+        }
         back_off(in, delay, options);
+        wait_for_turn(own);
+        check_retry(appended, retry, attempt, elapsed(), std::chrono::microseconds::zero());
     }
 }
 

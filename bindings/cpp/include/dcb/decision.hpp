@@ -132,17 +132,20 @@ template <> struct value_codec<std::string> {
 
 /// How long, how often and how fast a decision is made again after its append condition failed.
 ///
-/// The wait before attempt `n` + 1 is random: between zero and `min_delay` * 2^(n - 1), capped at
-/// `max_delay`.
+/// Of the decisions on one dcb::store that have lost to others, the oldest goes next, and those
+/// that it affects wait for it, also before their first attempt, but no longer than 250
+/// milliseconds in which none of those before them ends. So the first retry begins at once. The
+/// wait before each further one, attempt `n` + 1, is random: between zero and `min_delay` * 2^(n -
+/// 2), capped at `max_delay`.
 struct retry_policy {
     /// The maximum number of attempts, the first one included; 1 means no retry, and 0 means no
     /// limit. A negative number is an error.
     int attempts = 0;
 
-    /// The upper bound of the first wait.
+    /// The upper bound of the first random wait.
     std::chrono::microseconds min_delay = std::chrono::milliseconds(1);
 
-    /// The upper bound of every wait.
+    /// The upper bound of every random wait.
     std::chrono::microseconds max_delay = std::chrono::milliseconds(100);
 
     /// How long after the beginning of the decision another attempt may begin. Less than zero

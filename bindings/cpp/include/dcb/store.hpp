@@ -7,6 +7,7 @@
 #include <dcb/append.hpp>
 #include <dcb/cursor.hpp>
 #include <dcb/detail/store_host.hpp>
+#include <dcb/detail/turns.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -104,7 +105,8 @@ class subscription;
 
 namespace detail {
 struct store_number;
-}
+struct store_turns;
+} // namespace detail
 
 /// An open store: a sequence of events with conditional appends. Move-only.
 ///
@@ -417,6 +419,7 @@ class store {
         void operator()(dcb_store *handle) const noexcept { dcb_close(handle); }
     };
     friend struct detail::store_number;
+    friend struct detail::store_turns;
     static std::uint64_t next_number() noexcept {
         static std::atomic<std::uint64_t> numbers{0};
         return ++numbers;
@@ -425,6 +428,8 @@ class store {
     std::unique_ptr<dcb_store, closer> handle_;
     /// Which no other store of the process has, or had. It moves with the handle.
     std::uint64_t number_ = next_number();
+    /// The decisions that have lost. It moves with the handle, and is null after that.
+    std::shared_ptr<detail::turns> turns_ = std::make_shared<detail::turns>();
     std::chrono::milliseconds busy_timeout_;
 };
 
