@@ -246,6 +246,11 @@ CONF
         cat "$folder/pooler.log" >&2
         exit 1
     }
+    # It goes into the background before it has its socket.
+    for ((attempt = 0; attempt < 200; attempt++)); do
+        [ ! -S "$folder/pooler/.s.PGSQL.$port" ] || break
+        sleep 0.05
+    done
     uri="postgres:///dcb?user=dcb&port=$port&host=$(encoded "$folder/pooler")"
 fi
 
