@@ -17,6 +17,7 @@ use crate::postgres::connection::Connection;
 use crate::postgres::failure::{Failure, LIMIT_REACHED};
 use crate::postgres::group::{PreparedAppend, outcomes, plan};
 use crate::postgres::history::AppendId;
+use crate::postgres::prepared::Planning;
 use crate::postgres::statements::without_notification;
 use crate::postgres::target::Target;
 use crate::postgres::values::{Row, Values};
@@ -188,7 +189,7 @@ impl WriterGuard<'_> {
             if self.target.needs_transactions() {
                 connection.query_read_committed(sql, values, &answer)
             } else {
-                connection.query(sql, values, &answer)
+                connection.query_planned(sql, Planning::Kept, values, &answer)
             }
         };
         let sql = &self.target.sql.append;

@@ -1,7 +1,9 @@
 //! A connection that runs one statement at a time.
 //!
-//! Statements have no name, so that a pooler may give each transaction another session.
+//! If its session is its own, the session keeps what it has prepared. Otherwise statements have no
+//! name, so that a pooler may give each transaction another session.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postgres_protocol::IsNull;
@@ -12,6 +14,7 @@ use crate::commit::deadline::Deadline;
 use crate::postgres::failure::{Failure, Refusal};
 use crate::postgres::host::Host;
 use crate::postgres::parameters::Parameters;
+use crate::postgres::prepared::{Planning, PreparedStatements};
 use crate::postgres::startup;
 use crate::postgres::values::{Row, Values};
 use crate::postgres::wire::{Wire, unexpected};
@@ -19,15 +22,38 @@ use crate::postgres::wire::{Wire, unexpected};
 /// A connection that was idle for longer is looked at before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
-/// Returns the process that serves the session of this statement.
-const SERVER_PROCESS: &str = "SELECT pg_catalog.pg_backend_pid()";
+/// Returns whether the process that serves the session is the given one, and if it is, has the
+/// session plan each statement once, by indexes: a plan that is made while the tables are empty would
+/// otherwise read whole tables once they are not.
+const OWN_SESSION: &str = "\
+    SELECT CASE WHEN pg_catalog.pg_backend_pid() = $1 THEN \
+    pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', false) IS NOT NULL \
+    AND pg_catalog.set_config('enable_seqscan', 'off', false) IS NOT NULL \
+    AND pg_catalog.set_config('enable_bitmapscan', 'off', false) IS NOT NULL \
+    AND pg_catalog.set_config('enable_hashjoin', 'off', false) IS NOT NULL \
+    AND pg_catalog.set_config('enable_mergejoin', 'off', false) IS NOT NULL \
+    AND pg_catalog.set_config('jit', 'off', false) IS NOT NULL ELSE false END";
+
+/// Lets the next statement of the transaction be planned for its values. Returns no row.
+const PLAN_FOR_VALUES: &str = "\
+    SELECT WHERE pg_catalog.set_config('plan_cache_mode', 'force_custom_plan', true) IS NULL \
+    OR pg_catalog.set_config('enable_seqscan', 'on', true) IS NULL \
+    OR pg_catalog.set_config('enable_bitmapscan', 'on', true) IS NULL \
+    OR pg_catalog.set_config('enable_hashjoin', 'on', true) IS NULL \
+    OR pg_catalog.set_config('enable_mergejoin', 'on', true) IS NULL";
+
+/// The code of the error that the session has no prepared statement of a name.
+const STATEMENT_GONE: &str = "26000";
+/// The code of the error that a prepared statement would return other columns than before.
+const STATEMENT_CHANGED: &str = "0A000";
 
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Connection {
     wire: Wire,
     used: Instant,
-    has_own_session: bool,
+    /// What the session has prepared, if it is the connection's own.
+    prepared: Option<PreparedStatements>,
     /// Whether an exchange has failed in a way after which nothing else may be sent.
     is_broken: bool,
 }
@@ -43,19 +69,30 @@ impl Connection {
         let mut connection = Connection {
             wire: started.wire,
             used: Instant::now(),
-            has_own_session: false,
+            prepared: None,
             is_broken: false,
         };
-        let rows = connection.query(SERVER_PROCESS, &Values::new(), deadline)?;
-        let process = rows.first().ok_or_else(unexpected)?.int(0).map_err(Failure::Stopped)?;
-        connection.has_own_session = started.server_process == Some(process);
+        if let Some(process) = started.server_process {
+            let mut values = Values::new();
+            values.int(process);
+            let rows = connection.query(OWN_SESSION, &values, deadline)?;
+            let row = rows.first().ok_or_else(unexpected)?;
+            let is_own = row.boolean(0).map_err(Failure::Stopped)?;
+            connection.prepared = is_own.then(PreparedStatements::new);
+        }
         Ok(connection)
     }
 
     /// Returns whether all statements go to one session of the server, which is nobody else's.
     /// Otherwise a pooler may give each transaction another session.
     pub fn has_own_session(&self) -> bool {
-        self.has_own_session
+        self.prepared.is_some()
+    }
+
+    /// Has the connection take any session for its own.
+    #[cfg(test)]
+    pub fn believe_in_own_session(&mut self) {
+        self.prepared = Some(PreparedStatements::new());
     }
 
     /// Runs a statement in a transaction of its own, and returns its rows.
@@ -65,14 +102,28 @@ impl Connection {
         values: &Values,
         deadline: &Deadline,
     ) -> Result<Vec<Row>, Failure> {
-        self.begin_use()?;
-        let written = self.write_statement(sql, values);
-        frontend::sync(&mut self.wire.outgoing);
-        let rows = written.and_then(|()| self.exchange(deadline));
-        self.end_use(rows)
+        self.transact(deadline, |own| own.write_statement("", true, sql, values))
     }
 
-    /// Does what [`Connection::query`] does, at the isolation level READ COMMITTED, whatever the
+    /// Does what [`Connection::query`] does, with a plan that is made as `planning` says.
+    pub fn query_planned(
+        &mut self,
+        sql: &str,
+        planning: Planning,
+        values: &Values,
+        deadline: &Deadline,
+    ) -> Result<Vec<Row>, Failure> {
+        match planning {
+            Planning::Kept => self.query_kept(sql, values, false, deadline),
+            Planning::ForValues if self.has_own_session() => self.transact(deadline, |own| {
+                own.write_statement("", true, PLAN_FOR_VALUES, &Values::new())?;
+                own.write_statement("", true, sql, values)
+            }),
+            Planning::ForValues => self.query(sql, values, deadline),
+        }
+    }
+
+    /// Runs a statement whose plan is kept, at the isolation level READ COMMITTED, whatever the
     /// session's default is. It takes one round trip, too.
     pub fn query_read_committed(
         &mut self,
@@ -80,20 +131,76 @@ impl Connection {
         values: &Values,
         deadline: &Deadline,
     ) -> Result<Vec<Row>, Failure> {
-        self.begin_use()?;
-        let none = Values::new();
-        let written = self
-            .write_statement("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", &none)
-            .and_then(|()| self.write_statement(sql, values))
-            .and_then(|()| self.write_statement("COMMIT", &none));
-        frontend::sync(&mut self.wire.outgoing);
-        let rows = written.and_then(|()| self.exchange(deadline));
-        let rows = self.end_use(rows);
-        if rows.is_err() && !self.is_broken {
+        self.query_kept(sql, values, true, deadline)
+    }
+
+    fn query_kept(
+        &mut self,
+        sql: &str,
+        values: &Values,
+        read_committed: bool,
+        deadline: &Deadline,
+    ) -> Result<Vec<Row>, Failure> {
+        let rows = self.query_kept_once(sql, values, read_committed, deadline);
+        match rows {
+            // The transaction is undone, whatever it has done.
+            Err(failure) if self.has_lost(sql, &failure) => {
+                self.query_kept_once(sql, values, read_committed, deadline)
+            }
+            rows => rows,
+        }
+    }
+
+    fn query_kept_once(
+        &mut self,
+        sql: &str,
+        values: &Values,
+        read_committed: bool,
+        deadline: &Deadline,
+    ) -> Result<Vec<Row>, Failure> {
+        let known = self.prepared.as_mut().and_then(|prepared| prepared.name_of(sql));
+        let new = match (&mut self.prepared, &known) {
+            (Some(prepared), None) => Some(prepared.new_name()),
+            _ => None,
+        };
+        let name: Arc<str> = known.as_ref().or(new.as_ref()).cloned().unwrap_or_default();
+        let rows = self.transact(deadline, |own| {
+            let none = Values::new();
+            if read_committed {
+                let begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+                own.write_statement("", true, begin, &none)?;
+            }
+            own.write_statement(&name, known.is_none(), sql, values)?;
+            if read_committed {
+                own.write_statement("", true, "COMMIT", &none)?;
+            }
+            Ok(())
+        });
+        if let (Some(prepared), Some(name)) = (&mut self.prepared, new) {
+            match rows {
+                Ok(_) => prepared.add(sql, name),
+                Err(_) => prepared.close(name),
+            }
+        }
+        if rows.is_err() && read_committed && !self.is_broken {
             // If that fails, the next use of the connection does.
             let _ = self.execute("ROLLBACK", deadline);
         }
         rows
+    }
+
+    /// Returns whether a statement failed since what the session had prepared is no longer there, or
+    /// no longer fits the tables. Then it is to be prepared again.
+    fn has_lost(&mut self, sql: &str, failure: &Failure) -> bool {
+        let code = failure.code().unwrap_or_default();
+        let is_lost = failure.keeps_connection()
+            && (code == STATEMENT_GONE || code == STATEMENT_CHANGED)
+            && self.prepared.as_mut().is_some_and(|prepared| prepared.forget(sql));
+        if is_lost && code == STATEMENT_GONE {
+            // Another session has answered, or another client has used this one.
+            self.prepared = None;
+        }
+        is_lost
     }
 
     /// Runs statements that have no parameters and return no rows, all in one transaction.
@@ -141,21 +248,48 @@ impl Connection {
         outcome
     }
 
-    fn write_statement(&mut self, sql: &str, values: &Values) -> Result<(), Failure> {
+    /// Runs what `write` writes in one transaction, and returns the rows of all of its statements.
+    fn transact(
+        &mut self,
+        deadline: &Deadline,
+        write: impl FnOnce(&mut Self) -> Result<(), Failure>,
+    ) -> Result<Vec<Row>, Failure> {
+        self.begin_use()?;
+        let written = self.close_unwanted().and_then(|()| write(self));
+        frontend::sync(&mut self.wire.outgoing);
+        let rows = written.and_then(|()| self.exchange(deadline));
+        self.end_use(rows)
+    }
+
+    /// Has the session forget statements.
+    fn close_unwanted(&mut self) -> Result<(), Failure> {
+        let Some(prepared) = &mut self.prepared else { return Ok(()) };
+        prepared.take_unwanted().iter().try_for_each(|name| {
+            frontend::close(b'S', name, &mut self.wire.outgoing).map_err(|_| unexpected())
+        })
+    }
+
+    /// Writes a statement: by its name, with its text if that is new to the session.
+    fn write_statement(
+        &mut self,
+        name: &str,
+        is_new: bool,
+        sql: &str,
+        values: &Values,
+    ) -> Result<(), Failure> {
         let out = &mut self.wire.outgoing;
         // The only errors are a NUL in the statement and a value beyond 2 GiB.
-        let written = frontend::parse("", sql, values.types().iter().copied(), out)
-            .ok()
-            .and_then(|()| {
-                let put = |value: &[u8], out: &mut bytes::BytesMut| {
-                    out.extend_from_slice(value);
-                    Ok(IsNull::No)
-                };
-                // 1: in the binary format, all values and all columns.
-                frontend::bind("", "", [1], values.iter(), put, [1], out).ok()
-            })
-            .and_then(|()| frontend::execute("", 0, out).ok());
-        written.ok_or_else(unexpected)
+        if is_new {
+            frontend::parse(name, sql, values.types().iter().copied(), out)
+                .map_err(|_| unexpected())?;
+        }
+        let put = |value: &[u8], out: &mut bytes::BytesMut| {
+            out.extend_from_slice(value);
+            Ok(IsNull::No)
+        };
+        // 1: in the binary format, all values and all columns.
+        frontend::bind("", name, [1], values.iter(), put, [1], out).map_err(|_| unexpected())?;
+        frontend::execute("", 0, out).map_err(|_| unexpected())
     }
 
     /// Sends what was written, and receives everything up to the end of the transaction.
@@ -187,6 +321,7 @@ impl Connection {
                 }
                 Message::ParseComplete
                 | Message::BindComplete
+                | Message::CloseComplete
                 | Message::CommandComplete(_)
                 | Message::EmptyQueryResponse
                 | Message::RowDescription(_)

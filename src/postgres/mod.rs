@@ -14,6 +14,7 @@ pub mod parameters;
 mod passfile;
 pub mod password;
 mod pool;
+mod prepared;
 mod service;
 mod sizes;
 mod socket;

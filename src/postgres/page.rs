@@ -2,6 +2,7 @@
 
 use crate::domain::{Direction, EventView, PositionRange, Query, QueryItem, Tags};
 use crate::error::Result;
+use crate::postgres::prepared::Planning;
 use crate::postgres::values::{Row, Values, array_literal};
 
 /// How many lists of positions a statement names one by one. A query with more is passed as arrays.
@@ -36,6 +37,16 @@ struct Writer<'a> {
 }
 
 impl Page<'_> {
+    /// Returns how its statement is planned. Only for its values it is clear which of several tags
+    /// has the shortest list.
+    pub fn planning(&self) -> Planning {
+        let items = self.query.items().filter(|_| !self.query.is_all()).into_iter().flatten();
+        let has_one_list = |item: &QueryItem| item.tags().len() <= 1;
+        let mut count = 0;
+        let is_simple = items.clone().inspect(|item| count += branches(item)).all(has_one_list);
+        if is_simple && count <= MAX_BRANCHES { Planning::Kept } else { Planning::ForValues }
+    }
+
     /// Returns the statement and its values. Its first column is the head of the snapshot that the
     /// events are from; the others are NULL in the one row of a page without events.
     pub fn statement(&self) -> (String, Values) {

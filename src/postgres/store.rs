@@ -15,6 +15,7 @@ use crate::postgres::group::PreparedAppend;
 use crate::postgres::history::{Known, is_rewound};
 use crate::postgres::page::{PAGE_BYTES, Page, STANDBY_COLUMN, data_bytes, with_event};
 use crate::postgres::pool::Pool;
+use crate::postgres::prepared::Planning;
 use crate::postgres::statements::FORMAT;
 use crate::postgres::target::Target;
 use crate::postgres::values::{Row, Values};
@@ -104,13 +105,14 @@ impl PostgresStore {
         let (schema, query) = (&*self.target.sql.schema, reading.query());
         let page = Page { schema, query, span, direction: reading.direction(), max_events };
         let (sql, values) = page.statement();
+        let statement = (&*sql, page.planning(), &values);
         let known = self.target.known();
         let wanted = if reading.has_begun() {
             Wanted { least: span.through, seen: Position::START }
         } else {
             Wanted { least: span.through.min(known.head), seen: span.after }
         };
-        self.rows(&sql, &values, known, wanted, deadline)
+        self.rows(statement, known, wanted, deadline)
     }
 
     /// Runs a statement with the columns of a page, and returns its rows with the head of their
@@ -121,8 +123,7 @@ impl PostgresStore {
     /// primary is read.
     fn rows(
         &self,
-        sql: &str,
-        values: &Values,
+        (sql, planning, values): (&str, Planning, &Values),
         known: Known,
         wanted: Wanted,
         deadline: &Deadline,
@@ -131,7 +132,7 @@ impl PostgresStore {
         let mut is_second = false;
         loop {
             let mut rows = self.pool.read(&self.target, deadline, |connection, deadline| {
-                connection.query(sql, values, deadline)
+                connection.query_planned(sql, planning, values, deadline)
             })?;
             let mut head = match self.head_of(&rows, known) {
                 Err(error) if is_rewound(&error) && !std::mem::replace(&mut is_second, true) => {
@@ -277,9 +278,9 @@ impl Store for PostgresStore {
         let mut values = Values::new();
         values.text(id.as_str());
         let known = self.target.known();
-        let sql = &self.target.sql.find;
+        let statement = (&*self.target.sql.find, Planning::Kept, &values);
         let wanted = Wanted { least: known.head, seen: Position::START };
-        let (rows, _) = self.rows(sql, &values, known, wanted, &deadline)?;
+        let (rows, _) = self.rows(statement, known, wanted, &deadline)?;
         with_event(rows.first().ok_or_else(unexpected)?, |event| {
             event.to_owned().map_err(|error| {
                 let message =

@@ -10,6 +10,7 @@ use crate::postgres::connection::Connection;
 use crate::postgres::failure::Failure;
 use crate::postgres::history::{History, Known, is_rewound};
 use crate::postgres::parameters::{Parameters, TargetSession};
+use crate::postgres::prepared::Planning;
 use crate::postgres::statements::Statements;
 use crate::postgres::values::{Row, Values};
 use crate::postgres::wire::unexpected;
@@ -73,7 +74,7 @@ impl Target {
         let known = self.known();
         let mut values = Values::new();
         values.position(known.mark.position);
-        let rows = connection.query(&self.sql.head, &values, deadline)?;
+        let rows = connection.query_planned(&self.sql.head, Planning::Kept, &values, deadline)?;
         let row = rows.first().ok_or_else(unexpected)?;
         let checked = known.mark.check(row, 3, 1).and_then(|()| self.head_of(row, 1, known));
         checked.map_err(Failure::Stopped)
