@@ -18,6 +18,7 @@ mod read;
 mod schema;
 mod signal;
 mod snapshot;
+mod snapshot_cache;
 mod state;
 mod store;
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::sqlite::connection::transaction::{rollback, try_begin_immediate, wait
 use crate::sqlite::index::segment_list::SegmentsCache;
 use crate::sqlite::index::tail::{TAIL_EVENTS, Tail};
 use crate::sqlite::signal::MaintenanceSignal;
+use crate::sqlite::snapshot_cache::SnapshotCache;
 use crate::sqlite::wal::wal_file::Wal;
 use crate::sqlite::wal::wal_index::used_bytes;
 
@@ -35,6 +36,8 @@ pub struct StoreState {
     pub commits: Commits,
     /// The WAL, and what decides when it is checkpointed.
     pub checkpoints: Checkpoints,
+    /// The newest known snapshot of a database in WAL mode.
+    pub snapshots: Arc<SnapshotCache>,
     /// Wakes the maintenance thread.
     pub maintenance_signal: MaintenanceSignal,
     /// How long a call waits for a lock by default; `None` for no limit.
@@ -79,6 +82,7 @@ impl StoreState {
             index: IndexState::new(tail),
             commits: Commits::new(wal.clone(), durable, own),
             checkpoints: Checkpoints::new(wal),
+            snapshots: Arc::default(),
             maintenance_signal: MaintenanceSignal::default(),
             busy_timeout,
             import: false,

@@ -32,6 +32,7 @@ use crate::sqlite::index::tail::{Generations, Tail};
 use crate::sqlite::index::view::View;
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
+use crate::sqlite::wal::wal_index::LogMark;
 
 /// How long the requests of a group that failed wait for SQLite's lock to run again.
 const RERUN_PATIENCE: Duration = Duration::from_secs(1);
@@ -218,7 +219,11 @@ pub fn attempt<'s>(
     let connection = source.sql()?;
     // This is only an optimization. If the disk is full, the append itself fails.
     let _ = shared.checkpoints.make_room();
-    let snapshot = Snapshot::take(connection)?;
+    let log = source.own().and_then(LogMark::of);
+    let snapshot = match log.and_then(|log| shared.snapshots.at(log.header())) {
+        Some(snapshot) => snapshot,
+        None => Snapshot::take(connection)?,
+    };
     let segments = shared.index.segments.at_version(source, snapshot.version)?;
     segments.check(snapshot)?;
     let known = check_tail(&shared.index.tail, snapshot)?;
@@ -266,6 +271,10 @@ pub fn attempt<'s>(
     shared.commits.own.commit(head, || commit(connection))?;
     crash_point("after commit");
     shared.index.tail.extend(stored.iter().copied());
+    // Reads in the new snapshot find its events in the tail.
+    if let Some((connection, log)) = source.own().zip(log) {
+        shared.snapshots.note_commit(connection, log, Snapshot { head, ..snapshot });
+    }
     shared.commits.durability.note_written(head);
     shared.note_commit(stored.iter().flat_map(|prepared| prepared.events()));
     Ok(outcomes)

@@ -26,6 +26,14 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Returns the library's own connection, if the source is a transaction on one.
+    pub fn own(self) -> Option<&'a Connection> {
+        match self {
+            Source::Own(connection) => Some(connection),
+            Source::Sql(_) | Source::Pages(_) => None,
+        }
+    }
+
     /// Returns whether everything that is read now belongs to one snapshot. Without a transaction,
     /// that is the snapshot that an earlier transaction took.
     pub fn is_in_snapshot(self) -> bool {

@@ -148,7 +148,8 @@ pub fn open_read_only(
     let tree = Arc::new(BTree::of_events());
     let path = real_path(&connection, &path);
     let caches = Arc::new(ReadCaches::new(cache_bytes));
-    let readers = ReaderPool::new(path, role, tree, caches, max_readers, is_logged)?;
+    let seen = Arc::clone(&shared.snapshots);
+    let readers = ReaderPool::new(path, role, tree, caches, max_readers, is_logged, seen)?;
     if role != OpenMode::ReadWithOwnIndex {
         // Without any connection here, the last writer to leave would delete the log.
         end_left_over(&connection)?;
@@ -234,7 +235,9 @@ pub fn open_file(
         shared.index.tail.catch_up(&connection, &mut decoder, snapshot, list.indexed())?;
     }
     // By its full path: the process may change its working folder.
-    let readers = ReaderPool::new(real_path, OpenMode::Read, tree, caches, max_readers, true)?;
+    let seen = Arc::clone(&shared.snapshots);
+    let readers =
+        ReaderPool::new(real_path, OpenMode::Read, tree, caches, max_readers, true, seen)?;
     let readers = Arc::new(readers);
     connection.set_db_config(leave_log, false).map_err(from_sqlite)?;
     let writer = Arc::new(Writer::new(connection, decoder));

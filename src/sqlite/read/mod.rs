@@ -5,7 +5,6 @@
 //! the gate shared (`Checkpoints::pass_gate`).
 
 pub mod check_ahead;
-pub mod lock_free;
 pub mod pool;
 
 use std::ops::ControlFlow;

@@ -20,8 +20,8 @@ use crate::sqlite::connection::{Location, OpenMode, connect};
 use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::{ReadResult, ReadStop, Source};
-use crate::sqlite::read::lock_free::SnapshotCache;
 use crate::sqlite::snapshot::Snapshot;
+use crate::sqlite::snapshot_cache::SnapshotCache;
 use crate::sqlite::state::Checkpoints;
 use crate::sqlite::wal::file_id::{FileId, file_id_at};
 use crate::sqlite::wal::file_ops::replaced;
@@ -48,7 +48,7 @@ pub struct ReaderPool {
     /// Whether the database is in WAL mode.
     is_logged: bool,
     /// The snapshot that a transaction would find as long as nothing is committed.
-    pub seen: SnapshotCache,
+    pub seen: Arc<SnapshotCache>,
     stock: FairQueue<PoolStock>,
 }
 
@@ -128,11 +128,11 @@ impl ReaderPool {
         caches: Arc<ReadCaches>,
         max_readers: usize,
         is_logged: bool,
+        seen: Arc<SnapshotCache>,
     ) -> Result<Self> {
         let file = file_id_at(&path)?;
         let none = PoolStock { idle: Vec::new(), open: 0, max: max_readers, closed: false };
         let stock = FairQueue::new(none);
-        let seen = SnapshotCache::default();
         Ok(ReaderPool { path, role, file, tree, caches, is_logged, seen, stock })
     }
 
@@ -332,7 +332,7 @@ impl ReadConnection<'_> {
                 {
                     create_for_owner(&readers.path)?;
                 }
-                let seen = readers.is_logged.then_some((&readers.seen, has_read));
+                let seen = readers.is_logged.then_some((&*readers.seen, has_read));
                 (&*connection, decoder, seen)
             }
             ReadConnection::Writers(core) => {

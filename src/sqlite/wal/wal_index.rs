@@ -15,6 +15,8 @@ use crate::sqlite::connection::error::{busy, from_sqlite};
 /// <https://sqlite.org/walformat.html#the_wal_index_file_format>.
 const CHECKPOINT_LOCK: c_int = 1;
 const FRAMES: usize = 4;
+/// The word in which the header counts the commits.
+const COMMITS: usize = 2;
 const BACKFILLED: usize = 24;
 /// How many a checkpoint that has begun would bring in.
 const ATTEMPTED: usize = 32;
@@ -233,6 +235,59 @@ pub fn log_header(connection: &Connection) -> Option<Header> {
     (0..LEN).all(|at| index[LEN + at].load(Acquire) == header[at]).then_some(header)
 }
 
+/// The state of the WAL under SQLite's write lock, before a transaction has written anything: by
+/// this, the transaction's own commit is recognized.
+#[derive(Debug, Clone, Copy)]
+pub struct LogMark {
+    header: Header,
+    /// How many pages the connection had written by then.
+    written: u32,
+}
+
+impl LogMark {
+    /// Returns the state now; `None`: it cannot be told. The connection's transaction holds SQLite's
+    /// write lock and has written nothing yet.
+    pub fn of(connection: &Connection) -> Option<Self> {
+        Some(LogMark { header: log_header(connection)?, written: pages_written(connection)? })
+    }
+
+    /// Returns the header that the transaction has found.
+    pub fn header(self) -> Header {
+        self.header
+    }
+
+    /// Returns the header that the transaction's commit has made, or `None` if the header is of a
+    /// later commit by now, or cannot be told from one.
+    ///
+    /// The header counts the commits. In a WAL that is not reset, each commit also adds frames behind
+    /// those that were there, so the one that ends at as many frames as this connection has added is
+    /// its own. This takes a transaction that has written each page once: a small one, which the page
+    /// cache holds until the commit. A larger one, or one that resets the WAL, is not recognized.
+    pub fn header_of_commit(self, connection: &Connection) -> Option<Header> {
+        let header = log_header(connection)?;
+        let added = pages_written(connection)?.wrapping_sub(self.written);
+        let is_same_log = SALT.iter().all(|&at| header[at] == self.header[at]);
+        let is_next = header[COMMITS] == self.header[COMMITS].wrapping_add(1);
+        let is_own = header[FRAMES] == self.header[FRAMES].checked_add(added)?;
+        (is_same_log && is_next && is_own && (1..=FEW_PAGES).contains(&added)).then_some(header)
+    }
+}
+
+/// A transaction of so many pages fits into the page cache of every connection.
+const FEW_PAGES: u32 = 64;
+
+/// Returns how many pages the connection has written to the WAL since it was opened.
+fn pages_written(connection: &Connection) -> Option<u32> {
+    let (mut written, mut highest) = (0, 0);
+    // SAFETY: the connection is open and this thread's own as long as it is borrowed; the outputs
+    // are valid for writes.
+    let code = unsafe {
+        let of = ffi::SQLITE_DBSTATUS_CACHE_WRITE;
+        ffi::sqlite3_db_status(connection.handle(), of, &raw mut written, &raw mut highest, 0)
+    };
+    (code == ffi::SQLITE_OK).then_some(written.cast_unsigned())
+}
+
 /// How many bytes of the WAL hold frames that were committed; `None`: that cannot be told. The
 /// caller holds SQLite's write lock.
 pub fn used_bytes(connection: &Connection) -> Option<u64> {
@@ -279,6 +334,50 @@ pub fn forget_backfill(connection: &Connection) -> Result<()> {
 mod tests {
     use super::*;
     use crate::error::Status;
+
+    #[test]
+    fn a_commit_is_told_from_those_that_follow_it() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a.db");
+        let [one, two] = [(); 2].map(|()| Connection::open(&path).unwrap());
+        one.execute_batch(
+            "PRAGMA journal_mode = wal; CREATE TABLE a (b); INSERT INTO a VALUES (0)",
+        )
+        .unwrap();
+        let run = |sql: &str| {
+            one.execute_batch("BEGIN IMMEDIATE").unwrap();
+            let mark = LogMark::of(&one).unwrap();
+            assert_eq!(log_header(&one), Some(mark.header()));
+            one.execute_batch(sql).unwrap();
+            one.execute_batch("COMMIT").unwrap();
+            mark
+        };
+        let add = "INSERT INTO a VALUES (zeroblob(20000))";
+        let found = run(add).header_of_commit(&one);
+        assert!(found.is_some() && found == log_header(&two));
+        // Nothing was written.
+        assert_eq!(run("SELECT * FROM a").header_of_commit(&one), None);
+        // Another connection has committed since: as many frames, fewer, or more.
+        for other in [add, "INSERT INTO a VALUES (1)", "INSERT INTO a VALUES (zeroblob(90000))"] {
+            let mark = run(add);
+            assert_eq!(mark.header_of_commit(&one), log_header(&one));
+            two.execute_batch(other).unwrap();
+            assert_eq!(mark.header_of_commit(&one), None, "{other}");
+        }
+        // A page that is written twice adds one frame, and the other connection adds the rest.
+        one.execute_batch("PRAGMA cache_size = 4; PRAGMA cache_spill = 4").unwrap();
+        let mark = run("INSERT INTO a VALUES (zeroblob(200000)); UPDATE a SET b = zeroblob(30000)");
+        assert_eq!(mark.header_of_commit(&one), None);
+        for _ in 0..300 {
+            two.execute_batch("INSERT INTO a VALUES (1)").unwrap();
+            assert_eq!(mark.header_of_commit(&one), None);
+        }
+        // A commit that resets the WAL.
+        one.execute_batch("PRAGMA wal_checkpoint(RESTART)").unwrap();
+        assert_eq!(run(add).header_of_commit(&one), None);
+        let found = run(add).header_of_commit(&one);
+        assert!(found.is_some() && found == log_header(&two));
+    }
 
     #[test]
     fn only_a_commit_changes_the_header_in_the_wal_index() {

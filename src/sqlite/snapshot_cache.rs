@@ -12,6 +12,9 @@
 //! one version of it (`btree.rs`), which takes no lock. If SQL is needed after all, the read
 //! continues in a transaction.
 //!
+//! A commit of this process would end the snapshot of every read. But the writer knows what it has
+//! committed, so it notes that snapshot itself, if the header is still the one of its own commit.
+//!
 //! Invariant: the cache returns a snapshot only under the header with which it was taken. A mutex
 //! guards the pair, and is held only to copy it.
 
@@ -20,9 +23,9 @@ use std::sync::{Mutex, PoisonError};
 use rusqlite::Connection;
 
 use crate::sqlite::snapshot::Snapshot;
-use crate::sqlite::wal::wal_index::{Header, log_header};
+use crate::sqlite::wal::wal_index::{Header, LogMark, log_header};
 
-/// The snapshot of the last read transaction, and the WAL-index header that goes with it.
+/// The newest known snapshot, and the WAL-index header that goes with it.
 #[derive(Debug, Default)]
 pub struct SnapshotCache {
     cached: Mutex<Option<(Header, Snapshot)>>,
@@ -40,13 +43,25 @@ impl SnapshotCache {
         }
     }
 
+    /// Caches the snapshot that this connection's commit has made, unless another commit may have
+    /// come after it. `before` was taken in the transaction, before it wrote anything.
+    pub fn note_commit(&self, connection: &Connection, before: LogMark, snapshot: Snapshot) {
+        if let Some(header) = before.header_of_commit(connection) {
+            *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some((header, snapshot));
+        }
+    }
+
     /// Returns the snapshot that a transaction would find now, if it is known.
     pub fn now(&self, connection: &Connection) -> Option<Snapshot> {
-        let header = log_header(connection)?;
-        let cached = *self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, snapshot) = cached.filter(|(own, _)| *own == header)?;
+        let snapshot = self.at(log_header(connection)?)?;
         #[cfg(test)]
         self.hits.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         Some(snapshot)
+    }
+
+    /// Returns the snapshot of a transaction that finds this header, if it is known.
+    pub fn at(&self, header: Header) -> Option<Snapshot> {
+        let cached = *self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        cached.filter(|(own, _)| *own == header).map(|(_, snapshot)| snapshot)
     }
 }
