@@ -3,7 +3,7 @@ module github.com/libdcb/libdcb/bindings/go/compare
 go 1.24
 
 require (
-	github.com/libdcb/libdcb/bindings/go v0.0.0
+	github.com/libdcb/libdcb/bindings/go v0.1.0
 	github.com/mattn/go-sqlite3 v1.14.53
 	modernc.org/sqlite v1.39.0
 )

@@ -3,7 +3,7 @@ module github.com/libdcb/libdcb/bindings/go/oteldcb
 go 1.24.0
 
 require (
-	github.com/libdcb/libdcb/bindings/go v0.0.0
+	github.com/libdcb/libdcb/bindings/go v0.1.0
 	go.opentelemetry.io/otel v1.41.0
 	go.opentelemetry.io/otel/metric v1.41.0
 	go.opentelemetry.io/otel/sdk v1.41.0

@@ -5,7 +5,7 @@ go 1.24.0
 require (
 	github.com/jackc/pgx/v5 v5.8.0
 	github.com/lib/pq v1.10.9
-	github.com/libdcb/libdcb/bindings/go v0.0.0
+	github.com/libdcb/libdcb/bindings/go v0.1.0
 )
 
 require (
