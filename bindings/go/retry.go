@@ -54,11 +54,11 @@ func (p RetryPolicy) allows(attempts int, elapsed, delay time.Duration) bool {
 // delay returns how long to wait after the given number of attempts. It is random, so that two
 // decisions which conflicted do not meet again.
 func (p RetryPolicy) delay(attempts int) time.Duration {
-	bound := p.MinDelay
+	bound := min(p.MinDelay, p.MaxDelay)
 	for i := 1; i < attempts && bound < p.MaxDelay; i++ {
-		bound *= 2
+		bound += min(bound, p.MaxDelay-bound) // MaxDelay may be the longest duration
 	}
-	return rand.N(min(bound, p.MaxDelay)) + 1
+	return max(rand.N(bound), 1)
 }
 
 // RetryError is returned when a decision, or a transaction of [SQLiteStore.InTx] or [PostgresStore.InTx], gave up, because it kept
