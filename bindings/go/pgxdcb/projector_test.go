@@ -16,6 +16,7 @@ import (
 	"time"
 
 	dcb "github.com/libdcb/libdcb/bindings/go"
+	"github.com/libdcb/libdcb/bindings/go/internal/projectortest"
 	"github.com/libdcb/libdcb/bindings/go/projector"
 )
 
@@ -70,57 +71,22 @@ func (p *program) seats(version int) *projector.Projector {
 
 func (p *program) log(version int) string { return fmt.Sprint(p.schema, "_log_v", version) }
 
-func (p *program) applied(version int) (all []int64) {
+func (p *program) applied(version int) []int64 {
 	p.t.Helper()
-	rows := must(p.db.Query("SELECT position FROM " + p.log(version) + " ORDER BY seq"))(p.t)
-	defer rows.Close()
-	for rows.Next() {
-		var position int64
-		if err := rows.Scan(&position); err != nil {
-			p.t.Fatal(err)
-		}
-		all = append(all, position)
-	}
-	if err := rows.Err(); err != nil {
-		p.t.Fatal(err)
-	}
-	return all
+	return projectortest.Applied(p.t, p.db, p.log(version))
 }
 
 // checkApplied checks that each event of type A was applied exactly once and in order.
 func (p *program) checkApplied(version int) {
 	p.t.Helper()
-	events, _ := must2(p.Read(context.Background(), dcb.NewQuery(dcb.QueryItem{Types: []string{"A"}})))(p.t)
-	var want []int64
-	for _, event := range events {
-		want = append(want, event.Position)
-	}
-	if got := p.applied(version); len(want) == 0 || !slices.Equal(got, want) {
-		p.t.Errorf("applied %v\nwant %v", got, want)
-	}
+	projectortest.CheckApplied(p.t, p.db, p.Store, p.log(version))
 }
 
-// start runs the projector until the test is over or calls what start returns.
-func start(t testing.TB, p *projector.Projector) (stop func() error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- p.Run(ctx) }()
-	stop = sync.OnceValue(func() error {
-		cancel()
-		return <-ended
-	})
-	t.Cleanup(func() { _ = stop() })
-	return stop
-}
-
-func waitFor(t testing.TB, p *projector.Projector, position int64) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := p.WaitFor(ctx, position); err != nil {
-		t.Fatalf("waiting for position %d: %v", position, err)
-	}
-}
+// The steps that these tests share with those on SQLite.
+var (
+	start   = projectortest.Start
+	waitFor = projectortest.WaitFor
+)
 
 // appendsInBackground appends events of the types A and B, by all ways, until stop is called.
 func (p *program) appendsInBackground() (stop func()) {

@@ -8,11 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	dcb "github.com/libdcb/libdcb/bindings/go"
+	"github.com/libdcb/libdcb/bindings/go/internal/projectortest"
 	_ "github.com/mattn/go-sqlite3"
 	_ "modernc.org/sqlite"
 )
@@ -89,61 +89,13 @@ func appendEvents(t testing.TB, store dcb.EventStore, n int) {
 	}
 }
 
-func positions(t testing.TB, db *sql.DB, table string) []int64 {
-	t.Helper()
-	rows, err := db.Query("SELECT position FROM " + table + " ORDER BY seq")
-	check(t, err)
-	defer rows.Close()
-	var all []int64
-	for rows.Next() {
-		var position int64
-		check(t, rows.Scan(&position))
-		all = append(all, position)
-	}
-	check(t, rows.Err())
-	return all
-}
-
-// checkApplied checks that each event of type A was applied exactly once and in order.
-func checkApplied(t testing.TB, db *sql.DB, store *dcb.Store, table string) {
-	t.Helper()
-	events, _, err := store.ReadRaw(context.Background(), dcb.NewQuery(dcb.QueryItem{Types: []string{"A"}}))
-	check(t, err)
-	var want []int64
-	for _, event := range events {
-		want = append(want, event.Position)
-	}
-	if got := positions(t, db, table); !slices.Equal(got, want) {
-		t.Fatalf("applied %v\nwant %v", got, want)
-	}
-}
-
-// start runs the projector until the test ends or stop is called, which returns the error of Run.
-func start(t testing.TB, p *Projector) (stop func() error) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
-	var ended atomic.Bool
-	stop = func() error {
-		if ended.Swap(true) {
-			return nil
-		}
-		cancel()
-		return <-done
-	}
-	t.Cleanup(func() { stop() })
-	return stop
-}
-
-func waitFor(t testing.TB, p *Projector, position int64) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := p.WaitFor(ctx, position); err != nil {
-		t.Fatalf("waiting for position %d: %v", position, err)
-	}
-}
+// The steps that these tests share with those on PostgreSQL.
+var (
+	start        = projectortest.Start
+	waitFor      = projectortest.WaitFor
+	positions    = projectortest.Applied
+	checkApplied = projectortest.CheckApplied
+)
 
 func head(t testing.TB, store *dcb.Store) int64 {
 	t.Helper()
