@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::load;
 use crate::measure::{Sample, timed};
@@ -12,8 +11,6 @@ use crate::stores::{Append, Kind, Outcome, Subject};
 
 /// Events of an append that fills a store.
 pub const LOAD_BATCH: u64 = 4096;
-/// How long stores that were filled are left alone.
-const SETTLE: Duration = Duration::from_secs(3);
 
 pub struct Bench {
     pub options: Options,
@@ -81,7 +78,7 @@ impl Bench {
             (*kind, kind.open(&folder))
         };
         let stores = self.options.stores.iter().map(open).collect();
-        std::thread::sleep(SETTLE);
+        std::thread::sleep(self.options.settle);
         stores
     }
 }

@@ -1,5 +1,6 @@
 //! libdcb beside other stores, in one process and one run. `make bench` runs it.
 
+mod arguments;
 mod bench;
 mod chart;
 mod disk;
@@ -23,10 +24,11 @@ use workloads::{append, decide, large, memory, open, read, tails};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [flag, part, folder, events] = &arguments[..]
+    if let [flag, part, folder, events, burst] = &arguments[..]
         && flag == "--part"
     {
-        open::part(part, Path::new(folder), events.parse().expect("a number of events"));
+        let number = |text: &String| text.parse().expect("a number of events");
+        open::part(part, Path::new(folder), number(events), number(burst));
         return ExitCode::SUCCESS;
     }
     let options = match Options::parse(arguments.into_iter()) {
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
     };
     std::fs::create_dir_all(&options.data).expect("the folder for the stores");
     std::fs::create_dir_all(&options.out).expect("the folder for the results");
-    if disk::is_memory(&options.data) {
+    if !options.is_smoke && disk::is_memory(&options.data) {
         eprintln!(
             "{} is in memory, where a sync costs nothing: choose a folder on a disk with --data",
             options.data.display()

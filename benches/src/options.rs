@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::arguments::{number, numbers, seconds, words};
 use crate::stores::Kind;
 
 pub const USAGE: &str = "\
@@ -20,6 +21,8 @@ dcb-bench: libdcb beside other stores, in one process and one run
     --data FOLDER    where the stores lie, on a disk (target/bench/data)
     --out FOLDER     where benchmark.md and benchmark.svg go (target/bench)
     --quick          rounds 3, seconds 0.5, sizes and events 100000, small 20000, large 200000
+    --smoke          one round of 0.02 seconds on some hundred events, of libdcb, plain and bare,
+                     also in memory: whether all of it runs, and not how fast
 ";
 
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +37,14 @@ pub struct Options {
     pub large: u64,
     pub data: PathBuf,
     pub out: PathBuf,
+    /// Events of the large append of `tails`, and of a process that is killed.
+    pub burst: u64,
+    /// How long stores that were filled are left alone.
+    pub settle: Duration,
+    /// How long a store does nothing behind its appends before it counts as at rest.
+    pub rest: Duration,
+    /// Whether the figures mean nothing.
+    pub is_smoke: bool,
 }
 
 impl Options {
@@ -44,7 +55,7 @@ impl Options {
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Options {
             workloads: Self::WORKLOADS.map(str::to_owned).to_vec(),
-            stores: Kind::ALL.to_vec(),
+            stores: Kind::built().collect(),
             rounds: 5,
             time: Duration::from_secs(2),
             sizes: vec![100_000, 300_000, 1_000_000, 10_000_000],
@@ -53,6 +64,11 @@ impl Options {
             large: 10_000_000,
             data: PathBuf::from("target/bench/data"),
             out: PathBuf::from("target/bench"),
+            burst: 100_000,
+            settle: Duration::from_secs(3),
+            // Longer than one merge takes.
+            rest: Duration::from_secs(10),
+            is_smoke: false,
         };
         while let Some(name) = arguments.next() {
             if name == "--help" {
@@ -65,27 +81,31 @@ impl Options {
                 (options.events, options.small, options.large) = (100_000, 20_000, 200_000);
                 continue;
             }
+            if name == "--smoke" {
+                options.stores = vec![Kind::Libdcb, Kind::Plain, Kind::Bare];
+                options.rounds = 1;
+                options.time = Duration::from_millis(20);
+                options.sizes = vec![400];
+                (options.events, options.small, options.large) = (400, 200, 400);
+                (options.burst, options.settle, options.rest) =
+                    (640, Duration::ZERO, Duration::ZERO);
+                options.is_smoke = true;
+                continue;
+            }
             let value = arguments.next().ok_or_else(|| format!("{name}: needs a value"))?;
             match name.as_str() {
-                "--workloads" => options.workloads = words(&name, &value, &Self::WORKLOADS)?,
+                "--workloads" => {
+                    let chosen = words(&name, &value, &Self::WORKLOADS)?;
+                    options.workloads = chosen.into_iter().map(str::to_owned).collect();
+                }
                 "--stores" => {
-                    let chosen = words(&name, &value, &Kind::ALL.map(Kind::word))?;
-                    options.stores.retain(|kind| chosen.iter().any(|word| word == kind.word()));
+                    let built: Vec<&str> = Kind::built().map(Kind::word).collect();
+                    let chosen = words(&name, &value, &built)?;
+                    options.stores.retain(|kind| chosen.contains(&kind.word()));
                 }
                 "--rounds" => options.rounds = number(&name, &value)?,
-                "--seconds" => {
-                    options.time = value
-                        .parse()
-                        .ok()
-                        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-                        .ok_or_else(|| format!("{name}: {value} is not a time"))?;
-                }
-                "--sizes" => {
-                    options.sizes = value
-                        .split(',')
-                        .map(|size| number(&name, size))
-                        .collect::<Result<_, _>>()?;
-                }
+                "--seconds" => options.time = seconds(&name, &value)?,
+                "--sizes" => options.sizes = numbers(&name, &value)?,
                 "--events" => options.events = number(&name, &value)?,
                 "--small" => options.small = number(&name, &value)?,
                 "--large" => options.large = number(&name, &value)?,
@@ -96,23 +116,6 @@ impl Options {
         }
         Ok(options)
     }
-}
-
-fn number(name: &str, value: &str) -> Result<u64, String> {
-    match value.parse() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err(format!("{name}: {value} is not a number above 0")),
-    }
-}
-
-fn words(name: &str, value: &str, known: &[&str]) -> Result<Vec<String>, String> {
-    value
-        .split(',')
-        .map(|word| match known.contains(&word) {
-            true => Ok(word.to_owned()),
-            false => Err(format!("{name}: {word} is not one of {}", known.join(", "))),
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -126,11 +129,17 @@ mod tests {
     #[test]
     fn what_is_given_is_taken_and_the_rest_stays() {
         let options =
-            parse("--quick --stores tephra,libdcb --events 7 --sizes 5,30 --seconds 0.25").unwrap();
-        assert_eq!(options.stores, [Kind::Libdcb, Kind::Tephra]);
+            parse("--quick --stores plain,libdcb --events 7 --sizes 5,30 --seconds 0.25").unwrap();
+        assert_eq!(options.stores, [Kind::Libdcb, Kind::Plain]);
         assert_eq!((options.rounds, options.events, options.large), (3, 7, 200_000));
         assert_eq!(options.sizes, [5, 30]);
         assert_eq!(options.time, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn stores_that_are_not_built_are_no_choice() {
+        assert_eq!(parse("--stores tephra").is_ok(), cfg!(feature = "rivals"));
+        assert_eq!(parse("").unwrap().stores.len(), if cfg!(feature = "rivals") { 5 } else { 3 });
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Each store is driven by a process of its own, in the language of the store: see `drive.rs`.
 
+#[path = "../../src/arguments.rs"]
+mod arguments;
 mod bench;
 #[path = "../../../tests/postgres/cluster.rs"]
 mod cluster;
@@ -54,7 +56,7 @@ fn main() -> ExitCode {
         }
     };
     std::fs::create_dir_all(&options.out).expect("the folder for the results");
-    let Some(server) = Server::start() else {
+    let Some(server) = Server::start(options.is_smoke) else {
         // What ctest reports as skipped; the script has said why.
         return ExitCode::from(77);
     };

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::arguments::{number, numbers, seconds, words};
 use crate::kinds::Kind;
 
 pub const USAGE: &str = "\
@@ -28,6 +29,8 @@ pub struct Options {
     pub rounds: u64,
     pub time: Duration,
     pub out: PathBuf,
+    /// Whether the figures mean nothing.
+    pub is_smoke: bool,
 }
 
 impl Options {
@@ -44,6 +47,7 @@ impl Options {
             rounds: 3,
             time: Duration::from_secs(2),
             out: PathBuf::from("target/bench"),
+            is_smoke: false,
         };
         while let Some(name) = arguments.next() {
             match name.as_str() {
@@ -60,6 +64,7 @@ impl Options {
                     options.time = Duration::from_millis(20);
                     options.callers = vec![1, 16];
                     options.stores = vec![Kind::Libdcb, Kind::Plain, Kind::Bare];
+                    options.is_smoke = true;
                     continue;
                 }
                 _ => {}
@@ -80,40 +85,13 @@ impl Options {
                 "--sizes" => options.sizes = numbers(&name, &value)?,
                 "--callers" => options.callers = numbers(&name, &value)?,
                 "--rounds" => options.rounds = number(&name, &value)?,
-                "--seconds" => {
-                    options.time = value
-                        .parse()
-                        .ok()
-                        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-                        .ok_or_else(|| format!("{name}: {value} is not a time"))?;
-                }
+                "--seconds" => options.time = seconds(&name, &value)?,
                 "--out" => options.out = PathBuf::from(value),
                 _ => return Err(format!("{name}: there is no such option")),
             }
         }
         Ok(options)
     }
-}
-
-fn number(name: &str, value: &str) -> Result<u64, String> {
-    match value.parse() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err(format!("{name}: {value} is not a number above 0")),
-    }
-}
-
-fn numbers(name: &str, value: &str) -> Result<Vec<u64>, String> {
-    value.split(',').map(|one| number(name, one)).collect()
-}
-
-fn words<'a>(name: &str, value: &'a str, known: &[&str]) -> Result<Vec<&'a str>, String> {
-    value
-        .split(',')
-        .map(|word| match known.contains(&word) {
-            true => Ok(word),
-            false => Err(format!("{name}: {word} is not one of {}", known.join(", "))),
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -15,8 +15,6 @@ use dcb::capi::store::{dcb_append, dcb_close, dcb_diagnose, dcb_open, dcb_read, 
 
 use super::{Append, Form, Found, Outcome, Subject};
 
-/// So long the index stays as it is once it has come to rest: longer than one merge takes.
-const REST: Duration = Duration::from_secs(10);
 /// How many events a caller asks a cursor for at once.
 const BATCH: usize = 1024;
 
@@ -140,10 +138,10 @@ impl Subject for Libdcb {
         }
     }
 
-    fn come_to_rest(&self) {
+    fn come_to_rest(&self, unchanged: Duration) {
         // While nothing else is to be done it merges, twice a second and a slice at a time.
         let (mut segments, mut since) = (self.segments(), Instant::now());
-        while since.elapsed() < REST {
+        while since.elapsed() < unchanged {
             std::thread::sleep(Duration::from_millis(100));
             let now = self.segments();
             if now != segments {

@@ -3,10 +3,13 @@
 mod bare;
 mod libdcb;
 mod plain;
+#[cfg(feature = "rivals")]
 mod tephra;
+#[cfg(feature = "rivals")]
 mod umadb;
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::load::Event;
 
@@ -58,8 +61,9 @@ pub trait Subject: Send + Sync {
     /// Reads the events that have this tag, or all.
     fn read(&self, tag: Option<&str>, form: Form) -> Found;
 
-    /// Waits until the store has done what it does behind the appends.
-    fn come_to_rest(&self) {}
+    /// Waits until the store has done what it does behind the appends, which it has when nothing
+    /// changes for this time.
+    fn come_to_rest(&self, _unchanged: Duration) {}
 }
 
 /// The stores, in the order in which they are run and shown.
@@ -76,6 +80,13 @@ impl Kind {
     pub const ALL: [Kind; 5] = [Kind::Libdcb, Kind::Tephra, Kind::Umadb, Kind::Plain, Kind::Bare];
     /// Those that are stores.
     pub const STORES: [Kind; 4] = [Kind::Libdcb, Kind::Tephra, Kind::Umadb, Kind::Plain];
+
+    /// Those that this program was built with.
+    pub fn built() -> impl Iterator<Item = Kind> {
+        let is_built =
+            |kind: &Kind| cfg!(feature = "rivals") || !matches!(kind, Kind::Tephra | Kind::Umadb);
+        Self::ALL.into_iter().filter(is_built)
+    }
 
     pub fn name(self) -> &'static str {
         match self {
@@ -105,8 +116,12 @@ impl Kind {
             Kind::Libdcb => {
                 Box::new(Libdcb::open(&format!("sqlite:{}/store.db", folder.display())))
             }
+            #[cfg(feature = "rivals")]
             Kind::Tephra => Box::new(tephra::Tephra::open(folder)),
+            #[cfg(feature = "rivals")]
             Kind::Umadb => Box::new(umadb::Umadb::open(folder)),
+            #[cfg(not(feature = "rivals"))]
+            Kind::Tephra | Kind::Umadb => panic!("{} is not built in", self.name()),
             Kind::Plain => Box::new(plain::Plain::open(&folder.join("store.db"))),
             Kind::Bare => Box::new(bare::Bare::open(folder)),
         }

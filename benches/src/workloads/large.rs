@@ -20,7 +20,7 @@ pub fn prepare(bench: &Bench) -> PathBuf {
     let store = Kind::Libdcb.open(&folder);
     let events = bench.options.large;
     let ((), time) = timed(|| fill(&*store, events));
-    let ((), resting) = timed(|| store.come_to_rest());
+    let ((), resting) = timed(|| store.come_to_rest(bench.options.rest));
     let ((), closing) = timed(|| drop(store));
     eprintln!(
         "large: {events} events in {:.1} s, at rest after {:.1} s, closed in {:.2} s",

@@ -8,13 +8,12 @@ use super::read;
 use crate::bench::Bench;
 use crate::load;
 use crate::measure::{Spread, timed};
+use crate::options::Options;
 use crate::report::{count, heading};
 use crate::stores::{Append, Form, Kind, Outcome, Subject};
 
 const GOAL_MS: f64 = 50.0;
 const GOAL_MIB: f64 = 64.0;
-/// What a process appends before it is killed.
-const UNSAVED: u64 = 100_000;
 
 pub fn compare(bench: &mut Bench, folder: &Path) {
     let mut text = String::new();
@@ -25,9 +24,9 @@ pub fn compare(bench: &mut Bench, folder: &Path) {
         let mut runs: Vec<Vec<f64>> = Vec::new();
         for _ in 0..bench.options.rounds {
             if killed {
-                child("killed", folder, bench.options.large);
+                child("killed", folder, &bench.options);
             }
-            runs.push(child("opened", folder, bench.options.large));
+            runs.push(child("opened", folder, &bench.options));
         }
         let column = |index: usize| {
             let spread = Spread::of(runs.iter().map(|run| run[index]));
@@ -48,12 +47,12 @@ pub fn compare(bench: &mut Bench, folder: &Path) {
 }
 
 /// Runs a part of this program in a process of its own, and gives the numbers it printed.
-fn child(part: &str, folder: &Path, events: u64) -> Vec<f64> {
+fn child(part: &str, folder: &Path, options: &Options) -> Vec<f64> {
     let program = std::env::current_exe().expect("this program");
     let output = Command::new(program)
         .args(["--part", part])
         .arg(folder)
-        .arg(events.to_string())
+        .args([options.large.to_string(), options.burst.to_string()])
         .output()
         .expect("a process of this program");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -61,12 +60,12 @@ fn child(part: &str, folder: &Path, events: u64) -> Vec<f64> {
     text.split_whitespace().map(|word| word.parse().expect("a number")).collect()
 }
 
-/// What the process of its own does.
-pub fn part(part: &str, folder: &Path, events: u64) {
+/// What the process of its own does: it appends `burst` events and is killed, or it reads.
+pub fn part(part: &str, folder: &Path, events: u64, burst: u64) {
     let (store, time) = timed(|| Kind::Libdcb.open(folder));
     match part {
         "killed" => {
-            append_unsaved(&*store);
+            append_unsaved(&*store, burst);
             // SAFETY: ends the process as a kill does: nothing is closed, nothing is flushed.
             unsafe { libc::_exit(0) }
         }
@@ -81,8 +80,8 @@ pub fn part(part: &str, folder: &Path, events: u64) {
     }
 }
 
-fn append_unsaved(store: &dyn Subject) {
-    for first in (0..UNSAVED).step_by(64) {
+fn append_unsaved(store: &dyn Subject, events: u64) {
+    for first in (0..events).step_by(64) {
         let batch: Vec<_> = (first..first + 64).map(load::event).collect();
         assert_eq!(store.append(&Append { events: &batch, condition: None }), Outcome::Stored);
     }

@@ -16,8 +16,7 @@ const EQUALS: u64 = 64;
 const GOAL_APART: f64 = 0.1;
 /// How many times its median the 99th percentile of an append may be.
 const GOAL_TAIL: f64 = 5.0;
-/// Events of the large append, and the writers beside it.
-const BATCH: u64 = 100_000;
+/// The writers beside a large append.
 const BESIDE: u64 = 4;
 /// How long the slowest append beside it may take, in times of the large one.
 const GOAL_HELD: f64 = 1.0;
@@ -27,7 +26,7 @@ pub fn compare(bench: &mut Bench) {
     let columns = [
         format!("{EQUALS} equal writers: first done before last"),
         "16 writers: 99th percentile / median".to_owned(),
-        format!("slowest append / append of {} beside it", count(BATCH as f64)),
+        format!("slowest append / append of {} beside it", count(bench.options.burst as f64)),
     ];
     heading(&mut text, &["store".to_owned()], columns.into_iter());
     for kind in bench.options.stores.clone() {
@@ -36,7 +35,7 @@ pub fn compare(bench: &mut Bench) {
             apart.push(bench.on_new(kind, |store| equals(store, bench.options.time)));
             let sample = bench.on_new(kind, |store| hammer(store, 16, 1, bench.options.time, 0));
             tail.push(sample.p99 / sample.p50);
-            held.push(bench.on_new(kind, beside_a_batch));
+            held.push(bench.on_new(kind, |store| beside_a_batch(store, bench.options.burst)));
             eprintln!("tails, round {round}, {}", kind.name());
         }
         let spread = |numbers: Vec<f64>| {
@@ -83,7 +82,7 @@ fn equals(store: &dyn Subject, time: Duration) -> f64 {
 }
 
 /// The slowest of the small appends that run beside a large one, in times of the large one.
-fn beside_a_batch(store: &dyn Subject) -> f64 {
+fn beside_a_batch(store: &dyn Subject, events: u64) -> f64 {
     let next = AtomicU64::new(1 << 40);
     let is_done = AtomicBool::new(false);
     let small = || append_new(store, next.fetch_add(1, Ordering::Relaxed), 1).1;
@@ -100,7 +99,7 @@ fn beside_a_batch(store: &dyn Subject) -> f64 {
             })
             .collect();
         std::thread::sleep(Duration::from_millis(100));
-        let (_, large) = timed(|| append_new(store, 0, BATCH));
+        let (_, large) = timed(|| append_new(store, 0, events));
         // What the large append leaves to be done may hold the others up as well.
         std::thread::sleep(Duration::from_millis(500));
         is_done.store(true, Ordering::Relaxed);
