@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
-use dcb::{CallOptions, Diagnosis, Position, SqliteDiagnosis};
+use dcb::{CallOptions, Diagnosis};
 
 use crate::exit::Failure;
+use crate::health;
 use crate::json;
 use crate::store::StoreArgument;
 
@@ -18,17 +19,11 @@ pub struct Arguments {
     json: bool,
 }
 
-/// How many events the index may be behind: it is written every 16,384 events.
-const FAR_BEHIND: i64 = 4 * 16_384;
-/// How long a log is when checkpoints do not get on: the library keeps it far below.
-const LONG_LOG: u64 = 256 << 20;
-
 /// Prints the state of a store, and what to do where something is off.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let store = arguments.store.open_to_read()?;
     let diagnosis = store.diagnose(&CallOptions::default())?;
-    let advice =
-        diagnosis.sqlite.as_ref().map_or(Vec::new(), |sqlite| advice(diagnosis.head, sqlite));
+    let advice = health::findings(&diagnosis);
     let mut out = io::BufWriter::new(io::stdout().lock());
     let facts = facts(&diagnosis);
     if arguments.json {
@@ -44,11 +39,11 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             text.push(b',');
         }
         text.extend_from_slice(b"\"advice\":[");
-        for (index, line) in advice.iter().enumerate() {
+        for (index, found) in advice.iter().enumerate() {
             if index > 0 {
                 text.push(b',');
             }
-            json::string(&mut text, line);
+            json::string(&mut text, &found.text);
         }
         text.extend_from_slice(b"]}\n");
         out.write_all(&text)?;
@@ -64,8 +59,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         if advice.is_empty() {
             writeln!(out, "Nothing is off.")?;
         }
-        for line in &advice {
-            writeln!(out, "! {line}")?;
+        for found in &advice {
+            writeln!(out, "! {}", found.text)?;
         }
     }
     out.flush()?;
@@ -131,72 +126,10 @@ fn facts(diagnosis: &Diagnosis) -> Vec<(&'static str, Fact)> {
             ("read_only", Fact::plain(postgres.read_only)),
             ("format", Fact::plain(postgres.format)),
             ("server", Fact::text(Some(&postgres.server))),
+            ("fsync", Fact::plain(postgres.fsync)),
+            ("standby", Fact::plain(postgres.standby)),
+            ("lag_ms", Fact::number(postgres.lag_ms)),
         ]);
     }
     facts
-}
-
-/// Returns what to do about what is off.
-fn advice(head: Position, sqlite: &SqliteDiagnosis) -> Vec<String> {
-    let mut advice = Vec::new();
-    let path = sqlite.path.as_ref().map_or(String::new(), |path| path.display().to_string());
-    if let Some(failure) = &sqlite.failure {
-        advice.push(format!(
-            "Nothing more becomes durable ({failure}): check the disk, end every program that has the \
-             store open, and start them again."
-        ));
-    }
-    if sqlite.log_held {
-        advice.push(format!(
-            "Another process holds the log, so it cannot be reset: find it with `fuser {path}-wal`, and \
-             end its transaction."
-        ));
-    } else if sqlite.log_bytes.is_some_and(|bytes| bytes > LONG_LOG) {
-        advice.push(format!(
-            "The log beside the file is long: a process that reads for a long time keeps it from being \
-             reset. Find it with `fuser {path}-wal`."
-        ));
-    }
-    if head - sqlite.indexed > FAR_BEHIND {
-        advice.push(format!(
-            "The index is {} events behind, so opening takes longer and queries read more: a program \
-             that has the store open to write catches up by itself.",
-            head - sqlite.indexed
-        ));
-    }
-    advice
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn advice_is_given_where_something_is_off() {
-        let good = SqliteDiagnosis {
-            path: Some("/x/a.db".into()),
-            read_only: true,
-            format: 1,
-            sqlite: "3.0.0".into(),
-            bundled_sqlite: true,
-            locks: Some("description"),
-            other_sqlite: Some(false),
-            durable: Some(Position::from(100_000)),
-            indexed: Position::from(90_000),
-            segments: 3,
-            log_bytes: Some(4_096),
-            log_held: false,
-            failure: None,
-        };
-        assert_eq!(advice(Position::from(100_000), &good), Vec::<String>::new());
-        for (off, word) in [
-            (SqliteDiagnosis { failure: Some("EIO".into()), ..good.clone() }, "EIO"),
-            (SqliteDiagnosis { log_held: true, ..good.clone() }, "fuser /x/a.db-wal"),
-            (SqliteDiagnosis { log_bytes: Some(1 << 30), ..good.clone() }, "The log"),
-            (SqliteDiagnosis { indexed: Position::from(1), ..good.clone() }, "99999 events behind"),
-        ] {
-            let advice = advice(Position::from(100_000), &off);
-            assert!(advice.len() == 1 && advice[0].contains(word), "{word}: {advice:?}");
-        }
-    }
 }

@@ -16,6 +16,7 @@ mod export;
 mod files;
 mod get;
 mod head;
+mod health;
 mod import;
 mod json;
 mod lines;

@@ -46,11 +46,13 @@ fn add(text: &mut String, sqlite: &SqliteDiagnosis) {
 }
 
 fn add_postgres(text: &mut String, postgres: &PostgresDiagnosis) {
-    let PostgresDiagnosis { schema, read_only, format, server, .. } = postgres;
+    let PostgresDiagnosis { schema, read_only, format, server, fsync, standby, .. } = postgres;
     text.push_str(&format!(
-        ",\"schema\":{},\"read_only\":{read_only},\"format\":{format},\"server\":{}",
+        ",\"schema\":{},\"read_only\":{read_only},\"format\":{format},\"server\":{},\
+         \"fsync\":{fsync},\"standby\":{standby},\"lag_ms\":{}",
         quoted(schema),
-        quoted(server)
+        quoted(server),
+        postgres.lag_ms.map_or("null".to_owned(), |lag| lag.to_string()),
     ));
 }
 
@@ -103,6 +105,9 @@ mod tests {
             read_only: false,
             format: 1,
             server: "15.1 (\"x\")".into(),
+            fsync: true,
+            standby: false,
+            lag_ms: None,
             tables: Vec::new(),
         };
         assert_eq!(
@@ -110,7 +115,8 @@ mod tests {
             format!(
                 "{{\"version\":\"{version}\",\"store\":\"postgres\",\"head\":3,\
                  \"schema\":\"dcb\",\"read_only\":false,\"format\":1,\
-                 \"server\":\"15.1 (\\\"x\\\")\"}}"
+                 \"server\":\"15.1 (\\\"x\\\")\",\"fsync\":true,\"standby\":false,\
+                 \"lag_ms\":null}}"
             )
         );
     }

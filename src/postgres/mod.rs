@@ -4,6 +4,7 @@
 
 mod append;
 mod connection;
+mod diagnose;
 mod failure;
 mod group;
 mod history;
@@ -16,7 +17,6 @@ pub mod password;
 mod pool;
 mod prepared;
 mod service;
-mod sizes;
 mod socket;
 mod startup;
 mod statements;

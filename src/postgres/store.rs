@@ -16,12 +16,11 @@ use crate::postgres::history::{Known, is_rewound};
 use crate::postgres::page::{PAGE_BYTES, Page, STANDBY_COLUMN, data_bytes, with_event};
 use crate::postgres::pool::Pool;
 use crate::postgres::prepared::Planning;
-use crate::postgres::statements::FORMAT;
 use crate::postgres::target::Target;
 use crate::postgres::values::{Row, Values};
 use crate::postgres::wait::Listener;
 use crate::postgres::wire::unexpected;
-use crate::store::diagnosis::{Diagnosis, PostgresDiagnosis};
+use crate::store::diagnosis::Diagnosis;
 use crate::store::{Appended, BatchLimits, IndexCounts, ProgramTransaction, Sink, Store};
 
 /// How many events the first page of a batch has, and how many a later one.
@@ -312,13 +311,7 @@ impl Store for PostgresStore {
 
     fn diagnose(&self, call: &CallOptions) -> Result<Diagnosis> {
         let head = self.head(call)?;
-        let postgres = PostgresDiagnosis {
-            schema: self.target.sql.schema.clone(),
-            read_only: self.is_read_only,
-            format: FORMAT.into(),
-            server: self.server.clone(),
-            tables: self.table_sizes(&self.start(call, self.busy_timeout)?)?,
-        };
+        let postgres = self.diagnosis(&self.start(call, self.busy_timeout)?)?;
         Ok(Diagnosis { head, sqlite: None, postgres: Some(postgres) })
     }
 

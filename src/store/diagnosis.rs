@@ -27,6 +27,14 @@ pub struct PostgresDiagnosis {
     pub format: i64,
     /// The version of the server.
     pub server: String,
+    /// Whether the server syncs what it commits. Without that, a crash of its machine loses events.
+    pub fsync: bool,
+    /// Whether the server that answers reads is a standby.
+    pub standby: bool,
+    /// By how many milliseconds a standby is behind: the server that answers reads, or the slowest
+    /// one that follows it. `None` where there is none, or where the role may not see it. A standby
+    /// that has received nothing new is 0 behind.
+    pub lag_ms: Option<i64>,
     /// The tables of the schema, by name.
     pub tables: Vec<TableSize>,
 }

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dcb::json::parse_read;
-use dcb::{BatchLimits, CallOptions, EventView, Options, ReadState, Status, Store, Timeout};
+use dcb::{
+    BatchLimits, CallOptions, EventView, Options, PostgresDiagnosis, ReadState, Status, Store,
+    Timeout,
+};
 
 use crate::cluster::Cluster;
 use crate::ends::Ends;
@@ -52,6 +55,41 @@ fn a_standby_that_is_behind_shows_a_prefix() {
     let now = CallOptions { timeout: Timeout::After(Duration::ZERO), cancel: None };
     assert_eq!(read(&*store, r#"{"after": 4}"#, &now).unwrap()["position"], 5);
     assert_eq!(events(&*other).len(), 5);
+    cluster.standby("resume");
+}
+
+#[test]
+fn a_diagnosis_says_how_far_a_standby_is_behind() {
+    let Some((mut cluster, [store, other])) = with_standby() else { return };
+    let of = |store: &dyn Store| store.diagnose(&patient()).unwrap().postgres.unwrap();
+    let until = |is_behind: bool| {
+        let start = Instant::now();
+        let is_so = |known: PostgresDiagnosis| match is_behind {
+            true => known.standby && known.lag_ms > Some(0),
+            false => known.standby && known.lag_ms == Some(0),
+        };
+        while !is_so(of(&*store)) {
+            assert!(start.elapsed() < Duration::from_secs(60), "{:?}", of(&*store));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    until(false);
+    assert!(!of(&*other).standby);
+    cluster.standby("pause");
+    claim(&*other, 1, "second", &patient()).answer.unwrap();
+    until(true);
+    cluster.standby("resume");
+    until(false);
+    // What the primary knows of its standbys is for roles that may see it.
+    assert_eq!(of(&*other).lag_ms, None);
+    cluster.sql("grant pg_monitor to dcb");
+    cluster.standby("pause");
+    claim(&*other, 2, "third", &patient()).answer.unwrap();
+    let start = Instant::now();
+    while of(&*other).lag_ms.is_none() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", of(&*other));
+        std::thread::sleep(Duration::from_millis(20));
+    }
     cluster.standby("resume");
 }
 

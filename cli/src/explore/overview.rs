@@ -7,14 +7,10 @@ use super::names::Counted;
 use super::rate::{self, Rate};
 use super::reading::Reader;
 use super::sample::Sample;
+use crate::health::{self, Finding, Level};
 
 /// How many types and tags are shown.
 const SHOWN: usize = 20;
-/// How many events may lack in the index of the file before that is worth a word.
-const FAR_BEHIND: i64 = 200_000;
-/// How long a write-ahead log is before that is worth a word.
-const LONG_LOG: u64 = 256 << 20;
-
 /// What the first page shows.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,21 +44,6 @@ struct About {
     segments: Option<usize>,
     schema: Option<String>,
     server: Option<String>,
-}
-
-/// Something to know about the store.
-#[derive(Serialize, Debug, PartialEq, Eq)]
-struct Finding {
-    level: Level,
-    text: String,
-}
-
-#[derive(Serialize, Debug, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum Level {
-    Good,
-    Notice,
-    Problem,
 }
 
 impl Overview {
@@ -139,92 +120,9 @@ fn about(diagnosis: Diagnosis) -> About {
 
 /// Returns what the diagnosis means for the person who runs the store.
 fn health(diagnosis: &Diagnosis) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut find = |level, text: String| findings.push(Finding { level, text });
-    if let Some(sqlite) = &diagnosis.sqlite {
-        if let Some(failure) = &sqlite.failure {
-            find(
-                Level::Problem,
-                format!("Nothing more becomes durable: {failure}. Open the store again."),
-            );
-        }
-        if sqlite.log_held {
-            find(
-                Level::Problem,
-                "The write-ahead log is at its limit, because a reader in another process holds \
-                 it. End that reader's transaction."
-                    .into(),
-            );
-        } else if sqlite.log_bytes.is_some_and(|bytes| bytes > LONG_LOG) {
-            find(
-                Level::Notice,
-                "The write-ahead log is long. It is reset once a process that writes can do so."
-                    .into(),
-            );
-        }
-        if sqlite.locks.is_none() && sqlite.path.is_some() {
-            find(
-                Level::Notice,
-                "No lock guards the file, so nobody may write it while it is open here.".into(),
-            );
-        }
-        let behind = diagnosis.head - sqlite.indexed;
-        if behind > FAR_BEHIND {
-            find(
-                Level::Notice,
-                format!(
-                    "The index in the file is {behind} events behind, which makes opening the \
-                     store slower. A process that appends catches up."
-                ),
-            );
-        }
-    }
+    let mut findings = health::findings(diagnosis);
     if findings.is_empty() {
         findings.push(Finding { level: Level::Good, text: "Nothing is wrong.".into() });
     }
     findings
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use dcb::{Position, SqliteDiagnosis};
-
-    #[test]
-    fn each_problem_is_told_with_what_to_do() {
-        let good = SqliteDiagnosis {
-            path: Some("/events.db".into()),
-            read_only: true,
-            format: 1,
-            sqlite: "3".into(),
-            bundled_sqlite: true,
-            locks: Some("ofd"),
-            other_sqlite: Some(false),
-            durable: Some(Position::START),
-            indexed: Position::from(1_000_000),
-            segments: 3,
-            log_bytes: Some(4_096),
-            log_held: false,
-            failure: None,
-        };
-        let levels = |sqlite: SqliteDiagnosis| -> Vec<Level> {
-            let diagnosis =
-                Diagnosis { head: Position::from(1_000_000), sqlite: Some(sqlite), postgres: None };
-            health(&diagnosis).iter().map(|finding| finding.level).collect()
-        };
-        assert_eq!(levels(good.clone()), [Level::Good]);
-        let failed = SqliteDiagnosis { failure: Some("disk".into()), ..good.clone() };
-        assert_eq!(levels(failed), [Level::Problem]);
-        let held = SqliteDiagnosis { log_held: true, log_bytes: Some(1 << 40), ..good.clone() };
-        assert_eq!(levels(held), [Level::Problem]);
-        let notices = SqliteDiagnosis {
-            log_bytes: Some(1 << 40),
-            locks: None,
-            indexed: Position::START,
-            ..good.clone()
-        };
-        assert_eq!(levels(notices), [Level::Notice; 3]);
-        let memory = Diagnosis { head: Position::from(3), sqlite: None, postgres: None };
-        assert_eq!(health(&memory)[0].level, Level::Good);
-    }
 }

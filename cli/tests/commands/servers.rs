@@ -93,6 +93,12 @@ fn the_sql_of_a_schema_makes_a_store_in_the_current_format() {
     let known: serde_json::Value = serde_json::from_str(&known).expect("JSON");
     assert_eq!((&known["store"], &known["schema"]), (&"postgres".into(), &"by_hand".into()));
     assert_eq!((&known["format"], &known["head"]), (&1.into(), &1.into()), "{known}");
+    assert_eq!(
+        (&known["standby"], &known["lag_ms"]),
+        (&false.into(), &serde_json::Value::Null),
+        "{known}"
+    );
+    assert_eq!(known["advice"], serde_json::Value::Array(Vec::new()), "{known}");
     let cost = good(&run(folder, &["explain", &uri, "-t", "A", "--json"]));
     let cost: serde_json::Value = serde_json::from_str(&cost).expect("JSON");
     assert_eq!(cost["items"][0]["candidates"], 1, "{cost}");
