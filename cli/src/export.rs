@@ -14,6 +14,7 @@ use crate::progress::{Progress, Unit};
 use crate::query::{QueryArguments, RangeArguments, Selection};
 use crate::signals;
 use crate::store::StoreArgument;
+use crate::table::counted;
 
 /// What to write, and where to.
 #[derive(clap::Args)]
@@ -72,6 +73,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     })?;
     drop(bar);
     out.finish()?;
-    eprintln!("dcb: exported {done} events");
+    eprintln!("dcb: exported {}", counted(done, "event"));
     Ok(())
 }

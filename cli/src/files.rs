@@ -1,10 +1,12 @@
 //! Files of events: plain, or compressed if the name ends with `.zst`; `-` is stdin or stdout.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
 
 use crate::exit::Failure;
 
@@ -68,28 +70,78 @@ pub fn open(path: &Path) -> Result<Input, Failure> {
 }
 
 /// A file that is written under a temporary name, and gets its own when it is complete.
+///
+/// A thread writes it, and compresses it: that is as much work as making what is written.
 pub struct Output {
-    /// Nothing after the end.
-    writer: Option<Writer>,
+    /// What is to be written next.
+    buffer: Vec<u8>,
+    /// Nothing after the end, or after the thread has failed.
+    thread: Option<WriterThread>,
     /// The temporary path and the path.
     paths: Option<(PathBuf, PathBuf)>,
 }
 
-enum Writer {
-    Stdout(BufWriter<io::Stdout>),
-    Plain(BufWriter<File>),
-    Compressed(Box<zstd::Encoder<'static, BufWriter<File>>>),
-}
-
+/// How much is written at once.
+const BUFFER: usize = 1 << 18;
+/// The buffers that are filled before they are written.
+const AHEAD: usize = 2;
 /// The level at which a file is compressed, which is that of the program `zstd`.
 const LEVEL: i32 = 3;
+
+struct WriterThread {
+    sender: SyncSender<Vec<u8>>,
+    /// Ends when the sender is gone, or when it fails.
+    handle: JoinHandle<io::Result<()>>,
+}
+
+impl WriterThread {
+    fn new(mut writer: Writer) -> Self {
+        let (sender, receiver) = sync_channel::<Vec<u8>>(AHEAD);
+        let handle = thread::spawn(move || {
+            for buffer in receiver {
+                writer.write_all(&buffer)?;
+            }
+            writer.finish()
+        });
+        WriterThread { sender, handle }
+    }
+
+    /// Waits until all is written.
+    fn finish(self) -> io::Result<()> {
+        drop(self.sender);
+        self.handle.join().unwrap_or_else(|_| Err(io::Error::other("an internal error")))
+    }
+}
+
+enum Writer {
+    Stdout(io::Stdout),
+    Plain(File),
+    Compressed(Box<zstd::Encoder<'static, File>>),
+}
+
+impl Writer {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Writer::Stdout(out) => out.write_all(bytes),
+            Writer::Plain(out) => out.write_all(bytes),
+            Writer::Compressed(out) => out.write_all(bytes),
+        }
+    }
+
+    fn finish(self) -> io::Result<()> {
+        match self {
+            Writer::Stdout(mut out) => out.flush(),
+            Writer::Plain(file) => file.sync_all(),
+            Writer::Compressed(encoder) => encoder.finish()?.sync_all(),
+        }
+    }
+}
 
 impl Output {
     /// Creates a file of events. A file that is there already is only replaced if `force` says so.
     pub fn create(path: &Path, force: bool) -> Result<Self, Failure> {
         if is_standard(path) {
-            let writer = Writer::Stdout(BufWriter::with_capacity(1 << 18, io::stdout()));
-            return Ok(Output { writer: Some(writer), paths: None });
+            return Ok(Output::new(Writer::Stdout(io::stdout()), None));
         }
         if !force && path.symlink_metadata().is_ok() {
             return Err(Failure::usage(format!(
@@ -101,7 +153,6 @@ impl Output {
         draft.push(format!(".{}.part", std::process::id()));
         let draft = PathBuf::from(draft);
         let file = File::create(&draft).map_err(of_file(&draft))?;
-        let file = BufWriter::with_capacity(1 << 18, file);
         let writer = match is_compressed(path) {
             true => {
                 let mut encoder = zstd::Encoder::new(file, LEVEL).map_err(of_file(path))?;
@@ -111,36 +162,46 @@ impl Output {
             }
             false => Writer::Plain(file),
         };
-        Ok(Output { writer: Some(writer), paths: Some((draft, path.to_owned())) })
+        Ok(Output::new(writer, Some((draft, path.to_owned()))))
     }
 
-    /// Adds bytes.
+    fn new(writer: Writer, paths: Option<(PathBuf, PathBuf)>) -> Self {
+        let thread = Some(WriterThread::new(writer));
+        Output { buffer: Vec::with_capacity(BUFFER), thread, paths }
+    }
+
+    /// Adds bytes. A failure may be that of bytes which were added before.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        match (&mut self.writer, &self.paths) {
-            (Some(Writer::Stdout(out)), _) => Ok(out.write_all(bytes)?),
-            (Some(Writer::Plain(out)), Some((_, path))) => {
-                out.write_all(bytes).map_err(of_file(path))
-            }
-            (Some(Writer::Compressed(out)), Some((_, path))) => {
-                out.write_all(bytes).map_err(of_file(path))
-            }
-            _ => Ok(()),
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() < BUFFER { Ok(()) } else { self.pass_on() }
+    }
+
+    /// Passes what is in the buffer to the thread.
+    fn pass_on(&mut self) -> Result<(), Failure> {
+        let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(BUFFER));
+        if self.thread.as_ref().is_some_and(|thread| thread.sender.send(full).is_err()) {
+            // The thread has ended, so it has failed.
+            self.join()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the thread, and returns what it failed on.
+    fn join(&mut self) -> Result<(), Failure> {
+        let written = self.thread.take().map_or(Ok(()), WriterThread::finish);
+        match &self.paths {
+            Some((_, path)) => written.map_err(of_file(path)),
+            None => Ok(written?),
         }
     }
 
     /// Ends the file and gives it its name.
     pub fn finish(mut self) -> Result<(), Failure> {
-        let (file, (draft, path)) = match (self.writer.take(), &self.paths) {
-            (Some(Writer::Plain(file)), Some(paths)) => (file, paths),
-            (Some(Writer::Compressed(encoder)), Some(paths)) => {
-                (encoder.finish().map_err(of_file(&paths.1))?, paths)
-            }
-            (Some(Writer::Stdout(mut out)), _) => return Ok(out.flush()?),
-            _ => return Ok(()),
-        };
-        let file = file.into_inner().map_err(|error| of_file(path)(error.into_error()))?;
-        file.sync_all().map_err(of_file(path))?;
-        fs::rename(draft, path).map_err(of_file(path))?;
+        self.pass_on()?;
+        self.join()?;
+        if let Some((draft, path)) = &self.paths {
+            fs::rename(draft, path).map_err(of_file(path))?;
+        }
         self.paths = None;
         Ok(())
     }
@@ -148,6 +209,10 @@ impl Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // What it fails on now is of no interest.
+            let _ = thread.finish();
+        }
         if let Some((draft, _)) = &self.paths {
             // It is incomplete. That it stays where it cannot be deleted is no harm.
             let _ = fs::remove_file(draft);

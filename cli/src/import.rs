@@ -14,6 +14,7 @@ use crate::files;
 use crate::lines::{self, Line};
 use crate::progress::{Progress, Unit};
 use crate::store::StoreArgument;
+use crate::table::counted;
 use crate::transfer::{Appender, Chunk, open_to_import};
 
 /// What to append, and how.
@@ -32,19 +33,20 @@ pub struct Arguments {
     renumber: bool,
 }
 
-/// The lines that are parsed together.
+/// The lines that are compared with stored events together.
 const BATCH: usize = 4_096;
 /// The batches that are parsed before they are stored.
-const AHEAD: usize = 4;
+const AHEAD: usize = 2;
 
-/// An event with the number of its line.
-struct Numbered {
-    number: u64,
-    line: Line,
+/// What the thread that parses sends.
+enum Batch {
+    /// Events that the store has to have already, each with the number of its line.
+    Stored(Vec<(u64, Event)>),
+    /// Events to append, at most one append of them.
+    New(Chunk),
+    /// What is wrong with a line. Nothing follows.
+    Wrong(Failure),
 }
-
-/// What the thread that parses sends: a batch of events, or what is wrong with a line.
-type Batch = Result<Vec<Numbered>, Failure>;
 
 /// Appends the events of a file to a store, beginning with those that are not stored yet.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -56,56 +58,141 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         true => "stdin".to_owned(),
         false => arguments.file.display().to_string(),
     };
+    let appender = Appender::new(&*store)?;
     let (sender, receiver) = sync_channel(AHEAD);
-    let parser = thread::spawn(move || parse(&name, input.reader, &sender));
-    let mut import = Import { arguments, appender: Appender::new(&*store)?, stored: 0, skipped: 0 };
+    let mut parser = Parser {
+        name,
+        stored: if arguments.append { 0 } else { appender.head.get() },
+        has_new_positions: arguments.append || arguments.renumber,
+        position: 0,
+        known: Vec::new(),
+        chunk: Chunk::default(),
+        sender,
+    };
+    let parsing = thread::spawn(move || parser.run(input.reader));
+    let mut import = Import { is_anywhere: arguments.append, appender, stored: 0, skipped: 0 };
     let result = import.run(&*store, &receiver, &bar, &done);
     // The thread ends when nobody takes what it parses.
     drop(receiver);
-    let _ = parser.join();
+    let _ = parsing.join();
     drop(bar);
     let Import { stored, skipped, .. } = import;
     let already =
         if skipped > 0 { format!(", {skipped} were stored already") } else { String::new() };
-    eprintln!("dcb: imported {stored} events{already}");
+    eprintln!("dcb: imported {}{already}", counted(stored, "event"));
     result
 }
 
-/// Parses lines until the end, or until one is wrong.
-fn parse(name: &str, reader: Box<dyn Read + Send>, sender: &SyncSender<Batch>) {
-    let mut reader = BufReader::with_capacity(1 << 18, reader);
-    let (mut text, mut number) = (String::new(), 0_u64);
-    let mut batch = Vec::with_capacity(BATCH);
-    let wrong = loop {
-        text.clear();
-        number += 1;
-        let place = || format!("{name}, line {number}");
-        match reader.read_line(&mut text) {
-            Ok(0) => break None,
-            Err(error) => break Some(Failure::new(error.to_string()).at(&place())),
-            Ok(_) if text.trim().is_empty() => continue,
-            Ok(_) => {}
-        }
-        match lines::parse(text.trim_end()) {
-            Ok(line) => batch.push(Numbered { number, line }),
-            Err(wrong) => {
-                let told = format!("{wrong}: nothing from this line on is stored");
-                break Some(Failure::new(told).at(&place()));
+/// Makes appends of lines, in a thread beside the one that stores them: the store's work is the
+/// larger half, so all that can be done before it is done here.
+struct Parser {
+    /// The name of the file.
+    name: String,
+    /// How many of the first events the store has to have already.
+    stored: i64,
+    /// Whether the positions of the lines mean nothing.
+    has_new_positions: bool,
+    /// The number of events so far, which is the position of the last one in an empty store.
+    position: i64,
+    known: Vec<(u64, Event)>,
+    chunk: Chunk,
+    sender: SyncSender<Batch>,
+}
+
+/// The other thread takes nothing more, since it has failed by itself.
+struct Unwanted;
+
+impl Parser {
+    /// Parses lines until the end, or until one is wrong. What comes before that one is sent.
+    fn run(&mut self, reader: Box<dyn Read + Send>) {
+        let parsed = self.lines(reader).and_then(|wrong| {
+            self.send_known()?;
+            self.send_chunk()?;
+            match wrong {
+                Some(failure) => self.send(Batch::Wrong(failure)),
+                None => Ok(()),
+            }
+        });
+        // Where the other thread takes nothing more, it knows why.
+        let _: Result<(), Unwanted> = parsed;
+    }
+
+    /// Returns what is wrong with a line.
+    fn lines(&mut self, reader: Box<dyn Read + Send>) -> Result<Option<Failure>, Unwanted> {
+        let mut reader = BufReader::with_capacity(1 << 18, reader);
+        let (mut text, mut number) = (String::new(), 0_u64);
+        loop {
+            text.clear();
+            number += 1;
+            match reader.read_line(&mut text) {
+                Ok(0) => return Ok(None),
+                Err(error) => {
+                    let place = format!("{}, line {number}", self.name);
+                    return Ok(Some(Failure::new(error.to_string()).at(&place)));
+                }
+                Ok(_) if text.trim().is_empty() => continue,
+                Ok(_) => {}
+            }
+            let taken = match lines::parse(text.trim_end()) {
+                Ok(line) => self.take(number, line)?,
+                Err(wrong) => Err(format!("{wrong}: nothing from this line on is stored")),
+            };
+            if let Err(wrong) = taken {
+                let place = format!("{}, line {number}", self.name);
+                return Ok(Some(Failure::new(wrong).at(&place)));
             }
         }
-        if batch.len() == BATCH && sender.send(Ok(std::mem::take(&mut batch))).is_err() {
-            return;
+    }
+
+    /// Adds an event to those that are sent next. The inner error says what is wrong with it.
+    fn take(&mut self, number: u64, line: Line) -> Result<Result<(), String>, Unwanted> {
+        self.position += 1;
+        if self.position <= self.stored {
+            self.known.push((number, line.event));
+            if self.known.len() == BATCH {
+                self.send_known()?;
+            }
+            return Ok(Ok(()));
         }
-    };
-    // A receiver that has gone has failed by itself.
-    let _ = sender.send(Ok(batch));
-    if let Some(failure) = wrong {
-        let _ = sender.send(Err(failure));
+        if let Some(own) = line.position.filter(|own| *own != self.position)
+            && !self.has_new_positions
+        {
+            return Ok(Err(format!(
+                "its position is {own}, and the store would give it {}: nothing from this line on is \
+                 stored; use --renumber for new positions",
+                self.position
+            )));
+        }
+        if self.chunk.is_full_for(&line.event) {
+            self.send_known()?;
+            self.send_chunk()?;
+        }
+        self.chunk.push(line.event);
+        Ok(Ok(()))
+    }
+
+    fn send_known(&mut self) -> Result<(), Unwanted> {
+        match std::mem::take(&mut self.known) {
+            known if known.is_empty() => Ok(()),
+            known => self.send(Batch::Stored(known)),
+        }
+    }
+
+    fn send_chunk(&mut self) -> Result<(), Unwanted> {
+        match std::mem::take(&mut self.chunk) {
+            chunk if chunk.len() == 0 => Ok(()),
+            chunk => self.send(Batch::New(chunk)),
+        }
+    }
+
+    fn send(&self, batch: Batch) -> Result<(), Unwanted> {
+        self.sender.send(batch).map_err(|_| Unwanted)
     }
 }
 
 struct Import<'a> {
-    arguments: &'a Arguments,
+    /// Whether the events may come after any others.
+    is_anywhere: bool,
     appender: Appender<'a>,
     stored: u64,
     skipped: u64,
@@ -120,55 +207,28 @@ impl Import<'_> {
         done: &AtomicU64,
     ) -> Result<(), Failure> {
         let before = self.appender.head.get();
-        let mut position = 0;
-        let mut chunk = Chunk::default();
-        let mut result = Ok(());
+        let mut compared = 0;
         for batch in batches {
-            let mut batch = match batch {
-                Ok(batch) => batch,
-                Err(failure) => {
-                    result = Err(failure);
-                    break;
-                }
-            };
-            if !self.arguments.append && position < before {
-                batch = self.skip_stored(store, &mut position, before, batch)?;
-            }
-            for Numbered { number, line } in batch {
-                position += 1;
-                if !self.arguments.append
-                    && !self.arguments.renumber
-                    && line.position.is_some_and(|own| own != position)
-                {
-                    // What comes before is stored.
-                    self.append(std::mem::take(&mut chunk))?;
-                    return Err(Failure::new(format!(
-                        "line {number}: its position is {}, and the store would give it {position}: \
-                         nothing from this line on is stored; use --renumber for new positions",
-                        line.position.unwrap_or_default()
-                    )));
-                }
-                if chunk.is_full_for(&line.event) {
-                    self.append(std::mem::take(&mut chunk))?;
-                }
-                chunk.push(line.event);
+            match batch {
+                Batch::Stored(known) => self.compare(store, &mut compared, &known)?,
+                Batch::New(chunk) => self.append(chunk)?,
+                Batch::Wrong(failure) => return Err(failure),
             }
             bar.reach(done.load(Ordering::Relaxed));
         }
-        // Of a file that could not be read to its end, nobody knows how many events it has.
-        if result.is_ok() && !self.arguments.append && position < before {
+        if !self.is_anywhere && compared < before {
             return Err(Failure::new(format!(
-                "the store has {before} events, which is more than the file: use --append to append \
-                 the file's events after them"
+                "the store has {}, which is more than the file: use --append to append the file's \
+                 events after them",
+                counted(before.unsigned_abs(), "event")
             )));
         }
-        self.append(chunk)?;
-        result
+        Ok(())
     }
 
     fn append(&mut self, chunk: Chunk) -> Result<(), Failure> {
         let events = chunk.len() as u64;
-        let skipped = match self.arguments.append {
+        let skipped = match self.is_anywhere {
             true => self.appender.append_anywhere(chunk)?,
             false => self.appender.append(chunk).map(|()| 0)?,
         };
@@ -177,22 +237,20 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Compares the first events of a batch with those that the store has at their positions, and
-    /// returns the others.
-    fn skip_stored(
+    /// Compares events with those that the store has at their positions, which are the ones after
+    /// `position`.
+    fn compare(
         &mut self,
         store: &dyn Store,
         position: &mut i64,
-        before: i64,
-        mut batch: Vec<Numbered>,
-    ) -> Result<Vec<Numbered>, Failure> {
+        known: &[(u64, Event)],
+    ) -> Result<(), Failure> {
         let after = Position::clamped(*position);
-        let limit = (batch.len() as u64).min((before - *position).unsigned_abs());
-        let request = ReadRequest::new(Query::all(), after, None, Some(limit), Direction::Forward);
+        let limit = Some(known.len() as u64);
+        let request = ReadRequest::new(Query::all(), after, None, limit, Direction::Forward);
         let (stored, _) = store.read_all(request, &CallOptions::default())?;
-        let rest = batch.split_off(stored.len().min(batch.len()));
-        for (stored, Numbered { number, line }) in stored.iter().zip(&batch) {
-            if !is_same(stored, &line.event) {
+        for (stored, (number, event)) in stored.iter().zip(known) {
+            if !is_same(stored, event) {
                 return Err(Failure::new(format!(
                     "the store is not empty, and its event at position {} is another one than that \
                      of line {number}: use --append to append the file's events after those of the \
@@ -203,7 +261,7 @@ impl Import<'_> {
         }
         *position += stored.len() as i64;
         self.skipped += stored.len() as u64;
-        Ok(rest)
+        Ok(())
     }
 }
 

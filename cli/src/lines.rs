@@ -124,7 +124,8 @@ const OUTER_LEVELS: usize = 3;
 /// Refuses what an append with this data would refuse for its depth.
 fn check_depth(json: &str) -> Result<(), String> {
     let most = MAX_JSON_DEPTH - OUTER_LEVELS;
-    if json.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() <= most {
+    if json.len() <= most || json.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() <= most
+    {
         return Ok(());
     }
     let (mut depth, mut is_string, mut is_escaped) = (0_usize, false, false);

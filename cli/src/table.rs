@@ -29,6 +29,11 @@ pub fn harmless(text: &str) -> String {
     shown
 }
 
+/// Returns a number of things, such as `1 event` or `2 events`.
+pub fn counted(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Returns the number of columns that a text takes.
 fn width(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or(0)).sum()

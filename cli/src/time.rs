@@ -1,8 +1,10 @@
 //! Times as a person writes and reads them.
 
+use std::cell::Cell;
+
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ZonedDateTime};
+use jiff::{Span, Timestamp, ZonedDateTime};
 
 use crate::exit::Failure;
 
@@ -31,7 +33,45 @@ pub fn parse(text: &str) -> Result<i64, Failure> {
 
 /// Parses a moment in RFC 3339. Returns microseconds since 1970.
 pub fn parse_moment(text: &str) -> Option<i64> {
-    text.parse::<Timestamp>().ok().map(Timestamp::as_microsecond)
+    parse_utc(text).or_else(|| text.parse::<Timestamp>().ok().map(Timestamp::as_microsecond))
+}
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+const EPOCH: Date = jiff::civil::date(1970, 1, 1);
+
+/// A day in the text of a time, such as `2026-11-23`.
+type DayText = [u8; 10];
+
+thread_local! {
+    // The days of the last calls, in days since 1970. Most events have the day of the one before, and
+    // a calendar is much slower than what is left to do.
+    static PRINTED: Cell<(i64, DayText)> = const { Cell::new((i64::MIN, [0; 10])) };
+    static PARSED: Cell<(DayText, i64)> = const { Cell::new(([0; 10], 0)) };
+}
+
+/// Parses a time in the form of [`utc`]. Returns `None` for every other form and for what is no time.
+fn parse_utc(text: &str) -> Option<i64> {
+    let bytes: &[u8; 27] = text.as_bytes().try_into().ok()?;
+    let [.., b'T', _, _, b':', _, _, b':', _, _, b'.', _, _, _, _, _, _, b'Z'] = bytes else {
+        return None;
+    };
+    let number = |from: usize, to: usize| {
+        bytes[from..to].iter().try_fold(0_i64, |number, byte| {
+            byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'))
+        })
+    };
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let in_day = ((hour * 60 + minute) * 60 + second) * 1_000_000 + number(20, 26)?;
+    let text = &text[..10];
+    let (known, mut day) = PARSED.get();
+    if known != text.as_bytes() {
+        day = (text.parse::<Date>().ok()? - EPOCH).get_days().into();
+        PARSED.set((text.as_bytes().try_into().ok()?, day));
+    }
+    Some(day * MICROS_PER_DAY + in_day)
 }
 
 /// Returns the seconds of a duration such as `1d12h`.
@@ -50,7 +90,37 @@ fn seconds(text: &str) -> Option<i64> {
 
 /// Returns a time as documents have it, such as `2026-11-23T04:12:17.123456Z`.
 pub fn utc(micros: i64) -> String {
-    format!("{:.6}", timestamp(micros))
+    let mut text = Vec::with_capacity(27);
+    add_utc(&mut text, micros);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Adds a time as documents have it.
+pub fn add_utc(text: &mut Vec<u8>, micros: i64) {
+    let day = micros.div_euclid(MICROS_PER_DAY);
+    let (known, mut date) = PRINTED.get();
+    if known != day {
+        let of_day = Span::new().try_days(day).and_then(|days| EPOCH.checked_add(days));
+        match of_day.ok().and_then(|date| date.to_string().as_bytes().try_into().ok()) {
+            Some(own) => date = own,
+            // A year that does not have four digits.
+            None => return text.extend_from_slice(format!("{:.6}", timestamp(micros)).as_bytes()),
+        }
+        PRINTED.set((day, date));
+    }
+    let in_day = micros.rem_euclid(MICROS_PER_DAY);
+    let (second, mut micro) = (in_day / 1_000_000, in_day % 1_000_000);
+    let digit = |number: i64| b'0' + (number % 10) as u8;
+    let mut rest = *b"T00:00:00.000000Z";
+    for (place, number) in [(1, second / 3_600), (4, second / 60 % 60), (7, second % 60)] {
+        (rest[place], rest[place + 1]) = (digit(number / 10), digit(number));
+    }
+    for place in rest[10..16].iter_mut().rev() {
+        *place = digit(micro);
+        micro /= 10;
+    }
+    text.extend_from_slice(&date);
+    text.extend_from_slice(&rest);
 }
 
 /// Returns a time for a person here, such as `2026-11-23 05:12:17.123`.
@@ -101,6 +171,48 @@ mod tests {
         for wrong in ["yesterday", "2026-11-23T04:12", "2026-13-01", ""] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn times_of_stores_are_those_of_the_calendar() {
+        let mut random = 1_u64;
+        for round in 0..20_000_i64 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            // Times of the years 1 to 9999, some of them of the same day as the one before, and the
+            // ends of days.
+            let micros = (random % 315_537_811_200_000_000) as i64 - 62_135_596_800_000_000;
+            let start = micros.div_euclid(MICROS_PER_DAY) * MICROS_PER_DAY;
+            for micros in [micros, start, start + round, start + MICROS_PER_DAY - 1] {
+                let text = format!("{:.6}", timestamp(micros));
+                assert_eq!(utc(micros), text);
+                assert_eq!(parse_utc(&text), Some(micros), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_of_a_store_is_left_to_the_calendar() {
+        for wrong in [
+            "2026-02-29T00:00:00.000000Z",
+            "2026-11-23T24:00:00.000000Z",
+            "2026-11-23T23:59:60.000000Z",
+            "2026-11-23T04:12:17.12345xZ",
+            "2026-11-23 04:12:17.123456Z",
+            "2026-11-23T04:12:17.123456+",
+            "2026-11-2\u{e9}T04:12:17.12345Z",
+            "2026-11-\u{e9}T04:12:17.123456Z",
+            "",
+        ] {
+            assert_eq!(parse_utc(wrong), None, "{wrong}");
+        }
+        assert_eq!(parse_moment("2026-02-29T00:00:00.000000Z"), None);
+        // The last day that a store has, which is not the calendar's as a whole.
+        assert_eq!(utc(253_402_300_799_999_999), "9999-12-31T23:59:59.999999Z");
+        assert_eq!(parse_moment("9999-12-31T23:59:59.999999Z"), Some(253_402_300_799_999_999));
+        assert_eq!(utc(i64::MAX), format!("{:.6}", Timestamp::MAX));
+        assert_eq!(utc(i64::MIN), format!("{:.6}", Timestamp::MIN));
     }
 
     #[test]
