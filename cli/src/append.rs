@@ -37,7 +37,14 @@ pub struct Arguments {
     #[arg(long, value_name = "QUERY")]
     fail_if: Vec<String>,
     /// Only events above this position make the append fail
-    #[arg(short = 'a', long, value_name = "POSITION", requires = "fail_if", default_value_t = 0)]
+    #[arg(
+        short = 'a',
+        long,
+        value_name = "POSITION",
+        requires = "fail_if",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     after: i64,
 }
 
@@ -46,7 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut conditions = Vec::new();
     for text in &arguments.fail_if {
         let query = query::parse_query(text).map_err(|failure| failure.at("--fail-if"))?;
-        conditions.push(AppendCondition::new(query, query::position(arguments.after)?));
+        conditions.push(AppendCondition::new(query, query::after(arguments.after)?));
     }
     let events = match &arguments.event_type {
         Some(event_type) => vec![event(arguments, event_type)?],

@@ -53,12 +53,21 @@ pub fn restore(arguments: &RestoreArguments) -> Result<(), Failure> {
     let Some(file) = arguments.file.to_str() else {
         return Err(Failure::usage("the path of the backup is not valid UTF-8"));
     };
+    if !arguments.file.exists() {
+        return Err(Failure::not_found(format!("{file}: no such file")));
+    }
     // Nobody writes to a backup.
     let options = Options { immutable: true, create: false, ..Options::default() };
     copy(store::open(&format!("sqlite:{file}"), &options)?, path)
 }
 
 fn copy(source: store::OpenStore, path: &Path) -> Result<(), Failure> {
+    if path.symlink_metadata().is_ok() {
+        return Err(Failure::usage(format!(
+            "{}: there is a file already, and it is not replaced: name a new one, or move that away",
+            path.display()
+        )));
+    }
     let call = CallOptions { cancel: Some(signals::stop_token()?), ..CallOptions::default() };
     let bar = Progress::new("copying", Unit::Bytes, Some(0));
     let mut show = |progress: BackupProgress| {

@@ -20,7 +20,13 @@ pub struct Arguments {
     #[command(flatten)]
     query: QueryArguments,
     /// The `after` of the condition
-    #[arg(short = 'a', long, value_name = "POSITION", default_value_t = 0)]
+    #[arg(
+        short = 'a',
+        long,
+        value_name = "POSITION",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     after: i64,
     /// How many of the events that a condition would fail on to print
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 10)]
@@ -43,7 +49,7 @@ struct Count {
 impl Count {
     fn shown(&self) -> String {
         let least = if self.is_complete { "" } else { "at least " };
-        format!("{least}{} event{}", self.events, if self.events == 1 { "" } else { "s" })
+        format!("{least}{}", table::counted(self.events, "event"))
     }
 }
 
@@ -75,7 +81,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     for item in query.items().unwrap_or_default() {
         items.push(cost(&*store, item, head)?);
     }
-    let after = query::position(arguments.after)?;
+    let after = query::after(arguments.after)?;
     let matches = count(&*store, query.clone(), Position::START, MOST_COUNTED)?;
     let failing = count(&*store, query.clone(), after, MOST_COUNTED)?;
     let limit = Some(arguments.limit);
@@ -124,7 +130,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         out.flush()?;
         return Ok(());
     }
-    writeln!(out, "store       {head} events")?;
+    let stored = table::counted(head.get().unsigned_abs(), "event");
+    writeln!(out, "store       {stored}")?;
     if let Some(indexed) = indexed {
         writeln!(
             out,
@@ -137,12 +144,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     for (index, item) in items.iter().enumerate() {
         let how = if item.is_estimate { ", as the index counts them" } else { "" };
-        writeln!(out, "item {index}      {} candidates{how}", item.candidates)?;
+        let candidates = table::counted(item.candidates, "candidate");
+        writeln!(out, "item {index}      {candidates}{how}")?;
         for name in &item.names {
             writeln!(
                 out,
-                "            {} events with the {} {}",
-                name.events,
+                "            {} with the {} {}",
+                table::counted(name.events, "event"),
                 name.kind,
                 table::harmless(&name.name)
             )?;

@@ -41,6 +41,7 @@ mod verify;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// Reads, checks, copies and explores event stores
@@ -128,8 +129,28 @@ enum Command {
     Pages(manual::PagesArguments),
 }
 
+/// Prints what is wrong with the arguments and ends the program. Where the store is missing, it says how
+/// one is named.
+fn refuse(error: &clap::Error) -> ! {
+    let is_missing = error.kind() == ErrorKind::MissingRequiredArgument;
+    let names_store = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) => missing.iter().any(|name| name == "<URI>"),
+        _ => false,
+    };
+    if is_missing && names_store {
+        // The program ends with this status in any case.
+        let _ = error.print();
+        eprintln!(
+            "\n  tip: a store is named by a URI, such as sqlite:events.db, or by the variable DCB_URI"
+        );
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
+}
+
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(&error));
+    let result = match arguments.command {
         Command::Read(arguments) => read::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Get(arguments) => get::run(&arguments),

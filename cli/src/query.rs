@@ -94,10 +94,10 @@ pub fn parse_item(text: &str) -> Result<QueryItem, Failure> {
 #[command(next_help_heading = "Which of them")]
 pub struct RangeArguments {
     /// Events above this position
-    #[arg(short = 'a', long, value_name = "POSITION")]
+    #[arg(short = 'a', long, value_name = "POSITION", allow_negative_numbers = true)]
     pub after: Option<i64>,
     /// Events below this position
-    #[arg(short = 'b', long, value_name = "POSITION")]
+    #[arg(short = 'b', long, value_name = "POSITION", allow_negative_numbers = true)]
     pub before: Option<i64>,
     /// So many events at most
     #[arg(short = 'n', long, value_name = "NUMBER")]
@@ -134,7 +134,7 @@ impl Selection {
         };
         Ok(Selection {
             query: query.query()?,
-            after: range.after.map_or(Ok(Position::START), position)?,
+            after: range.after.map_or(Ok(Position::START), after)?,
             before: range.before.map(position).transpose()?,
             limit: range.limit,
             direction: Direction::from_backwards(range.reverse),
@@ -181,6 +181,12 @@ impl Selection {
             Ok(left != Some(0))
         })
     }
+}
+
+/// Returns the position that an argument names, above which events are meant. As in documents, -1 is
+/// the start.
+pub fn after(number: i64) -> Result<Position, Failure> {
+    if number == -1 { Ok(Position::START) } else { position(number) }
 }
 
 /// Returns the position that an argument names.

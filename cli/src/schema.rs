@@ -13,8 +13,9 @@ use crate::table::Table;
 /// Which store to look at, or which schema to create.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The store, such as `sqlite:events.db`; with `--sql` a `postgres:` URI, or nothing
-    #[arg(value_name = "URI", env = "DCB_URI", hide_env_values = true)]
+    /// The store, such as `sqlite:events.db`; may be left out if DCB_URI is set. With `--sql` a
+    /// `postgres:` URI, or nothing
+    #[arg(value_name = "URI")]
     uri: Option<String>,
     /// Print the SQL that creates a store on a PostgreSQL server, and connect to none
     #[arg(long, conflicts_with = "json")]
@@ -52,10 +53,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.sql {
         return print_sql(arguments);
     }
-    let uri = arguments.uri.as_deref().ok_or_else(|| {
-        Failure::usage("which store? Give its URI, or --sql for the SQL of a store on PostgreSQL")
+    let uri = arguments.uri.clone().or_else(|| std::env::var("DCB_URI").ok()).ok_or_else(|| {
+        Failure::usage(
+            "which store? Give its URI, or set DCB_URI; --sql prints the SQL of a store on PostgreSQL",
+        )
     })?;
-    let store = store::open_to_read(uri)?;
+    let store = store::open_to_read(&uri)?;
     let layout = layout(&store)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     match arguments.json {

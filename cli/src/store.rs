@@ -60,6 +60,12 @@ pub fn open(uri: &str, options: &Options) -> Result<OpenStore, Failure> {
         let options = Options { schema: Some(schema), ..options.clone() };
         return Ok(OpenStore(dcb::open(&rest, &options).map_err(Failure::from)?));
     }
+    if options.read_only && matches!(uri, "memory:" | "sqlite::memory:") {
+        return Err(Failure::usage(format!(
+            "{uri} is a new store for each command, so there is nothing in it: name a file, such as \
+             sqlite:events.db"
+        )));
+    }
     if !options.create
         && let Some(path) = path_of(uri)
         && !path.exists()

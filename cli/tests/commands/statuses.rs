@@ -11,8 +11,17 @@ fn a_status_says_what_happened() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     assert_eq!(good(&run(path, &["append", "sqlite:a.db", "-t", "A", "--id", "i"])), "1\n");
+    good(&run(path, &["backup", "sqlite:a.db", "b.db"]));
     for (status, part, arguments) in [
-        (2, "did you mean sqlite:a.db?", &["head", "a.db"][..]),
+        (2, "or by the variable DCB_URI", &["read"][..]),
+        (2, "DCB_URI", &["copy", "sqlite:b.db"]),
+        (2, "nothing in it", &["read", "memory:"]),
+        (2, "nothing in it", &["copy", "sqlite::memory:", "sqlite:c.db"]),
+        (2, "must not be negative", &["read", "sqlite:a.db", "--before", "-1"]),
+        (2, "b.db: there is a file already", &["backup", "sqlite:a.db", "b.db"]),
+        (2, "a.db: there is a file already", &["restore", "b.db", "sqlite:a.db"]),
+        (4, "none.db: no such file", &["restore", "none.db", "sqlite:c.db"]),
+        (2, "did you mean sqlite:a.db?", &["head", "a.db"]),
         (2, "'--type'", &["read", "sqlite:a.db", "--tpye", "A"]),
         (2, "'read'", &["raed"]),
         (2, "items: must be a list", &["read", "sqlite:a.db", "--query", "{\"items\": 1}"]),
@@ -36,6 +45,8 @@ fn a_status_says_what_happened() {
     // A condition that looks only at newer events holds.
     let arguments = ["append", "sqlite:a.db", "-t", "B", "--fail-if", "type=A", "--after", "1"];
     assert_eq!(good(&run(path, &arguments)), "2\n");
+    // -1 is the start, as in documents.
+    assert_eq!(good(&run(path, &["count", "sqlite:a.db", "--after", "-1"])), "2\n");
     assert!(!path.join("none.db").exists(), "a command that reads creates no store");
 }
 
@@ -82,10 +93,12 @@ fn the_environment_names_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     good(&run(path, &["append", "sqlite:a.db", "-t", "A", "-g", "k:v"]));
+    let from_none = good(&run(path, &["schema", "--sql"]));
     for (arguments, expected) in [
         (&["head"][..], "1\n"),
         (&["count", "--type", "A"], "1\n"),
         (&["get", "1", "--fields", "type"], "{\"type\":\"A\"}\n"),
+        (&["schema", "--sql"], &from_none),
         (&["tags", "k:", "--json"], "[{\"tag\":\"k:v\",\"events\":1,\"first\":1,\"last\":1}]\n"),
     ] {
         let output = dcb(path, arguments).env("DCB_URI", "sqlite:a.db").output().unwrap();
