@@ -8,6 +8,7 @@ mod length;
 mod model;
 mod numbers;
 mod operations;
+mod outcomes;
 
 use std::sync::Arc;
 
