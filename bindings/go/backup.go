@@ -22,9 +22,10 @@ type backupOptions struct {
 	progress func(donePages, totalPages int64)
 }
 
-// BackupProgress returns an option that calls f after each of many steps, on the goroutine that called
-// Backup, with the number of pages copied so far and of all pages of the database. Syncing and checking
-// the copy then takes about as long again.
+// BackupProgress returns an option that calls f after each of many steps, while Backup waits for it, with
+// the number of pages copied so far and of all pages of the database. Syncing and checking the copy then
+// takes about as long again. If f panics or calls [runtime.Goexit], as a test that fails does, the backup
+// ends, and then Backup does the same.
 func BackupProgress(f func(donePages, totalPages int64)) BackupOption {
 	return func(o *backupOptions) { o.progress = f }
 }
@@ -58,16 +59,34 @@ func (s *Store) Backup(ctx context.Context, path string, opts ...BackupOption) (
 // backupProgress is what the library calls while it copies.
 type backupProgress struct {
 	f func(donePages, totalPages int64)
-	// panicked holds what f panicked with: a panic must not cross the library.
+	// panicked holds what f panicked with, and exited is set if it ended its goroutine.
 	panicked any
+	exited   bool
+}
+
+// step calls f on a goroutine of its own, and reports whether it returned: neither a panic nor the end of a
+// goroutine must cross the library, which would keep its locks.
+func (p *backupProgress) step(donePages, totalPages int64) (returned bool) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer func() {
+			p.panicked = recover()
+			p.exited = !returned && p.panicked == nil
+		}()
+		p.f(donePages, totalPages)
+		returned = true
+	}()
+	<-ended
+	return returned
 }
 
 //export dcbGoBackupStep
-func dcbGoBackupStep(progress C.uintptr_t, donePages, totalPages C.int64_t) (code C.int32_t) {
+func dcbGoBackupStep(progress C.uintptr_t, donePages, totalPages C.int64_t) C.int32_t {
 	p := cgo.Handle(progress).Value().(*backupProgress)
-	code = 1 // unless f returns
-	defer func() { p.panicked = recover() }()
-	p.f(int64(donePages), int64(totalPages))
+	if !p.step(int64(donePages), int64(totalPages)) {
+		return 1
+	}
 	return 0
 }
 
@@ -95,8 +114,11 @@ func (h *handle) backup(ctx context.Context, path string, progress func(int64, i
 	var failure C.dcb_error
 	options := call.options()
 	status := C.dcb_go_backup(h.store, pathC, &options, C.uintptr_t(token), &head, &failure)
-	if p.panicked != nil {
+	switch {
+	case p.panicked != nil:
 		panic(p.panicked)
+	case p.exited:
+		runtime.Goexit()
 	}
 	err := call.failure(status, &failure)
 	var e *Error

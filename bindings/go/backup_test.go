@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -208,6 +210,41 @@ func TestBackupsBesideAppends(t *testing.T) {
 	for path, head := range heads {
 		if got := headOf(t, path); got != head || head%2 != 0 {
 			t.Errorf("the copy has %d events, not %d", got, head)
+		}
+	}
+}
+
+// A test that fails within the progress function ends its goroutine there.
+func TestBackupOutlastsTheEndOfItsGoroutine(t *testing.T) {
+	for _, uri := range []string{"sqlite:" + filepath.Join(t.TempDir(), "events.db"), "sqlite::memory:"} {
+		store, err := Open(uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := context.Background()
+		if err := store.Append(ctx, []Event{{Type: "A", Data: strings.Repeat("x", 100_000)}}); err != nil {
+			t.Fatal(err)
+		}
+		folder := t.TempDir()
+		ended := make(chan bool)
+		go func() {
+			returned := false
+			defer func() { ended <- returned }()
+			_, _ = store.Backup(ctx, filepath.Join(folder, "copy.db"), BackupProgress(func(int64, int64) { runtime.Goexit() }))
+			returned = true
+		}()
+		if <-ended {
+			t.Errorf("%s: Backup returned", uri)
+		}
+		mustBeEmpty(t, folder)
+		if err := store.Append(ctx, []Event{{Type: "A"}}); err != nil {
+			t.Errorf("%s: an append after that: %v", uri, err)
+		}
+		if _, err := store.Backup(ctx, filepath.Join(folder, "copy.db")); err != nil {
+			t.Errorf("%s: a backup after that: %v", uri, err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }
