@@ -27,7 +27,8 @@ impl Limit<'_> {
     }
 }
 
-/// The work that is left to searches. A row that is read, and a list that is looked up, count 1.
+/// The work that is left to searches. A row that is read, a list that is looked up, and an event in
+/// memory that has an id which is looked up, count 1.
 ///
 /// It is counted and not timed, so whether it suffices does not depend on the machine.
 #[derive(Debug)]

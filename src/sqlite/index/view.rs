@@ -231,6 +231,12 @@ impl View<'_> {
             });
             let (stretch, value) = match piece {
                 Stretch::Memory(stretch) => {
+                    if in_memory.is_some() {
+                        if limit.is_reached() {
+                            return Err(ReadStop::TooMuchWork);
+                        }
+                        limit.count(1);
+                    }
                     (stretch, in_memory.map(|event| visit(&event.view())).transpose()?)
                 }
                 Stretch::Segments(stretch) => {

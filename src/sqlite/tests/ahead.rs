@@ -259,6 +259,29 @@ fn a_repetition_of_many_events_is_not_compared_under_the_lock() {
     assert_eq!(append_counted(&fixture, again(1_001..=1_400, "1"), none()).0, Ok(at(1_400)));
 }
 
+/// Events in memory are compared fast, and yet thousands of them take long.
+#[test]
+fn a_repetition_of_many_events_in_memory_is_given_back() {
+    let fixture = Fixture::new();
+    let events = |count| (1..=count).map(|number| numbered(number, "1")).collect::<Vec<_>>();
+    append(&fixture.store, events(100), None).unwrap();
+    let writer = fixture.store.connections.writer().unwrap();
+    for (count, is_given_back) in [(10, false), (100, true)] {
+        let request = AppendRequest::new(events(count), Vec::new()).unwrap();
+        let mut prepared = PreparedAppend::new(request).unwrap();
+        let place = prepared.returnable().unwrap();
+        let deadline = CallOptions::default().start(None);
+        let answer = writer.append(&fixture.store.shared, prepared, &deadline);
+        assert_eq!(
+            (answer.is_err(), place.lock().unwrap().is_some()),
+            (is_given_back, is_given_back)
+        );
+    }
+    let request = AppendRequest::new(events(100), Vec::new()).unwrap();
+    let appended = fixture.store.append(request, &CallOptions::default()).unwrap();
+    assert_eq!((appended.last, appended.is_repeated), (at(100), true));
+}
+
 /// The ids of a large append are looked up in several snapshots.
 #[test]
 fn an_id_that_was_stored_between_two_snapshots_is_found() {
