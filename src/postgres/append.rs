@@ -114,7 +114,7 @@ impl WriterGuard<'_> {
             let (count, values) = plan(&mut requests, most, lock_ms, append_id);
             let ids: Vec<_> = (0..count).map(append_id).collect();
             let mut settled: Vec<(usize, Outcome)> = Vec::new();
-            match self.call(&values, &ids, lock_ms, &deadline) {
+            match self.call(values, &ids, lock_ms, &deadline) {
                 Called::Answered(rows) => match outcomes(&requests[..count], &rows) {
                     Ok((outcomes, new_head)) => {
                         head = head.max(new_head);
@@ -159,7 +159,7 @@ impl WriterGuard<'_> {
     /// Calls the server's function once, and finds out what became of it.
     fn call(
         &mut self,
-        values: &Values,
+        mut values: Values,
         append_ids: &[[u8; 16]],
         lock_ms: i32,
         deadline: &Deadline,
@@ -185,14 +185,22 @@ impl WriterGuard<'_> {
             let _ = connection
                 .execute(&format!("NOTIFY \"{}\", '{next}'", self.target.sql.schema), &answer);
         }
+        // Who has the session to itself has looked at the history already.
+        let mark = self.target.history.mark();
+        let is_behind_pooler = !connection.has_own_session() && mark.is_known();
+        let sql = if is_behind_pooler {
+            mark.add_to(&mut values);
+            &self.target.sql.append_after
+        } else {
+            &self.target.sql.append
+        };
         let mut append = |sql: &str| {
             if self.target.needs_transactions() {
-                connection.query_read_committed(sql, values, &answer)
+                connection.query_read_committed(sql, &values, &answer)
             } else {
-                connection.query_planned(sql, Planning::Kept, values, &answer)
+                connection.query_planned(sql, Planning::Kept, &values, &answer)
             }
         };
-        let sql = &self.target.sql.append;
         let mut called = append(sql);
         if called.as_ref().is_err_and(|failure| failure.code() == Some(LIMIT_REACHED)) {
             // Mostly it is the queue of notifications that is full, and nothing is stored. Whoever
@@ -200,6 +208,9 @@ impl WriterGuard<'_> {
             called = append(&without_notification(sql));
         }
         let failure = match called {
+            Ok(rows) if is_behind_pooler && rows.is_empty() => {
+                return Called::Refused(mark.missing());
+            }
             Ok(rows) => return Called::Answered(rows),
             Err(failure) => failure,
         };

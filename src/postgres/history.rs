@@ -3,14 +3,15 @@
 //! A standby that takes over may lack the last events, and so may a database that was restored from
 //! a backup. Then others get their positions. The store remembers the newest event that it knows of
 //! by the id of its append, which no other append has, and looks whether the server has that event:
-//! on each new connection, and whenever it asks for the head.
+//! on each new connection, whenever it asks for the head, and in each append behind a pooler, which
+//! may change the server without a new connection.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result, Status};
 use crate::position::Position;
 use crate::postgres::failure::as_number;
-use crate::postgres::values::Row;
+use crate::postgres::values::{Row, Values};
 
 /// The id of an append, which each of its events has.
 pub type AppendId = [u8; 16];
@@ -72,11 +73,29 @@ impl Known {
 }
 
 impl Mark {
+    /// Returns whether there is an event that is known.
+    pub fn is_known(&self) -> bool {
+        self.position > Position::START
+    }
+
+    /// Adds the event to a statement that demands it: its position, and a list with the id of its append.
+    pub fn add_to(&self, values: &mut Values) {
+        values.position(self.position).uuids(&[self.append_id]);
+    }
+
+    /// Returns the error of a server that does not have the event.
+    pub fn missing(&self) -> Error {
+        rewound(&format!(
+            "there is no event at position {} any more, or another one",
+            self.position
+        ))
+    }
+
     /// Checks that the server has the event. The row has the id of the append that its position is
     /// from, or NULL, in one column, and in another whether the server follows another one. Such a
     /// server may not have the event yet.
     pub fn check(&self, row: &Row, append_id: usize, standby: usize) -> Result<()> {
-        if self.position == Position::START {
+        if !self.is_known() {
             return Ok(());
         }
         let position = self.position;

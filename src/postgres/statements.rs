@@ -18,6 +18,9 @@ pub struct Statements {
     pub schema: String,
     /// Calls the function `append`.
     pub append: String,
+    /// Calls it if the event at a position is from the append whose id is in a list, and returns no row
+    /// otherwise.
+    pub append_after: String,
     /// Calls it with values in text form, if the last of them is the incarnation of the store. Returns
     /// all rows as one text, which is NULL if it is not, and [`SESSION`] if the settings of the session
     /// would change the values.
@@ -54,10 +57,11 @@ impl Statements {
         }
         Ok(Statements {
             schema: schema.to_owned(),
-            append: format!(
-                "SELECT o_request, o_kind, o_position, o_place, o_same FROM \"{schema}\".append($1, \
-                 $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-                 $19, $20)"
+            append: format!("SELECT {APPEND_COLUMNS} FROM {}", append(schema, "$2")),
+            append_after: format!(
+                "SELECT {APPEND_COLUMNS} FROM (SELECT 1 AS one WHERE EXISTS (SELECT FROM \
+                 \"{schema}\".events e WHERE e.position = $21 AND e.append_id = ($22)[1])) m, LATERAL {}",
+                append(schema, "$2 * m.one")
             ),
             append_within: append_within(schema),
             incarnation: format!("SELECT incarnation::text FROM \"{schema}\".meta WHERE one = 1"),
@@ -92,6 +96,16 @@ impl Statements {
             .replace("'dcb'", &format!("'{}'", self.schema))
             .replace("schema dcb ", &format!("schema {} ", self.schema))
     }
+}
+
+/// The columns of the function `append`.
+const APPEND_COLUMNS: &str = "o_request, o_kind, o_position, o_place, o_same";
+
+/// Returns a call of the function `append`, with this as its second argument. The server looks up what
+/// that refers to before it calls the function.
+fn append(schema: &str, second: &str) -> String {
+    let numbers = (3..=APPEND_TYPES.len()).map(|number| format!(", ${number}"));
+    format!("\"{schema}\".append($1, {second}{})", numbers.collect::<String>())
 }
 
 /// Returns a statement that calls the function `append` as one that does the same and notifies nobody.
@@ -188,7 +202,9 @@ mod tests {
 
     #[test]
     fn an_append_without_a_notification_is_another_statement() {
-        let append = Statements::new("dcb").unwrap().append;
-        assert!(without_notification(&append).contains("dcb.notify"));
+        let sql = Statements::new("dcb").unwrap();
+        for append in [sql.append, sql.append_after] {
+            assert!(without_notification(&append).contains("dcb.notify"), "{append}");
+        }
     }
 }

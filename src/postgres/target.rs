@@ -87,7 +87,7 @@ impl Target {
         deadline: &Deadline,
     ) -> std::result::Result<(), Failure> {
         let mark = self.history.mark();
-        if mark.position == Position::START {
+        if !mark.is_known() {
             return Ok(());
         }
         let mut values = Values::new();

@@ -238,6 +238,7 @@ auth_type = trust
 auth_file = $folder/pooler.users
 pool_mode = transaction
 default_pool_size = 3
+server_login_retry = 1
 logfile = $folder/pooler.log
 pidfile = $folder/pooler.pid
 CONF

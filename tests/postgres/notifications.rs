@@ -114,3 +114,27 @@ fn an_append_that_cannot_notify_is_stored_all_the_same() {
     assert_eq!(claim(&*store, 0, "refused", &patient()).answer.unwrap_err().position.get(), 1);
     assert_eq!(events(&*store).len(), 1);
 }
+
+/// A session that listens is of use only to who has it alone. Behind a pooler, others would get it.
+#[test]
+fn no_session_listens_behind_a_pooler() {
+    for behind_pooler in [false, true] {
+        let cluster = if behind_pooler { Cluster::behind_pooler() } else { Cluster::start() };
+        let Some(mut cluster) = cluster else { return };
+        cluster.sql("alter role dcb set log_statement = 'all'");
+        let [store, other] = [(), ()].map(|()| open(&cluster.uri()).unwrap());
+        std::thread::scope(|scope| {
+            for after in 0..3 {
+                let waiting = scope.spawn({
+                    let store = &store;
+                    move || store.wait(Position::new(after).unwrap(), &patient()).map(Position::get)
+                });
+                claim(&*other, after as u64, "", &patient()).answer.unwrap();
+                assert_eq!(waiting.join().unwrap(), Ok(after + 1));
+            }
+        });
+        let log = std::fs::read_to_string(cluster.folder().join("log")).unwrap();
+        assert!(log.contains("append("), "the statements are in the log");
+        assert_eq!(log.contains("LISTEN"), !behind_pooler);
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dcb::{Error, Position, Status, Store};
 
 use crate::cluster::Cluster;
+use crate::times;
 use crate::work::{claim, events, open, patient, read};
 
 /// Claims a slot of its own for each of the numbers.
@@ -64,6 +65,27 @@ fn an_open_store_does_not_go_on_in_another_history() {
         let Some((cluster, stores)) = rewind(more) else { return };
         check_all(&stores, "there is another event at position 5");
         assert_eq!(events(&*open(&cluster.uri()).unwrap()).len() as u64, 3 + more);
+    }
+}
+
+/// A pooler keeps the connection of its client while the server is replaced. So a condition would be
+/// judged in a history that the store does not know, unless the append itself looked.
+#[test]
+fn a_pooler_hides_no_rewound_history_from_an_append() {
+    for more in [4, 1].into_iter().take(times(1, 2) as usize) {
+        let Some(mut cluster) = Cluster::behind_pooler() else { return };
+        let store = open(&cluster.uri()).unwrap();
+        append(&*store, 0..3, "before");
+        cluster.back_up();
+        append(&*store, 3..5, "lost");
+        cluster.restore();
+        let other = open(&cluster.uri()).unwrap();
+        append(&*other, 3..3 + more, "other");
+
+        let refused = claim(&*store, 100, "refused", &patient()).answer;
+        expect_rewound(refused, "there is no event at position 5 any more, or another one");
+        assert_eq!(events(&*other).len() as u64, 3 + more);
+        append(&*open(&cluster.uri()).unwrap(), 3 + more..4 + more, "new");
     }
 }
 
