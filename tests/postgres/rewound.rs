@@ -47,6 +47,13 @@ fn check_all(stores: &[Arc<dyn Store>], why: &str) {
     for store in stores {
         expect_rewound(store.wait(five, &patient()), why);
         expect_rewound(read(&**store, r#"{"after": 5}"#, &patient()), why);
+        match claim(&**store, 100, "refused", &patient()).answer {
+            // It was sent over the connection to the server that is gone, before that was noticed.
+            Err(error) if error.status == Status::Unavailable => {
+                assert!(error.message.contains(why), "{error}");
+            }
+            answer => expect_rewound(answer, why),
+        }
         expect_rewound(claim(&**store, 100, "refused", &patient()).answer, why);
         expect_rewound(store.head(&patient()), why);
     }
