@@ -13,8 +13,8 @@ use crate::clock::now_us;
 use crate::commit::Appended;
 use crate::commit::group_commit::Outcome;
 use crate::domain::{
-    AppendCondition, AppendRequest, Event, PositionRange, Query, Verdict, check_conditions,
-    check_ids,
+    AppendCondition, AppendRequest, Event, PositionRange, Query, SequencedEvent, Verdict,
+    check_conditions, check_ids,
 };
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, crash_point, has};
@@ -140,6 +140,11 @@ impl PreparedAppend {
         self.checksums.len()
     }
 
+    /// Returns the events, each with the checksum of its texts.
+    fn rows(&self) -> impl Iterator<Item = (&Arc<SequencedEvent>, &u32)> {
+        self.prepared.sequenced().iter().zip(&self.checksums)
+    }
+
     /// Adds its events, which are stored, to an index that ends where they begin.
     pub fn add_to(&self, index: &mut Index) {
         self.prepared.add_to(index);
@@ -234,17 +239,17 @@ pub fn attempt<'s>(
     let view = View { source, segments, tail: &shared.index.tail };
     let found = if has(SeededBug::SkipCatchUp) { known } else { snapshot.head };
     let mut staged = Staged { head: snapshot.head, ..Staged::new(view, reader, found) };
-    let mut stored: Vec<&PreparedEvents> = Vec::new();
+    let mut stored: Vec<&PreparedAppend> = Vec::new();
     let mut outcomes = Vec::with_capacity(requests.len());
     for request in requests {
         if let Some(last) = stored.last() {
-            staged.add(last);
+            staged.add(&last.prepared);
         }
         let answer = match staged.check(request) {
             Ok(Verdict::Repeated(last)) => Ok(Appended::repeated(last)),
             Ok(Verdict::New) => {
-                let last = staged.store(request)?;
-                stored.push(&request.prepared);
+                let last = staged.place(request)?;
+                stored.push(request);
                 Ok(Appended::new(last))
             }
             Err(error) => Err(error),
@@ -267,16 +272,18 @@ pub fn attempt<'s>(
         return Ok(outcomes);
     }
     let head = staged.head;
+    // The group's rows are written together. Its requests look for each other's events in memory.
+    insert(connection, stored.iter().flat_map(|request| request.rows()))?;
     crash_point("before commit");
     shared.commits.own.commit(head, || commit(connection))?;
     crash_point("after commit");
-    shared.index.tail.extend(stored.iter().copied());
+    shared.index.tail.extend(stored.iter().map(|request| &request.prepared));
     // Reads in the new snapshot find its events in the tail.
     if let Some((connection, log)) = source.own().zip(log) {
         shared.snapshots.note_commit(connection, log, Snapshot { head, ..snapshot });
     }
     shared.commits.durability.note_written(head);
-    shared.note_commit(stored.iter().flat_map(|prepared| prepared.events()));
+    shared.note_commit(stored.iter().flat_map(|request| request.events()));
     Ok(outcomes)
 }
 
@@ -380,12 +387,19 @@ impl<'a> Staged<'a> {
 
     /// Stores the events of the request and returns the position of the last one.
     pub fn store(&mut self, request: &mut PreparedAppend) -> Result<Position> {
+        let last = self.place(request)?;
+        insert(self.view.source.sql()?, request.rows())?;
+        Ok(last)
+    }
+
+    /// Assigns the next positions to the events of the request, which are still to be inserted, and
+    /// returns the last one.
+    fn place(&mut self, request: &mut PreparedAppend) -> Result<Position> {
         let head = self.head;
         let last = head
             .checked_add(request.len() as u64)
             .ok_or_else(|| Error::new(Status::Full, "the store is full: no positions are left"))?;
         request.prepared.place(head, now_us());
-        insert(self.view.source.sql()?, request.prepared.sequenced(), &request.checksums)?;
         self.head = last;
         Ok(last)
     }

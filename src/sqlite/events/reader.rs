@@ -288,7 +288,7 @@ mod tests {
 
     fn write(connection: &Connection, event: SequencedEvent) {
         let checksums = checksums(std::slice::from_ref(&event.event));
-        insert(connection, &[event.into()], &checksums).unwrap();
+        insert(connection, [&event.into()].into_iter().zip(&checksums)).unwrap();
     }
 
     fn event(position: i64, tags: &[&str], id: Option<&str>) -> SequencedEvent {

@@ -10,15 +10,16 @@ use crate::sqlite::events::checksum;
 /// How many rows are bound at a time, which bounds the memory for their values.
 const ROWS_PER_BATCH: usize = 64;
 
-/// Writes the rows of `events`, whose texts have these checksums.
-pub fn insert(
+/// Writes the rows of `events`, each with the checksum of its texts.
+pub fn insert<'e>(
     connection: &dyn SqlConnection,
-    events: &[Arc<SequencedEvent>],
-    checksums: &[u32],
+    events: impl IntoIterator<Item = (&'e Arc<SequencedEvent>, &'e u32)>,
 ) -> Result<()> {
-    for (events, checksums) in events.chunks(ROWS_PER_BATCH).zip(checksums.chunks(ROWS_PER_BATCH)) {
-        let mut values = Vec::with_capacity(events.len() * 8);
-        for (event, texts) in events.iter().zip(checksums) {
+    let mut events = events.into_iter().peekable();
+    let mut values = Vec::new();
+    while events.peek().is_some() {
+        values.clear();
+        for (event, texts) in events.by_ref().take(ROWS_PER_BATCH) {
             let body = &event.event;
             let checksum = checksum::of_row(*texts, event.position.get(), event.timestamp_us);
             values.extend([

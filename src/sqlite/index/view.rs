@@ -305,7 +305,7 @@ mod tests {
         for position in 1..=20 {
             let event = SequencedEvent { position: at(position), timestamp_us: 0, event: event() };
             let checksums = checksum::checksums(std::slice::from_ref(&event.event));
-            write::insert(&connection, &[event.into()], &checksums).unwrap();
+            write::insert(&connection, [&event.into()].into_iter().zip(&checksums)).unwrap();
         }
         let transaction = Transaction::begin(&connection).unwrap();
         let tail = Tail::new(at(4));

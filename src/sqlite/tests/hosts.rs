@@ -356,7 +356,7 @@ fn numbered(n: usize) -> Event {
 fn insert_foreign(connection: &Connection, position: i64, event: Event) {
     let checksums = checksums(std::slice::from_ref(&event));
     let event = SequencedEvent { position: at(position), timestamp_us: 0, event };
-    insert(connection, &[event.into()], &checksums).unwrap();
+    insert(connection, [&event.into()].into_iter().zip(&checksums)).unwrap();
 }
 
 /// Runs the test in WAL mode and in each rollback mode that keeps the journal in a file.

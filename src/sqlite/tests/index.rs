@@ -69,7 +69,7 @@ fn any_query() -> impl Strategy<Value = Query> {
 fn insert_at(connection: &Connection, position: i64, event: Event) {
     let checksums = checksums(std::slice::from_ref(&event));
     let event = SequencedEvent { position: at(position), timestamp_us: 0, event };
-    insert(connection, &[event.into()], &checksums).unwrap();
+    insert(connection, [&event.into()].into_iter().zip(&checksums)).unwrap();
 }
 
 /// Inserts a live segment with the postings of the positions above `low`, up to `high`.

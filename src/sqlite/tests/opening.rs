@@ -419,7 +419,7 @@ fn a_leftover_transaction_is_rolled_back_before_a_read() {
         let checksums = checksums(std::slice::from_ref(&lost));
         let lost = SequencedEvent { position: at(1), timestamp_us: 0, event: lost };
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-        insert(connection, &[lost.into()], &checksums).unwrap();
+        insert(connection, [&lost.into()].into_iter().zip(&checksums)).unwrap();
     }
     assert!(all(&store, Query::all()).is_empty());
     let claim = || append(&store, vec![event("A", &[])], Some(query(&["A"], &[])));

@@ -45,7 +45,7 @@ impl Rows {
             let timestamp_us = [0, 1, -70_000, 1 << 40][self.head as usize % 4];
             let event = SequencedEvent { position: at(self.head), timestamp_us, event };
             let checksums = checksums(std::slice::from_ref(&event.event));
-            insert(&self.connection, &[event.into()], &checksums).unwrap();
+            insert(&self.connection, [&event.into()].into_iter().zip(&checksums)).unwrap();
         }
         self.connection.execute_batch("COMMIT").unwrap();
     }

@@ -24,7 +24,7 @@ use crate::commit::deadline::{CallOptions, Deadline};
 use crate::error::{Error, Result, Status};
 use crate::sql::host::{BorrowedConnection, Failure, Host, Reply};
 use crate::sql::row_codec::Rows;
-use crate::sql::{Row, SqlConnection, Value};
+use crate::sql::{ROWS_PER_INSERT, Row, SqlConnection, Value, insert_of_rows};
 use crate::sqlite::connection::transaction::wait_for_lock;
 use crate::sqlite::events::source::Source;
 use crate::sqlite::host::of_host;
@@ -32,8 +32,6 @@ use crate::sqlite::snapshot::Snapshot;
 
 /// The most keys that one statement looks up.
 const KEYS: usize = 128;
-/// The most rows that one statement inserts.
-pub const ROWS_PER_INSERT: usize = 16;
 /// How long the library tries to restore a connection while a lock prevents it.
 const RESTORING: Duration = Duration::from_secs(1);
 
@@ -317,16 +315,9 @@ impl SqlConnection for HostConnection<'_> {
     fn run_each(&self, sql: &str, width: usize, values: &[Value<'_>]) -> Result<()> {
         for rows in values.chunks(width * ROWS_PER_INSERT) {
             let count = rows.len() / width;
-            let stored = match sql.split_once(" VALUES ") {
-                // One row too: some drivers bind numbered parameters several times as slowly.
-                Some((into, _)) => {
-                    let all = vec![places(width); count].join(",");
-                    self.run(&format!("{into} VALUES {all}"), rows)
-                }
-                None => self.run(sql, rows),
-            };
+            let stored = self.run(&insert_of_rows(sql, width, count), rows)?;
             // A trigger can leave a row out without an error.
-            if stored? != count {
+            if stored != count {
                 let of = triggers::describe(self);
                 return Err(Error::invalid(format!("{of} left out a part of the append")));
             }

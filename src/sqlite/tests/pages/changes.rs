@@ -50,7 +50,7 @@ fn begin(host: &Connection, head: i64, count: i64, attempt: u32) {
     for position in head + 1..=head + count {
         let event = written(position, attempt);
         let checksums = checksums(std::slice::from_ref(&event.event));
-        insert(host, &[event.into()], &checksums).unwrap();
+        insert(host, [&event.into()].into_iter().zip(&checksums)).unwrap();
     }
 }
 
