@@ -93,6 +93,11 @@ impl PositionRange {
         self.after >= self.through
     }
 
+    /// Returns whether the range holds a position.
+    pub fn contains(self, position: Position) -> bool {
+        self.after < position && position <= self.through
+    }
+
     /// Returns the position of a range with positions at which a read in `direction` begins.
     pub fn first(self, direction: Direction) -> Position {
         match direction {

@@ -42,6 +42,10 @@ const PLAN_FOR_VALUES: &str = "\
     OR pg_catalog.set_config('enable_hashjoin', 'on', true) IS NULL \
     OR pg_catalog.set_config('enable_mergejoin', 'on', true) IS NULL";
 
+/// How many bytes of a page are read. The connection is given up rather than read on: events turned
+/// out to be far longer than those before.
+const MAX_PAGE_BYTES: usize = 32 * 1024 * 1024;
+
 /// The code of the error that the session has no prepared statement of a name.
 const STATEMENT_GONE: &str = "26000";
 /// The code of the error that a prepared statement would return other columns than before.
@@ -54,8 +58,17 @@ pub struct Connection {
     used: Instant,
     /// What the session has prepared, if it is the connection's own.
     prepared: Option<PreparedStatements>,
+    /// After how many bytes of rows no more are read.
+    max_bytes: usize,
     /// Whether an exchange has failed in a way after which nothing else may be sent.
     is_broken: bool,
+}
+
+/// The rows of a transaction.
+struct Answer {
+    rows: Vec<Row>,
+    /// Whether the server has nothing more to send.
+    is_whole: bool,
 }
 
 impl Connection {
@@ -70,6 +83,7 @@ impl Connection {
             wire: started.wire,
             used: Instant::now(),
             prepared: None,
+            max_bytes: usize::MAX,
             is_broken: false,
         };
         if let Some(process) = started.server_process {
@@ -121,6 +135,21 @@ impl Connection {
             }),
             Planning::ForValues => self.query(sql, values, deadline),
         }
+    }
+
+    /// Does what [`Connection::query_planned`] does, and returns the first rows alone where all of
+    /// them would take too much memory. Then the connection cannot be used any more.
+    pub fn query_page(
+        &mut self,
+        sql: &str,
+        planning: Planning,
+        values: &Values,
+        deadline: &Deadline,
+    ) -> Result<Vec<Row>, Failure> {
+        self.max_bytes = MAX_PAGE_BYTES;
+        let rows = self.query_planned(sql, planning, values, deadline);
+        self.max_bytes = usize::MAX;
+        rows
     }
 
     /// Runs a statement whose plan is kept, at the isolation level READ COMMITTED, whatever the
@@ -257,8 +286,11 @@ impl Connection {
         self.begin_use()?;
         let written = self.close_unwanted().and_then(|()| write(self));
         frontend::sync(&mut self.wire.outgoing);
-        let rows = written.and_then(|()| self.exchange(deadline));
-        self.end_use(rows)
+        let answer = written.and_then(|()| self.exchange(deadline));
+        let is_whole = answer.as_ref().is_ok_and(|answer| answer.is_whole);
+        let rows = self.end_use(answer.map(|answer| answer.rows));
+        self.is_broken |= rows.is_ok() && !is_whole;
+        rows
     }
 
     /// Has the session forget statements.
@@ -293,13 +325,18 @@ impl Connection {
     }
 
     /// Sends what was written, and receives everything up to the end of the transaction.
-    fn exchange(&mut self, deadline: &Deadline) -> Result<Vec<Row>, Failure> {
+    fn exchange(&mut self, deadline: &Deadline) -> Result<Answer, Failure> {
         self.wire.send(deadline)?;
-        let (mut rows, mut refusal) = (Vec::new(), None);
+        let (mut rows, mut bytes, mut refusal) = (Vec::new(), 0, None);
         loop {
             match self.wire.receive(deadline)? {
                 Message::DataRow(body) => {
-                    rows.push(Row::new(body).map_err(|_| unexpected())?);
+                    let row = Row::new(body).map_err(|_| unexpected())?;
+                    bytes += row.len_bytes();
+                    rows.push(row);
+                    if bytes > self.max_bytes {
+                        return Ok(Answer { rows, is_whole: false });
+                    }
                 }
                 Message::ErrorResponse(body) => {
                     let refused = Refusal::from_fields(body.fields());
@@ -316,7 +353,7 @@ impl Connection {
                         None if is_unreplicated => Err(Failure::Broken(
                             "the server stopped waiting for a synchronous standby".to_owned(),
                         )),
-                        None => Ok(rows),
+                        None => Ok(Answer { rows, is_whole: true }),
                     };
                 }
                 Message::ParseComplete

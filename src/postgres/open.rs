@@ -72,6 +72,7 @@ impl PostgresStore {
             busy_timeout,
             is_read_only: options.read_only,
             import: options.import,
+            longest: Default::default(),
             server: inspection.server,
             incarnation: Default::default(),
         })

@@ -9,11 +9,11 @@ use crate::postgres::values::{Row, Values, array_literal};
 const MAX_BRANCHES: usize = 32;
 /// How many tags of an item are joined. Further ones are counted for each position that is left.
 const MAX_JOINS: usize = 4;
-/// The column that says whether the server follows another. After it, in the first row, comes the id
-/// of the append that the event at the head is from.
-pub const STANDBY_COLUMN: usize = 8;
-/// How many bytes of data and metadata the events of a page have, not counting its last event.
-pub const PAGE_BYTES: i64 = 4 * 1024 * 1024;
+/// The column that says whether the server follows another. After it comes the id of the append that
+/// the event at the head is from. Both are in the first row alone.
+pub const STANDBY_COLUMN: usize = 7;
+/// How many bytes of data and metadata the events of a page have at most, not counting its last event.
+pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// One page of a read.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,23 @@ pub struct Page<'a> {
     pub direction: Direction,
     /// How many events it has at most.
     pub max_events: usize,
+    /// After how many bytes of data and metadata it ends. Counting them takes the server as long as
+    /// finding short events does, so it is left out where events are not known to be long.
+    pub max_bytes: Option<usize>,
+}
+
+/// The columns of an event `e`, as many as those of the head.
+pub const EVENT: &str = "e.position, e.type, e.tags, e.data, e.id, e.metadata, e.recorded_at, \
+                         NULL::boolean, NULL::uuid";
+
+/// Returns the query of one row with the head of the snapshot.
+pub fn head_row(schema: &str) -> String {
+    format!(
+        "SELECT coalesce(l.position, 0), NULL::text COLLATE \"C\", NULL::text[] COLLATE \"C\", \
+         NULL::text, NULL::text COLLATE \"C\", NULL::text, NULL::timestamptz, pg_is_in_recovery(), \
+         l.append_id FROM (SELECT) o LEFT JOIN (SELECT h.position, h.append_id FROM \
+         \"{schema}\".events h ORDER BY h.position DESC LIMIT 1) l ON true"
+    )
 }
 
 /// A statement under construction.
@@ -47,28 +64,29 @@ impl Page<'_> {
         if is_simple && count <= MAX_BRANCHES { Planning::Kept } else { Planning::ForValues }
     }
 
-    /// Returns the statement and its values. Its first column is the head of the snapshot that the
-    /// events are from; the others are NULL in the one row of a page without events.
+    /// Returns the statement and its values. Its first row has the head of the snapshot that the
+    /// events are from, and the others the events, in order.
     pub fn statement(&self) -> (String, Values) {
         let mut values = Values::new();
-        let max_events = i64::try_from(self.max_events).unwrap_or(i64::MAX);
-        values.position(self.span.after).position(self.span.through).bigint(max_events);
-        values.bigint(PAGE_BYTES);
+        let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        values.position(self.span.after).position(self.span.through);
+        values.bigint(number(self.max_events));
         let mut writer = Writer { page: *self, values };
-        let events = writer.events();
-        let (schema, order) = (self.schema, self.order());
-        let sql = format!(
-            "WITH h AS MATERIALIZED (SELECT coalesce(l.position, 0) AS head, l.append_id FROM \
-             (SELECT) o LEFT JOIN (SELECT e.position, e.append_id FROM \"{schema}\".events e ORDER \
-             BY e.position DESC LIMIT 1) l ON true) \
-             SELECT h.head, r.position, r.type, r.tags, r.data, r.id, r.metadata, \
-             r.recorded_at, pg_is_in_recovery(), CASE WHEN coalesce(r.bytes_before, 0) = 0 THEN \
-             h.append_id END \
-             FROM h LEFT JOIN (SELECT * FROM (SELECT e.*, coalesce(sum(octet_length(e.data) + \
-             coalesce(octet_length(e.metadata), 0)) OVER (ORDER BY e.position {order} ROWS BETWEEN \
-             UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS bytes_before FROM {events}) w \
-             WHERE w.bytes_before < $4) r ON true ORDER BY r.position {order}"
-        );
+        let mut events = writer.events();
+        let order = self.order();
+        if let Some(max_bytes) = self.max_bytes {
+            let max_bytes = writer.value(|values| {
+                values.bigint(number(max_bytes));
+            });
+            events = format!(
+                "(SELECT e.*, sum(octet_length(e.data) + coalesce(octet_length(e.metadata), 0)) OVER \
+                 (ORDER BY e.position {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS \
+                 bytes_before FROM {events}) e WHERE coalesce(e.bytes_before, 0) < {max_bytes}"
+            );
+        }
+        let head = head_row(self.schema);
+        let sql =
+            format!("{head} UNION ALL (SELECT {EVENT} FROM {events} ORDER BY e.position {order})");
         (sql, writer.values)
     }
 
@@ -223,31 +241,18 @@ fn branches(item: &QueryItem) -> usize {
     if item.tags().is_empty() { item.types().len() } else { 1 }
 }
 
-/// Calls `each` with the event in a row of a page, if the row has one.
-pub fn with_event<T>(
-    row: &Row,
-    each: impl FnOnce(&EventView<'_>) -> Result<T>,
-) -> Result<Option<T>> {
-    if row.is_null(1) {
-        return Ok(None);
-    }
+/// Calls `each` with the event in a row of a page.
+pub fn with_event<T>(row: &Row, each: impl FnOnce(&EventView<'_>) -> Result<T>) -> Result<T> {
     let mut tags = Vec::new();
-    row.texts(3, &mut tags)?;
-    let view = EventView {
-        position: row.position(1)?,
-        timestamp_us: row.timestamp(7)?,
-        event_type: row.text(2)?,
+    row.texts(2, &mut tags)?;
+    each(&EventView {
+        position: row.position(0)?,
+        timestamp_us: row.timestamp(6)?,
+        event_type: row.text(1)?,
         tags: Tags::listed(&tags),
-        data: row.text(4)?,
-        id: row.optional_text(5)?,
-        metadata: row.optional_text(6)?,
+        data: row.text(3)?,
+        id: row.optional_text(4)?,
+        metadata: row.optional_text(5)?,
         packed: None,
-    };
-    each(&view).map(Some)
-}
-
-/// Returns how many bytes of data and metadata a row of a page has.
-pub fn data_bytes(row: &Row) -> i64 {
-    let len = |column| row.len_bytes(column) as i64;
-    len(4) + len(6)
+    })
 }

@@ -1,6 +1,7 @@
 //! The statements of a store, with the name of its schema in them.
 
 use crate::error::{Error, Result};
+use crate::postgres::page::{EVENT, head_row};
 
 /// The text that creates a store in the schema "dcb".
 const SCHEMA: &str = include_str!("sql/schema.sql");
@@ -67,12 +68,8 @@ impl Statements {
             incarnation: format!("SELECT incarnation::text FROM \"{schema}\".meta WHERE one = 1"),
             resolve: format!("SELECT o_request, o_position FROM \"{schema}\".resolve($1, $2, $3)"),
             find: format!(
-                "WITH h AS MATERIALIZED (SELECT coalesce(l.position, 0) AS head, l.append_id FROM \
-                 (SELECT) o LEFT JOIN (SELECT e.position, e.append_id FROM \"{schema}\".events e \
-                 ORDER BY e.position DESC LIMIT 1) l ON true) \
-                 SELECT h.head, e.position, e.type, e.tags, e.data, e.id, e.metadata, \
-                 e.recorded_at, pg_is_in_recovery(), h.append_id \
-                 FROM h LEFT JOIN \"{schema}\".events e ON e.id = $1"
+                "{} UNION ALL (SELECT {EVENT} FROM \"{schema}\".events e WHERE e.id = $1)",
+                head_row(schema)
             ),
             head: format!(
                 "SELECT coalesce(l.position, 0), pg_is_in_recovery(), l.append_id, (SELECT \

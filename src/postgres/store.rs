@@ -1,6 +1,7 @@
 //! [`Store`] over a schema of a PostgreSQL database.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::commit::deadline::{CallOptions, Deadline};
@@ -11,9 +12,10 @@ use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
 use crate::position::Position;
 use crate::postgres::append::Writer;
+use crate::postgres::connection::Connection;
 use crate::postgres::group::PreparedAppend;
 use crate::postgres::history::{Known, is_rewound};
-use crate::postgres::page::{PAGE_BYTES, Page, STANDBY_COLUMN, data_bytes, with_event};
+use crate::postgres::page::{PAGE_BYTES, Page, STANDBY_COLUMN, with_event};
 use crate::postgres::pool::Pool;
 use crate::postgres::prepared::Planning;
 use crate::postgres::target::Target;
@@ -23,8 +25,10 @@ use crate::postgres::wire::unexpected;
 use crate::store::diagnosis::Diagnosis;
 use crate::store::{Appended, BatchLimits, IndexCounts, ProgramTransaction, Sink, Store};
 
-/// How many events the first page of a batch has, and how many a later one.
+/// How many events the first page of a read has, and how many a later one.
 const PAGES: [usize; 2] = [512, 4_096];
+/// How many times the bytes that it should have a page may have, if the server need not count them.
+const UNCOUNTED: usize = 2;
 /// How long a standby may take to catch up with what is known, before the primary is read.
 const CATCH_UP_PATIENCE: Duration = Duration::from_millis(100);
 /// How long to wait before a standby that was behind is read again.
@@ -48,6 +52,8 @@ pub struct PostgresStore {
     pub(super) is_read_only: bool,
     /// Whether events keep the timestamps that they are appended with.
     pub(super) import: bool,
+    /// The bytes of the longest event that was read, with its texts, or 0.
+    pub(super) longest: AtomicUsize,
     /// The version of the server.
     pub(super) server: String,
     /// What tells the store from others, once it was asked for.
@@ -92,17 +98,23 @@ impl PostgresStore {
         Ok(head.max(self.target.known().head))
     }
 
-    /// Reads the next page of a read, of at most `max_events` events, and returns it with the head
-    /// of its snapshot.
+    /// Reads the next page of a read, of at most `max_events` events, and returns its rows with the
+    /// head of its snapshot. It ends after about `max_bytes`.
     fn page(
         &self,
         reading: &ReadState,
         span: PositionRange,
         max_events: usize,
+        max_bytes: usize,
         deadline: &Deadline,
     ) -> Result<(Vec<Row>, Position)> {
-        let (schema, query) = (&*self.target.sql.schema, reading.query());
-        let page = Page { schema, query, span, direction: reading.direction(), max_events };
+        let (schema, query, direction) =
+            (&*self.target.sql.schema, reading.query(), reading.direction());
+        let longest = self.longest.load(Ordering::Relaxed);
+        let are_short = longest > 0
+            && max_events.saturating_mul(longest) <= max_bytes.saturating_mul(UNCOUNTED);
+        let max_bytes = (!are_short).then_some(max_bytes);
+        let page = Page { schema, query, span, direction, max_events, max_bytes };
         let (sql, values) = page.statement();
         let statement = (&*sql, page.planning(), &values);
         let known = self.target.known();
@@ -111,7 +123,10 @@ impl PostgresStore {
         } else {
             Wanted { least: span.through.min(known.head), seen: span.after }
         };
-        self.rows(statement, known, wanted, deadline)
+        let (rows, head) = self.rows(statement, known, wanted, deadline)?;
+        let longest = rows[1..].iter().map(Row::len_bytes).max().unwrap_or(0);
+        self.longest.fetch_max(longest, Ordering::Relaxed);
+        Ok((rows, head))
     }
 
     /// Runs a statement with the columns of a page, and returns its rows with the head of their
@@ -131,7 +146,7 @@ impl PostgresStore {
         let mut is_second = false;
         loop {
             let mut rows = self.pool.read(&self.target, deadline, |connection, deadline| {
-                connection.query_planned(sql, planning, values, deadline)
+                connection.query_page(sql, planning, values, deadline)
             })?;
             let mut head = match self.head_of(&rows, known) {
                 Err(error) if is_rewound(&error) && !std::mem::replace(&mut is_second, true) => {
@@ -146,7 +161,10 @@ impl PostgresStore {
                 next_try = begun.elapsed() + PRIMARY_PAUSE;
                 let answer = deadline.at_least(ANSWER_PATIENCE);
                 let connected = self.target.connect_to_write(&answer);
-                if let Ok(page) = connected.and_then(|mut own| own.query(sql, values, &answer)) {
+                let ask = |own: &mut Connection| {
+                    own.query_page(sql, Planning::ForValues, values, &answer)
+                };
+                if let Ok(page) = connected.and_then(|mut own| ask(&mut own)) {
                     head = self.head_of(&page, known)?;
                     is_behind = wanted.is_behind(&page, head)?;
                     rows = page;
@@ -233,8 +251,6 @@ impl Store for PostgresStore {
         let deadline = self.start(call, self.busy_timeout)?;
         // No event has 0 bytes, so a limit of 1 byte lets each batch deliver one event.
         let (mut events_left, mut bytes_left) = (batch.max_events, batch.max_bytes.max(1));
-        let mut pages = PAGES.into_iter();
-        let mut size = PAGES[0];
         while events_left > 0 && bytes_left > 0 {
             self.start(call, self.busy_timeout)?;
             let Some(span) = span(reading) else {
@@ -243,29 +259,34 @@ impl Store for PostgresStore {
                 }
                 return Ok(());
             };
-            size = pages.next().unwrap_or(size);
-            let asked = reading.remaining(events_left).min(size);
-            let (rows, mut head) = self.page(reading, span, asked, &deadline)?;
+            let asked = reading.remaining(events_left).min(PAGES[usize::from(reading.has_begun())]);
+            let max_bytes = bytes_left.min(PAGE_BYTES);
+            let (rows, mut head) = self.page(reading, span, asked, max_bytes, &deadline)?;
             if has(SeededBug::ReadHeadLater) {
                 head = self.current_head(&deadline)?;
             }
             reading.begin(head);
-            let (mut found, mut bytes) = (0, 0);
-            for row in &rows {
+            let (mut found, mut bytes, mut left) = (0, 0, span);
+            for row in &rows[1..] {
                 if bytes_left == 0 {
                     return Ok(());
                 }
-                let delivered = with_event(row, |view| {
+                with_event(row, |view| {
+                    let position = view.position;
+                    if !left.contains(position) {
+                        return Err(unexpected().into());
+                    }
+                    left = left.beyond(position, reading.direction());
                     sink.event(view)?;
-                    reading.delivered(view.position);
+                    reading.delivered(position);
                     bytes_left = bytes_left.saturating_sub(view.text_len());
                     Ok(())
                 })?;
-                found += usize::from(delivered.is_some());
-                bytes += data_bytes(row);
+                found += 1;
+                bytes += row.len_bytes();
             }
             events_left -= found;
-            if found < asked && bytes < PAGE_BYTES {
+            if found < asked && bytes < max_bytes {
                 reading.finish();
             }
         }
@@ -280,13 +301,16 @@ impl Store for PostgresStore {
         let statement = (&*self.target.sql.find, Planning::Kept, &values);
         let wanted = Wanted { least: known.head, seen: Position::START };
         let (rows, _) = self.rows(statement, known, wanted, &deadline)?;
-        with_event(rows.first().ok_or_else(unexpected)?, |event| {
-            event.to_owned().map_err(|error| {
-                let message =
-                    format!("the event at position {}: {}", event.position, error.message);
-                Error::new(Status::Corrupt, message)
+        let event = rows.get(1).map(|row| {
+            with_event(row, |event| {
+                event.to_owned().map_err(|error| {
+                    let message =
+                        format!("the event at position {}: {}", event.position, error.message);
+                    Error::new(Status::Corrupt, message)
+                })
             })
-        })
+        });
+        event.transpose()
     }
 
     fn head(&self, call: &CallOptions) -> Result<Position> {

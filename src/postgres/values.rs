@@ -1,8 +1,11 @@
 //! The values of statements and rows in PostgreSQL's binary format.
 
+use std::ops::Range;
+
 use bytes::{BufMut, BytesMut};
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::DataRowBody;
+use smallvec::SmallVec;
 
 use crate::error::{Error, Result, Status};
 use crate::position::Position;
@@ -187,19 +190,36 @@ pub(super) fn push_quoted(literal: &mut String, text: &str) {
 #[derive(Debug)]
 pub struct Row {
     body: DataRowBody,
-    columns: Vec<Option<std::ops::Range<usize>>>,
+    columns: SmallVec<[Option<Column>; COLUMNS]>,
 }
+
+/// Where the value of a column is.
+#[derive(Debug, Clone, Copy)]
+struct Column {
+    start: u32,
+    end: u32,
+}
+
+/// How many columns a row has room for without further memory: those of an event.
+const COLUMNS: usize = 9;
 
 impl Row {
     /// Returns the row of a message, or an error if its lengths contradict each other.
     pub fn new(body: DataRowBody) -> std::io::Result<Self> {
-        let columns = body.ranges().collect()?;
+        // A message has less than 2 GiB.
+        let column =
+            |range: Range<usize>| Column { start: range.start as u32, end: range.end as u32 };
+        let mut columns = SmallVec::new();
+        body.ranges().for_each(|range| {
+            columns.push(range.map(column));
+            Ok(())
+        })?;
         Ok(Row { body, columns })
     }
 
     fn bytes(&self, column: usize) -> Option<&[u8]> {
-        let range = self.columns.get(column)?.clone()?;
-        Some(&self.body.buffer()[range])
+        let column = (*self.columns.get(column)?)?;
+        self.body.buffer().get(column.start as usize..column.end as usize)
     }
 
     /// Returns whether a column is NULL or missing.
@@ -207,9 +227,9 @@ impl Row {
         self.bytes(column).is_none()
     }
 
-    /// Returns how many bytes a column has.
-    pub fn len_bytes(&self, column: usize) -> usize {
-        self.bytes(column).map_or(0, <[u8]>::len)
+    /// Returns how many bytes the row has.
+    pub fn len_bytes(&self) -> usize {
+        self.body.buffer().len()
     }
 
     /// Returns a `bigint`.

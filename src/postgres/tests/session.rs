@@ -1,6 +1,8 @@
 //! Whose session a connection has, with a pooler in between and without, and what a session keeps.
 
-use crate::domain::{AppendRequest, Direction, ReadRequest};
+use crate::domain::{
+    AppendRequest, Direction, EventBuilder, EventType, EventView, ReadRequest, ReadState,
+};
 use crate::memory::MemoryStore;
 use crate::position::at;
 use crate::postgres::PostgresStore;
@@ -233,4 +235,39 @@ fn sessions_that_change_hands_unnoticed_give_no_wrong_answer() {
             });
         }
     });
+}
+
+/// Where events are known to be short, a page is not bounded by their bytes. If they turn out to be
+/// long, the page ends all the same, and the read goes on after it.
+#[test]
+fn a_read_returns_long_events_that_come_after_short_ones() {
+    let Some(server) = server() else { return };
+    let options = own_schema();
+    let [store, other] = [(), ()].map(|()| PostgresStore::open(&server.uri(), &options).unwrap());
+    append(&[&other], vec![built(&(0, vec![0], 0), None); 3]);
+    let count = || {
+        let (mut reading, mut lengths) = (ReadState::new(ReadRequest::default()), Vec::new());
+        while !reading.has_begun() || reading.span().is_some() {
+            let mut sink = |view: &EventView<'_>| {
+                lengths.push(view.data.len());
+                Ok(())
+            };
+            store.read(&mut reading, BatchLimits::ALL, &call(), &mut sink).unwrap();
+        }
+        lengths
+    };
+    assert_eq!(count(), [4; 3]);
+    let mut long = EventBuilder::new(EventType::new("A").unwrap());
+    let data = format!("\"{}\"", "x".repeat(3_000_000));
+    long.data(&data).unwrap();
+    let long = long.build();
+    for _ in 0..15 {
+        append(&[&other], vec![long.clone()]);
+    }
+    let expected: Vec<usize> = [4; 3].into_iter().chain([3_000_002; 15]).collect();
+    for _ in 0..2 {
+        assert_eq!(count(), expected);
+    }
+    // The connection of the first page was given up, that of the later ones is there.
+    assert!(on_reader(&store, |own| Ok(own.is_usable())));
 }
