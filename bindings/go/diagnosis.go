@@ -8,7 +8,7 @@ import (
 
 // Diagnosis describes a store to a person who looks for the cause of a problem, for a log or for a bug
 // report. For a memory store only the first three fields are set, and for a store in PostgreSQL only they,
-// ReadOnly, Format, Schema and Server.
+// ReadOnly, Format, and those from Schema on.
 type Diagnosis struct {
 	// Version is the version of the library.
 	Version string `json:"version"`
@@ -54,6 +54,14 @@ type Diagnosis struct {
 	Schema string `json:"schema,omitempty"`
 	// Server is the version of the PostgreSQL server.
 	Server string `json:"server,omitempty"`
+	// Fsync reports whether the PostgreSQL server syncs what it commits. Without that, a crash of its
+	// machine loses events.
+	Fsync bool `json:"fsync,omitempty"`
+	// Standby reports whether the PostgreSQL server that answers reads is a standby.
+	Standby bool `json:"standby,omitempty"`
+	// LagMilliseconds is how far a standby is behind: the server that answers reads, if it is one, or
+	// the slowest of those that follow it. It is nil if there is none, or if the role may not see it.
+	LagMilliseconds *int64 `json:"lag_ms,omitempty"`
 }
 
 // String returns the diagnosis as one line of JSON.

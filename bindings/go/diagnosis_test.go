@@ -29,6 +29,9 @@ func TestDiagnose(t *testing.T) {
 		if isPostgres := got.Store == "postgres"; isPostgres != (got.Server != "") || isPostgres != (got.Schema != "") {
 			t.Errorf("a %q store in the schema %q of a server %q", got.Store, got.Schema, got.Server)
 		}
+		if got.Standby || got.LagMilliseconds != nil {
+			t.Errorf("a store without standbys: %+v", got)
+		}
 		if inFile := got.Path != ""; inFile != (got.Durable == 2) || inFile != (got.Locks != "") {
 			t.Errorf("got %+v", got)
 		}

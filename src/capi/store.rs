@@ -285,6 +285,10 @@ pub unsafe extern "C" fn dcb_count(
 ///                             outside this process, so that appends wait for that reader
 ///     "failure": null         why no more events become durable, as a sentence; null if they do
 ///     "schema", "server"      in PostgreSQL, instead of SQLite's: the schema, the server's version
+///     "fsync": true           whether that server syncs what it commits
+///     "standby": false        whether the server that answers reads is a standby
+///     "lag_ms": null          how far that standby, or the slowest one that follows the server, is
+///                             behind; null if there is none, or if the role may not see it
 ///
 /// It returns the statuses of dcb_head.
 #[unsafe(no_mangle)]
