@@ -21,6 +21,7 @@ use crate::failpoints::{SeededBug, crash_point, has};
 use crate::index::{Index, PreparedEvents};
 use crate::position::Position;
 use crate::sqlite::append::connection::WriterConnection;
+use crate::sqlite::append::known_ids::KnownIds;
 use crate::sqlite::append::turns::Turns;
 use crate::sqlite::connection::transaction::{begin_immediate, commit, rollback};
 use crate::sqlite::events::checksum::{Checksums, checksums};
@@ -62,27 +63,6 @@ pub struct PreparedAppend {
     /// Where the request is given back if its check would hold up the group. Without it, the group
     /// checks everything.
     given_back: Option<GivenBack>,
-}
-
-/// The first ids of an append as snapshots have them.
-#[derive(Debug, Default)]
-pub struct KnownIds {
-    /// The lowest head of the snapshots, up to which every id was looked up.
-    through: Position,
-    /// The highest head of the snapshots.
-    head: Position,
-    /// For each event, the position at which its id is stored in a snapshot, and whether the event
-    /// there is the same.
-    pub found: Vec<Option<(Position, bool)>>,
-}
-
-impl KnownIds {
-    /// Adds what a snapshot with this head has of the next ids.
-    pub fn add(&mut self, head: Position, found: Vec<Option<(Position, bool)>>) {
-        self.through = if self.found.is_empty() { head } else { self.through.min(head) };
-        self.head = self.head.max(head);
-        self.found.extend(found);
-    }
 }
 
 /// The place of a request that a group gives back to its caller unchecked.

@@ -2,5 +2,6 @@
 
 pub mod connection;
 pub mod group;
+pub mod known_ids;
 pub mod turns;
 pub mod writer;
