@@ -178,18 +178,43 @@ fn print(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     table.print(out, None)?;
     writeln!(out)?;
     let single = report.rows.iter().find(|row| row.what == workload::APPEND && row.threads == 1);
-    match (report.sync, single.and_then(|row| row.p50)) {
-        (Some(sync), Some(append)) => {
-            writeln!(
-                out,
-                "A sync of this disk takes {:.0} µs, so one thread after the other could append {:.0} times a \
-                 second\nat most. An append of one thread takes {:.0} µs. Threads that append at the same time \
-                 share syncs.",
-                micros(sync),
-                1.0 / sync.as_secs_f64().max(1e-9),
-                micros(append),
-            )
-        }
-        _ => writeln!(out, "No disk of this machine is involved, so no sync is measured."),
+    let Some(sync) = report.sync else {
+        return writeln!(out, "No disk of this machine is involved, so no sync is measured.");
+    };
+    writeln!(
+        out,
+        "A sync of this disk takes {:.0} µs, so one thread after the other could append {:.0} times a \
+         second\nat most.{} Threads that append at the same time share syncs.",
+        micros(sync),
+        1.0 / sync.as_secs_f64().max(1e-9),
+        // A row that was short has none.
+        single.and_then(|row| row.p50).map_or_else(String::new, |append| format!(
+            " An append of one thread takes {:.0} µs.",
+            micros(append)
+        )),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sync_is_told_where_no_append_ended_in_time() {
+        let report = Report {
+            uri: "sqlite:a.db".to_owned(),
+            store: "SQLite".to_owned(),
+            processors: 1,
+            events: 1,
+            time: 1,
+            rows: Vec::new(),
+            sync: Some(Duration::from_micros(100)),
+        };
+        let mut out = Vec::new();
+        print(&mut out, &report).unwrap();
+        let shown = String::from_utf8(out).unwrap();
+        let told = "A sync of this disk takes 100 µs, so one thread after the other could append 10000 \
+                    times a second\nat most. Threads that";
+        assert!(shown.contains(told), "{shown}");
     }
 }
