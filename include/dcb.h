@@ -458,11 +458,7 @@ dcb_status dcb_count(dcb_store *store, const dcb_call *call, int64_t *events, dc
  *     "log_held": false       whether the WAL is at its maximum length because of a reader
  *                             outside this process, so that appends wait for that reader
  *     "failure": null         why no more events become durable, as a sentence; null if they do
- *     "schema", "server"      in PostgreSQL, instead of SQLite's: the schema, the server's version
- *     "fsync": true           whether that server syncs what it commits
- *     "standby": false        whether the server that answers reads is a standby
- *     "lag_ms": null          how far that standby, or the slowest one that follows the server, is
- *                             behind; null if there is none, or if the role may not see it
+ *     "schema", "server"      in PostgreSQL, with "fsync", "standby", "lag_ms" (docs/documents.md)
  *
  * It returns the statuses of dcb_head. */
 dcb_status dcb_diagnose(dcb_store *store, const dcb_call *call, dcb_buf *result, dcb_error *err);

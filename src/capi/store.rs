@@ -284,11 +284,7 @@ pub unsafe extern "C" fn dcb_count(
 ///     "log_held": false       whether the WAL is at its maximum length because of a reader
 ///                             outside this process, so that appends wait for that reader
 ///     "failure": null         why no more events become durable, as a sentence; null if they do
-///     "schema", "server"      in PostgreSQL, instead of SQLite's: the schema, the server's version
-///     "fsync": true           whether that server syncs what it commits
-///     "standby": false        whether the server that answers reads is a standby
-///     "lag_ms": null          how far that standby, or the slowest one that follows the server, is
-///                             behind; null if there is none, or if the role may not see it
+///     "schema", "server"      in PostgreSQL, with "fsync", "standby", "lag_ms" (docs/documents.md)
 ///
 /// It returns the statuses of dcb_head.
 #[unsafe(no_mangle)]
