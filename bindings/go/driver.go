@@ -86,6 +86,8 @@ const (
 	codeInterrupt = 9
 	codeMisuse    = 21
 	codeNone      = -1
+	// codeExited is what a callback returns as long as it has not returned.
+	codeExited = -2
 )
 
 // The rows that are packed for one callback: few at first, since most queries have no more.
@@ -102,6 +104,7 @@ func newHostConn(call *hostCall, on executor, conn *sql.Conn) *hostConn {
 //export dcbGoAcquire
 func dcbGoAcquire(h, token C.uintptr_t, timeoutMS C.int64_t, connection *C.uintptr_t, reply *C.dcb_reply) (code C.int32_t) {
 	call := cgo.Handle(token).Value().(*hostCall)
+	code = codeExited
 	defer contain(call, reply, &code)
 	ctx := call.ctx
 	if timeoutMS >= 0 {
@@ -136,11 +139,12 @@ func dcbGoRelease(connection C.uintptr_t, spoiled C.int32_t) {
 		go c.discard()
 		return
 	}
-	defer func() { _ = recover() }() // there is nobody to report it to
-	if spoiled != 0 {
-		c.discard()
-	}
-	_ = c.conn.Close()
+	containIn(func() { // there is nobody to report it to
+		if spoiled != 0 {
+			c.discard()
+		}
+		_ = c.conn.Close()
+	})
 }
 
 // discard makes the pool close the connection, as it does with one that is reported to be bad.
@@ -152,6 +156,7 @@ func (c *hostConn) discard() {
 //export dcbGoRun
 func dcbGoRun(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, length C.size_t, reply *C.dcb_reply) (code C.int32_t) {
 	c := cgo.Handle(connection).Value().(*hostConn)
+	code = codeExited
 	defer c.contain(reply, &code)
 	statement := stringOf(text)
 	result, err := c.on.ExecContext(c.ctx, statement, arguments(values, length)...)
@@ -174,6 +179,7 @@ func dcbGoRun(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, lengt
 //export dcbGoQuery
 func dcbGoQuery(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, length C.size_t, reply *C.dcb_reply) (code C.int32_t) {
 	c := cgo.Handle(connection).Value().(*hostConn)
+	code = codeExited
 	defer c.contain(reply, &code)
 	statement := stringOf(text)
 	if c.path != nil && statement == pathStatement && c.call.ctx.Err() == nil {
@@ -207,6 +213,7 @@ func dcbGoQuery(connection C.uintptr_t, text C.dcb_str, values *C.dcb_value, len
 //export dcbGoMore
 func dcbGoMore(connection C.uintptr_t, reply *C.dcb_reply) (code C.int32_t) {
 	c := cgo.Handle(connection).Value().(*hostConn)
+	code = codeExited
 	defer c.contain(reply, &code)
 	return c.next(reply)
 }
@@ -214,8 +221,7 @@ func dcbGoMore(connection C.uintptr_t, reply *C.dcb_reply) (code C.int32_t) {
 //export dcbGoFinish
 func dcbGoFinish(connection C.uintptr_t) {
 	c := cgo.Handle(connection).Value().(*hostConn)
-	defer func() { c.broken = recover() != nil || c.broken }()
-	c.finish()
+	c.broken = containIn(c.finish) || c.broken
 }
 
 // next packs the next rows of the newest query.
@@ -271,8 +277,7 @@ func (c *hostConn) closeRows() {
 
 // closeRowsSafely is closeRows for a driver that may panic.
 func (c *hostConn) closeRowsSafely() {
-	defer func() { c.broken = recover() != nil || c.broken }()
-	c.closeRows()
+	c.broken = containIn(c.closeRows) || c.broken
 }
 
 // packer is the [sql.Scanner] of every column: it packs the values as the driver gives them.
@@ -317,15 +322,42 @@ func stringOf(view C.dcb_str) string {
 
 // contain turns a panic of the driver into an error: it must not unwind through the library.
 func contain(call *hostCall, reply *C.dcb_reply, code *C.int32_t) {
-	if p := recover(); p != nil {
+	p := recover()
+	expectReturn(p, *code != codeExited)
+	if p != nil {
 		*code = fail(call, reply, fmt.Errorf("the driver panicked: %v", p))
 	}
 }
 
 func (c *hostConn) contain(reply *C.dcb_reply, code *C.int32_t) {
-	if p := recover(); p != nil {
+	p := recover()
+	expectReturn(p, *code != codeExited)
+	if p != nil {
 		c.broken = true
 		*code = fail(c.call, reply, fmt.Errorf("the driver panicked: %v", p))
+	}
+}
+
+// containIn runs a callback without a result, and reports whether the driver panicked.
+func containIn(callback func()) (panicked bool) {
+	returned := false
+	defer func() {
+		p := recover()
+		expectReturn(p, returned)
+		panicked = p != nil
+	}()
+	callback()
+	returned = true
+	return false
+}
+
+// expectReturn ends the program, unless it recovers, if a callback has neither panicked nor returned: the driver has
+// ended its goroutine. Nothing can stop that, and it unwinds the library, which keeps its locks. Every later call on
+// the store, and Close, would wait for them without a word.
+func expectReturn(panicked any, returned bool) {
+	if panicked == nil && !returned {
+		panic("dcb: the driver ended its goroutine (runtime.Goexit, as a test's FailNow does) within a call of the " +
+			"library: let it panic or return an error")
 	}
 }
 

@@ -123,7 +123,7 @@ func (s *Store) appendEventsBy(ctx context.Context, tx PostgresTx, events []Even
 
 // InTx runs a function in a transaction of the database that [TxDB] names, and commits it. In it, append with
 // [PostgresStore.AppendTx]. If run returns an error, InTx rolls back and returns it. Run must not end the
-// transaction itself.
+// transaction itself, nor close the store: Close waits for it.
 //
 // The transaction has the lock of the appends from its beginning, so nobody else can append while it runs: what run
 // reads and decides still holds when it appends. Transactions of InTx so never wait for each other in a circle.
@@ -308,8 +308,11 @@ func dcbGoPostgresQuery(
 	token C.uintptr_t, statement C.dcb_str, values *C.dcb_str, length C.size_t, reply *C.dcb_reply,
 ) (code C.int32_t) {
 	within := cgo.Handle(token).Value().(*postgresCall)
+	code = codeExited
 	defer func() {
-		if p := recover(); p != nil {
+		p := recover()
+		expectReturn(p, code != codeExited)
+		if p != nil {
 			within.err = fmt.Errorf("the driver panicked: %v", p)
 			code = refuse(reply, codeNone, within.err.Error())
 		}

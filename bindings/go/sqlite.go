@@ -47,6 +47,8 @@ func NewSQLiteStore(dsn string, opts ...Option) (*SQLiteStore, error) {
 //   - A goroutine that holds the pool's only connection, through a transaction or open rows, and calls the
 //     store waits for itself. The call ends with [ErrBusy].
 //   - It has no background thread. From time to time an append also writes or merges a part of the index.
+//   - A driver may fail and panic, but not end the goroutine by [runtime.Goexit] within a call of the store: then the
+//     call panics, and the store can neither be used nor closed any more.
 func NewSQLiteStoreFromDB(db *sql.DB) (*SQLiteStore, error) {
 	return OpenDB(db)
 }

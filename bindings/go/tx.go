@@ -65,7 +65,7 @@ func (d *decision) appendWithRows(
 
 // InTx runs a function in a transaction of the database that the store was opened with by
 // [NewSQLiteStoreFromDB], and commits it. In it, append with [SQLiteStore.AppendTx]. If run returns an error,
-// InTx rolls back and returns it. Run must not end the transaction itself.
+// InTx rolls back and returns it. Run must not end the transaction itself, nor close the store: Close waits for it.
 //
 // The transaction queues with the appends and the other transactions of InTx of this store, in the order in
 // which they come, and has the write lock from its beginning. A transaction that the program begins itself waits

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -1253,6 +1254,40 @@ func TestDriversFailuresLeaveNothingBehind(t *testing.T) {
 			}
 		}
 	})
+}
+
+// exited holds stores whose library was unwound: they cannot be closed.
+var exited []*SQLiteStore
+
+// Nothing can stop a goroutine from ending. It must not end without a word, since it takes the library's locks
+// with it.
+func TestDriversADriverThatEndsItsGoroutinePanics(t *testing.T) {
+	inner := map[string]driver.Driver{"sqlite3": &sqlite3.SQLiteDriver{}, "sqlite": &sqlite.Driver{}}
+	for _, place := range []string{"PRAGMA main.synchronous", "INSERT INTO main.dcb_events"} {
+		onDrivers(t, func(t *testing.T, name, _, dsn string) {
+			exits := false
+			tampered := &tamperedDriver{namedDriver{inner[name], dsn}, func(query string) error {
+				if exits && strings.HasPrefix(query, place) {
+					runtime.Goexit()
+				}
+				return nil
+			}}
+			store, err := OpenDB(sql.OpenDB(tampered))
+			if err != nil {
+				t.Fatal(err)
+			}
+			exited = append(exited, store)
+			exits = true
+			panicked := make(chan any)
+			go func() {
+				defer func() { panicked <- recover() }()
+				_ = store.Append(context.Background(), []Event{{Type: "A"}})
+			}()
+			if p := fmt.Sprint(<-panicked); !strings.Contains(p, "runtime.Goexit") {
+				t.Errorf("%s: panicked with %s", place, p)
+			}
+		})
+	}
 }
 
 func TestDriversEventsAreDurableWhateverTheConnectionSays(t *testing.T) {
