@@ -12,10 +12,12 @@ use crate::ends::Ends;
 use crate::error::Status;
 use crate::position::at;
 use crate::postgres::PostgresStore;
+use crate::postgres::append::group_id;
+use crate::postgres::group::{PreparedAppend, plan};
 use crate::postgres::tests::cluster::Cluster;
 use crate::postgres::tests::{built, call, cases, own_schema, query, read, server};
 use crate::store::options::Options;
-use crate::store::{BatchLimits, Store};
+use crate::store::{Appended, BatchLimits, Store};
 
 #[test]
 fn a_reader_that_goes_on_from_the_last_position_misses_nothing() {
@@ -248,6 +250,55 @@ fn an_append_whose_wait_for_a_standby_was_ended_is_not_acknowledged() {
     server.sql("alter system reset synchronous_standby_names");
     server.sql("select pg_reload_conf()");
     assert_eq!(store.append(request(), &call()).map(|appended| appended.last), Ok(at(3)));
+}
+
+/// An append that nobody but the primary has can be seen there once its wait for a standby was ended. A
+/// refusal that rests on it waits until the standby has it, and so does the answer that it is a repetition.
+#[test]
+fn a_refusal_waits_for_the_standby_to_have_what_it_rests_on() {
+    let Some(mut server) = server() else { return };
+    let uri = server.uri();
+    let store = PostgresStore::open(&uri, &Options::default()).unwrap();
+    let events = || vec![built(&(0, vec![0], 0), Some("same"))];
+    let standby = |server: &mut Cluster, setting: &str| {
+        server.sql(&format!("alter system {setting}"));
+        server.sql("select pg_reload_conf()");
+    };
+    let waiting = "from pg_stat_activity where wait_event = 'SyncRep'";
+    let condition = AppendCondition::new(Query::all(), at(0));
+    let refused = AppendRequest::new(vec![built(&(1, vec![], 0), None)], vec![condition]).unwrap();
+    let repeated = AppendRequest::new(events(), Vec::new()).unwrap();
+    for request in [refused, repeated.clone()] {
+        let answer = std::thread::scope(|scope| {
+            standby(&mut server, "set synchronous_standby_names = 'nobody'");
+            // An append whose session ends while it waits, and about which nobody asks.
+            let deadline = call().start(None);
+            let mut alone = store.target.connect_to_write(&deadline).unwrap();
+            let mut first = vec![PreparedAppend::new(repeated.clone(), deadline.clone()).unwrap()];
+            let (_, values) = plan(&mut first, 1, 0, |_| group_id());
+            let sql = &store.target.sql.append;
+            let append = scope.spawn(move || alone.query(sql, &values, &deadline).map(drop));
+            while server.query(&format!("select count(*) {waiting}")) == "0" {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            server.query(&format!("select pg_terminate_backend(pid) {waiting}"));
+            append.join().unwrap().unwrap_err();
+            assert_eq!(store.head(&call()), Ok(at(1)), "it can be seen");
+
+            let own = scope.spawn(|| store.append(request, &call()));
+            while server.query(&format!("select count(*) {waiting}")) == "0" {
+                assert!(!own.is_finished(), "it did not wait: {:?}", own.join());
+            }
+            standby(&mut server, "reset synchronous_standby_names");
+            own.join().unwrap()
+        });
+        match answer {
+            Err(error) => {
+                assert_eq!((error.status, error.position), (Status::ConditionFailed, at(1)))
+            }
+            repeated => assert_eq!(repeated, Ok(Appended::repeated(at(1)))),
+        }
+    }
 }
 
 /// The connections of a store may lead to standbys of which one is behind another.
