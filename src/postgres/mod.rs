@@ -17,6 +17,7 @@ pub mod password;
 mod pool;
 mod prepared;
 mod service;
+mod silence;
 mod socket;
 mod startup;
 mod statements;

@@ -1,6 +1,7 @@
 //! The database that a store is in, and how connections to it are made.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use crate::commit::deadline::Deadline;
 use crate::commit::head_watch::HeadWatch;
@@ -11,6 +12,7 @@ use crate::postgres::failure::Failure;
 use crate::postgres::history::{History, Known, is_rewound};
 use crate::postgres::parameters::{Parameters, TargetSession};
 use crate::postgres::prepared::Planning;
+use crate::postgres::silence::Silence;
 use crate::postgres::statements::Statements;
 use crate::postgres::values::{Row, Values};
 use crate::postgres::wire::unexpected;
@@ -26,6 +28,8 @@ pub struct Target {
     pub watch: HeadWatch,
     /// The newest event that is known.
     pub history: History,
+    /// Which hosts were silent.
+    silence: Silence,
     /// Whether a transaction has to name its isolation level.
     needs_transactions: AtomicBool,
 }
@@ -35,7 +39,8 @@ impl Target {
     pub fn new(parameters: Parameters, sql: Statements) -> Self {
         let needs_transactions = AtomicBool::new(false);
         let watch = HeadWatch::new(Position::START);
-        Target { parameters, sql, watch, history: History::new(), needs_transactions }
+        let silence = Silence::new(parameters.hosts.len());
+        Target { parameters, sql, watch, history: History::new(), silence, needs_transactions }
     }
 
     /// Returns what is known of the history.
@@ -155,7 +160,8 @@ impl Target {
     }
 
     /// Connects to the first of the hosts that has a session of this kind. Each host has its share
-    /// of the time that is left, so that one that is silent leaves some for the others.
+    /// of the time that is left, so that one that is silent leaves some for the others. For a while,
+    /// such a host is tried after the others.
     fn connect(
         &self,
         session: TargetSession,
@@ -163,7 +169,9 @@ impl Target {
     ) -> std::result::Result<Connection, Failure> {
         let mut failure = Failure::Late;
         let hosts = &self.parameters.hosts;
-        for (host, others) in hosts.iter().zip((0..hosts.len() as u32).rev()) {
+        let order = self.silence.order(Instant::now());
+        for (number, others) in order.into_iter().zip((0..hosts.len() as u32).rev()) {
+            let (host, begun) = (&hosts[number], Instant::now());
             let deadline = &match deadline.left() {
                 Some(left) => deadline.at_most(left / (others + 1)),
                 None => deadline.clone(),
@@ -181,9 +189,12 @@ impl Target {
                         )))
                     }
                 });
+            self.silence.note(number, begun, Instant::now(), connection.as_ref().err());
             match connection {
                 Ok(connection) => return Ok(connection),
                 Err(stopped @ Failure::Stopped(_)) => return Err(stopped),
+                // What another host has answered says more.
+                Err(Failure::Late) => {}
                 Err(other) => failure = other.at(host),
             }
         }

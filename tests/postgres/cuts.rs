@@ -1,5 +1,6 @@
 //! A network that fails: connections that are cut after every byte, delayed, or silent.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use dcb::{CallOptions, Position, Status, Timeout};
@@ -151,6 +152,29 @@ fn a_silent_server_does_not_keep_from_the_next_one() {
     // A read has a connection of its own.
     assert_eq!(store.head(&within(10_000)).unwrap().get(), 1);
     assert_eq!(check(&*store, &attempts), 1);
+}
+
+/// A host that takes no connection and refuses none either, as one behind a firewall.
+#[test]
+fn a_silent_host_is_not_tried_first_at_each_connection() {
+    let Some(cluster) = Cluster::start() else { return };
+    // What connects to it waits in its queue.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = cluster.tcp_uri();
+    let (others, port) = own.rsplit_once("/dcb").unwrap().0.rsplit_once(':').unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    let uri = format!("{others}:{silent_port},127.0.0.1:{port}/dcb?{PLAIN}&connect_timeout=1");
+    let store = open(&uri).unwrap();
+    for slot in 0..5 {
+        cluster.query(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'dcb'",
+        );
+        assert!(claim(&*store, slot, "x", &within(10_000)).answer.is_ok());
+        assert_eq!(store.head(&within(10_000)).unwrap().get(), slot as i64 + 1);
+    }
+    silent.set_nonblocking(true).unwrap();
+    let tries = silent.incoming().take_while(|tried| tried.is_ok()).count();
+    assert!((1..=2).contains(&tries), "it was tried {tries} times");
 }
 
 #[test]
