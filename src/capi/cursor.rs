@@ -118,7 +118,7 @@ impl dcb_cursor {
         self.failure =
             Some(Error::new(Status::Internal, "a bug in the library ended an earlier call"));
         let max_events = max.max(self.ahead).min(Page::MAX_EVENTS);
-        let batch = BatchLimits { max_events, max_bytes: Page::MAX_BYTES };
+        let batch = BatchLimits { max_events, max_bytes: self.store.batch_bytes() };
         let outcome = self.store.read(&mut self.reading, batch, call, &mut page);
         self.failure = outcome.as_ref().err().filter(|error| !is_temporary(error)).cloned();
         self.ahead = self.ahead.saturating_mul(AHEAD_GROWTH);

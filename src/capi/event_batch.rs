@@ -2,28 +2,40 @@
 
 use std::collections::TryReserveError;
 use std::ptr;
+use std::sync::Arc;
 
 use crate::capi::event::{dcb_event, dcb_str};
-use crate::domain::EventView;
+use crate::domain::{EventView, PackedText};
 use crate::error::{Error, Result};
 use crate::store::Sink;
 
 /// The events of one batch and all that they point to; its memory is used again by the next.
 #[derive(Default)]
 pub(super) struct Page {
+    /// Memory of the store that texts are in. It does not change while it is shared.
+    kept: Vec<Arc<Vec<u8>>>,
+    /// The number of bytes of that memory.
+    kept_bytes: usize,
+    /// The other texts.
     text: Vec<u8>,
     tags: Vec<dcb_str>,
     events: Vec<dcb_event>,
 }
 
-// SAFETY: its pointers lead into its own vectors, which move with it.
+// SAFETY: its pointers lead into its own vectors, which move with it, and into memory that it shares
+// and nobody writes.
 unsafe impl Send for Page {}
 
 impl Page {
     /// What a page takes at most, whatever the caller asks for: it bounds a cursor's memory. A
     /// single larger event is given alone.
     pub(super) const MAX_EVENTS: usize = 8192;
-    pub(super) const MAX_BYTES: usize = 1024 * 1024;
+    /// The first texts are copied, so that a small page does not hold on to memory that is far larger.
+    const COPIED_FIRST: usize = 16 * 1024;
+    /// How much memory of the store it shares at most.
+    const MAX_KEPT_BYTES: usize = 1024 * 1024;
+    /// What a large event has made it grow by is given back above this number of bytes.
+    const MAX_IDLE_BYTES: usize = 4 * 1024 * 1024;
 
     /// Returns the events.
     pub(super) fn events(&self) -> &[dcb_event] {
@@ -35,7 +47,9 @@ impl Page {
         self.events.clear();
         self.tags.clear();
         self.text.clear();
-        if self.text.capacity() > 4 * Self::MAX_BYTES {
+        self.kept.clear();
+        self.kept_bytes = 0;
+        if self.text.capacity() > Self::MAX_IDLE_BYTES {
             self.text = Vec::new();
         }
         // Room for a small read, so that its memory does not grow step by step. If it is refused,
@@ -56,12 +70,14 @@ impl Page {
     #[cold]
     fn grow(&mut self, text: usize, tags: usize) -> std::result::Result<(), TryReserveError> {
         let (old_text, old_tags) = (self.text.as_ptr().addr(), self.tags.as_ptr().addr());
+        let old_len = self.text.len();
         let grown = self.text.try_reserve(text).and_then(|()| self.tags.try_reserve(tags));
         // Also if the second step failed: the first may have moved the text.
         let new_text = self.text.as_ptr();
         let place = |string: &mut dcb_str| {
-            if !string.data.is_null() {
-                let offset = string.data.addr().wrapping_sub(old_text);
+            let offset = string.data.addr().wrapping_sub(old_text);
+            // What is not in the old text is in memory of the store, or absent.
+            if offset < old_len {
                 string.data = new_text.wrapping_add(offset).cast();
             }
         };
@@ -77,26 +93,57 @@ impl Page {
         grown
     }
 
-    /// Adds an event whose texts are all parts of `text`. Adds nothing and returns `false` if they
-    /// are not.
-    fn push_packed(&mut self, event: &EventView<'_>, text: &str) -> Result<bool> {
+    /// Shares the memory that a text is in, unless that would be too much for what the page has.
+    fn keep(&mut self, text: &str, memory: &Arc<Vec<u8>>) -> bool {
+        if self.text.len() < Self::COPIED_FIRST {
+            return false;
+        }
+        let range = memory.as_ptr_range();
+        let own = text.as_bytes().as_ptr_range();
+        if own.start < range.start || range.end < own.end {
+            return false;
+        }
+        if self.kept.last().is_some_and(|last| Arc::ptr_eq(last, memory)) {
+            return true;
+        }
+        let all = self.kept_bytes.saturating_add(memory.capacity());
+        if all > Self::MAX_KEPT_BYTES || self.kept.try_reserve(1).is_err() {
+            return false;
+        }
+        self.kept_bytes = all;
+        self.kept.push(Arc::clone(memory));
+        true
+    }
+
+    /// Adds an event whose texts are all parts of the packed text. Adds nothing and returns `false`
+    /// if they are not.
+    fn push_packed(&mut self, event: &EventView<'_>, packed: PackedText<'_>) -> Result<bool> {
+        let text = packed.text;
+        let is_kept = packed.memory.is_some_and(|memory| self.keep(text, memory));
+        let copied = if is_kept { "" } else { text };
         // All or nothing: a page never holds half an event.
-        self.reserve(text.len(), event.tags.len()).map_err(no_memory)?;
-        let (start, copy) =
-            (text.as_ptr().addr(), self.text.as_ptr().wrapping_add(self.text.len()));
+        self.reserve(copied.len(), event.tags.len()).map_err(no_memory)?;
+        let start = text.as_ptr().addr();
+        let base = match is_kept {
+            true => text.as_ptr(),
+            false => self.text.as_ptr().wrapping_add(self.text.len()),
+        };
         let first_tag = self.tags.len();
         let mut is_within = true;
-        // A part lies as far from the beginning of the copy as from that of the original.
+        // A part of a copy is as far from its beginning as from that of the original.
         let mut place = |part: &str| {
             let offset = part.as_ptr().addr().wrapping_sub(start);
             is_within &= offset <= text.len() && part.len() <= text.len() - offset;
-            dcb_str { data: copy.wrapping_add(offset).cast(), len: part.len() }
+            dcb_str { data: base.wrapping_add(offset).cast(), len: part.len() }
         };
         let mut added = self.tags.as_ptr().wrapping_add(first_tag);
         if event.tags.is_empty() {
             added = ptr::null();
         }
-        self.tags.extend(event.tags.iter().map(&mut place));
+        match event.tags.as_list() {
+            Some(tags) => self.tags.extend(tags.iter().map(|tag| place(tag))),
+            None => self.tags.extend(event.tags.iter().map(&mut place)),
+        }
         let event = dcb_event {
             position: event.position.get(),
             timestamp_us: event.timestamp_us,
@@ -111,7 +158,7 @@ impl Page {
             self.tags.truncate(first_tag);
             return Ok(false);
         }
-        self.text.extend_from_slice(text.as_bytes());
+        self.text.extend_from_slice(copied.as_bytes());
         self.events.push(event);
         Ok(true)
     }
@@ -119,7 +166,7 @@ impl Page {
     /// Adds an event whose texts lie apart.
     fn push_scattered(&mut self, event: &EventView<'_>) -> Result<()> {
         self.reserve(event.text_len(), event.tags.len()).map_err(no_memory)?;
-        let Page { text, tags, events } = self;
+        let Page { text, tags, events, .. } = self;
         let mut push = |part: &str| {
             let data = text.as_ptr().wrapping_add(text.len()).cast();
             text.extend_from_slice(part.as_bytes());
@@ -150,7 +197,7 @@ const ABSENT: dcb_str = dcb_str { data: ptr::null(), len: 0 };
 impl Sink for Page {
     fn event(&mut self, event: &EventView<'_>) -> Result<()> {
         match event.packed {
-            Some(text) if self.push_packed(event, text)? => Ok(()),
+            Some(packed) if self.push_packed(event, packed)? => Ok(()),
             _ => self.push_scattered(event),
         }
     }
@@ -197,7 +244,7 @@ mod tests {
         /// The page has to grow, and its texts move with it.
         #[test]
         fn events_lie_in_a_page_as_they_were_given(
-            given in vec((1_usize..3_000, 0_usize..12, any::<bool>(), any::<bool>(), 0_u8..4), 1..40),
+            given in vec((1_usize..3_000, 0_usize..12, any::<bool>(), any::<bool>(), 0_u8..7), 1..40),
         ) {
             let built: Vec<SequencedEvent> = (1..).zip(&given).map(|(position, (size, tags, has_id, has_metadata, _))| {
                 let tags: Vec<String> = (0..*tags).map(|tag| format!("{size}:{tag}\u{1}")).collect();
@@ -220,17 +267,42 @@ mod tests {
             let mut page = Page::default();
             for round in 0..2 {
                 page.clear();
-                for (event, (.., how)) in built.iter().zip(&given) {
+                for (event, (_, _, has_id, _, how)) in built.iter().zip(&given) {
                     let view = event.view();
                     let tags: Vec<&str> = view.tags.iter().collect();
-                    // Texts that lie together, lie apart, or are said to lie together and do not.
+                    let packed = view.packed.unwrap().text;
+                    // Some events have so much memory that a page keeps only a few of them.
+                    let mut bytes = Vec::with_capacity(if *has_id { 300_000 } else { 0 });
+                    bytes.extend_from_slice(format!("###{packed}###").as_bytes());
+                    let memory = Arc::new(bytes);
+                    let own = str::from_utf8(&memory[3..3 + packed.len()]).unwrap();
+                    let moved = |part: &str| {
+                        let start = part.as_ptr().addr() - packed.as_ptr().addr();
+                        &own[start..start + part.len()]
+                    };
+                    let moved_tags: Vec<&str> = tags.iter().map(|tag| moved(tag)).collect();
+                    let shared = |text| Some(PackedText { text, memory: Some(&memory) });
+                    // Texts that lie together, lie apart, or are said to lie together and do not; then
+                    // the same in memory that is shared.
                     let view = match how {
-                        0 | 1 => view,
-                        2 => EventView { packed: None, ..view },
-                        _ => EventView { packed: Some("elsewhere"), tags: Tags::listed(&tags), ..view },
+                        0 => view,
+                        1 => EventView { packed: None, ..view },
+                        2 => EventView { packed: Some(PackedText::of("elsewhere")), ..view },
+                        3 | 4 => EventView {
+                            event_type: moved(view.event_type),
+                            data: moved(view.data),
+                            id: view.id.map(moved),
+                            metadata: view.metadata.map(moved),
+                            tags: Tags::listed(&moved_tags),
+                            packed: shared(own),
+                            ..view
+                        },
+                        5 => EventView { packed: shared(packed), ..view },
+                        _ => EventView { packed: shared(own), tags: Tags::listed(&tags), ..view },
                     };
                     page.event(&view).unwrap();
                 }
+                prop_assert!(page.kept.iter().map(|kept| kept.capacity()).sum::<usize>() <= Page::MAX_KEPT_BYTES);
                 prop_assert_eq!(page.events().len(), built.len());
                 for (found, event) in page.events().iter().zip(&built) {
                     prop_assert!(is_same(found, &event.view()), "round {}: {:?}", round, event);

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use crate::domain::{EventId, EventType, EventView, Tag, Tags, Term};
+use crate::domain::{EventId, EventType, EventView, PackedText, Tag, Tags, Term};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_DATA_BYTES, MAX_TAGS_PER_EVENT};
 use crate::position::Position;
@@ -150,7 +150,7 @@ impl Event {
             data: self.data(),
             id: self.id(),
             metadata: self.metadata(),
-            packed: Some(&self.text),
+            packed: Some(PackedText::of(&self.text)),
         }
     }
 

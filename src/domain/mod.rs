@@ -9,7 +9,7 @@ pub use event::{Event, EventBuilder};
 pub use name::{EventId, EventType, Tag, Term};
 pub use query::{Names, Query, QueryItem, Wanted};
 pub use read::{Direction, PositionRange, ReadRequest, ReadState, position_of_after};
-pub use sequenced_event::{EventView, SequencedEvent};
+pub use sequenced_event::{EventView, PackedText, SequencedEvent};
 pub use tags::Tags;
 
 mod append;

@@ -1,5 +1,7 @@
 //! A stored event at its position, and a view of one.
 
+use std::sync::Arc;
+
 use crate::domain::{Event, EventBuilder, EventId, EventType, Tag, Tags};
 use crate::error::Result;
 use crate::position::Position;
@@ -46,7 +48,24 @@ pub struct EventView<'a> {
     /// The JSON text of the event's metadata, if it has any.
     pub metadata: Option<&'a str>,
     /// A text that all of these are parts of, if there is one, so that one copy copies them all.
-    pub packed: Option<&'a str>,
+    pub packed: Option<PackedText<'a>>,
+}
+
+/// A text that has all texts of an event.
+#[derive(Debug, Clone, Copy)]
+pub struct PackedText<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// The memory that the text is in, if a reader may share it: as long as it does, the memory
+    /// stays as it is, and the text needs no copy.
+    pub memory: Option<&'a Arc<Vec<u8>>>,
+}
+
+impl<'a> PackedText<'a> {
+    /// Returns the text for readers that copy it.
+    pub const fn of(text: &'a str) -> Self {
+        PackedText { text, memory: None }
+    }
 }
 
 impl EventView<'_> {

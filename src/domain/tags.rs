@@ -31,6 +31,14 @@ impl<'a> Tags<'a> {
         Tags(Repr::Listed(tags))
     }
 
+    /// Returns the tags as a list, if they are in one.
+    pub fn as_list(&self) -> Option<&'a [&'a str]> {
+        match self.0 {
+            Repr::Packed { .. } => None,
+            Repr::Listed(tags) => Some(tags),
+        }
+    }
+
     /// Returns the number of tags.
     pub fn len(&self) -> usize {
         match self.0 {

@@ -12,9 +12,9 @@ use crate::error::{Error, Result, Status};
 use crate::position::Position;
 use crate::sqlite::append::writer::Writer;
 use crate::sqlite::maintenance::segments::write_segment_within;
-use crate::sqlite::read::POLL;
 use crate::sqlite::read::check_ahead::{Extent, check_ahead};
 use crate::sqlite::read::pool::{ReadConnection, ReaderPool};
+use crate::sqlite::read::{BATCH_BYTES, POLL};
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 use crate::sqlite::wal::wal_file::Wal;
 use crate::store::diagnosis::Diagnosis;
@@ -147,6 +147,10 @@ impl Store for SqliteStore {
         self.shared.read(state, batch, call, &mut |state, left, deadline| {
             self.read_some(state, left, deadline, sink)
         })
+    }
+
+    fn batch_bytes(&self) -> usize {
+        BATCH_BYTES
     }
 
     fn find(&self, id: EventId<'_>, call: &CallOptions) -> Result<Option<SequencedEvent>> {

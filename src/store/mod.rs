@@ -111,6 +111,11 @@ pub trait Store: Send + Sync {
         sink: &mut dyn Sink,
     ) -> Result<()>;
 
+    /// Returns how many bytes of text a batch of a long read should have.
+    fn batch_bytes(&self) -> usize {
+        1024 * 1024
+    }
+
     /// Returns all events that a request selects, and the position up to which they are complete,
     /// which is the `after` of an append condition with the same query.
     ///

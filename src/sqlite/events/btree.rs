@@ -21,12 +21,14 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::failpoints::{SeededBug, has};
 use crate::sql::Value;
-use crate::sqlite::events::page::{BRANCH, Branch, Leaf, be16, be32, child_of, parse_branch};
+use crate::sqlite::events::page::{BRANCH, Branch, Leaf, Walk, be16, be32, child_of, parse_branch};
 use crate::sqlite::events::source::Source;
 use crate::sqlite::wal::wal_index::{DatabaseFile, FileVersion};
 
-/// How many pages a scan reads at a time.
-const RUN_PAGES: u32 = 16;
+/// How many bytes a scan reads at a time, if a page is not larger.
+const RUN_BYTES: usize = 64 * 1024;
+/// How many earlier runs of pages a reader keeps, while others may share them, to read into later.
+const MAX_SPARE_RUNS: usize = 8;
 /// How many children of interior pages are remembered, at 16 bytes each. They cover about ten
 /// million events.
 const MAX_CHILDREN: usize = 1 << 20;
@@ -194,8 +196,10 @@ pub enum ReadAhead {
 pub struct PageReader {
     /// The tree, or `None` if every row is left to SQLite.
     tree: Option<Arc<BTree>>,
-    /// Consecutive pages of the file.
-    run: Vec<u8>,
+    /// Consecutive pages of the file. Others may share them: then later pages are read elsewhere.
+    run: Arc<Vec<u8>>,
+    /// Memory of earlier runs.
+    spare: Vec<Arc<Vec<u8>>>,
     /// The number of the first page in `run`.
     first: u32,
     /// The version of the file that `run` belongs to.
@@ -209,6 +213,8 @@ pub struct PageReader {
     branches: Vec<Option<(u32, Branch)>>,
     /// How many of them are kept.
     max_branches: usize,
+    /// The place of a scan in that version.
+    walk: Option<Walk>,
 }
 
 /// How many interior pages a reader of many rows keeps for itself.
@@ -239,17 +245,18 @@ impl PageReader {
     ) -> Option<Leaf<'_>> {
         let source = source.into();
         let file = source.file()?;
-        self.leaf_in(&file, source, position, ahead)
+        self.leaf_in(&file, source, position, ahead).map(|(leaf, _)| leaf)
     }
 
-    /// Does what [`Self::leaf`] does, in the file of `source`.
+    /// Does what [`Self::leaf`] does, in the file of `source`. Also returns the memory that the page
+    /// is in, which does not change while it is shared.
     pub fn leaf_in(
         &mut self,
         file: &DatabaseFile<'_>,
         source: Source<'_>,
         position: i64,
         ahead: ReadAhead,
-    ) -> Option<Leaf<'_>> {
+    ) -> Option<(Leaf<'_>, &Arc<Vec<u8>>)> {
         for _ in 0..TRIES {
             let location = self.locate(source, file)?;
             if self.end.is_some_and(|(version, end)| version == location.version && position >= end)
@@ -265,7 +272,7 @@ impl PageReader {
                 self.end = Some((location.version, position));
                 return None;
             }
-            return Leaf::parse(&self.run[at], location.usable);
+            return Some((Leaf::parse(&self.run[at], location.usable)?, &self.run));
         }
         None
     }
@@ -279,6 +286,7 @@ impl PageReader {
         }
         let location = self.tree.as_ref()?.locate(source, file)?;
         self.location = Some(location);
+        self.walk = None;
         self.branches.clear();
         self.branches.resize(self.max_branches, None);
         Some(location)
@@ -293,14 +301,24 @@ impl PageReader {
         position: i64,
         ahead: ReadAhead,
     ) -> Option<Range<usize>> {
-        let mut number = location.root;
+        if ahead != ReadAhead::None
+            && let Some(number) = self.walk.as_mut().and_then(|walk| walk.step(position))
+        {
+            return self.load(file, location, number, ahead);
+        }
+        let walk_at = |branch: &Branch, index| {
+            (ahead != ReadAhead::None).then(|| Walk::new(Arc::clone(branch), index))
+        };
+        let (mut number, mut walk) = (location.root, None);
         for _ in 0..MAX_DEPTH {
             let place = (number as usize).checked_rem(self.branches.len());
             if let Some(place) = place
                 && let Some((own, branch)) = &self.branches[place]
                 && *own == number
             {
-                number = child_of(branch, position)?;
+                let index = child_of(branch, position)?;
+                number = branch[index].page;
+                walk = walk_at(branch, index);
                 continue;
             }
             let tree = Arc::clone(self.tree.as_ref()?);
@@ -310,6 +328,7 @@ impl PageReader {
                     let at = self.load(file, location, number, ahead)?;
                     let page = &self.run[at.clone()];
                     if *page.first()? != BRANCH {
+                        self.walk = walk;
                         return Some(at);
                     }
                     let branch = parse_branch(page)?;
@@ -317,7 +336,9 @@ impl PageReader {
                     branch
                 }
             };
-            let next = child_of(&branch, position)?;
+            let index = child_of(&branch, position)?;
+            let next = branch[index].page;
+            walk = walk_at(&branch, index);
             if let Some(place) = place {
                 self.branches[place] = Some((number, branch));
             }
@@ -343,22 +364,37 @@ impl PageReader {
         if is_known && let Some(at) = within(self.first, self.run.len()) {
             return Some(at);
         }
+        let most = u32::try_from(RUN_BYTES / location.page_size).ok()?.max(1);
         let (first, count) = match ahead {
             ReadAhead::None => (number, 1),
-            ReadAhead::Behind => (number, RUN_PAGES),
+            ReadAhead::Behind => (number, most),
             ReadAhead::Before => {
-                let first = number.saturating_sub(RUN_PAGES - 1).max(1);
+                let first = number.saturating_sub(most - 1).max(1);
                 (first, number.checked_sub(first)? + 1)
             }
         };
         self.version = None;
-        self.run.resize(count as usize * location.page_size, 0);
+        let run = self.unshared_run();
+        run.resize(count as usize * location.page_size, 0);
         let offset = u64::from(first.checked_sub(1)?) * location.page_size as u64;
-        if !file.read(&mut self.run, offset, location.version) {
+        if !file.read(run, offset, location.version) {
             return None;
         }
         (self.first, self.version) = (first, Some(location.version));
         within(first, self.run.len())
+    }
+
+    /// Returns the memory for a run, which nobody shares.
+    fn unshared_run(&mut self) -> &mut Vec<u8> {
+        if Arc::get_mut(&mut self.run).is_none() {
+            let free = self.spare.iter_mut().position(|spare| Arc::get_mut(spare).is_some());
+            let run = free.map(|index| self.spare.swap_remove(index)).unwrap_or_default();
+            let shared = std::mem::replace(&mut self.run, run);
+            if self.spare.len() < MAX_SPARE_RUNS {
+                self.spare.push(shared);
+            }
+        }
+        Arc::make_mut(&mut self.run)
     }
 }
 
@@ -391,7 +427,8 @@ mod tests {
             reader.execute_batch("COMMIT").unwrap();
         };
         let child = |number, version| {
-            tree.branch(number, version).map(|branch| child_of(&branch, i64::MAX).unwrap())
+            tree.branch(number, version)
+                .map(|branch| branch[child_of(&branch, i64::MAX).unwrap()].page)
         };
 
         let mut first = None;

@@ -18,12 +18,13 @@ pub const BRANCH: u8 = 0x05;
 /// The first byte of a leaf page of a table.
 const LEAF: u8 = 0x0d;
 
-/// A child of an interior page: its page number, and the highest position below it. The page does
+/// A child of an interior page, and the highest position below it. The page does
 /// not store that of the last child, which counts as unbounded.
 #[derive(Debug, Clone, Copy)]
 pub struct Child {
     high: i64,
-    page: u32,
+    /// Its page number.
+    pub page: u32,
 }
 
 /// The children of an interior page, in order. They are in one allocation, because a lookup in a
@@ -45,9 +46,9 @@ pub fn parse_branch(page: &[u8]) -> Option<Branch> {
 /// How far around the guessed place a child is searched before all children are.
 const NEAR: usize = 4;
 
-/// Returns the page of the first child whose positions reach `position`. Pages of appended rows
+/// Returns the index of the first child whose positions reach `position`. Pages of appended rows
 /// hold about the same number of positions each, so the search starts at the interpolated place.
-pub fn child_of(branch: &[Child], position: i64) -> Option<u32> {
+pub fn child_of(branch: &[Child], position: i64) -> Option<usize> {
     let last = branch.len().checked_sub(1)?;
     let is_below = |index: usize| branch[index].high < position;
     // The answer is in low..=high: `low` is below the position, or it is the first child.
@@ -62,7 +63,35 @@ pub fn child_of(branch: &[Child], position: i64) -> Option<u32> {
         }
     }
     let within = branch[low..high].partition_point(|child| child.high < position);
-    branch.get(low + within).map(|child| child.page)
+    (low + within < branch.len()).then_some(low + within)
+}
+
+/// The child of an interior page that a scan came to last. All children of the page are leaves.
+#[derive(Debug)]
+pub struct Walk {
+    branch: Branch,
+    index: usize,
+}
+
+impl Walk {
+    /// Creates a walk that has come to this child.
+    pub fn new(branch: Branch, index: usize) -> Self {
+        Walk { branch, index }
+    }
+
+    /// Returns the page of the child for `position` if that is the last one or next to it, and
+    /// moves there. Returns `None` if the pages above this one have to tell.
+    pub fn step(&mut self, position: i64) -> Option<u32> {
+        let has =
+            |index: &usize| match self.branch.get(index.wrapping_sub(1)..index.wrapping_add(2)) {
+                // The page does not say where its own first child begins, nor where its last one ends.
+                Some([before, child, ..]) => before.high < position && position <= child.high,
+                _ => false,
+            };
+        let near = [self.index, self.index.wrapping_add(1), self.index.wrapping_sub(1)];
+        self.index = near.into_iter().find(has)?;
+        self.branch.get(self.index).map(|child| child.page)
+    }
 }
 
 /// A leaf page, which holds rows.
@@ -72,48 +101,55 @@ pub struct Leaf<'a> {
     usable: usize,
     /// The position of the first row on the page.
     first: i64,
+    /// The position of the last row on the page.
+    last: i64,
     /// How many rows are on the page.
     len: u16,
+}
+
+/// A cell of a leaf page.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    key: i64,
+    /// The offset in the page at which the record starts.
+    start: usize,
+    /// The length of the record.
+    size: usize,
 }
 
 impl<'a> Leaf<'a> {
     /// Decodes the header of a leaf page with at least one row. Returns `None` if it is not one.
     pub fn parse(page: &'a [u8], usable: usize) -> Option<Self> {
         let is_leaf = *page.first()? == LEAF;
-        let leaf = Leaf { page, usable, first: 0, len: be16(page, 3)? };
+        let leaf = Leaf { page, usable, first: 0, last: 0, len: be16(page, 3)? };
         (is_leaf && leaf.len > 0).then_some(())?;
-        let (_, cell) = varint(leaf.cell(0)?)?;
-        Some(Leaf { first: varint(cell)?.0, ..leaf })
+        Some(Leaf { first: leaf.cell(0)?.key, last: leaf.cell(leaf.len - 1)?.key, ..leaf })
     }
 
     /// Returns whether the row of `position` would be on this page.
     pub fn has(&self, position: i64) -> bool {
-        let last = self.len.checked_sub(1).and_then(|last| self.key(last));
-        self.first <= position && last.is_some_and(|last| position <= last)
+        self.first <= position && position <= self.last
     }
 
-    fn cell(&self, index: u16) -> Option<&'a [u8]> {
-        let at = be16(self.page, 8 + 2 * usize::from(index))?;
-        self.page.get(usize::from(at)..)
-    }
-
-    fn key(&self, index: u16) -> Option<i64> {
-        let (_, cell) = varint(self.cell(index)?)?;
-        Some(varint(cell)?.0)
+    // All that a row is found and decoded with is inlined: what a call returns through memory costs
+    // more than the call.
+    #[inline(always)]
+    fn cell(&self, index: u16) -> Option<Cell> {
+        let mut at = usize::from(be16(self.page, 8 + 2 * usize::from(index))?);
+        let size = usize::try_from(varint_at(self.page, &mut at)?).ok()?;
+        let key = varint_at(self.page, &mut at)?;
+        Some(Cell { key, start: at, size })
     }
 
     /// Returns the record of `position` if all of it is on this page. Only its length is checked.
+    #[inline(always)]
     pub fn record(&self, position: i64) -> Option<&'a [u8]> {
+        let is_it = |cell: &Cell| cell.key == position;
         // Positions of events are consecutive, and a page holds only a few blocks.
-        let near =
-            u16::try_from(position.checked_sub(self.first)?).ok().filter(|at| *at < self.len);
-        let at = |index: u16| {
-            let mut at = usize::from(be16(self.page, 8 + 2 * usize::from(index))?);
-            let size = varint_at(self.page, &mut at)?;
-            (varint_at(self.page, &mut at)? == position).then_some((size, at))
-        };
-        let (size, start) = near.and_then(at).or_else(|| (0..self.len).find_map(at))?;
-        let size = usize::try_from(size).ok()?;
+        let near = u16::try_from(position.wrapping_sub(self.first)).ok();
+        let near = near.filter(|index| *index < self.len);
+        let found = near.and_then(|index| self.cell(index)).filter(is_it);
+        let Cell { start, size, .. } = found.or_else(|| self.search(position))?;
         // A longer record continues on overflow pages.
         if size > self.usable - 35 {
             return None;
@@ -121,7 +157,18 @@ impl<'a> Leaf<'a> {
         self.page.get(start..start + size)
     }
 
+    /// Returns the cell of `position`, wherever on the page it is.
+    #[cold]
+    fn search(&self, position: i64) -> Option<Cell> {
+        if !self.has(position) {
+            return None;
+        }
+        let is_it = |cell: &Cell| cell.key == position;
+        (0..self.len).find_map(|index| self.cell(index).filter(is_it))
+    }
+
     /// Returns the row of `position` if all of it is on this page. Only its shape is checked.
+    #[inline(always)]
     pub fn row(&self, position: i64) -> Option<RowRecord<'a>> {
         RowRecord::parse(position, self.record(position)?)
     }
@@ -135,7 +182,7 @@ pub struct RowRecord<'a> {
     /// The texts of the row, from `type` to `metadata`, concatenated.
     pub text: &'a [u8],
     /// The length of each text; `None` for a column that is NULL.
-    pub lengths: [Option<usize>; 5],
+    pub lengths: [Option<u32>; 5],
     /// The value of the column `timestamp`.
     pub timestamp_us: i64,
     /// The value of the column `checksum`.
@@ -143,7 +190,7 @@ pub struct RowRecord<'a> {
 }
 
 impl<'a> RowRecord<'a> {
-    #[inline]
+    #[inline(always)]
     fn parse(position: i64, record: &'a [u8]) -> Option<Self> {
         let (header, types) = short_header(record).or_else(|| long_header(record))?;
         let [rowid, texts @ .., timestamp, checksum] = types;
@@ -151,19 +198,16 @@ impl<'a> RowRecord<'a> {
         (rowid == 0).then_some(())?;
         let (mut lengths, mut all) = ([None; 5], 0_usize);
         for (length, serial) in lengths.iter_mut().zip(texts) {
-            *length = match serial {
-                0 => None,
-                text if text >= 13 && text % 2 == 1 => {
-                    let len = usize::try_from((text - 13) / 2).ok()?;
-                    all = all.checked_add(len)?;
-                    Some(len)
-                }
-                _ => return None,
-            };
+            if serial != 0 {
+                (serial >= 13 && serial % 2 == 1).then_some(())?;
+                let len = (serial - 13) / 2;
+                all = all.checked_add(len as usize)?;
+                *length = Some(len);
+            }
         }
         let (text, mut body) = record.get(header..)?.split_at_checked(all)?;
-        let timestamp_us = integer(timestamp, &mut body)?;
-        let checksum = integer(checksum, &mut body)?;
+        let timestamp_us = integer(timestamp.into(), &mut body)?;
+        let checksum = integer(checksum.into(), &mut body)?;
         Some(RowRecord { position, text, lengths, timestamp_us, checksum })
     }
 }
@@ -175,30 +219,32 @@ const SHORT_HEADER: usize = 1 + 2 * COLUMNS;
 
 /// Decodes the header of a row whose types take two bytes each at most, as those of most rows do.
 /// Returns its length and the types.
-#[inline]
-fn short_header(record: &[u8]) -> Option<(usize, [i64; COLUMNS])> {
+#[inline(always)]
+fn short_header(record: &[u8]) -> Option<(usize, [u32; COLUMNS])> {
     let header: &[u8; SHORT_HEADER] = record.first_chunk()?;
     let (mut types, mut at) = ([0; COLUMNS], 1);
     for serial in &mut types {
         let first = *header.get(at)?;
         at += 1;
-        *serial = i64::from(first);
+        *serial = u32::from(first);
         if first >= 0x80 {
             let second = *header.get(at)?;
             at += 1;
             (second < 0x80).then_some(())?;
-            *serial = i64::from(first & 0x7f) << 7 | i64::from(second);
+            *serial = u32::from(first & 0x7f) << 7 | u32::from(second);
         }
     }
     (header[0] < 0x80).then_some((usize::from(header[0]), types))
 }
 
-/// Does what [`short_header`] does, whatever the types take.
-fn long_header(record: &[u8]) -> Option<(usize, [i64; COLUMNS])> {
+/// Does what [`short_header`] does, whatever the types take. No type of a row on a page is above
+/// `u32::MAX`: its text would be longer than the page.
+#[cold]
+fn long_header(record: &[u8]) -> Option<(usize, [u32; COLUMNS])> {
     let (mut types, mut at) = ([0; COLUMNS], 0);
     let length = usize::try_from(varint_at(record, &mut at)?).ok()?;
     for serial in &mut types {
-        *serial = varint_at(record, &mut at)?;
+        *serial = u32::try_from(varint_at(record, &mut at)?).ok()?;
     }
     Some((length, types))
 }
@@ -230,7 +276,7 @@ impl<'a> BlockRecord<'a> {
 }
 
 /// Decodes an integer of a record, and removes it from `body`.
-#[inline]
+#[inline(always)]
 pub fn integer(serial: i64, body: &mut &[u8]) -> Option<i64> {
     let bytes = *body;
     let (number, len) = match serial {
@@ -271,27 +317,39 @@ fn varint(bytes: &[u8]) -> Option<(i64, &[u8])> {
 }
 
 /// Decodes the varint at an offset, which moves to the byte after it.
-#[inline]
+#[inline(always)]
 fn varint_at(bytes: &[u8], at: &mut usize) -> Option<i64> {
     let rest = bytes.get(*at..)?;
-    let (number, len) = match *rest {
-        [only @ ..0x80, ..] => (i64::from(only), 1),
-        [first, second @ ..0x80, ..] => (i64::from(first & 0x7f) << 7 | i64::from(second), 2),
-        [first, second, third @ ..0x80, ..] => {
-            let high = i64::from(first & 0x7f) << 14 | i64::from(second & 0x7f) << 7;
-            (high | i64::from(third), 3)
-        }
-        _ => {
-            let (number, after) = long_varint(rest)?;
-            (number, rest.len() - after.len())
-        }
-    };
-    *at += len;
+    // A number has seven bits of each byte, and the bytes before its last have the highest bit.
+    if let Some(first) = rest.first_chunk::<4>() {
+        let word = u32::from_be_bytes(*first);
+        let part = |index: u32| word >> (24 - 8 * index) & 0x7f;
+        let (number, len) = if word >> 31 == 0 {
+            (part(0), 1)
+        } else if word >> 23 & 1 == 0 {
+            (part(0) << 7 | part(1), 2)
+        } else if word >> 15 & 1 == 0 {
+            (part(0) << 14 | part(1) << 7 | part(2), 3)
+        } else if word >> 7 & 1 == 0 {
+            (part(0) << 21 | part(1) << 14 | part(2) << 7 | part(3), 4)
+        } else {
+            return any_varint_at(rest, at);
+        };
+        *at += len;
+        return Some(number.into());
+    }
+    any_varint_at(rest, at)
+}
+
+/// Decodes the varint at the start of `rest`, which is at an offset that moves to the byte after it.
+#[cold]
+fn any_varint_at(rest: &[u8], at: &mut usize) -> Option<i64> {
+    let (number, after) = long_varint(rest)?;
+    *at += rest.len() - after.len();
     Some(number)
 }
 
 /// Decodes a varint of any length.
-#[cold]
 fn long_varint(bytes: &[u8]) -> Option<(i64, &[u8])> {
     let mut value = 0_u64;
     for (index, byte) in bytes.iter().enumerate().take(9) {
@@ -375,11 +433,22 @@ mod tests {
             let highs = steps.iter().map(|step| { high = high.wrapping_add(*step); high });
             let highs: Vec<i64> = highs.chain([i64::MAX]).collect();
             let child = |(page, high): (usize, &i64)| Child { high: *high, page: page as u32 };
-            let branch: Vec<Child> = highs.iter().enumerate().map(child).collect();
+            let branch: Branch = highs.iter().enumerate().map(child).collect();
+            let mut walk = Walk::new(Arc::clone(&branch), 0);
+            let mut steps = 0;
             for position in highs.iter().flat_map(|high| [high.saturating_sub(1), *high, high.saturating_add(1)]) {
-                let plain = highs.partition_point(|high| *high < position) as u32;
+                let plain = highs.partition_point(|high| *high < position);
                 prop_assert_eq!(child_of(&branch, position), Some(plain));
+                if let Some(page) = walk.step(position) {
+                    steps += 1;
+                    prop_assert_eq!(page as usize, plain);
+                    prop_assert!(plain > 0 && plain + 1 < branch.len());
+                } else {
+                    walk = Walk::new(Arc::clone(&branch), plain);
+                }
             }
+            let rising = highs.windows(2).filter(|pair| pair[0] < pair[1]).count();
+            prop_assert!(steps + 4 > rising, "{} steps", steps);
         }
     }
 }

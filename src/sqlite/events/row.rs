@@ -1,8 +1,9 @@
 //! A row of `dcb_events`: decoding it, verifying its checksum, and viewing it as an event.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::domain::{EventView, SequencedEvent, Tags};
+use crate::domain::{EventView, PackedText, SequencedEvent, Tags};
 use crate::error::{Error, Result, Status};
 use crate::position::Position;
 use crate::sql::Row;
@@ -14,12 +15,26 @@ use crate::sqlite::events::page::RowRecord;
 pub struct Scratch {
     /// The tags of a row that stores them with escapes.
     unescaped: Vec<String>,
-    /// The row that was verified last, as its checksum covers it: its texts as in
-    /// [`Event::row_text`](crate::domain::Event::row_text), then its numbers.
-    covered: Vec<u8>,
+    /// The last two rows as their checksums cover them: their texts as in
+    /// [`Event::row_text`](crate::domain::Event::row_text), then their numbers.
+    covered: [Vec<u8>; 2],
+    /// Which of the two the next row is laid out in.
+    turn: usize,
+    /// The texts of a row that SQL returned.
+    text: Vec<u8>,
     /// How many events were read, from the file or the cache.
     #[cfg(test)]
     pub count: u64,
+}
+
+/// A row that is laid out to be verified.
+#[derive(Debug)]
+pub struct LaidOutRow<'a> {
+    record: RowRecord<'a>,
+    /// Which of the scratch's buffers it is in.
+    turn: usize,
+    /// How many bytes its checksum covers.
+    size: usize,
 }
 
 /// A row whose checksum matches.
@@ -28,10 +43,12 @@ pub struct EventRow<'a> {
     /// The row's position.
     pub position: Position,
     timestamp_us: i64,
-    /// The texts as in [`Event::row_text`](crate::domain::Event::row_text).
+    /// The texts of the row, from `type` to `metadata`, concatenated.
     text: &'a str,
-    /// The offsets in `text` at which each column ends.
-    ends: [usize; 5],
+    /// The length of each text; `None` for a column that is NULL.
+    lengths: [Option<u32>; 5],
+    /// The memory that the text is in, if it may be shared.
+    memory: Option<&'a Arc<Vec<u8>>>,
     unescaped: &'a mut Vec<String>,
 }
 
@@ -49,97 +66,150 @@ impl Scratch {
     pub fn verify_row(&mut self, row: &Row<'_>) -> Result<EventRow<'_>> {
         let position = row.integer(0).and_then(|number| Position::new(number).ok());
         let position = position.ok_or_else(|| damaged(Position::START))?;
-        let (mut text, mut lengths) = (Vec::new(), [None; 5]);
+        let Scratch { unescaped, covered: [covered, _], text, .. } = self;
+        text.clear();
+        // What a large event took is given back.
+        covered.truncate(MAX_KEPT_TEXT);
+        covered.shrink_to(MAX_KEPT_TEXT);
+        text.shrink_to(MAX_KEPT_TEXT);
+        let mut lengths = [None; 5];
         for (column, length) in (1..).zip(&mut lengths) {
             let part = row.optional_text(column).ok_or_else(|| damaged(position))?;
             text.extend_from_slice(part.unwrap_or_default().as_bytes());
-            *length = part.map(str::len);
+            let len = part.map(|part| u32::try_from(part.len())).transpose();
+            *length = len.map_err(|_| damaged(position))?;
         }
         let number = |column| row.integer(column).ok_or_else(|| damaged(position));
         let record = RowRecord {
             position: position.get(),
-            text: &text,
+            text,
             lengths,
             timestamp_us: number(6)?,
             checksum: number(7)?,
         };
-        self.verify_record(&record).ok_or_else(|| damaged(position))
+        let size = lay_out(&record, covered).ok_or_else(|| damaged(position))?;
+        verify(&record, &covered[..size], None, unescaped).ok_or_else(|| damaged(position))
     }
 
     /// Verifies a row that was read from a page. Returns `None` if it is not what was written.
-    pub fn verify_record(&mut self, record: &RowRecord<'_>) -> Option<EventRow<'_>> {
-        self.count();
-        let [Some(_), Some(_), Some(_), _, _] = record.lengths else { return None };
-        let Scratch { unescaped, covered, .. } = self;
-        let position = Position::new(record.position).ok()?;
-        let numbers = checksum::numbers(record.position, record.timestamp_us);
-        let size = record.text.len() + record.lengths.len() + numbers.len();
-        if covered.len() < size {
-            covered.resize(size, 0);
-        }
-        let covered = &mut covered[..size];
-        let (mut ends, mut at, mut rest) = ([0; 5], 0, record.text);
-        for (length, end) in record.lengths.iter().zip(&mut ends) {
-            let text;
-            (text, rest) = rest.split_at_checked(length.unwrap_or(0))?;
-            *covered.get_mut(at)? = u8::from(length.is_some());
-            at += 1;
-            covered.get_mut(at..at + text.len())?.copy_from_slice(text);
-            at += text.len();
-            *end = at;
-        }
-        covered.get_mut(at..)?.copy_from_slice(&numbers);
-        if checksum::of_covered(covered) != record.checksum {
-            return None;
-        }
-        let text = str::from_utf8(&covered[..at]).ok()?;
-        Some(EventRow { position, timestamp_us: record.timestamp_us, text, ends, unescaped })
+    pub fn verify_record<'a>(&'a mut self, record: RowRecord<'a>) -> Option<EventRow<'a>> {
+        let row = self.lay_out(record)?;
+        self.verify(&row, None)
     }
+
+    /// Lays out a row that was read from a page. A processor takes its time over reading long
+    /// pieces of what it has written in short ones a moment ago, so a scan lays out each row while
+    /// it still has to verify the one before.
+    #[inline(always)]
+    pub fn lay_out<'a>(&mut self, record: RowRecord<'a>) -> Option<LaidOutRow<'a>> {
+        let turn = self.turn;
+        let size = lay_out(&record, &mut self.covered[turn])?;
+        self.turn = 1 - turn;
+        Some(LaidOutRow { record, turn, size })
+    }
+
+    /// Verifies one of the last two rows that were laid out, whose text may be shared in `memory`.
+    /// Returns `None` if it is not what was written.
+    #[inline(always)]
+    pub fn verify<'a>(
+        &'a mut self,
+        row: &LaidOutRow<'a>,
+        memory: Option<&'a Arc<Vec<u8>>>,
+    ) -> Option<EventRow<'a>> {
+        self.count();
+        let covered = self.covered[row.turn].get(..row.size)?;
+        verify(&row.record, covered, memory, &mut self.unescaped)
+    }
+}
+
+/// How many bytes of each buffer are kept for the next row that SQL returns.
+const MAX_KEPT_TEXT: usize = 64 * 1024;
+/// The length of the blocks in which short texts are copied: one instruction copies more than one
+/// byte, and no call is needed.
+const BLOCK: usize = 64;
+
+/// Lays out a row in `covered` as its checksum covers it. Returns the number of bytes.
+#[inline(always)]
+fn lay_out(record: &RowRecord<'_>, covered: &mut Vec<u8>) -> Option<usize> {
+    let numbers = checksum::numbers(record.position, record.timestamp_us);
+    let size = record.text.len() + record.lengths.len() + numbers.len();
+    if covered.len() < size + BLOCK {
+        covered.resize(size + BLOCK, 0);
+    }
+    let (mut at, mut rest) = (0, record.text);
+    for length in &record.lengths {
+        let (flag, target) = covered.get_mut(at..)?.split_first_mut()?;
+        at += 1;
+        *flag = u8::from(length.is_some());
+        let Some(len) = *length else { continue };
+        let len = len as usize;
+        // What a block copies behind the text is overwritten next.
+        match (rest.first_chunk::<BLOCK>(), target.first_chunk_mut::<BLOCK>()) {
+            (Some(block), Some(target)) if len <= BLOCK => *target = *block,
+            _ => target.get_mut(..len)?.copy_from_slice(rest.get(..len)?),
+        }
+        (at, rest) = (at + len, rest.get(len..)?);
+    }
+    *covered.get_mut(at..)?.first_chunk_mut()? = numbers;
+    Some(size)
+}
+
+/// Verifies a row that was laid out in `covered`.
+#[inline(always)]
+fn verify<'a>(
+    record: &RowRecord<'a>,
+    covered: &[u8],
+    memory: Option<&'a Arc<Vec<u8>>>,
+    unescaped: &'a mut Vec<String>,
+) -> Option<EventRow<'a>> {
+    let RowRecord { lengths, timestamp_us, .. } = *record;
+    let [Some(_), Some(_), Some(_), _, _] = lengths else { return None };
+    let position = Position::new(record.position).ok()?;
+    if checksum::of_covered(covered) != record.checksum {
+        return None;
+    }
+    let text = simdutf8::basic::from_utf8(record.text).ok()?;
+    Some(EventRow { position, timestamp_us, text, lengths, memory, unescaped })
 }
 
 impl EventRow<'_> {
     /// Decodes the tags and calls `then` with the event.
+    #[inline(always)]
     pub fn with_view<T>(self, then: impl FnOnce(&EventView<'_>) -> Result<T>) -> Result<T> {
-        let position = self.position;
-        // The bytes around a text are ASCII, so no cut is inside a character.
-        let cut = |start: usize, end: usize| {
-            self.text.get(start + 1..end).ok_or_else(|| damaged(position))
+        let EventRow { position, timestamp_us, text, memory, .. } = self;
+        let mut end = 0;
+        let mut next = |length: Option<u32>| -> Result<Option<&str>> {
+            let Some(length) = length else { return Ok(None) };
+            let start = end;
+            end += length as usize;
+            text.get(start..end).ok_or_else(|| damaged(position)).map(Some)
         };
-        let optional = |start: usize, end: usize| match self.text.as_bytes().get(start) {
-            Some(0) => Ok(None),
-            _ => cut(start, end).map(Some),
-        };
-        let [type_end, tags_end, data_end, id_end, metadata_end] = self.ends;
+        let [event_type, json, data, id, metadata] = self.lengths;
+        let (event_type, json) = (next(event_type)?, next(json)?.unwrap_or_default());
         let mut view = EventView {
             position,
-            timestamp_us: self.timestamp_us,
-            event_type: cut(0, type_end)?,
+            timestamp_us,
+            event_type: event_type.unwrap_or_default(),
             tags: Tags::listed(&[]),
-            data: cut(tags_end, data_end)?,
-            id: optional(data_end, id_end)?,
-            metadata: optional(id_end, metadata_end)?,
-            packed: Some(self.text),
+            data: next(data)?.unwrap_or_default(),
+            id: next(id)?,
+            metadata: next(metadata)?,
+            packed: Some(PackedText { text, memory }),
         };
-        let json = cut(type_end, tags_end)?;
         if json == "[]" {
             return then(&view);
         }
-        let inner = json
-            .strip_prefix("[\"")
-            .and_then(|rest| rest.strip_suffix("\"]"))
-            .ok_or_else(|| damaged(position))?;
+        let start = view.event_type.len();
         let mut few = [""; 8];
-        match plain_tags(inner, &mut few) {
-            Some(count) if count <= few.len() => {
-                view.tags = Tags::listed(&few[..count]);
-                return then(&view);
-            }
-            Some(_) => {
-                let all: Vec<&str> = inner.split('"').step_by(2).collect();
-                view.tags = Tags::listed(&all);
-                return then(&view);
-            }
-            None => {}
+        let count = plain_tags(text, start..start + json.len(), &mut few);
+        if let Some(tags) = count.and_then(|count| few.get(..count)) {
+            view.tags = Tags::listed(tags);
+            return then(&view);
+        }
+        if !json.contains('\\') && json.starts_with("[\"") && json.ends_with("\"]") {
+            let all: Vec<&str> = json.split('"').skip(1).step_by(2).collect();
+            view.tags = Tags::listed(&all);
+            return then(&view);
         }
         *self.unescaped = serde_json::from_str(json).map_err(|_| damaged(position))?;
         let all: Vec<&str> = self.unescaped.iter().map(String::as_str).collect();
@@ -149,43 +219,70 @@ impl EventRow<'_> {
     }
 }
 
-/// Splits tags without escapes into `tags`, as far as there is room, and returns how many there
-/// are. Returns `None` if a tag has an escape: only without escapes is every quote a delimiter.
-fn plain_tags<'a>(inner: &'a str, tags: &mut [&'a str]) -> Option<usize> {
-    const ALL: u64 = u64::from_ne_bytes([1; 8]);
-    const LOW_BITS: u64 = 0x7f * ALL;
-    // Sets the highest bit of each byte of a word that equals `byte`, and no other bit.
-    let equal = |word: u64, byte: u8| {
-        let zero = word ^ (u64::from(byte) * ALL);
-        !(((zero & LOW_BITS) + LOW_BITS) | zero | LOW_BITS)
-    };
-    let (mut count, mut start, mut is_inside) = (0, 0, true);
-    let mut cut = |at: usize| {
-        if is_inside {
-            if let Some(tag) = tags.get_mut(count) {
-                *tag = &inner[start..at];
+/// Finds the tags in the JSON array that is at `json` in `text`, and returns how many there are.
+/// Returns `None` if they are more than `tags` has room for, if one has an escape (only without
+/// escapes is every quote a delimiter), or if it is not an array of strings.
+#[inline(always)]
+fn plain_tags<'a>(text: &'a str, json: Range<usize>, tags: &mut [&'a str]) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let array = bytes.get(json.clone())?;
+    if !array.starts_with(b"[\"") || !array.ends_with(b"\"]") {
+        return None;
+    }
+    let (mut count, mut start, mut is_inside, mut at) = (0, 0, false, json.start);
+    while at < json.end {
+        let rest = bytes.get(at..)?;
+        let (mut quotes, mut escapes) = match rest.first_chunk() {
+            Some(block) => (bytes_equal_to(b'"', block), bytes_equal_to(b'\\', block)),
+            None => {
+                let mut block = [0; 16];
+                block.get_mut(..rest.len())?.copy_from_slice(rest);
+                (bytes_equal_to(b'"', &block), bytes_equal_to(b'\\', &block))
             }
-            count += 1;
+        };
+        // A block may have bytes behind the array.
+        let len = json.end - at;
+        if len < 16 {
+            let own = (1 << len) - 1;
+            (quotes, escapes) = (quotes & own, escapes & own);
         }
-        start = at + 1;
-        is_inside = !is_inside;
-    };
-    let (words, rest) = inner.as_bytes().as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    for (number, word) in words.iter().chain([&last]).enumerate() {
-        let word = u64::from_le_bytes(*word);
-        if equal(word, b'\\') != 0 {
+        if escapes != 0 {
             return None;
         }
-        let mut quotes = equal(word, b'"');
         while quotes != 0 {
-            cut(number * 8 + quotes.trailing_zeros() as usize / 8);
+            let quote = at + quotes.trailing_zeros() as usize;
             quotes &= quotes - 1;
+            if is_inside {
+                *tags.get_mut(count)? = text.get(start..quote)?;
+                count += 1;
+            }
+            (start, is_inside) = (quote + 1, !is_inside);
         }
+        at += 16;
     }
-    cut(inner.len());
-    Some(count)
+    (!is_inside).then_some(count)
+}
+
+/// Returns which bytes of a block equal `byte`: bit 0 stands for the first.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn bytes_equal_to(byte: u8, block: &[u8; 16]) -> u32 {
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+    let (words, _) = block.as_chunks::<8>();
+    let [low, high] = [words[0], words[1]].map(i64::from_le_bytes);
+    // SAFETY: every x86_64 has SSE2.
+    let found = unsafe {
+        let equal = _mm_cmpeq_epi8(_mm_set_epi64x(high, low), _mm_set1_epi8(byte.cast_signed()));
+        _mm_movemask_epi8(equal)
+    };
+    found.cast_unsigned()
+}
+
+/// Returns which bytes of a block equal `byte`: bit 0 stands for the first.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+fn bytes_equal_to(byte: u8, block: &[u8; 16]) -> u32 {
+    (0..).zip(block).fold(0, |found, (index, own)| found | u32::from(*own == byte) << index)
 }
 
 /// Copies a stored event out of its row.
@@ -211,18 +308,34 @@ mod tests {
         #[test]
         fn tags_are_split_as_their_json_says(
             tags in prop::collection::vec("[a-z,\\[:\"\\\\é]{1,12}", 1..12),
+            before in "[a-z\"\\\\é]{0,20}",
+            behind in "[a-z\"\\\\é]{0,20}",
         ) {
             let json = serde_json::to_string(&tags).unwrap();
-            let inner = &json[2..json.len() - 2];
+            let text = format!("{before}{json}{behind}");
             let mut few = [""; 8];
-            let found = plain_tags(inner, &mut few);
-            if tags.iter().any(|tag| tag.contains(['"', '\\'])) {
+            let found = plain_tags(&text, before.len()..before.len() + json.len(), &mut few);
+            if tags.len() > few.len() || tags.iter().any(|tag| tag.contains(['"', '\\'])) {
                 prop_assert_eq!(found, None);
             } else {
                 prop_assert_eq!(found, Some(tags.len()));
                 for (own, tag) in few.iter().zip(&tags) {
                     prop_assert_eq!(own, tag);
                 }
+            }
+        }
+
+        /// Whatever is in place of the JSON, tags that are found are those that it says.
+        #[test]
+        fn what_is_no_list_of_plain_tags_is_left_to_the_parser(
+            json in "[a\",\\[\\]\\\\é]{0,40}",
+            behind in "[\"\\]]{0,20}",
+        ) {
+            let text = format!("{json}{behind}");
+            let mut few = [""; 8];
+            if let Some(count) = plain_tags(&text, 0..json.len(), &mut few) {
+                let split: Vec<&str> = json.split('"').skip(1).step_by(2).collect();
+                prop_assert_eq!(&few[..count], &split[..]);
             }
         }
     }

@@ -22,6 +22,7 @@ use crate::sqlite::host::group::{QueuedAppend, run};
 use crate::sqlite::host::maintenance::HostMaintenance;
 use crate::sqlite::host::overlay::Overlay;
 use crate::sqlite::host::poll::HostPoll;
+use crate::sqlite::read::BATCH_BYTES;
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
 use crate::sqlite::wal::wal_file::Wal;
@@ -267,6 +268,10 @@ impl Store for HostStore {
         self.shared.read(reading, batch, call, &mut |reading, left, deadline| {
             self.read_some(reading, left, deadline, sink).map_err(|error| self.explain(error))
         })
+    }
+
+    fn batch_bytes(&self) -> usize {
+        BATCH_BYTES
     }
 
     fn find(&self, id: EventId<'_>, call: &CallOptions) -> Result<Option<SequencedEvent>> {

@@ -30,6 +30,9 @@ use crate::store::{BatchLimits, IndexCounts, Sink};
 
 /// The longest that one read transaction lasts: a longer one would keep the WAL from being reset.
 pub const MAX_TRANSACTION: Duration = Duration::from_millis(10);
+/// How many bytes of text a batch of a long read has: so many that what a batch costs hardly counts,
+/// and so few that the batch and the pages it came from stay in a processor's cache.
+pub const BATCH_BYTES: usize = 256 * 1024;
 /// How often a wait polls for events of other processes.
 pub const POLL: Duration = Duration::from_millis(10);
 
@@ -100,7 +103,7 @@ impl StoreState {
             state.delivered(event.position);
             left.max_events -= 1;
             // What lies between packed texts counts too: their length is known without a look at each.
-            let bytes = event.packed.map_or_else(|| event.text_len(), str::len);
+            let bytes = event.packed.map_or_else(|| event.text_len(), |packed| packed.text.len());
             left.max_bytes = left.max_bytes.saturating_sub(bytes);
             let full = left.max_events == 0 || left.max_bytes == 0;
             let done = full || state.span().is_none();
