@@ -251,6 +251,17 @@ fn a_reader_that_would_lock_the_owner_out_is_rejected() {
     drop(store);
 }
 
+/// Where a reader of another user can create nothing beside the file, the message says what helps.
+#[test]
+fn a_reader_that_can_create_no_log_is_told_of_immutable() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some((folder, path)) = store_of_owner() else { return };
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o555)).unwrap();
+    let refused = run_as(OTHER, &path, "read");
+    assert!(refused.contains("neither exists nor can be made"), "{refused}");
+    assert!(refused.contains("events.db") && refused.contains("immutable"), "{refused}");
+}
+
 #[test]
 fn an_unusable_wal_or_shm_file_is_reported_with_its_owner() {
     use std::os::unix::fs::PermissionsExt;
