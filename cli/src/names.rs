@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use dcb::{CallOptions, Position, ReadRequest};
+use dcb::{CallOptions, Direction, EventView, Position, Query, ReadRequest, Store};
 
 use crate::exit::Failure;
 use crate::json;
@@ -45,25 +45,83 @@ pub struct Use {
     pub last: Position,
 }
 
-/// Counts the events that have each name.
-#[derive(Default)]
-pub struct Names(HashMap<Box<str>, Use>);
+/// Counts the events that have each name, for a bounded number of names.
+///
+/// As long as there are no more than so many names, the counts are exact. Beyond that, the names of
+/// fewest events are left out, as the algorithm of Misra and Gries does it: when there is no room, the
+/// median of all counts is subtracted from each, and the names that have nothing left go. So a name
+/// that is not there has no more events than were subtracted in all. The counts of those that are
+/// there are exact after [`Names::begin_again`] and a second pass over the same events.
+pub struct Names {
+    kept: HashMap<Box<str>, Use>,
+    /// How many names are kept at most.
+    most: usize,
+    /// What was subtracted from each count in all.
+    left_out: i64,
+    /// Whether no other names are taken in.
+    is_second_pass: bool,
+}
+
+/// How many names are kept at most: about 20 MiB of them.
+const MOST: usize = 200_000;
+
+impl Default for Names {
+    fn default() -> Self {
+        Names::with_most(MOST)
+    }
+}
 
 impl Names {
+    fn with_most(most: usize) -> Self {
+        Names { kept: HashMap::new(), most, left_out: 0, is_second_pass: false }
+    }
+
     /// Counts the event at `position` for a name.
     pub fn add(&mut self, name: &str, position: Position) {
-        let found = match self.0.get_mut(name) {
+        let found = match self.kept.get_mut(name) {
             Some(found) => found,
-            None => self.0.entry(name.into()).or_insert(Use { first: position, ..Use::default() }),
+            None if self.is_second_pass => return,
+            None => {
+                if self.kept.len() >= self.most {
+                    self.make_room();
+                }
+                self.kept.entry(name.into()).or_default()
+            }
         };
+        if found.events == 0 {
+            found.first = position;
+        }
         found.events += 1;
         found.last = position;
+    }
+
+    /// Leaves out half of the names, those of fewest events.
+    fn make_room(&mut self) {
+        let mut counts: Vec<i64> = self.kept.values().map(|found| found.events).collect();
+        let middle = counts.len().saturating_sub(1) / 2;
+        let (_, &mut median, _) = counts.select_nth_unstable(middle);
+        self.left_out += median;
+        self.kept.retain(|_, found| {
+            found.events -= median;
+            found.events > 0
+        });
+    }
+
+    /// Prepares for counting all events again, for the names that are there.
+    pub fn begin_again(&mut self) {
+        self.is_second_pass = true;
+        self.kept.values_mut().for_each(|found| *found = Use::default());
+    }
+
+    /// Returns how many events a name has at most that was left out; `None`: no name was.
+    pub fn left_out(&self) -> Option<i64> {
+        (self.left_out > 0).then_some(self.left_out)
     }
 
     /// Returns the names, those of most events first.
     pub fn sorted(&self) -> Vec<(&str, Use)> {
         let mut names: Vec<(&str, Use)> =
-            self.0.iter().map(|(name, found)| (&**name, *found)).collect();
+            self.kept.iter().map(|(name, found)| (&**name, *found)).collect();
         names.sort_unstable_by(|left, right| {
             right.1.events.cmp(&left.1.events).then_with(|| left.0.cmp(right.0))
         });
@@ -71,14 +129,29 @@ impl Names {
     }
 }
 
+/// Counts the names of the events of a store. `add` counts those of one event.
+fn count(store: &dyn Store, add: impl Fn(&mut Names, &EventView<'_>)) -> Result<Names, Failure> {
+    let mut names = Names::default();
+    let pass = |names: &mut Names, before| {
+        let request =
+            ReadRequest::new(Query::all(), Position::START, before, None, Direction::Forward);
+        store::for_each(store, request, &CallOptions::default(), |event| {
+            add(names, event);
+            Ok(true)
+        })
+    };
+    let head = pass(&mut names, None)?;
+    if names.left_out().is_some() {
+        names.begin_again();
+        pass(&mut names, Some(head.next()))?;
+    }
+    Ok(names)
+}
+
 /// Prints the types of the events of a store.
 pub fn types(arguments: &TypesArguments) -> Result<(), Failure> {
     let store = arguments.store.open_to_read()?;
-    let mut types = Names::default();
-    store::for_each(&*store, ReadRequest::default(), &CallOptions::default(), |event| {
-        types.add(event.event_type, event.position);
-        Ok(true)
-    })?;
+    let types = count(&*store, |types, event| types.add(event.event_type, event.position))?;
     print("type", &types, arguments.json)
 }
 
@@ -96,14 +169,9 @@ pub fn tags(arguments: &TagsArguments) -> Result<(), Failure> {
         }
     };
     let store = store::open_to_read(uri)?;
-    let mut tags = Names::default();
-    store::for_each(&*store, ReadRequest::default(), &CallOptions::default(), |event| {
-        event
-            .tags
-            .iter()
-            .filter(|tag| tag.starts_with(prefix))
-            .for_each(|tag| tags.add(tag, event.position));
-        Ok(true)
+    let tags = count(&*store, |tags, event| {
+        let wanted = event.tags.iter().filter(|tag| tag.starts_with(prefix));
+        wanted.for_each(|tag| tags.add(tag, event.position));
     })?;
     print("tag", &tags, arguments.json)
 }
@@ -127,7 +195,20 @@ fn print(kind: &'static str, names: &Names, is_json: bool) -> Result<(), Failure
         table.print(&mut out, table::terminal_width())?;
     }
     out.flush()?;
+    if let Some(note) = note_of(kind, names) {
+        eprintln!("dcb: {note}");
+    }
     Ok(())
+}
+
+/// Returns what is to be said where names were left out.
+pub fn note_of(kind: &str, names: &Names) -> Option<String> {
+    let left_out = table::counted(names.left_out()?.unsigned_abs(), "event");
+    let hint = if kind == "tag" { "; a longer PREFIX selects fewer" } else { "" };
+    Some(format!(
+        "there are more than {} {kind}s: those that are not listed have at most {left_out} each{hint}",
+        names.most
+    ))
 }
 
 /// Returns a list of objects, each with a name under the key `kind` and what is known of it.
@@ -145,4 +226,73 @@ pub fn json_of(kind: &str, names: &[(&str, Use)]) -> Vec<u8> {
     }
     text.push(b']');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names of which a few have many events and most have one, in an order that is not theirs.
+    fn stream(seed: u64) -> Vec<String> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state >> 33
+        };
+        (0..5_000)
+            .map(|_| match next() % 4 {
+                0 => format!("often:{}", next() % 5),
+                1 => format!("sometimes:{}", next() % 60),
+                _ => format!("rare:{}", next() % 3_000),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_bounded_number_of_names_is_counted_as_by_counting_all() {
+        for (seed, most) in [(1, 10_000), (2, 200), (3, 40), (4, 12), (5, 1)] {
+            let events = stream(seed);
+            let mut all = Names::with_most(usize::MAX);
+            let mut some = Names::with_most(most);
+            let pass = |names: &mut Names| {
+                for (index, name) in events.iter().enumerate() {
+                    names.add(name, Position::clamped(index as i64 + 1));
+                    assert!(names.kept.len() <= most.max(names.most));
+                }
+            };
+            pass(&mut all);
+            pass(&mut some);
+            if some.left_out().is_some() {
+                some.begin_again();
+                pass(&mut some);
+            }
+            assert_eq!(some.left_out().is_none(), some.kept.len() == all.kept.len(), "{most}");
+            assert_eq!(some.left_out().is_none(), most == 10_000);
+            let left_out = some.left_out().unwrap_or(0);
+            // What each subtraction takes from more than half of the names, no name has left.
+            assert!(left_out <= 2 * 5_000 / most as i64 + 1, "{most}: {left_out}");
+            for (name, expected) in &all.kept {
+                match some.kept.get(name) {
+                    Some(found) => assert_eq!(
+                        (found.events, found.first, found.last),
+                        (expected.events, expected.first, expected.last)
+                    ),
+                    None => assert!(expected.events <= left_out, "{most}: {name}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn it_is_said_that_names_are_left_out() {
+        let mut names = Names::with_most(2);
+        ["a", "b", "a", "c"].iter().for_each(|name| names.add(name, Position::START));
+        let said = note_of("tag", &names).unwrap();
+        assert_eq!(
+            said,
+            "there are more than 2 tags: those that are not listed have at most 1 event each; a \
+             longer PREFIX selects fewer"
+        );
+        assert_eq!(note_of("type", &Names::default()), None);
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use dcb::{CallOptions, EventView, ReadRequest};
+use dcb::{CallOptions, Direction, EventView, Position, Query, ReadRequest};
 
 use crate::exit::Failure;
 use crate::json;
@@ -18,7 +18,7 @@ pub struct Arguments {
     #[command(flatten)]
     store: StoreArgument,
     /// How many tags, tag keys and days to print
-    #[arg(long, value_name = "NUMBER", default_value_t = 10)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 10, allow_negative_numbers = true)]
     top: usize,
     /// Print JSON
     #[arg(long)]
@@ -45,21 +45,12 @@ struct Stats {
 
 impl Stats {
     fn add(&mut self, event: &EventView<'_>) {
-        let (time, position) = (event.timestamp_us, event.position);
+        let time = event.timestamp_us;
         self.events += 1;
         self.bytes += event.text_len() as u64;
         let (first, last) = self.times.unwrap_or((time, time));
         self.times = Some((first.min(time), last.max(time)));
-        self.types.add(event.event_type, position);
-        let mut keys: Vec<&str> = Vec::new();
-        for tag in event.tags.iter() {
-            self.tags.add(tag, position);
-            let key = tag.split_once(':').map_or(tag, |(key, _)| key);
-            if !keys.contains(&key) {
-                keys.push(key);
-                self.keys.add(key, position);
-            }
-        }
+        self.add_names(event);
         let day = match &self.last_day {
             Some((before, day)) if *before == time => day.clone(),
             _ => time::day(time),
@@ -73,6 +64,29 @@ impl Stats {
         self.last_day = Some((time, day));
     }
 
+    fn add_names(&mut self, event: &EventView<'_>) {
+        let position = event.position;
+        self.types.add(event.event_type, position);
+        let mut keys: Vec<&str> = Vec::new();
+        for tag in event.tags.iter() {
+            self.tags.add(tag, position);
+            let key = tag.split_once(':').map_or(tag, |(key, _)| key);
+            if !keys.contains(&key) {
+                keys.push(key);
+                self.keys.add(key, position);
+            }
+        }
+    }
+
+    /// Returns the names, each with the key of its list in JSON and that of one of them.
+    fn names(&self) -> [(&'static str, &'static str, &Names); 3] {
+        [
+            ("types", "type", &self.types),
+            ("tags", "tag", &self.tags),
+            ("tag_keys", "key", &self.keys),
+        ]
+    }
+
     /// Returns the events a day between the first and the last time.
     fn rate(&self) -> Option<f64> {
         let (first, last) = self.times?;
@@ -84,10 +98,26 @@ impl Stats {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let store = arguments.store.open_to_read()?;
     let mut stats = Stats::default();
-    store::for_each(&*store, ReadRequest::default(), &CallOptions::default(), |event| {
+    let call = CallOptions::default();
+    let head = store::for_each(&*store, ReadRequest::default(), &call, |event| {
         stats.add(event);
         Ok(true)
     })?;
+    if stats.names().iter().any(|(_, _, names)| names.left_out().is_some()) {
+        let Stats { types, tags, keys, .. } = &mut stats;
+        [types, tags, keys].into_iter().for_each(Names::begin_again);
+        let request = ReadRequest::new(
+            Query::all(),
+            Position::START,
+            Some(head.next()),
+            None,
+            Direction::Forward,
+        );
+        store::for_each(&*store, request, &call, |event| {
+            stats.add_names(event);
+            Ok(true)
+        })?;
+    }
     let file_bytes = store::path_of(&arguments.store.uri)
         .and_then(|path| std::fs::metadata(path).ok())
         .map(|file| file.len());
@@ -119,16 +149,18 @@ fn print_json(
         time(stats.times.map(|times| times.1)),
         number(stats.rate().map(|rate| format!("{rate:.3}"))),
     )?;
-    for (key, kind, names, most) in [
-        ("types", "type", &stats.types, usize::MAX),
-        ("tags", "tag", &stats.tags, top),
-        ("tag_keys", "key", &stats.keys, top),
-    ] {
+    for (key, kind, names) in stats.names() {
+        let most = if key == "types" { usize::MAX } else { top };
         let names = names.sorted();
         write!(out, ",\"{key}\":")?;
         out.write_all(&names::json_of(kind, &names[..names.len().min(most)]))?;
     }
-    out.write_all(b",\"days\":[")?;
+    out.write_all(b",\"left_out\":{")?;
+    for (index, (key, _, names)) in stats.names().iter().enumerate() {
+        let left_out = number(names.left_out().map(|events| events.to_string()));
+        write!(out, "{}\"{key}\":{left_out}", if index > 0 { "," } else { "" })?;
+    }
+    out.write_all(b"},\"days\":[")?;
     for (index, (day, count)) in stats.days.iter().enumerate() {
         let mut text = Vec::new();
         json::string(&mut text, day);
@@ -153,7 +185,14 @@ fn print(
         writeln!(out, "last time   {}", time::local(last))?;
     }
     if let Some(rate) = stats.rate() {
-        writeln!(out, "rate        {rate:.1} events a day")?;
+        let (rate, unit) = match stats.times {
+            Some((first, last)) if last - first < MICROS_PER_DAY / 24 => {
+                (rate / 86_400.0, "a second")
+            }
+            Some((first, last)) if last - first < MICROS_PER_DAY => (rate / 24.0, "an hour"),
+            _ => (rate, "a day"),
+        };
+        writeln!(out, "rate        {rate:.1} events {unit}")?;
     }
     let width = table::terminal_width();
     for (title, names, most) in [
@@ -173,6 +212,9 @@ fn print(
         table.print(out, width)?;
         if all.len() > most {
             writeln!(out, "and {} more: see dcb tags, or --top", all.len() - most)?;
+        }
+        if let Some(note) = names::note_of(title, names) {
+            writeln!(out, "{note}")?;
         }
     }
     print_days(out, stats, top)
