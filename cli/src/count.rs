@@ -17,6 +17,9 @@ pub struct Arguments {
     query: QueryArguments,
     #[command(flatten)]
     range: RangeArguments,
+    /// Print JSON
+    #[arg(long, help_heading = "Options")]
+    json: bool,
 }
 
 /// Prints the number of events that the arguments select.
@@ -32,6 +35,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             Ok(())
         })?;
     }
-    writeln!(io::stdout(), "{count}")?;
+    match arguments.json {
+        true => writeln!(io::stdout(), "{{\"events\":{count}}}")?,
+        false => writeln!(io::stdout(), "{count}")?,
+    }
     Ok(())
 }

@@ -12,11 +12,17 @@ use crate::store::StoreArgument;
 pub struct Arguments {
     #[command(flatten)]
     store: StoreArgument,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Prints the position of the newest event, 0 if there is none.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let head = arguments.store.open_to_read()?.head(&CallOptions::default())?;
-    writeln!(io::stdout(), "{head}")?;
+    match arguments.json {
+        true => writeln!(io::stdout(), "{{\"head\":{head}}}")?,
+        false => writeln!(io::stdout(), "{head}")?,
+    }
     Ok(())
 }
