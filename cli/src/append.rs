@@ -9,6 +9,7 @@ use dcb::{
 
 use crate::exit::Failure;
 use crate::json;
+use crate::lines;
 use crate::output::Field;
 use crate::query;
 use crate::store::{self, StoreArgument};
@@ -25,7 +26,13 @@ pub struct Arguments {
     #[arg(short = 'g', long = "tag", value_name = "TAG", requires = "event_type")]
     tags: Vec<String>,
     /// The data of the event
-    #[arg(short, long, value_name = "JSON", requires = "event_type")]
+    #[arg(
+        short,
+        long,
+        value_name = "JSON",
+        requires = "event_type",
+        allow_negative_numbers = true
+    )]
     data: Option<String>,
     /// The id of the event: appending it again changes nothing
     #[arg(long, value_name = "ID", requires = "event_type")]
@@ -120,7 +127,15 @@ fn events_of(input: impl BufRead) -> Result<Vec<Event>, Failure> {
         if line.trim().is_empty() {
             continue;
         }
-        events.push(Event::from_json(&line).map_err(|error| Failure::from(error).at(&place))?);
+        let event = Event::from_json(&line).map_err(|error| Failure::from(error).at(&place));
+        if event.as_ref().map_or(is_stored(&line), |event| event.given_timestamp_us().is_some()) {
+            return Err(Failure::usage(
+                "an event that was stored before, with its position or its timestamp, is appended \
+                 by dcb import",
+            )
+            .at(&place));
+        }
+        events.push(event?);
     }
     if events.is_empty() {
         return Err(Failure::usage(
@@ -128,6 +143,11 @@ fn events_of(input: impl BufRead) -> Result<Vec<Event>, Failure> {
         ));
     }
     Ok(events)
+}
+
+/// Returns whether a line is an event as a read or an export prints it.
+fn is_stored(line: &str) -> bool {
+    lines::parse(line).is_ok_and(|line| line.position.is_some())
 }
 
 /// Returns a stored event as a line of JSON.

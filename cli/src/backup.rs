@@ -38,7 +38,20 @@ pub fn backup(arguments: &BackupArguments) -> Result<(), Failure> {
              server; dcb copy copies the events to a file of SQLite",
         ));
     }
-    copy(arguments.store.open_to_read()?, &arguments.file)
+    copy(arguments.store.open_to_read()?, &path_in(&arguments.file)?)
+}
+
+/// Returns the path of a backup, which may be given as the URI of the store that it is.
+fn path_in(file: &Path) -> Result<PathBuf, Failure> {
+    match file.to_str().filter(|text| store::is_uri(text)) {
+        Some(uri) => store::path_of(uri).ok_or_else(|| {
+            Failure::usage(format!(
+                "{}: a backup is a file: for another store use dcb copy",
+                store::shown(uri)
+            ))
+        }),
+        None => Ok(file.to_owned()),
+    }
 }
 
 /// Copies a backup to a new store, and prints the number of its events.
@@ -50,15 +63,16 @@ pub fn restore(arguments: &RestoreArguments) -> Result<(), Failure> {
             store::shown(uri)
         )));
     };
-    let Some(file) = arguments.file.to_str() else {
+    let backup = path_in(&arguments.file)?;
+    let Some(file) = backup.to_str() else {
         return Err(Failure::usage("the path of the backup is not valid UTF-8"));
     };
-    if !arguments.file.exists() {
+    if !backup.exists() {
         return Err(Failure::not_found(format!("{file}: no such file")));
     }
     // Nobody writes to a backup.
     let options = Options { immutable: true, create: false, ..Options::default() };
-    copy(store::open(&format!("sqlite:{file}"), &options)?, path)
+    copy(store::open(&format!("sqlite:{file}"), &options)?, &path)
 }
 
 fn copy(source: store::OpenStore, path: &Path) -> Result<(), Failure> {

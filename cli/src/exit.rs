@@ -23,23 +23,25 @@ pub enum Reason {
 pub struct Failure {
     /// What the exit status says.
     pub reason: Reason,
+    /// What the library calls the error, if it is one of its own.
+    pub status: Option<dcb::Status>,
     message: String,
 }
 
 impl Failure {
     /// Returns a failure of the kind that has no exit status of its own.
     pub fn new(message: impl Into<String>) -> Self {
-        Failure { reason: Reason::Failure, message: message.into() }
+        Failure { reason: Reason::Failure, status: None, message: message.into() }
     }
 
     /// Returns the failure of arguments that are wrong.
     pub fn usage(message: impl Into<String>) -> Self {
-        Failure { reason: Reason::Usage, message: message.into() }
+        Failure { reason: Reason::Usage, status: None, message: message.into() }
     }
 
     /// Returns the failure to find an event or a store.
     pub fn not_found(message: impl Into<String>) -> Self {
-        Failure { reason: Reason::NotFound, message: message.into() }
+        Failure { reason: Reason::NotFound, status: None, message: message.into() }
     }
 
     /// Returns the failure with the place before its message.
@@ -70,7 +72,7 @@ impl From<dcb::Error> for Failure {
             dcb::Status::InvalidArgument | dcb::Status::TooLarge => Reason::Usage,
             _ => Reason::Failure,
         };
-        Failure { reason, message: error.to_string() }
+        Failure { reason, status: Some(error.status), message: error.to_string() }
     }
 }
 
@@ -79,7 +81,7 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => {
-                Failure { reason: Reason::BrokenPipe, message: String::new() }
+                Failure { reason: Reason::BrokenPipe, status: None, message: String::new() }
             }
             _ => Failure::new(error.to_string()),
         }

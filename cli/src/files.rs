@@ -9,9 +9,28 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use crate::exit::Failure;
+use crate::store;
 
 fn is_compressed(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "zst")
+}
+
+/// Refuses a name that is the URI of a store, or the name of a file that is compressed in another way.
+fn check_name(path: &Path, instead: &str) -> Result<(), Failure> {
+    let shown = path.display();
+    if path.to_str().is_some_and(store::is_uri) {
+        return Err(Failure::usage(format!(
+            "{shown} names a store and not a file of events: from store to store, use dcb copy"
+        )));
+    }
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some(other @ ("gz" | "bz2" | "xz" | "lz4" | "zip")) => Err(Failure::usage(format!(
+            "{shown}: a file of events is plain or compressed with zstd, as {}: for .{other}, use a \
+             pipe, {instead}",
+            path.with_extension("zst").display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn is_standard(path: &Path) -> bool {
@@ -59,7 +78,13 @@ pub fn open(path: &Path) -> Result<Input, Failure> {
         let inner = Counted { inner: io::stdin(), done: Arc::clone(&done) };
         return Ok(Input { reader: Box::new(inner), total: None, done });
     }
+    check_name(path, "such as gzip -dc FILE | dcb import URI")?;
     let file = File::open(path).map_err(of_file(path))?;
+    if file.metadata().is_ok_and(|file| file.is_dir()) {
+        return Err(
+            Failure::new("this is a folder: name a file in it").at(&path.display().to_string())
+        );
+    }
     let total = file.metadata().ok().filter(fs::Metadata::is_file).map(|file| file.len());
     let inner = BufReader::with_capacity(1 << 18, Counted { inner: file, done: Arc::clone(&done) });
     let reader: Box<dyn Read + Send> = match is_compressed(path) {
@@ -143,6 +168,7 @@ impl Output {
         if is_standard(path) {
             return Ok(Output::new(Writer::Stdout(io::stdout()), None));
         }
+        check_name(path, "such as dcb export URI | gzip > FILE")?;
         if !force && path.symlink_metadata().is_ok() {
             return Err(Failure::usage(format!(
                 "{}: there is a file already: use --force to replace it",
@@ -152,7 +178,13 @@ impl Output {
         let mut draft = path.as_os_str().to_owned();
         draft.push(format!(".{}.part", std::process::id()));
         let draft = PathBuf::from(draft);
-        let file = File::create(&draft).map_err(of_file(&draft))?;
+        let file = File::create(&draft).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                Failure::not_found("its folder does not exist: create that first")
+                    .at(&path.display().to_string())
+            }
+            _ => of_file(path)(error),
+        })?;
         let writer = match is_compressed(path) {
             true => {
                 let mut encoder = zstd::Encoder::new(file, LEVEL).map_err(of_file(path))?;

@@ -14,7 +14,7 @@ pub struct Arguments {
     #[arg(value_name = "URI")]
     first: Option<String>,
     /// The position of the event
-    #[arg(value_name = "POSITION")]
+    #[arg(value_name = "POSITION", allow_negative_numbers = true)]
     second: Option<String>,
     /// The id of the event
     #[arg(long, conflicts_with = "second")]

@@ -79,7 +79,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Import { stored, skipped, .. } = import;
     let already =
         if skipped > 0 { format!(", {skipped} were stored already") } else { String::new() };
-    eprintln!("dcb: imported {}{already}", counted(stored, "event"));
+    if result.is_ok() || stored > 0 {
+        eprintln!("dcb: imported {}{already}", counted(stored, "event"));
+    }
     result
 }
 

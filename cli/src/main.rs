@@ -131,7 +131,18 @@ enum Command {
 
 /// Prints what is wrong with the arguments and ends the program. Where the store is missing, it says how
 /// one is named.
-fn refuse(error: &clap::Error) -> ! {
+fn refuse(mut error: clap::Error) -> ! {
+    // After `--`, which clap suggests, an option's value would count as an argument.
+    let is_unknown = error.kind() == ErrorKind::UnknownArgument;
+    if is_unknown && error.get(ContextKind::SuggestedArg).is_none() {
+        error.remove(ContextKind::Suggested);
+        if let Some(ContextValue::String(text)) = error.get(ContextKind::InvalidArg)
+            && !text.starts_with("--")
+        {
+            let tip = format!("a value that begins with a hyphen is written --OPTION={text}");
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+        }
+    }
     let is_missing = error.kind() == ErrorKind::MissingRequiredArgument;
     let names_store = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::Strings(missing)) => missing.iter().any(|name| name == "<URI>"),
@@ -140,8 +151,14 @@ fn refuse(error: &clap::Error) -> ! {
     if is_missing && names_store {
         // The program ends with this status in any case.
         let _ = error.print();
+        let usage = error.get(ContextKind::Usage).map_or(String::new(), ToString::to_string);
+        let alone = match usage.split_once("<URI> ") {
+            Some((_, second)) => format!("; an argument that is alone is {}", second.trim()),
+            None => String::new(),
+        };
         eprintln!(
-            "\n  tip: a store is named by a URI, such as sqlite:events.db, or by the variable DCB_URI"
+            "\n  tip: a store is named by a URI, such as sqlite:events.db, or by the variable \
+             DCB_URI{alone}"
         );
         std::process::exit(error.exit_code());
     }
@@ -149,7 +166,7 @@ fn refuse(error: &clap::Error) -> ! {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(&error));
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(error));
     let result = match arguments.command {
         Command::Read(arguments) => read::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),

@@ -78,7 +78,8 @@ pub fn parse_item(text: &str) -> Result<QueryItem, Failure> {
             Some(("tag", tag)) => item.and_tag(Tag::new(tag)?)?,
             _ => {
                 return Err(Failure::usage(format!(
-                    "`{word}` is neither type=TYPE nor tag=TAG: for names with blanks or commas use --query"
+                    "`{word}` is neither type=TYPE nor tag=TAG: write names with blanks or commas as JSON, \
+                     {{\"items\": [{{\"types\": [...], \"tags\": [...]}}]}}"
                 )));
             }
         }
@@ -100,7 +101,7 @@ pub struct RangeArguments {
     #[arg(short = 'b', long, value_name = "POSITION", allow_negative_numbers = true)]
     pub before: Option<i64>,
     /// So many events at most
-    #[arg(short = 'n', long, value_name = "NUMBER")]
+    #[arg(short = 'n', long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub limit: Option<u64>,
     /// The newest events first
     #[arg(short = 'r', long)]

@@ -1,7 +1,7 @@
 //! The store that a command works on.
 
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dcb::{BatchLimits, CallOptions, EventView, Options, Position, ReadRequest, ReadState, Store};
@@ -24,10 +24,15 @@ impl StoreArgument {
 
     /// Opens the store for appends, and creates a missing file.
     pub fn open_to_write(&self) -> Result<OpenStore, Failure> {
-        if path_of(&self.uri).is_some_and(|path| !path.exists()) {
-            eprintln!("dcb: creates {}", shown(&self.uri));
+        let is_new = path_of(&self.uri).is_some_and(|path| is_missing(&path));
+        let store = open(&self.uri, &Options::default())?;
+        if is_new {
+            eprintln!("dcb: created {}", shown(&self.uri));
         }
-        open(&self.uri, &Options::default())
+        if is_in_memory(&self.uri) {
+            eprintln!("dcb: {} is gone when the command ends: name a file to keep it", self.uri);
+        }
+        Ok(store)
     }
 }
 
@@ -54,34 +59,84 @@ pub fn open_to_read(uri: &str) -> Result<OpenStore, Failure> {
 }
 
 /// Opens the store that a URI names. The parameter `schema` of a `postgres:` URI is the schema that the
-/// store is in.
+/// store is in. The parameter `immutable` of a `file:` URI is the option of that name.
 pub fn open(uri: &str, options: &Options) -> Result<OpenStore, Failure> {
     if let (rest, Some(schema)) = split_schema(uri)? {
         let options = Options { schema: Some(schema), ..options.clone() };
         return Ok(OpenStore(dcb::open(&rest, &options).map_err(Failure::from)?));
     }
-    if options.read_only && matches!(uri, "memory:" | "sqlite::memory:") {
+    if options.read_only && is_in_memory(uri) {
         return Err(Failure::usage(format!(
             "{uri} is a new store for each command, so there is nothing in it: name a file, such as \
              sqlite:events.db"
         )));
     }
-    if !options.create
-        && let Some(path) = path_of(uri)
-        && !path.exists()
-    {
+    if !options.create && path_of(uri).is_some_and(|path| is_missing(&path)) {
         return Err(Failure::not_found(format!(
             "{}: no such store: check the path, or create one with dcb append or dcb import",
             shown(uri)
         )));
     }
-    Ok(OpenStore(dcb::open(uri, options).map_err(Failure::from)?))
+    let (plain, is_immutable) = split_immutable(uri);
+    let options = Options { immutable: options.immutable || is_immutable, ..options.clone() };
+    Ok(OpenStore(dcb::open(&plain, &options).map_err(advised)?))
 }
 
-/// Returns the path of the file that a `sqlite:` URI names.
-pub fn path_of(uri: &str) -> Option<&Path> {
-    let path = uri.strip_prefix("sqlite:")?;
-    (!path.is_empty() && path != ":memory:").then(|| Path::new(path))
+/// Returns the failure to open a file, with what to do on the command line where the library names an
+/// option of programs.
+fn advised(error: dcb::Error) -> Failure {
+    let advice = [
+        ("option immutable", "With dcb, such a store is named file:PATH?immutable=1."),
+        ("option adopt", "dcb puts no store into the database of a program: name a new file."),
+        ("is not a database", "dcb import makes a store of an export."),
+    ];
+    let known = advice.iter().find(|(part, _)| error.message.contains(part));
+    let failure = Failure::from(error);
+    match known {
+        Some((_, advice)) => failure.and(advice),
+        None => failure,
+    }
+}
+
+/// Returns whether there is no file. One in a folder that may not be searched is not missing.
+fn is_missing(path: &Path) -> bool {
+    matches!(path.try_exists(), Ok(false))
+}
+
+/// Returns whether each command that names the store has a new one.
+fn is_in_memory(uri: &str) -> bool {
+    matches!(uri, "memory:" | "sqlite::memory:")
+}
+
+/// Returns the path of the file that a `sqlite:` or a `file:` URI names. One with escapes or with a host
+/// is left to the library.
+pub fn path_of(uri: &str) -> Option<PathBuf> {
+    let path = match uri.strip_prefix("file:") {
+        Some(rest) if rest.contains(['%', '#']) || uri.contains("mode=memory") => return None,
+        Some(rest) => {
+            let path = rest.split_once('?').map_or(rest, |(path, _)| path);
+            if path.starts_with("//") {
+                path.strip_prefix("//").filter(|path| path.starts_with('/'))?
+            } else {
+                path
+            }
+        }
+        None => uri.strip_prefix("sqlite:")?,
+    };
+    (!path.is_empty() && path != ":memory:").then(|| PathBuf::from(path))
+}
+
+/// Returns a `file:` URI without its parameter `immutable=1`, and whether it had that.
+fn split_immutable(uri: &str) -> (String, bool) {
+    match uri.split_once('?') {
+        Some((path, parameters)) if path.starts_with("file:") => {
+            let others: Vec<&str> =
+                parameters.split('&').filter(|parameter| *parameter != "immutable=1").collect();
+            let is_immutable = others.len() < parameters.split('&').count();
+            (format!("{path}?{}", others.join("&")), is_immutable)
+        }
+        _ => (uri.to_owned(), false),
+    }
 }
 
 /// Returns a `postgres:` URI without its parameter `schema`, and the value of that.
@@ -206,6 +261,26 @@ mod tests {
             assert_eq!(split_schema(uri).unwrap(), expected, "{uri}");
         }
         assert!(split_schema("postgres://h/d?schema=x&schema=y").is_err());
+    }
+
+    #[test]
+    fn a_uri_may_name_a_file() {
+        for (uri, path, is_immutable) in [
+            ("sqlite:a?immutable=1", Some("a?immutable=1"), false),
+            ("sqlite::memory:", None, false),
+            ("file:a.db", Some("a.db"), false),
+            ("file:/a/b.db?mode=ro", Some("/a/b.db"), false),
+            ("file:///a/b.db?immutable=1&mode=ro", Some("/a/b.db"), true),
+            ("file://host/b.db", None, false),
+            ("file:a%20b.db?immutable=1", None, true),
+            ("file:a?mode=memory", None, false),
+            ("memory:", None, false),
+        ] {
+            assert_eq!(path_of(uri), path.map(PathBuf::from), "{uri}");
+            assert_eq!(split_immutable(uri).1, is_immutable, "{uri}");
+        }
+        assert_eq!(split_immutable("file:a?immutable=1&mode=ro").0, "file:a?mode=ro");
+        assert_eq!(split_immutable("file:a?immutable=0").0, "file:a?immutable=0");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use dcb::{
-    CallOptions, Direction, EventType, EventView, Position, Query, QueryItem, ReadRequest, Store,
-    Tag,
+    CallOptions, Direction, EventType, EventView, Position, Query, QueryItem, ReadRequest, Status,
+    Store, Tag,
 };
 
 use crate::digest::Digest;
@@ -68,8 +68,11 @@ const MOST_PROBLEMS: usize = 20;
 
 /// Reads every event of the store and looks each type and tag up in the index.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let store = arguments.store.open_to_read().map_err(|failure| {
-        failure.and("The store cannot be opened, so nothing can be said about its events: restore a backup.")
+    let store = arguments.store.open_to_read().map_err(|failure| match failure.status {
+        Some(Status::Corrupt | Status::UnsupportedFormat) => failure.and(
+            "The store cannot be opened, so nothing can be said about its events: restore a backup.",
+        ),
+        _ => failure,
     })?;
     let head = store.head(&CallOptions::default())?.get();
     let mut digest = Digest::default();

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::exit::Failure;
 use crate::store;
@@ -31,9 +31,7 @@ impl Scratch {
             Some(uri) => uri.to_owned(),
             None => format!("sqlite:dcb-bench-{}.db", std::process::id()),
         };
-        let made = store::path_of(&uri)
-            .filter(|path| path.symlink_metadata().is_err())
-            .map(Path::to_owned);
+        let made = store::path_of(&uri).filter(|path| path.symlink_metadata().is_err());
         Ok(Scratch { uri, made })
     }
 

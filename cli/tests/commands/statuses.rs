@@ -36,18 +36,101 @@ fn a_status_says_what_happened() {
         (4, "no event has the id \"x\"", &["get", "sqlite:a.db", "--id", "x"]),
         (4, "no such store", &["head", "sqlite:none.db"]),
         (4, "none.ndjson", &["import", "sqlite:n.db", "none.ndjson"]),
+        (2, "that is alone is <DESTINATION>", &["copy", "sqlite:a.db"]),
+        (2, "has position 1", &["get", "sqlite:a.db", "-7"]),
+        (2, "invalid value '-1' for '--limit", &["read", "sqlite:a.db", "--limit", "-1"]),
+        (2, "is written --OPTION=-x", &["append", "sqlite:a.db", "-t", "-x"]),
+        (2, "as JSON, {\"items\"", &["append", "sqlite:a.db", "-t", "B", "--fail-if", "tg=a"]),
+        (4, "no such store", &["read", "file:none.db"]),
+        (2, "a.ndjson.zst: for .gz, use a pipe", &["export", "sqlite:a.db", "a.ndjson.gz"]),
+        (2, "dcb import URI", &["import", "sqlite:n.db", "a.ndjson.gz"]),
+        (2, "use dcb copy", &["export", "sqlite:a.db", "sqlite:c.db"]),
+        (2, "use dcb copy", &["import", "sqlite:n.db", "sqlite:a.db"]),
+        (2, "use dcb copy", &["backup", "sqlite:a.db", "memory:"]),
+        (4, "folder does not exist", &["export", "sqlite:a.db", "none/a.ndjson"]),
+        (1, ".: this is a folder", &["import", "sqlite:n.db", "."]),
     ] {
         let output = run(path, arguments);
         let said = failed(&output, status);
         assert!(said.contains(part), "{arguments:?}: {said}");
         assert!(output.stdout.is_empty(), "{arguments:?}: {output:?}");
     }
+    for name in ["n.db", "none.db", "c.db", "sqlite:c.db", "a.ndjson.gz"] {
+        assert!(!path.join(name).exists(), "{name}: what is refused creates nothing");
+    }
     // A condition that looks only at newer events holds.
     let arguments = ["append", "sqlite:a.db", "-t", "B", "--fail-if", "type=A", "--after", "1"];
     assert_eq!(good(&run(path, &arguments)), "2\n");
     // -1 is the start, as in documents.
     assert_eq!(good(&run(path, &["count", "sqlite:a.db", "--after", "-1"])), "2\n");
-    assert!(!path.join("none.db").exists(), "a command that reads creates no store");
+}
+
+#[test]
+fn data_may_be_a_negative_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    good(&run(path, &["append", "sqlite:a.db", "-t", "A", "-d", "-5"]));
+    assert_eq!(good(&run(path, &["read", "sqlite:a.db", "--data-only"])), "-5\n");
+}
+
+#[test]
+fn a_stored_event_is_not_appended_a_second_time_as_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let timed = r#"{"type":"A","timestamp":"2026-11-23T04:12:17.000001Z"}"#;
+    for input in [lines(1).as_str(), timed] {
+        let said = failed(&run_with(path, &["append", "sqlite:a.db"], input), 2);
+        assert!(said.contains("stdin, line 1: ") && said.contains("dcb import"), "{said}");
+    }
+    assert!(!path.join("a.db").exists());
+}
+
+#[test]
+fn an_append_says_what_becomes_of_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for (uri, status, said) in [
+        ("sqlite:a.db", 0, "dcb: created sqlite:a.db\n"),
+        ("sqlite:a.db", 0, ""),
+        ("memory:", 0, "dcb: memory: is gone when the command ends: name a file to keep it\n"),
+        (
+            "sqlite:none/a.db",
+            1,
+            "dcb: io: none/a.db: its folder does not exist: create that first\n",
+        ),
+    ] {
+        assert_eq!(failed(&run(path, &["append", uri, "-t", "A"]), status), said);
+    }
+}
+
+#[test]
+fn a_backup_may_be_named_by_its_path_or_by_its_uri() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    good(&run(path, &["append", "sqlite:a.db", "-t", "A"]));
+    assert_eq!(good(&run(path, &["backup", "sqlite:a.db", "sqlite:b.db"])), "1\n");
+    assert_eq!(good(&run(path, &["restore", "sqlite:b.db", "file:c.db"])), "1\n");
+    assert_eq!(good(&run(path, &["head", "sqlite:c.db", "--json"])), "{\"head\":1}\n");
+}
+
+/// Without rights to the folder nothing can be created beside the file. As root there is no such folder.
+#[test]
+fn a_file_that_nobody_writes_can_be_read_where_nothing_can_be_created() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    good(&run(path, &["append", "sqlite:a.db", "-t", "A"]));
+    assert_eq!(good(&run(path, &["count", "file:a.db?immutable=1", "--json"])), "{\"events\":1}\n");
+    let set = |mode| fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    set(0o555);
+    let output = run(path, &["count", "sqlite:a.db"]);
+    let immutable = good(&run(path, &["count", "file:a.db?immutable=1"]));
+    set(0o755);
+    assert_eq!(immutable, "1\n");
+    if !output.status.success() {
+        let said = failed(&output, 1);
+        assert!(said.contains("named file:PATH?immutable=1"), "{said}");
+    }
 }
 
 #[test]
@@ -61,6 +144,8 @@ fn a_newer_format_and_what_is_no_store_are_refused() {
     };
     sqlite3("a.db", "UPDATE dcb_meta SET value = 2 WHERE key = 'format'");
     sqlite3("b.db", "CREATE TABLE theirs (a)");
+    let said = failed(&run(path, &["append", "sqlite:b.db", "-t", "A"]), 1);
+    assert!(said.contains("name a new file"), "{said}");
     for (uri, part) in [("sqlite:a.db", "has format 2"), ("sqlite:b.db", "without a store")] {
         for command in ["migrate", "schema"] {
             let said = failed(&run(path, &[command, uri]), 1);
