@@ -8,6 +8,7 @@ mod load;
 mod measure;
 mod options;
 mod report;
+mod scale;
 mod stores;
 mod table;
 mod workloads;
@@ -38,6 +39,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let (Some(events), Some(step)) = (options.scale, &options.step) {
+        return told(scale::run_step(&options, events, step));
+    }
     std::fs::create_dir_all(&options.data).expect("the folder for the stores");
     std::fs::create_dir_all(&options.out).expect("the folder for the results");
     if !options.is_smoke && disk::is_memory(&options.data) {
@@ -46,6 +50,12 @@ fn main() -> ExitCode {
             options.data.display()
         );
         return ExitCode::FAILURE;
+    }
+    if let Some(events) = options.scale {
+        return told(scale::run(&options, events).map(|text| {
+            std::fs::write(options.out.join("scale.md"), &text).expect("scale.md");
+            print!("{text}");
+        }));
     }
     let mut out = quiet_stdout();
     let mut bench = Bench::new(options);
@@ -98,6 +108,17 @@ fn run(bench: &mut Bench) {
         }
     }
     let _ = std::fs::remove_dir_all(&bench.options.data);
+}
+
+/// The exit status; an error goes to stderr.
+fn told(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// What this program prints, and nothing else does: UmaDB tells stdout about every opening.

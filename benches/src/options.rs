@@ -20,6 +20,9 @@ dcb-bench: libdcb beside other stores, in one process and one run
     --large N        events of the large store of `large` and `open` (10000000)
     --data FOLDER    where the stores lie, on a disk (target/bench/data)
     --out FOLDER     where benchmark.md and benchmark.svg go (target/bench)
+    --scale N        instead of the workloads: one store of N events, from the first append to the
+                     last; it takes 450 bytes an event; a run that was interrupted is gone on with
+    --keep           leave the store of --scale where it is, to be measured again
     --quick          rounds 3, seconds 0.5, sizes and events 100000, small 20000, large 200000
     --smoke          one round of 0.02 seconds on some hundred events, of libdcb, plain and bare,
                      also in memory: whether all of it runs, and not how fast
@@ -45,6 +48,12 @@ pub struct Options {
     pub rest: Duration,
     /// Whether the figures mean nothing.
     pub is_smoke: bool,
+    /// How many events the one store of `--scale` has.
+    pub scale: Option<u64>,
+    /// Whether the store of `--scale` stays.
+    pub is_kept: bool,
+    /// The part of `--scale` that a process of its own runs.
+    pub step: Option<String>,
 }
 
 impl Options {
@@ -69,6 +78,9 @@ impl Options {
             // Longer than one merge takes.
             rest: Duration::from_secs(10),
             is_smoke: false,
+            scale: None,
+            is_kept: false,
+            step: None,
         };
         while let Some(name) = arguments.next() {
             if name == "--help" {
@@ -92,6 +104,10 @@ impl Options {
                 options.is_smoke = true;
                 continue;
             }
+            if name == "--keep" {
+                options.is_kept = true;
+                continue;
+            }
             let value = arguments.next().ok_or_else(|| format!("{name}: needs a value"))?;
             match name.as_str() {
                 "--workloads" => {
@@ -107,6 +123,8 @@ impl Options {
                 "--seconds" => options.time = seconds(&name, &value)?,
                 "--sizes" => options.sizes = numbers(&name, &value)?,
                 "--events" => options.events = number(&name, &value)?,
+                "--scale" => options.scale = Some(number(&name, &value)?),
+                "--step" => options.step = Some(value),
                 "--small" => options.small = number(&name, &value)?,
                 "--large" => options.large = number(&name, &value)?,
                 "--data" => options.data = PathBuf::from(value),
@@ -134,6 +152,15 @@ mod tests {
         assert_eq!((options.rounds, options.events, options.large), (3, 7, 200_000));
         assert_eq!(options.sizes, [5, 30]);
         assert_eq!(options.time, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn a_store_of_many_events_is_asked_for_by_their_number() {
+        let options = parse("--scale 5000 --keep --step open").unwrap();
+        assert_eq!((options.scale, options.is_kept), (Some(5000), true));
+        assert_eq!(options.step.as_deref(), Some("open"));
+        assert!(parse("--scale").is_err());
+        assert!(parse("--scale 1e8").is_err());
     }
 
     #[test]

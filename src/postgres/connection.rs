@@ -152,6 +152,24 @@ impl Connection {
         rows
     }
 
+    /// Runs a query of one row before that of a page, both in one transaction and so on one server.
+    /// The row comes before those of the page.
+    pub fn query_page_after(
+        &mut self,
+        (first, first_values): (&str, &Values),
+        sql: &str,
+        values: &Values,
+        deadline: &Deadline,
+    ) -> Result<Vec<Row>, Failure> {
+        self.max_bytes = MAX_PAGE_BYTES;
+        let rows = self.transact(deadline, |own| {
+            own.write_statement("", true, first, first_values)?;
+            own.write_statement("", true, sql, values)
+        });
+        self.max_bytes = usize::MAX;
+        rows
+    }
+
     /// Runs a statement whose plan is kept, at the isolation level READ COMMITTED, whatever the
     /// session's default is. It takes one round trip, too.
     pub fn query_read_committed(

@@ -22,9 +22,10 @@ pub struct Statements {
     /// Calls it if the event at a position is from the append whose id is in a list, and returns no row
     /// otherwise.
     pub append_after: String,
-    /// Calls it with values in text form, if the last of them is the incarnation of the store. Returns
-    /// all rows as one text, which is NULL if it is not, and [`SESSION`] if the settings of the session
-    /// would change the values.
+    /// Calls it with values in text form. The last of them are a position or 0, a list with the id of the
+    /// append that the event there is from, and the incarnation of the store. Returns all rows as one
+    /// text. If it does not call the function, the text is NULL in another store, [`REWOUND`] without
+    /// that event, and [`SESSION`] if the settings of the session would change the values.
     pub append_within: String,
     /// Calls the function `resolve`.
     pub resolve: String,
@@ -141,6 +142,9 @@ const APPEND_TYPES: [&str; 20] = [
 /// What an append in a transaction of the program's returns if its session would change the values.
 pub const SESSION: &str = "session";
 
+/// What it returns if the store has no such event as the caller knows.
+pub const REWOUND: &str = "rewound";
+
 /// Whether the server takes texts, and NULL in arrays, for what they are. A session may have another
 /// encoding, in which the bytes of a text are other letters.
 const IS_FAITHFUL: &str = "pg_catalog.pg_client_encoding() IN ('UTF8', 'SQL_ASCII') AND \
@@ -155,13 +159,21 @@ fn append_within(schema: &str) -> String {
         let factor = if number == 2 { " * m.one" } else { "" };
         arguments.push(format!("${number}::{kind}{factor}"));
     }
+    let is_own = "m.incarnation = $23::uuid";
+    // What is refused in any case is not looked up, since it may not see the newest events.
+    let is_known = format!(
+        "($21::bigint = 0 OR pg_catalog.current_setting('transaction_read_only') = 'on' OR \
+         pg_catalog.current_setting('transaction_isolation') <> 'read committed' OR EXISTS (SELECT \
+         FROM \"{schema}\".events e WHERE e.position = $21::bigint AND e.append_id = \
+         ($22::uuid[])[1]))"
+    );
     format!(
         "SELECT coalesce(pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.o_request, a.o_kind, \
-         a.o_position, coalesce(a.o_place, 0), coalesce(a.o_same, false)), ','), \
-         CASE WHEN NOT ({IS_FAITHFUL}) THEN '{SESSION}' END) FROM \"{schema}\".meta m, LATERAL \
-         \"{schema}\".append({}) a WHERE m.incarnation = ${}::uuid AND {IS_FAITHFUL}",
-        arguments.join(", "),
-        APPEND_TYPES.len() + 1
+         a.o_position, coalesce(a.o_place, 0), coalesce(a.o_same, false)), ','), CASE WHEN NOT \
+         ({IS_FAITHFUL}) THEN '{SESSION}' WHEN NOT {is_known} AND EXISTS (SELECT FROM \
+         \"{schema}\".meta m WHERE {is_own}) THEN '{REWOUND}' END) FROM \"{schema}\".meta m, LATERAL \
+         \"{schema}\".append({}) a WHERE {is_own} AND {IS_FAITHFUL} AND {is_known}",
+        arguments.join(", ")
     )
 }
 

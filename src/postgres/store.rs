@@ -13,6 +13,7 @@ use crate::failpoints::{SeededBug, has};
 use crate::position::Position;
 use crate::postgres::append::Writer;
 use crate::postgres::connection::Connection;
+use crate::postgres::failure::Failure;
 use crate::postgres::group::PreparedAppend;
 use crate::postgres::history::{Known, is_rewound};
 use crate::postgres::page::{PAGE_BYTES, Page, STANDBY_COLUMN, with_event};
@@ -137,7 +138,7 @@ impl PostgresStore {
     /// primary is read.
     fn rows(
         &self,
-        (sql, planning, values): (&str, Planning, &Values),
+        statement: (&str, Planning, &Values),
         known: Known,
         wanted: Wanted,
         deadline: &Deadline,
@@ -145,14 +146,14 @@ impl PostgresStore {
         let (begun, mut next_try) = (Instant::now(), CATCH_UP_PATIENCE);
         let mut is_second = false;
         loop {
-            let mut rows = self.pool.read(&self.target, deadline, |connection, deadline| {
-                connection.query_page(sql, planning, values, deadline)
-            })?;
-            let mut head = match self.head_of(&rows, known) {
+            let page = self.pool.read(&self.target, deadline, |connection, deadline| {
+                self.target.page(connection, statement, known, deadline)
+            });
+            let (mut rows, mut head) = match page.and_then(|page| self.with_head(page, known)) {
                 Err(error) if is_rewound(&error) && !std::mem::replace(&mut is_second, true) => {
                     continue;
                 }
-                head => head?,
+                page => page?,
             };
             let mut is_behind = wanted.is_behind(&rows, head)?;
             let is_late = deadline.is_over();
@@ -161,15 +162,18 @@ impl PostgresStore {
                 next_try = begun.elapsed() + PRIMARY_PAUSE;
                 let answer = deadline.at_least(ANSWER_PATIENCE);
                 let connected = self.target.connect_to_write(&answer);
-                let ask = |own: &mut Connection| {
-                    own.query_page(sql, Planning::ForValues, values, &answer)
-                };
-                if let Ok(page) = connected.and_then(|mut own| ask(&mut own)) {
-                    head = self.head_of(&page, known)?;
-                    is_behind = wanted.is_behind(&page, head)?;
-                    rows = page;
-                    // Whoever asks for the head next is not told less.
-                    self.target.watch.publish(head.min(wanted.seen));
+                let (sql, _, values) = statement;
+                let once = (sql, Planning::ForValues, values);
+                let ask = |own: &mut Connection| self.target.page(own, once, known, &answer);
+                match connected.and_then(|mut own| ask(&mut own)) {
+                    Ok(page) => {
+                        (rows, head) = self.with_head(page, known)?;
+                        is_behind = wanted.is_behind(&rows, head)?;
+                        // Whoever asks for the head next is not told less.
+                        self.target.watch.publish(head.min(wanted.seen));
+                    }
+                    Err(Failure::Stopped(error)) => return Err(error),
+                    Err(_) => {}
                 }
             }
             if !is_behind {
@@ -190,9 +194,11 @@ impl PostgresStore {
         }
     }
 
-    /// Returns the head of the snapshot that a page is from.
-    fn head_of(&self, page: &[Row], known: Known) -> Result<Position> {
-        self.target.head_of(page.first().ok_or_else(unexpected)?, STANDBY_COLUMN, known)
+    /// Returns a page with the head of the snapshot that it is from.
+    fn with_head(&self, page: Vec<Row>, known: Known) -> Result<(Vec<Row>, Position)> {
+        let row = page.first().ok_or_else(unexpected)?;
+        let head = self.target.head_of(row, STANDBY_COLUMN, known)?;
+        Ok((page, head))
     }
 }
 

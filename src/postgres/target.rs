@@ -104,6 +104,32 @@ impl Target {
         })
     }
 
+    /// Runs a statement with the columns of a page, and returns its rows. `known` is what was known
+    /// before.
+    ///
+    /// Behind a pooler, the server may be another than before. So there it is looked, in the same round
+    /// trip, whether it has the newest event that is known.
+    pub fn page(
+        &self,
+        connection: &mut Connection,
+        (sql, planning, values): (&str, Planning, &Values),
+        known: Known,
+        deadline: &Deadline,
+    ) -> std::result::Result<Vec<Row>, Failure> {
+        if connection.has_own_session() || !known.mark.is_known() {
+            return connection.query_page(sql, planning, values, deadline);
+        }
+        let mut position = Values::new();
+        position.position(known.mark.position);
+        let mark = (&*self.sql.mark, &position);
+        let mut rows = connection.query_page_after(mark, sql, values, deadline)?;
+        if rows.is_empty() {
+            return Err(unexpected());
+        }
+        known.mark.check(&rows.remove(0), 0, 1).map_err(Failure::Stopped)?;
+        Ok(rows)
+    }
+
     /// Returns whether a transaction has to name its isolation level, since sessions have another
     /// default.
     pub fn needs_transactions(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result, Status};
 use crate::postgres::append::{group_id, to_ms};
 use crate::postgres::failure::{Failure, Refusal};
 use crate::postgres::group::{Finding, PreparedAppend, judge, plan};
-use crate::postgres::statements::SESSION;
+use crate::postgres::statements::{REWOUND, SESSION};
 use crate::postgres::store::PostgresStore;
 use crate::postgres::text_form::text_form;
 use crate::postgres::values::Values;
@@ -35,7 +35,10 @@ impl PostgresStore {
         // 0 is no limit.
         let lock_ms = deadline.left().map_or(0, to_ms);
         let id = group_id();
-        let (_, values) = plan(&mut requests, 1, lock_ms, |_| id);
+        let (_, mut values) = plan(&mut requests, 1, lock_ms, |_| id);
+        // The program's connection may lead to another server than those of the store.
+        let mark = self.target.history.mark();
+        mark.add_to(&mut values);
         let mut values = text_form(&values)?;
         values.push(incarnation);
         let rows = transaction
@@ -47,6 +50,9 @@ impl PostgresStore {
                 "the session of the transaction must have client_encoding UTF8 and array_nulls on, so \
                  that events are stored as they are given",
             ));
+        }
+        if rows == REWOUND {
+            return Err(mark.missing());
         }
         let (outcomes, head) = judge(&requests, rows.split(',').map(Finding::of_text))?;
         match outcomes.into_iter().next() {

@@ -11,7 +11,9 @@ use dcb::capi::cursor::{dcb_cursor_close, dcb_cursor_next, dcb_cursor_open, dcb_
 use dcb::capi::error::dcb_error;
 use dcb::capi::event::{dcb_event, dcb_str};
 use dcb::capi::status::{DCB_CONDITION_FAILED, DCB_OK, dcb_status};
-use dcb::capi::store::{dcb_append, dcb_close, dcb_diagnose, dcb_open, dcb_read, dcb_store};
+use dcb::capi::store::{
+    dcb_append, dcb_close, dcb_diagnose, dcb_head, dcb_open, dcb_read, dcb_store,
+};
 
 use super::{Append, Form, Found, Outcome, Subject};
 
@@ -56,8 +58,17 @@ impl Libdcb {
         Outcome::Stored
     }
 
+    /// The position of the newest event, which is also how many there are.
+    pub fn head(&self) -> u64 {
+        let (mut head, mut error) = (0, Error::new());
+        // SAFETY: the store is open, and both outputs are valid.
+        let status = unsafe { dcb_head(self.0, null(), &raw mut head, error.out()) };
+        error.expect(status);
+        head.cast_unsigned()
+    }
+
     /// In how many parts the index is by now.
-    fn segments(&self) -> u64 {
+    pub fn segments(&self) -> u64 {
         let (mut result, mut error) = (dcb_buf { data: null_mut(), len: 0, cap: 0 }, Error::new());
         // SAFETY: the store is open, and both outputs are valid.
         let status = unsafe { dcb_diagnose(self.0, null(), &raw mut result, error.out()) };

@@ -65,7 +65,7 @@ pub fn part(part: &str, folder: &Path, events: u64, burst: u64) {
     let (store, time) = timed(|| Kind::Libdcb.open(folder));
     match part {
         "killed" => {
-            append_unsaved(&*store, burst);
+            append_unsaved(&*store, 0, burst);
             // SAFETY: ends the process as a kill does: nothing is closed, nothing is flushed.
             unsafe { libc::_exit(0) }
         }
@@ -80,8 +80,9 @@ pub fn part(part: &str, folder: &Path, events: u64, burst: u64) {
     }
 }
 
-fn append_unsaved(store: &dyn Subject, events: u64) {
-    for first in (0..events).step_by(64) {
+/// Appends events with numbers from `first` on, and leaves them in the WAL.
+pub fn append_unsaved(store: &dyn Subject, first: u64, events: u64) {
+    for first in (first..first + events).step_by(64) {
         let batch: Vec<_> = (first..first + 64).map(load::event).collect();
         assert_eq!(store.append(&Append { events: &batch, condition: None }), Outcome::Stored);
     }

@@ -11,6 +11,7 @@ use crate::memory::MemoryStore;
 use crate::postgres::PostgresStore;
 use crate::postgres::connection::Connection;
 use crate::postgres::failure::Failure;
+use crate::postgres::history::is_rewound;
 use crate::postgres::values::Values;
 use crate::store::{ProgramTransaction, Store, TransactionFailure};
 
@@ -51,6 +52,11 @@ impl ProgramTransaction for Driver {
     }
 }
 
+fn one_event(event_type: &str) -> AppendRequest {
+    let event = EventBuilder::new(EventType::new(event_type).unwrap()).build();
+    AppendRequest::new(vec![event], Vec::new()).unwrap()
+}
+
 /// Transactions of several requests, some of which are rolled back, do to each other and to the
 /// store what the same requests do to the store in memory, without those that were rolled back.
 #[test]
@@ -83,6 +89,47 @@ fn transactions_are_judged_as_their_requests_one_after_the_other_would_be() {
     });
 }
 
+/// The program's connection leads to a server that took over, while those of the store have not broken
+/// yet. The condition came from a history that is gone.
+#[test]
+fn a_transaction_in_another_history_is_refused() {
+    let Some(server) = server() else { return };
+    let schema = own_schema();
+    let store = PostgresStore::open(&server.uri(), &schema).unwrap();
+    let deadline = call().start(None);
+    let connection = store.target.connect_to_write(&deadline).unwrap();
+    let mut driver = Driver { connection, deadline };
+    let append =
+        |store: &PostgresStore| store.append(one_event("A"), &call()).map(|done| done.last.get());
+    assert_eq!([append(&store), append(&store)], [Ok(1), Ok(2)]);
+    // From here on, the store needs no connection of its own for such an append.
+    driver.run("BEGIN");
+    store.append_within(&mut driver, None, &call()).unwrap();
+    driver.run("COMMIT");
+    let name = store.target.sql.schema.clone();
+    driver.run(&format!("ALTER TABLE {name}.events DISABLE TRIGGER refuse_change"));
+    let rewind = format!("DELETE FROM {name}.events WHERE position = 2");
+    for is_taken_again in [false, true] {
+        driver.run(&rewind);
+        let other = PostgresStore::open(&server.uri(), &schema).unwrap();
+        if is_taken_again {
+            assert_eq!(append(&other), Ok(2));
+        }
+        for request in [Some(one_event("B")), None] {
+            driver.run("BEGIN");
+            let error = store.append_within(&mut driver, request, &call()).unwrap_err();
+            assert!(is_rewound(&error), "{error}");
+            driver.run("COMMIT");
+        }
+        // At another level the newest events are not to be seen in any case.
+        driver.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+        let error = store.append_within(&mut driver, Some(one_event("B")), &call()).unwrap_err();
+        assert_eq!(error.status, Status::InvalidArgument, "{error}");
+        driver.run("ROLLBACK");
+        assert_eq!(other.head(&call()).unwrap().get(), 1 + i64::from(is_taken_again));
+    }
+}
+
 /// A text is sent as UTF-8, and an absent one as NULL in an array.
 #[test]
 fn a_session_that_would_change_the_texts_is_refused() {
@@ -91,10 +138,7 @@ fn a_session_that_would_change_the_texts_is_refused() {
     let deadline = call().start(None);
     let connection = store.target.connect_to_write(&deadline).unwrap();
     let mut driver = Driver { connection, deadline };
-    let request = || {
-        let event = EventBuilder::new(EventType::new("Ä").unwrap()).build();
-        AppendRequest::new(vec![event], Vec::new()).unwrap()
-    };
+    let request = || one_event("Ä");
     let mut append = |setting: &str| {
         driver.run(&format!("BEGIN; SET LOCAL {setting}"));
         let answer = store.append_within(&mut driver, Some(request()), &call());
