@@ -21,7 +21,7 @@ dcb-bench: libdcb beside other stores, in one process and one run
     --data FOLDER    where the stores lie, on a disk (target/bench/data)
     --out FOLDER     where benchmark.md and benchmark.svg go (target/bench)
     --scale N        instead of the workloads: one store of N events, from the first append to the
-                     last; it takes 450 bytes an event; a run that was interrupted is gone on with
+                     last; it takes 480 bytes an event; a run that was interrupted is gone on with
     --keep           leave the store of --scale where it is, to be measured again
     --quick          rounds 3, seconds 0.5, sizes and events 100000, small 20000, large 200000
     --smoke          one round of 0.02 seconds on some hundred events, of libdcb, plain and bare,

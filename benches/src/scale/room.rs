@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::Place;
 
 /// The bytes of an event in the file, its part of the index included, and room for merges.
-const EVENT_BYTES: u64 = 450;
+const EVENT_BYTES: u64 = 480;
 /// The WAL at its maximum length, and what the measurements append.
 const FIXED_BYTES: u64 = 2 << 30;
 

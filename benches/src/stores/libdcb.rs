@@ -15,10 +15,15 @@ use dcb::capi::store::{
     dcb_append, dcb_close, dcb_diagnose, dcb_head, dcb_open, dcb_read, dcb_store,
 };
 
+use crate::measure::cpu_time;
+
 use super::{Append, Form, Found, Outcome, Subject};
 
 /// How many events a caller asks a cursor for at once.
 const BATCH: usize = 1024;
+
+/// The part of a processor above which a store is not at rest.
+const BUSY: f64 = 0.03;
 
 pub struct Libdcb(*mut dcb_store);
 
@@ -150,13 +155,14 @@ impl Subject for Libdcb {
     }
 
     fn come_to_rest(&self, unchanged: Duration) {
-        // While nothing else is to be done it merges, twice a second and a slice at a time.
-        let (mut segments, mut since) = (self.segments(), Instant::now());
+        // While nothing else is to be done it merges, twice a second and a slice at a time. A large
+        // merge takes long until the number of segments changes, and processor time all the while.
+        let (mut segments, mut since, mut cpu) = (self.segments(), Instant::now(), cpu_time());
         while since.elapsed() < unchanged {
             std::thread::sleep(Duration::from_millis(100));
             let now = self.segments();
-            if now != segments {
-                (segments, since) = (now, Instant::now());
+            if now != segments || cpu_time() - cpu > unchanged.mul_f64(BUSY) {
+                (segments, since, cpu) = (now, Instant::now(), cpu_time());
             }
         }
     }
