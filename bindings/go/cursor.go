@@ -8,10 +8,7 @@ package dcb
 import "C"
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"time"
 	"unsafe"
 )
 
@@ -23,8 +20,6 @@ type cursor struct {
 	h    *handle
 	c    *C.dcb_cursor
 	call call
-	// names holds the event types read so far: there are few, and each occurs often.
-	names map[string]string
 }
 
 // openCursor takes the snapshot. The caller closes the cursor.
@@ -33,7 +28,7 @@ func (h *handle) openCursor(ctx context.Context, request []byte, timeoutMS int64
 		return nil, err
 	}
 	defer h.leave(reading)
-	c := &cursor{h: h, call: newCall(ctx, timeoutMS), names: map[string]string{}}
+	c := &cursor{h: h, call: newCall(ctx, timeoutMS)}
 	if h.host != nil {
 		opened, err := c.openHosted(request)
 		if err != nil {
@@ -73,10 +68,7 @@ func (c *cursor) next(dst []RawEvent, max int) (events []RawEvent, position int6
 	if len(views) == 0 {
 		return dst, int64(C.dcb_cursor_position(c.c)), nil
 	}
-	for i := range views {
-		dst = append(dst, c.copy(&views[i]))
-	}
-	return dst, 0, nil
+	return c.h.names.copyEvents(dst, views), 0, nil
 }
 
 // views returns the next events in the library's memory, where they stay until the next call.
@@ -99,55 +91,4 @@ func (c *cursor) views(max int) ([]C.dcb_event, error) {
 func (c *cursor) close() {
 	c.h.closeCursor(c.c)
 	c.call.end()
-}
-
-// copy copies an event out of the library's memory. The data, the texts and the tags are one
-// allocation each, so a caller that keeps a tag keeps neither the payload nor other events alive.
-func (c *cursor) copy(view *C.dcb_event) RawEvent {
-	event := RawEvent{
-		Position:  int64(view.position),
-		Type:      c.name(bytesOf(view._type)),
-		Data:      json.RawMessage(bytes.Clone(bytesOf(view.data))),
-		Timestamp: time.UnixMicro(int64(view.timestamp_us)).UTC(),
-	}
-	if view.metadata.data != nil {
-		event.Metadata = json.RawMessage(bytes.Clone(bytesOf(view.metadata)))
-	}
-	tags := unsafe.Slice(view.tags, view.tags_len)
-	size := int(view.id.len)
-	for _, tag := range tags {
-		size += int(tag.len)
-	}
-	if size == 0 {
-		return event
-	}
-	block := append(make([]byte, 0, size), bytesOf(view.id)...)
-	for _, tag := range tags {
-		block = append(block, bytesOf(tag)...)
-	}
-	text := unsafe.String(unsafe.SliceData(block), size)
-	event.ID, text = text[:view.id.len], text[view.id.len:]
-	if len(tags) > 0 {
-		event.Tags = make([]Tag, len(tags))
-	}
-	for i, tag := range tags {
-		event.Tags[i] = ParseTag(text[:tag.len])
-		text = text[tag.len:]
-	}
-	return event
-}
-
-// name returns text as a string, the same one for all equal texts.
-func (c *cursor) name(text []byte) string {
-	name, ok := c.names[string(text)]
-	if !ok {
-		name = string(text)
-		c.names[name] = name
-	}
-	return name
-}
-
-// bytesOf returns the bytes of the view in place, without copying them.
-func bytesOf(view C.dcb_str) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(view.data)), view.len)
 }

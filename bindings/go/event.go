@@ -138,6 +138,9 @@ func hasTag(tags []Tag, key, value string) bool {
 
 // RawEvent is a stored event with its payload as it was given, byte for byte. Reading raw events decodes
 // nothing, so it is fastest.
+//
+// An event and its slices belong to the program, and stay as they are when the store is read further or closed. Events
+// that were read together share blocks of memory: one that is kept may keep 4 KiB of its neighbours.
 type RawEvent struct {
 	Position  int64
 	Type      string

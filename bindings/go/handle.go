@@ -38,6 +38,7 @@ type handle struct {
 	busyTimeoutMS int64
 	watch         watch
 	followers     followers
+	names         names
 	// slots limits the calls that run in the library. Appends and reads have slots of their own,
 	// since an append may wait for a lock and a read must not wait for that append.
 	slots [2]chan struct{}
@@ -272,9 +273,7 @@ func (h *handle) find(ctx context.Context, id string) (*RawEvent, error) {
 		var length C.size_t
 		status = C.dcb_go_cursor_next(token, opened, 1, options, &first, &length, failure)
 		if status == C.DCB_OK && length == 1 {
-			c := cursor{names: map[string]string{}}
-			event := c.copy(first)
-			*found = &event
+			*found = &h.names.copyEvents(nil, unsafe.Slice(first, length))[0]
 		}
 		return status
 	})

@@ -18,11 +18,14 @@ type readOptions struct {
 }
 
 func newReadOptions(opts []ReadOption) readOptions {
-	var options readOptions
-	for _, opt := range opts {
-		opt(&options)
+	if len(opts) == 0 {
+		return readOptions{}
 	}
-	return options
+	options := new(readOptions) // which the functions make escape
+	for _, opt := range opts {
+		opt(options)
+	}
+	return *options
 }
 
 // FromPosition restricts a read to events above this position. 0 and -1 mean the start.

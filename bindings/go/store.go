@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"iter"
 	"runtime"
+	"slices"
 )
 
 // EventStore is a store of events with append conditions. [Store], [MemoryStore] and [SQLiteStore]
@@ -210,12 +211,16 @@ func (s *Store) Read(ctx context.Context, query Query, opts ...ReadOption) ([]Se
 func (s *Store) ReadSnapshot(ctx context.Context, query Query, opts ...ReadOption) ([]SequencedEvent, int64, error) {
 	events := []SequencedEvent{}
 	var failure error
-	position, err := s.read(ctx, query, newReadOptions(opts), s.handle().defaultTimeoutMS(), func(raw *RawEvent) bool {
-		var event SequencedEvent
-		if event, failure = s.decode(raw); failure == nil {
+	position, err := s.readPages(ctx, query, newReadOptions(opts), s.handle().defaultTimeoutMS(), func(page []RawEvent) (int, []RawEvent) {
+		events = slices.Grow(events, len(page))
+		for i := range page {
+			var event SequencedEvent
+			if event, failure = s.decode(&page[i]); failure != nil {
+				return i + 1, nil
+			}
 			events = append(events, event)
 		}
-		return failure == nil
+		return len(page), page[:0]
 	})
 	if err == nil {
 		err = failure
@@ -229,9 +234,10 @@ func (s *Store) ReadSnapshot(ctx context.Context, query Query, opts ...ReadOptio
 // ReadRaw is like [Store.ReadSnapshot], but does not decode the events.
 func (s *Store) ReadRaw(ctx context.Context, query Query, opts ...ReadOption) ([]RawEvent, int64, error) {
 	events := []RawEvent{}
-	position, err := s.read(ctx, query, newReadOptions(opts), s.handle().defaultTimeoutMS(), func(raw *RawEvent) bool {
-		events = append(events, *raw)
-		return true
+	position, err := s.readPages(ctx, query, newReadOptions(opts), s.handle().defaultTimeoutMS(), func(read []RawEvent) (int, []RawEvent) {
+		taken := len(read) - len(events)
+		events = read
+		return taken, read // so that the next page is appended to this one
 	})
 	if err != nil {
 		return nil, 0, err
@@ -265,6 +271,22 @@ func (s *Store) RawEvents(ctx context.Context, query Query, opts ...ReadOption) 
 func (s *Store) read(
 	ctx context.Context, query Query, options readOptions, timeoutMS int64, take func(*RawEvent) bool,
 ) (position int64, err error) {
+	return s.readPages(ctx, query, options, timeoutMS, func(page []RawEvent) (int, []RawEvent) {
+		for i := range page {
+			if !take(&page[i]) {
+				return i + 1, nil
+			}
+		}
+		return len(page), page[:0]
+	})
+}
+
+// readPages calls take with each page of events. take returns how many of them it has taken, and what the next page
+// is to be appended to, or nil to end the read. readPages returns the position of the read once that has come to its
+// end.
+func (s *Store) readPages(
+	ctx context.Context, query Query, options readOptions, timeoutMS int64, take func([]RawEvent) (int, []RawEvent),
+) (position int64, err error) {
 	defer runtime.KeepAlive(s)
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -281,17 +303,18 @@ func (s *Store) read(
 		return 0, err
 	}
 	defer c.close()
-	var events []RawEvent
+	events := []RawEvent{}
 	for {
-		events, position, err = c.next(events[:0], batch)
-		if err != nil || len(events) == 0 {
+		before := len(events)
+		events, position, err = c.next(events, batch)
+		if err != nil || len(events) == before {
 			return position, err
 		}
-		for i := range events {
-			taken++
-			if !take(&events[i]) {
-				return 0, nil
-			}
+		var n int
+		n, events = take(events)
+		taken += n
+		if events == nil {
+			return 0, nil
 		}
 	}
 }

@@ -128,6 +128,25 @@ func (p *plain) ReadRaw(ctx context.Context, query dcb.Query, _ ...dcb.ReadOptio
 	return events, events[len(events)-1].Position, rows.Err()
 }
 
+// Read is like ReadRaw, but decodes the payload into a seatTaken.
+func (p *plain) Read(ctx context.Context, query dcb.Query, opts ...dcb.ReadOption) ([]dcb.SequencedEvent, int64, error) {
+	raw, position, err := p.ReadRaw(ctx, query, opts...)
+	if err != nil {
+		return nil, 0, err
+	}
+	events := make([]dcb.SequencedEvent, len(raw))
+	for i, event := range raw {
+		var data seatTaken
+		if err := json.Unmarshal(event.Data, &data); err != nil {
+			return nil, 0, err
+		}
+		events[i] = dcb.SequencedEvent{
+			Position: event.Position, Type: event.Type, Tags: event.Tags, Timestamp: event.Timestamp, Data: data,
+		}
+	}
+	return events, position, nil
+}
+
 func (p *plain) Close() error {
 	return p.db.Close()
 }
