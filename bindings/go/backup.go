@@ -25,7 +25,8 @@ type backupOptions struct {
 // BackupProgress returns an option that calls f after each of many steps, while Backup waits for it, with
 // the number of pages copied so far and of all pages of the database. Syncing and checking the copy then
 // takes about as long again. If f panics or calls [runtime.Goexit], as a test that fails does, the backup
-// ends, and then Backup does the same.
+// ends, and then Backup does the same. If the store is closed, by f itself for instance, Backup ends without waiting
+// for f.
 func BackupProgress(f func(donePages, totalPages int64)) BackupOption {
 	return func(o *backupOptions) { o.progress = f }
 }
@@ -59,26 +60,40 @@ func (s *Store) Backup(ctx context.Context, path string, opts ...BackupOption) (
 // backupProgress is what the library calls while it copies.
 type backupProgress struct {
 	f func(donePages, totalPages int64)
+	// closing is done once the store begins to close, which waits for the backup.
+	closing <-chan struct{}
+	// ended says how f ended, unless it returned.
+	ended progressEnd
+}
+
+// progressEnd is the end of a call of f.
+type progressEnd struct {
+	returned bool
 	// panicked holds what f panicked with, and exited is set if it ended its goroutine.
 	panicked any
 	exited   bool
 }
 
 // step calls f on a goroutine of its own, and reports whether it returned: neither a panic nor the end of a
-// goroutine must cross the library, which would keep its locks.
+// goroutine must cross the library, which would keep its locks. And f may close the store, which waits for the backup.
 func (p *backupProgress) step(donePages, totalPages int64) (returned bool) {
-	ended := make(chan struct{})
+	ended := make(chan progressEnd, 1)
 	go func() {
-		defer close(ended)
+		var end progressEnd
 		defer func() {
-			p.panicked = recover()
-			p.exited = !returned && p.panicked == nil
+			end.panicked = recover()
+			end.exited = !end.returned && end.panicked == nil
+			ended <- end
 		}()
 		p.f(donePages, totalPages)
-		returned = true
+		end.returned = true
 	}()
-	<-ended
-	return returned
+	select {
+	case p.ended = <-ended:
+		return p.ended.returned
+	case <-p.closing:
+		return false
+	}
 }
 
 //export dcbGoBackupStep
@@ -104,7 +119,7 @@ func (h *handle) backup(ctx context.Context, path string, progress func(int64, i
 
 	pathC := C.CString(path)
 	defer C.free(unsafe.Pointer(pathC))
-	p := &backupProgress{f: progress}
+	p := &backupProgress{f: progress, closing: h.closingCtx.Done()}
 	var token cgo.Handle
 	if progress != nil {
 		token = cgo.NewHandle(p)
@@ -115,9 +130,9 @@ func (h *handle) backup(ctx context.Context, path string, progress func(int64, i
 	options := call.options()
 	status := C.dcb_go_backup(h.store, pathC, &options, C.uintptr_t(token), &head, &failure)
 	switch {
-	case p.panicked != nil:
-		panic(p.panicked)
-	case p.exited:
+	case p.ended.panicked != nil:
+		panic(p.ended.panicked)
+	case p.ended.exited:
 		runtime.Goexit()
 	}
 	err := call.failure(status, &failure)

@@ -248,3 +248,27 @@ func TestBackupOutlastsTheEndOfItsGoroutine(t *testing.T) {
 		}
 	}
 }
+
+// Close waits for the calls that run, and the backup must not wait for it.
+func TestBackupEndsWhenItsProgressClosesTheStore(t *testing.T) {
+	for _, uri := range []string{"sqlite:" + filepath.Join(t.TempDir(), "events.db"), "sqlite::memory:"} {
+		store, err := Open(uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := context.Background()
+		if err := store.Append(ctx, []Event{{Type: "A", Data: strings.Repeat("x", 100_000)}}); err != nil {
+			t.Fatal(err)
+		}
+		folder := t.TempDir()
+		closed := make(chan error, 100)
+		_, err = store.Backup(ctx, filepath.Join(folder, "copy.db"), BackupProgress(func(int64, int64) { closed <- store.Close() }))
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("%s: Backup returned %v", uri, err)
+		}
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+		mustBeEmpty(t, folder)
+	}
+}
