@@ -13,9 +13,10 @@ use crate::commit::group_commit::{Outcome, late};
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
 use crate::position::Position;
+use crate::postgres::call::{Call, outcomes, plan_call};
 use crate::postgres::connection::Connection;
 use crate::postgres::failure::{Failure, LIMIT_REACHED};
-use crate::postgres::group::{PreparedAppend, outcomes, plan};
+use crate::postgres::group::PreparedAppend;
 use crate::postgres::history::AppendId;
 use crate::postgres::prepared::Planning;
 use crate::postgres::statements::without_notification;
@@ -111,11 +112,13 @@ impl WriterGuard<'_> {
             }
             let deadline = longest(&requests);
             let lock_ms = lock_ms(&requests);
-            let (count, values) = plan(&mut requests, most, lock_ms, append_id);
+            let may_be_single = self.takes_single();
+            let (count, call) = plan_call(&mut requests, most, may_be_single, lock_ms, append_id);
             let ids: Vec<_> = (0..count).map(append_id).collect();
             let mut settled: Vec<(usize, Outcome)> = Vec::new();
-            match self.call(values, &ids, lock_ms, &deadline) {
-                Called::Answered(rows) => match outcomes(&requests[..count], &rows) {
+            let is_single = matches!(call, Call::Single(_));
+            match self.call(call, &ids, lock_ms, &deadline) {
+                Called::Answered(rows) => match outcomes(&requests[..count], &rows, is_single) {
                     Ok((outcomes, new_head)) => {
                         head = head.max(new_head);
                         self.note_newest(&outcomes, &ids);
@@ -156,11 +159,18 @@ impl WriterGuard<'_> {
         (answered.into_iter().map(|outcome| outcome.unwrap_or_else(none)).collect(), head)
     }
 
+    /// Returns whether the connection takes calls of the function `append_one`.
+    fn takes_single(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::has_own_session)
+            && self.target.has_append_one()
+            && !self.target.needs_transactions()
+    }
+
     /// Calls the server's function once, and finds out what became of it.
     fn call(
         &mut self,
-        mut values: Values,
-        append_ids: &[[u8; 16]],
+        call: Call,
+        append_ids: &[AppendId],
         lock_ms: i32,
         deadline: &Deadline,
     ) -> Called {
@@ -172,6 +182,12 @@ impl WriterGuard<'_> {
                 Called::Refused(failure.into())
             };
         }
+        let is_single = matches!(call, Call::Single(_));
+        if is_single && !self.takes_single() {
+            // It is another connection than the call was planned for.
+            return Called::Again(late());
+        }
+        let (Call::Single(mut values) | Call::Group(mut values)) = call;
         let Some(connection) = self.connection.as_mut() else {
             return Called::Again(late());
         };
@@ -191,6 +207,8 @@ impl WriterGuard<'_> {
         let sql = if is_behind_pooler {
             mark.add_to(&mut values);
             &self.target.sql.append_after
+        } else if is_single {
+            &self.target.sql.append_one
         } else {
             &self.target.sql.append
         };
@@ -228,6 +246,11 @@ impl WriterGuard<'_> {
             return self.pause(failure.into());
         }
         match failure.code() {
+            // A schema or grants from before that function: the other one does the same.
+            Some("42883" | "42501") if is_single => {
+                self.target.do_without_append_one();
+                Called::Again(late())
+            }
             // Another append took the position or the id, or they were in each other's way.
             Some("23505" | "40001" | "40P01") => Called::Again(failure.into()),
             Some("55P03") => Called::Again(Error { status: Status::Busy, ..failure.into() }),

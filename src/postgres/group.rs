@@ -10,7 +10,7 @@ use crate::commit::Appended;
 use crate::commit::deadline::Deadline;
 use crate::commit::group_commit::Outcome;
 use crate::domain::{
-    AppendCondition, AppendRequest, Direction, PositionRange, Query, Verdict, check_ids,
+    AppendCondition, AppendRequest, Direction, Event, PositionRange, Query, Verdict, check_ids,
 };
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, has};
@@ -47,6 +47,17 @@ impl PreparedAppend {
     /// Returns how many events the request has.
     pub fn len(&self) -> usize {
         self.prepared.sequenced().len()
+    }
+
+    /// Returns its event, if it is the only one, and if the server sets its time.
+    pub fn only_event(&self) -> Option<&Event> {
+        let event = self.prepared.events().next()?;
+        (self.len() == 1 && self.prepared.given_times().is_empty()).then_some(event)
+    }
+
+    /// Returns its conditions.
+    pub fn conditions(&self) -> &[AppendCondition] {
+        &self.conditions
     }
 }
 
@@ -254,17 +265,20 @@ fn items(query: &Query) -> Vec<(String, String)> {
 #[derive(Debug)]
 pub struct Finding<'a> {
     /// The number of the request, from 1.
-    request: i32,
-    kind: &'a str,
-    position: Position,
+    pub request: i32,
+    /// What it says.
+    pub kind: &'a str,
+    /// Where.
+    pub position: Position,
     /// The place of an event, or the number of a condition.
-    place: i32,
+    pub place: i32,
     /// Whether an event is the same as the one that is stored.
-    is_same: bool,
+    pub is_same: bool,
 }
 
 impl<'a> Finding<'a> {
-    fn of_row(row: &'a Row) -> Result<Self> {
+    /// Reads a row.
+    pub fn of_row(row: &'a Row) -> Result<Self> {
         let kind = row.text(1)?;
         Ok(Finding {
             request: row.int(0)?,
@@ -299,11 +313,6 @@ struct Judgement {
     /// Of each of its events whose id is stored: its place from 1, the position of the stored
     /// event, and whether that is the same event.
     found: Vec<(i32, Position, bool)>,
-}
-
-/// Returns the outcomes of the requests of a call, in order, and the head.
-pub fn outcomes(requests: &[PreparedAppend], rows: &[Row]) -> Result<(Vec<Outcome>, Position)> {
-    judge(requests, rows.iter().map(Finding::of_row))
 }
 
 /// Returns the outcomes of the requests of a call, in order, and the head.
@@ -374,7 +383,8 @@ fn judged_by_ids(
     }
 }
 
-fn contradiction() -> Error {
+/// Returns the error of an answer that cannot be.
+pub fn contradiction() -> Error {
     Error::new(
         Status::Internal,
         "the functions in the schema of the store gave an answer that contradicts itself",

@@ -3,6 +3,7 @@
 //! The caller's own thread talks to the server: the library has no thread and no runtime for it.
 
 mod append;
+mod call;
 mod connection;
 mod diagnose;
 mod failure;

@@ -19,13 +19,16 @@ pub struct Statements {
     pub schema: String,
     /// Calls the function `append`.
     pub append: String,
-    /// Calls it if the event at a position is from the append whose id is in a list, and returns no row
+    /// Calls that if the event at a position is from the append whose id is in a list, and returns no row
     /// otherwise.
     pub append_after: String,
-    /// Calls it with values in text form. The last of them are a position or 0, a list with the id of the
-    /// append that the event there is from, and the incarnation of the store. Returns all rows as one
-    /// text. If it does not call the function, the text is NULL in another store, [`REWOUND`] without
-    /// that event, and [`SESSION`] if the settings of the session would change the values.
+    /// Calls the function `append_one`.
+    pub append_one: String,
+    /// Calls the function `append` with values in text form. The last of them are a position or 0, a list
+    /// with the id of the append that the event there is from, and the incarnation of the store. Returns
+    /// all rows as one text. If it does not call the function, the text is NULL in another store,
+    /// [`REWOUND`] without that event, and [`SESSION`] if the settings of the session would change the
+    /// values.
     pub append_within: String,
     /// Calls the function `resolve`.
     pub resolve: String,
@@ -64,6 +67,9 @@ impl Statements {
                 "SELECT {APPEND_COLUMNS} FROM (SELECT 1 AS one WHERE EXISTS (SELECT FROM \
                  \"{schema}\".events e WHERE e.position = $21 AND e.append_id = ($22)[1])) m, LATERAL {}",
                 append(schema, "$2 * m.one")
+            ),
+            append_one: format!(
+                "SELECT \"{schema}\".append_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
             ),
             append_within: append_within(schema),
             incarnation: format!("SELECT incarnation::text FROM \"{schema}\".meta WHERE one = 1"),
@@ -106,13 +112,13 @@ fn append(schema: &str, second: &str) -> String {
     format!("\"{schema}\".append($1, {second}{})", numbers.collect::<String>())
 }
 
-/// Returns a statement that calls the function `append` as one that does the same and notifies nobody.
+/// Returns a statement that calls a function which appends as one that does the same and notifies nobody.
 /// It also has the server drop the notifications that everybody has received, which it would not do by
 /// itself while the queue is full.
 pub fn without_notification(append: &str) -> String {
-    const QUIET: &str = ".append(CASE WHEN set_config('dcb.notify', 'off', true) = 'off' AND \
+    const QUIET: &str = "(CASE WHEN set_config('dcb.notify', 'off', true) = 'off' AND \
                          pg_notification_queue_usage() >= 0 THEN $1 END,";
-    append.replacen(".append($1,", QUIET, 1)
+    append.replacen("($1,", QUIET, 1)
 }
 
 /// The types of the parameters of the function `append`.
@@ -212,7 +218,7 @@ mod tests {
     #[test]
     fn an_append_without_a_notification_is_another_statement() {
         let sql = Statements::new("dcb").unwrap();
-        for append in [sql.append, sql.append_after] {
+        for append in [sql.append, sql.append_one, sql.append_after] {
             assert!(without_notification(&append).contains("dcb.notify"), "{append}");
         }
     }

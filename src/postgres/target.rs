@@ -32,15 +32,18 @@ pub struct Target {
     silence: Silence,
     /// Whether a transaction has to name its isolation level.
     needs_transactions: AtomicBool,
+    /// Whether the function `append_one` may be called.
+    has_append_one: AtomicBool,
 }
 
 impl Target {
     /// Returns the target of these parameters.
     pub fn new(parameters: Parameters, sql: Statements) -> Self {
         let needs_transactions = AtomicBool::new(false);
-        let watch = HeadWatch::new(Position::START);
+        let (watch, history) = (HeadWatch::new(Position::START), History::new());
         let silence = Silence::new(parameters.hosts.len());
-        Target { parameters, sql, watch, history: History::new(), silence, needs_transactions }
+        let has_append_one = AtomicBool::new(true);
+        Target { parameters, sql, watch, history, silence, needs_transactions, has_append_one }
     }
 
     /// Returns what is known of the history.
@@ -139,6 +142,16 @@ impl Target {
     /// Notes that transactions have to name their isolation level.
     pub fn use_transactions(&self) {
         self.needs_transactions.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the function `append_one` may be called, as far as it is known.
+    pub fn has_append_one(&self) -> bool {
+        self.has_append_one.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the function `append_one` may not be called, or that there is none.
+    pub fn do_without_append_one(&self) {
+        self.has_append_one.store(false, Ordering::Relaxed);
     }
 
     /// Connects to a server that takes appends.

@@ -87,6 +87,12 @@ impl Values {
         self.end(TEXT)
     }
 
+    /// Adds a `uuid`.
+    pub fn uuid(&mut self, value: [u8; 16]) -> &mut Self {
+        self.bytes.put_slice(&value);
+        self.end(UUID)
+    }
+
     /// Adds an `int[]`.
     pub fn ints(&mut self, values: &[i32]) -> &mut Self {
         self.array(INT, values, |value, bytes| {
@@ -278,6 +284,12 @@ impl Row {
         self.optional_text(column)?.ok_or_else(|| wrong(column))
     }
 
+    /// Returns the numbers of a `bigint[]` of this length.
+    pub fn bigints<const N: usize>(&self, column: usize) -> Result<[i64; N]> {
+        let bytes = self.bytes(column).ok_or_else(|| wrong(column))?;
+        read_bigints(bytes).ok_or_else(|| wrong(column))
+    }
+
     /// Adds the texts of a `text[]` to `texts`.
     pub fn texts<'a>(&'a self, column: usize, texts: &mut Vec<&'a str>) -> Result<()> {
         let bytes = self.bytes(column).ok_or_else(|| wrong(column))?;
@@ -311,6 +323,23 @@ fn read_texts<'a>(mut bytes: &'a [u8], texts: &mut Vec<&'a str>) -> Option<()> {
     Some(())
 }
 
+/// Reads an array of one dimension, after whose header of 20 bytes each number has its length before it.
+fn read_bigints<const N: usize>(bytes: &[u8]) -> Option<[i64; N]> {
+    let (header, elements) = bytes.split_first_chunk::<20>()?;
+    let mut numbers = [0; N];
+    if header[..4] != 1_i32.to_be_bytes() || elements.len() != 12 * N {
+        return None;
+    }
+    for (number, element) in numbers.iter_mut().zip(elements.chunks_exact(12)) {
+        let (len, value) = element.split_first_chunk::<4>()?;
+        if *len != 8_i32.to_be_bytes() {
+            return None;
+        }
+        *number = i64::from_be_bytes(value.try_into().ok()?);
+    }
+    Some(numbers)
+}
+
 fn wrong(column: usize) -> Error {
     Error::new(
         Status::Corrupt,
@@ -336,6 +365,22 @@ mod tests {
                 assert_eq!(read_texts(&bytes[..end], &mut Vec::new()), None);
             }
         }
+    }
+
+    #[test]
+    fn an_array_of_numbers_is_read_as_it_was_written() {
+        let mut values = Values::new();
+        let positions = [0, 7, i64::MAX].map(crate::position::at);
+        values.positions(&positions);
+        let bytes = values.iter().next().unwrap();
+        assert_eq!(read_bigints(bytes), Some([0, 7, i64::MAX]));
+        assert_eq!(read_bigints::<2>(bytes), None);
+        for end in 0..bytes.len() {
+            assert_eq!(read_bigints::<3>(&bytes[..end]), None);
+        }
+        let mut values = Values::new();
+        values.ints(&[1, 2, 3]);
+        assert_eq!(read_bigints::<3>(values.iter().next().unwrap()), None);
     }
 
     #[test]

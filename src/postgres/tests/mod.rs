@@ -27,6 +27,7 @@ use crate::error::Result;
 use crate::memory::MemoryStore;
 use crate::position::at;
 use crate::postgres::PostgresStore;
+use crate::postgres::call::{Call, plan_call};
 use crate::postgres::group::PreparedAppend;
 use crate::postgres::text_form::text_form;
 use crate::postgres::values::Values;
@@ -188,21 +189,80 @@ fn a_group_is_judged_as_its_requests_one_after_the_other_would_be() {
     });
 }
 
-/// The server's function has statements of their own for this kind of request.
+/// Returns whether a request is one for the function `append_one`, as far as its shape goes.
+fn is_single(request: &AppendRequest) -> bool {
+    let has_one_item = |condition: &AppendCondition| {
+        condition.query().is_all() || condition.query().items().is_none_or(|own| own.len() == 1)
+    };
+    let conditions = request.conditions();
+    request.events().len() == 1 && conditions.len() < 2 && conditions.iter().all(has_one_item)
+}
+
+/// The function `append_one` judges them, and where it may not be called, `append` does, which has
+/// statements of its own for a single tag.
 #[test]
-fn a_single_request_about_a_single_tag_is_judged_as_in_memory() {
+fn single_requests_are_judged_as_in_memory() {
     let Some(server) = server() else { return };
-    let store = PostgresStore::open(&server.uri(), &own_schema()).unwrap();
+    let stores = [(), ()].map(|()| PostgresStore::open(&server.uri(), &own_schema()).unwrap());
     let oracle = MemoryStore::new();
-    for_all(1_000, &(event(), 1..3_usize, 0..4_u8, -1..6_i64), |(event, count, tag, behind)| {
-        let after = (oracle.head(&call()).unwrap().get() - behind).max(0);
-        let condition = AppendCondition::new(query(&[(Vec::new(), vec![tag])]), at(after));
-        let events = vec![built(&event, None); count];
-        let request = AppendRequest::new(events, vec![condition]).unwrap();
-        assert_eq!(store.append(request.clone(), &call()), oracle.append(request, &call()));
+    stores[1].target.do_without_append_one();
+    let of_tag = (0..4_u8).prop_map(|tag| vec![(Vec::new(), vec![tag])]);
+    let condition = (prop_oneof![of_tag, items()], -1..6_i64);
+    let id = prop_oneof![2 => Just(None), 1 => (0..60_u8).prop_map(Some)];
+    let request = (event(), 1..3_usize, id, proptest::option::weighted(0.9, condition));
+    for_all(1_000, &request, |(event, count, id, condition)| {
+        let head = oracle.head(&call()).unwrap().get();
+        let condition = condition
+            .map(|(items, behind)| AppendCondition::new(query(&items), at((head - behind).max(0))));
+        let events = (0..count).map(|place| {
+            let id = id.map(|id| format!("{}", usize::from(id) + place));
+            built(&event, id.as_deref())
+        });
+        let request = AppendRequest::new(events.collect(), Vec::from_iter(condition)).unwrap();
+        let expected = oracle.append(request.clone(), &call());
+        for (store, may_be_single) in stores.iter().zip([true, false]) {
+            let prepared = PreparedAppend::new(request.clone(), call().start(None)).unwrap();
+            let (_, planned) = plan_call(&mut [prepared], 1, may_be_single, 1, |_| [0; 16]);
+            let is_call_of_one = matches!(planned, Call::Single(_));
+            assert_eq!(is_call_of_one, may_be_single && is_single(&request), "{request:?}");
+            assert_eq!(store.append(request.clone(), &call()), expected, "{request:?}");
+        }
     });
-    let (all, batch) = (ReadRequest::default(), BatchLimits::ALL);
-    assert_eq!(read(&store, &all, batch), read(&oracle, &all, batch));
+    for (store, has_append_one) in stores.iter().zip([true, false]) {
+        assert_eq!(store.target.has_append_one(), has_append_one);
+        assert_eq!(all_events(store), all_events(&oracle));
+    }
+}
+
+/// A schema that an earlier version created lacks the function, and a role may have been granted the
+/// others alone.
+#[test]
+fn where_the_function_for_one_event_may_not_be_called_the_other_appends_it() {
+    let Some(mut server) = server() else { return };
+    let options = own_schema();
+    let owner = PostgresStore::open(&server.uri(), &options).unwrap();
+    let schema = owner.target.sql.schema.clone();
+    server.sql("create role lesser login");
+    for grant in [
+        "usage on schema ~",
+        "select on all tables in schema ~",
+        "execute on function ~.append, ~.resolve",
+    ] {
+        server.sql(&format!("grant {} to lesser", grant.replace('~', &schema)));
+    }
+    let uri = server.uri().replace("user=dcb", "user=lesser");
+    let lesser = PostgresStore::open(&uri, &Options { create: false, ..options }).unwrap();
+    let append = |store: &PostgresStore, last: i64| {
+        let request = AppendRequest::new(vec![built(&(0, vec![0], 0), None)], Vec::new()).unwrap();
+        assert_eq!(store.append(request, &call()).map(|appended| appended.last), Ok(at(last)));
+        store.target.has_append_one()
+    };
+    assert!(append(&owner, 1));
+    assert!(!append(&lesser, 2));
+    server.sql(&format!("drop function {schema}.append_one"));
+    assert!(!append(&owner, 3));
+    assert!(!append(&lesser, 4));
+    assert_eq!(all_events(&owner).1, 4);
 }
 
 #[test]

@@ -56,23 +56,25 @@ fn a_reader_that_goes_on_from_the_last_position_misses_nothing() {
 }
 
 /// Claims slots from several threads of two stores, each slot on condition that it is free. Changes
-/// the function `append` before, and makes it slower in the middle. Returns how many claims were
+/// the functions that append before, and makes them slower in the middle. Returns how many claims were
 /// accepted for the slots, and how many there are.
 fn claim_with(server: &Cluster, changes: &[(&str, &str)], and_then: &str) -> (usize, usize) {
     const SLOTS: usize = 12;
     let options = own_schema();
     let stores = [(), ()].map(|()| PostgresStore::open(&server.uri(), &options).unwrap());
     let schema = &stores[0].target.sql.schema;
-    let mut function =
-        server.query(&format!("select pg_get_functiondef('{schema}.append'::regproc)"));
-    let pause = ("    v_next := v_head;\n", "    PERFORM pg_sleep(0.005); v_next := v_head;\n");
-    for (from, to) in changes.iter().chain([&pause]) {
-        assert!(function.contains(from), "{from}");
-        function = function.replace(from, to);
-    }
     let deadline = call().start(None);
     let mut connection = stores[0].target.connect_to_write(&deadline).unwrap();
-    connection.execute(&function, &deadline).unwrap();
+    for name in ["append", "append_one"] {
+        let mut function =
+            server.query(&format!("select pg_get_functiondef('{schema}.{name}'::regproc)"));
+        let pause = (BEFORE_INSERT, "PERFORM pg_sleep(0.005); v_next := v_head");
+        for (from, to) in changes.iter().chain([&pause]) {
+            assert!(function.contains(from), "{from}");
+            function = function.replace(from, to);
+        }
+        connection.execute(&function, &deadline).unwrap();
+    }
     connection.execute(&and_then.replace('~', schema), &deadline).unwrap();
     let accepted = AtomicU32::new(0);
     std::thread::scope(|scope| {
@@ -100,6 +102,8 @@ fn claim_with(server: &Cluster, changes: &[(&str, &str)], and_then: &str) -> (us
     (accepted.into_inner() as usize, SLOTS)
 }
 
+/// What both functions have between the conditions and the insert.
+const BEFORE_INSERT: &str = "v_next := v_head";
 const WITHOUT_LOCK: (&str, &str) = ("WHERE one = 1 FOR UPDATE;", "WHERE one = 1;");
 
 #[test]
@@ -133,13 +137,10 @@ fn another_isolation_level_by_default_changes_nothing() {
 fn a_commit_is_synchronous_whatever_the_session_says() {
     let Some(mut server) = server() else { return };
     server.sql("alter role dcb set synchronous_commit = off");
-    let changes = [(
-        "    v_next := v_head;\n",
-        "    v_next := v_head; IF current_setting('synchronous_commit') <> 'on' THEN RAISE 'off'; END IF;\n",
-    )];
-    // The pause finds its place in what the first change leaves.
-    let changes = changes.map(|(from, to)| (from, format!("{from}{}", &to[from.len() - 1..])));
-    let changes: Vec<_> = changes.iter().map(|(from, to)| (*from, to.as_str())).collect();
+    let check = format!(
+        "IF current_setting('synchronous_commit') <> 'on' THEN RAISE 'off'; END IF; {BEFORE_INSERT}"
+    );
+    let changes = [(BEFORE_INSERT, check.as_str())];
     let (accepted, slots) = claim_with(&server, &changes, "");
     assert_eq!(accepted, slots);
 }
