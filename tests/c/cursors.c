@@ -136,6 +136,55 @@ static void a_long_read_comes_whole_in_bounded_batches(void) {
     dcb_close(store);
 }
 
+/* The batch of a cursor, which began at a position, is what was appended. */
+static void check_batch(const dcb_event *events, size_t len, int64_t first) {
+    for (size_t i = 0; i < len; i++) {
+        char text[16], tag[16];
+        CHECK_INT(events[i].position, first + (int64_t)i);
+        snprintf(text, sizeof text, "%d", (int)events[i].position);
+        snprintf(tag, sizeof tag, "n:%d", (int)events[i].position);
+        CHECK(str_is(events[i].type, "T") && str_is(events[i].data, text));
+        CHECK(events[i].tags_len == 1 && str_is(events[i].tags[0], tag));
+    }
+}
+
+/* A scan of a file gives views of its pages, whose memory is used again. */
+static void a_batch_stays_as_it_is_while_others_read(void) {
+    enum { EVENTS = 20000 };
+    char uri[MAX_URI];
+    strcpy(uri, is_file_store() ? fresh_uri() : store_kind);
+    dcb_store *store = open_store(uri);
+    append_many(store, EVENTS);
+    if (is_file_store()) {
+        /* This moves the events from the WAL into the file. */
+        dcb_close(store);
+        store = open_store(uri);
+    }
+    dcb_cursor *slow = open_cursor(store, "{}");
+    const dcb_event *kept, *events;
+    size_t len, kept_len;
+    int64_t first = 1;
+    while ((kept_len = next_batch(slow, SIZE_MAX, &kept)) > 0) {
+        for (int backwards = 0; backwards < 2; backwards++) {
+            dcb_cursor *other = open_cursor(store, backwards ? "{'backwards': true}" : "{}");
+            while ((len = next_batch(other, SIZE_MAX, &events)) > 0)
+                CHECK(str_is(events[len - 1].type, "T"));
+            dcb_cursor_close(other);
+        }
+        check_batch(kept, kept_len, first);
+        first += (int64_t)kept_len;
+    }
+    CHECK_INT(first, EVENTS + 1);
+    dcb_cursor_close(slow);
+    slow = open_cursor(store, "{}");
+    kept_len = next_batch(slow, 256, &kept);
+    first = 1 + (int64_t)kept_len;
+    kept_len = next_batch(slow, SIZE_MAX, &kept);
+    dcb_close(store);
+    check_batch(kept, kept_len, first);
+    dcb_cursor_close(slow);
+}
+
 static void large_events_make_short_batches(void) {
     enum { EVENTS = 6, DATA = 700 * 1024 };
     dcb_store *store = fresh_store();
@@ -320,6 +369,7 @@ const test cursor_tests[] = {
     {"bounds_and_directions", bounds_and_directions},
     {"an_empty_store_ends_at_once", an_empty_store_ends_at_once},
     {"a_long_read_comes_whole_in_bounded_batches", a_long_read_comes_whole_in_bounded_batches},
+    {"a_batch_stays_as_it_is_while_others_read", a_batch_stays_as_it_is_while_others_read},
     {"large_events_make_short_batches", large_events_make_short_batches},
     {"a_cancelled_cursor_goes_on", a_cancelled_cursor_goes_on},
     {"open_cursors_block_nothing", open_cursors_block_nothing},
