@@ -13,17 +13,20 @@ use crate::output::Field;
 use crate::progress::{Progress, Unit};
 use crate::query::{QueryArguments, RangeArguments, Selection};
 use crate::signals;
-use crate::store::StoreArgument;
+use crate::store;
 use crate::table::counted;
 
 /// What to write, and where to.
 #[derive(clap::Args)]
 pub struct Arguments {
-    #[command(flatten)]
-    store: StoreArgument,
+    /// The store, such as `sqlite:events.db`; may be left out if DCB_URI is set
+    #[arg(value_name = "URI")]
+    first: Option<String>,
     /// The file to create, compressed if its name ends with `.zst`; `-` for stdout
-    #[arg(default_value = "-")]
-    file: PathBuf,
+    ///
+    /// If not given, it is `-`.
+    #[arg(value_name = "FILE")]
+    second: Option<PathBuf>,
     /// The format of a line
     #[arg(short = 'o', long, value_enum, default_value = "ndjson", value_name = "FORMAT")]
     output: FileFormat,
@@ -48,10 +51,12 @@ pub enum FileFormat {
 /// Writes the events that the arguments select, one a line.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let selection = Selection::of(&arguments.query, &arguments.range)?;
-    let store = arguments.store.open_to_read()?;
+    let (store, file) = store::with_optional(arguments.first.as_deref(), arguments.second.clone())?;
+    let file = file.unwrap_or_else(|| PathBuf::from("-"));
+    let store = store.open_to_read()?;
     let head = store.head(&CallOptions::default())?;
     let stop = signals::stop_token()?;
-    let mut out = Output::create(&arguments.file, arguments.force)?;
+    let mut out = Output::create(&file, arguments.force)?;
     let total = selection.is_everything().then_some(head.get().unsigned_abs());
     let bar = Progress::new("exporting", Unit::Events, total);
     let (mut line, mut done) = (Vec::new(), 0_u64);

@@ -13,18 +13,21 @@ use crate::exit::Failure;
 use crate::files;
 use crate::lines::{self, Line};
 use crate::progress::{Progress, Unit};
-use crate::store::StoreArgument;
+use crate::store;
 use crate::table::counted;
 use crate::transfer::{Appender, Chunk, open_to_import};
 
 /// What to append, and how.
 #[derive(clap::Args)]
 pub struct Arguments {
-    #[command(flatten)]
-    store: StoreArgument,
+    /// The store, such as `sqlite:events.db`; may be left out if DCB_URI is set
+    #[arg(value_name = "URI")]
+    first: Option<String>,
     /// The file to read, compressed if its name ends with `.zst`; `-` for stdin
-    #[arg(default_value = "-")]
-    file: PathBuf,
+    ///
+    /// If not given, it is `-`.
+    #[arg(value_name = "FILE")]
+    second: Option<PathBuf>,
     /// Append to a store that has other events already; events with an id that are stored are left out
     #[arg(long)]
     append: bool,
@@ -50,13 +53,15 @@ enum Batch {
 
 /// Appends the events of a file to a store, beginning with those that are not stored yet.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let input = files::open(&arguments.file)?;
-    let store = open_to_import(&arguments.store.uri)?;
+    let (store, file) = store::with_optional(arguments.first.as_deref(), arguments.second.clone())?;
+    let file = file.unwrap_or_else(|| PathBuf::from("-"));
+    let input = files::open(&file)?;
+    let store = open_to_import(&store.uri)?;
     let bar = Progress::new("importing", Unit::Bytes, input.total);
     let done = Arc::clone(&input.done);
-    let name = match arguments.file.as_os_str() == "-" {
+    let name = match file.as_os_str() == "-" {
         true => "stdin".to_owned(),
-        false => arguments.file.display().to_string(),
+        false => file.display().to_string(),
     };
     let appender = Appender::new(&*store)?;
     let (sender, receiver) = sync_channel(AHEAD);

@@ -157,18 +157,10 @@ pub fn types(arguments: &TypesArguments) -> Result<(), Failure> {
 
 /// Prints the tags of the events of a store.
 pub fn tags(arguments: &TagsArguments) -> Result<(), Failure> {
-    let default = std::env::var("DCB_URI").ok();
-    let (uri, prefix) = match (&arguments.first, &arguments.second, &default) {
-        (Some(uri), Some(prefix), _) => (uri, prefix.as_str()),
-        (Some(prefix), None, Some(uri)) if !store::is_uri(prefix) => (uri, prefix.as_str()),
-        (Some(uri), None, _) | (None, _, Some(uri)) => (uri, ""),
-        (None, _, None) => {
-            return Err(Failure::usage(
-                "which store? Give its URI, such as sqlite:events.db, or set DCB_URI",
-            ));
-        }
-    };
-    let store = store::open_to_read(uri)?;
+    let (store, prefix) =
+        store::with_optional(arguments.first.as_deref(), arguments.second.clone())?;
+    let prefix = prefix.as_deref().unwrap_or_default();
+    let store = store.open_to_read()?;
     let tags = count(&*store, |tags, event| {
         let wanted = event.tags.iter().filter(|tag| tag.starts_with(prefix));
         wanted.for_each(|tag| tags.add(tag, event.position));

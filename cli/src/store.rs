@@ -36,6 +36,26 @@ impl StoreArgument {
     }
 }
 
+/// Returns the store and the second argument of a command whose second argument may be left out. An
+/// argument that is alone is the second one where DCB_URI names the store, unless it is a URI.
+pub fn with_optional<T: From<String>>(
+    first: Option<&str>,
+    second: Option<T>,
+) -> Result<(StoreArgument, Option<T>), Failure> {
+    let default = std::env::var("DCB_URI").ok();
+    let (uri, second) = match (first, second, default) {
+        (Some(alone), None, Some(uri)) if !is_uri(alone) => (uri, Some(alone.to_owned().into())),
+        (Some(uri), second, _) => (uri.to_owned(), second),
+        (None, second, Some(uri)) => (uri, second),
+        (None, _, None) => {
+            return Err(Failure::usage(
+                "which store? Give its URI, such as sqlite:events.db, or set DCB_URI",
+            ));
+        }
+    };
+    Ok((StoreArgument { uri }, second))
+}
+
 /// A store that is closed when the value is dropped.
 pub struct OpenStore(Arc<dyn Store>);
 
@@ -63,7 +83,7 @@ pub fn open_to_read(uri: &str) -> Result<OpenStore, Failure> {
 pub fn open(uri: &str, options: &Options) -> Result<OpenStore, Failure> {
     if let (rest, Some(schema)) = split_schema(uri)? {
         let options = Options { schema: Some(schema), ..options.clone() };
-        return Ok(OpenStore(dcb::open(&rest, &options).map_err(Failure::from)?));
+        return Ok(OpenStore(dcb::open(&rest, &options).map_err(advised)?));
     }
     if options.read_only && is_in_memory(uri) {
         return Err(Failure::usage(format!(
@@ -89,7 +109,14 @@ fn advised(error: dcb::Error) -> Failure {
         ("option immutable", "With dcb, such a store is named file:PATH?immutable=1."),
         ("option adopt", "dcb puts no store into the database of a program: name a new file."),
         ("is not a database", "dcb import makes a store of an export."),
+        ("server was lost", "Check that a PostgreSQL server listens there."),
     ];
+    if error.message.contains("holds no store") {
+        return Failure::not_found(format!(
+            "{}: check the parameter schema, or create a store with dcb append or dcb import",
+            error.message
+        ));
+    }
     let known = advice.iter().find(|(part, _)| error.message.contains(part));
     let failure = Failure::from(error);
     match known {

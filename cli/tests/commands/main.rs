@@ -12,6 +12,7 @@ mod progress;
 mod recording;
 mod servers;
 mod statuses;
+mod tutorial;
 
 use std::io::Write;
 use std::path::Path;

@@ -81,6 +81,8 @@ fn the_sql_of_a_schema_makes_a_store_in_the_current_format() {
     let uri = in_schema("by_hand");
     let sql = good(&run(folder, &["schema", &uri, "--sql"]));
     assert_eq!(sql, good(&run(folder, &["schema", "--sql", "--name", "by_hand"])));
+    let said = failed(&run(folder, &["head", &uri]), 4);
+    assert!(said.contains("check the parameter schema"), "{said}");
     psql(&sql);
     assert_eq!(good(&run(folder, &["append", &uri, "-t", "A"])), "1\n");
     let shown = good(&run(folder, &["schema", &uri]));

@@ -42,6 +42,7 @@ fn a_status_says_what_happened() {
         (2, "is written --OPTION=-x", &["append", "sqlite:a.db", "-t", "-x"]),
         (2, "as JSON, {\"items\"", &["append", "sqlite:a.db", "-t", "B", "--fail-if", "tg=a"]),
         (4, "no such store", &["read", "file:none.db"]),
+        (1, "a PostgreSQL server listens", &["head", "postgres://u@localhost:1/d"]),
         (2, "a.ndjson.zst: for .gz, use a pipe", &["export", "sqlite:a.db", "a.ndjson.gz"]),
         (2, "dcb import URI", &["import", "sqlite:n.db", "a.ndjson.gz"]),
         (2, "use dcb copy", &["export", "sqlite:a.db", "sqlite:c.db"]),
@@ -184,6 +185,8 @@ fn the_environment_names_the_store() {
         (&["count", "--type", "A"], "1\n"),
         (&["get", "1", "--fields", "type"], "{\"type\":\"A\"}\n"),
         (&["schema", "--sql"], &from_none),
+        (&["export", "a.ndjson"], ""),
+        (&["import", "a.ndjson"], ""),
         (&["tags", "k:", "--json"], "[{\"tag\":\"k:v\",\"events\":1,\"first\":1,\"last\":1}]\n"),
     ] {
         let output = dcb(path, arguments).env("DCB_URI", "sqlite:a.db").output().unwrap();
