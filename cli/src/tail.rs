@@ -57,8 +57,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.follow {
         return printer.finish(position);
     }
-    printer.flush()?;
     let stop = signals::stop_token()?;
+    printer.flush()?;
     while !stop.is_triggered() {
         match step(&*store, &query, position, &stop, &mut printer)? {
             Ok(reached) => position = reached,

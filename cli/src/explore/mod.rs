@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dcb::Error;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::Failure;
 use crate::store::StoreArgument;
@@ -82,6 +83,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(Error::from)?;
     let url = format!("http://{}/{}/", reachable(address), token.as_str());
     let hosts = Hosts::new(address.ip(), &arguments.hosts);
+    // Before the address is known, so that whoever knows it can end the page.
+    let ends = {
+        let _inside = runtime.enter();
+        let end = |kind| signal(kind).map_err(Error::from);
+        [end(SignalKind::interrupt())?, end(SignalKind::terminate())?]
+    };
     writeln!(io::stdout(), "{url}")?;
     eprintln!("dcb: whoever has this address can read the store; Ctrl-C ends the page");
     if !arguments.no_open && !open_browser::open(&url) {
@@ -90,8 +97,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let title = server::title_of(&arguments.store.uri);
     let patience = Duration::from_millis(arguments.patience);
     let access = Arc::new(Access { token, hosts });
-    let served =
-        runtime.block_on(server::serve(listener, Arc::clone(&store), title, patience, access));
+    let served = runtime.block_on(server::serve(
+        listener,
+        Arc::clone(&store),
+        title,
+        patience,
+        access,
+        ends,
+    ));
     // Ends the waits of the live lists, so that no thread holds the process.
     store.close();
     runtime.shutdown_timeout(Duration::from_secs(2));

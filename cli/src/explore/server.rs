@@ -44,14 +44,16 @@ pub struct Server {
     patience: Duration,
 }
 
-/// Serves the page until the process is interrupted.
+/// Serves the page until one of the signals `ends` arrives.
 pub async fn serve(
     listener: tokio::net::TcpListener,
     store: Arc<OpenStore>,
     title: String,
     patience: Duration,
     access: Arc<Access>,
+    ends: [tokio::signal::unix::Signal; 2],
 ) -> dcb::Result<()> {
+    let [mut interrupt, mut terminate] = ends;
     let server = Arc::new(Server {
         head: live::follow(Arc::clone(&store)),
         store,
@@ -78,7 +80,8 @@ pub async fn serve(
         .with_state(server);
     tokio::select! {
         served = axum::serve(listener, router) => served.map_err(Error::from),
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Error::from),
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
     }
 }
 

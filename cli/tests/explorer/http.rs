@@ -429,7 +429,10 @@ fn the_command_is_careful_about_whom_it_serves() {
     assert_eq!(open.request("GET", path, &[("Host", "evil.example")]).status, 403);
     let page = open.get("api/store");
     assert!(page.body.contains("courses.db"), "{}", page.body);
+    // Whoever knows the address can end the server at once.
     assert_eq!(server.interrupt(), Some(0));
+    assert_eq!(open.end_by("-TERM"), Some(0));
+    assert_eq!(store.explore(&[]).interrupt(), Some(0));
 }
 
 #[test]

@@ -257,9 +257,14 @@ impl Server {
     }
 
     /// Interrupts the server as Ctrl-C does, and returns its exit status.
-    pub fn interrupt(mut self) -> Option<i32> {
+    pub fn interrupt(self) -> Option<i32> {
+        self.end_by("-INT")
+    }
+
+    /// Sends the server a signal, and returns its exit status.
+    pub fn end_by(mut self, signal: &str) -> Option<i32> {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
         self.child.wait().unwrap().code()
     }
 }
