@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -160,9 +159,9 @@ func TestKills(t *testing.T) {
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	path := filepath.Join(t.TempDir(), "courses.db")
+	uri := newDatabase(t)
 	l := &load{t: t, live: map[string][]int64{}, http: http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: clients}}}
-	p := startProcess(t, path)
+	p := startProcess(t, uri)
 	l.addr.Store(p.addr)
 
 	var wg sync.WaitGroup
@@ -196,7 +195,7 @@ func TestKills(t *testing.T) {
 		}
 		p.wait(t, time.After(time.Duration(random.IntN(1+2500*(i%2)))*time.Millisecond))
 		p.kill(t)
-		p = startProcess(t, path)
+		p = startProcess(t, uri)
 		l.addr.Store(p.addr)
 	}
 	p.wait(t, time.After(time.Second))
@@ -227,7 +226,7 @@ func TestKills(t *testing.T) {
 	p.terminate(t)
 
 	o := outcomes{answers: l.answers, live: l.live}
-	o.load(t, path)
+	o.load(t, uri)
 	t.Logf("%d kills, %d commands in %d attempts, of which %d were answered as repeated, %d events",
 		kills, len(o.answers), l.attempts.Load(), l.repeated.Load(), len(o.events))
 	if len(o.events) < kills {

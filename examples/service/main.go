@@ -1,6 +1,7 @@
-// A service for course subscriptions: an HTTP API on events in a SQLite database.
+// A service for course subscriptions: an HTTP API on events in a file of SQLite or a database of PostgreSQL.
 //
 //	go run . -addr localhost:8080 -db courses.db
+//	go run . -addr localhost:8080 -db 'postgres:///courses?host=/var/run/postgresql&user=ada'
 //
 // docs/go-service.md explains it from zero.
 package main
@@ -21,11 +22,11 @@ import (
 
 func main() {
 	addr := flag.String("addr", "localhost:8080", "the address to listen on")
-	path := flag.String("db", "courses.db", "the database file")
+	uri := flag.String("db", "courses.db", "the database: a file of SQLite, or postgres://...")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *addr, *path); err != nil {
+	if err := run(ctx, *addr, *uri); err != nil {
 		slog.Error("the service failed", "error", err)
 		os.Exit(1)
 	}
@@ -33,8 +34,8 @@ func main() {
 
 // run serves until ctx ends. It ends in the reverse order of its beginning: first the requests, then the projector, and
 // the store last.
-func run(ctx context.Context, addr, path string) (err error) {
-	store, err := openStore(ctx, path)
+func run(ctx context.Context, addr, uri string) (err error) {
+	store, err := openStore(ctx, uri)
 	if err != nil {
 		return err
 	}

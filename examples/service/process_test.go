@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"database/sql"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -14,6 +16,27 @@ import (
 
 // The test's own program is the service if this variable is set.
 const serviceVariable = "COURSES_TEST_SERVICE"
+
+// The tests use this database of PostgreSQL if the variable is set. Its schemas dcb and courses_test are dropped.
+const uriVariable = "COURSES_TEST_URI"
+
+// newDatabase returns the uri of an empty database.
+func newDatabase(t testing.TB) string {
+	uri := os.Getenv(uriVariable)
+	if uri == "" {
+		return filepath.Join(t.TempDir(), "courses.db")
+	}
+	uri += "&options=-c%20search_path%3Dcourses_test"
+	db, err := sql.Open("pgx", uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("DROP SCHEMA IF EXISTS dcb, courses_test CASCADE; CREATE SCHEMA courses_test"); err != nil {
+		t.Fatal(err)
+	}
+	return uri
+}
 
 func TestMain(m *testing.M) {
 	if os.Getenv(serviceVariable) != "" {
@@ -35,9 +58,9 @@ type process struct {
 	done chan error
 }
 
-// startProcess starts the service on a file and waits until it listens.
-func startProcess(t testing.TB, path string) *process {
-	p := &process{cmd: exec.Command(os.Args[0], "-addr", "127.0.0.1:0", "-db", path), done: make(chan error, 1)}
+// startProcess starts the service on a database and waits until it listens.
+func startProcess(t testing.TB, uri string) *process {
+	p := &process{cmd: exec.Command(os.Args[0], "-addr", "127.0.0.1:0", "-db", uri), done: make(chan error, 1)}
 	p.cmd.Env = append(os.Environ(), serviceVariable+"=1")
 	stderr, err := p.cmd.StderrPipe()
 	if err == nil {

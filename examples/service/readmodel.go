@@ -12,13 +12,14 @@ import (
 
 // newReadModel returns the projector of the tables course and enrolment, which answer the queries of the API. No
 // decision uses them.
-func newReadModel(db *sql.DB, events *dcb.SQLiteStore) *projector.Projector {
+func newReadModel(db *sql.DB, dialect projector.Dialect, events *dcb.Store) *projector.Projector {
 	return &projector.Projector{
-		Name:   "courses",
-		Query:  dcb.QueryAll(),
-		Store:  events,
-		DB:     db,
-		Handle: project,
+		Name:    "courses",
+		Query:   dcb.QueryAll(),
+		Store:   events,
+		DB:      db,
+		Dialect: dialect,
+		Handle:  project,
 		// After a crash, the next process takes over once it has seen no sign of life for so long.
 		Lease: 2 * time.Second,
 	}
@@ -33,18 +34,18 @@ func project(ctx context.Context, tx *sql.Tx, event dcb.SequencedEvent) error {
 	}
 	switch data := event.Data.(type) {
 	case courses.Course:
-		return exec("INSERT INTO course (id, title, capacity) VALUES (?, ?, ?)", course, data.Title, data.Capacity)
+		return exec("INSERT INTO course (id, title, capacity) VALUES ($1, $2, $3)", course, data.Title, data.Capacity)
 	case courses.Capacity:
-		return exec("UPDATE course SET capacity = ? WHERE id = ?", data.Capacity, course)
+		return exec("UPDATE course SET capacity = $1 WHERE id = $2", data.Capacity, course)
 	}
-	enrol, change := "INSERT INTO enrolment (student, course) VALUES (?, ?)", 1
+	enrol, change := "INSERT INTO enrolment (student, course) VALUES ($1, $2)", 1
 	if event.Type == courses.Unsubscribed.Name() {
-		enrol, change = "DELETE FROM enrolment WHERE student = ? AND course = ?", -1
+		enrol, change = "DELETE FROM enrolment WHERE student = $1 AND course = $2", -1
 	}
 	if err := exec(enrol, student, course); err != nil {
 		return err
 	}
-	return exec("UPDATE course SET taken = taken + ? WHERE id = ?", change, course)
+	return exec("UPDATE course SET taken = taken + $1 WHERE id = $2", change, course)
 }
 
 // courseRow is a course as the API shows it.

@@ -104,7 +104,7 @@ func (s *server) courses(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) course(w http.ResponseWriter, r *http.Request) {
 	s.query(w, r, func(ctx context.Context) (any, error) {
-		rows, err := s.courseRows(ctx, "id = ?", r.PathValue("course"))
+		rows, err := s.courseRows(ctx, "id = $1", r.PathValue("course"))
 		if err == nil && len(rows) == 0 {
 			err = courses.ErrUnknownCourse
 		}
@@ -117,7 +117,7 @@ func (s *server) course(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) coursesOf(w http.ResponseWriter, r *http.Request) {
 	s.query(w, r, func(ctx context.Context) (any, error) {
-		return s.courseRows(ctx, "id IN (SELECT course FROM enrolment WHERE student = ?)", r.PathValue("student"))
+		return s.courseRows(ctx, "id IN (SELECT course FROM enrolment WHERE student = $1)", r.PathValue("student"))
 	})
 }
 

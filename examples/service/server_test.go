@@ -24,11 +24,13 @@ type service struct {
 	t     testing.TB
 	url   string
 	store *store
+	uri   string // of its database
 }
 
 func newService(t testing.TB) *service {
 	ctx, cancel := context.WithCancel(context.Background())
-	store, err := openStore(ctx, filepath.Join(t.TempDir(), "courses.db"))
+	uri := newDatabase(t)
+	store, err := openStore(ctx, uri)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +47,7 @@ func newService(t testing.TB) *service {
 			t.Error(err)
 		}
 	})
-	return &service{t, server.URL, store}
+	return &service{t, server.URL, store, uri}
 }
 
 // send sends a request with headers, given as names and values in turn, and returns the answer.
