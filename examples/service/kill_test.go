@@ -137,18 +137,18 @@ func (l *load) follow(ctx context.Context, course string) {
 	}
 }
 
-// isSeen reports whether each follower has got the update of the last command of its course.
-func (l *load) isSeen() bool {
+// unseen returns a command whose update the follower of its course has not got, or "" if there is none.
+func (l *load) unseen() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for course, positions := range l.live {
 		for _, a := range l.answers {
 			if a.course == course && (len(positions) == 0 || positions[len(positions)-1] < a.position) {
-				return false
+				return fmt.Sprintf("%+v; seen are %v", a, positions)
 			}
 		}
 	}
-	return true
+	return ""
 }
 
 // TestKills runs the service under load, kills it again and again, and checks all that it has said and stored.
@@ -220,7 +220,11 @@ func TestKills(t *testing.T) {
 		defer response.Body.Close()
 		return response.StatusCode == http.StatusOK
 	})
-	waitFor(t, "the live updates", l.isSeen)
+	for end := time.Now().Add(time.Minute); l.unseen() != "" && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	}
+	if late := l.unseen(); late != "" { // the faults say whether that is all that is wrong
+		t.Errorf("waited too long for a live update: %s\n%s", late, p.output())
+	}
 	endFollowing()
 	followers.Wait()
 	p.terminate(t)
