@@ -150,7 +150,7 @@ static void check_batch(const dcb_event *events, size_t len, int64_t first) {
 
 /* A scan of a file gives views of its pages, whose memory is used again. */
 static void a_batch_stays_as_it_is_while_others_read(void) {
-    enum { EVENTS = 20000 };
+    enum { EVENTS = 8000 };
     char uri[MAX_URI];
     strcpy(uri, is_file_store() ? fresh_uri() : store_kind);
     dcb_store *store = open_store(uri);
