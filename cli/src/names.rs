@@ -187,18 +187,20 @@ fn print(kind: &'static str, names: &Names, is_json: bool) -> Result<(), Failure
         table.print(&mut out, table::terminal_width())?;
     }
     out.flush()?;
-    if let Some(note) = note_of(kind, names) {
-        eprintln!("dcb: {note}");
+    if let Some(note) = note_of(kind, names, usize::MAX) {
+        let hint = if kind == "tag" { "; a longer PREFIX selects fewer" } else { "" };
+        eprintln!("dcb: {note}{hint}");
     }
     Ok(())
 }
 
-/// Returns what is to be said where names were left out.
-pub fn note_of(kind: &str, names: &Names) -> Option<String> {
-    let left_out = table::counted(names.left_out()?.unsigned_abs(), "event");
-    let hint = if kind == "tag" { "; a longer PREFIX selects fewer" } else { "" };
+/// Returns what is to be said where names were left out, of which the first `shown` are listed.
+pub fn note_of(kind: &str, names: &Names, shown: usize) -> Option<String> {
+    let left_out = names.left_out()?;
+    let next = names.sorted().get(shown).map_or(0, |(_, found)| found.events);
+    let most = table::counted(left_out.max(next).unsigned_abs(), "event");
     Some(format!(
-        "there are more than {} {kind}s: those that are not listed have at most {left_out} each{hint}",
+        "there are more than {} {kind}s: those that are not listed have at most {most} each",
         names.most
     ))
 }
@@ -279,12 +281,14 @@ mod tests {
     fn it_is_said_that_names_are_left_out() {
         let mut names = Names::with_most(2);
         ["a", "b", "a", "c"].iter().for_each(|name| names.add(name, Position::START));
-        let said = note_of("tag", &names).unwrap();
-        assert_eq!(
-            said,
-            "there are more than 2 tags: those that are not listed have at most 1 event each; a \
-             longer PREFIX selects fewer"
-        );
-        assert_eq!(note_of("type", &Names::default()), None);
+        let said = |names: &Names, shown| note_of("tag", names, shown).unwrap();
+        let expected =
+            "there are more than 2 tags: those that are not listed have at most 1 event each";
+        assert_eq!(said(&names, usize::MAX), expected);
+        // One that was counted, but is not shown, may have more than those that were left out.
+        (0..9).for_each(|_| names.add("a", Position::START));
+        assert!(said(&names, 0).ends_with("at most 10 events each"), "{}", said(&names, 0));
+        assert_eq!(said(&names, 1), expected);
+        assert_eq!(note_of("type", &Names::default(), 0), None);
     }
 }

@@ -210,11 +210,10 @@ fn print(
             table.row(vec![found.events.to_string(), table::harmless(name)]);
         }
         table.print(out, width)?;
-        if all.len() > most {
+        if let Some(note) = names::note_of(title, names, most) {
+            writeln!(out, "{note}: see dcb tags, or --top")?;
+        } else if all.len() > most {
             writeln!(out, "and {} more: see dcb tags, or --top", all.len() - most)?;
-        }
-        if let Some(note) = names::note_of(title, names) {
-            writeln!(out, "{note}")?;
         }
     }
     print_days(out, stats, top)
