@@ -109,7 +109,7 @@ fn advised(error: dcb::Error) -> Failure {
         ("option immutable", "With dcb, such a store is named file:PATH?immutable=1."),
         ("option adopt", "dcb puts no store into the database of a program: name a new file."),
         ("is not a database", "dcb import makes a store of an export."),
-        ("server was lost", "Check that a PostgreSQL server listens there."),
+        ("server failed", "Check that a PostgreSQL server listens there."),
     ];
     if error.message.contains("holds no store") {
         return Failure::not_found(format!(

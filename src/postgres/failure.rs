@@ -166,7 +166,7 @@ impl From<Failure> for Error {
             }
             Failure::Broken(what) => Error::new(
                 Status::Unavailable,
-                format!("the connection to the PostgreSQL server was lost: {what}"),
+                format!("the connection to the PostgreSQL server failed: {what}"),
             ),
             Failure::Late => {
                 Error::new(Status::Timeout, "the PostgreSQL server did not answer in time")
