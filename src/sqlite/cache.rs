@@ -6,9 +6,11 @@
 //! transaction has seen is cached: a transaction that writes may read rows that are undone later.
 //!
 //! A cache is divided into shards, each behind a lock of its own that is held for memory work only.
-//! Within a shard an entry has [`WAYS`] places. Two limits bound a cache: the number of places, and
-//! the bytes that the entries take. An entry that was looked up since the hand last passed it is
-//! spared once (the CLOCK algorithm).
+//! Within a shard an entry has the [`WAYS`] places of a set. A set fills one cache line of the
+//! processor, and a place has a part of its entry's hash: so a look-up reads this line and the entry
+//! that it returns, and no other. Two limits bound a cache: the number of places, and the bytes that
+//! the entries take. An entry that was looked up since the hand last passed it is spared once (the
+//! CLOCK algorithm).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -153,9 +155,8 @@ pub struct Cache<T> {
 
 #[derive(Debug)]
 struct Shard<T> {
-    /// A multiple of [`WAYS`]. They grow with what is cached, so that the cache of a small store
-    /// takes little memory.
-    places: Vec<Place<T>>,
+    /// They grow with what is cached, so that the cache of a small store takes little memory.
+    sets: Vec<Set<T>>,
     /// The bytes that the entries take.
     bytes: usize,
     /// The most bytes that they may take.
@@ -177,28 +178,46 @@ pub enum Found<T> {
     Absent,
 }
 
+/// The places that an entry may have.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Set<T>([Place<T>; WAYS]);
+
+const _: () = assert!(size_of::<Set<SequencedEvent>>() == 64);
+
+impl<T> Set<T> {
+    fn empty() -> Self {
+        Set(std::array::from_fn(|_| Place { entry: None, tag: 0, is_used: false }))
+    }
+}
+
 #[derive(Debug)]
 struct Place<T> {
     entry: Option<Arc<T>>,
+    /// The part of the entry's hash that [`tag`] gives.
+    tag: u32,
     /// Whether the entry was looked up since the hand last passed it.
     is_used: bool,
 }
 
 impl<T: Entry> Place<T> {
-    fn empty() -> Self {
-        Place { entry: None, is_used: false }
+    /// Returns whether the entry here has this key, whose hash is `hash`.
+    fn holds(&self, key: T::Key, hash: u64) -> bool {
+        self.tag == tag(hash) && self.entry.as_ref().is_some_and(|entry| entry.key() == key)
     }
+}
 
-    fn holds(&self, key: T::Key) -> bool {
-        self.entry.as_ref().is_some_and(|entry| entry.key() == key)
-    }
+/// Returns the part of a hash that tells most entries of a set apart.
+fn tag(hash: u64) -> u32 {
+    // The set follows from the lowest bits.
+    (hash >> 16) as u32
 }
 
 impl<T: Entry> Cache<T> {
     fn new(max_bytes: usize) -> Self {
         let shard = |_| {
             let max_bytes = max_bytes / SHARDS;
-            Mutex::new(Shard { places: Vec::new(), bytes: 0, max_bytes, hand: 0, misses: 0 })
+            Mutex::new(Shard { sets: Vec::new(), bytes: 0, max_bytes, hand: 0, misses: 0 })
         };
         Cache { shards: (0..SHARDS).map(shard).collect() }
     }
@@ -216,7 +235,7 @@ impl<T: Entry> Cache<T> {
         }
         let mut is_full = shard.bytes >= shard.max_bytes / 8 * 7;
         if let Some(ways) = shard.ways(hash) {
-            if let Some(place) = ways.iter_mut().find(|place| place.holds(key)) {
+            if let Some(place) = ways.iter_mut().find(|place| place.holds(key, hash)) {
                 place.is_used = true;
                 return place.entry.clone().map_or(Found::Absent, Found::Cached);
             }
@@ -257,15 +276,14 @@ impl<T: Entry> Cache<T> {
 
 impl<T: Entry> Shard<T> {
     /// Returns the places that an entry with this hash may have, or `None` if there are none yet.
-    fn ways(&mut self, hash: u64) -> Option<&mut [Place<T>]> {
-        let sets = (self.places.len() / WAYS) as u64;
-        let first = hash.checked_rem(sets)? as usize * WAYS;
-        self.places.get_mut(first..first + WAYS)
+    fn ways(&mut self, hash: u64) -> Option<&mut [Place<T>; WAYS]> {
+        let set = hash.checked_rem(self.sets.len() as u64)? as usize;
+        self.sets.get_mut(set).map(|set| &mut set.0)
     }
 
     /// Returns whether there may be more places.
     fn may_grow(&self) -> bool {
-        self.places.len() < self.max_bytes / T::BYTES_PER_PLACE
+        self.sets.len() * WAYS < self.max_bytes / T::BYTES_PER_PLACE
     }
 
     /// Adds places until an entry with this hash has one, as far as there is memory for them.
@@ -273,20 +291,20 @@ impl<T: Entry> Shard<T> {
         while self.may_grow()
             && self.ways(hash).is_none_or(|ways| ways.iter().all(|place| place.entry.is_some()))
         {
-            let count = (2 * self.places.len()).max(4 * WAYS);
-            let mut places = Vec::new();
-            if places.try_reserve_exact(count).is_err() {
+            let count = (2 * self.sets.len()).max(4);
+            let mut sets = Vec::new();
+            if sets.try_reserve_exact(count).is_err() {
                 return;
             }
-            places.resize_with(count, Place::empty);
-            let old = std::mem::replace(&mut self.places, places);
+            sets.resize_with(count, Set::empty);
+            let old = std::mem::replace(&mut self.sets, sets);
             self.hand = 0;
-            for place in old {
+            for place in old.into_iter().flat_map(|set| set.0) {
                 let Some(entry) = &place.entry else { continue };
                 let (_, hash) = Cache::<T>::hash(entry.key());
                 // The entries of a set are spread over two, so each finds a place.
-                let ways = self.ways(hash).unwrap_or_default();
-                if let Some(free) = ways.iter_mut().find(|place| place.entry.is_none()) {
+                let mut ways = self.ways(hash).into_iter().flatten();
+                if let Some(free) = ways.find(|place| place.entry.is_none()) {
                     *free = place;
                 } else {
                     self.bytes -= Self::size_of(entry);
@@ -300,7 +318,7 @@ impl<T: Entry> Shard<T> {
         if bytes > self.max_bytes / 4 {
             return;
         }
-        if self.ways(hash).is_some_and(|ways| ways.iter().any(|place| place.holds(key))) {
+        if self.ways(hash).is_some_and(|ways| ways.iter().any(|place| place.holds(key, hash))) {
             return;
         }
         self.grow(hash);
@@ -313,6 +331,7 @@ impl<T: Entry> Shard<T> {
                 spared.unwrap_or_default()
             }
         };
+        ways[place].tag = tag(hash);
         let replaced = ways[place].entry.replace(entry);
         self.bytes += bytes;
         self.bytes -= replaced.as_deref().map_or(0, Self::size_of);
@@ -323,9 +342,9 @@ impl<T: Entry> Shard<T> {
 
     /// Removes the next entry that was not looked up since the hand last passed it.
     fn drop_one(&mut self) {
-        let count = self.places.len();
+        let count = self.sets.len() * WAYS;
         loop {
-            let place = &mut self.places[self.hand];
+            let place = &mut self.sets[self.hand / WAYS].0[self.hand % WAYS];
             self.hand = (self.hand + 1) % count;
             if std::mem::take(&mut place.is_used) {
                 continue;
@@ -447,7 +466,7 @@ mod tests {
     fn a_cache_of_few_events_has_few_places() {
         let cache = Cache::new(64 << 20);
         let places = || -> usize {
-            cache.shards.iter().map(|shard| shard.lock().unwrap().places.len()).sum()
+            cache.shards.iter().map(|shard| shard.lock().unwrap().sets.len() * WAYS).sum()
         };
         assert_eq!(places(), 0);
         (1..=1_000).for_each(|position| cache.keep(event(position, 10)));
@@ -479,5 +498,9 @@ mod tests {
         assert_eq!(found(1, 2), Some(vec![at(10)]));
         assert_eq!(found(2, 1), Some(vec![at(20)]));
         assert_eq!(found(2, 2), None);
+        // Another key with the same hash.
+        let (other, one) = ((2, Term(1 ^ 3 << 32)), (1, Term(1)));
+        assert_eq!(PostingList::seed(other), PostingList::seed(one));
+        assert_eq!(found(other.0, other.1.0), None);
     }
 }
