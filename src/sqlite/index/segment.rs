@@ -250,6 +250,8 @@ impl Segment {
         let lists = cache.caches.as_deref().map(|caches| &caches.lists);
         let list = match lists.map(|lists| (lists, lists.get((self.id, term)))) {
             Some((_, Found::Cached(list))) => Some(list),
+            // The cache keeps no empty list: the filter answers as fast.
+            _ if !self.may_hold(source, term)? => return Ok(()),
             Some((lists, Found::Wanted)) if cache.may_keep => {
                 let (all, enough) = (
                     PositionRange { after: Position::START, through: Position::MAX },
