@@ -55,6 +55,8 @@ struct State {
     /// disk.
     written: Position,
     syncing: bool,
+    /// How many threads wait for a sync to end. Waking costs a system call, even of nobody.
+    waiting: usize,
     failed: Option<Error>,
 }
 
@@ -106,11 +108,7 @@ impl Durability {
             if let Some(error) = &state.failed {
                 return Err(error.clone());
             }
-            if state.syncing {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            state = self.sync_for_all(state);
+            state = if state.syncing { self.wait(state) } else { self.sync_for_all(state) };
         }
     }
 
@@ -120,7 +118,7 @@ impl Durability {
     pub fn check(&self) -> Result<()> {
         let mut state = self.state();
         while state.syncing {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.wait(state);
         }
         if state.failed.is_none() {
             state = self.sync_for_all(state);
@@ -153,11 +151,19 @@ impl Durability {
             Err(_) if has(SeededBug::BelieveNextSync) => {}
             Err(error) => state.failed = Some(lost(&error)),
         }
-        if has(SeededBug::WakeOneOfAll) {
-            self.changed.notify_one();
-        } else {
-            self.changed.notify_all();
+        match state.waiting {
+            0 => {}
+            _ if has(SeededBug::WakeOneOfAll) => self.changed.notify_one(),
+            _ => self.changed.notify_all(),
         }
+        state
+    }
+
+    /// Waits until something has changed.
+    fn wait<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        let mut state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
         state
     }
 
