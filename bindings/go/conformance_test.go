@@ -111,9 +111,9 @@ func play(t *testing.T, kind storeKind, c conformanceCase) {
 		var problem error
 		switch {
 		case s.Append != nil:
-			problem = playAppend(store, s.Append, s.Expect)
+			problem = playAppend(kind, store, s.Append, s.Expect)
 		case s.AppendText != nil:
-			appended, err := store.h.append(context.Background(), []byte(*s.AppendText))
+			appended, err := kind.appendDocument(store, []byte(*s.AppendText))
 			problem = s.Expect.append(appended, err)
 		case s.Read != nil:
 			problem = playRead(store, s.Read, true, s.Expect)
@@ -137,7 +137,7 @@ func play(t *testing.T, kind storeKind, c conformanceCase) {
 		case s.Backup != nil:
 			var head int64
 			var err error
-			if kind.name != "postgres" && kind.persists {
+			if !strings.HasPrefix(kind.name, "postgres") && kind.persists {
 				copied := filepath.Join(t.TempDir(), "copy.db")
 				if head, err = mustCopier(t, store, uri).Backup(context.Background(), copied); err == nil {
 					store.Close()
@@ -175,15 +175,31 @@ func mustCopier(t *testing.T, store *Store, uri string) *Store {
 }
 
 // playAppend uses the types of the package if they can express the request.
-func playAppend(store *Store, document []byte, expect expectation) error {
+func playAppend(kind storeKind, store *Store, document []byte, expect expectation) error {
+	ctx := context.Background()
 	var appended Appended
 	var err error
-	if events, conditions, ok := parseAppend(document); ok && expect.inGo() {
-		appended, err = store.AppendEvents(context.Background(), events, conditions...)
+	if events, conditions, ok := parseAppend(document); !ok || !expect.inGo() {
+		appended, err = kind.appendDocument(store, document)
+	} else if kind.append == nil {
+		appended, err = store.AppendEvents(ctx, events, conditions...)
 	} else {
-		appended, err = store.h.append(context.Background(), document)
+		appended, err = kind.append(store, func(tx PostgresTx) (Appended, error) {
+			return store.appendEventsBy(ctx, tx, events, conditions)
+		})
 	}
 	return expect.append(appended, err)
+}
+
+// appendDocument appends what a document says.
+func (k storeKind) appendDocument(store *Store, document []byte) (Appended, error) {
+	// Without a document, an append in a transaction only takes the lock.
+	if k.append == nil || len(document) == 0 {
+		return store.h.append(context.Background(), document)
+	}
+	return k.append(store, func(tx PostgresTx) (Appended, error) {
+		return store.h.appendWithin(context.Background(), tx, document)
+	})
 }
 
 func playRead(store *Store, document []byte, isValue bool, expect expectation) error {

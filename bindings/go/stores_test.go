@@ -16,6 +16,8 @@ type storeKind struct {
 	persists bool
 	// uri returns the uri of a new store of the kind.
 	uri func(testing.TB) string
+	// append appends in a transaction of the program's, by add. If it is nil, the store appends by itself.
+	append func(store *Store, add func(PostgresTx) (Appended, error)) (Appended, error)
 }
 
 // postgresURI names a PostgreSQL server for the tests, as tests/postgres/cluster.sh makes one. Without it, no test
@@ -27,7 +29,7 @@ func init() {
 		return
 	}
 	var count atomic.Int64
-	storeKinds = append(storeKinds, storeKind{"postgres", true, func(testing.TB) string {
+	storeKinds = append(storeKinds, storeKind{name: "postgres", persists: true, uri: func(testing.TB) string {
 		return fmt.Sprintf("schema:dcb_go_%d_%d", os.Getpid(), count.Add(1))
 	}})
 	others := openURI
@@ -41,11 +43,11 @@ func init() {
 }
 
 var storeKinds = []storeKind{
-	{"memory", false, func(testing.TB) string { return "memory:" }},
-	{"sqlite", true, func(t testing.TB) string {
+	{name: "memory", uri: func(testing.TB) string { return "memory:" }},
+	{name: "sqlite", persists: true, uri: func(t testing.TB) string {
 		return "sqlite:" + filepath.Join(t.TempDir(), "events.db")
 	}},
-	{"sqlite-memory", false, func(testing.TB) string { return "sqlite::memory:" }},
+	{name: "sqlite-memory", uri: func(testing.TB) string { return "sqlite::memory:" }},
 }
 
 // openURI opens the store that uri names. internal/drivertest adds stores over drivers to it and to storeKinds;

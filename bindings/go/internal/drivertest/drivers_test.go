@@ -40,9 +40,9 @@ func init() {
 			}
 		}
 		storeKinds = append(storeKinds,
-			storeKind{"fromdb-" + d.name, true, file(d.wal)},
-			storeKind{"fromdb-" + d.name + "-journal", true, file("?one=connection")},
-			storeKind{"fromdb-" + d.name + "-memory", false, func(testing.TB) string {
+			storeKind{name: "fromdb-" + d.name, persists: true, uri: file(d.wal)},
+			storeKind{name: "fromdb-" + d.name + "-journal", persists: true, uri: file("?one=connection")},
+			storeKind{name: "fromdb-" + d.name + "-memory", uri: func(testing.TB) string {
 				return "db:" + d.driver + "::memory:"
 			}})
 	}
