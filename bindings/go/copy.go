@@ -113,6 +113,9 @@ func (n *names) of(text []byte) string {
 		if name, ok := (*known)[string(text)]; ok {
 			return name
 		}
+		if len(*known) >= maxNames {
+			return string(text)
+		}
 	}
 	return n.add(string(text))
 }
