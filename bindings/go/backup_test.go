@@ -214,18 +214,24 @@ func TestBackupsBesideAppends(t *testing.T) {
 	}
 }
 
+// storeOfALargeEvent opens a store and appends an event of 100,000 bytes.
+func storeOfALargeEvent(t *testing.T, uri string) *Store {
+	t.Helper()
+	store, err := Open(uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Append(context.Background(), []Event{{Type: "A", Data: strings.Repeat("x", 100_000)}}); err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
 // A test that fails within the progress function ends its goroutine there.
 func TestBackupOutlastsTheEndOfItsGoroutine(t *testing.T) {
 	for _, uri := range []string{"sqlite:" + filepath.Join(t.TempDir(), "events.db"), "sqlite::memory:"} {
-		store, err := Open(uri)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx := context.Background()
-		if err := store.Append(ctx, []Event{{Type: "A", Data: strings.Repeat("x", 100_000)}}); err != nil {
-			t.Fatal(err)
-		}
-		folder := t.TempDir()
+		store := storeOfALargeEvent(t, uri)
+		ctx, folder := context.Background(), t.TempDir()
 		ended := make(chan bool)
 		go func() {
 			returned := false
@@ -252,17 +258,10 @@ func TestBackupOutlastsTheEndOfItsGoroutine(t *testing.T) {
 // Close waits for the calls that run, and the backup must not wait for it.
 func TestBackupEndsWhenItsProgressClosesTheStore(t *testing.T) {
 	for _, uri := range []string{"sqlite:" + filepath.Join(t.TempDir(), "events.db"), "sqlite::memory:"} {
-		store, err := Open(uri)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx := context.Background()
-		if err := store.Append(ctx, []Event{{Type: "A", Data: strings.Repeat("x", 100_000)}}); err != nil {
-			t.Fatal(err)
-		}
-		folder := t.TempDir()
+		store := storeOfALargeEvent(t, uri)
+		ctx, folder := context.Background(), t.TempDir()
 		closed := make(chan error, 100)
-		_, err = store.Backup(ctx, filepath.Join(folder, "copy.db"), BackupProgress(func(int64, int64) { closed <- store.Close() }))
+		_, err := store.Backup(ctx, filepath.Join(folder, "copy.db"), BackupProgress(func(int64, int64) { closed <- store.Close() }))
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("%s: Backup returned %v", uri, err)
 		}
