@@ -89,7 +89,7 @@ pub use error::{Error, Result, Status};
 pub use open::open;
 pub use position::{NegativePosition, Position};
 #[cfg(feature = "postgres")]
-pub use postgres::postgres_schema;
+pub use postgres::{POSTGRES_REVISION, postgres_schema, postgres_upgrade};
 pub use store::diagnosis::{Diagnosis, PostgresDiagnosis, SqliteDiagnosis, TableSize};
 pub use store::options::Options;
 pub use store::{Appended, BackupProgress, BatchLimits, IndexCounts, Sink, Store};

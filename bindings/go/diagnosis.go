@@ -52,6 +52,8 @@ type Diagnosis struct {
 	Failure string `json:"failure"`
 	// Schema is the schema of a store in PostgreSQL.
 	Schema string `json:"schema,omitempty"`
+	// Revision is the version of the functions in that schema.
+	Revision int `json:"revision,omitempty"`
 	// Server is the version of the PostgreSQL server.
 	Server string `json:"server,omitempty"`
 	// Fsync reports whether the PostgreSQL server syncs what it commits. Without that, a crash of its

@@ -125,6 +125,7 @@ fn facts(diagnosis: &Diagnosis) -> Vec<(&'static str, Fact)> {
             ("schema", Fact::text(Some(&postgres.schema))),
             ("read_only", Fact::plain(postgres.read_only)),
             ("format", Fact::plain(postgres.format)),
+            ("revision", Fact::plain(postgres.revision)),
             ("server", Fact::text(Some(&postgres.server))),
             ("fsync", Fact::plain(postgres.fsync)),
             ("standby", Fact::plain(postgres.standby)),

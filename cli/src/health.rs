@@ -1,6 +1,6 @@
 //! What is off with a store, by its diagnosis, and what to do about it.
 
-use dcb::{Diagnosis, PostgresDiagnosis, SqliteDiagnosis};
+use dcb::{Diagnosis, POSTGRES_REVISION, PostgresDiagnosis, SqliteDiagnosis};
 use serde::Serialize;
 
 /// How many events the index may be behind: it is written every 16,384 events.
@@ -106,6 +106,16 @@ fn of_postgres(postgres: &PostgresDiagnosis, find: &mut dyn FnMut(Level, String)
                 .to_owned(),
         );
     }
+    if postgres.revision < POSTGRES_REVISION.into() {
+        find(
+            Level::Notice,
+            format!(
+                "The functions of the store are of revision {}, and {POSTGRES_REVISION} is the newest: \
+                 bring them up to date as their owner, with `dcb migrate`.",
+                postgres.revision
+            ),
+        );
+    }
     let Some(lag) = postgres.lag_ms.filter(|lag| *lag > LONG_LAG_MS) else { return };
     let seconds = lag / 1_000;
     find(
@@ -206,6 +216,7 @@ mod tests {
             schema: "dcb".into(),
             read_only: true,
             format: 1,
+            revision: POSTGRES_REVISION.into(),
             server: "15".into(),
             fsync: true,
             standby: false,
@@ -216,6 +227,8 @@ mod tests {
         assert_eq!(findings(&of(PostgresDiagnosis { lag_ms: None, ..good.clone() })), []);
         let without_fsync = PostgresDiagnosis { fsync: false, ..good.clone() };
         assert_found(&of(without_fsync), Level::Problem, "fsync");
+        let older = PostgresDiagnosis { revision: 1, ..good.clone() };
+        assert_found(&of(older), Level::Notice, "dcb migrate");
         let primary = PostgresDiagnosis { lag_ms: Some(61_000), ..good };
         assert_found(&of(primary.clone()), Level::Notice, "pg_stat_replication");
         let standby = PostgresDiagnosis { standby: true, ..primary };

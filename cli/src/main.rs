@@ -104,11 +104,12 @@ enum Command {
     ///
     /// Prints the version of the format, the tables and the size.
     Schema(schema::Arguments),
-    /// Bring a store to the newest format
+    /// Bring a store to the newest format, or print the SQL that does
     ///
-    /// Format 1 is the only one so far, of files and on PostgreSQL, so there is nothing to change: the
-    /// command says so, and fails for a store of a newer format and for what is no store. It writes
-    /// nothing.
+    /// Format 1 is the only one so far, of files and on PostgreSQL. On PostgreSQL a format has revisions,
+    /// which differ in the functions of the schema: those are replaced while programs use the store, also
+    /// programs of earlier versions. The command says so where there is nothing to do, and fails for a
+    /// store of a newer format and for what is no store.
     Migrate(migrate::Arguments),
     /// Measure a store on this machine and its disk
     ///

@@ -1,41 +1,79 @@
-//! `dcb migrate`: brings a store to the newest format.
+//! `dcb migrate`: brings a store to the newest format and revision, or prints the SQL that does.
 
 use std::io::{self, Write};
 
-use dcb::CallOptions;
+use dcb::{CallOptions, Options, POSTGRES_REVISION};
 
 use crate::exit::Failure;
-use crate::store::StoreArgument;
+use crate::store;
 
 /// Which store to migrate.
 #[derive(clap::Args)]
 pub struct Arguments {
-    #[command(flatten)]
-    store: StoreArgument,
+    /// The store, such as `sqlite:events.db`; may be left out if DCB_URI is set. With `--sql` a
+    /// `postgres:` URI, or nothing
+    #[arg(value_name = "URI")]
+    uri: Option<String>,
     /// Only print what would be done
     #[arg(long)]
     dry_run: bool,
+    /// Print the SQL that migrates a store on a PostgreSQL server, and connect to none
+    #[arg(long, conflicts_with_all = ["json", "dry_run"])]
+    sql: bool,
+    /// The name of the schema in the SQL; if not given, that of the URI, or `dcb`
+    #[arg(long, value_name = "NAME", requires = "sql")]
+    name: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Prints the format of a store. One that is not of the newest format does not open.
+/// Brings a store to the newest revision, and prints its format. One that is of a newer format does not
+/// open.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let diagnosis = arguments.store.open_to_read()?.diagnose(&CallOptions::default())?;
+    if arguments.sql {
+        let name = store::schema_of(arguments.name.as_deref(), arguments.uri.as_deref())?;
+        io::stdout().write_all(dcb::postgres_upgrade(&name)?.as_bytes())?;
+        return Ok(());
+    }
+    let uri = store::given(arguments.uri.as_deref())?;
+    let diagnosis = store::open_to_read(&uri)?.diagnose(&CallOptions::default())?;
     let of_sqlite = diagnosis.sqlite.map(|sqlite| sqlite.format);
-    let of_postgres = diagnosis.postgres.map(|postgres| postgres.format);
+    let of_postgres = diagnosis.postgres.as_ref().map(|postgres| postgres.format);
     let Some(format) = of_sqlite.or(of_postgres) else {
         return Err(Failure::usage("a store in memory has no format"));
     };
+    let newest = i64::from(POSTGRES_REVISION);
+    let before = diagnosis.postgres.map(|postgres| postgres.revision);
+    let is_older = before.is_some_and(|before| before < newest);
+    if is_older && !arguments.dry_run {
+        // Opening with the right to create would migrate as well, but not say why it could not.
+        let options = Options { create: false, ..Options::default() };
+        store::open(&uri, &options)?.upgrade(&CallOptions::default())?;
+    }
     let mut out = io::stdout();
-    match arguments.json {
-        true => writeln!(
+    if arguments.json {
+        let revision = before.map_or(String::new(), |before| {
+            format!(",\"revision\":{before},\"newest_revision\":{newest}")
+        });
+        let (dry_run, migrated) = (arguments.dry_run, is_older && !arguments.dry_run);
+        writeln!(
             out,
-            "{{\"format\":{format},\"newest\":{format},\"dry_run\":{},\"migrated\":false}}",
-            arguments.dry_run
-        )?,
-        false => writeln!(out, "format {format} is the newest: there is nothing to do")?,
+            "{{\"format\":{format},\"newest\":{format}{revision},\"dry_run\":{dry_run},\
+             \"migrated\":{migrated}}}"
+        )?;
+        return Ok(());
+    }
+    match before {
+        Some(before) if is_older => {
+            let verb = if arguments.dry_run { "would bring" } else { "brought" };
+            writeln!(out, "{verb} format {format} from revision {before} to {newest}")?;
+        }
+        Some(before) => {
+            let what = if before > newest { "newer than this program" } else { "the newest" };
+            writeln!(out, "format {format}, revision {before} is {what}: there is nothing to do")?;
+        }
+        None => writeln!(out, "format {format} is the newest: there is nothing to do")?,
     }
     Ok(())
 }

@@ -51,13 +51,11 @@ struct Layout {
 /// Prints what a store is made of, or the SQL that creates one.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.sql {
-        return print_sql(arguments);
+        let name = store::schema_of(arguments.name.as_deref(), arguments.uri.as_deref())?;
+        io::stdout().write_all(dcb::postgres_schema(&name)?.as_bytes())?;
+        return Ok(());
     }
-    let uri = arguments.uri.clone().or_else(|| std::env::var("DCB_URI").ok()).ok_or_else(|| {
-        Failure::usage(
-            "which store? Give its URI, or set DCB_URI; --sql prints the SQL of a store on PostgreSQL",
-        )
-    })?;
+    let uri = store::given(arguments.uri.as_deref())?;
     let store = store::open_to_read(&uri)?;
     let layout = layout(&store)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -66,23 +64,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         false => print(&mut out, &layout)?,
     }
     out.flush()?;
-    Ok(())
-}
-
-fn print_sql(arguments: &Arguments) -> Result<(), Failure> {
-    let of_uri = match &arguments.uri {
-        Some(uri) if store::is_postgres(uri) => store::split_schema(uri)?.1,
-        Some(uri) => {
-            return Err(Failure::usage(format!(
-                "{}: only a store on PostgreSQL is created by SQL; a file is created by its first append",
-                store::shown(uri)
-            )));
-        }
-        None => None,
-    };
-    let name = arguments.name.clone().or(of_uri).unwrap_or_else(|| "dcb".to_owned());
-    let sql = dcb::postgres_schema(&name)?;
-    io::stdout().write_all(sql.as_bytes())?;
     Ok(())
 }
 

@@ -187,6 +187,30 @@ pub fn split_schema(uri: &str) -> Result<(String, Option<String>), Failure> {
     Ok((rest, Some(schema)))
 }
 
+/// Returns the URI of a command that may also print SQL: the given one, or that of the environment.
+pub fn given(uri: Option<&str>) -> Result<String, Failure> {
+    uri.map(str::to_owned).or_else(|| std::env::var("DCB_URI").ok()).ok_or_else(|| {
+        Failure::usage(
+            "which store? Give its URI, or set DCB_URI; --sql prints the SQL of a store on PostgreSQL",
+        )
+    })
+}
+
+/// Returns the name of the schema that SQL is about: the given one, that of the URI, or `dcb`.
+pub fn schema_of(name: Option<&str>, uri: Option<&str>) -> Result<String, Failure> {
+    let of_uri = match uri {
+        Some(uri) if is_postgres(uri) => split_schema(uri)?.1,
+        Some(uri) => {
+            return Err(Failure::usage(format!(
+                "{}: only a store on PostgreSQL is created by SQL; a file is created by its first append",
+                shown(uri)
+            )));
+        }
+        None => None,
+    };
+    Ok(name.map(str::to_owned).or(of_uri).unwrap_or_else(|| "dcb".to_owned()))
+}
+
 /// Returns whether a URI names a schema of a PostgreSQL database.
 pub fn is_postgres(uri: &str) -> bool {
     uri.starts_with("postgres:") || uri.starts_with("postgresql:")

@@ -284,7 +284,7 @@ pub unsafe extern "C" fn dcb_count(
 ///     "log_held": false       whether the WAL is at its maximum length because of a reader
 ///                             outside this process, so that appends wait for that reader
 ///     "failure": null         why no more events become durable, as a sentence; null if they do
-///     "schema", "server"      in PostgreSQL, with "fsync", "standby", "lag_ms" (docs/documents.md)
+///     "schema", "server"      in PostgreSQL, with more that docs/documents.md lists
 ///
 /// It returns the statuses of dcb_head.
 #[unsafe(no_mangle)]

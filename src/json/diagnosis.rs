@@ -46,10 +46,11 @@ fn add(text: &mut String, sqlite: &SqliteDiagnosis) {
 }
 
 fn add_postgres(text: &mut String, postgres: &PostgresDiagnosis) {
-    let PostgresDiagnosis { schema, read_only, format, server, fsync, standby, .. } = postgres;
+    let PostgresDiagnosis { schema, read_only, format, revision, server, fsync, standby, .. } =
+        postgres;
     text.push_str(&format!(
-        ",\"schema\":{},\"read_only\":{read_only},\"format\":{format},\"server\":{},\
-         \"fsync\":{fsync},\"standby\":{standby},\"lag_ms\":{}",
+        ",\"schema\":{},\"read_only\":{read_only},\"format\":{format},\"revision\":{revision},\
+         \"server\":{},\"fsync\":{fsync},\"standby\":{standby},\"lag_ms\":{}",
         quoted(schema),
         quoted(server),
         postgres.lag_ms.map_or("null".to_owned(), |lag| lag.to_string()),
@@ -104,6 +105,7 @@ mod tests {
             schema: "dcb".into(),
             read_only: false,
             format: 1,
+            revision: 2,
             server: "15.1 (\"x\")".into(),
             fsync: true,
             standby: false,
@@ -114,7 +116,7 @@ mod tests {
             text_of(&Diagnosis { head: at(3), sqlite: None, postgres: Some(postgres) }),
             format!(
                 "{{\"version\":\"{version}\",\"store\":\"postgres\",\"head\":3,\
-                 \"schema\":\"dcb\",\"read_only\":false,\"format\":1,\
+                 \"schema\":\"dcb\",\"read_only\":false,\"format\":1,\"revision\":2,\
                  \"server\":\"15.1 (\\\"x\\\")\",\"fsync\":true,\"standby\":false,\
                  \"lag_ms\":null}}"
             )

@@ -43,6 +43,7 @@ impl PostgresStore {
             schema: self.target.sql.schema.clone(),
             read_only: self.is_read_only,
             format: FORMAT.into(),
+            revision: self.revision(deadline)?.into(),
             server: self.server.clone(),
             fsync: row.boolean(0)?,
             standby: row.boolean(1)?,

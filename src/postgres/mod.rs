@@ -30,11 +30,12 @@ mod tests;
 mod text_form;
 #[cfg(feature = "postgres-tls")]
 mod tls;
+mod upgrade;
 mod uri;
 mod values;
 mod wait;
 mod wire;
 mod within;
 
-pub use statements::postgres_schema;
+pub use statements::{REVISION as POSTGRES_REVISION, postgres_schema, postgres_upgrade};
 pub use store::PostgresStore;

@@ -11,6 +11,7 @@ use crate::postgres::pool::Pool;
 use crate::postgres::statements::{DEFAULT_SCHEMA, FORMAT, Statements};
 use crate::postgres::store::PostgresStore;
 use crate::postgres::target::Target;
+use crate::postgres::upgrade::upgrade_by_the_way;
 use crate::postgres::values::Values;
 use crate::postgres::wire::unexpected;
 use crate::store::options::Options;
@@ -113,6 +114,9 @@ fn prepare(
         }
     }
     check_format(connection, &sql.schema, deadline)?;
+    if inspection.has_meta && options.create && !options.read_only {
+        upgrade_by_the_way(connection, sql, deadline)?;
+    }
     Ok(inspection)
 }
 

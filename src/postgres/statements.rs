@@ -4,9 +4,22 @@ use crate::error::{Error, Result};
 use crate::postgres::page::{EVENT, head_row};
 
 /// The text that creates a store in the schema "dcb".
-const SCHEMA: &str = include_str!("sql/schema.sql");
-/// The version of the schema.
+const CREATE: &str = concat!(
+    include_str!("sql/tables.sql"),
+    "\n",
+    include_str!("sql/functions.sql"),
+    include_str!("sql/rights.sql")
+);
+/// The text that replaces the functions of a store in that schema.
+const UPGRADE: &str = concat!(
+    include_str!("sql/upgrade_begin.sql"),
+    include_str!("sql/functions.sql"),
+    include_str!("sql/upgrade_end.sql")
+);
+/// The version of the schema. A store of a newer one is refused.
 pub const FORMAT: i32 = 1;
+/// The version of the functions of a store. Those of an older one and of a newer one do as well.
+pub const REVISION: i32 = 2;
 /// The highest number of bytes in the name of a schema.
 const MAX_NAME: usize = 63;
 /// The schema of a store unless the options say otherwise.
@@ -95,7 +108,17 @@ impl Statements {
     pub fn create(&self, with_schema: bool) -> String {
         const CREATE_SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS \"dcb\";\n";
         // That statement needs a right on the database even where the schema exists.
-        let text = if with_schema { SCHEMA.to_owned() } else { SCHEMA.replace(CREATE_SCHEMA, "") };
+        let text = if with_schema { CREATE.to_owned() } else { CREATE.replace(CREATE_SCHEMA, "") };
+        self.in_schema(&text)
+    }
+
+    /// Returns the text that brings the functions of a store to the newest revision.
+    pub fn upgrade(&self) -> String {
+        self.in_schema(UPGRADE)
+    }
+
+    /// Returns a text about the schema "dcb" as one about the store's.
+    fn in_schema(&self, text: &str) -> String {
         text.replace("\"dcb\"", &format!("\"{}\"", self.schema))
             .replace("'dcb'", &format!("'{}'", self.schema))
             .replace("schema dcb ", &format!("schema {} ", self.schema))
@@ -188,6 +211,12 @@ pub fn postgres_schema(name: &str) -> Result<String> {
     Ok(Statements::new(name)?.create(true))
 }
 
+/// Returns the SQL that brings a store in the schema `name`, which an earlier version of the library
+/// created, to what this version creates. It is for a database administrator to run in one transaction.
+pub fn postgres_upgrade(name: &str) -> Result<String> {
+    Ok(Statements::new(name)?.upgrade())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,6 +242,32 @@ mod tests {
         assert!(text.contains(&format!("(format) VALUES ({FORMAT})")));
         assert!(text.contains("CREATE SCHEMA"));
         assert!(!Statements::new("other").unwrap().create(false).contains("CREATE SCHEMA"));
+    }
+
+    #[test]
+    fn the_text_of_an_upgrade_names_the_newest_revision_and_its_schema_alone() {
+        let text = Statements::new("other").unwrap().upgrade();
+        let code: String =
+            text.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
+        assert!(!code.contains("dcb\"") && !code.contains("'dcb'") && !code.contains("schema dcb"));
+        for part in [
+            format!("AS 'SELECT {REVISION}'"),
+            format!("::integer > {REVISION}"),
+            format!("revision than {REVISION}"),
+            format!("IS DISTINCT FROM {FORMAT}"),
+        ] {
+            assert!(code.contains(&part), "{part}");
+        }
+    }
+
+    /// Whoever changes a function counts [`REVISION`] up here and in the texts, else the stores that
+    /// there are keep the function that they have.
+    #[test]
+    fn the_functions_are_those_of_their_revision() {
+        let functions = include_str!("sql/functions.sql");
+        let code: String =
+            functions.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+        assert_eq!((REVISION, crc32fast::hash(code.as_bytes())), (2, 1_665_619_245));
     }
 
     #[test]

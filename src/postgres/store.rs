@@ -345,6 +345,10 @@ impl Store for PostgresStore {
         Ok(Diagnosis { head, sqlite: None, postgres: Some(postgres) })
     }
 
+    fn upgrade(&self, call: &CallOptions) -> Result<()> {
+        self.upgrade_within(&self.start(call, self.busy_timeout)?)
+    }
+
     fn index_counts(&self, item: &QueryItem, call: &CallOptions) -> Result<Option<IndexCounts>> {
         let deadline = self.start(call, self.busy_timeout)?;
         let through = self.current_head(&deadline)?;

@@ -25,6 +25,8 @@ pub struct PostgresDiagnosis {
     pub read_only: bool,
     /// The version of the schema.
     pub format: i64,
+    /// The version of the functions in it. [`Store::upgrade`](crate::Store::upgrade) replaces older ones.
+    pub revision: i64,
     /// The version of the server.
     pub server: String,
     /// Whether the server syncs what it commits. Without that, a crash of its machine loses events.

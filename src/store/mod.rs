@@ -158,6 +158,12 @@ pub trait Store: Send + Sync {
         Ok(Diagnosis { head: self.head(call)?, sqlite: None, postgres: None })
     }
 
+    /// Brings what an earlier version of the library created to what this version creates, while other
+    /// programs use the store. Does nothing where there is nothing to do.
+    fn upgrade(&self, _call: &CallOptions) -> Result<()> {
+        Ok(())
+    }
+
     /// Counts the events that have each type and each tag of `item`, in the index alone. Returns
     /// `None` if the store has no index that can tell.
     fn index_counts(&self, _item: &QueryItem, _call: &CallOptions) -> Result<Option<IndexCounts>> {

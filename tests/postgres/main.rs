@@ -17,6 +17,7 @@ mod refusals;
 mod replica;
 mod rewound;
 mod roles;
+mod upgrades;
 mod work;
 
 use cluster::Cluster;

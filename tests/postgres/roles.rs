@@ -1,7 +1,8 @@
 //! What an administrator does by hand: roles with no more rights than the documentation grants, and
 //! a schema that is created from its text.
 
-use std::path::Path;
+use std::io::Write;
+use std::process::Stdio;
 use std::time::Duration;
 
 use dcb::{CallOptions, Options, Status, Timeout};
@@ -75,9 +76,11 @@ fn roles_need_no_more_than_the_page_grants() {
 #[test]
 fn the_text_of_the_schema_creates_a_store() {
     let Some(cluster) = Cluster::start() else { return };
-    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/postgres/sql/schema.sql");
-    let status = cluster.psql("dcb").args(["-1", "-f"]).arg(text).status().unwrap();
-    assert!(status.success());
+    let mut psql =
+        cluster.psql("dcb").args(["-1", "-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let text = dcb::postgres_schema("dcb").unwrap();
+    psql.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(psql.wait().unwrap().success());
     let options = Options { create: false, ..Options::default() };
     let store = dcb::open(&cluster.uri(), &options).unwrap();
     let attempts = [claim(&*store, 0, "by hand", &within(5_000))];

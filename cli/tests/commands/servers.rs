@@ -90,7 +90,9 @@ fn the_sql_of_a_schema_makes_a_store_in_the_current_format() {
     let tables: Vec<&str> =
         shown.lines().skip(6).filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(tables, ["event_tags", "events", "fences", "meta"]);
-    assert!(good(&run(folder, &["migrate", &uri])).contains("nothing to do"));
+    assert!(
+        good(&run(folder, &["migrate", &uri])).contains("is the newest: there is nothing to do")
+    );
     let known = good(&run(folder, &["diagnose", &uri, "--json"]));
     let known: serde_json::Value = serde_json::from_str(&known).expect("JSON");
     assert_eq!((&known["store"], &known["schema"]), (&"postgres".into(), &"by_hand".into()));
@@ -112,4 +114,49 @@ fn the_sql_of_a_schema_makes_a_store_in_the_current_format() {
     psql("UPDATE by_hand.meta SET format = 2");
     let said = failed(&run(folder, &["migrate", &uri]), 1);
     assert!(said.contains("format 2, which is newer"), "{said}");
+}
+
+/// Makes a store of the first revision in a schema of this name.
+fn make_first_revision(name: &str) {
+    let text = include_str!("../../../tests/postgres/revision_1.sql");
+    let text = text.replace("\"dcb\"", name).replace("'dcb'", &format!("'{name}'"));
+    psql(&text);
+}
+
+#[test]
+#[ignore = "stores_on_a_server runs it with a server"]
+fn a_store_of_an_earlier_revision_is_migrated() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    for (name, uri) in ["old_a", "old_b"].map(|name| (name, in_schema(name))) {
+        make_first_revision(name);
+        let known = good(&run(folder, &["diagnose", &uri]));
+        assert!(known.contains("revision        1\n"), "{known}");
+        assert!(known.contains("dcb migrate"), "{known}");
+        let said = good(&run(folder, &["migrate", &uri, "--dry-run"]));
+        assert_eq!(said, "would bring format 1 from revision 1 to 2\n");
+        let said = good(&run(folder, &["migrate", &uri, "--dry-run", "--json"]));
+        let expected = "{\"format\":1,\"newest\":1,\"revision\":1,\"newest_revision\":2,\
+                        \"dry_run\":true,\"migrated\":false}\n";
+        assert_eq!(said, expected, "nothing is done");
+        if name == "old_a" {
+            let said = good(&run(folder, &["migrate", &uri]));
+            assert_eq!(said, "brought format 1 from revision 1 to 2\n");
+        } else {
+            // Twice: what is done already is done again.
+            let sql = good(&run(folder, &["migrate", &uri, "--sql"]));
+            assert_eq!(sql, good(&run(folder, &["migrate", "--sql", "--name", name])));
+            psql(&sql);
+            psql(&sql);
+        }
+        let said = good(&run(folder, &["migrate", &uri]));
+        assert_eq!(said, "format 1, revision 2 is the newest: there is nothing to do\n");
+        assert!(good(&run(folder, &["diagnose", &uri])).contains("Nothing is off."));
+        assert_eq!(good(&run(folder, &["append", &uri, "-t", "A"])), "1\n");
+    }
+    psql("CREATE OR REPLACE FUNCTION old_a.revision() RETURNS integer LANGUAGE sql AS 'SELECT 3'");
+    let said = good(&run(folder, &["migrate", &in_schema("old_a")]));
+    assert_eq!(said, "format 1, revision 3 is newer than this program: there is nothing to do\n");
+    assert_eq!(good(&run(folder, &["append", &in_schema("old_a"), "-t", "A"])), "2\n");
+    assert!(failed(&run(folder, &["migrate", &in_schema("none")]), 4).contains("holds no store"));
 }

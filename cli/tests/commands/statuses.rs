@@ -164,10 +164,15 @@ fn the_sql_of_a_schema_needs_no_server() {
     let of_uri = good(&run(path, &["schema", "postgres://nowhere/x?schema=other", "--sql"]));
     assert_eq!(of_uri, good(&run(path, &["schema", "--sql", "--name", "other"])));
     assert!(of_uri.contains("CREATE TABLE \"other\".events"), "{of_uri}");
+    let upgrade = good(&run(path, &["migrate", "--sql", "--name", "other"]));
+    assert!(upgrade.contains("FUNCTION \"other\".append_one"), "{upgrade}");
+    assert!(!upgrade.contains("CREATE TABLE"), "{upgrade}");
     for (part, arguments) in [
         ("lower-case letters", &["schema", "--sql", "--name", "a\"; DROP"][..]),
         ("only a store on PostgreSQL", &["schema", "sqlite:a.db", "--sql"]),
         ("which store?", &["schema"]),
+        ("only a store on PostgreSQL", &["migrate", "sqlite:a.db", "--sql"]),
+        ("which store?", &["migrate"]),
     ] {
         let said = failed(&run(path, arguments), 2);
         assert!(said.contains(part), "{arguments:?}: {said}");

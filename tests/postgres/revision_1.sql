@@ -305,96 +305,6 @@ BEGIN
 END
 $$;
 
--- Appends one event as a group of its own, and does what "append" does, with less to set up: most of
--- its values are no lists, and its result is no table. It plans by the settings of the session, so
--- only a session calls it that plans each statement once, by indexes.
---
---   p_append_id, p_lock_ms, p_type, p_tags, p_data   as there, but no lists
---   p_metadata, p_id                                 empty if the event has none
---   p_after, p_item_...                              the only item of the only condition; without
---                                                    any, p_after is the highest number that there is
---
--- Returns three numbers. The first is 0 if the event is stored, 1 if the condition fails, 2 if the id
--- is that of the same event, 3 if it is that of another one. The second is the position of the event,
--- the lowest one that makes the condition fail, or that of the event with the id. The third is the
--- head.
-CREATE FUNCTION "dcb".append_one(
-    p_append_id uuid, p_lock_ms integer,
-    p_type text, p_tags text[], p_data text, p_metadata text, p_id text,
-    p_after bigint, p_item_tags text[], p_item_types text[]
-) RETURNS bigint[]
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    v_lock_timeout text := current_setting('lock_timeout');
-    v_set text;
-    v_is_fenced boolean;
-    v_is_same boolean;
-    v_found bigint;
-    v_head bigint;
-    v_next bigint;
-BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'this function needs a transaction at the isolation level READ COMMITTED'
-            USING ERRCODE = 'DCB02';
-    END IF;
-    IF current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') THEN
-        v_set := set_config('synchronous_commit', 'on', true);
-    END IF;
-    v_set := set_config('lock_timeout', p_lock_ms::text, true);
-    PERFORM 1 FROM "dcb".meta WHERE one = 1 FOR UPDATE;
-    v_set := set_config('lock_timeout', v_lock_timeout, true);
-
-    SELECT coalesce(max(e.position), 0),
-           EXISTS (SELECT FROM "dcb".fences f WHERE f.append_id = p_append_id)
-        INTO v_head, v_is_fenced FROM "dcb".events e;
-    IF v_is_fenced THEN
-        RAISE EXCEPTION 'the caller of this append has given it up' USING ERRCODE = 'DCB01';
-    END IF;
-
-    IF p_id <> '' THEN
-        SELECT s.position, s.type = p_type AND s.tags = p_tags AND s.data = p_data
-                   AND coalesce(s.metadata, '') = p_metadata
-            INTO v_found, v_is_same FROM "dcb".events s WHERE s.id = p_id;
-        IF FOUND THEN
-            RETURN ARRAY[CASE WHEN v_is_same THEN 2 ELSE 3 END, v_found, v_head];
-        END IF;
-    END IF;
-
-    IF p_after < v_head THEN
-        IF cardinality(p_item_tags) = 1 AND cardinality(p_item_types) = 0 THEN
-            SELECT t.position INTO v_found FROM "dcb".event_tags t
-                WHERE t.tag = p_item_tags[1] AND t.position > p_after
-                ORDER BY t.position LIMIT 1;
-        ELSIF cardinality(p_item_tags) > 0 THEN
-            v_found := "dcb".first_match(p_item_tags, p_item_types, p_after + 1);
-        ELSIF cardinality(p_item_types) > 0 THEN
-            SELECT min(f.position) INTO v_found FROM unnest(p_item_types) y (type), LATERAL (
-                SELECT e.position FROM "dcb".events e
-                WHERE e.type = y.type AND e.position > p_after
-                ORDER BY e.position LIMIT 1) f;
-        ELSE
-            v_found := p_after + 1;
-        END IF;
-        IF v_found IS NOT NULL THEN
-            RETURN ARRAY[1, v_found, v_head];
-        END IF;
-    END IF;
-
-    v_next := v_head + 1;
-    INSERT INTO "dcb".events (position, type, tags, data, metadata, id, recorded_at, append_id)
-        VALUES (v_next, p_type, p_tags, p_data, nullif(p_metadata, ''), nullif(p_id, ''),
-                clock_timestamp(), p_append_id);
-    INSERT INTO "dcb".event_tags (tag, position, type)
-        SELECT t.tag, v_next, p_type FROM unnest(p_tags) t (tag);
-    IF current_setting('dcb.notify', true) IS DISTINCT FROM 'off' THEN
-        v_set := pg_notify('dcb', v_next::text);
-    END IF;
-    RETURN ARRAY[0, v_next, v_next];
-END
-$$;
-
 -- Finds out what has become of appends whose connection broke: returns the last position of each
 -- that is stored. If none is, the group is fenced: should it still arrive, it is refused. Changing
 -- the row of meta makes it fail at an isolation level at which it would not see the fence.
@@ -426,6 +336,6 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION "dcb".append, "dcb".append_one, "dcb".resolve FROM PUBLIC;
+REVOKE ALL ON FUNCTION "dcb".append, "dcb".resolve FROM PUBLIC;
 
 INSERT INTO "dcb".meta (format) VALUES (1);
