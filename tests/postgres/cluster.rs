@@ -47,6 +47,12 @@ impl Cluster {
         Cluster::by(&mut script(), parameters)
     }
 
+    /// Starts the server of this folder, or makes it there. It is stopped when the value is dropped, and
+    /// the folder stays.
+    pub fn kept(folder: &Path, parameters: &[&str]) -> Option<Cluster> {
+        Cluster::by(script().arg("--keep").arg(folder), parameters)
+    }
+
     /// Starts a server behind a PgBouncer in transaction mode, through which [`Cluster::uri`] leads, or
     /// returns `None` where either cannot be had.
     pub fn behind_pooler() -> Option<Cluster> {

@@ -5,6 +5,7 @@
 #   cluster.sh [--pooler] [-c NAME=VALUE]... run COMMAND...   runs COMMAND with the server's URI in DCB_POSTGRES_URI
 #   cluster.sh [-c NAME=VALUE]... try COMMAND...   the same, but runs it without a server where none can be had
 #   cluster.sh [--pooler] [-c NAME=VALUE]... serve   says where the server is, and obeys standard input
+#   cluster.sh --keep FOLDER ... run|serve ...     takes the cluster in FOLDER, or makes it, and only stops it at the end
 #   cluster.sh versions                            lists the folders of the servers that were found
 #
 # -c sets a parameter of the server. With --pooler, the URI leads to a PgBouncer in transaction mode
@@ -32,12 +33,16 @@ set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# watch PROCESS FOLDER: removes the cluster when the process that made it was killed.
+# watch PROCESS FOLDER [keep]: removes or stops the cluster when the process that made it was killed.
 if [ "${1:-}" = watch ]; then
     while kill -0 "$2" 2>/dev/null; do
         sleep 1
     done
-    if [ -d "$3" ]; then
+    if [ -n "${4:-}" ]; then
+        # Meanwhile it may be another process's.
+        [ "$(cat "$3/owner" 2>/dev/null)" != "$2" ] ||
+            kill -INT $(head -qn 1 "$3/data/postmaster.pid" 2>/dev/null) 2>/dev/null || true
+    elif [ -d "$3" ]; then
         [ ! -e "$3/pooler.pid" ] || kill "$(cat "$3/pooler.pid")" 2>/dev/null || true
         kill -QUIT $(head -qn 1 "$3"/{data,standby}/postmaster.pid 2>/dev/null) 2>/dev/null || true
         sleep 1
@@ -50,6 +55,11 @@ has_pooler=
 if [ "${1:-}" = --pooler ]; then
     has_pooler=1
     shift
+fi
+keep=
+if [ "${1:-}" = --keep ]; then
+    keep=$2
+    shift 2
 fi
 settings=()
 while [ "${1:-}" = -c ]; do
@@ -90,13 +100,33 @@ if [ -n "$has_pooler" ] && [ -z "$pooler" ]; then
     exit 77
 fi
 
-make_folder dcb-pg
+if [ -n "$keep" ]; then
+    mkdir -p "$keep"
+    folder=$(cd "$keep" && pwd)
+    chmod 755 "$folder"
+    [ "$(id -u)" != 0 ] || chown nobody "$folder"
+    if kill -0 "$(head -qn 1 "$folder/data/postmaster.pid" 2>/dev/null || echo none)" 2>/dev/null; then
+        say "$0: the cluster in $folder is in use"
+        exit 1
+    fi
+    # What a run left behind that was cut off: a standby, and that commits wait for it.
+    rm -rf "$folder/log" "$folder"/standby*
+    [ ! -e "$folder/data/postgresql.auto.conf" ] || : >"$folder/data/postgresql.auto.conf"
+    echo $$ >"$folder/owner"
+else
+    make_folder dcb-pg
+fi
 data=$folder/data
 
 clean_up() {
     trap '' HUP INT TERM
     [ ! -e "$folder/standby" ] || kill_all "$folder/standby"
     [ ! -e "$folder/pooler.pid" ] || kill "$(cat "$folder/pooler.pid")" 2>/dev/null || true
+    if [ -n "$keep" ]; then
+        as_server "$bin/pg_ctl" -D "$data" -s -w -t 600 -m fast stop >/dev/null 2>&1 || true
+        rm -f "$folder/owner"
+        return
+    fi
     as_server "$bin/pg_ctl" -D "$data" -s -w -m immediate stop >/dev/null 2>&1 || kill_all "$data"
     rm -rf "$folder"
 }
@@ -106,13 +136,18 @@ trap 'exit 130' INT
 trap 'exit 141' PIPE
 trap 'exit 143' TERM
 # What ctest kills has no time to clean up.
-(setsid "$0" watch $$ "$folder" </dev/null >/dev/null 2>&1 &)
+(setsid "$0" watch $$ "$folder" ${keep:+keep} </dev/null >/dev/null 2>&1 &)
 
-as_server mkdir "$data"
-as_server "$bin/initdb" -D "$data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$folder/initdb.log" 2>&1 || {
-    cat "$folder/initdb.log" >&2
-    exit 1
-}
+is_new=
+if [ ! -e "$data/PG_VERSION" ]; then
+    is_new=1
+    as_server mkdir "$data"
+    as_server "$bin/initdb" -D "$data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$folder/initdb.log" 2>&1 || {
+        cat "$folder/initdb.log" >&2
+        exit 1
+    }
+    echo "include 'test.conf'" | as_server tee -a "$data/postgresql.conf" >/dev/null
+fi
 
 # A certificate for localhost, and the authority that signed it; another authority, which did not;
 # and a certificate for the role dcb.
@@ -135,10 +170,10 @@ certificates() {
 }
 tls=off
 if "$bin/pg_config" --configure 2>/dev/null | grep -qE 'with-(open)?ssl' && command -v openssl >/dev/null; then
-    (certificates) >"$folder/openssl.log" 2>&1 && tls=on
+    { [ -z "$is_new" ] || (certificates) >"$folder/openssl.log" 2>&1; } && tls=on
 fi
 
-as_server tee -a "$data/postgresql.conf" >/dev/null <<CONF
+as_server tee "$data/test.conf" >/dev/null <<CONF
 listen_addresses = '127.0.0.1'
 unix_socket_directories = '$folder'
 ssl = $tls
@@ -159,7 +194,7 @@ hostssl all by_certificate 127.0.0.1/32 cert map=dcb
 host all all 127.0.0.1/32 scram-sha-256
 CONF
 printf 'dcb dcb by_certificate\n' | as_server tee "$data/pg_ident.conf" >/dev/null
-[ $tls = on ] || as_server sed -i '/^ssl_/d' "$data/postgresql.conf"
+[ $tls = on ] || as_server sed -i '/^ssl_/d' "$data/test.conf"
 [ $tls = on ] || as_server sed -i '/^hostssl/d' "$data/pg_hba.conf"
 
 start() {
@@ -176,9 +211,11 @@ for attempt in 1 2 3 4 5 6 7 8 9 10; do
 done
 
 sql() { "$bin/psql" -X -q -v ON_ERROR_STOP=1 -h "$folder" -p "$port" -U postgres -d "$1" -c "$2" >&2 </dev/null; }
-sql postgres "create role dcb login password 's3cret p:w'"
-sql postgres "create role by_certificate login"
-sql postgres "create database dcb owner dcb"
+if [ -n "$is_new" ]; then
+    sql postgres "create role dcb login password 's3cret p:w'"
+    sql postgres "create role by_certificate login"
+    sql postgres "create database dcb owner dcb"
+fi
 
 standby() {
     local ask=("$bin/psql" -XAtq -h "$folder" -U postgres -d postgres -p)

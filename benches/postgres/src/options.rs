@@ -16,6 +16,7 @@ dcb-bench-postgres: libdcb beside other stores, on one PostgreSQL server made fo
     --rounds N       how often each store runs each workload (3)
     --seconds S      how long one run of a store takes (2)
     --out FOLDER     where postgres.md goes, and what is installed of others (target/bench)
+    --keep FOLDER    keeps the server and its databases there, and another run takes what it needs of them
     --quick          rounds 2, seconds 0.5, sizes 20000
     --smoke          one round of 0.02 seconds on 400 events, of libdcb, plain and bare, callers 1,16
 ";
@@ -29,6 +30,8 @@ pub struct Options {
     pub rounds: u64,
     pub time: Duration,
     pub out: PathBuf,
+    /// Where the server stays.
+    pub keep: Option<PathBuf>,
     /// Whether the figures mean nothing.
     pub is_smoke: bool,
 }
@@ -47,6 +50,7 @@ impl Options {
             rounds: 3,
             time: Duration::from_secs(2),
             out: PathBuf::from("target/bench"),
+            keep: None,
             is_smoke: false,
         };
         while let Some(name) = arguments.next() {
@@ -86,6 +90,7 @@ impl Options {
                 "--callers" => options.callers = numbers(&name, &value)?,
                 "--rounds" => options.rounds = number(&name, &value)?,
                 "--seconds" => options.time = seconds(&name, &value)?,
+                "--keep" => options.keep = Some(PathBuf::from(value)),
                 "--out" => options.out = PathBuf::from(value),
                 _ => return Err(format!("{name}: there is no such option")),
             }

@@ -7,7 +7,7 @@ use crate::kinds::Kind;
 use crate::measure::{Sample, Spread};
 use crate::options::Options;
 use crate::rows::title;
-use crate::server::Server;
+use crate::server::{Filled, Server};
 use crate::table::{count, heading, percentiles, ratio};
 
 /// How many times as fast as the best store of somebody else, at 64 callers.
@@ -65,6 +65,12 @@ impl Row {
         Spread::of(pairs.map(|(own, other)| own.rate / other.rate))
     }
 
+    /// How many times as fast a store was at one size as at another, in each round.
+    fn growth(&self, kind: Kind, large: u64, small: u64) -> Option<Spread> {
+        let pairs = self.samples(kind, large).iter().zip(self.samples(kind, small));
+        Spread::of(pairs.map(|(large, small)| large.rate / small.rate))
+    }
+
     /// The text of a cell: the median of the rates, or why there is none.
     fn text(&self, kind: Kind, size: u64) -> String {
         match self.rate(kind, size) {
@@ -87,8 +93,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// The stores that are not in it, and why.
     pub skipped: Vec<(String, String)>,
-    /// Of each store: how many events it was filled with, how many a second, and the MiB after it.
-    pub filled: Vec<(Kind, u64, f64, f64)>,
+    /// Of each store: how many events it was filled with, and what was noted then.
+    pub filled: Vec<(Kind, u64, Filled)>,
 }
 
 impl Report {
@@ -138,12 +144,19 @@ impl Report {
         self.large(&mut text);
         text.push_str("\n### Filling\n\n");
         let words = ["store".to_owned()];
-        let numbers = ["events", "events a second", "MiB", "bytes an event"].map(str::to_owned);
+        let numbers = [
+            "events",
+            "events a second",
+            "MiB",
+            "bytes an event, tables",
+            "bytes an event, indexes",
+        ]
+        .map(str::to_owned);
         heading(&mut text, &words, numbers.into_iter());
-        for (kind, size, rate, mib) in &self.filled {
-            let bytes = mib * 1024.0 * 1024.0 / *size as f64;
-            let numbers = [*size as f64, *rate, *mib, bytes].map(count).join(" | ");
-            let _ = writeln!(text, "| {} | {numbers} |", kind.name());
+        for (kind, size, Filled { rate, tables, indexes }) in &self.filled {
+            let (mib, events) = ((tables + indexes) / (1024.0 * 1024.0), *size as f64);
+            let numbers = [events, *rate, mib, tables / events, indexes / events];
+            let _ = writeln!(text, "| {} | {} |", kind.name(), numbers.map(count).join(" | "));
         }
         self.missing(&mut text);
         text
@@ -207,29 +220,26 @@ impl Report {
         }
     }
 
-    /// The largest stores beside the smallest.
+    /// Each larger store beside the smallest, by the ratios of the same rounds.
     fn large(&self, text: &mut String) {
-        let (Some(&small), Some(&large)) = (self.sizes.iter().min(), self.sizes.iter().max())
-        else {
-            return;
-        };
-        if small == large {
-            return;
-        }
-        let (few, many) = (count(small as f64), count(large as f64));
-        let _ = write!(text, "\n### {many} events beside {few}\n\n");
-        let kinds: Vec<Kind> =
-            self.kinds(large).into_iter().filter(|kind| *kind != Kind::Bare).collect();
-        let names = kinds.iter().map(|kind| kind.name().to_owned());
-        heading(text, &["workload".to_owned()], names);
-        for row in self.rows_of(large) {
-            let share = |kind: &Kind| {
-                let pairs = row.samples(*kind, large).iter().zip(row.samples(*kind, small));
-                let share = Spread::of(pairs.map(|(large, small)| large.rate / small.rate));
-                ratio(share, (*kind == Kind::Libdcb).then_some(GOAL_LARGE))
-            };
-            let cells: Vec<String> = kinds.iter().map(share).collect();
-            let _ = writeln!(text, "| {} | {} |", row.title, cells.join(" | "));
+        let small = self.sizes.iter().copied().min().unwrap_or_default();
+        for large in self.sizes.iter().copied().filter(|size| *size > small) {
+            let (few, many) = (count(small as f64), count(large as f64));
+            let _ = write!(text, "\n### {many} events beside {few}\n\n");
+            let kinds: Vec<Kind> =
+                self.kinds(large).into_iter().filter(|kind| *kind != Kind::Bare).collect();
+            let names = kinds.iter().map(|kind| kind.name().to_owned());
+            heading(text, &["workload".to_owned()], names);
+            for row in self.rows_of(large) {
+                let share = |kind: &Kind| {
+                    ratio(
+                        row.growth(*kind, large, small),
+                        (*kind == Kind::Libdcb).then_some(GOAL_LARGE),
+                    )
+                };
+                let cells: Vec<String> = kinds.iter().map(share).collect();
+                let _ = writeln!(text, "| {} | {} |", row.title, cells.join(" | "));
+            }
         }
     }
 
@@ -277,6 +287,11 @@ mod tests {
         }
         assert_eq!(row.ratio(Kind::Plain, 1), Some(Spread { min: 2.0, median: 2.5, max: 3.0 }));
         assert_eq!(row.ratio(Kind::Bare, 1), None);
+        for rate in [5.0, 27.0] {
+            row.add(Kind::Libdcb, 100, Ok(at(rate)));
+        }
+        let growth = row.growth(Kind::Libdcb, 100, 1);
+        assert_eq!(growth, Some(Spread { min: 0.5, median: 0.7, max: 0.9 }));
     }
 
     #[test]
