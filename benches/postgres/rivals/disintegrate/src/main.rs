@@ -13,7 +13,9 @@ use disintegrate::serde::json::Json;
 use disintegrate::{
     Event, EventListener, EventStore, PersistedEvent, StreamItem, StreamQuery, query,
 };
-use disintegrate_postgres::{Error, PgEventId, PgEventListener, PgEventListenerConfig, PgEventStore};
+use disintegrate_postgres::{
+    Error, PgEventId, PgEventListener, PgEventListenerConfig, PgEventStore,
+};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgPoolOptions;
@@ -67,8 +69,29 @@ fn registered(number: u64) -> DomainEvent {
 
 fn changed(number: u64, entity: u64) -> DomainEvent {
     let (unique_id, group_id) = (format!("unique:{number}"), format!("group:{}", number % 1000));
-    DomainEvent::Changed { unique_id, group_id, entity_id: format!("entity:{entity}"), data: data() }
+    DomainEvent::Changed {
+        unique_id,
+        group_id,
+        entity_id: format!("entity:{entity}"),
+        data: data(),
+    }
 }
+
+/// The function of the store's that PostgreSQL takes from version 16 on alone: its text has a number
+/// in hexadecimal. This is the same with that number in decimal.
+const BEGIN_EPOCH: &str = "
+    CREATE OR REPLACE FUNCTION event_store_begin_epoch() RETURNS void AS $$
+    DECLARE
+        id BIGINT;
+        db_id INT;
+    BEGIN
+        SELECT last_value INTO id FROM seq_event_event_id;
+        SELECT oid INTO db_id FROM pg_database WHERE datname = current_database();
+        PERFORM pg_try_advisory_xact_lock_shared(db_id, 0);
+        PERFORM pg_try_advisory_xact_lock_shared(1, (id & 4294967295)::bit(32)::integer);
+        PERFORM pg_try_advisory_xact_lock_shared(2, (id >> 32)::bit(32)::integer);
+    END;
+    $$ LANGUAGE plpgsql";
 
 async fn open(uri: &str) -> Store {
     let pool = PgPoolOptions::new()
@@ -77,7 +100,28 @@ async fn open(uri: &str) -> Store {
         .connect(uri)
         .await
         .expect("a connection");
-    Store::try_new(pool, Json::default()).await.expect("the tables")
+    let version: String =
+        sqlx::query_scalar("SHOW server_version_num").fetch_one(&pool).await.expect("a version");
+    let opened = Store::try_new(pool.clone(), Json::default()).await;
+    if version.parse::<u32>().expect("a version") >= 160_000 {
+        return opened.expect("the tables");
+    }
+    // The store has made everything up to that function. What it makes after it is this.
+    let run = |sql: String| {
+        let pool = pool.clone();
+        async move { sqlx::query(&sql).execute(&pool).await.expect("the tables") }
+    };
+    run(BEGIN_EPOCH.to_owned()).await;
+    for id in DomainEvent::SCHEMA.domain_ids {
+        let column = &id.ident;
+        run(format!("ALTER TABLE event ADD COLUMN IF NOT EXISTS {column} TEXT")).await;
+        run(format!(
+            "CREATE INDEX IF NOT EXISTS idx_event_{column} ON event ({column}) \
+             WHERE {column} IS NOT NULL"
+        ))
+        .await;
+    }
+    Store::new_uninitialized(pool, Json::default())
 }
 
 /// Whether an append may be tried again. Postgres may refuse it before its commit as well, which
@@ -158,9 +202,7 @@ where
 
 fn sample(units: u64, time: Duration, mut latencies: Vec<Duration>) -> String {
     latencies.sort_unstable();
-    let at = |part: f64| {
-        latencies[(latencies.len() as f64 * part) as usize].as_secs_f64() * 1e6
-    };
+    let at = |part: f64| latencies[(latencies.len() as f64 * part) as usize].as_secs_f64() * 1e6;
     format!("ok {} {} {}", units as f64 / time.as_secs_f64(), at(0.5), at(0.99))
 }
 
