@@ -3,8 +3,9 @@
 // usage: cpp-conformance URI FOLDER [OPTION OF DOCTEST]...
 //
 // With the URI `sqlite:`, each case gets its own file, with `host:` also a store on connections of
-// the program's own SQLite, and with a URI of PostgreSQL its own schema. Other URIs are opened as
-// they are. Each case is a subcase: `--subcase='read.json: a query*'` plays some of them.
+// the program's own SQLite, and with a URI of PostgreSQL its own schema. With `tx:` before that
+// URI, appends are made in transactions on a connection of libpq. Other URIs are opened as they
+// are. Each case is a subcase: `--subcase='read.json: a query*'` plays some of them.
 
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
@@ -12,6 +13,9 @@
 #include "raw_json.hpp"
 #include "temporary_folder.hpp"
 
+#ifdef DCB_TEST_LIBPQ
+#include <dcb/libpq.hpp>
+#endif
 #ifdef DCB_TEST_SQLITE3
 #include <dcb/sqlite3.hpp>
 #endif
@@ -25,6 +29,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <memory>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -207,6 +212,10 @@ class player {
   public:
     player(std::string uri, std::string schema, bool import)
         : uri_(std::move(uri)), schema_(std::move(schema)), import_(import) {
+        if (uri_.rfind("tx:", 0) == 0) {
+            uri_.erase(0, 3);
+            in_transactions_ = true;
+        }
         open();
     }
 
@@ -266,11 +275,20 @@ class player {
                 dcb::check_sqlite3(nullptr, sqlite3_open(path.c_str(), &opened));
                 return opened;
             };
-            store_.emplace(dcb::sqlite3_store(open, hosted));
+            store_ = std::make_shared<dcb::store>(dcb::sqlite3_store(open, hosted));
             return;
         }
 #endif
-        store_.emplace(uri_, options);
+        if (in_transactions_) {
+#ifdef DCB_TEST_LIBPQ
+            store_ = std::make_shared<dcb::libpq_store>(uri_, options);
+            connection_.reset(PQconnectdb(uri_.c_str()), PQfinish);
+            return;
+#else
+            throw mismatch("this program was built without libpq");
+#endif
+        }
+        store_ = std::make_shared<dcb::store>(uri_, options);
     }
 
     /// Goes on with the copy.
@@ -299,7 +317,7 @@ class player {
 
     void append(const std::string &document, const json &expect) {
         check_outcome(expect, [&] {
-            const dcb::append_result result = store_->try_append_json(document);
+            const dcb::append_result result = try_append_once(document);
             if (!result) {
                 throw dcb::condition_failed("the append condition failed", result.position(),
                                             result.condition());
@@ -311,9 +329,63 @@ class player {
         });
         // The same append fails in the same way when it throws.
         if (expect.value("status", "ok") != "ok") {
-            check_outcome(expect, [&] { store_->append_json(document); });
+            check_outcome(expect, [&] { append_once(document); });
         }
     }
+
+    dcb::append_result try_append_once(const std::string &document) {
+#ifdef DCB_TEST_LIBPQ
+        if (in_transactions_) {
+            std::optional<dcb::append_result> result;
+            transact([&](dcb::libpq_store &store, PGconn *connection) {
+                result = store.try_append_json_within(connection, document);
+            });
+            return *result;
+        }
+#endif
+        return store_->try_append_json(document);
+    }
+
+    void append_once(const std::string &document) {
+#ifdef DCB_TEST_LIBPQ
+        if (in_transactions_) {
+            transact([&](dcb::libpq_store &store, PGconn *connection) {
+                store.append_json_within(connection, document);
+            });
+            return;
+        }
+#endif
+        store_->append_json(document);
+    }
+
+#ifdef DCB_TEST_LIBPQ
+    /// Every second transaction has the lock before it appends. One in which a condition has failed
+    /// can still be committed.
+    template <class Append> void transact(const Append &append) {
+        auto &store = static_cast<dcb::libpq_store &>(*store_);
+        PGconn *const connection = connection_.get();
+        is_locked_first_ = !is_locked_first_;
+        if (is_locked_first_) {
+            store.in_transaction(connection,
+                                 [&](dcb::libpq_transaction &) { append(store, connection); });
+            return;
+        }
+        run("BEGIN");
+        try {
+            append(store, connection);
+        } catch (...) {
+            run("ROLLBACK");
+            throw;
+        }
+        run("COMMIT");
+    }
+
+    void run(const char *sql) {
+        const std::unique_ptr<PGresult, decltype(&PQclear)> done(PQexec(connection_.get(), sql),
+                                                                 PQclear);
+        dcb::check_libpq(connection_.get(), done.get());
+    }
+#endif
 
     void read(const std::string &document, const json &expect) {
         const auto way = [&](const char *name, auto read) {
@@ -353,7 +425,12 @@ class player {
     std::string uri_;
     std::string schema_;
     bool import_;
-    std::optional<dcb::store> store_;
+    bool in_transactions_ = false;
+    std::shared_ptr<dcb::store> store_;
+#ifdef DCB_TEST_LIBPQ
+    std::shared_ptr<PGconn> connection_;
+    bool is_locked_first_ = false;
+#endif
 };
 
 struct corpus_case {

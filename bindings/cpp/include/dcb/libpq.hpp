@@ -139,6 +139,20 @@ class libpq_store : public store {
         return append_on(connection, events, conditions, options, true);
     }
 
+    /// Appends the events of an append request, a JSON document, in a transaction as
+    /// append_within() does.
+    append_result append_json_within(PGconn *connection, std::string_view request,
+                                     const call_options &options = {}) {
+        return append_document_on(connection, request, options, false);
+    }
+
+    /// Appends the events of an append request, a JSON document, in a transaction, and returns a
+    /// failed condition instead of throwing it.
+    [[nodiscard]] append_result try_append_json_within(PGconn *connection, std::string_view request,
+                                                       const call_options &options = {}) {
+        return append_document_on(connection, request, options, true);
+    }
+
     /// Begins a transaction on the connection, which is in none, calls `run` with a
     /// libpq_transaction, and commits. If `run` throws, everything is rolled back and the exception
     /// passed on. `run` must not end the transaction itself.
@@ -214,6 +228,17 @@ class libpq_store : public store {
         check_connection(connection, PQTRANS_INTRANS, "is in no transaction: begin one first");
         return detail::appender::append(
             events, conditions, is_try,
+            [&](std::string_view request, std::int64_t &last, dcb_error &failure) {
+                return call(connection, request, options, last, failure);
+            });
+    }
+
+    append_result append_document_on(PGconn *connection, std::string_view document,
+                                     const call_options &options, bool is_try) {
+        check_connection(connection, PQTRANS_INTRANS, "is in no transaction: begin one first");
+        // An empty request asks for the lock alone. This one is invalid, as it is to the store.
+        return detail::appender::append_json(
+            document.empty() ? " " : document, is_try,
             [&](std::string_view request, std::int64_t &last, dcb_error &failure) {
                 return call(connection, request, options, last, failure);
             });
