@@ -59,8 +59,8 @@ impl SqliteStore {
         let (snapshot, segments) = {
             let mut connection = self.connections.lend(deadline)?;
             let _gate = shared.checkpoints.pass_gate(deadline)?;
-            connection.transaction(deadline, |connection, _, snapshot| {
-                Ok((snapshot, shared.index.segments.at_version(connection, snapshot.version)?))
+            connection.transaction(deadline, |source, _, snapshot| {
+                Ok((snapshot, shared.index.segments.at_version(source, snapshot.version)?))
             })?
         };
         let path = self.connections.readers().map(|readers| readers.path());

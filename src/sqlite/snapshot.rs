@@ -35,4 +35,11 @@ impl Snapshot {
         };
         Ok(Snapshot { head, version: row.integer(1).ok_or_else(damaged_index)? })
     }
+
+    /// Returns the schema cookie in the snapshot of the connection's transaction, if it can be read.
+    pub fn schema_cookie(connection: &dyn SqlConnection) -> Option<u32> {
+        let read = |row: &Row<'_>| Ok(row.integer(0));
+        let found = connection.query_row("PRAGMA schema_version", &[], read);
+        found.ok().flatten().flatten().map(|cookie| cookie as u32)
+    }
 }

@@ -23,23 +23,39 @@ use std::sync::{Mutex, PoisonError};
 use rusqlite::Connection;
 
 use crate::sqlite::snapshot::Snapshot;
-use crate::sqlite::wal::wal_index::{Header, LogMark, log_header};
+use crate::sqlite::wal::wal_index::{Header, LogMark, SchemaMark, log_header};
 
 /// The newest known snapshot, and the WAL-index header that goes with it.
 #[derive(Debug, Default)]
 pub struct SnapshotCache {
-    cached: Mutex<Option<(Header, Snapshot)>>,
+    cached: Mutex<Option<Cached>>,
     /// How often the cached snapshot was still valid.
     #[cfg(test)]
     pub hits: std::sync::atomic::AtomicU64,
 }
 
+/// A snapshot with the header that goes with it.
+#[derive(Debug, Clone, Copy)]
+struct Cached {
+    header: Header,
+    snapshot: Snapshot,
+    /// The schema cookie in the snapshot, if it is known.
+    cookie: Option<u32>,
+}
+
 impl SnapshotCache {
-    /// Caches the snapshot of a transaction that has just begun. `before` is the header from before
-    /// it began: if the header is still the same, the snapshot belongs to it.
-    pub fn note(&self, connection: &Connection, before: Header, snapshot: Snapshot) {
+    /// Caches the snapshot of a transaction that has just begun, with the schema cookie in it.
+    /// `before` is the header from before it began: if the header is still the same, the snapshot
+    /// belongs to it.
+    pub fn note(
+        &self,
+        connection: &Connection,
+        before: Header,
+        snapshot: Snapshot,
+        cookie: Option<u32>,
+    ) {
         if log_header(connection) == Some(before) {
-            *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some((before, snapshot));
+            self.keep(Cached { header: before, snapshot, cookie });
         }
     }
 
@@ -47,21 +63,31 @@ impl SnapshotCache {
     /// come after it. `before` was taken in the transaction, before it wrote anything.
     pub fn note_commit(&self, connection: &Connection, before: LogMark, snapshot: Snapshot) {
         if let Some(header) = before.header_of_commit(connection) {
-            *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some((header, snapshot));
+            // An append does not change the schema.
+            let cookie = self.get(before.header()).and_then(|cached| cached.cookie);
+            self.keep(Cached { header, snapshot, cookie });
         }
     }
 
-    /// Returns the snapshot that a transaction would find now, if it is known.
-    pub fn now(&self, connection: &Connection) -> Option<Snapshot> {
-        let snapshot = self.at(log_header(connection)?)?;
+    /// Returns the snapshot that a transaction would find now, if it is known, and its mark.
+    pub fn now(&self, connection: &Connection) -> Option<(Snapshot, Option<SchemaMark>)> {
+        let Cached { header, snapshot, cookie } = self.get(log_header(connection)?)?;
         #[cfg(test)]
         self.hits.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        Some(snapshot)
+        Some((snapshot, cookie.map(|cookie| SchemaMark::new(header, cookie))))
     }
 
     /// Returns the snapshot of a transaction that finds this header, if it is known.
     pub fn at(&self, header: Header) -> Option<Snapshot> {
+        self.get(header).map(|cached| cached.snapshot)
+    }
+
+    fn get(&self, header: Header) -> Option<Cached> {
         let cached = *self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        cached.filter(|(own, _)| *own == header).map(|(_, snapshot)| snapshot)
+        cached.filter(|cached| cached.header == header)
+    }
+
+    fn keep(&self, cached: Cached) {
+        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some(cached);
     }
 }

@@ -207,7 +207,14 @@ pub fn attempt<'s>(
     let log = source.own().and_then(LogMark::of);
     let snapshot = match log.and_then(|log| shared.snapshots.at(log.header())) {
         Some(snapshot) => snapshot,
-        None => Snapshot::take(connection)?,
+        None => {
+            let snapshot = Snapshot::take(connection)?;
+            if let Some((own, log)) = source.own().zip(log) {
+                let cookie = Snapshot::schema_cookie(connection);
+                shared.snapshots.note(own, log.header(), snapshot, cookie);
+            }
+            snapshot
+        }
     };
     let segments = shared.index.segments.at_version(source, snapshot.version)?;
     segments.check(snapshot)?;

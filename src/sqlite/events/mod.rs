@@ -6,6 +6,7 @@
 pub mod btree;
 pub mod checksum;
 pub mod page;
+pub mod page_reader;
 pub mod reader;
 pub mod row;
 pub mod source;

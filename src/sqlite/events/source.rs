@@ -4,24 +4,35 @@ use rusqlite::Connection;
 
 use crate::error::{Error, Status};
 use crate::sql::SqlConnection;
-use crate::sqlite::wal::wal_index::DatabaseFile;
+use crate::sqlite::wal::wal_index::{DatabaseFile, SchemaMark};
 
 /// What a read may use to find rows.
 #[derive(Clone, Copy)]
 pub enum Source<'a> {
-    /// A transaction on a connection of the library: pages of the file, and SQL for the rest.
-    Own(&'a Connection),
+    /// A transaction on a connection of the library: pages of the file, and SQL for the rest. The
+    /// mark, if it is known, is that of the snapshot or of a commit before it.
+    Own(&'a Connection, Option<SchemaMark>),
     /// A transaction on any connection: SQL only.
     Sql(&'a dyn SqlConnection),
-    /// No transaction: pages of the file only.
-    Pages(&'a Connection),
+    /// No transaction: pages of the file only. The mark, if it is known, is that of the snapshot.
+    Pages(&'a Connection, Option<SchemaMark>),
 }
 
 impl<'a> Source<'a> {
     /// Returns the database file, or `None` if no page of it may be read.
     pub fn file(self) -> Option<DatabaseFile<'a>> {
         match self {
-            Source::Own(connection) | Source::Pages(connection) => DatabaseFile::of(connection),
+            Source::Own(connection, _) | Source::Pages(connection, _) => {
+                DatabaseFile::of(connection)
+            }
+            Source::Sql(_) => None,
+        }
+    }
+
+    /// Returns the mark of a commit that the read sees, if it is known.
+    pub fn mark(self) -> Option<SchemaMark> {
+        match self {
+            Source::Own(_, mark) | Source::Pages(_, mark) => mark,
             Source::Sql(_) => None,
         }
     }
@@ -29,8 +40,8 @@ impl<'a> Source<'a> {
     /// Returns the library's own connection, if the source is a transaction on one.
     pub fn own(self) -> Option<&'a Connection> {
         match self {
-            Source::Own(connection) => Some(connection),
-            Source::Sql(_) | Source::Pages(_) => None,
+            Source::Own(connection, _) => Some(connection),
+            Source::Sql(_) | Source::Pages(..) => None,
         }
     }
 
@@ -38,25 +49,25 @@ impl<'a> Source<'a> {
     /// that is the snapshot that an earlier transaction took.
     pub fn is_in_snapshot(self) -> bool {
         match self {
-            Source::Own(connection) => connection.is_in_snapshot(),
+            Source::Own(connection, _) => connection.is_in_snapshot(),
             Source::Sql(connection) => connection.is_in_snapshot(),
-            Source::Pages(_) => true,
+            Source::Pages(..) => true,
         }
     }
 
     /// Returns the connection to run SQL on, or [`ReadStop::NeedsTransaction`].
     pub fn sql(self) -> ReadResult<&'a dyn SqlConnection> {
         match self {
-            Source::Own(connection) => Ok(connection),
+            Source::Own(connection, _) => Ok(connection),
             Source::Sql(connection) => Ok(connection),
-            Source::Pages(_) => Err(ReadStop::NeedsTransaction),
+            Source::Pages(..) => Err(ReadStop::NeedsTransaction),
         }
     }
 }
 
 impl<'a> From<&'a Connection> for Source<'a> {
     fn from(connection: &'a Connection) -> Self {
-        Source::Own(connection)
+        Source::Own(connection, None)
     }
 }
 

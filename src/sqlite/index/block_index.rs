@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicI64, AtomicU32};
 use std::sync::{Arc, OnceLock};
 
 use crate::sql::Value;
-use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
+use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::page::BlockRecord;
+use crate::sqlite::events::page_reader::{PageReader, ReadAhead};
 use crate::sqlite::events::source::{ReadResult, Source};
 use crate::sqlite::index::block::{Key, Unpacker};
 use crate::sqlite::index::codec::{integer, rowid_of};

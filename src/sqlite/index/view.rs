@@ -352,7 +352,7 @@ mod tests {
                 insert_live(&connection, span, pack(at(0), &postings).unwrap()).unwrap();
             }
             let (_, segments) = SegmentsCache::default().now(&connection).unwrap();
-            let view = View { source: Source::Own(&connection), segments, tail: &tail };
+            let view = View { source: Source::Own(&connection, None), segments, tail: &tail };
             for (direction, expected) in
                 [(Direction::Forward, forwards), (Direction::Backward, backwards)]
             {

@@ -26,7 +26,7 @@ use crate::sqlite::state::Checkpoints;
 use crate::sqlite::wal::file_id::{FileId, file_id_at};
 use crate::sqlite::wal::file_ops::replaced;
 use crate::sqlite::wal::owner_access::create_for_owner;
-use crate::sqlite::wal::wal_index::{is_in_wal_mode, log_header};
+use crate::sqlite::wal::wal_index::{SchemaMark, is_in_wal_mode, log_header};
 
 /// How many connections read at a time unless the options say otherwise; further readers wait for
 /// one of them.
@@ -292,34 +292,33 @@ impl ReadConnection<'_> {
         deadline: &Deadline,
         mut body: impl FnMut(Source<'_>, &mut EventReader, Snapshot) -> ReadResult<T>,
     ) -> Result<T> {
-        if let Some((connection, reader, snapshot)) = self.lock_free() {
-            match body(Source::Pages(connection), reader, snapshot) {
+        if let Some((source, reader, snapshot)) = self.lock_free() {
+            match body(source, reader, snapshot) {
                 Err(ReadStop::NeedsTransaction) => {}
                 read => return Ok(read?),
             }
         }
         let _gate = checkpoints.pass_gate(deadline)?;
-        self.transaction(deadline, |connection, reader, snapshot| {
-            Ok(body(Source::Own(connection), reader, snapshot)?)
-        })
+        self.transaction(deadline, |source, reader, snapshot| Ok(body(source, reader, snapshot)?))
     }
 
     /// Returns what a read without a transaction needs, with the snapshot that a transaction would
     /// find. Returns `None` if the read has to begin one.
-    pub fn lock_free(&mut self) -> Option<(&Connection, &mut EventReader, Snapshot)> {
+    pub fn lock_free(&mut self) -> Option<(Source<'_>, &mut EventReader, Snapshot)> {
         let ReadConnection::Own(PooledReader { readers, reader: Some(reader) }) = self else {
             return None;
         };
         let Reader { connection, decoder, has_read: true, .. } = &mut **reader else { return None };
-        let snapshot = if readers.is_logged { readers.seen.now(connection)? } else { return None };
-        Some((connection, decoder, snapshot))
+        let (snapshot, mark) =
+            if readers.is_logged { readers.seen.now(connection)? } else { return None };
+        Some((Source::Pages(connection, mark), decoder, snapshot))
     }
 
     /// Begins a read transaction, and runs `body` in it with the snapshot that it took.
     pub fn transaction<T>(
         &mut self,
         deadline: &Deadline,
-        body: impl FnOnce(&Connection, &mut EventReader, Snapshot) -> Result<T>,
+        body: impl FnOnce(Source<'_>, &mut EventReader, Snapshot) -> Result<T>,
     ) -> Result<T> {
         let (connection, decoder, mut seen) = match self {
             ReadConnection::Own(PooledReader { readers, reader }) => {
@@ -351,13 +350,16 @@ impl ReadConnection<'_> {
             match open.next() {
                 Ok(Some(row)) => {
                     let snapshot = Snapshot::of(&Row::typed(row))?;
+                    let mut mark = None;
                     if let Some((seen, has_read)) = &mut seen {
                         **has_read = true;
                         if let Some(before) = before {
-                            seen.note(connection, before, snapshot);
+                            let cookie = Snapshot::schema_cookie(connection);
+                            seen.note(connection, before, snapshot, cookie);
+                            mark = cookie.map(|cookie| SchemaMark::new(before, cookie));
                         }
                     }
-                    return body(connection, decoder, snapshot);
+                    return body(Source::Own(connection, mark), decoder, snapshot);
                 }
                 Ok(None) => return Err(damaged_index()),
                 Err(error) if is_busy(&error) => wait_for_lock(deadline)?,

@@ -1235,7 +1235,7 @@ fn assert_indexed(hosted: &Hosted, head: i64) {
     let connection = hosted.pool.open();
     let (live, _) = segments(hosted);
     let disk = SegmentSearch {
-        source: Source::Own(&connection),
+        source: Source::Own(&connection, None),
         segments: &live,
         cache: CacheUse::default(),
         limit: Limit::default(),

@@ -244,7 +244,7 @@ proptest! {
         }
         let segments = newest(&connection);
         prop_assert_eq!(segments.indexed(), at(head));
-        let disk = SegmentSearch { source: Source::Own(&connection), segments: &segments, cache: CacheUse::default(), limit: Limit::default() };
+        let disk = SegmentSearch { source: Source::Own(&connection, None), segments: &segments, cache: CacheUse::default(), limit: Limit::default() };
         for (query, low, high, backwards, step) in queries {
             let direction = Direction::from_backwards(backwards);
             let span = PositionRange { after: at(low.min(head)), through: at(high.min(head)) };

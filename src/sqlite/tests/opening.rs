@@ -401,8 +401,8 @@ fn a_leftover_transaction_is_rolled_back_before_a_read() {
         .connections
         .lend(&deadline)
         .unwrap()
-        .transaction(&deadline, |connection, _, _| {
-            connection.execute_batch("BEGIN; SELECT * FROM dcb_meta").unwrap();
+        .transaction(&deadline, |source, _, _| {
+            source.own().unwrap().execute_batch("BEGIN; SELECT * FROM dcb_meta").unwrap();
             Ok(())
         })
         .unwrap();

@@ -13,12 +13,16 @@ use crate::position::{Position, at};
 use crate::sqlite::cache::ReadCaches;
 use crate::sqlite::connection::transaction::Transaction;
 use crate::sqlite::connection::{OpenMode, connect};
-use crate::sqlite::events::btree::{BTree, PageReader, ReadAhead};
+use crate::sqlite::events::btree::BTree;
 use crate::sqlite::events::checksum::checksums;
+use crate::sqlite::events::page_reader::{PageReader, ReadAhead};
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::row::to_owned;
+use crate::sqlite::events::source::Source;
 use crate::sqlite::events::write::insert;
 use crate::sqlite::schema;
+use crate::sqlite::snapshot::Snapshot;
+use crate::sqlite::wal::wal_index::{SchemaMark, log_header};
 
 /// A store's file with one connection and no maintenance, so the test decides what is checkpointed.
 struct Rows {
@@ -29,10 +33,15 @@ struct Rows {
 
 impl Rows {
     fn new(page_size: u32) -> Self {
+        Rows::with(page_size, "none")
+    }
+
+    fn with(page_size: u32, auto_vacuum: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let location = Location::File(folder.path().join("events.db"));
         let mut connection = connect(&location, OpenMode::Create).unwrap();
         connection.pragma_update(None, "page_size", page_size).unwrap();
+        connection.pragma_update(None, "auto_vacuum", auto_vacuum).unwrap();
         connection.pragma_update(None, "journal_mode", "wal").unwrap();
         schema::create(&mut connection, false).unwrap();
         Rows { folder, connection, head: 0 }
@@ -101,13 +110,24 @@ impl Rows {
 
     /// Returns how many of the rows are found in the pages of the file, without SQLite.
     fn found(&self, tree: &Arc<BTree>) -> usize {
+        self.found_of(tree, None, 1..=self.head)
+    }
+
+    /// Does what [`Self::found`] does for these rows, with a mark.
+    fn found_of(
+        &self,
+        tree: &Arc<BTree>,
+        mark: Option<SchemaMark>,
+        positions: impl Iterator<Item = i64>,
+    ) -> usize {
         let _transaction = Transaction::begin(&self.connection).unwrap();
+        let source = Source::Own(&self.connection, mark);
         let mut pages = PageReader::new(Arc::clone(tree));
         let mut found = |position| {
-            let leaf = pages.leaf(&self.connection, position, ReadAhead::None)?;
+            let leaf = pages.leaf(source, position, ReadAhead::None)?;
             leaf.row(position).map(drop)
         };
-        (1..=self.head).filter(|position| found(*position).is_some()).count()
+        positions.filter(|position| found(*position).is_some()).count()
     }
 }
 
@@ -174,6 +194,57 @@ fn every_checkpointed_row_is_found_in_the_pages() {
     rows.push(plain(20_000));
     rows.checkpoint();
     assert_eq!(rows.found(&tree), 40_000);
+}
+
+/// A reader holds up a checkpoint: the file has some pages of later commits, and not those that they
+/// lead to. Rows that were there before are found by interior pages that were read before.
+#[test]
+fn earlier_rows_are_found_while_a_checkpoint_is_held_up() {
+    for (vacuum, moves) in [("none", false), ("full", true)] {
+        let mut rows = Rows::with(4096, vacuum);
+        rows.push(plain(5_000));
+        rows.checkpoint();
+        let tree = Arc::new(BTree::of_events());
+        assert_eq!(rows.found(&tree), 5_000);
+        rows.push(plain(200));
+        let holder = Connection::open(rows.path()).unwrap();
+        let _held = Transaction::begin(&holder).unwrap();
+        holder.query_row("SELECT count(*) FROM dcb_events", [], |_| Ok(())).unwrap();
+        rows.push(plain(5_000));
+        rows.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
+        let cookie = Snapshot::schema_cookie(&rows.connection).unwrap();
+        let header = log_header(&rows.connection).unwrap();
+        assert_eq!(rows.found(&tree), 0, "the file is not whole");
+        let found = |cookie| {
+            let mark = SchemaMark::new(header, cookie);
+            rows.found_of(&tree, Some(mark), 1..=rows.head)
+        };
+        assert_eq!(found(cookie + 1), 0, "under another schema");
+        let found = found(cookie);
+        if moves {
+            assert_eq!(found, 0, "a database that moves its pages");
+            continue;
+        }
+        assert!((5_000..5_300).contains(&found), "{found}");
+    }
+}
+
+/// Interior pages are kept from one version of the file to the next, but for the last ones.
+#[test]
+fn rows_are_found_by_pages_of_several_versions() {
+    let mut rows = Rows::new(512);
+    let tree = Arc::new(BTree::of_events());
+    for _ in 0..12 {
+        rows.push(plain(700));
+        rows.checkpoint();
+        assert_eq!(rows.found(&tree) as i64, rows.head);
+        assert_eq!(rows.found(&tree) as i64, rows.head);
+    }
+    // Rows move to other pages under the same schema, as those of the index do.
+    rows.connection.execute_batch("DELETE FROM dcb_events WHERE position % 97 > 1").unwrap();
+    rows.checkpoint();
+    let kept = (1..=rows.head).filter(|position| position % 97 <= 1);
+    assert_eq!(rows.found_of(&tree, None, kept.clone()), kept.count());
 }
 
 #[test]

@@ -4,10 +4,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
 
+use rusqlite::Connection;
+
 use super::*;
 use crate::Status;
 use crate::position::at;
 use crate::sqlite::index::tail::{Generations, TAIL_EVENTS};
+use crate::sqlite::snapshot::Snapshot;
 
 #[test]
 fn an_idle_store_follows_the_merges_of_another() {
@@ -283,4 +286,32 @@ fn reads_without_a_transaction_see_what_was_committed_before_them() {
     // Events that are neither in the tail nor checkpointed into the file need a transaction.
     assert!(last > 2 * TAIL_EVENTS as i64);
     assert!(positions(&fixture.store, everything()).unwrap().into_iter().eq(1..=last));
+}
+
+/// Whoever takes a snapshot keeps the schema cookie with it, and a commit hands it on.
+#[test]
+fn a_snapshot_is_kept_with_the_schema_that_it_sees() {
+    let fixture = Fixture::new();
+    let program = Connection::open(fixture.path()).unwrap();
+    let cookie = || Snapshot::schema_cookie(&program).unwrap();
+    let known = || {
+        let deadline = CallOptions::default().start(None);
+        let mut connection = fixture.store.connections.lend(&deadline).unwrap();
+        let (source, _, snapshot) = connection.lock_free()?;
+        Some((snapshot.head, source.mark()?.cookie))
+    };
+    let mut known_after_commit = 0;
+    for round in 1..=40 {
+        let last = append(&fixture.store, vec![event("A", &[])], None).unwrap();
+        if let Some(known) = known() {
+            assert_eq!(known, (at(last), cookie()));
+            known_after_commit += 1;
+        }
+        assert_eq!(fixture.store.head(&CallOptions::default()), Ok(at(last)));
+        if round % 10 == 0 {
+            program.execute_batch(&format!("CREATE TABLE own_{round} (a)")).unwrap();
+            assert_eq!(known(), None, "of a commit that nobody has looked at");
+        }
+    }
+    assert!(known_after_commit >= 20, "{known_after_commit}");
 }

@@ -128,6 +128,32 @@ impl<'a> DatabaseFile<'a> {
         }
     }
 
+    /// Fills `buffer` as [`Self::read`] does. Returns whether all of its bytes are of `version`, or
+    /// `None` if they may be of a later commit than that of `mark`.
+    pub fn read_marked(
+        &self,
+        buffer: &mut [u8],
+        offset: u64,
+        version: FileVersion,
+        mark: SchemaMark,
+    ) -> Option<bool> {
+        let is_current = || self.state().is_some_and(|state| state.version == version);
+        let was_current = is_current();
+        self.read_at(buffer, offset).then_some(())?;
+        let is_exact = was_current && is_current();
+        (is_exact || self.is_within(mark)).then_some(is_exact)
+    }
+
+    /// Returns whether the file is in WAL mode and holds no page of a later commit than that of
+    /// `mark`. What was read before the call was then no later, either.
+    pub fn is_within(&self, mark: SchemaMark) -> bool {
+        let Some(index) = self.index else { return false };
+        fence(SeqCst);
+        let [salt, other_salt, backfilled, attempted] =
+            [SALT[0], SALT[1], BACKFILLED, ATTEMPTED].map(|at| index[at].load(SeqCst));
+        [salt, other_salt] == mark.salts && backfilled.max(attempted) <= mark.frames
+    }
+
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> bool {
         let (Ok(len), Ok(offset)) = (c_int::try_from(buffer.len()), i64::try_from(offset)) else {
             return false;
@@ -233,6 +259,25 @@ pub fn log_header(connection: &Connection) -> Option<Header> {
     fence(SeqCst);
     // As SQLite reads it: two that differ are being written.
     (0..LEN).all(|at| index[LEN + at].load(Acquire) == header[at]).then_some(header)
+}
+
+/// A commit in WAL mode, and the schema that the database has had since an earlier one: under one
+/// schema, a page of the table of events stays a page of that table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchemaMark {
+    /// The salts of the WAL that has the commit.
+    salts: [u32; 2],
+    /// How many frames the WAL has up to the commit.
+    frames: u32,
+    /// The schema cookie, which every change of the schema and every `VACUUM` increments.
+    pub cookie: u32,
+}
+
+impl SchemaMark {
+    /// Creates the mark of the commit that has made this header.
+    pub fn new(header: Header, cookie: u32) -> Self {
+        SchemaMark { salts: SALT.map(|at| header[at]), frames: header[FRAMES], cookie }
+    }
 }
 
 /// The state of the WAL under SQLite's write lock, before a transaction has written anything: by
@@ -401,6 +446,30 @@ mod tests {
                 two.execute_batch("PRAGMA wal_checkpoint(RESTART)").unwrap();
             }
         }
+    }
+
+    #[test]
+    fn a_mark_bounds_what_was_checkpointed() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("a.db");
+        let [one, two] = [(); 2].map(|()| Connection::open(&path).unwrap());
+        one.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE a (b)").unwrap();
+        two.execute_batch("SELECT * FROM a").unwrap();
+        let insert = || one.execute_batch("INSERT INTO a VALUES (1)").unwrap();
+        let checkpoint = || two.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+        let mark = || SchemaMark::new(log_header(&two).unwrap(), 1);
+        let is_within = |mark| DatabaseFile::of(&two).unwrap().is_within(mark);
+        insert();
+        let early = mark();
+        insert();
+        let late = mark();
+        assert!(is_within(early) && is_within(late));
+        checkpoint();
+        assert!(!is_within(early) && is_within(late));
+        // The next commit begins the WAL again.
+        insert();
+        assert!(!is_within(late) && is_within(mark()));
+        one.execute_batch("PRAGMA journal_mode = delete").unwrap_err();
     }
 
     #[test]

@@ -14,7 +14,6 @@ use super::*;
 use crate::position::{Position, at};
 use crate::sqlite::cache::ReadCaches;
 use crate::sqlite::connection::transaction::retry;
-use crate::sqlite::snapshot::Snapshot;
 
 /// Enough readers that each leaf of a hundred events can be read by a different one: a reader may
 /// replace the pages that it has read ahead with those of its first lookup.
@@ -75,6 +74,8 @@ enum Step {
     Junk(u32),
     Vacuum,
     Checkpoint,
+    /// Begins a transaction that reads the WAL and holds up checkpoints, or ends it.
+    Hold(bool),
     /// Changes the database to WAL mode (`true`) or to rollback mode.
     Wal(bool),
     /// A reader reads `len` events, the last of which is `back` events below the head.
@@ -95,6 +96,8 @@ struct World {
     head: i64,
     attempts: u32,
     is_wal: bool,
+    /// A connection whose transaction holds up checkpoints.
+    holder: Option<Connection>,
     _folder: TempDir,
 }
 
@@ -116,8 +119,16 @@ impl World {
             .map(|_| EventReader::new(Arc::clone(&tree), Arc::clone(&caches)))
             .collect();
         let (connections, head, attempts, is_wal) = (Vec::new(), 0, 0, false);
-        let mut world =
-            World { path, readers, connections, head, attempts, is_wal, _folder: folder };
+        let mut world = World {
+            path,
+            readers,
+            connections,
+            head,
+            attempts,
+            is_wal,
+            holder: None,
+            _folder: folder,
+        };
         world.connect();
         world
     }
@@ -177,7 +188,16 @@ impl World {
             Step::Checkpoint => {
                 host.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
             }
+            // In rollback mode nobody could commit.
+            Step::Hold(holds) if holds && self.is_wal => {
+                let holder = connect(&Location::File(self.path.clone()), OpenMode::Read).unwrap();
+                holder.execute_batch("BEGIN").unwrap();
+                Snapshot::take(&holder).unwrap();
+                self.holder = Some(holder);
+            }
+            Step::Hold(_) => self.holder = None,
             Step::Wal(is_wal) => {
+                self.holder = None;
                 self.connections.clear();
                 let mode = if is_wal { "wal" } else { "delete" };
                 let sql = format!("PRAGMA journal_mode = {mode}");
@@ -197,8 +217,12 @@ impl World {
     /// Asserts that a reader returns the events that SQLite returns in the same transaction.
     fn compare(&mut self, reader: usize, span: PositionRange, backwards: bool, one_by_one: bool) {
         let connection = &self.connections[reader];
+        let header = self.is_wal.then(|| log_header(connection)).flatten();
         let _transaction = Transaction::begin(connection).unwrap();
         assert_eq!(Snapshot::take(connection).unwrap().head, at(self.head));
+        let cookie = Snapshot::schema_cookie(connection).unwrap();
+        let mark = header.map(|header| SchemaMark::new(header, cookie));
+        let source = Source::Own(connection, mark);
         let seen = |decoder: &mut EventReader| {
             let mut seen = Vec::new();
             let visit = |view: &EventView<'_>| {
@@ -212,11 +236,9 @@ impl World {
             let positions: Vec<Position> =
                 (span.after.get() + 1..=span.through.get()).map(at).collect();
             if one_by_one {
-                decoder.fetch(connection, &positions, visit).unwrap();
+                decoder.fetch(source, &positions, visit).unwrap();
             } else {
-                decoder
-                    .scan(connection, span, Direction::from_backwards(backwards), visit)
-                    .unwrap();
+                decoder.scan(source, span, Direction::from_backwards(backwards), visit).unwrap();
             }
             seen
         };
@@ -232,6 +254,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => (5..60_u32).prop_map(Step::Junk),
         1 => Just(Step::Vacuum),
         2 => Just(Step::Checkpoint),
+        1 => any::<bool>().prop_map(Step::Hold),
         1 => any::<bool>().prop_map(Step::Wal),
         9 => (0..READERS, 1..80_i64, prop_oneof![Just(0), 0..80_i64], any::<bool>(), any::<bool>())
             .prop_map(|(reader, len, back, backwards, one_by_one)| Step::Read {
