@@ -221,6 +221,32 @@ impl<'a> Unpacker<'a> {
         Ok(Some(RunHead { term: Term(u64::from_le_bytes(*term)), left, count }))
     }
 
+    /// Skips the runs of all terms below `term`, and reads the header of the next run as
+    /// [`Unpacker::run`] does.
+    pub fn seek(&mut self, term: Term) -> Result<Option<RunHead>, Damaged> {
+        let bytes = self.rest;
+        let mut at = 0;
+        while let Some(head) = bytes.get(at..).and_then(|rest| rest.first_chunk::<10>()) {
+            let [own @ .., left, count] = head;
+            if u64::from_le_bytes(*own) >= term.0 {
+                break;
+            }
+            if (*left, *count) == (0, 1) {
+                // Most terms have one position, and it takes few bytes.
+                at += head.len();
+                at += varint_len(bytes.get(at..).ok_or(Damaged)?)?;
+            } else {
+                self.rest = bytes.get(at..).ok_or(Damaged)?;
+                if let Some(head) = self.run()? {
+                    self.skip(head)?;
+                }
+                at = bytes.len() - self.rest.len();
+            }
+        }
+        self.rest = bytes.get(at..).ok_or(Damaged)?;
+        self.run()
+    }
+
     /// Calls `each` with every position of the run, ascending.
     pub fn positions(&mut self, head: RunHead, mut each: impl FnMut(i64)) -> Result<(), Damaged> {
         let mut position = self.low;
@@ -255,6 +281,18 @@ impl<'a> Unpacker<'a> {
         }
         Err(Damaged)
     }
+}
+
+/// Returns the length of the varint at the start of `bytes`.
+fn varint_len(bytes: &[u8]) -> Result<usize, Damaged> {
+    if let Some(word) = bytes.first_chunk::<4>() {
+        // The last byte of a varint is the one without the highest bit.
+        let last = !u32::from_le_bytes(*word) & 0x8080_8080;
+        if last != 0 {
+            return Ok(last.trailing_zeros() as usize / 8 + 1);
+        }
+    }
+    bytes.iter().position(|byte| *byte < 0x80).map(|last| last + 1).ok_or(Damaged)
 }
 
 #[cfg(test)]
@@ -321,6 +359,47 @@ mod tests {
                 .flat_map(|(term, set)| set.iter().map(|position| (*term, *position)))
                 .collect();
             prop_assert_eq!(unpacked, wanted);
+        }
+
+        /// A search for a term ends where reading run after run ends, also in bytes that are no block.
+        #[test]
+        fn a_search_finds_what_reading_every_run_finds(
+            lists in prop::collection::btree_map(
+                0..400_u64,
+                prop_oneof![
+                    4 => prop::collection::btree_set(1..100_000_i64, 1..2),
+                    1 => prop::collection::btree_set(1..(1_i64 << 60), 1..300),
+                ],
+                1..150),
+            term in 0..410_u64,
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            cut in 0..30_usize,
+        ) {
+            for block in pack(&lists, 0) {
+                let mut bytes = block.bytes[HEAD_BYTES..].to_vec();
+                for is_damaged in [false, true] {
+                    if is_damaged {
+                        flips.iter().for_each(|(at, byte)| *at.get_mut(&mut bytes) = *byte);
+                        bytes.truncate(bytes.len().saturating_sub(cut));
+                    }
+                    let mut quick = Unpacker { number: 0, is_last: false, rest: &bytes, low: 0 };
+                    let mut plain = quick;
+                    let mut read_every_run = || loop {
+                        match plain.run()? {
+                            Some(head) if head.term < Term(term) => plain.skip(head)?,
+                            other => return Ok(other),
+                        }
+                    };
+                    let parts = |found: Result<Option<RunHead>, Damaged>| {
+                        found.map(|head| head.map(|head| (head.term, head.left, head.count)))
+                    };
+                    let wanted = parts(read_every_run());
+                    prop_assert_eq!(parts(quick.seek(Term(term))), wanted);
+                    if wanted.is_ok() {
+                        prop_assert_eq!(quick.rest, plain.rest);
+                    }
+                }
+            }
         }
 
         #[test]

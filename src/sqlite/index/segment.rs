@@ -216,21 +216,16 @@ impl Segment {
         }
         let mut count = 0;
         self.blocks_from(source, term, low.next(), |mut unpacker| {
-            while let Some(head) = unpacker.run().map_err(damaged_block)? {
-                if head.term > term {
-                    return Ok(ControlFlow::Break(()));
-                }
-                if head.term < term {
-                    unpacker.skip(head).map_err(damaged_block)?;
-                    continue;
-                }
+            let Some(head) = unpacker.seek(term).map_err(damaged_block)? else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            if head.term == term {
                 unpacker
                     .positions(head, |position| count += u64::from(position > low.get()))
                     .map_err(damaged_block)?;
                 count += head.left;
-                return Ok(ControlFlow::Break(()));
             }
-            Ok(ControlFlow::Continue(()))
+            Ok(ControlFlow::Break(()))
         })?;
         Ok(count)
     }
@@ -288,13 +283,9 @@ impl Segment {
             return self.collect_backwards(source, term, span, wanted, out);
         }
         self.blocks_from(source, term, span.after.next(), |mut unpacker| {
-            while let Some(head) = unpacker.run().map_err(damaged_block)? {
+            while let Some(head) = unpacker.seek(term).map_err(damaged_block)? {
                 if head.term > term {
                     return Ok(ControlFlow::Break(()));
-                }
-                if head.term < term {
-                    unpacker.skip(head).map_err(damaged_block)?;
-                    continue;
                 }
                 let mut is_past_the_end = head.left == 0;
                 unpacker
