@@ -142,8 +142,12 @@ func (l *load) unseen() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for course, positions := range l.live {
+		last := int64(0) // a command that did nothing has this position, too
+		if n := len(positions); n > 0 {
+			last = positions[n-1]
+		}
 		for _, a := range l.answers {
-			if a.course == course && (len(positions) == 0 || positions[len(positions)-1] < a.position) {
+			if a.course == course && last < a.position {
 				return fmt.Sprintf("%+v; seen are %v", a, positions)
 			}
 		}
@@ -241,6 +245,23 @@ func TestKills(t *testing.T) {
 	}
 	for _, fault := range o.faults() {
 		t.Error(fault)
+	}
+}
+
+// A course that nobody has defined has no updates, however many commands name it.
+func TestOnlyUpdatesAreWaitedFor(t *testing.T) {
+	l := &load{live: map[string][]int64{"c0": nil, "c1": {3}}, answers: []answered{
+		{course: "c0", status: http.StatusNotFound}, {course: "c1", position: 3}, {course: "c2", position: 9},
+	}}
+	if missing := l.unseen(); missing != "" {
+		t.Error(missing)
+	}
+	for _, course := range []string{"c0", "c1"} {
+		l.answers = append(l.answers, answered{course: course, position: 4})
+		if l.unseen() == "" {
+			t.Errorf("the update of %s is not missing", course)
+		}
+		l.answers = l.answers[:3]
 	}
 }
 
