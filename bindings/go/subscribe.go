@@ -196,7 +196,7 @@ func (s *Store) awaitInHistory(ctx context.Context, after int64) (head int64, er
 }
 
 // checkHistory fails if a head that was read after since is lower than after. It looks only if it need not
-// wait: while a lock is held, no connection is free, or a server is down, the next look is soon enough.
+// wait: while a lock is held, no connection is free, or a server is down or silent, the next look is soon enough.
 func (s *Store) checkHistory(ctx context.Context, after int64, since time.Time) error {
 	look, stop := withoutDeadline(ctx)
 	defer stop()
@@ -204,7 +204,7 @@ func (s *Store) checkHistory(ctx context.Context, after int64, since time.Time) 
 	if err == nil && head < after {
 		err = s.expectSeen(look, after, head, 0)
 	}
-	if errors.Is(err, ErrBusy) || errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, ErrBusy) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrTimeout) {
 		return nil
 	}
 	return err

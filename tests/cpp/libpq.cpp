@@ -5,7 +5,10 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
+#include "gateway.hpp"
+
 #include <dcb/libpq.hpp>
+#include <dcb/subscription.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -16,6 +19,7 @@
 #include <string>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -270,4 +274,56 @@ TEST_CASE("mistakes are errors") {
           }) == dcb::status::closed);
     const std::unique_ptr<PGconn, finish> nobody(PQconnectdb("host=/nowhere"));
     CHECK(append(nobody.get()) == dcb::status::unavailable);
+}
+
+namespace {
+
+/// Returns what the URI of the server says.
+std::string parameter(const std::string &keyword) {
+    const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(
+        PQconninfoParse(server().c_str(), nullptr), PQconninfoFree);
+    for (const PQconninfoOption *one = options.get(); one->keyword != nullptr; ++one) {
+        if (keyword == one->keyword && one->val != nullptr) {
+            return one->val;
+        }
+    }
+    return "";
+}
+
+} // namespace
+
+TEST_CASE("a waiting subscription outlasts a server that is down or silent") {
+    const std::string port = parameter("port");
+    gateway between(parameter("host"), port);
+    const std::string uri = "postgres:///" + parameter("dbname") + "?user=" + parameter("user") +
+                            "&port=" + port + "&host=" + between.folder();
+    const std::string schema = next_schema();
+    dcb::store store(uri, in_schema(schema));
+    dcb::store other(server(), in_schema(schema));
+    store.append(dcb::event("A"));
+    // Whoever asks a silent server gives up after ten seconds.
+    for (const auto &[way, length] :
+         {std::pair(gateway::way::closed, 2s), std::pair(gateway::way::silent, 12s)}) {
+        CAPTURE(length.count());
+        const std::int64_t seen = other.head();
+        std::thread fault([&, is = way, lasts = length] {
+            between.set(is);
+            std::this_thread::sleep_for(lasts);
+            between.set(gateway::way::open);
+            other.append(dcb::event("A"));
+        });
+        std::int64_t found = 0;
+        std::string said;
+        try {
+            for (const dcb::event_view &e : store.subscribe(dcb::query::all(), seen, {1min})) {
+                found = e.position();
+                break;
+            }
+        } catch (const dcb::error &e) {
+            said = e.what();
+        }
+        fault.join();
+        CHECK(said.empty());
+        CHECK(found == seen + 1);
+    }
 }

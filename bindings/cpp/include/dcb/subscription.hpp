@@ -70,7 +70,7 @@ class subscription {
         const auto start = clock::now();
         try {
             if (!is_checked_) {
-                check_history();
+                check_history(lock_options());
                 is_checked_ = true;
             }
             for (;;) {
@@ -120,25 +120,31 @@ class subscription {
                 announced_ = *head;
                 return true;
             }
-            check_history();
+            // Without waiting for anything, so that the timeout holds.
+            check_history({std::chrono::milliseconds::zero(), options_.cancel});
         }
     }
 
-    void check_history() const {
+    /// Looks for the event at the position of the subscription. While a server is down or silent,
+    /// or a lock is held, the next look is soon enough.
+    void check_history(const call_options &options) const {
         if (after_ <= 0) {
             return;
         }
         std::int64_t head = 0;
         bool is_there = true;
         try {
-            head = store_->head(lock_options());
-            is_there = head >= after_ || has_event_at(after_);
+            head = store_->head(options);
+            is_there = head >= after_ || has_event_at(after_, options);
         } catch (const error &failure) {
-            if (failure.status() == dcb::status::unavailable ||
-                failure.status() == dcb::status::busy) {
-                return; // While a server is down, the next look is soon enough.
+            switch (failure.status()) {
+            case dcb::status::busy:
+            case dcb::status::timeout:
+            case dcb::status::unavailable:
+                return;
+            default:
+                throw;
             }
-            throw;
         }
         if (!is_there) {
             throw history_rewound(after_, head);
@@ -146,11 +152,11 @@ class subscription {
     }
 
     /// The head of a standby says little, since it may be behind. A read asks the primary, too.
-    [[nodiscard]] bool has_event_at(std::int64_t position) const {
-        read_options options;
-        options.after = position - 1;
-        options.limit = 1;
-        cursor events = store_->read(query::all(), options, lock_options());
+    [[nodiscard]] bool has_event_at(std::int64_t position, const call_options &options) const {
+        read_options one;
+        one.after = position - 1;
+        one.limit = 1;
+        cursor events = store_->read(query::all(), one, options);
         return events.advance() && events.current().position() == position;
     }
 
