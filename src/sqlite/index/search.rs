@@ -8,14 +8,14 @@ use crate::domain::{Direction, EventView, Names, PositionRange, Query, QueryItem
 use crate::error::Result;
 use crate::index::Progress;
 use crate::position::Position;
-use crate::sqlite::cache::CacheUse;
+use crate::sqlite::cache::{CacheUse, PostingList};
 use crate::sqlite::events::reader::EventReader;
 use crate::sqlite::events::source::{ReadResult, ReadStop, Source};
 use crate::sqlite::index::limit::Limit;
 use crate::sqlite::index::segment_list::Segments;
 
-/// How many candidates of each list the first round gathers.
-const FIRST_CHUNK: usize = 16;
+/// How many candidates of each list the first round gathers: as many as a cached list has at most.
+const FIRST_CHUNK: usize = PostingList::MAX;
 /// How many candidates of each list a later round gathers at most.
 const MAX_CHUNK: usize = 2048;
 /// A limit on the candidates of all lists in one round, and on the positions of another list that
