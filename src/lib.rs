@@ -90,6 +90,7 @@ pub use open::open;
 pub use position::{NegativePosition, Position};
 #[cfg(feature = "postgres")]
 pub use postgres::{POSTGRES_REVISION, postgres_schema, postgres_upgrade};
+pub use sqlite::FORMAT as SQLITE_FORMAT;
 pub use store::diagnosis::{Diagnosis, PostgresDiagnosis, SqliteDiagnosis, TableSize};
 pub use store::options::Options;
 pub use store::{Appended, BackupProgress, BatchLimits, IndexCounts, Sink, Store};

@@ -106,10 +106,11 @@ enum Command {
     Schema(schema::Arguments),
     /// Bring a store to the newest format, or print the SQL that does
     ///
-    /// Format 1 is the only one so far, of files and on PostgreSQL. On PostgreSQL a format has revisions,
-    /// which differ in the functions of the schema: those are replaced while programs use the store, also
-    /// programs of earlier versions. The command says so where there is nothing to do, and fails for a
-    /// store of a newer format and for what is no store.
+    /// A file of format 1 becomes one of format 2, as any that is opened for appends; a library that knows
+    /// format 1 only refuses it then. No event is touched. On PostgreSQL format 1 is the only one so far.
+    /// It has revisions, which differ in the functions of the schema: those are replaced while programs
+    /// use the store, also programs of earlier versions. The command says so where there is nothing to do,
+    /// and fails for a store of a newer format and for what is no store.
     Migrate(migrate::Arguments),
     /// Measure a store on this machine and its disk
     ///

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use dcb::{CallOptions, Options, POSTGRES_REVISION};
+use dcb::{CallOptions, Options, POSTGRES_REVISION, SQLITE_FORMAT};
 
 use crate::exit::Failure;
 use crate::store;
@@ -28,8 +28,8 @@ pub struct Arguments {
     json: bool,
 }
 
-/// Brings a store to the newest revision, and prints its format. One that is of a newer format does not
-/// open.
+/// Brings a store to the newest format and revision, and prints which it has. One that is of a newer
+/// format does not open.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.sql {
         let name = store::schema_of(arguments.name.as_deref(), arguments.uri.as_deref())?;
@@ -43,34 +43,42 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Some(format) = of_sqlite.or(of_postgres) else {
         return Err(Failure::usage("a store in memory has no format"));
     };
-    let newest = i64::from(POSTGRES_REVISION);
+    let newest = if of_sqlite.is_some() { SQLITE_FORMAT } else { format };
+    let newest_revision = i64::from(POSTGRES_REVISION);
     let before = diagnosis.postgres.map(|postgres| postgres.revision);
-    let is_older = before.is_some_and(|before| before < newest);
+    let is_old_file = format < newest;
+    let is_older = is_old_file || before.is_some_and(|before| before < newest_revision);
     if is_older && !arguments.dry_run {
         // Opening with the right to create would migrate as well, but not say why it could not.
         let options = Options { create: false, ..Options::default() };
-        store::open(&uri, &options)?.upgrade(&CallOptions::default())?;
+        let store = store::open(&uri, &options)?;
+        // A file has the newest format once it is open to write.
+        if !is_old_file {
+            store.upgrade(&CallOptions::default())?;
+        }
     }
     let mut out = io::stdout();
     if arguments.json {
         let revision = before.map_or(String::new(), |before| {
-            format!(",\"revision\":{before},\"newest_revision\":{newest}")
+            format!(",\"revision\":{before},\"newest_revision\":{newest_revision}")
         });
         let (dry_run, migrated) = (arguments.dry_run, is_older && !arguments.dry_run);
         writeln!(
             out,
-            "{{\"format\":{format},\"newest\":{format}{revision},\"dry_run\":{dry_run},\
+            "{{\"format\":{format},\"newest\":{newest}{revision},\"dry_run\":{dry_run},\
              \"migrated\":{migrated}}}"
         )?;
         return Ok(());
     }
+    let verb = if arguments.dry_run { "would bring" } else { "brought" };
     match before {
         Some(before) if is_older => {
-            let verb = if arguments.dry_run { "would bring" } else { "brought" };
-            writeln!(out, "{verb} format {format} from revision {before} to {newest}")?;
+            writeln!(out, "{verb} format {format} from revision {before} to {newest_revision}")?;
         }
+        None if is_older => writeln!(out, "{verb} the file from format {format} to {newest}")?,
         Some(before) => {
-            let what = if before > newest { "newer than this program" } else { "the newest" };
+            let what =
+                if before > newest_revision { "newer than this program" } else { "the newest" };
             writeln!(out, "format {format}, revision {before} is {what}: there is nothing to do")?;
         }
         None => writeln!(out, "format {format} is the newest: there is nothing to do")?,

@@ -123,38 +123,31 @@ impl Page {
         let copied = if is_kept { "" } else { text };
         // All or nothing: a page never holds half an event.
         self.reserve(copied.len(), event.tags.len()).map_err(no_memory)?;
-        let start = text.as_ptr().addr();
         let base = match is_kept {
             true => text.as_ptr(),
             false => self.text.as_ptr().wrapping_add(self.text.len()),
         };
+        let mut parts = Parts { start: text.as_ptr().addr(), len: text.len(), base, outside: 0 };
         let first_tag = self.tags.len();
-        let mut is_within = true;
-        // A part of a copy is as far from its beginning as from that of the original.
-        let mut place = |part: &str| {
-            let offset = part.as_ptr().addr().wrapping_sub(start);
-            is_within &= offset <= text.len() && part.len() <= text.len() - offset;
-            dcb_str { data: base.wrapping_add(offset).cast(), len: part.len() }
-        };
         let mut added = self.tags.as_ptr().wrapping_add(first_tag);
         if event.tags.is_empty() {
             added = ptr::null();
         }
         match event.tags.as_list() {
-            Some(tags) => self.tags.extend(tags.iter().map(|tag| place(tag))),
-            None => self.tags.extend(event.tags.iter().map(&mut place)),
+            Some(tags) => self.tags.extend(tags.iter().map(|tag| parts.place(tag))),
+            None => self.tags.extend(event.tags.iter().map(|tag| parts.place(tag))),
         }
         let event = dcb_event {
             position: event.position.get(),
             timestamp_us: event.timestamp_us,
-            r#type: place(event.event_type),
-            data: place(event.data),
-            metadata: event.metadata.map_or(ABSENT, &mut place),
-            id: event.id.map_or(ABSENT, &mut place),
+            r#type: parts.place(event.event_type),
+            data: parts.place(event.data),
+            metadata: parts.place_any(event.metadata),
+            id: parts.place_any(event.id),
             tags: added,
             tags_len: event.tags.len(),
         };
-        if !is_within {
+        if parts.outside != 0 {
             self.tags.truncate(first_tag);
             return Ok(false);
         }
@@ -188,6 +181,38 @@ impl Page {
             tags_len: event.tags.len(),
         });
         Ok(())
+    }
+}
+
+/// Where the parts of a packed text, or of its copy, are. All of it is inlined: a call for each part
+/// costs more than its work.
+struct Parts {
+    /// The address of the packed text.
+    start: usize,
+    /// Its length.
+    len: usize,
+    /// The first byte of the text or of the copy.
+    base: *const u8,
+    /// Not 0 if a part was not in the text.
+    outside: usize,
+}
+
+impl Parts {
+    /// Returns a part, which is as far from the beginning of a copy as from that of the original.
+    #[inline(always)]
+    fn place(&mut self, part: &str) -> dcb_str {
+        let offset = part.as_ptr().addr().wrapping_sub(self.start);
+        self.outside |= usize::from(offset > self.len);
+        self.outside |= usize::from(part.len() > self.len.wrapping_sub(offset));
+        dcb_str { data: self.base.wrapping_add(offset).cast(), len: part.len() }
+    }
+
+    #[inline(always)]
+    fn place_any(&mut self, part: Option<&str>) -> dcb_str {
+        match part {
+            Some(part) => self.place(part),
+            None => ABSENT,
+        }
     }
 }
 

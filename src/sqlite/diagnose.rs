@@ -6,7 +6,7 @@ use crate::commit::deadline::Deadline;
 use crate::error::Result;
 use crate::position::Position;
 use crate::sqlite::index::segment_list::Segments;
-use crate::sqlite::schema::FORMAT;
+use crate::sqlite::schema::{FORMAT, format_of};
 use crate::sqlite::state::StoreState;
 use crate::sqlite::store::SqliteStore;
 use crate::sqlite::vfs::ofd_locks;
@@ -56,11 +56,12 @@ impl StoreState {
 impl SqliteStore {
     pub(super) fn diagnosis(&self, deadline: &Deadline) -> Result<Diagnosis> {
         let shared = &self.shared;
-        let (snapshot, segments) = {
+        let (snapshot, segments, format) = {
             let mut connection = self.connections.lend(deadline)?;
             let _gate = shared.checkpoints.pass_gate(deadline)?;
             connection.transaction(deadline, |source, _, snapshot| {
-                Ok((snapshot, shared.index.segments.at_version(source, snapshot.version)?))
+                let segments = shared.index.segments.at_version(source, snapshot.version)?;
+                Ok((snapshot, segments, format_of(source.sql()?)?))
             })?
         };
         let path = self.connections.readers().map(|readers| readers.path());
@@ -69,6 +70,7 @@ impl SqliteStore {
         Ok(Diagnosis {
             sqlite: diagnosis.sqlite.map(|common| SqliteDiagnosis {
                 read_only: self.connections.writer().is_none(),
+                format: format.unwrap_or(common.format),
                 sqlite: rusqlite::version().to_owned(),
                 bundled_sqlite: cfg!(feature = "bundled-sqlite"),
                 locks: locks.map(|locks| locks.kind.name()),

@@ -16,7 +16,14 @@ use crate::sqlite::connection::error::from_sqlite;
 use crate::sqlite::connection::transaction::Transaction;
 
 /// The version of the file format. A file with a higher version is not opened.
-pub const FORMAT: i64 = 1;
+///
+/// A file of version 1 is opened too: its rows have other checksums (`events/checksum.rs`). Opening
+/// it to write raises its version, so that a library which knows version 1 only refuses the file, and
+/// does not take its new rows for damaged ones.
+pub const FORMAT: i64 = 2;
+
+/// The oldest version that is opened.
+const OLDEST_FORMAT: i64 = 1;
 
 /// The application id of files that the library created: `dcb1` in ASCII.
 const APPLICATION_ID: i64 = 0x6463_6231;
@@ -77,7 +84,7 @@ const OBJECTS: &[(&str, &str)] = &[
 /// The kind of a database file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
-    /// A store in the current format.
+    /// A store in a format that the library reads.
     Store,
     /// A database without anything in it, of one page at most.
     Empty,
@@ -112,11 +119,8 @@ pub fn detect(connection: &dyn SqlConnection) -> Result<FileKind> {
             && is_at_most("PRAGMA page_count", 1)?;
         return Ok(if empty { FileKind::Empty } else { FileKind::Foreign });
     }
-    let format = "SELECT value FROM main.dcb_meta WHERE key = 'format'";
-    let format =
-        connection.query_row(format, &[], |row| Ok(row.integer(0))).map_err(unsupported)?;
-    match format.flatten() {
-        Some(FORMAT) => {}
+    match format_of(connection).map_err(unsupported)? {
+        Some(OLDEST_FORMAT..=FORMAT) => {}
         Some(newer) if newer > FORMAT => {
             return Err(Error::new(
                 Status::UnsupportedFormat,
@@ -141,6 +145,38 @@ pub fn detect(connection: &dyn SqlConnection) -> Result<FileKind> {
         return Err(unsupported_schema(&format!("{} is not of this format", shown.escape_debug())));
     }
     Ok(FileKind::Store)
+}
+
+/// Returns the version of a store's format, if the store names one.
+pub fn format_of(connection: &dyn SqlConnection) -> Result<Option<i64>> {
+    let sql = "SELECT value FROM main.dcb_meta WHERE key = 'format'";
+    Ok(connection.query_row(sql, &[], |row| Ok(row.integer(0)))?.flatten())
+}
+
+/// Raises the version of a store's format to [`FORMAT`], in one transaction.
+pub fn upgrade(connection: &mut Connection) -> Result<()> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(from_sqlite)?;
+    upgrade_within(&*transaction)?;
+    transaction.commit().map_err(from_sqlite)
+}
+
+/// Does what [`upgrade`] does, in a transaction that holds the write lock.
+pub fn upgrade_within(connection: &dyn SqlConnection) -> Result<()> {
+    if format_of(connection)?.is_none_or(|format| format >= FORMAT) {
+        return Ok(());
+    }
+    connection.run(
+        "UPDATE main.dcb_meta SET value = ?1 WHERE key = 'format'",
+        &[Value::Integer(FORMAT)],
+    )?;
+    let number = |pragma: &str| connection.query_row(pragma, &[], |row| Ok(row.integer(0)));
+    // In a database that was adopted, both numbers are the other program's.
+    if number("PRAGMA main.application_id")?.flatten() == Some(APPLICATION_ID) {
+        connection.run(&format!("PRAGMA main.user_version = {FORMAT}"), &[])?;
+    }
+    Ok(())
 }
 
 /// Detects the kind of the database in a transaction of its own: another process may be creating a

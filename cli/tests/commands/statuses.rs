@@ -143,15 +143,34 @@ fn a_newer_format_and_what_is_no_store_are_refused() {
         let done = Command::new("sqlite3").args([file, sql]).current_dir(path).status().unwrap();
         assert!(done.success());
     };
-    sqlite3("a.db", "UPDATE dcb_meta SET value = 2 WHERE key = 'format'");
+    sqlite3("a.db", "UPDATE dcb_meta SET value = 3 WHERE key = 'format'");
     sqlite3("b.db", "CREATE TABLE theirs (a)");
     let said = failed(&run(path, &["append", "sqlite:b.db", "-t", "A"]), 1);
     assert!(said.contains("name a new file"), "{said}");
-    for (uri, part) in [("sqlite:a.db", "has format 2"), ("sqlite:b.db", "without a store")] {
+    for (uri, part) in [("sqlite:a.db", "has format 3"), ("sqlite:b.db", "without a store")] {
         for command in ["migrate", "schema"] {
             let said = failed(&run(path, &[command, uri]), 1);
             assert!(said.contains(part), "{command} {uri}: {said}");
         }
+    }
+}
+
+/// The library has its own test with rows of format 1. Here the number is all that differs.
+#[test]
+fn a_file_of_format_1_is_brought_to_format_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    good(&run(path, &["append", "sqlite:a.db", "-t", "A"]));
+    let sql = "UPDATE dcb_meta SET value = 1 WHERE key = 'format'";
+    let done = Command::new("sqlite3").args(["a.db", sql]).current_dir(path).status().unwrap();
+    assert!(done.success());
+    for (arguments, said) in [
+        (&["migrate", "sqlite:a.db", "--dry-run"][..], "would bring the file from format 1 to 2\n"),
+        (&["migrate", "sqlite:a.db"], "brought the file from format 1 to 2\n"),
+        (&["migrate", "sqlite:a.db"], "format 2 is the newest: there is nothing to do\n"),
+        (&["count", "sqlite:a.db"], "1\n"),
+    ] {
+        assert_eq!(good(&run(path, arguments)), said);
     }
 }
 

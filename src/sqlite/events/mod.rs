@@ -5,6 +5,7 @@
 
 pub mod btree;
 pub mod checksum;
+mod crc32c;
 pub mod page;
 pub mod page_reader;
 pub mod reader;

@@ -181,8 +181,8 @@ pub struct RowRecord<'a> {
     pub position: i64,
     /// The texts of the row, from `type` to `metadata`, concatenated.
     pub text: &'a [u8],
-    /// The length of each text; `None` for a column that is NULL.
-    pub lengths: [Option<u32>; 5],
+    /// The length of each text plus 1, or 0 for a column that is NULL.
+    pub sizes: [u32; 5],
     /// The value of the column `timestamp`.
     pub timestamp_us: i64,
     /// The value of the column `checksum`.
@@ -196,19 +196,21 @@ impl<'a> RowRecord<'a> {
         let [rowid, texts @ .., timestamp, checksum] = types;
         // The position is the rowid, so its column is stored as NULL.
         (rowid == 0).then_some(())?;
-        let (mut lengths, mut all) = ([None; 5], 0_usize);
-        for (length, serial) in lengths.iter_mut().zip(texts) {
+        let (mut sizes, mut all) = ([0; 5], 0_u64);
+        for (size, serial) in sizes.iter_mut().zip(texts) {
             if serial != 0 {
-                (serial >= 13 && serial % 2 == 1).then_some(())?;
-                let len = (serial - 13) / 2;
-                all = all.checked_add(len as usize)?;
-                *length = Some(len);
+                // The type of a text is 13 plus twice its length. Any other type becomes a length that
+                // no record has.
+                let len = serial.wrapping_sub(13).rotate_right(1);
+                all += u64::from(len);
+                *size = len.wrapping_add(1);
             }
         }
+        let all = usize::try_from(all).ok()?;
         let (text, mut body) = record.get(header..)?.split_at_checked(all)?;
         let timestamp_us = integer(timestamp.into(), &mut body)?;
         let checksum = integer(checksum.into(), &mut body)?;
-        Some(RowRecord { position, text, lengths, timestamp_us, checksum })
+        Some(RowRecord { position, text, sizes, timestamp_us, checksum })
     }
 }
 
@@ -406,6 +408,31 @@ mod tests {
             record.truncate(cut);
             if let Some(found) = short_header(&record) {
                 prop_assert_eq!(Some(found), long_header(&record));
+            }
+        }
+
+        /// A type that no text has, in any of the columns, is left to SQLite.
+        #[test]
+        fn only_texts_and_nulls_are_taken_for_texts(
+            mut texts in prop::array::uniform5(prop_oneof![Just(0_u32), (0..40_u32).prop_map(|len| 13 + 2 * len)]),
+            column in 0..5_usize,
+            other in prop_oneof![3 => 0..100_u32, 1 => any::<u32>()],
+        ) {
+            texts[column] = other;
+            // The timestamp and the checksum are 0 and 1, which take no bytes.
+            let types = [&[0][..], &texts, &[8, 9]].concat();
+            let mut record: Vec<u8> =
+                types.iter().flat_map(|serial| encoded(i64::from(*serial))).collect();
+            record.insert(0, record.len() as u8 + 1);
+            record.extend([b' '; 400]);
+            let is_text = |serial: &u32| *serial >= 13 && serial % 2 == 1;
+            let len = |serial: &u32| if is_text(serial) { (serial - 13) as usize / 2 } else { 0 };
+            let fits = texts.iter().map(len).sum::<usize>() <= 400;
+            let found = RowRecord::parse(1, &record);
+            prop_assert_eq!(found.is_some(), fits && (other == 0 || is_text(&other)));
+            if let Some(found) = found {
+                let sizes = texts.map(|serial| if serial == 0 { 0 } else { len(&serial) as u32 + 1 });
+                prop_assert_eq!((found.sizes, found.timestamp_us, found.checksum), (sizes, 0, 1));
             }
         }
 

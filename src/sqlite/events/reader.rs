@@ -112,19 +112,15 @@ impl EventReader {
         let Some((leaf, memory)) = pages.leaf_in(file, source, first, ahead) else {
             return Ok(ControlFlow::Continue(()));
         };
-        let mut next = leaf.row(first).and_then(|record| scratch.lay_out(record));
-        while let Some(row) = next {
-            let after = rest.beyond(rest.first(direction), direction);
-            next = None;
-            if !after.is_empty() {
-                let record = leaf.row(after.first(direction).get());
-                next = record.and_then(|record| scratch.lay_out(record));
-            }
-            let Some(row) = scratch.verify(&row, Some(memory)) else { break };
+        while !rest.is_empty() {
+            let position = rest.first(direction);
+            let record = leaf.row(position.get());
+            let row = record.and_then(|record| scratch.verify_record(&record, Some(memory)));
+            let Some(row) = row else { break };
             if row.with_view(&mut visit)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
-            *rest = after;
+            *rest = rest.beyond(position, direction);
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -204,7 +200,7 @@ impl EventReader {
             let found = file
                 .as_ref()
                 .and_then(|file| pages.leaf_in(file, source, position.get(), ReadAhead::None))
-                .and_then(|(leaf, _)| scratch.verify_record(leaf.row(position.get())?));
+                .and_then(|(leaf, _)| scratch.verify_record(&leaf.row(position.get())?, None));
             let Some(row) = found else {
                 let most = if pages.is_off() { usize::MAX } else { FETCHES_AFTER_MISS };
                 let (stretch, later) = positions.split_at(positions.len().min(most));

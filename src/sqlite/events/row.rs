@@ -15,26 +15,13 @@ use crate::sqlite::events::page::RowRecord;
 pub struct Scratch {
     /// The tags of a row that stores them with escapes.
     unescaped: Vec<String>,
-    /// The last two rows as their checksums cover them: their texts as in
-    /// [`Event::row_text`](crate::domain::Event::row_text), then their numbers.
-    covered: [Vec<u8>; 2],
-    /// Which of the two the next row is laid out in.
-    turn: usize,
+    /// A row of format 1 as its checksum covers it.
+    covered: Vec<u8>,
     /// The texts of a row that SQL returned.
     text: Vec<u8>,
     /// How many events were read, from the file or the cache.
     #[cfg(test)]
     pub count: u64,
-}
-
-/// A row that is laid out to be verified.
-#[derive(Debug)]
-pub struct LaidOutRow<'a> {
-    record: RowRecord<'a>,
-    /// Which of the scratch's buffers it is in.
-    turn: usize,
-    /// How many bytes its checksum covers.
-    size: usize,
 }
 
 /// A row whose checksum matches.
@@ -45,8 +32,8 @@ pub struct EventRow<'a> {
     timestamp_us: i64,
     /// The texts of the row, from `type` to `metadata`, concatenated.
     text: &'a str,
-    /// The length of each text; `None` for a column that is NULL.
-    lengths: [Option<u32>; 5],
+    /// The length of each text plus 1, or 0 for a column that is NULL.
+    sizes: [u32; 5],
     /// The memory that the text is in, if it may be shared.
     memory: Option<&'a Arc<Vec<u8>>>,
     unescaped: &'a mut Vec<String>,
@@ -66,110 +53,65 @@ impl Scratch {
     pub fn verify_row(&mut self, row: &Row<'_>) -> Result<EventRow<'_>> {
         let position = row.integer(0).and_then(|number| Position::new(number).ok());
         let position = position.ok_or_else(|| damaged(Position::START))?;
-        let Scratch { unescaped, covered: [covered, _], text, .. } = self;
+        let Scratch { unescaped, covered, text, .. } = self;
         text.clear();
         // What a large event took is given back.
-        covered.truncate(MAX_KEPT_TEXT);
-        covered.shrink_to(MAX_KEPT_TEXT);
         text.shrink_to(MAX_KEPT_TEXT);
-        let mut lengths = [None; 5];
-        for (column, length) in (1..).zip(&mut lengths) {
+        covered.clear();
+        covered.shrink_to(MAX_KEPT_TEXT);
+        let mut sizes = [0; 5];
+        for (column, size) in (1..).zip(&mut sizes) {
             let part = row.optional_text(column).ok_or_else(|| damaged(position))?;
-            text.extend_from_slice(part.unwrap_or_default().as_bytes());
-            let len = part.map(|part| u32::try_from(part.len())).transpose();
-            *length = len.map_err(|_| damaged(position))?;
+            let Some(part) = part else { continue };
+            text.extend_from_slice(part.as_bytes());
+            let len = u32::try_from(part.len()).ok().and_then(|len| len.checked_add(1));
+            *size = len.ok_or_else(|| damaged(position))?;
         }
         let number = |column| row.integer(column).ok_or_else(|| damaged(position));
         let record = RowRecord {
             position: position.get(),
             text,
-            lengths,
+            sizes,
             timestamp_us: number(6)?,
             checksum: number(7)?,
         };
-        let size = lay_out(&record, covered).ok_or_else(|| damaged(position))?;
-        verify(&record, &covered[..size], None, unescaped).ok_or_else(|| damaged(position))
+        verify(&record, covered, None, unescaped).ok_or_else(|| damaged(position))
     }
 
-    /// Verifies a row that was read from a page. Returns `None` if it is not what was written.
-    pub fn verify_record<'a>(&'a mut self, record: RowRecord<'a>) -> Option<EventRow<'a>> {
-        let row = self.lay_out(record)?;
-        self.verify(&row, None)
-    }
-
-    /// Lays out a row that was read from a page. A processor takes its time over reading long
-    /// pieces of what it has written in short ones a moment ago, so a scan lays out each row while
-    /// it still has to verify the one before.
+    /// Verifies a row that was read from a page, whose text may be shared in `memory`. Returns `None`
+    /// if it is not what was written.
     #[inline(always)]
-    pub fn lay_out<'a>(&mut self, record: RowRecord<'a>) -> Option<LaidOutRow<'a>> {
-        let turn = self.turn;
-        let size = lay_out(&record, &mut self.covered[turn])?;
-        self.turn = 1 - turn;
-        Some(LaidOutRow { record, turn, size })
-    }
-
-    /// Verifies one of the last two rows that were laid out, whose text may be shared in `memory`.
-    /// Returns `None` if it is not what was written.
-    #[inline(always)]
-    pub fn verify<'a>(
+    pub fn verify_record<'a>(
         &'a mut self,
-        row: &LaidOutRow<'a>,
+        record: &RowRecord<'a>,
         memory: Option<&'a Arc<Vec<u8>>>,
     ) -> Option<EventRow<'a>> {
         self.count();
-        let covered = self.covered[row.turn].get(..row.size)?;
-        verify(&row.record, covered, memory, &mut self.unescaped)
+        verify(record, &mut self.covered, memory, &mut self.unescaped)
     }
 }
 
 /// How many bytes of each buffer are kept for the next row that SQL returns.
 const MAX_KEPT_TEXT: usize = 64 * 1024;
-/// The length of the blocks in which short texts are copied: one instruction copies more than one
-/// byte, and no call is needed.
-const BLOCK: usize = 64;
 
-/// Lays out a row in `covered` as its checksum covers it. Returns the number of bytes.
-#[inline(always)]
-fn lay_out(record: &RowRecord<'_>, covered: &mut Vec<u8>) -> Option<usize> {
-    let numbers = checksum::numbers(record.position, record.timestamp_us);
-    let size = record.text.len() + record.lengths.len() + numbers.len();
-    if covered.len() < size + BLOCK {
-        covered.resize(size + BLOCK, 0);
-    }
-    let (mut at, mut rest) = (0, record.text);
-    for length in &record.lengths {
-        let (flag, target) = covered.get_mut(at..)?.split_first_mut()?;
-        at += 1;
-        *flag = u8::from(length.is_some());
-        let Some(len) = *length else { continue };
-        let len = len as usize;
-        // What a block copies behind the text is overwritten next.
-        match (rest.first_chunk::<BLOCK>(), target.first_chunk_mut::<BLOCK>()) {
-            (Some(block), Some(target)) if len <= BLOCK => *target = *block,
-            _ => target.get_mut(..len)?.copy_from_slice(rest.get(..len)?),
-        }
-        (at, rest) = (at + len, rest.get(len..)?);
-    }
-    *covered.get_mut(at..)?.first_chunk_mut()? = numbers;
-    Some(size)
-}
-
-/// Verifies a row that was laid out in `covered`.
 #[inline(always)]
 fn verify<'a>(
     record: &RowRecord<'a>,
-    covered: &[u8],
+    covered: &mut Vec<u8>,
     memory: Option<&'a Arc<Vec<u8>>>,
     unescaped: &'a mut Vec<String>,
 ) -> Option<EventRow<'a>> {
-    let RowRecord { lengths, timestamp_us, .. } = *record;
-    let [Some(_), Some(_), Some(_), _, _] = lengths else { return None };
-    let position = Position::new(record.position).ok()?;
-    if checksum::of_covered(covered) != record.checksum {
+    let RowRecord { text, sizes, timestamp_us, .. } = *record;
+    if sizes[..3].contains(&0) {
         return None;
     }
-    let text = simdutf8::basic::from_utf8(record.text).ok()?;
-    Some(EventRow { position, timestamp_us, text, lengths, memory, unescaped })
+    let position = Position::new(record.position).ok()?;
+    let text = match checksum::verify(record, covered)? {
+        // SAFETY: every ASCII text is UTF-8.
+        true => unsafe { str::from_utf8_unchecked(text) },
+        false => simdutf8::basic::from_utf8(text).ok()?,
+    };
+    Some(EventRow { position, timestamp_us, text, sizes, memory, unescaped })
 }
 
 impl EventRow<'_> {
@@ -177,46 +119,52 @@ impl EventRow<'_> {
     #[inline(always)]
     pub fn with_view<T>(self, then: impl FnOnce(&EventView<'_>) -> Result<T>) -> Result<T> {
         let EventRow { position, timestamp_us, text, memory, .. } = self;
-        let mut end = 0;
-        let mut next = |length: Option<u32>| -> Result<Option<&str>> {
-            let Some(length) = length else { return Ok(None) };
-            let start = end;
-            end += length as usize;
-            text.get(start..end).ok_or_else(|| damaged(position)).map(Some)
+        let mut rest = text;
+        let mut next = |size: u32| -> Result<Option<&str>> {
+            let Some(len) = size.checked_sub(1) else { return Ok(None) };
+            let part;
+            (part, rest) = rest.split_at_checked(len as usize).ok_or_else(|| damaged(position))?;
+            Ok(Some(part))
         };
-        let [event_type, json, data, id, metadata] = self.lengths;
-        let (event_type, json) = (next(event_type)?, next(json)?.unwrap_or_default());
-        let mut view = EventView {
+        let [event_type, json, data, id, metadata] = self.sizes;
+        let event_type = next(event_type)?.unwrap_or_default();
+        let json = next(json)?.unwrap_or_default();
+        let (data, id, metadata) = (next(data)?, next(id)?, next(metadata)?);
+        let start = event_type.len();
+        let (mut few, all);
+        few = [""; 8];
+        let count = plain_tags(text, start..start + json.len(), &mut few);
+        let (tags, packed) = match count.and_then(|count| few.get(..count)) {
+            Some(tags) => (tags, Some(PackedText { text, memory })),
+            None => {
+                let is_packed;
+                (all, is_packed) =
+                    other_tags(json, self.unescaped).ok_or_else(|| damaged(position))?;
+                (&all[..], is_packed.then_some(PackedText { text, memory }))
+            }
+        };
+        then(&EventView {
             position,
             timestamp_us,
-            event_type: event_type.unwrap_or_default(),
-            tags: Tags::listed(&[]),
-            data: next(data)?.unwrap_or_default(),
-            id: next(id)?,
-            metadata: next(metadata)?,
-            packed: Some(PackedText { text, memory }),
-        };
-        if json == "[]" {
-            return then(&view);
-        }
-        let start = view.event_type.len();
-        let mut few = [""; 8];
-        let count = plain_tags(text, start..start + json.len(), &mut few);
-        if let Some(tags) = count.and_then(|count| few.get(..count)) {
-            view.tags = Tags::listed(tags);
-            return then(&view);
-        }
-        if !json.contains('\\') && json.starts_with("[\"") && json.ends_with("\"]") {
-            let all: Vec<&str> = json.split('"').skip(1).step_by(2).collect();
-            view.tags = Tags::listed(&all);
-            return then(&view);
-        }
-        *self.unescaped = serde_json::from_str(json).map_err(|_| damaged(position))?;
-        let all: Vec<&str> = self.unescaped.iter().map(String::as_str).collect();
-        view.tags = Tags::listed(&all);
-        view.packed = None;
-        then(&view)
+            event_type,
+            tags: Tags::listed(tags),
+            data: data.unwrap_or_default(),
+            id,
+            metadata,
+            packed,
+        })
     }
+}
+
+/// Returns the tags of a JSON array that [`plain_tags`] leaves to others, and whether they are parts
+/// of it.
+#[cold]
+fn other_tags<'a>(json: &'a str, unescaped: &'a mut Vec<String>) -> Option<(Vec<&'a str>, bool)> {
+    if !json.contains('\\') && json.starts_with("[\"") && json.ends_with("\"]") {
+        return Some((json.split('"').skip(1).step_by(2).collect(), true));
+    }
+    *unescaped = serde_json::from_str(json).ok()?;
+    Some((unescaped.iter().map(String::as_str).collect(), false))
 }
 
 /// Finds the tags in the JSON array that is at `json` in `text`, and returns how many there are.
@@ -226,6 +174,9 @@ impl EventRow<'_> {
 fn plain_tags<'a>(text: &'a str, json: Range<usize>, tags: &mut [&'a str]) -> Option<usize> {
     let bytes = text.as_bytes();
     let array = bytes.get(json.clone())?;
+    if array == b"[]" {
+        return Some(0);
+    }
     if !array.starts_with(b"[\"") || !array.ends_with(b"\"]") {
         return None;
     }

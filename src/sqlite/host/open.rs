@@ -24,7 +24,9 @@ use crate::sqlite::host::poll::HostPoll;
 use crate::sqlite::host::store::{HostStore, HostWriter, lend};
 use crate::sqlite::index::segment_list::SegmentsCache;
 use crate::sqlite::maintenance::segments::{draft_segment, store_segment};
-use crate::sqlite::schema::{FileKind, create_within, detect, no_store};
+use crate::sqlite::schema::{
+    FORMAT, FileKind, create_within, detect, format_of, no_store, upgrade_within,
+};
 use crate::sqlite::snapshot::Snapshot;
 use crate::sqlite::state::StoreState;
 use crate::sqlite::wal::host_wal::HostWal;
@@ -43,11 +45,21 @@ impl HostStore {
         options.check_without_readers()?;
         let busy_timeout = u64::try_from(options.busy_timeout_ms).ok().map(Duration::from_millis);
         let deadline = CallOptions::default().start(busy_timeout);
-        let (connection, (kind, path)) = lend(&*host, &deadline, |connection| {
+        let (connection, (kind, is_old, path)) = lend(&*host, &deadline, |connection| {
             connection.settle(false)?;
-            connection.begin_look(&deadline, || Ok((detect(connection)?, path_of(connection)?)))
+            connection.begin_look(&deadline, || {
+                let kind = detect(connection)?;
+                let is_old = kind == FileKind::Store
+                    && format_of(connection)?.is_some_and(|format| format < FORMAT);
+                Ok((kind, is_old, path_of(connection)?))
+            })
         })?;
         connection.end();
+        if is_old {
+            begin_immediate(&connection, &deadline)?;
+            upgrade_within(&connection)?;
+            commit(&connection)?;
+        }
         if kind != FileKind::Store {
             if !options.create {
                 return Err(no_store());

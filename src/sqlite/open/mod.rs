@@ -31,7 +31,9 @@ use crate::sqlite::open::judge::{
     is_of_creation, judge_unchanged, no_database, unfinished, would_be_undone,
 };
 use crate::sqlite::read::pool::{DEFAULT_MAX_READERS, ReaderPool};
-use crate::sqlite::schema::{FileKind, create, detect_in_transaction, no_store};
+use crate::sqlite::schema::{
+    FORMAT, FileKind, create, detect_in_transaction, format_of, no_store, upgrade,
+};
 use crate::sqlite::state::StoreState;
 use crate::sqlite::store::{Connections, SqliteStore};
 use crate::sqlite::wal::file_id;
@@ -221,6 +223,9 @@ pub fn open_file(
     log.sync()?;
     bring_in_log(&connection, deadline)?;
     sync_folder_of(&real_path)?;
+    if retry(deadline, || format_of(&connection))?.is_some_and(|format| format < FORMAT) {
+        retry(deadline, || upgrade(&mut connection))?;
+    }
     retry_busy(deadline, || connection.pragma_update(None, "synchronous", "normal"))?;
 
     let head = snapshot.head;

@@ -27,7 +27,7 @@ fn a_store_that_is_written_is_diagnosed() {
     assert_eq!(found.path, Some(fixture.path().canonicalize().unwrap()));
     assert!(found.log_bytes.unwrap() > 0);
     assert!(!found.read_only && !found.log_held);
-    assert_eq!((found.format, found.failure), (1, None));
+    assert_eq!((found.format, found.failure), (crate::sqlite::FORMAT, None));
     assert_eq!(found.sqlite, rusqlite::version());
     assert_eq!(found.bundled_sqlite, cfg!(feature = "bundled-sqlite"));
     if cfg!(all(target_os = "linux", feature = "bundled-sqlite")) {

@@ -393,6 +393,26 @@ fn appends_and_conditions_work_in_every_journal_mode() {
 }
 
 #[test]
+fn a_file_of_format_1_is_brought_to_format_2() {
+    for mode in ["wal", "delete"] {
+        let hosted = Hosted::new(2, mode);
+        append_to(&hosted.store, vec![numbered(1)], None).unwrap();
+        hosted.store.close();
+        super::formats::make_old(&hosted.path());
+        let store =
+            HostStore::open(Box::new(Arc::clone(&hosted.pool)), &Options::default()).unwrap();
+        let format = || {
+            let sql = "SELECT value FROM dcb_meta WHERE key = 'format'";
+            hosted.pool.open().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!(format(), 2, "{mode}");
+        assert_eq!(append_to(&store, vec![numbered(2)], None), Ok(2));
+        assert_eq!(found(&store, Query::all()), [1, 2]);
+        store.close();
+    }
+}
+
+#[test]
 fn an_in_memory_database_needs_a_pool_of_one_connection() {
     let pool = Pool::new(None, 1);
     let store = HostStore::open(Box::new(Arc::clone(&pool)), &Options::default()).unwrap();

@@ -3,6 +3,7 @@
 mod ahead;
 mod backup;
 mod diagnose;
+mod formats;
 mod full_disk;
 mod groups;
 mod hosts;
