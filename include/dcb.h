@@ -104,7 +104,7 @@
  *
  * Any thread may call any function, and any number of threads may use a store or a dcb_cancel at
  * once. Only one thread at a time may use a cursor or a dcb_buf. No function may be called from a
- * signal handler.
+ * signal handler. The threads of the library block all signals.
  *
  * Readers do not wait for writers, except for the moments in which SQLite's write-ahead log (WAL)
  * is reset. They do wait if all share one connection (sqlite::memory:) or if a host's database has
@@ -181,7 +181,7 @@ typedef struct dcb_cancel dcb_cancel;
 
 /** A cursor reads a snapshot of the store in batches of structs, without JSON. It lives from
  * dcb_cursor_open to dcb_cursor_close. One thread may use it at a time; a store may have any number
- * of cursors. Between calls it holds no lock and no transaction, so it blocks nobody.
+ * of cursors. Between calls it blocks nobody. A thread of the library may read ahead for it.
  *
  *     const dcb_event *events;
  *     size_t len;

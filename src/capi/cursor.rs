@@ -11,6 +11,7 @@ use crate::capi::error::dcb_error;
 use crate::capi::event::dcb_event;
 use crate::capi::event_batch::Page;
 use crate::capi::fork::Generation;
+use crate::capi::read_ahead::Parts;
 use crate::capi::status::dcb_status;
 use crate::capi::store::dcb_store;
 use crate::commit::deadline::CallOptions;
@@ -22,7 +23,7 @@ use crate::store::{BatchLimits, Sink, Store};
 
 /// A cursor reads a snapshot of the store in batches of structs, without JSON. It lives from
 /// dcb_cursor_open to dcb_cursor_close. One thread may use it at a time; a store may have any number
-/// of cursors. Between calls it holds no lock and no transaction, so it blocks nobody.
+/// of cursors. Between calls it blocks nobody. A thread of the library may read ahead for it.
 ///
 ///     const dcb_event *events;
 ///     size_t len;
@@ -41,6 +42,8 @@ pub struct dcb_cursor {
     returned: usize,
     /// The lowest number of events that the next page reads.
     ahead: usize,
+    /// What a long read has in hand beyond the page.
+    parts: Option<Arc<Parts>>,
 }
 
 /// How many events dcb_cursor_open reads, so that a small read takes one transaction.
@@ -48,6 +51,8 @@ const FIRST_AHEAD: usize = 256;
 /// The factor by which that number grows from page to page, so that a caller that takes one event at
 /// a time does not pay for a transaction each time.
 const AHEAD_GROWTH: usize = 8;
+/// A read is long, and read ahead, from this number on.
+const LONG: usize = FIRST_AHEAD * AHEAD_GROWTH * AHEAD_GROWTH;
 
 impl Handle for dcb_cursor {
     const NAME: &'static str = "cursor";
@@ -68,6 +73,7 @@ impl dcb_cursor {
             page: Page::default(),
             returned: 0,
             ahead: FIRST_AHEAD,
+            parts: None,
         }
     }
 
@@ -112,14 +118,24 @@ impl dcb_cursor {
     /// Reads the next page, of at least `max` events.
     fn fill(&mut self, max: usize, call: &CallOptions) -> Result<()> {
         let mut page = std::mem::take(&mut self.page);
+        let batch =
+            BatchLimits { max_events: Page::MAX_EVENTS, max_bytes: self.store.batch_bytes() };
+        if self.parts.is_none() && self.ahead >= LONG && self.store.read_ahead().is_some() {
+            self.parts = Parts::new(&self.reading, batch, &page);
+        }
         page.clear();
         self.returned = 0;
         // Stays set if the read panics.
         self.failure =
             Some(Error::new(Status::Internal, "a bug in the library ended an earlier call"));
-        let max_events = max.max(self.ahead).min(Page::MAX_EVENTS);
-        let batch = BatchLimits { max_events, max_bytes: self.store.batch_bytes() };
-        let outcome = self.store.read(&mut self.reading, batch, call, &mut page);
+        let max_events = max.max(self.ahead).min(batch.max_events);
+        let outcome = match &self.parts {
+            Some(parts) => parts.next(&*self.store, &mut self.reading, &mut page, call),
+            None => {
+                let batch = BatchLimits { max_events, ..batch };
+                self.store.read(&mut self.reading, batch, call, &mut page)
+            }
+        };
         self.failure = outcome.as_ref().err().filter(|error| !is_temporary(error)).cloned();
         self.ahead = self.ahead.saturating_mul(AHEAD_GROWTH);
         self.page = page;
@@ -128,6 +144,14 @@ impl dcb_cursor {
             // failure, and continues after a temporary one.
             Err(error) if self.page.events().is_empty() => Err(error),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for dcb_cursor {
+    fn drop(&mut self) {
+        if let Some(parts) = &self.parts {
+            parts.end();
         }
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Page {
     kept_bytes: usize,
     /// The other texts.
     text: Vec<u8>,
+    /// The number of bytes of all texts, as a read counts them.
+    bytes: usize,
     tags: Vec<dcb_str>,
     events: Vec<dcb_event>,
 }
@@ -42,6 +44,11 @@ impl Page {
         &self.events
     }
 
+    /// Returns the number of bytes of the events' texts.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Empties it. What a single huge event has made it grow by is given back.
     pub(super) fn clear(&mut self) {
         self.events.clear();
@@ -49,6 +56,7 @@ impl Page {
         self.text.clear();
         self.kept.clear();
         self.kept_bytes = 0;
+        self.bytes = 0;
         if self.text.capacity() > Self::MAX_IDLE_BYTES {
             self.text = Vec::new();
         }
@@ -152,6 +160,7 @@ impl Page {
             return Ok(false);
         }
         self.text.extend_from_slice(copied.as_bytes());
+        self.bytes += text.len();
         self.events.push(event);
         Ok(true)
     }
@@ -159,6 +168,7 @@ impl Page {
     /// Adds an event whose texts lie apart.
     fn push_scattered(&mut self, event: &EventView<'_>) -> Result<()> {
         self.reserve(event.text_len(), event.tags.len()).map_err(no_memory)?;
+        self.bytes += event.text_len();
         let Page { text, tags, events, .. } = self;
         let mut push = |part: &str| {
             let data = text.as_ptr().wrapping_add(text.len()).cast();

@@ -28,6 +28,7 @@ pub mod host_functions;
 pub mod limits;
 mod panic;
 pub mod postgres_transaction;
+mod read_ahead;
 pub mod status;
 pub mod store;
 #[cfg(test)]

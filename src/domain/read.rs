@@ -114,6 +114,26 @@ impl PositionRange {
         }
     }
 
+    /// Returns the first `positions` positions of the range in `direction`, and what is left of it.
+    pub fn split(self, positions: u64, direction: Direction) -> (Self, Self) {
+        let PositionRange { after, through } = self;
+        match direction {
+            Direction::Forward => {
+                let middle = after.saturating_add(positions).min(through);
+                (PositionRange { after, through: middle }, PositionRange { after: middle, through })
+            }
+            Direction::Backward => {
+                let middle = through.saturating_sub(positions).max(after);
+                (PositionRange { after: middle, through }, PositionRange { after, through: middle })
+            }
+        }
+    }
+
+    /// Returns the number of positions in the range.
+    pub fn len(self) -> u64 {
+        u64::try_from(self.through - self.after).unwrap_or(0)
+    }
+
     /// Returns what is left of the range after a read in `direction` has examined `position`.
     #[must_use]
     pub fn beyond(self, position: Position, direction: Direction) -> Self {
@@ -201,6 +221,16 @@ impl ReadState {
         } else {
             self.low = self.low.max(position);
         }
+    }
+
+    /// Returns the state of a read of a part of the positions that are not examined yet.
+    pub fn part(&self, range: PositionRange) -> Self {
+        ReadState { low: range.after, high: range.through, ..self.clone() }
+    }
+
+    /// Returns the position that was examined last: the read goes on beyond it.
+    pub fn examined(&self) -> Position {
+        if self.request.direction.is_backward() { self.high.next() } else { self.low }
     }
 
     /// Records that no further event of the range matches.

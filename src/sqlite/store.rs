@@ -1,7 +1,8 @@
 //! [`Store`] over a SQLite database that the library opens itself.
 
+use std::num::NonZero;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::config::DbConfig;
@@ -18,6 +19,7 @@ use crate::sqlite::read::{BATCH_BYTES, POLL};
 use crate::sqlite::state::{SEGMENT_EVENTS, StoreState};
 use crate::sqlite::wal::wal_file::Wal;
 use crate::store::diagnosis::Diagnosis;
+use crate::store::read_ahead::{ReadAheadThread, SpareReads};
 use crate::store::{Appended, BackupProgress, BatchLimits, IndexCounts, Sink, Store};
 
 /// The connections that a store has, by the way in which it was opened.
@@ -68,6 +70,50 @@ pub struct SqliteStore {
     pub(super) connections: Connections,
     /// The maintenance thread, until the store is closed.
     pub(super) maintenance: Mutex<Option<JoinHandle<()>>>,
+    /// The thread that reads ahead, for a database in a file.
+    pub(super) read_ahead: Option<ReadAheadThread>,
+}
+
+/// What the thread that reads ahead has of a store.
+#[derive(Debug)]
+struct FileReads {
+    shared: Arc<StoreState>,
+    readers: Arc<ReaderPool>,
+}
+
+impl SpareReads for FileReads {
+    fn read_spare(
+        &self,
+        state: &mut ReadState,
+        batch: BatchLimits,
+        call: &CallOptions,
+        sink: &mut dyn Sink,
+    ) -> Result<()> {
+        self.shared.read(state, batch, call, &mut |state, left, deadline| {
+            let mut connection = ReadConnection::Own(self.readers.spare(deadline)?);
+            connection.read(&self.shared.checkpoints, deadline, |source, reader, snapshot| {
+                self.shared.read_within(source, reader, snapshot, state, left, &Ok, sink)
+            })
+        })
+    }
+}
+
+/// Returns the thread that reads ahead in a file, which is not started yet. Returns `None` where it
+/// would have no connection.
+pub fn read_ahead(
+    shared: &Arc<StoreState>,
+    readers: &Arc<ReaderPool>,
+    max_readers: usize,
+) -> Option<ReadAheadThread> {
+    let reads = FileReads { shared: Arc::clone(shared), readers: Arc::clone(readers) };
+    (max_readers > 1).then(|| ReadAheadThread::new(Arc::new(reads)))
+}
+
+/// Returns whether there is more than one processor. The answer is not asked for before it is needed,
+/// since it takes longer than a short read.
+fn has_processors() -> bool {
+    static COUNT: OnceLock<usize> = OnceLock::new();
+    *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, NonZero::get)) > 1
 }
 
 impl SqliteStore {
@@ -149,6 +195,10 @@ impl Store for SqliteStore {
         })
     }
 
+    fn read_ahead(&self) -> Option<&ReadAheadThread> {
+        self.read_ahead.as_ref().filter(|_| has_processors())
+    }
+
     fn batch_bytes(&self) -> usize {
         BATCH_BYTES
     }
@@ -202,6 +252,9 @@ impl Store for SqliteStore {
         let thread = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _ = thread.join();
+        }
+        if let Some(read_ahead) = &self.read_ahead {
+            read_ahead.end();
         }
         if let Some(readers) = self.connections.readers() {
             readers.close();

@@ -1,9 +1,12 @@
 //! The interface of every store, with the options for opening one and its diagnosis.
 
+pub mod batch;
 pub mod diagnosis;
 pub mod options;
+pub mod read_ahead;
 
 pub use crate::commit::Appended;
+pub use crate::store::batch::{BatchLimits, Sink};
 use std::path::Path;
 
 use crate::commit::deadline::CallOptions;
@@ -13,33 +16,7 @@ use crate::domain::{
 use crate::error::{Error, Result};
 use crate::position::Position;
 use crate::store::diagnosis::Diagnosis;
-
-/// The limits of one batch of a read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchLimits {
-    /// The highest number of events in the batch.
-    pub max_events: usize,
-    /// The number of bytes after which the batch ends. It ends with the event whose texts reach
-    /// that number; a store may count some bytes more for each text.
-    pub max_bytes: usize,
-}
-
-impl BatchLimits {
-    /// The limits of a batch that ends with the read.
-    pub const ALL: BatchLimits = BatchLimits { max_events: usize::MAX, max_bytes: usize::MAX };
-}
-
-/// Receives the events of a batch, in order. An error ends the call.
-pub trait Sink {
-    /// Receives one event. The view is valid during this call only.
-    fn event(&mut self, event: &EventView<'_>) -> Result<()>;
-}
-
-impl<F: FnMut(&EventView<'_>) -> Result<()>> Sink for F {
-    fn event(&mut self, event: &EventView<'_>) -> Result<()> {
-        self(event)
-    }
-}
+use crate::store::read_ahead::ReadAheadThread;
 
 /// How far a backup is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +91,12 @@ pub trait Store: Send + Sync {
     /// Returns how many bytes of text a batch of a long read should have.
     fn batch_bytes(&self) -> usize {
         1024 * 1024
+    }
+
+    /// Returns the thread that reads ahead for long reads, if the store has one.
+    #[doc(hidden)]
+    fn read_ahead(&self) -> Option<&ReadAheadThread> {
+        None
     }
 
     /// Returns all events that a request selects, and the position up to which they are complete,

@@ -208,6 +208,45 @@ static void a_child_of_a_busy_parent_does_not_hang(void) {
     dcb_close(parent.store);
 }
 
+/* A thread of the parent reads ahead for a long read. */
+static void a_fork_during_a_long_read_ends_it_in_the_child_only(void) {
+    enum { APPENDS = 40, EVENTS = 50, DATA = 1000, FORKS = 10 };
+    static char text[EVENTS * (DATA + 100)];
+    char data[DATA + 1];
+    memset(data, 'd', DATA);
+    data[DATA] = 0;
+    size_t len = (size_t)sprintf(text, "{'events': [");
+    for (int i = 0; i < EVENTS; i++)
+        len += (size_t)sprintf(text + len, "%s{'type': 'Long', 'data': '%s'}", i > 0 ? ", " : "",
+                               data);
+    sprintf(text + len, "]}");
+    dcb_store *store = fresh_store();
+    dcb_error err;
+    int64_t last;
+    for (int i = 0; i < APPENDS; i++)
+        CHECK_STATUS(try_append(store, text, NULL, &last, &err), DCB_OK);
+    for (int i = 0; i < FORKS; i++) {
+        dcb_cursor *cursor = open_cursor(store, "{}");
+        const dcb_event *events;
+        size_t count, read = 0;
+        for (int batch = 0; batch < 3; batch++)
+            read += next_batch(cursor, 8192, &events);
+        pid_t child = begin_child();
+        if (child == 0) {
+            CHECK_STATUS(dcb_cursor_next(cursor, 1, NULL, &events, &count, &err), DCB_CLOSED);
+            dcb_cursor_close(cursor);
+            dcb_close(store);
+            leave_child();
+        }
+        while ((count = next_batch(cursor, 8192, &events)) > 0)
+            read += count;
+        CHECK_INT(read, APPENDS * EVENTS);
+        end_child(child);
+        dcb_cursor_close(cursor);
+    }
+    dcb_close(store);
+}
+
 const test fork_tests[] = {
     {"a_child_can_only_close", a_child_can_only_close},
     {"a_child_may_open_a_memory_store_and_its_child_may_not_use_it",
@@ -216,5 +255,7 @@ const test fork_tests[] = {
     {"children_may_open_what_was_closed_before_the_fork",
      children_may_open_what_was_closed_before_the_fork},
     {"a_child_of_a_busy_parent_does_not_hang", a_child_of_a_busy_parent_does_not_hang},
+    {"a_fork_during_a_long_read_ends_it_in_the_child_only",
+     a_fork_during_a_long_read_ends_it_in_the_child_only},
     {NULL, NULL},
 };

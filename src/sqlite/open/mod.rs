@@ -35,7 +35,7 @@ use crate::sqlite::schema::{
     FORMAT, FileKind, create, detect_in_transaction, format_of, no_store, upgrade,
 };
 use crate::sqlite::state::StoreState;
-use crate::sqlite::store::{Connections, SqliteStore};
+use crate::sqlite::store::{Connections, SqliteStore, read_ahead};
 use crate::sqlite::wal::file_id;
 use crate::sqlite::wal::file_ops::sync_folder_of;
 use crate::sqlite::wal::host_wal::HostWal;
@@ -79,6 +79,7 @@ pub fn open_memory(busy_timeout: Option<Duration>, import: bool) -> Result<Sqlit
         shared: Arc::new(shared),
         connections: Connections::Memory(Arc::new(writer)),
         maintenance: Mutex::new(None),
+        read_ahead: None,
     })
 }
 
@@ -157,9 +158,11 @@ pub fn open_read_only(
         end_left_over(&connection)?;
         readers.keep(connection);
     }
+    let (shared, readers) = (Arc::new(shared), Arc::new(readers));
     Ok(SqliteStore {
-        shared: Arc::new(shared),
-        connections: Connections::ReadOnly(Arc::new(readers)),
+        read_ahead: read_ahead(&shared, &readers, max_readers),
+        shared,
+        connections: Connections::ReadOnly(readers),
         maintenance: Mutex::new(None),
     })
 }
@@ -258,6 +261,7 @@ pub fn open_file(
     );
     let thread = spawn("dcb-maintenance", move || maintenance.run())?;
     Ok(SqliteStore {
+        read_ahead: read_ahead(&shared, &readers, max_readers),
         shared,
         connections: Connections::ReadWrite(writer, readers),
         maintenance: Mutex::new(Some(thread)),

@@ -66,6 +66,12 @@ struct PoolStock {
 }
 
 impl PoolStock {
+    /// Takes a connection or a place if another one is left.
+    fn take_spare(&mut self) -> Option<Lent> {
+        let free = self.idle.len() + self.max.saturating_sub(self.open);
+        if free > 1 || self.closed { self.take() } else { None }
+    }
+
     /// Takes the connections out that nobody has used for `time`. Their places stay taken until
     /// they are closed.
     fn take_idle_for(&mut self, time: Duration) -> Vec<Reader> {
@@ -102,6 +108,10 @@ impl Stock for PoolStock {
             Lent::Place
         })
     }
+}
+
+fn closed() -> Error {
+    Error::new(Status::Closed, "the store is closed")
 }
 
 /// A connection that reads, with its buffers.
@@ -181,7 +191,18 @@ impl ReaderPool {
         let reader = match self.stock.take_within(deadline, busy)? {
             Lent::Reader(reader) => Some(reader),
             Lent::Place => None,
-            Lent::Closed => return Err(Error::new(Status::Closed, "the store is closed")),
+            Lent::Closed => return Err(closed()),
+        };
+        PooledReader { readers: self, reader }.opened(deadline)
+    }
+
+    /// Returns a connection, if another one is left for the next read; otherwise fails with `busy`.
+    /// It does not wait: while threads wait for a connection, there is none to spare.
+    pub fn spare(&self, deadline: &Deadline) -> Result<PooledReader<'_>> {
+        let reader = match self.stock.change(PoolStock::take_spare).ok_or_else(busy)? {
+            Lent::Reader(reader) => Some(reader),
+            Lent::Place => None,
+            Lent::Closed => return Err(closed()),
         };
         PooledReader { readers: self, reader }.opened(deadline)
     }

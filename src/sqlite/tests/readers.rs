@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::locks::all_readers;
 use super::*;
+use crate::error::Status;
 use crate::position::at;
 use crate::sqlite::read::pool::DEFAULT_MAX_READERS;
 
@@ -179,4 +180,32 @@ fn no_read_starves_with_one_reader() {
             });
         }
     });
+}
+
+/// The thread that reads ahead takes no connection that a read of the program might wait for.
+#[test]
+fn a_spare_connection_leaves_another_one() {
+    let folder = TempDir::new().unwrap();
+    let store = open_with(folder.path().join("a.db"), 2, false);
+    let readers = store.connections.readers().unwrap();
+    let deadline = CallOptions::default().start(None);
+    let spare = || readers.spare(&deadline).map_err(|error| error.status);
+    let first = spare().unwrap();
+    assert_eq!(spare().err(), Some(Status::Busy));
+    let other = readers.get(&deadline).unwrap();
+    drop(first);
+    assert_eq!(spare().err(), Some(Status::Busy));
+    drop(other);
+    drop(spare().unwrap());
+    store.close();
+    assert_eq!(spare().err(), Some(Status::Closed));
+}
+
+#[test]
+fn a_store_with_one_reader_does_not_read_ahead() {
+    let folder = TempDir::new().unwrap();
+    for max_readers in [1, 2] {
+        let store = open_with(folder.path().join("a.db"), max_readers, false);
+        assert_eq!(store.read_ahead.is_some(), max_readers > 1);
+    }
 }
