@@ -69,10 +69,10 @@ impl Cluster {
         Cluster::by(script().env("DCB_POSTGRES_BIN", folder), parameters)
     }
 
-    /// Starts two servers under Patroni, by `pair.sh`, one of which follows the other. With `sync`,
-    /// commits wait for it, with `async` they do not.
-    pub fn pair(mode: &str) -> Option<Cluster> {
-        Cluster::by(script_of("pair.sh").arg(mode), &[])
+    /// Starts two servers under Patroni, by `pair.sh`, one of which follows the other. Their programs
+    /// are in this folder. With `sync`, commits wait for it, with `async` they do not.
+    pub fn pair_of(folder: &str, mode: &str) -> Option<Cluster> {
+        Cluster::by(script_of("pair.sh").env("DCB_POSTGRES_BIN", folder).arg(mode), &[])
     }
 
     fn by(script: &mut Command, parameters: &[&str]) -> Option<Cluster> {

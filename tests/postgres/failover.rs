@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dcb::{CallOptions, Position, Status, Store, Timeout};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, versions};
 use crate::ends::Ends;
 use crate::kills::{check_known, race};
 use crate::times;
@@ -35,9 +35,29 @@ pub fn subscribe(store: &dyn Store, is_over: &AtomicBool) -> (Vec<i64>, Option<d
     }
 }
 
+/// Runs `check` with a pair of servers, and in the long tests with one of every version, unless
+/// DCB_POSTGRES_BIN names the one.
+fn with_pairs(mode: &str, check: impl Fn(Cluster)) {
+    let mut folders =
+        std::env::var("DCB_POSTGRES_BIN").map_or_else(|_| versions(), |one| vec![one]);
+    if folders.is_empty() {
+        // The script says that there is none.
+        folders.push(String::new());
+    }
+    for folder in folders.iter().take(times(1, u64::MAX) as usize) {
+        if let Some(pair) = Cluster::pair_of(folder, mode) {
+            check(pair);
+            println!("failover ({mode}) by {folder}");
+        }
+    }
+}
+
 #[test]
 fn a_failover_to_a_synchronous_standby_loses_nothing() {
-    let Some(mut pair) = Cluster::pair("sync") else { return };
+    with_pairs("sync", loses_nothing);
+}
+
+fn loses_nothing(mut pair: Cluster) {
     let uri = pair.uri();
     let subscriber = open(&uri).unwrap();
     let is_over = AtomicBool::new(false);
@@ -64,7 +84,10 @@ fn a_failover_to_a_synchronous_standby_loses_nothing() {
 
 #[test]
 fn a_failover_that_loses_events_is_noticed() {
-    let Some(mut pair) = Cluster::pair("async") else { return };
+    with_pairs("async", is_noticed);
+}
+
+fn is_noticed(mut pair: Cluster) {
     let uri = pair.uri();
     for round in 0..times(1, 5) {
         let (store, subscriber) = (open(&uri).unwrap(), open(&uri).unwrap());

@@ -12,6 +12,7 @@
 #   kill                     kills the leader and its Patroni, and waits until the other server leads
 #   rejoin                   starts the killed server again, and waits until it follows, without a lag
 #
+# DCB_POSTGRES_BIN names the folder of the server to take, else it is the newest of the system's.
 # Ends with 77 where Patroni, etcd or a server cannot be had, which ctest reports as skipped.
 set -euo pipefail
 
@@ -44,7 +45,7 @@ if [ "${1:-}" = watch ]; then
 fi
 
 found=$(versions)
-bin=${found%%$'\n'*}
+bin=${DCB_POSTGRES_BIN:-${found%%$'\n'*}}
 for needed in patroni etcd "$bin/pg_rewind"; do
     command -v "$needed" >/dev/null && continue
     say "SKIPPED: THERE IS NO $(basename "$needed") HERE (apt install postgresql patroni python3-etcd etcd-server)"
