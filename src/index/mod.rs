@@ -95,20 +95,24 @@ impl Index {
         for term in event.event.terms() {
             self.terms.add(self.filed(term), position);
         }
-        self.keep(event);
+        let footprint = event.event.footprint();
+        self.keep(event, footprint);
     }
 
-    /// Adds the event at `head() + 1`, whose terms the caller has computed.
+    /// Adds the event at `head() + 1`, whose terms and [`Event::footprint`] the caller has computed.
     ///
     /// # Panics
     /// Panics if the event is at another position.
-    pub fn push_filed(&mut self, event: Arc<SequencedEvent>, terms: &[Term]) {
+    ///
+    /// [`Event::footprint`]: crate::domain::Event::footprint
+    pub fn push_filed(&mut self, event: Arc<SequencedEvent>, terms: &[Term], footprint: usize) {
         debug_assert!(event.event.terms().eq(terms.iter().copied()));
+        debug_assert_eq!(event.event.footprint(), footprint);
         let position = self.check_next(&event);
         for &term in terms {
             self.terms.add(self.filed(term), position);
         }
-        self.keep(event);
+        self.keep(event, footprint);
     }
 
     fn check_next(&self, event: &SequencedEvent) -> Position {
@@ -116,8 +120,8 @@ impl Index {
         event.position
     }
 
-    fn keep(&mut self, event: Arc<SequencedEvent>) {
-        self.event_bytes += event.event.footprint() + EVENT_OVERHEAD;
+    fn keep(&mut self, event: Arc<SequencedEvent>, footprint: usize) {
+        self.event_bytes += footprint + EVENT_OVERHEAD;
         self.events.push(event);
     }
 
@@ -136,19 +140,22 @@ impl Index {
     /// Returns every term with each of its positions, sorted by term and then by position.
     #[cfg(test)]
     pub fn postings(&self) -> Vec<(Term, Position)> {
-        let mut all: Vec<_> = self
-            .terms
-            .iter()
-            .flat_map(|(term, postings)| postings.iter().map(move |position| (term, position)))
-            .collect();
+        let mut all = Vec::new();
+        self.postings_in(PositionRange { after: self.base, through: self.head() }, &mut all);
         all.sort_unstable();
         all
     }
 
-    /// Returns the events in `span`, all of which the index has.
-    pub fn range(&self, span: PositionRange) -> Vec<Arc<SequencedEvent>> {
-        let index = |position: Position| usize::try_from(position - self.base).unwrap_or(0);
-        self.events[index(span.after)..index(span.through)].to_vec()
+    /// Returns how many postings the index has: pairs of a term and a position.
+    pub fn count_postings(&self) -> usize {
+        self.terms.count_positions()
+    }
+
+    /// Adds every term to `postings`, in any order, with each of its positions in `span`, ascending.
+    pub fn postings_in(&self, span: PositionRange, postings: &mut Vec<(Term, Position)>) {
+        for (term, own) in self.terms.iter() {
+            postings.extend(own.range(span).map(|index| (term, own.get(index))));
+        }
     }
 
     /// Returns the part of `span` that the index has, or `None` if it has none of it.

@@ -135,9 +135,13 @@ impl Terms {
         }
     }
 
-    #[cfg(test)]
     pub fn iter(&self) -> impl Iterator<Item = (Term, &Postings)> {
         self.shards.iter().flatten().map(|(term, postings)| (*term, postings))
+    }
+
+    /// Returns the number of positions of all terms together.
+    pub fn count_positions(&self) -> usize {
+        self.positions
     }
 
     pub fn footprint(&self) -> usize {

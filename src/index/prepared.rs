@@ -16,16 +16,29 @@ pub struct PreparedEvents {
     events: SmallVec<[Arc<SequencedEvent>; 1]>,
     /// The terms of all events, in the order of the events.
     terms: SmallVec<[Term; 4]>,
+    /// The size of each event: whoever has the lock need not look at its memory for that.
+    sizes: SmallVec<[Size; 1]>,
     /// The times that events were given, one for each event, or nothing if none was.
     given_times: Vec<Option<i64>>,
+}
+
+/// What an index has to know of an event besides its terms.
+#[derive(Debug)]
+struct Size {
+    /// The number of its terms.
+    terms: usize,
+    /// Its [`Event::footprint`].
+    footprint: usize,
 }
 
 impl PreparedEvents {
     /// Prepares events, which have no positions yet. The error is `no_memory`.
     pub fn new(given: SmallVec<[Event; 1]>) -> Result<Self> {
         let (mut events, mut terms) = (SmallVec::new(), SmallVec::new());
+        let mut sizes = SmallVec::new();
         events
             .try_reserve_exact(given.len())
+            .and_then(|()| sizes.try_reserve_exact(given.len()))
             .and_then(|()| terms.try_reserve_exact(given.iter().map(count_terms).sum()))
             .map_err(|_| Error::no_memory("the events of the append"))?;
         let mut given_times = Vec::new();
@@ -40,13 +53,14 @@ impl PreparedEvents {
                 given_times.push(time);
             }
             terms.extend(event.terms());
+            sizes.push(Size { terms: count_terms(&event), footprint: event.footprint() });
             events.push(Arc::new(SequencedEvent {
                 position: Position::START,
                 timestamp_us: 0,
                 event,
             }));
         }
-        Ok(PreparedEvents { events, terms, given_times })
+        Ok(PreparedEvents { events, terms, sizes, given_times })
     }
 
     /// Returns the events as they were given.
@@ -57,6 +71,11 @@ impl PreparedEvents {
     /// Returns the times that events were given, one for each event, or nothing if none was.
     pub fn given_times(&self) -> &[Option<i64>] {
         &self.given_times
+    }
+
+    /// Returns about how many bytes the events take in memory.
+    pub fn footprint(&self) -> usize {
+        self.sizes.iter().map(|size| size.footprint).sum()
     }
 
     /// Returns the events with their positions, which are [`Position::START`] before
@@ -82,10 +101,10 @@ impl PreparedEvents {
     /// Adds the events after the head of the index to it.
     pub fn add_to(&self, index: &mut Index) {
         let mut terms = &self.terms[..];
-        for event in &self.events {
-            let (own, rest) = terms.split_at(count_terms(&event.event));
+        for (event, size) in self.events.iter().zip(&self.sizes) {
+            let (own, rest) = terms.split_at(size.terms);
             if event.position == index.head().next() {
-                index.push_filed(Arc::clone(event), own);
+                index.push_filed(Arc::clone(event), own, size.footprint);
             }
             terms = rest;
         }

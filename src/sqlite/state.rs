@@ -16,7 +16,6 @@ use crate::commit::deadline::{CallOptions, Deadline};
 use crate::commit::durability::{Durability, Log};
 use crate::commit::head_watch::HeadWatch;
 use crate::commit::visibility::OwnCommits;
-use crate::domain::Event;
 use crate::error::Result;
 use crate::position::Position;
 use crate::sqlite::connection::transaction::{rollback, try_begin_immediate, wait_for_lock};
@@ -94,11 +93,12 @@ impl StoreState {
         CallOptions::default().start(self.busy_timeout)
     }
 
-    /// Counts what a commit has added to the WAL and to the tail.
-    pub fn note_commit<'a>(&self, stored: impl Iterator<Item = &'a Event>) {
-        let bytes: usize = stored.map(Event::footprint).sum();
+    /// Counts what a commit has added to the WAL and to the tail: events of so many bytes.
+    pub fn note_commit(&self, bytes: usize) {
         let written = self.checkpoints.add_pages(bytes as u64 / 4096 + 2);
-        if self.checkpoints.is_due(written) || self.index.is_tail_long() {
+        let is_tail_long = self.index.is_tail_long();
+        self.index.was_tail_long.store(is_tail_long, Relaxed);
+        if self.checkpoints.is_due(written) || is_tail_long {
             self.maintenance_signal.wake();
         }
     }
@@ -113,6 +113,9 @@ pub struct IndexState {
     pub segments: SegmentsCache,
     /// Held while a segment is written. Lock order: before the writer's connection.
     segmenting: Mutex<()>,
+    /// Whether a segment was worth writing at this process's last commit, so that an append which
+    /// sees that none was takes no lock to look.
+    was_tail_long: AtomicBool,
 }
 
 impl IndexState {
@@ -121,6 +124,7 @@ impl IndexState {
             tail: Tail::new(tail),
             segments: SegmentsCache::default(),
             segmenting: Mutex::new(()),
+            was_tail_long: AtomicBool::new(false),
         }
     }
 
@@ -150,6 +154,11 @@ impl IndexState {
     pub fn is_tail_long(&self) -> bool {
         let (events, bytes) = self.uncovered();
         events >= SEGMENT_EVENTS || bytes >= SEGMENT_BYTES
+    }
+
+    /// Returns whether an append has to help, after its own commit.
+    pub fn needs_help(&self) -> bool {
+        self.was_tail_long.load(Relaxed) && self.is_tail_too_long()
     }
 
     /// Returns whether so many events are not in segments that appends have to help.
@@ -356,6 +365,8 @@ mod tests {
         }
         let longer = shared(2 * SEGMENT_EVENTS);
         assert!(longer.index.is_tail_long() && longer.index.is_tail_too_long());
+        longer.note_commit(0);
+        assert!(longer.index.needs_help());
     }
 
     #[test]
@@ -391,7 +402,7 @@ mod tests {
         let event = EventBuilder::new(EventType::new("A").unwrap()).build();
         let mut pages = 0;
         for count in [0, 1, 300] {
-            shared.note_commit(std::iter::repeat_n(&event, count));
+            shared.note_commit(count * event.footprint());
             pages += (count * event.footprint()) as u64 / 4096 + 2;
             assert_eq!(shared.checkpoints.pages_written(), pages);
         }
@@ -400,7 +411,7 @@ mod tests {
         {
             shared.checkpoints.pages_written.store(pages, Relaxed);
             shared.maintenance_signal.sleep_for(Duration::ZERO);
-            shared.note_commit([].into_iter());
+            shared.note_commit(0);
             assert_eq!(shared.maintenance_signal.sleep_for(Duration::ZERO), waking);
         }
     }
@@ -411,7 +422,7 @@ mod tests {
             [(SEGMENT_EVENTS - 1, WakeReason::Idle), (SEGMENT_EVENTS, WakeReason::Due)]
         {
             let shared = shared(events);
-            shared.note_commit([].into_iter());
+            shared.note_commit(0);
             assert_eq!(shared.maintenance_signal.sleep_for(Duration::ZERO), waking);
         }
     }

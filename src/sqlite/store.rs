@@ -176,7 +176,7 @@ impl Store for SqliteStore {
             answer = writer.append(&self.shared, prepared, &deadline);
         }
         let appended = answer?;
-        if self.shared.index.is_tail_too_long() {
+        if self.shared.index.needs_help() {
             // Whether it works or not, the append is done: maintenance meets the cause again.
             let _ = write_segment_within(&self.shared, writer, SEGMENT_EVENTS, &deadline);
         }

@@ -270,7 +270,7 @@ pub fn attempt<'s>(
         shared.snapshots.note_commit(connection, log, Snapshot { head, ..snapshot });
     }
     shared.commits.durability.note_written(head);
-    shared.note_commit(stored.iter().flat_map(|request| request.events()));
+    shared.note_commit(stored.iter().map(|request| request.prepared.footprint()).sum());
     Ok(outcomes)
 }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
-use crate::domain::{Direction, PositionRange, SequencedEvent};
+use crate::domain::{Direction, PositionRange, SequencedEvent, Term};
 use crate::index::{Index, PreparedEvents};
 use crate::position::Position;
 use crate::sqlite::events::reader::EventReader;
@@ -60,13 +60,14 @@ impl Generations {
         self.0.iter().map(Index::footprint).sum()
     }
 
-    /// Returns the events in `span`; the tail must hold all of them.
-    pub fn range(&self, span: PositionRange) -> Vec<Arc<SequencedEvent>> {
-        let clip = |index: &Index| PositionRange {
-            after: span.after.clamp(index.base(), index.head()),
-            through: span.through.clamp(index.base(), index.head()),
-        };
-        self.0.iter().flat_map(|index| index.range(clip(index))).collect()
+    /// Returns every term of the events in `span`, in any order, with each of its positions. The
+    /// tail must hold these events.
+    pub fn postings(&self, span: PositionRange) -> Vec<(Term, Position)> {
+        let holds_some = |index: &&Index| index.head() > span.after && index.base() < span.through;
+        let own = || self.0.iter().filter(holds_some);
+        let mut postings = Vec::with_capacity(own().map(Index::count_postings).sum());
+        own().for_each(|index| index.postings_in(span, &mut postings));
+        postings
     }
 
     /// Returns the generation that holds the event at `position`, if one does.

@@ -79,7 +79,7 @@ pub fn draft_segment(shared: &StoreState, at_least: i64) -> Result<Option<Segmen
     let indexed = shared.index.segments.newest().indexed();
     // The tail can be long because of a few large events.
     let at_least = if shared.index.is_tail_long() { 1 } else { at_least.max(1) };
-    // The events are copied under the tail's lock, and sorted after it is released.
+    // The postings are copied under the tail's lock, and sorted after it is released.
     let (from_memory, is_needed) = shared.index.tail.read(|tail| {
         let span = PositionRange {
             after: indexed,
@@ -87,21 +87,14 @@ pub fn draft_segment(shared: &StoreState, at_least: i64) -> Result<Option<Segmen
         };
         let is_enough = span.through - span.after >= at_least;
         let is_in_memory = tail.base() <= indexed;
-        let events = (is_enough && is_in_memory).then(|| (span, tail.range(span)));
-        (events, is_enough || !is_in_memory)
+        let postings = (is_enough && is_in_memory).then(|| (span, tail.postings(span)));
+        (postings, is_enough || !is_in_memory)
     });
     if !is_needed {
         return Ok(None);
     }
     let packed = match from_memory {
-        Some((span, events)) => {
-            let views = events.iter().map(|event| event.view());
-            let mut postings: Vec<(Term, Position)> = views
-                .flat_map(|view| terms_of(&view).map(move |term| (term, view.position)))
-                .collect();
-            sort(&mut postings);
-            Some((span, pack(span.after, &postings)?))
-        }
+        Some((span, postings)) => Some((span, pack(span.after, &sorted(postings))?)),
         None => None,
     };
     Ok(Some(SegmentDraft { at_least, packed }))
@@ -173,14 +166,42 @@ pub fn postings_of_rows<'s>(
         postings.extend(terms_of(view).map(|term| (term, view.position)));
         Ok(ControlFlow::Continue(()))
     })?;
-    sort(&mut postings);
-    Ok(postings)
+    Ok(sorted(postings))
 }
 
-fn sort(postings: &mut Vec<(Term, Position)>) {
-    postings.sort_unstable();
-    // Two tags of an event may share a term.
-    postings.dedup();
+/// How many postings one bucket of [`sorted`] has on average.
+const BUCKET_POSTINGS: usize = 16;
+
+/// Sorts postings by term and then by position, and removes those that are repeated: two tags of an
+/// event may share a term.
+///
+/// Terms are hashes, so their highest bits divide them into buckets of about the same size, each of
+/// which is sorted within the processor's cache. Terms made to meet in one bucket only cost time.
+fn sorted(postings: Vec<(Term, Position)>) -> Vec<(Term, Position)> {
+    let bits = (postings.len() / BUCKET_POSTINGS).max(2).ilog2();
+    let bucket_of = |term: Term| (term.0 >> (u64::BITS - bits)) as usize;
+    // Where the next posting of each bucket goes; in the end, where the bucket ends.
+    let mut ends = vec![0; 1 << bits];
+    for (term, _) in &postings {
+        ends[bucket_of(*term)] += 1;
+    }
+    let mut start = 0;
+    for end in &mut ends {
+        start += std::mem::replace(end, start);
+    }
+    let mut sorted = vec![(Term(0), Position::START); postings.len()];
+    for posting in postings {
+        let place = &mut ends[bucket_of(posting.0)];
+        sorted[*place] = posting;
+        *place += 1;
+    }
+    let mut start = 0;
+    for end in ends {
+        sorted[start..end].sort_unstable();
+        start = end;
+    }
+    sorted.dedup();
+    sorted
 }
 
 /// Writes the filter of a segment, unless it is too large.
@@ -191,4 +212,30 @@ fn insert_filter(connection: &dyn SqlConnection, segment: i64, filter: &BloomFil
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::position::at;
+
+    proptest! {
+        #[test]
+        fn postings_are_sorted_as_a_plain_sort_does(
+            postings in prop::collection::vec((any::<u64>(), 0..99_i64), 0..300),
+            // All bits of a term, only its lowest, or only its highest differ from other terms.
+            mask in prop::sample::select(vec![u64::MAX, 0xff, 0xff << 56]),
+        ) {
+            let postings: Vec<_> = postings
+                .into_iter()
+                .map(|(term, position)| (Term(term & mask), at(position)))
+                .collect();
+            let mut expected = postings.clone();
+            expected.sort_unstable();
+            expected.dedup();
+            prop_assert_eq!(sorted(postings), expected);
+        }
+    }
 }
