@@ -99,12 +99,10 @@ impl Index {
         self.keep(event, footprint);
     }
 
-    /// Adds the event at `head() + 1`, whose terms and [`Event::footprint`] the caller has computed.
+    /// Adds the event at `head() + 1`, whose terms and footprint the caller has computed.
     ///
     /// # Panics
     /// Panics if the event is at another position.
-    ///
-    /// [`Event::footprint`]: crate::domain::Event::footprint
     pub fn push_filed(&mut self, event: Arc<SequencedEvent>, terms: &[Term], footprint: usize) {
         debug_assert!(event.event.terms().eq(terms.iter().copied()));
         debug_assert_eq!(event.event.footprint(), footprint);
