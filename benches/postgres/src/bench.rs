@@ -14,6 +14,9 @@ use crate::server::Server;
 /// How many numbers of events one run may use up.
 const NUMBERS_OF_A_RUN: u64 = 1 << 24;
 
+/// The file of a kept server with the number of runs that were begun on it, so that none of their
+/// events has the number of a new one.
+const RUNS: &str = "runs";
 /// How large a kept database may be beside its size after filling, so that it is not filled anew.
 const GROWTH: f64 = 1.1;
 
@@ -112,7 +115,11 @@ impl Bench {
     /// Installs and fills the stores that were asked for.
     pub fn prepare(options: Options, server: Server) -> Self {
         let report = Report::new(&options, &server);
-        let mut bench = Bench { options, subjects: Vec::new(), server, report, runs: 0 };
+        let runs = options.keep.as_ref().and_then(|_| {
+            std::fs::read_to_string(server.folder().join(RUNS)).ok()?.trim().parse().ok()
+        });
+        let runs = runs.unwrap_or(0);
+        let mut bench = Bench { options, subjects: Vec::new(), server, report, runs };
         let mut missing: Vec<(String, String)> = Vec::new();
         if bench.options.stores.iter().any(|kind| kind.is_rival()) {
             missing.extend(NOT_TO_BE_HAD.iter().map(|(name, why)| ((*name).into(), (*why).into())));
@@ -193,6 +200,9 @@ impl Bench {
     pub fn compare(&mut self, asked: &Asked<'_>, line: impl Fn(u64, u64) -> String) {
         let first_size = self.options.sizes[0];
         let mut row = Row::new(asked.title, asked.unit);
+        let most = self.options.rounds * (self.subjects.len() * asked.processes) as u64;
+        let file = self.server.folder().join(RUNS);
+        std::fs::write(file, (self.runs + most).to_string()).expect("the number of runs");
         for round in 1..=self.options.rounds {
             for subject in &mut self.subjects {
                 let is_able = asked.is_query || subject.kind != Kind::Bare;

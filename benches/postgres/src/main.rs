@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         }
     };
     std::fs::create_dir_all(&options.out).expect("the folder for the results");
-    let Some(server) = Server::start(options.keep.as_deref(), options.is_smoke) else {
+    let Some(server) = Server::start(&options) else {
         // What ctest reports as skipped; the script has said why.
         return ExitCode::from(77);
     };

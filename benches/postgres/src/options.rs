@@ -16,6 +16,7 @@ dcb-bench-postgres: libdcb beside other stores, on one PostgreSQL server made fo
     --rounds N       how often each store runs each workload (3)
     --seconds S      how long one run of a store takes (2)
     --out FOLDER     where postgres.md goes, and what is installed of others (target/bench)
+    --set NAME=VALUE a parameter of the server, after those that are always set
     --keep FOLDER    keeps the server and its databases there, and another run takes what it needs of them
     --quick          rounds 2, seconds 0.5, sizes 20000
     --smoke          one round of 0.02 seconds on 400 events, of libdcb, plain and bare, callers 1,16
@@ -30,6 +31,8 @@ pub struct Options {
     pub rounds: u64,
     pub time: Duration,
     pub out: PathBuf,
+    /// More parameters of the server, each as `name=value`.
+    pub settings: Vec<String>,
     /// Where the server stays.
     pub keep: Option<PathBuf>,
     /// Whether the figures mean nothing.
@@ -50,6 +53,7 @@ impl Options {
             rounds: 3,
             time: Duration::from_secs(2),
             out: PathBuf::from("target/bench"),
+            settings: Vec::new(),
             keep: None,
             is_smoke: false,
         };
@@ -90,6 +94,8 @@ impl Options {
                 "--callers" => options.callers = numbers(&name, &value)?,
                 "--rounds" => options.rounds = number(&name, &value)?,
                 "--seconds" => options.time = seconds(&name, &value)?,
+                "--set" if value.contains('=') => options.settings.push(value),
+                "--set" => return Err(format!("{name}: {value} is not NAME=VALUE")),
                 "--keep" => options.keep = Some(PathBuf::from(value)),
                 "--out" => options.out = PathBuf::from(value),
                 _ => return Err(format!("{name}: there is no such option")),
@@ -117,9 +123,15 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for line in
-            ["--rounds", "--rounds 0", "--sizes 5,x", "--seconds -1", "--stores x", "--wat 1"]
-        {
+        for line in [
+            "--rounds",
+            "--rounds 0",
+            "--sizes 5,x",
+            "--seconds -1",
+            "--stores x",
+            "--set x",
+            "--wat 1",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

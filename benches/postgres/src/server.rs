@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::cluster::Cluster;
 use crate::disk;
+use crate::options::Options;
 
 /// What the server is told, beside what `cluster.sh` tells it.
 const SETTINGS: [&str; 8] = [
@@ -18,6 +19,15 @@ const SETTINGS: [&str; 8] = [
     "wal_level=replica",
 ];
 
+/// Reads the tables of a database into the buffers, then their indexes, each from the smallest on.
+const WARM: &str = "
+    create extension if not exists pg_prewarm;
+    select sum(blocks) from (
+        select pg_prewarm(oid) as blocks from (
+            select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
+            where c.relkind in ('r', 'i') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+            order by c.relkind desc, pg_relation_size(c.oid) offset 0) one) each";
+
 /// What is noted with a database that was filled.
 #[derive(Debug, Clone, Copy)]
 pub struct Filled {
@@ -30,22 +40,25 @@ pub struct Filled {
 
 pub struct Server {
     cluster: Cluster,
+    settings: String,
 }
 
 impl Server {
     /// Makes a server, or takes the one that is kept in a folder. Returns `None` where none can be
-    /// had. It is on a disk unless it may be in memory.
-    pub fn start(kept: Option<&Path>, may_be_in_memory: bool) -> Option<Self> {
-        let cluster = match kept {
-            Some(folder) => Cluster::kept(folder, &SETTINGS)?,
-            None => Cluster::with(&SETTINGS)?,
+    /// had. It is on a disk unless its figures mean nothing.
+    pub fn start(options: &Options) -> Option<Self> {
+        let settings: Vec<&str> =
+            SETTINGS.into_iter().chain(options.settings.iter().map(String::as_str)).collect();
+        let cluster = match &options.keep {
+            Some(folder) => Cluster::kept(folder, &settings)?,
+            None => Cluster::with(&settings)?,
         };
         assert!(
-            may_be_in_memory || !disk::is_memory(cluster.folder()),
+            options.is_smoke || !disk::is_memory(cluster.folder()),
             "{} is in memory, where a sync costs nothing: set TMPDIR to a folder on a disk",
             cluster.folder().display()
         );
-        Some(Server { cluster })
+        Some(Server { cluster, settings: settings.join(", ") })
     }
 
     pub fn folder(&self) -> &Path {
@@ -60,7 +73,7 @@ impl Server {
     /// The version and the settings, in one line.
     pub fn describe(&self) -> String {
         let version = self.cluster.query("show server_version");
-        format!("PostgreSQL {version}; {}", SETTINGS.join(", "))
+        format!("PostgreSQL {version}; {}", self.settings)
     }
 
     /// The URI of a database, through the network and without TLS, by way of this port.
@@ -93,23 +106,34 @@ impl Server {
 
     /// How many bytes the tables of a database have, and how many their indexes.
     pub fn bytes(&self, database: &str) -> (f64, f64) {
-        let mut psql = self.cluster.psql("postgres");
         let query = "select coalesce(sum(pg_table_size(relid)), 0), coalesce(sum(pg_indexes_size(relid)), 0)
              from pg_stat_user_tables";
-        let output = psql.args(["-d", database, "-At", "-F", " ", "-c", query]).output();
+        let output = self.psql(database, query).output();
         let text = String::from_utf8(output.expect("psql").stdout).expect("two sizes");
         let (tables, indexes) = text.trim().split_once(' ').expect("two sizes");
         (tables.parse().expect("a size"), indexes.parse().expect("a size"))
     }
 
-    /// Lets the server do what it would do behind the next runs.
+    /// Lets the server do what it would do behind the next runs, and reads the databases into its
+    /// buffers, as far as there is room, as those of a server are that has run for a while.
     pub fn settle(&mut self, databases: &[String]) {
         for database in databases {
-            let mut psql = self.cluster.psql("postgres");
-            let status = psql.args(["-d", database, "-c", "vacuum analyze"]).status();
+            let status = self.psql(database, "vacuum analyze").status();
             assert!(status.is_ok_and(|status| status.success()), "vacuum of {database}");
         }
         self.cluster.sql("checkpoint");
+        // What is read last stays: the small databases, and of each the indexes.
+        for database in databases.iter().rev() {
+            // Where there is no such extension, the first runs read them.
+            let _ = self.psql(database, WARM).output();
+        }
+    }
+
+    /// A `psql` of the superuser that runs a statement in a database.
+    fn psql(&self, database: &str, sql: &str) -> Command {
+        let mut psql = self.cluster.psql("postgres");
+        psql.args(["-d", database, "-At", "-F", " ", "-c", sql]);
+        psql
     }
 
     /// Makes a standby that every commit waits for, until it is dropped.
