@@ -198,11 +198,11 @@ impl Ahead for Parts {
         let outcome =
             contain(|| store.read_spare(&mut work.reading, self.batch, &call, &mut work.page));
         work.is_for_caller = outcome.is_err();
-        if outcome.is_err()
-            && let Some(last) = work.page.events().last()
+        if let Some(last) = work.page.events().last().map(|event| Position::clamped(event.position))
+            && work.reading.span().is_some_and(|span| span.contains(last))
         {
-            // It may have panicked between the two: no event comes twice.
-            work.reading.advance_to(Position::clamped(last.position));
+            // It panicked between the two: no event comes twice.
+            work.reading.delivered(last);
         }
         let mut state = self.state();
         state.put(number, work);
@@ -655,6 +655,8 @@ mod tests {
             let expected = read_to_end(plain, &request, max, None, || ());
             let ahead = SmallBatches::new(&inner, faults, bytes, true).handle();
             let found = read_to_end(ahead, &request, max, cancels, || {
+                // Time for the thread, which would have nothing to do beside a caller without work.
+                std::thread::sleep(Duration::from_micros(50));
                 append(&*inner, std::iter::once((true, 7)));
             });
             close(ahead);
