@@ -51,7 +51,12 @@ export function events(root, parameters, signal) {
 
   function setLive(wanted) {
     isLive = wanted;
-    if (wanted && before) {
+    if (!wanted) {
+      stop?.();
+      showLive("off");
+      return;
+    }
+    if (before) {
       before = undefined;
       replaceAddress(link("events", { q: parameter(items) }));
     }
