@@ -72,7 +72,7 @@ func TestDiagnoseAFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Path != path || got.Format != 1 || got.LogBytes == nil {
+	if got.Path != path || got.Format != 2 || got.LogBytes == nil {
 		t.Errorf("got %+v", got)
 	}
 	if got.OtherSQLite != nil && *got.OtherSQLite {
