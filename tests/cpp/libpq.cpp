@@ -307,6 +307,8 @@ TEST_CASE("a waiting subscription outlasts a server that is down or silent") {
         CAPTURE(length.count());
         const std::int64_t seen = other.head();
         std::thread fault([&, is = way, lasts = length] {
+            // The subscription has read by then, and waits.
+            std::this_thread::sleep_for(1s);
             between.set(is);
             std::this_thread::sleep_for(lasts);
             between.set(gateway::way::open);
@@ -323,7 +325,7 @@ TEST_CASE("a waiting subscription outlasts a server that is down or silent") {
             said = e.what();
         }
         fault.join();
-        CHECK(said.empty());
+        CHECK(said == "");
         CHECK(found == seen + 1);
     }
 }
