@@ -2,5 +2,4 @@
 //! standard library; the model (`tests/model`) compiles the same code with its own.
 
 pub use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic};
-pub use std::thread::yield_now;
 pub use std::time::Instant;

@@ -14,11 +14,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::commit::Appended;
 use crate::commit::deadline::Deadline;
 use crate::commit::head_watch::HeadWatch;
-use crate::commit::returning::Returning;
 use crate::error::{Error, Result, Status};
 use crate::failpoints::{SeededBug, crash_point, has};
 use crate::position::Position;
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, yield_now};
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The number of events with which a group is full.
 const GROUP_EVENTS: usize = 16_384;
@@ -174,14 +173,6 @@ struct State<R> {
     waiting: VecDeque<Waiting<R>>,
     /// Whether there is a leader, or a group that was offered the lead.
     led: bool,
-    /// The callers of the group that was answered last.
-    returning: Returning,
-}
-
-impl<R> Default for State<R> {
-    fn default() -> Self {
-        State { waiting: VecDeque::new(), led: false, returning: Returning::default() }
-    }
 }
 
 impl<R> State<R> {
@@ -193,7 +184,6 @@ impl<R> State<R> {
         }
         let last = self.waiting.len() - 1;
         let last = &mut self.waiting[last];
-        self.returning.join();
         last.requests.push(Some(request));
         last.live += 1;
         last.events += events;
@@ -239,7 +229,7 @@ pub struct GroupCommit<R>(Mutex<State<R>>);
 
 impl<R> Default for GroupCommit<R> {
     fn default() -> Self {
-        GroupCommit(Mutex::default())
+        GroupCommit(Mutex::new(State { waiting: VecDeque::new(), led: false }))
     }
 }
 
@@ -310,7 +300,6 @@ impl<R> GroupCommit<R> {
             // A leader that panicked has closed the store to the groups behind it.
             committer.watch().check_open()?;
             committer.failure().map_or(Ok(()), Err)?;
-            self.gather();
             committer.run(deadline, || {
                 let requests = self.take_group();
                 present = requests.iter().map(Option::is_some).collect();
@@ -367,21 +356,11 @@ impl<R> GroupCommit<R> {
             .map(|is_present| is_present.then(|| outcomes.next()).flatten().unwrap_or_else(none))
             .collect();
         let own = answers[slot.index].clone();
-        self.state().returning.answer(answers.len());
         slot.group.answer(answers);
         if !handed_on {
             self.state().hand_on();
         }
         own
-    }
-
-    /// Waits for the callers that were answered last, as long as they come back to join the leader's
-    /// group.
-    fn gather(&self) {
-        let Some(mut wait) = self.state().returning.begin() else { return };
-        while !self.state().returning.is_over(&mut wait) {
-            yield_now();
-        }
     }
 
     /// Takes the first group, which is the leader's own.
@@ -398,7 +377,6 @@ impl<R> GroupCommit<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commit::deadline::CallOptions;
 
     fn slots(state: &State<u32>) -> Vec<usize> {
         state.waiting.iter().map(|waiting| waiting.requests.len()).collect()
@@ -406,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_group_is_full_by_the_requests_that_left_too() {
-        let mut state = State::default();
+        let mut state = State { waiting: VecDeque::new(), led: false };
         let (leader, leads) = state.join(0, 1);
         assert!(leads);
         for request in 0..3 * GROUP_EVENTS as u32 {
@@ -418,60 +396,9 @@ mod tests {
         assert!(state.leave(&leader) && state.waiting.is_empty());
     }
 
-    /// A store in memory that remembers how many requests each group had.
-    #[derive(Default)]
-    struct Groups {
-        sizes: Mutex<Vec<usize>>,
-        watch: HeadWatch,
-    }
-
-    impl Committer for Groups {
-        type Request = ();
-
-        fn run(&self, _: &Deadline, take: impl FnOnce() -> Vec<()>) -> Result<Vec<Outcome>> {
-            let requests = take();
-            self.sizes.lock().unwrap().push(requests.len());
-            let stored = || Outcome::new(Ok(Appended::new(Position::START)));
-            Ok(requests.iter().map(|()| stored()).collect())
-        }
-
-        fn make_durable(&self, _: Position) -> Result<()> {
-            Ok(())
-        }
-
-        fn durable(&self) -> Position {
-            Position::START
-        }
-
-        fn failure(&self) -> Option<Error> {
-            None
-        }
-
-        fn watch(&self) -> &HeadWatch {
-            &self.watch
-        }
-    }
-
-    #[test]
-    fn a_leader_takes_the_callers_that_come_back_into_its_group() {
-        let (queue, groups) = (GroupCommit::default(), Groups::default());
-        queue.state().returning = Returning::certain(3);
-        let append = || queue.append(&groups, (), 1, &CallOptions::default().start(None));
-        std::thread::scope(|scope| {
-            for number in 0..3 {
-                scope.spawn(append);
-                // The next one comes when this one waits, or was in a group of its own.
-                while queue.queued() <= number && groups.sizes.lock().unwrap().is_empty() {
-                    yield_now();
-                }
-            }
-        });
-        assert_eq!(*groups.sizes.lock().unwrap(), [3]);
-    }
-
     #[test]
     fn a_group_is_full_by_its_events() {
-        let mut state = State::default();
+        let mut state = State { waiting: VecDeque::new(), led: false };
         for (events, groups) in
             [(GROUP_EVENTS - 1, vec![1]), (GROUP_EVENTS, vec![2]), (1, vec![2, 1]), (1, vec![2, 2])]
         {

@@ -10,7 +10,6 @@ pub mod fair_mutex;
 pub mod fair_queue;
 pub mod group_commit;
 pub mod head_watch;
-mod returning;
 pub mod visibility;
 
 use crate::position::Position;

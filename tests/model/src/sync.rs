@@ -27,12 +27,6 @@ pub fn one_in(n: u32) -> bool {
     thread_rng().gen_ratio(1, n)
 }
 
-/// Lets the scheduler prefer all other threads. Time passes, as it does for a thread that polls.
-pub fn yield_now() {
-    pass(Duration::from_micros(100));
-    shuttle::thread::yield_now();
-}
-
 /// Lets the scheduler continue with another thread. (`yield_now` is for a thread that polls: it
 /// makes the scheduler prefer all others.)
 pub fn step() {
