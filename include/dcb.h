@@ -443,7 +443,7 @@ dcb_status dcb_count(dcb_store *store, const dcb_call *call, int64_t *events, dc
  *     "head": 42              the position of the newest event
  *     "path": "/x/events.db"  the file, with symbolic links resolved; null if in memory
  *     "read_only": false      whether appends are refused
- *     "format": 1             the version of the file format
+ *     "format": 2             the version of the file format
  *     "sqlite": "3.53.2"      the version of SQLite
  *     "bundled_sqlite": true  whether SQLite is the library's copy, not the system's or a host's
  *     "locks": "open-file-description"  the kind of locks that this store takes; "process" are
